@@ -1,0 +1,1 @@
+"""Pairing two runs, checking that they may be compared, and judging them."""

@@ -1,0 +1,1 @@
+"""From a comparison to tables, cards, pages and CI formats."""

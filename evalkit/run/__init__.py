@@ -1,0 +1,1 @@
+"""Planning, scheduling and storing what is asked of one endpoint."""

@@ -1,0 +1,1 @@
+"""Graders for LiveBench, one module a task or family, dispatched per question."""

@@ -1,0 +1,1 @@
+"""Scorers for the multimodal suites, one module a family."""

@@ -1,0 +1,1 @@
+"""Intervals, paired tests, equivalence, power and multiplicity; numpy and scipy only."""
