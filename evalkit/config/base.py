@@ -1,0 +1,91 @@
+"""What all configuration models share: frozen, unknown keys refused, numbers that are numbers, text that is text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Section(BaseModel):
+    """One mapping of a configuration file."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        validate_default=True,
+        use_attribute_docstrings=False,
+        protected_namespaces=(),
+    )
+
+
+def conflict(message: str, *keys: str) -> PydanticCustomError:
+    """An error about several keys of one section; the loader puts their file and line before the message."""
+    return PydanticCustomError("conflict", "{message}", {"message": message, "keys": list(keys)})
+
+
+def _not_a_switch(value: Any) -> Any:
+    """Python counts True as 1; a `yes` where a number belongs is a mistake."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("not_a_number", "must be a number")
+    return value
+
+
+def _text(value: Any) -> Any:
+    """A whole number where text belongs is taken as it was written (a port in an argument list, a name `2024`)."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _environment_name(value: str) -> str:
+    if not ENVIRONMENT_NAME.fullmatch(value):
+        raise PydanticCustomError(
+            "environment_name", "must be the name of an environment variable; the key itself never goes into the file"
+        )
+    return value
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"\s", value):
+        raise PydanticCustomError("url", "must be an address such as http://127.0.0.1:8000/v1")
+    if parts.fragment:
+        raise PydanticCustomError("url", "must not have a '#...' part")
+    if parts.path.rstrip("/").endswith(("/chat/completions", "/completions", "/models")):
+        raise PydanticCustomError("url", "must end before /chat/completions: evalkit adds that itself")
+    return value.rstrip("/")
+
+
+def environment(value: Mapping[str, str]) -> Mapping[str, str]:
+    """Check the names of a mapping of environment variables."""
+    for name in value:
+        if not ENVIRONMENT_NAME.fullmatch(name):
+            raise PydanticCustomError(
+                "environment", "has a key that is no environment variable name: {name}", {"name": name}
+            )
+    return value
+
+
+_NUMBER: Final = BeforeValidator(_not_a_switch)
+Integer = Annotated[int, _NUMBER]
+Number = Annotated[float, _NUMBER]
+Count = Annotated[int, _NUMBER, Field(ge=1)]
+Seconds = Annotated[float, _NUMBER, Field(gt=0)]
+Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int)]
+Word = Annotated[Text, Field(min_length=1)]
+Url = Annotated[str, AfterValidator(_url)]
+EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+Environment = Annotated[dict[str, Text], AfterValidator(environment)]

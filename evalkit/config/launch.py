@@ -1,0 +1,138 @@
+"""Endpoints that evalkit starts and stops itself: llama.cpp inside this process's machine, or any command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from evalkit.config.base import Count, Environment, Integer, Number, Seconds, Section, Text, Word, conflict
+
+PORT_MARK: Final = "{port}"
+
+CacheType: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+WeightsType: TypeAlias = Literal["F32", "F16", "BF16", "Q8_0", "Q4_1"]
+
+_UNQUANTISED: Final = frozenset({"f32", "f16", "bf16"})
+_KNOWN_MODEL: Final = "smollm2"
+
+
+def _switch(value: Any) -> Any:
+    """YAML reads a bare `on` or `off` as true or false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+Switch = Annotated[
+    Literal["auto", "on", "off"], BeforeValidator(_switch, json_schema_input_type=Literal["auto", "on", "off"] | bool)
+]
+
+
+class _Launch(Section):
+    """What every launched endpoint has."""
+
+    sequential: bool = Field(
+        default=False,
+        description="True: the two stacks take turns on the same devices, so the other side is stopped before this one "
+        "is started.",
+    )
+    env: Environment = Field(
+        default_factory=dict, description="Environment variables of the server, added to those of evalkit."
+    )
+
+
+class LlamaCppLaunch(_Launch):
+    """An embedded llama.cpp server (the `demo` extra): for demonstrations, tests and small models on a CPU."""
+
+    kind: Literal["llama_cpp"] = Field(description="An embedded llama.cpp server.")
+    model: Word = Field(
+        default="smollm2",
+        description="smollm2 (SmolLM2-135M-Instruct, fetched once into the user's cache), or the path of a GGUF file.",
+    )
+    weights_type: WeightsType = Field(
+        default="F16",
+        description="The type smollm2's weights are converted to; a GGUF file of your own is served as it is.",
+    )
+    threads: Count = Field(
+        default=1, description="Compute threads; as many as there are cores collapses on a busy machine."
+    )
+    slots: Count = Field(default=2, description="Requests that are answered at the same time.")
+    context: Annotated[Integer, Field(ge=128)] = Field(
+        default=2048, description="Context length of one slot, in tokens."
+    )
+    cache_type_k: CacheType = Field(default="f16", description="Number format of the keys in the KV cache.")
+    cache_type_v: CacheType = Field(
+        default="f16", description="Number format of the values in the KV cache; a quantised one needs flash attention."
+    )
+    flash_attention: Switch = Field(default="auto", description="Flash attention: auto, on or off.")
+    rope_freq_base: Annotated[Number, Field(gt=0)] | None = Field(
+        default=None, description="Base of the rotary position embedding; null: as the model file says."
+    )
+    chat_template: Word | None = Field(
+        default=None, description="A chat template as Jinja text, in place of the model's own."
+    )
+    chat_template_file: Path | None = Field(default=None, description="A file that holds the chat template.")
+    attention_rotation: bool = Field(
+        default=True,
+        description="Rotate keys and values before they are quantised, which protects a quantised KV cache.",
+    )
+    ready_seconds: Seconds = Field(
+        default=120.0, description="How long the server may take to answer for the first time."
+    )
+    port: Annotated[Integer, Field(ge=0, le=65_535)] = Field(
+        default=0, description="Port on 127.0.0.1; 0: any free one."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.chat_template is not None and self.chat_template_file is not None:
+            raise conflict(
+                "chat_template and chat_template_file exclude each other", "chat_template", "chat_template_file"
+            )
+        if self.cache_type_v not in _UNQUANTISED and self.flash_attention == "off":
+            raise conflict(
+                f"cache_type_v {self.cache_type_v} needs flash attention: set flash_attention to on",
+                "cache_type_v",
+                "flash_attention",
+            )
+        if self.model != _KNOWN_MODEL and not self.model.lower().endswith(".gguf"):
+            raise conflict("model must be smollm2 or the path of a .gguf file", "model")
+        if self.model != _KNOWN_MODEL and "weights_type" in self.model_fields_set:
+            raise conflict("weights_type is for smollm2 only: a GGUF file is served as it is", "weights_type", "model")
+        return self
+
+
+class CommandLaunch(_Launch):
+    """Any server command, such as `vllm serve`; evalkit waits until it answers and stops it whatever happens."""
+
+    kind: Literal["command"] = Field(description="A command that serves until it is stopped.")
+    argv: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
+        description="The command and its arguments, one list entry each; no shell reads them. {port} in an argument "
+        "stands for a free port, and base_url is then http://127.0.0.1:{port}/v1 unless it is given."
+    )
+    cwd: Path | None = Field(default=None, description="Working folder of the command; null: evalkit's own.")
+    health_path: Annotated[str, Field(pattern=r"^/")] = Field(
+        default="/v1/models", description="Path on the server that answers 200 once it is ready."
+    )
+    ready_seconds: Seconds = Field(
+        default=1800.0, description="How long the server may take to answer for the first time."
+    )
+    stop_seconds: Seconds = Field(
+        default=30.0, description="How long the server may take to end after SIGTERM before it is killed."
+    )
+    log: Path | None = Field(default=None, description="File for the server's output; null: in the run folder.")
+
+    @model_validator(mode="after")
+    def _has_program(self) -> Self:
+        if not self.argv[0].strip():
+            raise PydanticCustomError("argv", "argv must begin with the program to run")
+        return self
+
+    @property
+    def chooses_port(self) -> bool:
+        """True where an argument holds {port}, so that evalkit picks a free one."""
+        return any(PORT_MARK in argument for argument in self.argv)
+
+
+Launch: TypeAlias = Annotated[LlamaCppLaunch | CommandLaunch, Field(discriminator="kind")]

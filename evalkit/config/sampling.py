@@ -1,0 +1,214 @@
+"""How answers are drawn: every sampling parameter, and the named profiles that fill in what a file leaves out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, Field, JsonValue, ModelWrapValidatorHandler, model_validator
+from pydantic_core import PydanticCustomError
+
+from evalkit.config.base import Count, Integer, Number, Section, Text
+
+ProfileName: TypeAlias = Literal["qwen3_thinking", "qwen3_nothink", "greedy"]
+
+# Qwen3 model card and technical report; `greedy` leaves max_tokens to the suite.
+PROFILES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "qwen3_thinking": {
+            "temperature": 0.6,
+            "top_p": 0.95,
+            "top_k": 20,
+            "min_p": 0.0,
+            "presence_penalty": 0.0,
+            "max_tokens": 32_768,
+            "chat_template_kwargs": {"enable_thinking": True},
+        },
+        "qwen3_nothink": {
+            "temperature": 0.7,
+            "top_p": 0.8,
+            "top_k": 20,
+            "min_p": 0.0,
+            "presence_penalty": 1.5,
+            "max_tokens": 32_768,
+            "chat_template_kwargs": {"enable_thinking": False},
+        },
+        "greedy": {"temperature": 0.0, "top_p": 1.0, "top_k": None, "min_p": None, "presence_penalty": 0.0},
+    }
+)
+
+# The Qwen3 report gives AIME a longer limit than every other suite: (profile, how a suite's name begins) -> limit.
+PROFILE_SUITE_TOKENS: Final[Mapping[tuple[str, str], int]] = MappingProxyType({("qwen3_thinking", "aime"): 38_912})
+
+ALWAYS_SENT: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "max_tokens")
+SENT_WHEN_SET: Final = ("top_k", "min_p", "repetition_penalty", "stop", "chat_template_kwargs")
+
+# Fields of the request body that have a key of their own, or that evalkit decides for every request.
+_DECIDED_ELSEWHERE: Final = frozenset(
+    {"model", "messages", "prompt", "seed", "n", "stream", "stream_options", "logprobs", "top_logprobs"}
+    | {"max_completion_tokens", "extra_body", *ALWAYS_SENT, *SENT_WHEN_SET}
+)
+
+
+def _extra_body(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    for key in value:
+        if key in _DECIDED_ELSEWHERE:
+            raise PydanticCustomError(
+                "extra_body",
+                "must not hold '{key}': it has a key of its own in evalkit, and two values would contradict each other",
+                {"key": key},
+            )
+    return _json_object(value)
+
+
+def _json_object(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise PydanticCustomError("json", "must not hold .inf or .nan: JSON has no such number") from None
+    return value
+
+
+Temperature = Annotated[Number, Field(ge=0, le=2)]
+TopP = Annotated[Number, Field(gt=0, le=1)]
+TopK = Annotated[Integer, Field(ge=-1)]
+MinP = Annotated[Number, Field(ge=0, le=1)]
+Penalty = Annotated[Number, Field(ge=-2, le=2)]
+RepetitionPenalty = Annotated[Number, Field(gt=0)]
+Seed = Annotated[Integer, Field(ge=0, lt=2**31)]
+Stops = Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(max_length=16)]
+TemplateArguments = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
+ExtraBody = Annotated[dict[str, JsonValue], AfterValidator(_extra_body)]
+
+
+class SamplingOverrides(Section):
+    """The sampling parameters that one suite changes; a key that is absent keeps the endpoint's value."""
+
+    profile: ProfileName | None = Field(
+        default=None, description="A profile that stands in for the endpoint's, for this suite."
+    )
+    temperature: Temperature | None = Field(default=None, description="Replaces the endpoint's temperature.")
+    top_p: TopP | None = Field(default=None, description="Replaces the endpoint's top_p.")
+    top_k: TopK | None = Field(default=None, description="Replaces the endpoint's top_k; null: not sent.")
+    min_p: MinP | None = Field(default=None, description="Replaces the endpoint's min_p; null: not sent.")
+    presence_penalty: Penalty | None = Field(default=None, description="Replaces the endpoint's presence_penalty.")
+    frequency_penalty: Penalty | None = Field(default=None, description="Replaces the endpoint's frequency_penalty.")
+    repetition_penalty: RepetitionPenalty | None = Field(
+        default=None, description="Replaces the endpoint's repetition_penalty; null: not sent."
+    )
+    max_tokens: Count | None = Field(
+        default=None, description="Replaces the endpoint's token limit; null: the suite's own."
+    )
+    seed: Seed | None = Field(default=None, description="Replaces the endpoint's base seed.")
+    stop: Stops | None = Field(default=None, description="Replaces the endpoint's stop texts.")
+    chat_template_kwargs: TemplateArguments | None = Field(
+        default=None, description="Replaces the endpoint's chat template arguments."
+    )
+    extra_body: ExtraBody | None = Field(default=None, description="Replaces the endpoint's further body fields.")
+
+
+class Sampling(Section):
+    """Every sampling parameter of an endpoint, explicit, because two servers fill gaps with different defaults."""
+
+    profile: ProfileName | None = Field(
+        default=None,
+        description="Fills in the parameters that are not given here: qwen3_thinking (0.6 / 0.95 / 20, 32,768 tokens, "
+        "AIME 38,912), qwen3_nothink (0.7 / 0.8 / 20, presence 1.5, 32,768 tokens) or greedy (0 / 1).",
+    )
+    temperature: Temperature = Field(default=0.0, description="0 is greedy. Always sent.")
+    top_p: TopP = Field(default=1.0, description="Nucleus sampling; 1 is off. Always sent.")
+    top_k: TopK | None = Field(default=None, description="An extension of most servers; -1 or 0 is off. Sent when set.")
+    min_p: MinP | None = Field(default=None, description="An extension of most servers. Sent when set.")
+    presence_penalty: Penalty = Field(default=0.0, description="0 is off. Always sent.")
+    frequency_penalty: Penalty = Field(default=0.0, description="0 is off. Always sent.")
+    repetition_penalty: RepetitionPenalty | None = Field(
+        default=None, description="An extension of most servers; 1 is off. Sent when set."
+    )
+    max_tokens: Count | None = Field(
+        default=None, description="Longest answer, in tokens, thinking included; null: as the suite says. Always sent."
+    )
+    seed: Seed = Field(
+        default=0,
+        description="Base seed: the request for repeat r of item i carries seed + 1000 r + i, on both sides alike.",
+    )
+    stop: Stops = Field(default=(), description="Texts that end an answer. Sent when not empty.")
+    chat_template_kwargs: TemplateArguments = Field(
+        default_factory=dict,
+        description="Arguments of the server's chat template, e.g. {enable_thinking: false}. Sent when not empty.",
+    )
+    extra_body: ExtraBody = Field(
+        default_factory=dict, description="Further fields of the request body, as the server knows them."
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fill_from_profile(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # `model_fields_set` keeps only what was written: layers must tell it from what the profile filled in.
+        if not isinstance(data, Mapping):
+            return handler(data)
+        profile = data.get("profile")
+        filled = {**PROFILES[profile], **data} if isinstance(profile, str) and profile in PROFILES else data
+        section = handler(filled)
+        object.__setattr__(section, "__pydantic_fields_set__", {str(key) for key in data})
+        return section
+
+    def parameters(self) -> dict[str, Any]:
+        """The request body's fields other than model, messages and seed.
+
+        The parameters of OpenAI's API are always there, except `max_tokens` while it is left to the suite;
+        extensions only when set, because a strict server refuses a field that it does not know.
+        """
+        body: dict[str, Any] = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+        }
+        optional: dict[str, Any] = {
+            "max_tokens": self.max_tokens,
+            "top_k": self.top_k,
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
+            "stop": list(self.stop) or None,
+            "chat_template_kwargs": self.chat_template_kwargs or None,
+        }
+        body.update({key: value for key, value in optional.items() if value is not None})
+        body.update(self.extra_body)
+        return body
+
+    def for_suite(self, suite: str, overrides: SamplingOverrides | None = None) -> Sampling:
+        """The sampling of one suite: a later layer wins over an earlier one.
+
+        Without a profile in the overrides the layers are: this section's profile, what this section says, what the
+        overrides say. A profile in the overrides stands in for this section's, and wins over what this section says.
+        A profile may know another token limit for a suite; it holds unless a later layer says `max_tokens`.
+        """
+        overrides = overrides or SamplingOverrides()
+        said = {key: getattr(self, key) for key in self.model_fields_set}
+        changed = {key: value for key in overrides.model_fields_set if _is_said(key, value := getattr(overrides, key))}
+        if overrides.profile is None:
+            layers = _profile_layer(self.profile, suite) | said | changed
+        else:
+            layers = said | _profile_layer(overrides.profile, suite) | changed
+        return Sampling.model_validate(layers)
+
+
+_NULL_MEANS_SOMETHING: Final = frozenset({"top_k", "min_p", "repetition_penalty", "max_tokens"})
+
+
+def _is_said(key: str, value: Any) -> bool:
+    """A null says something only where it means "not sent" or "as the suite says"."""
+    return value is not None or key in _NULL_MEANS_SOMETHING
+
+
+def _profile_layer(profile: str | None, suite: str) -> dict[str, Any]:
+    """What a profile says for a suite, as a mapping of sampling keys."""
+    if profile is None:
+        return {}
+    layer = dict(PROFILES[profile])
+    for (name, prefix), tokens in PROFILE_SUITE_TOKENS.items():
+        if name == profile and suite.startswith(prefix):
+            layer["max_tokens"] = tokens
+    return layer

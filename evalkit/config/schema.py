@@ -1,0 +1,282 @@
+"""The configuration of one endpoint: where it is, how it is asked, which suites it is asked, how it is started."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PrivateAttr, SecretStr, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from evalkit.config.base import (
+    Count,
+    EnvironmentName,
+    Integer,
+    Number,
+    Seconds,
+    Section,
+    Text,
+    Url,
+    Word,
+    conflict,
+)
+from evalkit.config.launch import CommandLaunch, Launch, LlamaCppLaunch
+from evalkit.config.origin import Origins
+from evalkit.config.sampling import Sampling, SamplingOverrides
+from evalkit.errors import ConfigError
+
+CLOSING_TAGS: Final = ("</think>", "</thinking>", "</thought>")
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def _run_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise PydanticCustomError(
+            "run_name",
+            "must be letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 100: "
+            "it becomes the name of a run folder",
+        )
+    return value
+
+
+def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name, secret in value.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise PydanticCustomError("header", "has a key that is no header name: {name}", {"name": name})
+        if re.search(r"[\r\n\0]", secret.get_secret_value()):
+            raise PydanticCustomError("header", "has a line break in the value of {name}", {"name": name})
+    return value
+
+
+def _secret_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _one_name(value: Any) -> Any:
+    """A suite may be given by its bare name."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _data_tag(value: Any) -> str:
+    return "folders" if isinstance(value, Mapping) else "folder"
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_secret_text)]
+Headers = Annotated[dict[str, Secret], AfterValidator(_headers)]
+DataFolders = Annotated[
+    Annotated[Path, Tag("folder")] | Annotated[dict[str, Path], Tag("folders")], Discriminator(_data_tag)
+]
+
+
+class Limits(Section):
+    """How hard and how long an endpoint is asked."""
+
+    concurrency: Count = Field(default=32, description="Most requests in flight at this endpoint.")
+    connect_seconds: Seconds = Field(default=10.0, description="Longest time to connect.")
+    stall_seconds: Seconds = Field(default=600.0, description="Longest silence of the server within a request.")
+    total_seconds: Seconds | None = Field(default=None, description="Longest time for one request; null: no limit.")
+    retries: Annotated[Integer, Field(ge=0, le=1000)] = Field(
+        default=8, description="Further attempts after a failure that asking again may heal."
+    )
+    max_body_mb: Annotated[Number, Field(gt=0, le=4096)] = Field(
+        default=64.0, description="Longest reply that is read, in MB."
+    )
+    permanent_failures_to_stop: Count = Field(
+        default=20, description="A suite is stopped after so many failures in a row that asking again cannot heal."
+    )
+
+
+class Tls(Section):
+    """How the server's certificate is checked."""
+
+    verify: bool = Field(
+        default=True, description="False: do not check the certificate, which lets anyone in between read on."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="A PEM file of authorities to trust in place of the system's."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.ca_file is not None and not self.verify:
+            raise conflict("ca_file has no effect while verify is false", "ca_file", "verify")
+        return self
+
+
+class Thinking(Section):
+    """How the thinking trace of a reply is recognised."""
+
+    closing_tags: Annotated[tuple[Word, ...], Field(min_length=1)] = Field(
+        default=CLOSING_TAGS, description="Texts that end a thinking trace; what follows the last one is the answer."
+    )
+
+
+class SuiteChoice(Section):
+    """One suite to run, with what it changes; a key that is absent keeps the pack's or the suite's own value."""
+
+    name: Word = Field(description="Name of a suite, of a task in suite_folders, or of a task of lm-eval's own.")
+    label: Word | None = Field(default=None, description="How reports name the suite; null: as the suite says.")
+    repeats: Count | None = Field(default=None, description="Samples of every item; null: as the pack or suite says.")
+    margin_pt: Annotated[Number, Field(gt=0, le=100)] | None = Field(
+        default=None, description="Tolerance in percentage points; null: as the pack or suite says."
+    )
+    limit: Count | None = Field(default=None, description="Ask only so many items; null: all.")
+    sampling: SamplingOverrides = Field(
+        default=SamplingOverrides(), description="Sampling parameters that differ for this suite."
+    )
+
+
+SuiteChoiceOrName = Annotated[SuiteChoice, BeforeValidator(_one_name, json_schema_input_type=str | SuiteChoice)]
+
+
+class Connection(Section):
+    """How a server is reached: shared by the endpoint under test and the judge."""
+
+    model: Word = Field(description="The name by which the server knows the model.")
+    api_key_env: EnvironmentName | None = Field(
+        default=None, description="Name of the environment variable that holds the API key; null: no key is sent."
+    )
+    headers: Headers = Field(
+        default_factory=dict,
+        description="Further request headers; the values are secret and usually come through ${VARIABLE}.",
+    )
+    client: Literal["aiohttp", "openai"] = Field(
+        default="aiohttp",
+        description="aiohttp: fast, the default. openai: the openai package, for endpoints that need it.",
+    )
+    limits: Limits = Field(default=Limits(), description="How hard and how long the endpoint is asked.")
+    tls: Tls = Field(default=Tls(), description="How the server's certificate is checked.")
+    sampling: Sampling = Field(default=Sampling(), description="How answers are drawn.")
+
+    def api_key(self) -> str | None:
+        """The API key from the environment, None where `api_key_env` is not given.
+
+        Raises:
+            ConfigError: the variable is unset or empty.
+        """
+        if self.api_key_env is None:
+            return None
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not key:
+            raise ConfigError(
+                f"the environment variable {self.api_key_env}, which api_key_env names, is not set: "
+                f"export {self.api_key_env}=... or remove api_key_env"
+            )
+        return key
+
+    def request_headers(self) -> dict[str, str]:
+        """The configured headers in plain text: for the request only, never to be stored or shown."""
+        return {name: value.get_secret_value() for name, value in self.headers.items()}
+
+
+class JudgeConfig(Connection):
+    """The model that grades the suites which need one."""
+
+    base_url: Url = Field(description="Address of the judge up to and including /v1.")
+    sampling: Sampling = Field(
+        default=Sampling(), description="How grades are drawn; max_tokens null: as the judge prompt needs."
+    )
+    repeats: Count = Field(default=1, description="Gradings of every distinct answer.")
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The judge's one address, in the form that clients take."""
+        return (self.base_url,)
+
+
+class EndpointConfig(Connection):
+    """One endpoint and what it is asked: one YAML file."""
+
+    name: Annotated[Text, AfterValidator(_run_name)] = Field(
+        description="Name of this side; the run is stored in a folder of this name."
+    )
+    base_url: Url | None = Field(
+        default=None, description="Address up to and including /v1, e.g. http://127.0.0.1:8000/v1."
+    )
+    base_urls: Annotated[tuple[Url, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Addresses of replicas of the same endpoint, in place of base_url; load is spread over them.",
+    )
+    build: Word | None = Field(
+        default=None,
+        description="Free text that identifies what is served, e.g. an image digest. It decides the answers: "
+        "another build is another run.",
+    )
+    stream: bool = Field(
+        default=False, description="Receive answers as a stream, for servers or proxies that cut long waits."
+    )
+    logprobs: bool = Field(default=False, description="Ask for the log-probability of every token of an answer.")
+    thinking: Thinking = Field(default=Thinking(), description="How the thinking trace is recognised.")
+    pack: Word | None = Field(
+        default=None, description="A named list of suites with tolerances, e.g. flagrelease-text."
+    )
+    suites: tuple[SuiteChoiceOrName, ...] = Field(
+        default=(),
+        description="Suites to run, beside the pack's; a suite that is in the pack too is changed by what is here.",
+    )
+    suite_folders: tuple[Path, ...] = Field(default=(), description="Folders with task YAML of your own.")
+    data: DataFolders | None = Field(
+        default=None, description="A folder with data sets as files, or a mapping from suite or data set to its folder."
+    )
+    allow_code_execution: bool = Field(
+        default=False, description="Run code that the model wrote, inside a sandbox, for the suites that need it."
+    )
+    judge: JudgeConfig | None = Field(default=None, description="The model that grades the suites which need one.")
+    launch: Launch | None = Field(default=None, description="Start this endpoint, and stop it again afterwards.")
+    runs: Path = Field(default=Path("runs"), description="Folder that holds the run folders.")
+
+    _origins: Origins = PrivateAttr(default_factory=Origins)
+
+    @model_validator(mode="after")
+    def _has_one_address(self) -> Self:
+        if self.base_url is not None and self.base_urls is not None:
+            raise conflict("base_url and base_urls exclude each other", "base_url", "base_urls")
+        addressed = self.base_url is not None or self.base_urls is not None
+        if isinstance(self.launch, LlamaCppLaunch) and addressed:
+            raise conflict(
+                "an address has no effect with launch kind llama_cpp, which listens on launch.port",
+                "base_url" if self.base_url is not None else "base_urls",
+                "launch",
+            )
+        if isinstance(self.launch, CommandLaunch) and not addressed and not self.launch.chooses_port:
+            raise conflict("launch kind command needs base_url, or {port} in argv for a free port", "launch")
+        if self.launch is None and not addressed:
+            raise conflict("base_url is missing (or base_urls, or launch)")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for key, values in (("base_urls", self.base_urls or ()), ("suites", [suite.name for suite in self.suites])):
+            twice = [value for value, times in Counter(values).items() if times > 1]
+            if twice:
+                raise conflict(f"{key} holds {twice[0]!r} twice", key)
+        return self
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses to ask; empty where a launch decides them."""
+        if self.base_url is not None:
+            return (self.base_url,)
+        return self.base_urls or ()
+
+    def parameters(self, suite: str | None = None) -> dict[str, Any]:
+        """The request body's fields other than model, messages and seed, for a suite or without one."""
+        return (self.sampling if suite is None else self.sampling_for(suite)).parameters()
+
+    def sampling_for(self, suite: str) -> Sampling:
+        """The sampling of a suite: the endpoint's, changed by what `suites` says of it."""
+        overrides = next((choice.sampling for choice in self.suites if choice.name == suite), None)
+        return self.sampling.for_suite(suite, overrides)
+
+    def where(self, key: str) -> str:
+        """File and line of a dotted key such as `suites.0.name`, e.g. "ref.yaml:12"; "" where no file says it.
+
+        A key that no file holds is looked for at its nearest section.
+        """
+        return self._origins.where(key)
