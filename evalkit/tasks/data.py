@@ -1,0 +1,176 @@
+"""Where the items come from: a local folder, the Hub or a mirror of it at a pinned revision, or ModelScope.
+
+Every way ends in files on this machine that `local.py` reads, so all give the same rows, item ids and digests. When
+the files are there, no network call is made. `load` is the `custom_dataset:` function of every suite file, so the
+suites run unchanged under plain lm-eval, which knows `EVALKIT_DATA` only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evalkit import resources
+from evalkit.errors import DataError
+from evalkit.tasks.local import FORMATS, Part, find_files, find_folder, read_rows
+
+_LOCAL_ONLY = frozenset({"file"})
+
+
+def load(evalkit: Mapping[str, Any], **metadata: Any) -> Any:
+    """The suite's splits as `{split: datasets.Dataset}`; called by lm-eval with the suite's `metadata`.
+
+    Raises:
+        DataError: where the data set is absent, gated, or has not the rows that the suite expects.
+    """
+    import datasets
+
+    documents = load_documents(evalkit, metadata.get("evalkit_options") or {})
+    return datasets.DatasetDict({split: datasets.Dataset.from_list(rows) for split, rows in documents.items()})
+
+
+def load_documents(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The normalised documents of every split, checked against `rows`; few-shot examples attached where asked.
+
+    `options` come from a run: `data` (folder, or mapping of suite or data set to folder), `partial` (accept fewer
+    rows than the suite has).
+    """
+    source = dict(fields.get("source") or {})
+    prepare = _function(str(fields.get("prepare") or "evalkit.tasks.prepare:plain"))
+    settings = dict(fields.get("options") or {})
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for split, parts in _parts(source).items():
+        rows = _raw_rows(source, parts, options)
+        try:
+            splits[split] = prepare(rows, {**settings, "_split": split})
+        except ValueError as error:
+            raise DataError(f"{_title(source)}, split {split!r}: {error}") from error
+    _check_rows(fields, source, splits, partial=bool(options.get("partial")))
+    shots = source.get("shots")
+    if shots:
+        _attach_shots(splits, split=shots["from"], field=shots["by"], count=int(shots["count"]))
+    return splits
+
+
+def _function(reference: str) -> Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], list[dict[str, Any]]]:
+    module, _, name = reference.partition(":")
+    function: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], list[dict[str, Any]]]
+    function = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _parts(source: Mapping[str, Any]) -> dict[str, list[Part]]:
+    config = source.get("config")
+    parts: dict[str, list[Part]] = {}
+    for split, given in (source.get("splits") or {"test": "test"}).items():
+        entries = given if isinstance(given, list) else [{"split": given}]
+        parts[split] = [
+            Part(
+                name=str(entry.get("name", entry.get("split", split))),
+                config=entry.get("config", config),
+                split=str(entry.get("split", "train")),
+            )
+            for entry in entries
+        ]
+    return parts
+
+
+def _title(source: Mapping[str, Any]) -> str:
+    return str(source.get("hub") or source.get("file") or (source.get("folder") or ["data set"])[0])
+
+
+def _raw_rows(source: Mapping[str, Any], parts: list[Part], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    folder = _folder(source, options)
+    several_splits = len(source.get("splits") or {}) > 1
+    rows: list[dict[str, Any]] = []
+    for part in parts:
+        files = [folder] if folder.is_file() else find_files(folder, part, sole=len(parts) == 1 and not several_splits)
+        if not files:
+            found = ", ".join(sorted(p.name for p in folder.rglob("*") if p.suffix in FORMATS)[:8]) or "no data files"
+            raise DataError(
+                f"{_title(source)}: no file for {part.name!r} in {folder} (found: {found}); "
+                f"name it {part.name}.jsonl, .csv or .parquet"
+            )
+        for file in files:
+            rows.extend({**row, "_part": part.name} for row in read_rows(file))
+    return rows
+
+
+def _folder(source: Mapping[str, Any], options: Mapping[str, Any]) -> Path:
+    """The folder (or single file) that holds the data set, fetched when it is not on this machine."""
+    names = [*(source.get("folder") or ()), *([str(source["hub"]).split("/")[-1]] if source.get("hub") else ())]
+    for where, root in _roots(names, options):
+        if root.is_file():
+            return root
+        if folder := find_folder(root, names):
+            return folder
+        if where == "mapped":
+            raise DataError(f"data: {root} holds no data files (jsonl, csv, parquet) and no folder {' or '.join(names)}")
+    if file := source.get("file"):
+        return _shipped(str(file), options)
+    if not source.get("hub"):
+        raise DataError(f"{_title(source)}: has no place on a hub; give its folder as `data:` or EVALKIT_DATA")
+    from evalkit.tasks.hub import fetch
+
+    return fetch(source)
+
+
+def _roots(names: Sequence[str], options: Mapping[str, Any]) -> list[tuple[str, Path]]:
+    given = options.get("data")
+    roots: list[tuple[str, Path]] = []
+    if isinstance(given, Mapping):
+        keys = [str(options.get("suite")), *names]
+        roots += [("mapped", Path(str(given[key])).expanduser()) for key in keys if key in given]
+    elif given:
+        roots.append(("data", Path(str(given)).expanduser()))
+    if environment := os.environ.get("EVALKIT_DATA"):
+        roots.append(("EVALKIT_DATA", Path(environment).expanduser()))
+    for where, root in roots:
+        if not root.exists():
+            raise DataError(f"{where if where == 'EVALKIT_DATA' else 'data'}: {root} does not exist")
+    return roots
+
+
+def _shipped(name: str, options: Mapping[str, Any]) -> Path:
+    beside = options.get("suite_file")
+    candidates = [Path(str(beside)).parent / name] if beside else []
+    for _origin, folder in resources.suite_folders():
+        candidates += [folder / name, *sorted(folder.rglob(name))]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise DataError(f"source.file: {name} lies neither beside its suite file nor in any folder of suites")
+
+
+def _check_rows(
+    fields: Mapping[str, Any], source: Mapping[str, Any], splits: Mapping[str, list[dict[str, Any]]], *, partial: bool
+) -> None:
+    expected = fields.get("rows")
+    for split, documents in splits.items():
+        ids = [document["id"] for document in documents]
+        if len(set(ids)) != len(ids):
+            repeated = next(identity for identity in ids if ids.count(identity) > 1)
+            raise DataError(f"{_title(source)}, split {split!r}: the id {repeated!r} stands twice")
+        if not documents:
+            raise DataError(f"{_title(source)}, split {split!r}: has no rows")
+    found = len(splits["test"])
+    if expected is not None and found != expected and not partial:
+        raise DataError(
+            f"{_title(source)}: has {found} items here, the suite has {expected}: use the whole data set, "
+            "or set `partial_data: true` for this suite to run on a part that is not comparable with published numbers"
+        )
+
+
+def _attach_shots(splits: dict[str, list[dict[str, Any]]], *, split: str, field: str, count: int) -> None:
+    pool: dict[str, list[dict[str, Any]]] = {}
+    for document in splits[split]:
+        pool.setdefault(document[field], []).append(document)
+    for document in splits["test"]:
+        shots = pool.get(document[field], [])[:count]
+        if len(shots) < count:
+            raise DataError(f"{document[field]!r} has {len(shots)} rows in split {split!r}, {count} shots are needed")
+        document["header"] = False
+        document["shots"] = shots

@@ -1,0 +1,237 @@
+"""From a suite's description to its items: lm-eval builds the prompts, evalkit keeps them with their identities."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from evalkit.digest import digest, digest_lines
+from evalkit.errors import SuiteError
+from evalkit.model import FinalText, Item, Message, Prompt, Score
+from evalkit.tasks.suite import Suite
+
+FEWSHOT_SEED = 1234
+# Fields of a document that only the prompt needs; they are neither stored with a run nor given to a scorer.
+_PROMPT_ONLY = frozenset({"shots"})
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What a run decides about a suite: where the data is, how many items, which.
+
+    `limit` keeps that many items, chosen by a hash of their ids so that a larger limit only adds items.
+    """
+
+    data: str | Mapping[str, str] | None = None
+    limit: int | None = None
+    partial: bool = False
+    settings: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSuite:
+    """A suite with its items, and the digests that decide whether two runs asked the same.
+
+    `score` takes a document and a final text; `scorer_id` names the rule and its version.
+    """
+
+    suite: Suite
+    items: tuple[Item, ...]
+    score: Callable[[Mapping[str, Any], FinalText], Score]
+    scorer_id: str
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    data_digest: str
+    prompt_digest: str
+    total_items: int
+
+
+def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
+    """Builds every prompt of the suite; needs its data set, no endpoint.
+
+    Raises:
+        SuiteError: where a task does not load.
+        DataError: where the data set is absent or not what the suite expects.
+    """
+    items: list[Item] = []
+    stops: set[tuple[str, ...]] = set()
+    total = 0
+    tasks = _lm_eval_tasks(suite, options)
+    for task in tasks:
+        chosen, count = _choose(task, suite, options, share=len(tasks))
+        total += count
+        _build(task, chosen)
+        items.extend(_items(suite, task))
+        stops.add(tuple(str(stop) for stop in _as_list(task.config.generation_kwargs.get("until")) if stop))
+        task._instances = None  # noqa: SLF001 - lm-eval would hold every prompt a second time
+    if len(stops) != 1:
+        raise SuiteError(f"{suite.name}: its tasks have different stop strings; give them one `until:` list")
+    score, scorer_id = _scorer(suite, tasks)
+    return LoadedSuite(
+        suite=suite,
+        items=tuple(items),
+        score=score,
+        scorer_id=scorer_id,
+        max_tokens=suite.max_tokens,
+        stop=stops.pop(),
+        data_digest=digest_lines(sorted(f"{item.task}\t{item.id}\t{item.doc_hash}" for item in items)),
+        prompt_digest=digest_lines(sorted(f"{item.task}\t{item.id}\t{item.prompt.digest}" for item in items)),
+        total_items=total,
+    )
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _quiet_lm_eval() -> None:
+    """Makes lm-eval build silently, with templates compiled once and in a sandbox."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    import lm_eval.utils
+    from jinja2.sandbox import SandboxedEnvironment
+
+    if isinstance(lm_eval.utils.env, SandboxedEnvironment):
+        return
+    theirs = lm_eval.utils.env
+    sandboxed = SandboxedEnvironment(loader=None, undefined=theirs.undefined, keep_trailing_newline=True)
+    sandboxed.filters.update(theirs.filters)
+    # lm-eval compiles the template again for every document: a third of its own running time.
+    sandboxed.from_string = lru_cache(maxsize=256)(sandboxed.from_string)  # type: ignore[method-assign]
+    lm_eval.utils.env = sandboxed
+
+
+def _lm_eval_tasks(suite: Suite, options: LoadOptions) -> list[Any]:
+    _quiet_lm_eval()
+    from lm_eval.tasks import TaskManager
+
+    data = options.data
+    passed = {
+        "data": str(data) if isinstance(data, (str, Path)) else dict(data) if data else None,
+        "partial": options.partial,
+        "suite": suite.name,
+        "suite_file": str(suite.file),
+        **(options.settings or {}),
+    }
+    single = len(suite.tasks) == 1 and suite.tasks[0] == suite.name
+    own = suite.scorer is not None
+    manager = TaskManager(
+        include_path=None if single else str(suite.file.parent),
+        include_defaults=False,
+        metadata={"evalkit_options": passed} if own else None,
+    )
+    try:
+        loaded = manager.load([str(suite.file) if single else suite.name])
+    except (KeyError, TypeError, ImportError, AttributeError) as error:
+        raise SuiteError(f"{suite.file}: lm-eval cannot load {suite.name!r}: {error}") from error
+    tasks = list(loaded["tasks"].values())
+    for task in tasks:
+        if task.OUTPUT_TYPE != "generate_until":
+            raise SuiteError(f"{suite.name}: task {task.config.task!r} is {task.OUTPUT_TYPE}, not generate_until")
+        if task.config.num_fewshot is None:
+            task.set_config("num_fewshot", 0)
+        task.set_fewshot_seed(FEWSHOT_SEED)
+    return tasks
+
+
+def _choose(task: Any, suite: Suite, options: LoadOptions, share: int) -> tuple[list[int] | None, int]:
+    """The indices of the documents to ask (None for all), and how many there are."""
+    documents = task.eval_docs
+    count = len(documents)
+    if options.limit is None:
+        return None, count
+    limit = max(1, -(-options.limit // share))
+    if limit >= count:
+        return None, count
+    features = getattr(documents, "column_names", None) or list(documents[0])
+    names = documents["id"] if "id" in features else [str(index) for index in range(count)]
+    ranked = sorted(range(count), key=lambda index: hashlib.sha256(f"{suite.name}|{names[index]}".encode()).digest())
+    return sorted(ranked[:limit]), count
+
+
+def _build(task: Any, chosen: list[int] | None) -> None:
+    try:
+        task.build_all_requests(
+            # lm-eval asks `index in samples` for every document, so a set; it only iterates and measures it otherwise.
+            samples=set(chosen) if chosen else None,
+            rank=0,
+            world_size=1,
+            apply_chat_template=True,
+            fewshot_as_multiturn=True,
+            chat_template=_as_json,
+            tokenizer_name="",
+        )
+    except ValueError as error:
+        raise SuiteError(f"{task.config.task}: its prompts cannot be built: {error}") from error
+
+
+def _as_json(messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:  # noqa: ARG001, FBT001
+    """The chat template that evalkit hands to lm-eval: the messages themselves, to be read back."""
+    return json.dumps(messages, ensure_ascii=False)
+
+
+def _items(suite: Suite, task: Any) -> Iterator[Item]:
+    shared: dict[tuple[str, str], Message] = {}
+    taken: dict[str, int] = {}
+    for instance in task.instances:
+        document = instance.doc
+        doc_hash = _doc_hash(document)
+        identity = str(document.get("id") or doc_hash[:16])
+        taken[identity] = taken.get(identity, 0) + 1
+        if taken[identity] > 1:
+            identity = f"{identity}-{taken[identity]}"
+        messages = tuple(_shared(shared, message) for message in json.loads(instance.args[0]))
+        yield Item(
+            suite=suite.name,
+            task=task.config.task,
+            id=identity,
+            prompt=Prompt(digest=digest(messages), messages=messages),
+            doc={key: value for key, value in document.items() if key not in _PROMPT_ONLY},
+            target=_target(task, document),
+            doc_hash=doc_hash,
+            cluster=str(document[suite.cluster]) if suite.cluster else None,
+            stratum=tuple(str(document[field]) for field in suite.strata),
+            weight=float(document[suite.weight]) if suite.weight else 1.0,
+        )
+
+
+def _shared(known: dict[tuple[str, str], Message], message: Message) -> Message:
+    """The same object for equal messages: few-shot turns are shared by thousands of items."""
+    content = message["content"]
+    if not isinstance(content, str):
+        return message
+    return known.setdefault((message["role"], content), message)
+
+
+def _doc_hash(document: Mapping[str, Any]) -> str:
+    """The document's hash by lm-eval's own recipe, so that sample files can be joined."""
+    from lm_eval.utils import handle_non_serializable
+
+    text = json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _target(task: Any, document: Mapping[str, Any]) -> str:
+    target = task.doc_to_target(document)
+    if isinstance(target, list):
+        return " | ".join(str(one) for one in target)
+    return str(target)
+
+
+def _scorer(suite: Suite, tasks: Sequence[Any]) -> tuple[Callable[[Mapping[str, Any], FinalText], Score], str]:
+    if suite.scorer is not None:
+        from evalkit.scoring import registry
+
+        return registry.scorer(suite.scorer), f"{suite.scorer}@{registry.version(suite.scorer)}"
+    from evalkit.tasks.lmeval_scorer import scorer_of
+
+    return scorer_of(tasks[0])

@@ -1,0 +1,206 @@
+"""What a suite is: a row of the table, described by one YAML file under `suites/` (or a folder of the user's).
+
+A suite file is a plain lm-eval task (or group) file; evalkit's own fields live under `metadata: evalkit:` and are
+checked here. Reading a suite's description needs neither lm-eval nor its data set.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evalkit import resources
+from evalkit.errors import SuiteError
+
+MAX_SUITE_FILE_BYTES = 1 << 20
+_GENERATE = "generate_until"
+_KNOWN_FIELDS = frozenset(
+    """label scorer rows repeats margin_pt chance licence gated headline strata cluster weight source prepare
+    max_tokens needs subset about release judge order options""".split()
+)
+_HEADLINES = frozenset({"micro", "macro", "nested"})
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The description of one suite, as its YAML file gives it.
+
+    `headline` says how item scores become the suite's number: "micro" (mean over items, by weight), "macro" (mean of
+    the means of the outermost heading) or "nested" (mean of means at every level of `strata`). `strata` and
+    `cluster` name fields of the documents. `source` says where the data set is (see `evalkit.tasks.data`).
+    `file` is None for a task of lm-eval's own library until it is located.
+    """
+
+    name: str
+    label: str
+    file: Path
+    origin: str
+    tasks: tuple[str, ...]
+    scorer: str | None
+    rows: int | None = None
+    repeats: int = 1
+    margin_pt: float = 2.0
+    chance: float | None = None
+    licence: str = "see the data set"
+    gated: bool = False
+    headline: str = "micro"
+    strata: tuple[str, ...] = ()
+    cluster: str | None = None
+    weight: str | None = None
+    max_tokens: int | None = None
+    needs: tuple[str, ...] = ()
+    order: str = "longest_first"
+    about: str = ""
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads lm-eval's `!function` tag as the text behind it."""
+
+
+_Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))  # type: ignore[arg-type]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """One lm-eval YAML file with its `include:` chain merged, functions left as text.
+
+    Raises:
+        SuiteError: where the file cannot be read, is no mapping, or includes itself.
+    """
+    return _read(path, ())
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    resolved = path.resolve()
+    if resolved in seen:
+        raise SuiteError(f"{path}: include: the file includes itself; remove one of the include lines")
+    try:
+        if resolved.stat().st_size > MAX_SUITE_FILE_BYTES:
+            raise SuiteError(f"{path}: larger than {MAX_SUITE_FILE_BYTES} bytes: this is no suite file")
+        loaded = yaml.load(resolved.read_bytes(), Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except OSError as error:
+        raise SuiteError(f"{path}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise SuiteError(f"{path}: is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(loaded, dict):
+        raise SuiteError(f"{path}: a suite file is a mapping of keys, not {type(loaded).__name__}")
+    includes = loaded.pop("include", [])
+    merged: dict[str, Any] = {}
+    for include in includes if isinstance(includes, list) else [includes]:
+        inherited = _read(resolved.parent / include, (*seen, resolved))
+        inherited.pop("task_list", None)
+        merged.update(inherited)
+    return merged | loaded
+
+
+def parse_suite(path: Path, origin: str) -> Suite | None:
+    """The suite that a YAML file describes, or None for a file without `metadata: evalkit:`.
+
+    Raises:
+        SuiteError: naming file and key, where a field is unknown or of the wrong kind.
+    """
+    raw = read_yaml(path)
+    metadata = raw.get("metadata")
+    fields = metadata.get("evalkit") if isinstance(metadata, dict) else None
+    if not isinstance(fields, dict):
+        return None
+    name = raw.get("group") or raw.get("task")
+    if not isinstance(name, str):
+        raise SuiteError(f"{path}: task: a suite needs a name here")
+    if fields.get("part_of"):
+        return None
+    _check_fields(path, fields)
+    tasks = tuple(raw["task"]) if raw.get("group") else (name,)
+    generation = raw.get("generation_kwargs") or {}
+    return Suite(
+        name=name,
+        label=str(fields.get("label", name)),
+        file=path,
+        origin=origin,
+        tasks=tuple(str(task) for task in tasks),
+        scorer=fields.get("scorer"),
+        rows=fields.get("rows"),
+        repeats=int(fields.get("repeats", 1)),
+        margin_pt=float(fields.get("margin_pt", 2.0)),
+        chance=fields.get("chance"),
+        licence=str(fields.get("licence", "see the data set")),
+        gated=bool(fields.get("gated", False)),
+        headline=str(fields.get("headline", "micro")),
+        strata=tuple(fields.get("strata", ())),
+        cluster=fields.get("cluster"),
+        weight=fields.get("weight"),
+        max_tokens=fields.get("max_tokens", generation.get("max_gen_toks")),
+        needs=tuple(fields.get("needs", ())),
+        order=str(fields.get("order", "longest_first")),
+        about=" ".join(str(fields.get("about", "")).split()),
+        source=fields.get("source") or {},
+    )
+
+
+def _check_fields(path: Path, fields: Mapping[str, Any]) -> None:
+    for key in fields:
+        if key not in _KNOWN_FIELDS:
+            raise SuiteError(f"{path}: metadata.evalkit.{key}: unknown key{_nearest(key, _KNOWN_FIELDS)}")
+    if fields.get("headline", "micro") not in _HEADLINES:
+        raise SuiteError(f"{path}: metadata.evalkit.headline: one of {', '.join(sorted(_HEADLINES))}")
+    for key, kind in (("repeats", int), ("rows", int), ("margin_pt", (int, float)), ("strata", list)):
+        if key in fields and (not isinstance(fields[key], kind) or isinstance(fields[key], bool)):
+            raise SuiteError(f"{path}: metadata.evalkit.{key}: {fields[key]!r} is of the wrong kind")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f": did you mean {close[0]!r}?" if close else ""
+
+
+def suite_files(folders: Sequence[Path] = ()) -> Iterator[tuple[str, Path]]:
+    """Every suite file by search order (user's folders, EVALKIT_SUITES, evalkit's own): (origin, path)."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise SuiteError(f"suite_folders: {folder} is no folder")
+        yield from ((str(folder), path) for path in sorted(folder.rglob("*.yaml")))
+    for origin, folder in resources.suite_folders():
+        if not folder.is_dir():
+            raise SuiteError(f"{origin}: {folder} is no folder")
+        for path in sorted(folder.rglob("*.yaml")):
+            if "packs" not in path.relative_to(folder).parts:
+                yield origin, path
+
+
+def all_suites(folders: Sequence[Path] = ()) -> dict[str, Suite]:
+    """All suites by name; where two folders have the same name, the first in search order is taken."""
+    found: dict[str, Suite] = {}
+    for origin, path in suite_files(folders):
+        suite = parse_suite(path, origin)
+        if suite is not None and suite.name not in found:
+            found[suite.name] = suite
+    return found
+
+
+def find_suite(name: str, folders: Sequence[Path] = ()) -> Suite:
+    """The suite called `name`; else the lm-eval task or file of that name, as a suite with defaults.
+
+    Raises:
+        SuiteError: with the nearest names, where there is none.
+    """
+    suites = all_suites(folders)
+    if name in suites:
+        return suites[name]
+    from evalkit.tasks.foreign import find_foreign
+
+    foreign = find_foreign(name, folders)
+    if foreign is not None:
+        return foreign
+    close = difflib.get_close_matches(name, list(suites), n=3)
+    hint = f": did you mean {' or '.join(repr(c) for c in close)}?" if close else "; `evalkit suites` lists them"
+    raise SuiteError(f"no suite or lm-eval task is called {name!r}{hint}")
+
+
+def is_generative(raw: Mapping[str, Any]) -> bool:
+    """True where an lm-eval task generates text (the only kind a chat endpoint can be asked)."""
+    return raw.get("output_type", _GENERATE) == _GENERATE
