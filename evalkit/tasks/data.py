@@ -108,7 +108,9 @@ def _folder(source: Mapping[str, Any], options: Mapping[str, Any]) -> Path:
         if folder := find_folder(root, names):
             return folder
         if where == "mapped":
-            raise DataError(f"data: {root} holds no data files (jsonl, csv, parquet) and no folder {' or '.join(names)}")
+            raise DataError(
+                f"data: {root} holds no data files (jsonl, csv, parquet) and no folder {' or '.join(names)}"
+            )
     if file := source.get("file"):
         return _shipped(str(file), options)
     if not source.get("hub"):

@@ -78,7 +78,9 @@ def _endpoint() -> str:
 def _modelscope(source: Mapping[str, Any]) -> Path:
     name = source.get("modelscope")
     if not name:
-        raise DataError(f"{source['hub']}: no copy on ModelScope is known; unset EVALKIT_HUB or give a folder as `data:`")
+        raise DataError(
+            f"{source['hub']}: no copy on ModelScope is known; unset EVALKIT_HUB or give a folder as `data:`"
+        )
     try:
         from modelscope.hub.snapshot_download import dataset_snapshot_download
     except ModuleNotFoundError as error:

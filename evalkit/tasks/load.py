@@ -174,7 +174,7 @@ def _build(task: Any, chosen: list[int] | None) -> None:
         raise SuiteError(f"{task.config.task}: its prompts cannot be built: {error}") from error
 
 
-def _as_json(messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:  # noqa: ARG001, FBT001
+def _as_json(messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:  # noqa: ARG001
     """The chat template that evalkit hands to lm-eval: the messages themselves, to be read back."""
     return json.dumps(messages, ensure_ascii=False)
 

@@ -60,7 +60,9 @@ def number_repeats(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return documents
 
 
-def each(function: Callable[[Mapping[str, Any]], dict[str, Any]], rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def each(
+    function: Callable[[Mapping[str, Any]], dict[str, Any]], rows: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """`function` over the rows; a ValueError is given the row's number."""
     documents = []
     for number, row in enumerate(rows):

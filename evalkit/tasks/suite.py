@@ -20,8 +20,8 @@ from evalkit.errors import SuiteError
 MAX_SUITE_FILE_BYTES = 1 << 20
 _GENERATE = "generate_until"
 _KNOWN_FIELDS = frozenset(
-    """label scorer rows repeats margin_pt chance licence gated headline strata cluster weight source prepare
-    max_tokens needs subset about release judge order options""".split()
+    {"label", "scorer", "rows", "repeats", "margin_pt", "chance", "licence", "gated", "headline", "strata", "cluster"}
+    | {"weight", "source", "prepare", "options", "max_tokens", "needs", "about", "order", "part_of"}
 )
 _HEADLINES = frozenset({"micro", "macro", "nested"})
 

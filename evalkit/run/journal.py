@@ -1,0 +1,253 @@
+"""The journal: an append-only JSONL file of everything that came back, keyed by what decides an answer.
+
+A record is one line; a line that a crash tore is skipped. Records are written in batches every 50 ms by a thread of
+its own and forced to disk once a second, so `kill -9` loses what was in flight and at most those 50 ms. Nothing is
+ever rewritten. Further `journal*.jsonl` files in the folder (shards of other machines) are read as well.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import orjson
+
+from evalkit.errors import RunError, StorageError
+from evalkit.model import Failure, Reply, Request
+
+WRITE_EVERY_SECONDS = 0.05
+SYNC_EVERY_SECONDS = 1.0
+NAME = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a reply's line is."""
+
+    file: Path
+    offset: int
+    completion_tokens: float | None
+
+
+def reply_record(request: Request, reply: Reply, at: float) -> bytes:
+    """One line for a reply: what was asked, by key, and the body exactly as the server sent it."""
+    head = _head("reply", request, at)
+    head |= {"seconds": round(reply.seconds, 4), "attempts": reply.attempts, "body": orjson.Fragment(reply.raw)}
+    return orjson.dumps(head) + b"\n"
+
+
+def failure_record(request: Request, failure: Failure, at: float) -> bytes:
+    """One line for a failure that was given up on."""
+    head = _head("failure", request, at)
+    head |= {
+        "seconds": round(failure.seconds, 4),
+        "attempts": failure.attempts,
+        "kind": failure.kind.value,
+        "status": failure.status,
+        "detail": failure.detail,
+    }
+    return orjson.dumps(head) + b"\n"
+
+
+def _head(kind: str, request: Request, at: float) -> dict[str, Any]:
+    return {
+        "t": kind,
+        "key": request.key,
+        "suite": request.suite,
+        "item": request.item,
+        "repeat": request.repeat,
+        "seed": request.seed,
+        "at": round(at, 3),
+    }
+
+
+def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(offset, record) for every whole line of a journal file; torn lines are skipped.
+
+    Raises:
+        RunError: where the file cannot be read.
+    """
+    offset = 0
+    try:
+        with file.open("rb") as lines:
+            for line in lines:
+                start, offset = offset, offset + len(line)
+                record = _parse(line)
+                if record is not None:
+                    yield start, record
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) and "t" in record else None
+
+
+def read_at(place: Place) -> dict[str, Any]:
+    """The record that lies at a place.
+
+    Raises:
+        RunError: where it is not there any more.
+    """
+    try:
+        with place.file.open("rb") as lines:
+            lines.seek(place.offset)
+            record = _parse(lines.readline())
+    except OSError as error:
+        raise RunError(f"{place.file}: cannot be read: {error.strerror}") from error
+    if record is None:
+        raise RunError(f"{place.file}: the record at byte {place.offset} is gone: the file was edited")
+    return record
+
+
+def index(folder: Path) -> tuple[dict[str, Place], dict[str, dict[str, Any]]]:
+    """All that a run folder holds: replies by key (the first one counts) and, for keys without one, the last failure."""
+    replies: dict[str, Place] = {}
+    failures: dict[str, dict[str, Any]] = {}
+    for file in sorted(folder.glob("journal*.jsonl")):
+        for offset, record in read_lines(file):
+            if record["t"] == "reply":
+                replies.setdefault(record["key"], Place(file, offset, _tokens(record)))
+            elif record["t"] == "failure":
+                failures[record["key"]] = record
+    return replies, {key: record for key, record in failures.items() if key not in replies}
+
+
+def _tokens(record: Mapping[str, Any]) -> float | None:
+    body = record.get("body")
+    usage = body.get("usage") if isinstance(body, dict) else None
+    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return float(tokens) if isinstance(tokens, (int, float)) else None
+
+
+class Lock:
+    """Keeps a second process out of a run folder for as long as this one lives."""
+
+    def __init__(self, folder: Path) -> None:
+        """Takes the lock.
+
+        Raises:
+            RunError: naming the process that has it.
+            StorageError: where the folder cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO = (folder / "lock").open("a+b")
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.seek(0)
+            owner = self._file.read(200).decode(errors="replace").strip() or "another process"
+            self._file.close()
+            raise RunError(f"{folder}: is in use by {owner}: wait for it, or give this run another name") from error
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        self._file.flush()
+
+    def release(self) -> None:
+        """Lets others in; the lock file stays, empty of meaning."""
+        self._file.close()
+
+
+class Journal:
+    """The writing end of a run folder's journal. `append` never blocks; the writer is a thread of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens (or starts) the journal for appending.
+
+        Raises:
+            RunError: where another process has the run.
+            StorageError: where the disk refuses.
+        """
+        self._lock = Lock(folder)
+        self.path = folder / NAME
+        self._waiting: list[bytes] = []
+        self._guard = threading.Lock()
+        self._stop = threading.Event()
+        self._problem: OSError | None = None
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._end_torn_line()
+        except OSError as error:
+            self._lock.release()
+            raise StorageError(f"{self.path}: cannot be written: {error.strerror}") from error
+        self._thread = threading.Thread(target=self._write_on, name="journal", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def append(self, record: bytes) -> None:
+        """Hands over one line, to be on disk within about 50 ms.
+
+        Raises:
+            StorageError: where an earlier line could not be written.
+        """
+        self._raise_problem()
+        with self._guard:
+            self._waiting.append(record)
+
+    def close(self) -> None:
+        """Writes what is waiting, forces it to disk and gives the run free.
+
+        Raises:
+            StorageError: where the disk refuses.
+        """
+        self._stop.set()
+        self._thread.join()
+        os.close(self._descriptor)
+        self._lock.release()
+        self._raise_problem()
+
+    def _raise_problem(self) -> None:
+        if self._problem is not None:
+            raise StorageError(
+                f"{self.path}: the disk does not take more ({self._problem.strerror}): all answers written before are "
+                "kept; free some space and run again, which asks only what is missing"
+            ) from self._problem
+
+    def _end_torn_line(self) -> None:
+        size = os.fstat(self._descriptor).st_size
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            os.write(self._descriptor, b"\n")
+
+    def _write_on(self) -> None:
+        synced = time.monotonic()
+        while True:
+            last = self._stop.wait(WRITE_EVERY_SECONDS)
+            with self._guard:
+                batch, self._waiting = self._waiting, []
+            try:
+                if batch and self._problem is None:
+                    self._write(b"".join(batch))
+                if last or time.monotonic() - synced > SYNC_EVERY_SECONDS:
+                    os.fsync(self._descriptor)
+                    synced = time.monotonic()
+            except OSError as error:
+                self._problem = error
+            if last:
+                return
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.write(self._descriptor, view)
+            view = view[written:]

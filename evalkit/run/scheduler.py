@@ -1,0 +1,276 @@
+"""One pool of requests per endpoint: bounded, adaptive, with retries; every request ends as a reply or a named failure.
+
+What happens to a time-out, in one place: a failure that asking again may heal goes back into the queue with a delay
+(exponential, with jitter) until its tries are used up, and is then recorded as a failure. A 429 costs no try: it
+lowers the number of requests in flight, and `Retry-After` holds the pool until it has passed or an answer arrives.
+When connections fail in a row the endpoint counts as down: the pool waits for it with one request at a time and uses
+up no tries, for `outage_seconds` at most. A 4xx that will not heal is recorded at once, and a run of them stops the
+suite (or the endpoint, where no request can succeed).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+from typing import Final, Protocol
+
+from evalkit.errors import EndpointError
+from evalkit.model import Failure, FailureKind, Reply, Request
+
+_ENDPOINT_WIDE: Final = frozenset({FailureKind.AUTH, FailureKind.NOT_FOUND, FailureKind.REDIRECT})
+_DOWN_AFTER: Final = 8
+_FATAL_AFTER: Final = 3
+
+
+class Asks(Protocol):
+    """The seam to an endpoint: one attempt, never an exception for the endpoint's trouble."""
+
+    async def ask(self, request: Request) -> Reply | Failure:
+        """One attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How hard an endpoint is asked. `rate_limit_tries` bounds the 429s of one request."""
+
+    concurrency: int = 32
+    retries: int = 8
+    rate_limit_tries: int = 200
+    backoff_seconds: float = 0.5
+    backoff_limit_seconds: float = 30.0
+    outage_seconds: float = 600.0
+    permanent_failures_to_stop: int = 20
+
+
+@dataclass(slots=True)
+class Progress:
+    """Running counts of one suite on one endpoint, for whoever shows them. `started` is by the event loop's clock."""
+
+    planned: int = 0
+    done: int = 0
+    failed: int = 0
+    retried: int = 0
+    completion_tokens: int = 0
+    started: float | None = None
+    stopped: str = ""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A request on its way: how often it was tried, and for what it failed."""
+
+    request: Request
+    order: int
+    tries: int = 0
+    limited: int = 0
+    attempts: int = 0
+    last: Failure | None = None
+
+
+@dataclass(slots=True)
+class Pool:
+    """Asks every request of one endpoint and hands each outcome to `sink` exactly once. Time is the event loop's."""
+
+    client: Asks
+    settings: PoolSettings
+    sink: Callable[[Request, Reply | Failure], None]
+    progress: dict[str, Progress]
+    name: str = "endpoint"
+    rng: random.Random = field(default_factory=random.Random)
+    _source: Iterator[Request] = field(default_factory=lambda: iter(()))
+    _exhausted: bool = False
+    _asked: int = 0
+    _delayed: list[tuple[float, int, _Waiting]] = field(default_factory=list)
+    _in_flight: int = 0
+    _limit: float = 1.0
+    _since_limited: int = 0
+    _hold_until: float = 0.0
+    _refused: int = 0
+    _down_since: float | None = None
+    _permanent: Counter[str] = field(default_factory=Counter)
+    _fatal: str = ""
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _timer: asyncio.TimerHandle | None = None
+
+    async def run(self, requests: Iterable[Request]) -> None:
+        """Asks all requests, in their order as far as slots are free.
+
+        Raises:
+            EndpointError: where the endpoint is gone or refuses everything; what was answered has been handed over.
+            StorageError: where `sink` cannot keep an outcome.
+        """
+        self._limit = float(self.settings.concurrency)
+        self._source = iter(requests)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.settings.concurrency):
+                    group.create_task(self._work())
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+        if self._fatal:
+            raise EndpointError(f"{self.name}: {self._fatal}")
+
+    async def _work(self) -> None:
+        """One slot: takes requests until nothing is left that it may ask."""
+        while not self._finished():
+            entry = self._take()
+            if entry is None:
+                await self._park()
+            elif stopped := self.progress[entry.request.suite].stopped:
+                self._give_up(entry, entry.last or Failure(FailureKind.BAD_REQUEST, f"not asked: {stopped}"))
+            else:
+                await self._one(entry)
+        self._notify()
+
+    def _finished(self) -> bool:
+        return bool(self._fatal) or (self._exhausted and not self._delayed and not self._in_flight)
+
+    def _take(self) -> _Waiting | None:
+        """The next request, or None where there is none now or the endpoint is not to be asked now."""
+        now = self._now()
+        allowed = 1 if self._down_since is not None else max(1, int(self._limit))
+        if self._fatal or self._in_flight >= allowed or self._hold_until > now:
+            return None
+        if self._delayed and self._delayed[0][0] <= now:
+            return heappop(self._delayed)[2]
+        if self._exhausted:
+            return None
+        request = next(self._source, None)
+        if request is None:
+            self._exhausted = True
+            return None
+        self._asked += 1
+        return _Waiting(request, self._asked)
+
+    async def _park(self) -> None:
+        """Waits until something changed, or the next delayed request (or the end of a hold) is due."""
+        due = [when for when in (self._hold_until, self._delayed[0][0] if self._delayed else 0.0) if when > self._now()]
+        if due and (self._timer is None or self._timer.cancelled() or self._timer.when() > min(due)):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_at(min(due), self._notify)
+        if not self._finished():
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._timer = None
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _one(self, entry: _Waiting) -> None:
+        """One attempt, and what follows from its outcome."""
+        progress = self.progress[entry.request.suite]
+        if progress.started is None:
+            progress.started = self._now()
+        self._in_flight += 1
+        try:
+            outcome = await self.client.ask(entry.request)
+        finally:
+            self._in_flight -= 1
+        entry.attempts += 1
+        if isinstance(outcome, Reply):
+            self._answered(entry, outcome)
+        else:
+            self._failed(entry, outcome)
+            self._notify()
+
+    def _answered(self, entry: _Waiting, reply: Reply) -> None:
+        if self._down_since is not None or self._hold_until:
+            self._down_since, self._hold_until = None, 0.0
+            self._notify()
+        self._refused = 0
+        self._permanent[entry.request.suite] = 0
+        self._permanent["*"] = 0
+        self._since_limited += 1
+        if self._limit < self.settings.concurrency and self._since_limited >= max(200, 8 * self._limit):
+            self._limit, self._since_limited = self._limit + 1, 0
+            self._notify()
+        progress = self.progress[entry.request.suite]
+        progress.done += 1
+        progress.completion_tokens += reply.usage.completion_tokens or 0
+        self.sink(entry.request, replace(reply, attempts=entry.attempts))
+
+    def _failed(self, entry: _Waiting, failure: Failure) -> None:
+        entry.last = failure
+        if failure.kind is FailureKind.CONNECTION:
+            self._refused += 1
+            if self._down(entry, failure):
+                return
+        elif failure.kind is not FailureKind.STALL:
+            self._refused, self._down_since = 0, None
+        if failure.kind is FailureKind.RATE_LIMITED:
+            self._rate_limited(entry, failure)
+        elif failure.kind.retryable:
+            entry.tries += 1
+            self._again(entry, failure, self._backoff(entry.tries))
+        else:
+            self._permanent_failure(entry, failure)
+
+    def _down(self, entry: _Waiting, failure: Failure) -> bool:
+        """Counts the endpoint as down after refusals in a row; then a refusal costs the request no try."""
+        if self._down_since is None:
+            if self._refused < min(_DOWN_AFTER, self.settings.concurrency):
+                return False
+            self._down_since = self._now()
+        lasted = self._now() - self._down_since
+        if lasted >= self.settings.outage_seconds:
+            self._fatal = f"no answer for {lasted:.0f} s ({failure.detail}); what was answered is kept, run again later"
+            self._give_up(entry, failure)
+            return True
+        self._requeue(entry, self._backoff(min(6, 1 + int(lasted // 5))))
+        return True
+
+    def _rate_limited(self, entry: _Waiting, failure: Failure) -> None:
+        entry.limited += 1
+        self._limit = max(1.0, min(self._limit, float(self.settings.concurrency)) - 1)
+        self._since_limited = 0
+        wait = failure.retry_after if failure.retry_after is not None else 0.0
+        self._hold_until = max(self._hold_until, self._now() + wait)
+        if entry.limited > self.settings.rate_limit_tries:
+            self._give_up(entry, failure)
+        else:
+            self._requeue(entry, max(wait, self._backoff(min(entry.limited, 5))))
+
+    def _again(self, entry: _Waiting, failure: Failure, delay: float) -> None:
+        if entry.tries > self.settings.retries:
+            self._give_up(entry, failure)
+        else:
+            self._requeue(entry, max(delay, failure.retry_after or 0.0))
+
+    def _requeue(self, entry: _Waiting, delay: float) -> None:
+        self.progress[entry.request.suite].retried += 1
+        heappush(self._delayed, (self._now() + delay, entry.order, entry))
+
+    def _permanent_failure(self, entry: _Waiting, failure: Failure) -> None:
+        suite = entry.request.suite
+        self._permanent[suite] += 1
+        self._give_up(entry, failure)
+        if failure.kind in _ENDPOINT_WIDE:
+            self._permanent["*"] += 1
+            if self._permanent["*"] >= _FATAL_AFTER:
+                self._fatal = f"refuses every request ({failure.kind.value}): {failure.detail}"
+        if self._permanent[suite] >= self.settings.permanent_failures_to_stop and not self.progress[suite].stopped:
+            self.progress[suite].stopped = (
+                f"stopped after {self._permanent[suite]} failures in a row that asking again cannot heal "
+                f"({failure.kind.value}): {failure.detail}"
+            )
+
+    def _give_up(self, entry: _Waiting, failure: Failure) -> None:
+        self.progress[entry.request.suite].failed += 1
+        self.sink(entry.request, replace(failure, attempts=entry.attempts))
+
+    def _backoff(self, tries: int) -> float:
+        """Exponential, between half and all of it, so that requests that failed together do not return together."""
+        full = min(self.settings.backoff_limit_seconds, self.settings.backoff_seconds * 2 ** (tries - 1))
+        return full * (0.5 + self.rng.random() / 2)
