@@ -1,6 +1,10 @@
 """The configuration of an endpoint: YAML files into one checked, frozen model."""
 
+from evalkit.config.checks import warnings_for
+from evalkit.config.differences import differences, public_dump, stored_differences
 from evalkit.config.launch import CommandLaunch, Launch, LlamaCppLaunch
+from evalkit.config.load import load_config
+from evalkit.config.redact import redact_url, redacted
 from evalkit.config.sampling import PROFILES, Sampling, SamplingOverrides
 from evalkit.config.schema import (
     Connection,
@@ -10,7 +14,9 @@ from evalkit.config.schema import (
     SuiteChoice,
     Thinking,
     Tls,
+    json_schema,
 )
+from evalkit.config.template import write_pair
 
 __all__ = [
     "PROFILES",
@@ -26,4 +32,13 @@ __all__ = [
     "SuiteChoice",
     "Thinking",
     "Tls",
+    "differences",
+    "json_schema",
+    "load_config",
+    "public_dump",
+    "redact_url",
+    "redacted",
+    "stored_differences",
+    "warnings_for",
+    "write_pair",
 ]

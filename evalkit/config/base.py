@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 from pydantic_core import PydanticCustomError
+
+from evalkit.config.redact import redact_url, redacted
 
 ENVIRONMENT_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -22,9 +24,26 @@ class Section(BaseModel):
         allow_inf_nan=False,
         hide_input_in_errors=True,
         validate_default=True,
-        use_attribute_docstrings=False,
         protected_namespaces=(),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, data: Any) -> Any:
+        """A key with nothing under it, all its lines commented out, means a section, list or mapping left as it is."""
+        if not isinstance(data, Mapping):
+            return data
+        return {key: value for key, value in data.items() if value is not None or not cls._is_collection(key)}
+
+    @classmethod
+    def _is_collection(cls, key: str) -> bool:
+        field = cls.model_fields.get(key)
+        return field is not None and (field.default_factory is dict or isinstance(field.default, Section | tuple))
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What `repr` shows: a traceback or a log line must not hold a secret."""
+        for name, value in super().__repr_args__():
+            yield name, redacted(value, name=name or "")
 
 
 def conflict(message: str, *keys: str) -> PydanticCustomError:
@@ -86,6 +105,6 @@ Count = Annotated[int, _NUMBER, Field(ge=1)]
 Seconds = Annotated[float, _NUMBER, Field(gt=0)]
 Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int)]
 Word = Annotated[Text, Field(min_length=1)]
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(_url), PlainSerializer(redact_url, return_type=str)]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Environment = Annotated[dict[str, Text], AfterValidator(environment)]

@@ -16,7 +16,7 @@ CacheType: TypeAlias = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4
 WeightsType: TypeAlias = Literal["F32", "F16", "BF16", "Q8_0", "Q4_1"]
 
 _UNQUANTISED: Final = frozenset({"f32", "f16", "bf16"})
-_KNOWN_MODEL: Final = "smollm2"
+KNOWN_MODEL: Final = "smollm2"
 
 
 def _switch(value: Any) -> Any:
@@ -96,9 +96,9 @@ class LlamaCppLaunch(_Launch):
                 "cache_type_v",
                 "flash_attention",
             )
-        if self.model != _KNOWN_MODEL and not self.model.lower().endswith(".gguf"):
+        if self.model != KNOWN_MODEL and not self.model.lower().endswith(".gguf"):
             raise conflict("model must be smollm2 or the path of a .gguf file", "model")
-        if self.model != _KNOWN_MODEL and "weights_type" in self.model_fields_set:
+        if self.model != KNOWN_MODEL and "weights_type" in self.model_fields_set:
             raise conflict("weights_type is for smollm2 only: a GGUF file is served as it is", "weights_type", "model")
         return self
 

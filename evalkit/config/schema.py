@@ -29,6 +29,7 @@ from evalkit.config.origin import Origins
 from evalkit.config.sampling import Sampling, SamplingOverrides
 from evalkit.errors import ConfigError
 
+JSON_SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 CLOSING_TAGS: Final = ("</think>", "</thinking>", "</thought>")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -265,6 +266,18 @@ class EndpointConfig(Connection):
             return (self.base_url,)
         return self.base_urls or ()
 
+    def api_key(self) -> str | None:
+        """The API key from the environment, None where `api_key_env` is not given.
+
+        Raises:
+            ConfigError: the variable is unset or empty; names the file and the line.
+        """
+        try:
+            return super().api_key()
+        except ConfigError as error:
+            place = self.where("api_key_env")
+            raise ConfigError(f"{place}: {error}" if place else str(error)) from None
+
     def parameters(self, suite: str | None = None) -> dict[str, Any]:
         """The request body's fields other than model, messages and seed, for a suite or without one."""
         return (self.sampling if suite is None else self.sampling_for(suite)).parameters()
@@ -280,3 +293,41 @@ class EndpointConfig(Connection):
         A key that no file holds is looked for at its nearest section.
         """
         return self._origins.where(key)
+
+    def says(self, key: str) -> bool:
+        """True where a file or an override says exactly this dotted key."""
+        return key in self._origins.places
+
+    def remember_origins(self, origins: Origins) -> None:
+        """Keep where each key was written (the loader's last step)."""
+        self._origins = origins
+
+    @property
+    def interpolated_secrets(self) -> frozenset[str]:
+        """Values that came from variables with secret names, wherever they were put: for redaction only."""
+        return self._origins.secrets
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of one configuration file.
+
+    A file that extends another may leave out what that one says, so nothing is required of it.
+    """
+    schema = EndpointConfig.model_json_schema(mode="validation")
+    required = schema.pop("required")
+    properties = {
+        "extends": {
+            "type": "string",
+            "title": "Extends",
+            "description": "A YAML file, relative to this one, whose keys hold where this file does not say otherwise.",
+        },
+        **schema.pop("properties"),
+    }
+    return {
+        "$schema": JSON_SCHEMA_DIALECT,
+        **schema,
+        "title": "evalkit endpoint configuration",
+        "properties": properties,
+        "if": {"not": {"required": ["extends"]}},
+        "then": {"required": required},
+    }

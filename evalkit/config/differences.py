@@ -1,0 +1,118 @@
+"""What a configuration says when it may be read by others, and in which keys two configurations differ."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from evalkit.config.base import Section
+from evalkit.config.redact import redacted
+from evalkit.config.schema import Connection, EndpointConfig
+from evalkit.model import Difference
+
+NOT_SET: Final = "(not set)"
+MAX_SHOWN_CHARACTERS: Final = 120
+
+
+def public_dump(config: EndpointConfig) -> dict[str, Any]:
+    """The whole configuration as JSON-able values without a secret: for the manifest of a run.
+
+    Header values, credentials in addresses, secret environment variables and command line options are replaced by
+    "***", and so is every known secret (API keys, header values, variables with secret names) wherever it turns up.
+    """
+    dump: dict[str, Any] = redacted(_raw(config), _known_secrets(config))
+    return dump
+
+
+def differences(reference: EndpointConfig, candidate: EndpointConfig) -> tuple[Difference, ...]:
+    """The leaf keys in which two configurations differ, in alphabetical order.
+
+    Suites are matched by name (`suites.mmlu.repeats`). Values that differ only in what is secret are named as
+    differing without being shown; long ones are cut to about 120 characters around the first difference.
+    """
+    left, right = _leaves(_raw(reference)), _leaves(_raw(candidate))
+    shown_left, shown_right = _leaves(public_dump(reference)), _leaves(public_dump(candidate))
+    found = []
+    for key in sorted(left.keys() | right.keys()):
+        if left.get(key) == right.get(key):
+            continue
+        one, other = _cut(shown_left.get(key, NOT_SET), shown_right.get(key, NOT_SET))
+        found.append(Difference(key, one, other if other != one else f"{other} (another)"))
+    return tuple(found)
+
+
+def stored_differences(reference: Mapping[str, Any], candidate: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """The same for two `public_dump`s as manifests hold them; what is secret cannot be told apart there."""
+    left, right = _leaves(reference), _leaves(candidate)
+    keys = sorted(left.keys() | right.keys())
+    return tuple(
+        Difference(key, *_cut(left.get(key, NOT_SET), right.get(key, NOT_SET)))
+        for key in keys
+        if left.get(key) != right.get(key)
+    )
+
+
+def _raw(value: Any) -> Any:
+    """Models as JSON-able values, secrets and all: must not leave this module."""
+    if isinstance(value, Section):
+        return {key: _raw(getattr(value, key)) for key in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {str(key): _raw(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_raw(item) for item in value]
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value) if isinstance(value, Path) else value
+
+
+def _known_secrets(config: EndpointConfig) -> set[str]:
+    """Every secret that this process knows of."""
+    secrets = set(config.interpolated_secrets)
+    connections: list[Connection] = [config, *([config.judge] if config.judge else [])]
+    for connection in connections:
+        if connection.api_key_env:
+            secrets.add(os.environ.get(connection.api_key_env, "").strip())
+        for value in connection.request_headers().values():
+            secrets |= {value, value.rpartition(" ")[2]}  # "Bearer abc": abc alone is the secret
+    return secrets - {""}
+
+
+def _leaves(value: Any) -> dict[str, str]:
+    """Dotted keys of everything that is no mapping, with the value as text; null and empty are left out."""
+    return dict(_walk(value, ""))
+
+
+def _walk(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    inside = f"{key}." if key else ""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _walk(item, f"{inside}{name}")
+    elif isinstance(value, list) and value and all(isinstance(item, Mapping) and "name" in item for item in value):
+        for item in value:
+            yield f"{inside}{item['name']}", "yes"
+            yield from _walk({name: part for name, part in item.items() if name != "name"}, f"{inside}{item['name']}")
+    elif value is not None and value != []:
+        yield key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _cut(one: str, other: str) -> tuple[str, str]:
+    """Both texts on one line, cut alike to where they begin to differ."""
+    texts = [" ".join(text.split()) for text in (one, other)]
+    if max(map(len, texts)) <= MAX_SHOWN_CHARACTERS:
+        return texts[0], texts[1]
+    pairs = enumerate(zip(*texts, strict=False))
+    common = next((index for index, (left, right) in pairs if left != right), min(map(len, texts)))
+    start = max(0, common - MAX_SHOWN_CHARACTERS // 3)
+    return _window(texts[0], start), _window(texts[1], start)
+
+
+def _window(text: str, start: int) -> str:
+    if len(text) <= MAX_SHOWN_CHARACTERS and start == 0:
+        return text
+    end = start + MAX_SHOWN_CHARACTERS
+    return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"
