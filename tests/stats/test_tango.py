@@ -1,0 +1,138 @@
+"""Tango's score method against published numbers, and against a slow oracle that knows no closed form."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize, stats
+
+from evalkit.stats.tango import Discordance, score_interval, score_statistic
+
+Z90, Z95 = stats.norm.ppf(0.95), stats.norm.ppf(0.975)
+
+
+def oracle_statistic(lost, gained, n, delta):
+    """The score statistic with the constrained likelihood maximised numerically on a bracket."""
+    low, high = max(0.0, -delta), (1.0 - delta) / 2.0
+
+    def negative_log_likelihood(q):
+        terms = ((lost, q), (gained, q + delta), (n - lost - gained, 1.0 - 2.0 * q - delta))
+        return -sum(count * math.log(max(p, 1e-300)) for count, p in terms if count)
+
+    best = optimize.minimize_scalar(
+        negative_log_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}
+    )
+    q = min([low, high, best.x], key=negative_log_likelihood)
+    return (gained - lost - n * delta) / math.sqrt(n * (2.0 * q + delta * (1.0 - delta)))
+
+
+def test_tango_1998_section_6_1():
+    """44 pairs, one discordant, margin 0.1: Z = 1.709, p = 0.044."""
+    z = float(score_statistic(1, 0, 44, -0.1))
+    assert round(z, 3) == 1.709
+    assert round(float(stats.norm.sf(z)), 3) == 0.044
+    assert round(score_interval(Discordance(lost=1, gained=0, n=44), 0.90).low, 3) == -0.096
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "n", "level", "low", "high"),
+    [
+        # Fagerland, Lydersen and Laake (2014): airway hyper-responsiveness (21 pairs), complete response (161 pairs).
+        (7, 1, 21, 0.95, -0.5172, -0.0260),
+        (16, 6, 161, 0.95, -0.1240, -0.0054),
+        # R, PropCIs::scoreci.mp(25, 28, 618, 0.90).
+        (25, 28, 618, 0.90, -0.0148, 0.0247),
+    ],
+)
+def test_published_intervals(lost, gained, n, level, low, high):
+    interval = score_interval(Discordance(lost, gained, n), level)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
+
+
+@pytest.mark.parametrize("n", [1, 10, 30, 198, 14042])
+def test_no_flips_keep_their_width(n):
+    interval = score_interval(Discordance(0, 0, n), 0.90)
+    assert interval.high == pytest.approx(Z90**2 / (n + Z90**2), rel=1e-12)
+    assert interval.low == -interval.high
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(1, 0), (9, 0), (0, 9)])
+def test_every_item_flipped(lost, gained):
+    counts = Discordance(lost, gained, lost + gained)
+    interval = score_interval(counts, 0.95)
+    assert min(interval.low, -interval.high) == -1.0
+    assert interval.low < interval.high
+    assert interval.low <= counts.difference <= interval.high
+
+
+def test_the_ends_of_the_scale():
+    assert score_statistic(0, 5, 5, 1.0) == 0.0
+    assert score_statistic(5, 0, 5, -1.0) == 0.0
+    assert score_statistic(1, 3, 5, 1.0) == -math.inf
+    assert score_statistic(1, 3, 5, -1.0) == math.inf
+
+
+def test_the_statistic_takes_arrays():
+    z = score_statistic(np.array([3, 5]), np.array([4, 1]), 30, np.array([[-0.1], [0.1]]))
+    assert z.shape == (2, 2)
+    assert z[1, 1] == score_statistic(5, 1, 30, 0.1)
+
+
+@pytest.mark.parametrize("counts", [(-1, 0, 5), (3, 3, 5), (0, 0, 0)])
+def test_impossible_counts_are_refused(counts):
+    with pytest.raises(ValueError, match="impossible counts"):
+        Discordance(*counts)
+
+
+tables = st.integers(1, 400).flatmap(
+    lambda n: st.integers(0, n).flatmap(lambda b: st.tuples(st.just(b), st.integers(0, n - b), st.just(n)))
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(tables, st.floats(-0.95, 0.95).filter(lambda delta: abs(delta) > 1e-3))
+def test_statistic_agrees_with_the_numerical_likelihood(table, delta):
+    lost, gained, n = table
+    expected = oracle_statistic(lost, gained, n, delta)
+    assert float(score_statistic(lost, gained, n, delta)) == pytest.approx(expected, rel=2e-4, abs=2e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables, st.sampled_from([0.5, 0.9, 0.95, 0.999]))
+def test_limits_invert_the_numerical_test(table, level):
+    lost, gained, n = table
+    interval = score_interval(Discordance(lost, gained, n), level)
+    z = stats.norm.ppf(0.5 + level / 2)
+    if interval.low > -1.0:
+        assert oracle_statistic(lost, gained, n, interval.low) == pytest.approx(z, abs=2e-3)
+    if interval.high < 1.0:
+        assert oracle_statistic(lost, gained, n, interval.high) == pytest.approx(-z, abs=2e-3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(tables)
+def test_mirrored_nested_and_around_the_estimate(table):
+    lost, gained, n = table
+    counts = Discordance(lost, gained, n)
+    wide, narrow = score_interval(counts, 0.95), score_interval(counts, 0.90)
+    assert -1.0 <= wide.low <= narrow.low <= counts.difference <= narrow.high <= wide.high <= 1.0
+    mirrored = score_interval(Discordance(gained, lost, n), 0.95)
+    assert (mirrored.low, mirrored.high) == (-wide.high, -wide.low)
+
+
+@settings(max_examples=100, deadline=None)
+@given(tables)
+def test_the_statistic_falls(table):
+    lost, gained, n = table
+    z = score_statistic(lost, gained, n, np.linspace(-0.99, 0.99, 199))
+    assert np.all(np.diff(z) <= 1e-9)
+
+
+@pytest.mark.parametrize(("b_rate", "c_rate", "n"), [(0.06, 0.04, 198), (0.02, 0.02, 756), (0.10, 0.05, 30)])
+def test_coverage(b_rate, c_rate, n):
+    rng = np.random.default_rng(20261)
+    counts = rng.multinomial(n, [b_rate, c_rate, 1 - b_rate - c_rate], size=4000)
+    z = score_statistic(counts[:, 0], counts[:, 1], n, c_rate - b_rate)
+    assert 0.93 <= np.mean(np.abs(z) <= Z95) <= 0.985
