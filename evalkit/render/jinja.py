@@ -1,0 +1,179 @@
+"""One sandboxed Jinja environment per output format: everything a template prints is escaped for its format.
+
+The format is read from the template's name, `NAME.FORMAT.j2`: md, html, tex, csv or txt. A new report is one
+template: `render_template(path, comparison)`.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from evalkit.errors import UsageError
+from evalkit.model import Comparison
+from evalkit.render import escape, numbers
+from evalkit.render.numbers import Change, Range
+from evalkit.render.rows import BehaviourLine, table_of
+from evalkit.render.words import SYMBOLS, WORDS, Language, verdict_text
+from evalkit.resources import data_folder
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import SandboxedEnvironment
+
+_ESCAPES: Final[Mapping[str, Callable[[str], str]]] = {
+    "md": escape.markdown,
+    "tex": escape.latex,
+    "csv": escape.csv_cell,
+    "txt": escape.one_line,
+    "html": escape.clean,  # and autoescaped by Jinja
+}
+
+
+class Raw(str):
+    """Text that a template made itself and that is printed as it is."""
+
+    __slots__ = ()
+
+
+def render_template(
+    path: Path, comparison: Comparison, *, language: Language = "en", options: Mapping[str, Any] | None = None
+) -> str:
+    """Fill one template. It sees `comparison`, `table` (rounded rows), `words`, `language` and its `options`.
+
+    Args:
+        path: a file named `NAME.FORMAT.j2`; what it includes or extends is looked for beside it, then in evalkit's
+            own reports folder.
+        comparison: what is reported.
+        language: of the fixed words.
+        options: further values by name; a name that is not given is an error where the template uses it.
+
+    Raises:
+        UsageError: no such file, an unknown format, or a template that is wrong; names the file and the line.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no template {path}: give the path of a file named NAME.FORMAT.j2")
+    context = {
+        "comparison": comparison,
+        "table": table_of(comparison),
+        "words": WORDS[language],
+        "language": language,
+        **(options or {}),
+    }
+    return fill(path, context)
+
+
+def fill(path: Path, context: Mapping[str, Any]) -> str:
+    """Fill a template with values by name; errors as in `render_template`."""
+    from jinja2 import TemplateError
+
+    environment = _environment(path.parent.resolve(), _format_of(path))
+    try:
+        return environment.get_template(path.name).render(context)
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise UsageError(f"{path}{_line_of(error, path.name)}: {error}") from error
+
+
+def _format_of(path: Path) -> str:
+    parts = path.name.split(".")
+    if len(parts) < 3 or parts[-1] != "j2" or parts[-2] not in _ESCAPES:
+        raise UsageError(
+            f"the template {path} does not say what it makes: name it NAME.FORMAT.j2 with one of {', '.join(_ESCAPES)}"
+        )
+    return parts[-2]
+
+
+def _line_of(error: Exception, name: str) -> str:
+    line = getattr(error, "lineno", None)
+    if line is None:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename).name == name), None)
+    return f" line {line}" if line else ""
+
+
+@cache
+def _environment(folder: Path, output: str) -> SandboxedEnvironment:
+    """The environment of a folder and a format; a template can read those two folders and nothing else."""
+    from jinja2 import FileSystemLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader([folder, data_folder("reports")]),
+        undefined=StrictUndefined,
+        autoescape=output == "html",
+        finalize=_finalizer(output),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+        cache_size=20,
+    )
+    environment.filters.update(_filters(output))
+    return environment
+
+
+def _finalizer(output: str) -> Callable[[object], object]:
+    """What is done to every printed value, constants of the template excepted."""
+    escape_text = _ESCAPES[output]
+
+    def finalize(value: object) -> object:
+        if isinstance(value, Raw) or hasattr(value, "__html__"):
+            return value
+        if value is None:
+            raise TypeError("a missing value (None) is printed; say what stands in its place")
+        if isinstance(value, Decimal):
+            return f"{value:f}"
+        return escape_text(value) if isinstance(value, str) else value
+
+    return finalize
+
+
+def _filters(output: str) -> dict[str, Callable[..., object]]:
+    """Filters under the same names in every format."""
+    number = _number_writer(output)
+
+    def change(value: Change | None, missing: str = "—") -> str:
+        if value is None:
+            return Raw(missing)
+        return number(f"{numbers.signed(value.difference)} {numbers.bounds(value.interval)}")
+
+    def bounds(value: Range | None, missing: str = "—") -> str:
+        return Raw(missing) if value is None else number(numbers.bounds(value))
+
+    def plain(value: Decimal | None, missing: str = "—") -> str:
+        return Raw(missing) if value is None else number(f"{value:f}")
+
+    def ends(line: BehaviourLine, missing: str = "—") -> str:
+        if line.low is None or line.high is None:
+            return Raw(missing)
+        return number(f"[{line.low:f}, {line.high:f}]")
+
+    return {
+        "change": change,
+        "bounds": bounds,
+        "plain": plain,
+        "signed": lambda value: number(numbers.signed(value)),
+        "symbol": SYMBOLS.__getitem__,
+        "verdict": verdict_text,
+        "raw": Raw,
+        "say": _say,
+        "ends": ends,
+    }
+
+
+def _say(text: str, **values: object) -> str:
+    """`text` with {name} replaced by values; unlike str.format it cannot reach into them."""
+    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), text)
+
+
+def _number_writer(output: str) -> Callable[[str], str]:
+    """Numbers in a format: mathematics in LaTeX (a real minus), quoted in CSV, else as they are."""
+    if output == "tex":
+        return lambda text: Raw(f"${text}$")
+    if output == "html":
+        return lambda text: text
+    return Raw

@@ -1,0 +1,166 @@
+"""A comparison as the rows of a table: every number rounded, nothing laid out, the same for every format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from evalkit.model import BehaviourRow, Comparison, Macro, SideSummary, SuiteResult, Verdict
+from evalkit.render import numbers
+from evalkit.render.numbers import Change, Range
+
+SHARE_UNITS = frozenset({"share", "fraction"})
+"""Units of behaviour rows whose values lie in [0, 1] and are printed in percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideCell:
+    """One side of one suite: `score` in percent or None, repeats per item, samples with a value, samples planned."""
+
+    score: Decimal | None
+    k: Decimal
+    valued: int
+    planned: int
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourLine:
+    """Something beside accuracy; shares in percent, everything else in its own unit."""
+
+    name: str
+    unit: str
+    reference: Decimal | None
+    candidate: Decimal | None
+    low: Decimal | None
+    high: Decimal | None
+    alert: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRow:
+    """One suite. `change` is None where there is no interval: a difference alone is never shown."""
+
+    suite: str
+    label: str
+    verdict: Verdict
+    n: int
+    k: str
+    reference: SideCell
+    candidate: SideCell
+    change: Change | None
+    margin: Decimal
+    noise_floor: Range | None
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    behaviour: tuple[BehaviourLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MacroRow:
+    """The unweighted mean over suites, and the suite that fell or rose most, with its own interval."""
+
+    suites: int
+    reference: Decimal
+    candidate: Decimal
+    change: Change
+    worst_label: str
+    worst_change: Change | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The whole comparison, ready to be laid out; `level_percent` is the confidence of the shown intervals."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    reference: str
+    candidate: str
+    level_percent: Decimal
+    rows: tuple[SuiteRow, ...]
+    macro: MacroRow | None
+
+
+def table_of(comparison: Comparison) -> Table:
+    """The rows of a comparison, in its order."""
+    return Table(
+        verdict=comparison.verdict,
+        reasons=comparison.reasons,
+        reference=comparison.reference.name,
+        candidate=comparison.candidate.name,
+        level_percent=numbers.shortest(numbers.points(1 - 2 * comparison.alpha), 0),
+        rows=tuple(suite_row(suite) for suite in comparison.suites),
+        macro=_macro_row(comparison.macro, comparison.suites) if comparison.macro else None,
+    )
+
+
+def suite_row(suite: SuiteResult) -> SuiteRow:
+    """The row of one suite."""
+    shown = _change_of(suite)
+    decimals = _places(shown.difference) if shown else 1
+    return SuiteRow(
+        suite=suite.suite,
+        label=suite.label or suite.suite,
+        verdict=suite.verdict,
+        n=suite.n_items,
+        k=k_text(suite),
+        reference=_side(suite.reference, suite.k_reference, decimals),
+        candidate=_side(suite.candidate, suite.k_candidate, decimals),
+        change=shown,
+        margin=numbers.shortest(numbers.points(suite.margin), 1),
+        noise_floor=numbers.outward(suite.noise_floor, decimals) if suite.noise_floor else None,
+        reasons=suite.reasons,
+        notes=suite.notes,
+        behaviour=tuple(_behaviour_line(row) for row in suite.behaviour),
+    )
+
+
+def k_text(suite: SuiteResult) -> str:
+    """Repeats per item: "8", or "16/8" where the sides differ."""
+    reference, candidate = (f"{_k(k):f}" for k in (suite.k_reference, suite.k_candidate))
+    return reference if reference == candidate else f"{reference}/{candidate}"
+
+
+def _change_of(suite: SuiteResult) -> Change | None:
+    if suite.difference is None or suite.ci90 is None:
+        return None
+    return numbers.change(suite.difference, suite.ci90, suite.margin)
+
+
+def _side(side: SideSummary, k: float, decimals: int) -> SideCell:
+    score = None if side.mean is None else numbers.rounded(numbers.points(side.mean), decimals)
+    return SideCell(score, _k(k), side.valued, side.planned)
+
+
+def _k(k: float) -> Decimal:
+    return numbers.shortest(Decimal(repr(float(k))), 0, 2)
+
+
+def _behaviour_line(row: BehaviourRow) -> BehaviourLine:
+    if row.unit in SHARE_UNITS:
+        interval = numbers.outward(row.interval, 1) if row.interval else None
+        low, high = (interval.low, interval.high) if interval else (None, None)
+        sides = [None if v is None else numbers.rounded(numbers.points(v), 1) for v in (row.reference, row.candidate)]
+        return BehaviourLine(row.name, "%", sides[0], sides[1], low, high, row.alert)
+    sides = [None if v is None else numbers.significant(v) for v in (row.reference, row.candidate)]
+    low = numbers.significant(row.interval.low, ROUND_FLOOR) if row.interval else None
+    high = numbers.significant(row.interval.high, ROUND_CEILING) if row.interval else None
+    return BehaviourLine(row.name, row.unit, sides[0], sides[1], low, high, row.alert)
+
+
+def _macro_row(macro: Macro, suites: tuple[SuiteResult, ...]) -> MacroRow:
+    shown = numbers.change(macro.difference, macro.ci90, 0.0)
+    decimals = _places(shown.difference)
+    worst = next((suite for suite in suites if suite.suite == macro.worst_suite), None)
+    return MacroRow(
+        suites=macro.suites,
+        reference=numbers.rounded(numbers.points(macro.reference), decimals),
+        candidate=numbers.rounded(numbers.points(macro.candidate), decimals),
+        change=shown,
+        worst_label=(worst.label or worst.suite) if worst else macro.worst_suite,
+        worst_change=_change_of(worst) if worst else None,
+    )
+
+
+def _places(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0

@@ -1,0 +1,217 @@
+"""The comparison as a table: for the terminal by rich, as Markdown, CSV and LaTeX by a template, as JSON rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, is_dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from evalkit.model import Comparison, Verdict
+from evalkit.render import numbers
+from evalkit.render.escape import one_line
+from evalkit.render.jinja import render_template
+from evalkit.render.rows import BehaviourLine, SideCell, SuiteRow, Table, table_of
+from evalkit.render.words import ASCII_SYMBOLS, SYMBOLS, WORDS, Language
+from evalkit.resources import data_folder
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+TableFormat: TypeAlias = Literal["markdown", "csv", "latex", "json"]
+TEMPLATES: Final = {"markdown": "table.md.j2", "csv": "table.csv.j2", "latex": "table.tex.j2"}
+
+_NARROW: Final = 94
+"""Columns under which margin and noise floor move below the difference."""
+
+_STYLES: Final = {
+    Verdict.EQUIVALENT: "green",
+    Verdict.DEGRADED: "bold red",
+    Verdict.ELEVATED: "bold magenta",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.INVALID: "bold red",
+}
+
+
+def table_text(
+    comparison: Comparison, output: TableFormat, *, language: Language = "en", behaviour: bool = False
+) -> str:
+    """The table in a text format. CSV and JSON have English keys and no behaviour rows in the CSV."""
+    if output == "json":
+        return table_json(comparison)
+    path = data_folder("reports") / TEMPLATES[output]
+    return render_template(path, comparison, language=language, options={"behaviour": behaviour})
+
+
+def table_json(comparison: Comparison) -> str:
+    """The rows with the numbers exactly as the tables print them; the full document is `document.to_json`."""
+    return json.dumps(_plain(table_of(comparison)), ensure_ascii=False, indent=1) + "\n"
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalTable:
+    """A rich renderable: fits the console's width from 60 columns, needs no colour, and is ASCII where it must be."""
+
+    comparison: Comparison
+    language: Language = "en"
+    behaviour: bool = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay the table out for a console; rich calls this."""
+        layout = _Layout(table_of(self.comparison), self.language, options.max_width, options.ascii_only)
+        yield layout.table()
+        yield ""
+        yield from layout.reasons()
+        if self.behaviour:
+            for table in layout.behaviour():
+                yield ""
+                yield table
+        yield ""
+        yield layout.conclusion()
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """One table on one console: `width` in columns."""
+
+    content: Table
+    language: Language
+    width: int
+    ascii_only: bool
+
+    def table(self) -> RichTable:
+        """Suites in rows; the mean over suites below a rule."""
+        table = self._empty_table()
+        words = WORDS[self.language]
+        table.add_column(self._text(words["suite"]), overflow="fold")
+        for name in ("n_k", "ref", "cand"):
+            table.add_column(self._text(words[name]), justify="right", no_wrap=True)
+        interval = words["interval"].format(level=self.content.level_percent)
+        difference = self._text(words["difference"]).append("\n").append_text(self._text(f"[{interval}]"))
+        table.add_column(difference, justify="right", no_wrap=True)
+        if self.width >= _NARROW:
+            table.add_column(self._text(words["margin"]), justify="right", no_wrap=True)
+            table.add_column(self._text(words["noise_floor"]), justify="right", no_wrap=True)
+        table.add_column(self._text(words["verdict"]), no_wrap=True)
+        for row in self.content.rows:
+            table.add_row(*self._cells(row))
+        if self.content.macro:
+            table.add_section()
+            table.add_row(*self._macro_cells())
+        return table
+
+    def reasons(self) -> list[Text]:
+        """One paragraph a suite, in the order of the table."""
+        colon = WORDS[self.language]["colon"]
+        join = WORDS[self.language]["semicolon"]
+        return [
+            self._text(f"{self._symbol(row.verdict)} {row.label}{colon}{join.join(row.reasons)}")
+            for row in self.content.rows
+            if row.reasons
+        ]
+
+    def behaviour(self) -> list[RichTable]:
+        """One small table for each suite that has behaviour rows."""
+        words = WORDS[self.language]
+        tables = []
+        for row in (row for row in self.content.rows if row.behaviour):
+            table = self._empty_table(f"{words['behaviour']}{words['colon']}{row.label}")
+            table.add_column(self._text(words["measure"]), overflow="fold")
+            for name in ("reference", "candidate", "bounds"):
+                table.add_column(self._text(words[name]), justify="right", no_wrap=True)
+            table.add_column(self._text(words["alert"]), overflow="fold", ratio=1)
+            for line in row.behaviour:
+                table.add_row(*self._behaviour_cells(line))
+            tables.append(table)
+        return tables
+
+    def conclusion(self) -> Text:
+        """The verdict on the whole, with its reasons."""
+        words = WORDS[self.language]
+        reasons = words["semicolon"].join(self.content.reasons)
+        verdict = self._verdict(self.content.verdict)
+        return verdict.append(one_line(f"{words['colon']}{reasons}"), style="not bold") if reasons else verdict
+
+    def _empty_table(self, title: str | None = None) -> RichTable:
+        from rich import box
+        from rich.table import Table as RichTable
+
+        style = box.ASCII if self.ascii_only else box.SIMPLE_HEAD
+        return RichTable(
+            title=None if title is None else self._text(title),
+            title_justify="left",
+            box=style,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+            show_edge=False,
+        )
+
+    def _cells(self, row: SuiteRow) -> list[Text]:
+        change = self._change(row)
+        margin = f"±{row.margin:f}"
+        floor = numbers.bounds(row.noise_floor) if row.noise_floor else "—"
+        cells = [row.label, f"{row.n}×{row.k}", self._score(row.reference), self._score(row.candidate)]
+        if self.width >= _NARROW:
+            return [*map(self._text, (*cells, change, margin, floor)), self._verdict(row.verdict)]
+        words = WORDS[self.language]
+        below = [f"{words['margin_below']} {margin}"]
+        if row.noise_floor:
+            below.append(f"{words['noise_below']} {floor}")
+        stacked = self._text(change)
+        for line in below:
+            stacked.append("\n").append_text(self._text(line))
+        return [*map(self._text, cells), stacked, self._verdict(row.verdict)]
+
+    def _macro_cells(self) -> list[Text]:
+        macro = self.content.macro
+        if macro is None:
+            return []
+        words = WORDS[self.language]
+        change = f"{numbers.signed(macro.change.difference)} {numbers.bounds(macro.change.interval)}"
+        cells = [words["mean_of_suites"].format(n=macro.suites), "", f"{macro.reference:f}", f"{macro.candidate:f}"]
+        rest = ["", "", ""] if self.width >= _NARROW else [""]
+        return [self._text(cell) for cell in (*cells, change, *rest)]
+
+    def _behaviour_cells(self, line: BehaviourLine) -> list[Text]:
+        words = WORDS[self.language]
+        sides = ["—" if value is None else f"{value:f}" for value in (line.reference, line.candidate)]
+        ends = "—" if line.low is None or line.high is None else f"[{line.low:f}, {line.high:f}]"
+        name = f"{line.name}{words['open']}{line.unit}{words['close']}"
+        return [self._text(cell) for cell in (name, *sides, ends, line.alert)]
+
+    def _change(self, row: SuiteRow) -> str:
+        if row.change is None:
+            return "—"
+        return f"{numbers.signed(row.change.difference)} {numbers.bounds(row.change.interval)}"
+
+    def _score(self, side: SideCell) -> str:
+        return "—" if side.score is None else f"{side.score:f}"
+
+    def _symbol(self, verdict: Verdict) -> str:
+        return (ASCII_SYMBOLS if self.ascii_only else SYMBOLS)[verdict]
+
+    def _verdict(self, verdict: Verdict) -> Text:
+        text = self._text(f"{self._symbol(verdict)} {WORDS[self.language][verdict.value]}")
+        text.stylize(_STYLES[verdict])
+        return text
+
+    def _text(self, text: str) -> Text:
+        """Foreign text: no markup, no control characters, and nothing that the console's encoding lacks."""
+        from rich.text import Text
+
+        line = one_line(text)
+        if self.ascii_only:
+            line = line.replace("±", "+/-").replace("—", "-").replace("×", "x").encode("ascii", "replace").decode()
+        return Text(line)

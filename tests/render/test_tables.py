@@ -1,0 +1,117 @@
+"""Tables in every format: golden files, widths, no colour needed, numbers that are the same everywhere."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from evalkit.model import Verdict
+from evalkit.render.rows import table_of
+from evalkit.render.tables import TerminalTable, table_text
+from evalkit.render.words import LANGUAGES, SYMBOLS, WORDS
+
+
+def terminal(comparison, *, width=100, language="en", behaviour=False, **console):
+    output = (
+        io.StringIO() if "encoding" not in console else io.TextIOWrapper(io.BytesIO(), encoding=console.pop("encoding"))
+    )
+    made = Console(file=output, width=width, **console)
+    made.print(TerminalTable(comparison, language, behaviour))
+    output.seek(0)
+    return output.read()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", [100, 80])
+def test_terminal_golden(comparison, golden, width, language):
+    golden(f"terminal-{width}.{language}.txt", terminal(comparison, width=width, language=language, behaviour=True))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", [140, 100, 80, 66])
+def test_nothing_is_wider_than_the_terminal_and_nothing_is_cut(comparison, width, language):
+    text = terminal(comparison, width=width, language=language, behaviour=True)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    for row in table_of(comparison).rows:
+        assert f"{SYMBOLS[row.verdict]} {WORDS[language][row.verdict.value]}" in text
+        if row.change:
+            assert f"{row.change.interval.low:+f}, {row.change.interval.high:+f}]" in text
+    assert "…" not in text
+
+
+def test_colour_is_never_alone(comparison, monkeypatch):
+    coloured = terminal(comparison, force_terminal=True, color_system="truecolor")
+    assert "\x1b[" in coloured
+    assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == terminal(comparison)
+    monkeypatch.setenv("NO_COLOR", "1")
+    without = terminal(comparison, force_terminal=True, color_system="truecolor")
+    assert not re.search("\x1b\\[[0-9;]*3[0-9]", without)
+
+
+def test_hostile_text_moves_no_cursor_and_styles_nothing(example):
+    from dataclasses import replace
+
+    whole = example.comparison()
+    evil = replace(whole.suites[0], label="[red]x[/red] \x1b[2J\x9b2J\u202eabc", reasons=("a\rb\x08\nEQUIVALENT",))
+    text = terminal(replace(whole, suites=(evil,), macro=None), width=120)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert "[red]x[/red]" in text
+
+
+def test_a_terminal_without_unicode_gets_ascii(comparison):
+    text = terminal(comparison, encoding="ascii", width=100)
+    text.encode("ascii")
+    assert "= EQUIVALENT" in text
+    assert "+/-2.0" in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_markdown_and_latex_golden(comparison, golden, language):
+    golden(f"table.{language}.md", table_text(comparison, "markdown", language=language, behaviour=True))
+    golden(f"table.{language}.tex", table_text(comparison, "latex", language=language, behaviour=True))
+
+
+def test_csv_and_json_golden(comparison, golden):
+    golden("table.csv", table_text(comparison, "csv"))
+    golden("table.json", table_text(comparison, "json"))
+
+
+def test_csv_and_json_say_the_same_as_the_rows(comparison):
+    rows = table_of(comparison).rows
+    read = list(csv.DictReader(io.StringIO(table_text(comparison, "csv"), newline=""), strict=True))
+    document = json.loads(table_text(comparison, "json"))
+    assert len(read) == len(rows) == len(document["rows"])
+    for row, line, entry in zip(rows, read, document["rows"], strict=True):
+        assert line["suite"] == entry["suite"] == row.suite
+        assert line["verdict"] == entry["verdict"] == row.verdict.value
+        assert line["reference_percent"] == ("" if row.reference.score is None else str(row.reference.score))
+        assert line["interval_low_pt"] == ("" if row.change is None else str(row.change.interval.low))
+        assert (
+            entry["change"] is None
+            if row.change is None
+            else entry["change"]["difference"] == float(line["difference_pt"])
+        )
+
+
+def test_a_table_without_noise_floor_reasons_or_macro(comparison, golden):
+    from dataclasses import replace
+
+    bare = replace(comparison.suites[1], reasons=())
+    small = replace(comparison, suites=(bare,), macro=None, reasons=(), verdict=Verdict.EQUIVALENT)
+    text = table_text(small, "markdown")
+    header, ruler, line = text.splitlines()[:3]
+    assert header.count("|") == ruler.count("|") == line.count("|") == 9
+    assert "Noise" not in text
+    assert "\n- " not in text
+    assert "itemize" not in table_text(small, "latex")
+    assert terminal(small).rstrip().endswith("✓ EQUIVALENT")
+
+
+def test_both_languages_have_every_word():
+    assert set(WORDS["en"]) == set(WORDS["zh"])
+    assert {verdict.value for verdict in Verdict} <= set(WORDS["en"])
+    assert set(SYMBOLS) == set(Verdict)
