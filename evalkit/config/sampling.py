@@ -131,7 +131,7 @@ class Sampling(Section):
     )
     seed: Seed = Field(
         default=0,
-        description="Base seed: the request for repeat r of item i carries seed + 1000 r + i, on both sides alike.",
+        description="Base seed: every (item, repeat) has a seed of its own, this plus a hash, the same on both sides.",
     )
     stop: Stops = Field(default=(), description="Texts that end an answer. Sent when not empty.")
     chat_template_kwargs: TemplateArguments = Field(

@@ -26,6 +26,7 @@ from evalkit.config.base import (
 )
 from evalkit.config.launch import CommandLaunch, Launch, LlamaCppLaunch
 from evalkit.config.origin import Origins
+from evalkit.config.redact import redacted
 from evalkit.config.sampling import Sampling, SamplingOverrides
 from evalkit.errors import ConfigError
 
@@ -88,6 +89,9 @@ class Limits(Section):
     max_body_mb: Annotated[Number, Field(gt=0, le=4096)] = Field(
         default=64.0, description="Longest reply that is read, in MB."
     )
+    outage_seconds: Seconds = Field(
+        default=600.0, description="How long an endpoint that stopped answering in mid-run is waited for."
+    )
     permanent_failures_to_stop: Count = Field(
         default=20, description="A suite is stopped after so many failures in a row that asking again cannot heal."
     )
@@ -128,6 +132,10 @@ class SuiteChoice(Section):
         default=None, description="Tolerance in percentage points; null: as the pack or suite says."
     )
     limit: Count | None = Field(default=None, description="Ask only so many items; null: all.")
+    partial_data: bool = Field(
+        default=False,
+        description="Run on a data set that lacks items of the suite; the result is not the suite's published number.",
+    )
     sampling: SamplingOverrides = Field(
         default=SamplingOverrides(), description="Sampling parameters that differ for this suite."
     )
@@ -233,6 +241,12 @@ class EndpointConfig(Connection):
     runs: Path = Field(default=Path("runs"), description="Folder that holds the run folders.")
 
     _origins: Origins = PrivateAttr(default_factory=Origins)
+
+    def __repr__(self) -> str:
+        return str(redacted(super().__repr__(), self._origins.secrets))
+
+    def __str__(self) -> str:
+        return str(redacted(super().__str__(), self._origins.secrets))
 
     @model_validator(mode="after")
     def _has_one_address(self) -> Self:
