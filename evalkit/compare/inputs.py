@@ -1,4 +1,4 @@
-"""What a comparison is made from: one side's samples by column, whoever wrote them (evalkit, lm-eval, a score table)."""
+"""What a comparison is made from: one side's samples by column, whoever wrote them (evalkit, lm-eval, a table)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be asked: suites times items times repeats, as requests with keys that decide whether an answer may be reused."""
+"""What is to be asked: suites times items times repeats, as requests whose keys decide what may be reused."""
 
 from __future__ import annotations
 
@@ -76,13 +76,11 @@ class Plan:
     @property
     def digest(self) -> str:
         """Names the plan: two plans with the same digest ask the same requests and are scored by the same rules."""
-        return digest(
-            [
-                [s.name, s.repeats, self.base(s), s.base_seed, s.loaded.prompt_digest, s.loaded.data_digest]
-                + [s.loaded.scorer_id]
-                for s in self.suites
-            ]
-        )
+        return digest([[s.name, s.repeats, self.base(s), s.base_seed, *_identity(s.loaded)] for s in self.suites])
+
+
+def _identity(loaded: LoadedSuite) -> tuple[str, str, str]:
+    return loaded.prompt_digest, loaded.data_digest, loaded.scorer_id
 
 
 def seed_of(base: int, suite: str, item: str, repeat: int) -> int:

@@ -51,6 +51,7 @@ class Progress:
     """Running counts of one suite on one endpoint, for whoever shows them. `started` is by the event loop's clock."""
 
     planned: int = 0
+    stored: int = 0
     done: int = 0
     failed: int = 0
     retried: int = 0

@@ -31,7 +31,7 @@ def find_foreign(name: str, folders: Sequence[Path]) -> Suite | None:
             continue
         if isinstance(raw.get("task"), list):
             raise SuiteError(
-                f"{name!r} is a group of lm-eval tasks ({path}): name its tasks, or write a suite file with `metadata: evalkit:`"
+                f"{name!r} is a group of lm-eval tasks ({path}): name its tasks one by one, or write a suite file"
             )
         if not is_generative(raw):
             raise SuiteError(

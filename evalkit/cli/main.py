@@ -1,0 +1,108 @@
+"""The `evalkit` command: the list of commands, loaded when used, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from evalkit import __version__
+from evalkit.errors import EXIT_INTERRUPTED, EvalkitError
+
+# name: (module under evalkit.cli, one line of help). Nothing of a command is imported until it is used.
+COMMANDS = {
+    "compare": ("compare", "Run what is missing on two endpoints, judge every suite, print the table."),
+    "run": ("run", "Run one endpoint's suites and store every reply."),
+    "score": ("score", "Grade the stored replies of a run again, without asking anything."),
+    "suites": ("suites", "List the suites, or show one with the prompt of an item."),
+    "schema": ("schema", "Print the JSON Schema of a configuration file or of a document."),
+    "init": ("init", "Write a commented pair of configuration files to start from."),
+}
+
+
+class Commands(click.Group):
+    """A click group whose commands live in modules of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The commands, in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Imports the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"evalkit.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest command named for a mistyped one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f": did you mean {close[0]!r}?" if close else "; `evalkit --help` lists them"
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Lists the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_module, about) in COMMANDS.items()])
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="evalkit")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Shows whether a ported model is still the same model.
+
+    Suites run on two OpenAI-compatible endpoints, are paired item by item and judged against a tolerance.
+    Exit codes: 0 equivalent, 1 degraded or elevated, 2 usage, 3 invalid, 4 inconclusive, 70 internal.
+    """
+    if debug:
+        os.environ["EVALKIT_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Runs the command line and ends the process with the verdict's or the error's exit code."""
+    # A cluster's "stop" is SIGTERM: treated as Ctrl-C, so that launched servers end and the journal closes.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        result: Any = cli.main(standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: all answers that came back are kept; run again to go on", err=True)
+        code = EXIT_INTERRUPTED
+    except EvalkitError as error:
+        _show(error)
+        code = error.exit_code
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away: nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # noqa: BLE001 - the last stop: a defect of ours ends with 70 and says so
+        _show(error)
+        click.echo("this is a defect of evalkit; `evalkit --debug ...` shows where", err=True)
+        code = 70
+    sys.exit(code)
+
+
+def _show(error: BaseException) -> None:
+    if os.environ.get("EVALKIT_DEBUG"):
+        traceback.print_exception(error)
+    else:
+        name = "" if isinstance(error, EvalkitError) else f"{type(error).__name__}: "
+        click.echo(f"evalkit: {name}{error}", err=True)

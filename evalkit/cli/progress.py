@@ -1,0 +1,119 @@
+"""Shows a run in progress: a live table on a terminal, one plain line a minute elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from evalkit.run.execute import Watch
+from evalkit.run.scheduler import Progress
+
+LINE_EVERY_SECONDS = 60.0
+REFRESH_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is shown of one suite on one side."""
+
+    side: str
+    suite: str
+    done: int
+    planned: int
+    failed: int
+    tokens_per_second: float | None
+    eta_seconds: float | None
+    note: str
+
+
+def rows(watch: Watch, now: float) -> list[Row]:
+    """The rows of a watch at a moment of the event loop's clock."""
+    return [_row(side, suite, p, now) for side, suites in watch.sides.items() for suite, p in suites.items()]
+
+
+def _row(side: str, suite: str, progress: Progress, now: float) -> Row:
+    fresh = progress.done - progress.stored
+    elapsed = now - progress.started if progress.started is not None else 0.0
+    left = progress.planned - progress.done - progress.failed
+    return Row(
+        side=side,
+        suite=suite,
+        done=progress.done,
+        planned=progress.planned,
+        failed=progress.failed,
+        tokens_per_second=progress.completion_tokens / elapsed if elapsed > 1 and left else None,
+        eta_seconds=elapsed / fresh * left if fresh and left else None,
+        note="stopped" if progress.stopped else "",
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: "45 s", "12 min", "3 h 05 min"."""
+    if seconds is None:
+        return "-"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def display(
+    watch: Watch, *, quiet: bool
+) -> tuple[AbstractContextManager[Any], Callable[[Watch], Awaitable[None]] | None]:
+    """A context for the time of the run, and what the event loop calls again and again to show it."""
+    if quiet:
+        return nullcontext(), None
+    return _live(watch) if sys.stderr.isatty() else (nullcontext(), _line)
+
+
+async def _line(watch: Watch) -> None:
+    await asyncio.sleep(LINE_EVERY_SECONDS)
+    now = asyncio.get_running_loop().time()
+    parts = [
+        f"{row.side}/{row.suite} {row.done}/{row.planned}"
+        + (f" ({row.failed} failed)" if row.failed else "")
+        + (f" {row.tokens_per_second:.0f} tok/s, {duration(row.eta_seconds)} left" if row.eta_seconds else "")
+        for row in rows(watch, now)
+    ]
+    click.echo(f"{time.strftime('%H:%M:%S')} " + "; ".join(parts), err=True)
+
+
+def _live(watch: Watch) -> tuple[AbstractContextManager[Any], Callable[[Watch], Awaitable[None]]]:
+    from rich.console import Console
+    from rich.live import Live
+
+    live = Live(
+        console=Console(stderr=True), refresh_per_second=4, transient=True, get_renderable=lambda: _table(watch)
+    )
+
+    async def refresh(_watch: Watch) -> None:
+        await asyncio.sleep(REFRESH_SECONDS)
+
+    return live, refresh
+
+
+def _table(watch: Watch) -> Any:
+    from rich.table import Table
+
+    try:
+        now = asyncio.get_running_loop().time()
+    except RuntimeError:
+        # rich draws from a thread of its own, where the loop's clock is the monotonic one.
+        now = time.monotonic()
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name, justify in (("side", "left"), ("suite", "left"), ("done", "right"), ("failed", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("tok/s", justify="right")
+    table.add_column("left", justify="right")
+    for row in rows(watch, now):
+        speed = "" if row.tokens_per_second is None else f"{row.tokens_per_second:.0f}"
+        ended = row.note or ("done" if row.done + row.failed >= row.planned else duration(row.eta_seconds))
+        table.add_row(row.side, row.suite, f"{row.done}/{row.planned}", str(row.failed or ""), speed, ended)
+    return table

@@ -1,0 +1,46 @@
+"""`evalkit score FILE`: grades the stored replies again, for a new scorer or after an interrupted run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evalkit.cli import options
+
+
+@click.command("score")
+@click.argument("file", type=click.Path(path_type=Path))
+@options.overrides
+@options.limit
+@options.as_json
+def command(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool) -> int:
+    """Grade the stored replies of a run again; no endpoint is asked.
+
+    FILE is the endpoint's YAML, as given to `evalkit run`.
+    """
+    from datetime import UTC, datetime
+
+    from evalkit.cli.run import _lines, summary
+    from evalkit.config import public_dump
+    from evalkit.errors import RunError
+    from evalkit.run import execute, grade, journal, manifest, store
+
+    config = options.load(file, overrides, limit)
+    side = execute.prepare(config)
+    if not side.folder.is_dir():
+        raise RunError(f"{side.folder}: there is no such run: `evalkit run {file}` makes it")
+    with journal.Journal(side.folder):
+        store.write_items(side.folder, side.plan)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        session = manifest.Session(config.name, now, config.model, public_dump(config), {})
+        manifest.append(side.folder, execute.unasked(side, session))
+        grade.grade(side.folder, side.plan, config.thinking.closing_tags, again=True)
+    report = summary(execute.Outcome(side, 0, 0, None, {}))
+    if as_json:
+        import orjson
+
+        click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo("\n".join(_lines(report)))
+    return 0

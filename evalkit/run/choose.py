@@ -1,0 +1,118 @@
+"""Which suites a side runs and how: the pack, changed by `suites:`, and each suite's own values for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from evalkit.config import EndpointConfig, SuiteChoice
+from evalkit.digest import digest
+from evalkit.errors import ConfigError, SuiteError
+from evalkit.run.plan import Plan, PlannedSuite
+from evalkit.tasks.load import LoadedSuite, LoadOptions, load_suite
+from evalkit.tasks.packs import find_pack
+from evalkit.tasks.suite import Suite, find_suite
+
+Loaded = dict[str, LoadedSuite]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A suite with what this side says of it."""
+
+    suite: Suite
+    choice: SuiteChoice
+
+
+def chosen_suites(config: EndpointConfig) -> list[Chosen]:
+    """The suites of a side, the pack's first, in their order.
+
+    Raises:
+        ConfigError: where there are none.
+        SuiteError: where a suite or pack does not exist.
+    """
+    choices: dict[str, SuiteChoice] = {}
+    if config.pack is not None:
+        pack = find_pack(config.pack, config.suite_folders)
+        for entry in pack.suites:
+            choices[entry["name"]] = _pack_choice(entry, pack.file)
+    for choice in config.suites:
+        known = choices.get(choice.name)
+        said = {key: getattr(choice, key) for key in choice.model_fields_set}
+        choices[choice.name] = known.model_copy(update=said) if known is not None else choice
+    if not choices:
+        raise ConfigError(
+            f"{config.where('suites') or config.name}: name at least one suite under `suites:`, or a `pack:`"
+        )
+    return [Chosen(find_suite(choice.name, config.suite_folders), choice) for choice in choices.values()]
+
+
+def _pack_choice(entry: Mapping[str, Any], file: Path) -> SuiteChoice:
+    try:
+        return SuiteChoice.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SuiteError(f"{file}: {entry['name']}: {key}: {first['msg']}") from error
+
+
+def served(config: EndpointConfig) -> dict[str, Any]:
+    """What identifies the model that answers: two sides or nights with equal values may share answers."""
+    launch = None
+    if config.launch is not None:
+        ignored = {"port", "ready_seconds", "stop_seconds", "log", "sequential", "health_path", "slots", "threads"}
+        launch = config.launch.model_dump(mode="json", exclude=ignored)
+        launch["env"] = digest(launch.get("env") or {})
+    return {"model": config.model, "build": config.build, "launch": launch, "client_body": "chat"}
+
+
+def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
+    """Loads the side's suites and plans them; `known` shares loaded suites between sides that ask the same.
+
+    Raises:
+        UsageError: where a suite, its data or its settings are wrong.
+    """
+    known = {} if known is None else known
+    planned = []
+    for chosen in chosen_suites(config):
+        options = LoadOptions(
+            data=_data(config), limit=chosen.choice.limit, partial=chosen.choice.partial_data, settings={}
+        )
+        same = digest([chosen.suite.name, str(chosen.suite.file), options.limit, str(options.data), options.partial])
+        if same not in known:
+            known[same] = load_suite(chosen.suite, options)
+        planned.append(_planned(config, chosen, known[same]))
+    return Plan(tuple(planned), served(config))
+
+
+def _data(config: EndpointConfig) -> str | dict[str, str] | None:
+    if isinstance(config.data, Mapping):
+        return {name: str(folder) for name, folder in config.data.items()}
+    return None if config.data is None else str(config.data)
+
+
+def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> PlannedSuite:
+    sampling = config.sampling_for(chosen.suite.name)
+    parameters: dict[str, Any] = dict(sampling.parameters())
+    parameters.setdefault("max_tokens", loaded.max_tokens)
+    if loaded.stop and "stop" not in parameters:
+        parameters["stop"] = list(loaded.stop)
+    if config.logprobs:
+        parameters["logprobs"] = True
+    repeats = chosen.choice.repeats
+    if repeats is None:
+        # A greedy answer repeated is mostly the same answer: several are asked only where somebody says so.
+        repeats = chosen.suite.repeats if sampling.temperature > 0 else 1
+    margin = chosen.choice.margin_pt
+    return PlannedSuite(
+        loaded=loaded,
+        repeats=repeats,
+        parameters=parameters,
+        margin_pt=chosen.suite.margin_pt if margin is None else float(margin),
+        label=chosen.choice.label or chosen.suite.label,
+        base_seed=sampling.seed,
+    )

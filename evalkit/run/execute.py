@@ -1,0 +1,271 @@
+"""Runs one or two sides to the end: launch, look, ask what is missing, grade; all of it in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from evalkit.config import EndpointConfig, public_dump
+from evalkit.endpoint.client import Client, ClientSettings, open_client
+from evalkit.endpoint.launch import launched
+from evalkit.endpoint.probe import ServedModels, endpoint_identity, served_models
+from evalkit.errors import ConfigError, EndpointError, EvalkitError
+from evalkit.model import Failure, FailureKind, Item, Reply, Request
+from evalkit.run import grade, journal, manifest, store
+from evalkit.run.choose import Loaded, make_plan
+from evalkit.run.plan import Plan, PlannedSuite, order
+from evalkit.run.scheduler import Pool, PoolSettings, Progress
+
+Lengths = dict[tuple[str, str], float]
+
+
+@dataclass(slots=True)
+class Watch:
+    """What a display shows while sides run: counts by side and suite, and sentences for people."""
+
+    sides: dict[str, dict[str, Progress]] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SideRun:
+    """One side, planned: what to ask, where it is stored, what is there already."""
+
+    config: EndpointConfig
+    plan: Plan
+    folder: Path
+    answered: Mapping[str, journal.Place]
+
+    @property
+    def missing(self) -> int:
+        """How many planned samples have no answer."""
+        return sum(
+            self.plan.request(suite, item, repeat).key not in self.answered
+            for suite, item, repeat in self.plan.samples()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a side ended: `problem` is what stopped it early, `asked` how many requests were sent to the end."""
+
+    side: SideRun
+    asked: int
+    failed: int
+    problem: EvalkitError | None
+    stopped: Mapping[str, str]
+
+
+def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
+    """Plans a side and reads what its run folder holds.
+
+    Raises:
+        UsageError: for a mistake in the configuration, a suite or its data.
+    """
+    plan = make_plan(config, known)
+    folder = config.runs / config.name
+    answered: Mapping[str, journal.Place] = {}
+    if folder.is_dir():
+        answered, _failures = journal.index(folder)
+    return SideRun(config, plan, folder, answered)
+
+
+async def run_sides(
+    sides: Sequence[SideRun], watch: Watch, show: Callable[[Watch], Awaitable[None]] | None = None
+) -> list[Outcome]:
+    """Asks what is missing on every side and grades it; a side's trouble is in its outcome, not raised.
+
+    Sides whose `launch` says `sequential` take turns; all others run at the same time.
+
+    Raises:
+        StorageError: where the disk refuses.
+        UsageError: where an endpoint does not serve the model, or a run folder is in use.
+    """
+    for side in sides:
+        watch.sides[side.config.name] = _progress(side)
+    display = asyncio.create_task(_forever(show, watch)) if show is not None else None
+    turns = any(side.config.launch is not None and side.config.launch.sequential for side in sides)
+    try:
+        if turns:
+            return [await _run_side(side, sides, watch) for side in sides]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_run_side(side, sides, watch)) for side in sides]
+        return [task.result() for task in tasks]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        if display is not None:
+            display.cancel()
+            await asyncio.gather(display, return_exceptions=True)
+
+
+async def _forever(show: Callable[[Watch], Awaitable[None]], watch: Watch) -> None:
+    while True:
+        await show(watch)
+
+
+def _progress(side: SideRun) -> dict[str, Progress]:
+    progress = {suite.name: Progress(planned=suite.planned) for suite in side.plan.suites}
+    for suite, item, repeat in side.plan.samples():
+        if side.plan.request(suite, item, repeat).key in side.answered:
+            progress[suite.name].done += 1
+            progress[suite.name].stored += 1
+    return progress
+
+
+async def _run_side(side: SideRun, sides: Sequence[SideRun], watch: Watch) -> Outcome:
+    progress = watch.sides[side.config.name]
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    problem: EvalkitError | None = None
+    missing = order(side.plan, side.answered, _known_lengths(side, sides))
+    session = manifest.Session(side.config.name, started, side.config.model, public_dump(side.config), {})
+    with journal.Journal(side.folder) as out:
+        store.write_items(side.folder, side.plan)
+        if missing:
+            try:
+                async with _endpoint(side.config, side.folder) as settings:
+                    identity = await _look(side, settings)
+                    session = manifest.Session(session.name, started, session.model, session.config, identity)
+                    manifest.append(side.folder, manifest.manifest_line(session, side.plan))
+                    await _ask(side, settings, missing, out, progress)
+            except EndpointError as error:
+                problem = error
+                watch.notices.append(str(error))
+        if problem is not None or not missing:
+            manifest.append(side.folder, unasked(side, session))
+    grade.grade(side.folder, side.plan, side.config.thinking.closing_tags)
+    return Outcome(
+        side=side,
+        asked=sum(p.done - p.stored + p.failed for p in progress.values()),
+        failed=sum(p.failed for p in progress.values()),
+        problem=problem,
+        stopped={name: p.stopped for name, p in progress.items() if p.stopped},
+    )
+
+
+def unasked(side: SideRun, session: manifest.Session) -> dict[str, Any]:
+    """The manifest line of a session that asked nothing: what the endpoint said of the same plan stays."""
+    line = manifest.manifest_line(session, side.plan)
+    if (side.folder / manifest.NAME).exists():
+        earlier = manifest.latest(side.folder)
+        if earlier["plan"] == line["plan"]:
+            return {**line, "endpoint": earlier["endpoint"] or line["endpoint"], "started": earlier["started"]}
+    return line
+
+
+def _known_lengths(side: SideRun, sides: Sequence[SideRun]) -> Lengths:
+    """Mean completion tokens by (suite, item) of what any side has stored: long answers are asked first."""
+    sums: dict[tuple[str, str], list[float]] = {}
+    for other in (side, *sides):
+        for suite, item, repeat in other.plan.samples() if other.answered else ():
+            place = other.answered.get(other.plan.request(suite, item, repeat).key)
+            if place is not None and place.completion_tokens is not None:
+                sums.setdefault((suite.name, item.id), []).append(place.completion_tokens)
+    return {key: sum(values) / len(values) for key, values in sums.items()}
+
+
+@asynccontextmanager
+async def _endpoint(config: EndpointConfig, folder: Path) -> AsyncIterator[ClientSettings]:
+    """The endpoint's client settings, with the endpoint started first where the configuration says so."""
+    if config.launch is None:
+        yield client_settings(config, config.urls)
+        return
+    hint = config.urls[0] if config.urls else None
+    async with launched(config.launch, hint, folder / "server.log") as server:
+        yield client_settings(config, config.urls or (server.base_url,))
+
+
+def client_settings(config: EndpointConfig, urls: tuple[str, ...]) -> ClientSettings:
+    """How the client reaches the endpoint of a configuration."""
+    limits = config.limits
+    return ClientSettings(
+        base_urls=urls,
+        model=config.model,
+        api_key=config.api_key(),
+        headers=config.request_headers(),
+        connect_seconds=limits.connect_seconds,
+        stall_seconds=limits.stall_seconds,
+        total_seconds=limits.total_seconds,
+        max_body_bytes=int(limits.max_body_mb * 1_000_000),
+        stream=config.stream,
+        tls_verify=config.tls.verify,
+        ca_file=config.tls.ca_file,
+        concurrency=limits.concurrency,
+    )
+
+
+async def _look(side: SideRun, settings: ClientSettings) -> dict[str, str]:
+    """A look at the endpoint before anything is asked: it answers, serves the model, and has room for the answers.
+
+    Raises:
+        EndpointError: where it does not answer.
+        ConfigError: where it does not serve the model, or its context is too small for `max_tokens`.
+    """
+    found = await served_models(settings)
+    if isinstance(found, Failure):
+        if found.kind is FailureKind.NOT_FOUND:
+            return await endpoint_identity(settings)
+        raise EndpointError(f"{side.config.name}: {settings.base_urls[0]}: {found.detail}")
+    _check_model(side, settings, found)
+    identity = await endpoint_identity(settings)
+    return {**identity, "served": ", ".join(sorted(found.ids))}
+
+
+def _check_model(side: SideRun, settings: ClientSettings, found: ServedModels) -> None:
+    config = side.config
+    if found.ids and config.model not in found.ids:
+        served = ", ".join(repr(name) for name in sorted(found.ids)[:5])
+        raise ConfigError(
+            f"{config.where('model') or config.name}: model: {config.model!r} is not served at "
+            f"{settings.base_urls[0]}, which serves {served}"
+        )
+    context = found.max_model_len.get(config.model)
+    for suite in side.plan.suites:
+        limit = suite.parameters.get("max_tokens")
+        if context is not None and limit is not None and limit >= context:
+            raise ConfigError(
+                f"{config.where('sampling.max_tokens') or config.name}: sampling.max_tokens: {suite.name} asks for "
+                f"up to {limit} tokens, the endpoint's whole context is {context}: lower max_tokens, the same on both sides"
+            )
+
+
+async def _ask(
+    side: SideRun,
+    settings: ClientSettings,
+    missing: Iterable[tuple[PlannedSuite, Item, int]],
+    out: journal.Journal,
+    progress: dict[str, Progress],
+) -> None:
+    def keep(request: Request, outcome: Reply | Failure) -> None:
+        record = journal.reply_record if isinstance(outcome, Reply) else journal.failure_record
+        out.append(record(request, outcome, time.time()))  # type: ignore[arg-type]
+
+    limits = side.config.limits
+    client: Client = open_client(settings, side.config.client)
+    pool = Pool(
+        client=client,
+        settings=PoolSettings(
+            concurrency=limits.concurrency,
+            retries=limits.retries,
+            outage_seconds=limits.outage_seconds,
+            permanent_failures_to_stop=limits.permanent_failures_to_stop,
+        ),
+        sink=keep,
+        progress=progress,
+        name=side.config.name,
+    )
+    try:
+        await pool.run(_requests(side.plan, missing))
+    finally:
+        await client.close()
+
+
+def _requests(plan: Plan, missing: Iterable[tuple[PlannedSuite, Item, int]]) -> Iterator[Request]:
+    for suite, item, repeat in missing:
+        yield plan.request(suite, item, repeat)

@@ -1,0 +1,142 @@
+"""Grades a run: one pass over the journal, each reply once, and a row for every sample that was planned."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import RunError
+from evalkit.model import FinalText, Reply, Score, Status
+from evalkit.run import journal, store
+from evalkit.run.plan import Plan
+from evalkit.scoring.final import final_text
+
+Grader = Callable[[Mapping[str, Any], FinalText], Score]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One planned sample: what to grade its reply with."""
+
+    suite: str
+    item: str
+    repeat: int
+    document: Mapping[str, Any]
+    grade: Grader
+
+
+def wanted_of(plan: Plan) -> dict[str, list[Wanted]]:
+    """The samples of a plan by the key of their answer."""
+    wanted: dict[str, list[Wanted]] = {}
+    for suite, item, repeat in plan.samples():
+        key = plan.request(suite, item, repeat).key
+        wanted.setdefault(key, []).append(Wanted(suite.name, item.id, repeat, item.doc, suite.loaded.score))
+    return wanted
+
+
+def grade(folder: Path, plan: Plan, closing_tags: Sequence[str], *, again: bool = False) -> Path:
+    """Writes the plan's scores file and gives its path; a file that is still true is left as it is, unless `again`.
+
+    Raises:
+        StorageError: where the disk refuses.
+    """
+    path = store.scores_path(folder, plan.digest)
+    header = {
+        "format": store.SCORES_FORMAT,
+        "journal_bytes": sum(file.stat().st_size for file in folder.glob("journal*.jsonl")),
+        "closing_tags": list(closing_tags),
+        "scorers": {suite.name: suite.loaded.scorer_id for suite in plan.suites},
+    }
+    if not again and path.exists() and _header(path) == header:
+        return path
+    store.write_lines(path, _rows(folder, wanted_of(plan), closing_tags, header))
+    return path
+
+
+def _header(path: Path) -> dict[str, Any] | None:
+    with suppress(RunError):
+        return next(store.read_lines(path), None)
+    return None
+
+
+def _rows(
+    folder: Path, wanted: dict[str, list[Wanted]], closing_tags: Sequence[str], header: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    yield header
+    failures: dict[str, dict[str, Any]] = {}
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers, thread_name_prefix="grade") as pool:
+        underway: list[Future[list[dict[str, Any]]]] = []
+        for file in sorted(folder.glob("journal*.jsonl")):
+            for _offset, record in journal.read_lines(file):
+                samples = wanted.get(record["key"])
+                if samples is None:
+                    continue
+                if record["t"] == "failure":
+                    failures[record["key"]] = record
+                elif record["t"] == "reply":
+                    del wanted[record["key"]]
+                    underway.append(pool.submit(_graded, record, samples, closing_tags))
+                    # Bounded, so that a journal of gigabytes is never held in memory.
+                    if len(underway) > 8 * workers:
+                        yield from underway.pop(0).result()
+        for future in underway:
+            yield from future.result()
+    for key, samples in wanted.items():
+        yield from (_without_reply(sample, failures.get(key)) for sample in samples)
+
+
+def _graded(record: Mapping[str, Any], samples: list[Wanted], closing_tags: Sequence[str]) -> list[dict[str, Any]]:
+    reply = journal.stored_reply(record)
+    final = final_text(reply, tuple(closing_tags))
+    rows = []
+    for sample in samples:
+        score = sample.grade(sample.document, final)
+        if score.status is Status.GRADE_ERROR:
+            # Graders are sensitive to load: one more try decides.
+            score = sample.grade(sample.document, final)
+        rows.append({"k": record["key"], **_row(sample, reply, score, final)})
+    return rows
+
+
+def _row(sample: Wanted, reply: Reply, score: Score, final: FinalText) -> dict[str, Any]:
+    text = hashlib.sha256(f"{reply.reasoning}\x1f{reply.content}".encode(errors="surrogatepass")).hexdigest()[:16]
+    row: dict[str, Any] = {
+        "s": sample.suite,
+        "i": sample.item,
+        "r": sample.repeat,
+        "v": score.value,
+        "st": score.status.value,
+        "why": score.reason,
+        "a": score.answer,
+        "h": text,
+        "p": reply.usage.prompt_tokens,
+        "c": reply.usage.completion_tokens,
+        "sec": round(reply.seconds, 4),
+        "l": score.lenient,
+        "cut": final.truncated or reply.finish_reason == "length",
+    }
+    if score.flags:
+        row["flags"] = list(score.flags)
+    if score.metrics:
+        row["m"] = dict(score.metrics)
+    return row
+
+
+def _without_reply(sample: Wanted, failure: Mapping[str, Any] | None) -> dict[str, Any]:
+    status = Status.NOT_ASKED if failure is None else Status.FAILED
+    return {
+        "s": sample.suite,
+        "i": sample.item,
+        "r": sample.repeat,
+        "v": None,
+        "st": status.value,
+        "why": "" if failure is None else str(failure["detail"])[:200],
+        "f": "" if failure is None else failure["kind"],
+    }

@@ -1,0 +1,141 @@
+"""The manifest of a run: one JSON line a session, saying what was asked of what, with which versions and digests.
+
+The last line is the run's present meaning; earlier ones stay as its history. It never holds a secret.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from evalkit import __version__
+from evalkit.errors import RunError, StorageError
+from evalkit.run.plan import PROTOCOL_VERSION, Plan, PlannedSuite
+
+FORMAT = 1
+NAME = "manifest.jsonl"
+_PACKAGES = (
+    "lm_eval",
+    "datasets",
+    "aiohttp",
+    "openai",
+    "orjson",
+    "numpy",
+    "scipy",
+    "math-verify",
+    "sympy",
+    "xllamacpp",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a manifest line is made from. `started` is ISO 8601 in UTC; `endpoint` is what the server said of itself."""
+
+    name: str
+    started: str
+    model: str
+    config: Mapping[str, Any]
+    endpoint: Mapping[str, str]
+
+
+def versions() -> dict[str, str]:
+    """evalkit's, Python's and the deciding packages' versions on this machine."""
+    found = {"evalkit": __version__, "python": platform.python_version(), "platform": sys.platform}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def suite_block(suite: PlannedSuite) -> dict[str, Any]:
+    """What a manifest says of one suite: enough to judge it without its data set or lm-eval."""
+    described = suite.loaded.suite
+    return {
+        "suite": suite.name,
+        "label": suite.label,
+        "origin": described.origin,
+        "margin_pt": suite.margin_pt,
+        "headline": described.headline,
+        "strata": list(described.strata),
+        "chance": described.chance,
+        "gated": described.gated,
+        "licence": described.licence,
+        "repeats": suite.repeats,
+        "items": len(suite.loaded.items),
+        "items_in_data": suite.loaded.total_items,
+        "rows": described.rows,
+        "seed": suite.base_seed,
+        "parameters": dict(suite.parameters),
+        "digests": {
+            "data": suite.loaded.data_digest,
+            "prompts": suite.loaded.prompt_digest,
+            "scorer": suite.loaded.scorer_id,
+            "protocol": str(PROTOCOL_VERSION),
+        },
+    }
+
+
+def manifest_line(session: Session, plan: Plan) -> dict[str, Any]:
+    """The manifest line of a session."""
+    return {
+        "format": FORMAT,
+        "name": session.name,
+        "run_id": plan.digest[:12],
+        "plan": plan.digest,
+        "started": session.started,
+        "model": session.model,
+        "served": dict(plan.served),
+        "versions": versions(),
+        "endpoint": dict(session.endpoint),
+        "config": dict(session.config),
+        "suites": [suite_block(suite) for suite in plan.suites],
+    }
+
+
+def append(folder: Path, line: Mapping[str, Any]) -> None:
+    """Adds a line to the folder's manifest.
+
+    Raises:
+        StorageError: where the disk refuses.
+    """
+    path = folder / NAME
+    try:
+        torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+        with path.open("ab") as out:
+            out.write((b"\n" if torn else b"") + orjson.dumps(line) + b"\n")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def latest(folder: Path) -> dict[str, Any]:
+    """The last whole line of the folder's manifest.
+
+    Raises:
+        RunError: where the folder is no run, or was written by a newer evalkit.
+    """
+    path = folder / NAME
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise RunError(f"{folder}: is no run folder ({NAME}: {error.strerror})") from error
+    for line in reversed(lines):
+        try:
+            manifest = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if not isinstance(manifest, dict) or "format" not in manifest:
+            continue
+        if manifest["format"] > FORMAT:
+            raise RunError(f"{path}: was written by a newer evalkit (format {manifest['format']}): upgrade evalkit")
+        return manifest
+    raise RunError(f"{path}: holds no whole line: the run never started")

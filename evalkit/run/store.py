@@ -1,0 +1,121 @@
+"""The derived files of a run: items, documents and scores of one plan, written whole and then moved in place.
+
+They follow from the journal and the suites and can be made again at any time (`evalkit score`); a comparison reads
+only these. Names carry the plan's digest, so another plan never overwrites them.
+
+    items-PLAN.jsonl    suite, item, task, stratum, cluster, weight
+    docs-PLAN.jsonl     suite, item, target, question, document (what a scorer reads)
+    scores-PLAN.jsonl   a header, then one row a planned (item, repeat)
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from evalkit.errors import RunError, StorageError
+from evalkit.model import Item
+from evalkit.run.plan import Plan
+
+SCORES_FORMAT = 1
+
+
+def items_path(folder: Path, plan_digest: str) -> Path:
+    """Where the items of a plan are listed."""
+    return folder / f"items-{plan_digest[:12]}.jsonl"
+
+
+def docs_path(folder: Path, plan_digest: str) -> Path:
+    """Where the documents of a plan are kept."""
+    return folder / f"docs-{plan_digest[:12]}.jsonl"
+
+
+def scores_path(folder: Path, plan_digest: str) -> Path:
+    """Where the scores of a plan are kept."""
+    return folder / f"scores-{plan_digest[:12]}.jsonl"
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes the rows and only then gives the file its name: readers see all of it or nothing.
+
+    Raises:
+        StorageError: where the disk refuses.
+    """
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            for row in rows:
+                out.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY, default=str))
+                out.write(b"\n")
+        os.chmod(temporary, 0o644)  # noqa: PTH101 - mkstemp makes files private, a run is to be shared
+        os.replace(temporary, path)  # noqa: PTH105 - the path is a string
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_items(folder: Path, plan: Plan) -> None:
+    """Writes items and documents of the plan, where they are not there yet."""
+    if not items_path(folder, plan.digest).exists():
+        write_lines(items_path(folder, plan.digest), (_item_row(item) for item in _items(plan)))
+    if not docs_path(folder, plan.digest).exists():
+        write_lines(docs_path(folder, plan.digest), (_doc_row(item) for item in _items(plan)))
+
+
+def _items(plan: Plan) -> Iterator[Item]:
+    for suite in plan.suites:
+        yield from suite.loaded.items
+
+
+def _item_row(item: Item) -> dict[str, Any]:
+    return {
+        "s": item.suite,
+        "i": item.id,
+        "task": item.task,
+        "stratum": item.stratum,
+        "cluster": item.cluster or "",
+        "weight": item.weight,
+        "doc_hash": item.doc_hash,
+        "prompt": item.prompt.digest,
+    }
+
+
+def _doc_row(item: Item) -> dict[str, Any]:
+    return {"s": item.suite, "i": item.id, "target": item.target, "question": question_of(item), "doc": item.doc}
+
+
+def question_of(item: Item) -> str:
+    """The text of the last user turn: what a person needs to see to judge a reply."""
+    for message in reversed(item.prompt.messages):
+        if message.get("role") == "user":
+            content = message["content"]
+            if isinstance(content, str):
+                return content
+            return "\n".join(str(part.get("text", "[picture]")) for part in content)
+    return item.prompt.text or ""
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a derived file.
+
+    Raises:
+        RunError: where it is absent or damaged.
+    """
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    raise RunError(f"{path}:{number}: is damaged: `evalkit score` makes it again") from error
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}): `evalkit score` makes it again") from error
