@@ -160,6 +160,8 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
         "symbol": SYMBOLS.__getitem__,
         "verdict": verdict_text,
         "raw": Raw,
+        "cell": lambda text: Raw(escape.markdown(f"x{text}")[1:]),
+        "code": lambda text: Raw(escape.one_line(text).replace("`", "'").replace("|", "/").strip()),
         "say": _say,
         "ends": ends,
     }

@@ -1,0 +1,76 @@
+"""The Hub's formats, each read back by the library or the schema that defines it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
+
+from evalkit.errors import UsageError
+from evalkit.render.hub import Publisher, eval_results, every_eval_ever, model_index
+from evalkit.resources import data_folder
+
+PUBLISHER = Publisher("https://example.org/evidence", "Evidence", "Example", "third_party")
+
+
+def test_eval_results(comparison, golden):
+    made = eval_results(comparison, PUBLISHER)
+    golden("eval_results.yaml", made.text)
+    entries = parse_eval_result_entries(yaml.safe_load(made.text))
+    assert [(e.dataset_id, e.task_id, e.value, e.date, e.source_url) for e in entries] == [
+        ("Idavidrein/gpqa", "diamond", 70.12, "2026-07-04", "https://example.org/evidence")
+    ]
+    assert "n=198, k=8, -0.3 [-1.5, +0.9] pt (90 % interval)" in entries[0].notes
+    assert made.left_out[0] == "livebench: INVALID, so it has no score to publish"
+    assert "musr: its data set is not registered as a Benchmark on the Hub" in made.left_out
+
+
+def test_nothing_to_publish_is_an_empty_list(comparison):
+    invalid = replace(comparison, suites=comparison.suites[-1:])
+    assert yaml.safe_load(eval_results(invalid).text) == []
+    assert yaml.safe_load_all(model_index(invalid).text).__next__() == {}
+
+
+def test_model_index(comparison, golden):
+    made = model_index(comparison, "Acme-FlagOS", PUBLISHER)
+    golden("model_index.md", made.text)
+    results = ModelCard(made.text + "# Acme\n").data.eval_results
+    assert [(r.dataset_type, r.metric_value) for r in results] == [
+        ("Idavidrein/gpqa", 70.12), ("cais/mmlu", 67.34), ("TAUR-Lab/MuSR", 57.31), ("TIGER-Lab/TheoremQA", 41.2), ("Maxwell-Jia/AIME_2024", 76.67),
+    ]  # fmt: skip
+    assert all(r.source_name == "Evidence" for r in results)
+    assert "livebench" not in made.text
+
+
+@pytest.mark.parametrize("side", ["reference", "candidate"])
+def test_every_eval_ever(comparison, golden, side):
+    made = every_eval_ever(comparison, side, PUBLISHER)
+    golden(f"every_eval_ever-{side}.json", made.text)
+    schema = json.loads((Path(__file__).parent / "data" / "every_eval_ever-0.3.0.schema.json").read_text())
+    record = json.loads(made.text)
+    jsonschema.Draft7Validator(schema).validate(record)
+    scores = {result["evaluation_name"]: result["score_details"]["score"] for result in record["evaluation_results"]}
+    assert scores["musr"] == {"reference": 0.6442, "candidate": 0.5731}[side]
+    assert "livebench" not in scores
+    assert "gpu-" not in made.text, "an endpoint's address is nobody's business"
+
+
+def test_odd_sampling_still_fits_the_schema(comparison):
+    sampling = {"temperature": "0.6", "top_p": True, "max_tokens": 10, "stop": ["a"], "seed": None}
+    made = every_eval_ever(replace(comparison, candidate=replace(comparison.candidate, sampling=sampling)), "candidate")
+    schema = json.loads((Path(__file__).parent / "data" / "every_eval_ever-0.3.0.schema.json").read_text())
+    record = json.loads(made.text)
+    jsonschema.Draft7Validator(schema).validate(record)
+    assert record["evaluation_results"][0]["generation_config"]["generation_args"] == {"max_tokens": 10}
+    with pytest.raises(UsageError, match="not an ISO 8601"):
+        every_eval_ever(replace(comparison, created="yesterday"), "candidate")
+
+
+def test_every_place_names_a_data_set():
+    places = yaml.safe_load((data_folder("reports") / "hub.yaml").read_text())
+    for suite, place in places.items():
+        assert place["dataset"].count("/") == 1, suite
+        assert set(place) <= {"dataset", "config", "split", "name", "benchmark"}, suite
