@@ -1,0 +1,194 @@
+"""What is sent and what comes back, as pure functions: a request's JSON body, and a reply read from a body.
+
+A reply is read strictly: what is not a whole answer of the kind that was asked for is a failure, because anything
+let through here would be graded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from evalkit.endpoint import failures, lenient
+from evalkit.model import Failure, FailureKind, Message, Reply, Request, Usage
+
+CHAT_PATH: Final = "/chat/completions"
+TEXT_PATH: Final = "/completions"
+
+_NOTHING: Final = Usage()
+# The server gave the generation up (SGLang and vLLM when they abort, OpenRouter when its provider fails).
+_GIVEN_UP: Final = frozenset({"abort", "error"})
+
+
+def request_fields(request: Request, messages: Iterable[Message], *, model: str, stream: bool) -> dict[str, Any]:
+    """The body of a request as a dictionary, in the order in which it is sent.
+
+    `messages` are the prompt's, pictures filled in; they are ignored where the prompt is raw text. A `model` among
+    the request's parameters goes before `model`.
+    """
+    fields: dict[str, Any] = {"model": model, **request.parameters}
+    if request.prompt.text is None:
+        fields["messages"] = messages
+    else:
+        fields["prompt"] = request.prompt.text
+    if request.seed is not None:
+        fields["seed"] = request.seed
+    fields["stream"] = stream
+    if stream:
+        fields.setdefault("stream_options", {"include_usage": True})
+    else:
+        fields.pop("stream_options", None)
+    return fields
+
+
+def request_bytes(fields: Mapping[str, Any]) -> bytes | Failure:
+    """The body as JSON; BAD_REQUEST where a prompt or parameter has no form in JSON (half a surrogate pair, a set).
+
+    The serialised messages are not kept for the next repeat: measured, that would save 2 microseconds of 80 for a
+    4 kB prompt and 50 of 1,500 for a picture of 1.5 MB.
+    """
+    try:
+        return orjson.dumps(fields)
+    except orjson.JSONEncodeError as error:
+        return Failure(FailureKind.BAD_REQUEST, f"the request cannot be written as JSON: {error}")
+
+
+def parse_reply(body: bytes, *, chat: bool, seconds: float) -> Reply | Failure:
+    """Read the body of a 2xx answer to `/chat/completions` (`chat`) or `/completions`.
+
+    `raw` is the body itself, or the same document written anew where the body has line breaks or is only readable
+    leniently: always one line of valid JSON. An aborted generation is SERVER_ERROR, an error inside a 200 is
+    CONTEXT_OVERFLOW where it says so, everything else that is not a whole answer is MALFORMED.
+    """
+    try:
+        document, raw = read_document(body)
+    except ValueError as error:
+        return _malformed(_why_not_json(body, error))
+    in_band = failures.in_band(document)
+    if in_band is not None:
+        return failures.of_body(in_band)
+    choice = _first(document.get("choices")) if isinstance(document, dict) else None
+    if choice is None:
+        return _malformed(f"the answer has no choices: {_start(raw)}")
+    texts = _message_texts(choice.get("message")) if chat else _plain_texts(choice)
+    if texts is None:
+        expected = "message with content" if chat else "text"
+        return _malformed(f"the answer's first choice has no {expected}: {_start(raw)}")
+    finish_reason = _text_or_none(choice.get("finish_reason"))
+    if finish_reason in _GIVEN_UP:
+        return Failure(FailureKind.SERVER_ERROR, f"the server gave the generation up: {finish_reason}", status=200)
+    content, reasoning = texts
+    return Reply(
+        content=content,
+        reasoning=reasoning,
+        finish_reason=finish_reason,
+        usage=_usage(document.get("usage")),
+        model=_text_or_none(document.get("model")),
+        seconds=seconds,
+        raw=raw,
+    )
+
+
+def text_of_parts(parts: Any) -> tuple[str, str] | None:
+    """Content given as a list of parts: the joined text, and the joined reasoning; None where it is no such list."""
+    if not isinstance(parts, list):
+        return None
+    content: list[str] = []
+    reasoning: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            content.append(part)
+        elif isinstance(part, dict) and part.get("type") in {"thinking", "reasoning"}:
+            reasoning.append(_reasoning_of_part(part))
+        elif isinstance(part, dict) and isinstance(part.get("text"), str):
+            content.append(part["text"])
+    return "".join(content), "".join(reasoning)
+
+
+def read_document(body: bytes) -> tuple[Any, bytes]:
+    """The document, and the one line of JSON that it was read from."""
+    try:
+        document, raw = orjson.loads(body), body
+    except orjson.JSONDecodeError:
+        raw = lenient.dumps(lenient.loads(body))
+        return orjson.loads(raw), raw
+    if b"\n" in raw or b"\r" in raw:
+        # Inside strings line breaks are escaped, so these are white space: usually one at the very end.
+        raw = raw.strip()
+        if b"\n" in raw or b"\r" in raw:
+            raw = lenient.dumps(document)
+    return document, raw
+
+
+def _first(choices: Any) -> dict[str, Any] | None:
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return choices[0]
+    return None
+
+
+def _message_texts(message: Any) -> tuple[str, str] | None:
+    """Content and reasoning of a chat message; None where it is none."""
+    if not isinstance(message, dict):
+        return None
+    content = message.get("content")
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    thought = reasoning if isinstance(reasoning, str) else ""
+    if isinstance(content, str):
+        return content, thought
+    if content is None:
+        return "", thought
+    parts = text_of_parts(content)
+    return None if parts is None else (parts[0], thought or parts[1])
+
+
+def _plain_texts(choice: Mapping[str, Any]) -> tuple[str, str] | None:
+    if "text" not in choice:
+        return None
+    text = choice["text"]
+    return ("" if text is None else text, "") if text is None or isinstance(text, str) else None
+
+
+def _reasoning_of_part(part: Mapping[str, Any]) -> str:
+    """Mistral nests parts under `thinking`; others put a string there, or under `text`."""
+    for key in ("thinking", "reasoning", "text"):
+        value = part.get(key)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, list):
+            return "".join(p["text"] for p in value if isinstance(p, dict) and isinstance(p.get("text"), str))
+    return ""
+
+
+def _usage(usage: Any) -> Usage:
+    if not isinstance(usage, dict):
+        return _NOTHING
+    return Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens: a whole number that is not negative, and not `true`."""
+    return value if value.__class__ is int and value >= 0 else None
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _why_not_json(body: bytes, error: ValueError) -> str:
+    if not body.strip():
+        return "status 200 with an empty body"
+    if failures.looks_like_html(body):
+        return f"{failures.read_error(body).message} in place of JSON: is base_url the address of the API?"
+    reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not JSON ({error})"
+    return f"the answer is {reason}: {_start(body)}"
+
+
+def _start(body: bytes) -> str:
+    """The beginning of a body, for people."""
+    return body[:2000].decode("utf-8", "replace")
+
+
+def _malformed(detail: str) -> Failure:
+    return Failure(FailureKind.MALFORMED, detail, status=200)

@@ -1,0 +1,106 @@
+"""The one seam to an endpoint: `ask` a request, get a reply or a failure.
+
+    Client.ask ─> AiohttpClient ─> Transport (aiohttp) ─────────────────> endpoint      the hot path
+               └> OpenAIClient ─> the openai package ─> Transport ─────> endpoint      `client: openai`
+
+Retries, pacing and give-up rules are the scheduler's: a client makes one attempt and says how it went.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+from evalkit.errors import ConfigError
+from evalkit.model import Failure, Message, Prompt, Reply, Request
+
+Materialise: TypeAlias = Callable[[Prompt], Awaitable[tuple[Message, ...]]]
+"""Turns a prompt with pictures into messages that can be sent; raises `DataError` for a picture that cannot."""
+
+
+class Client(Protocol):
+    """What the scheduler, the judge and the doctor know of an endpoint."""
+
+    async def ask(self, request: Request) -> Reply | Failure:
+        """Make one attempt; an endpoint's trouble is returned, never raised. Cancellation passes through."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection; the client is not used after it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """How an endpoint is reached.
+
+    `base_urls` are replicas of one endpoint, each up to and including `/v1`. `stall_seconds` is the longest silence
+    within a request, which for a reply that is not streamed is the whole generation. `max_body_bytes` bounds a reply
+    after decompression; a streamed one is counted with the framing of its events. `concurrency` bounds connections.
+
+    Raises:
+        ConfigError: an address that is none or holds a password, a number out of range, a `ca_file` that is absent.
+    """
+
+    base_urls: tuple[str, ...]
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    connect_seconds: float = 10.0
+    stall_seconds: float = 600.0
+    total_seconds: float | None = None
+    max_body_bytes: int = 64_000_000
+    stream: bool = False
+    tls_verify: bool = True
+    ca_file: Path | None = None
+    concurrency: int = 32
+
+    def __post_init__(self) -> None:
+        if not self.base_urls:
+            raise ConfigError("base_urls is empty: give the endpoint's address, e.g. http://127.0.0.1:8000/v1")
+        for url in self.base_urls:
+            _check_url(url)
+        if any(set(text) & set("\r\n\0") for text in (self.api_key or "", *self.headers, *self.headers.values())):
+            raise ConfigError("the API key or a header holds a line break: take it out of the environment variable")
+        for name in ("connect_seconds", "stall_seconds", "total_seconds", "max_body_bytes", "concurrency"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} is {value}: it must be more than 0")
+        if self.ca_file is not None and not self.ca_file.is_file():
+            raise ConfigError(f"ca_file {self.ca_file} is not a file: give a PEM file of authorities to trust")
+
+
+def open_client(
+    settings: ClientSettings, kind: Literal["aiohttp", "openai"] = "aiohttp", materialise: Materialise | None = None
+) -> Client:
+    """Make a client of the given kind; nothing is connected before the first `ask`.
+
+    Raises:
+        ConfigError: a proxy of the environment is of a kind that cannot be used, or the TLS authorities cannot be read.
+    """
+    if kind == "openai":
+        from evalkit.endpoint.openai_client import OpenAIClient
+
+        return OpenAIClient(settings, materialise)
+    from evalkit.endpoint.aiohttp_client import AiohttpClient
+
+    return AiohttpClient(settings, materialise)
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        # The address is not repeated: one that cannot be parsed may hold a password anywhere.
+        raise ConfigError("base_urls: an address must look like http://127.0.0.1:8000/v1")
+    if parts.username or parts.password:
+        raise ConfigError(
+            f"base_urls: the address of {parts.hostname} holds a user name or password, which would be stored with "
+            "the run: take it out and give it as a header or through api_key_env"
+        )

@@ -1,0 +1,262 @@
+"""From what a server says in place of an answer to a `Failure`: which kind, when to ask again, and words for people.
+
+Servers agree on nothing here. `ServerError` is what an error body says, whoever wrote it (vLLM, SGLang, llama.cpp,
+TGI, FastAPI, OpenAI, a proxy's HTML page); `of_status`, `of_stream` and `of_body` classify it by where it stood;
+`Redactor` comes last and makes the detail bounded, printable and free of the key.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import html
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC
+from typing import Any, Final
+from urllib.parse import quote
+
+from evalkit.endpoint import lenient
+from evalkit.model import Failure, FailureKind
+
+DETAIL_CHARACTERS: Final = 500
+RETRY_AFTER_LIMIT_SECONDS: Final = 600.0
+
+# Longer than any error message that is read, short enough that cleaning a hostile one costs nothing.
+_RAW_CHARACTERS: Final = 10_000
+_SHORTEST_SECRET: Final = 4
+_REDACTED: Final = "[redacted]"
+
+_CONTEXT_CODES: Final = frozenset(
+    {
+        "context_length_exceeded",  # OpenAI and gateways after its model
+        "exceed_context_size_error",  # llama.cpp
+        "context_window_exceeded",
+        "ContextWindowExceededError",  # LiteLLM
+    }
+)
+_CONTEXT_WORDS: Final = re.compile(
+    r"maximum context length"  # vLLM, SGLang, OpenAI, Mistral
+    r"|maximum model length"  # vLLM, a prompt that alone is too long
+    r"|too long to fit into the model"  # vLLM, with pictures
+    r"|longer than the model'?s context length"  # SGLang
+    r"|exceeds? the maximum allowed length"  # SGLang, the scheduler's own check
+    r"|exceeds? the available context size"  # llama.cpp
+    r"|`?inputs`? tokens \+ `?max_new_tokens`? must be"  # TGI
+    r"|`?inputs`? must have less than"  # TGI
+    r"|(?:should not|must not|cannot) exceed `?max_(?:seq_len|input_len|num_tokens)"  # TensorRT-LLM
+    r"|maximum prompt length"  # xAI
+    r"|prompt is too long"  # Anthropic
+    r"|input token count .{0,40}exceeds the maximum"  # Gemini
+    r"|range of input length should be"  # DashScope
+    r"|context window exceeds|exceeds? the (?:model'?s )?context (?:window|length)"
+    r"|max_tokens must be at least 1, got -",  # vLLM before 0.6: what is left of the context is negative
+    re.IGNORECASE,
+)
+# A 500 is here because llama.cpp answered so before it had a code of its own.
+_CONTEXT_STATUSES: Final = frozenset({400, 413, 422, 500})
+
+_MODEL_CODES: Final = frozenset({"model_not_found"})
+_MODEL_WORDS: Final = re.compile(
+    r"\bmodel\b.{0,300}?(?:does not exist|not exist|not found|not served|not available)|unknown model|no such model",
+    re.IGNORECASE | re.DOTALL,
+)
+_TITLE: Final = re.compile(r"<title[^<>]{0,100}>([^<]{1,200})", re.IGNORECASE)
+
+_KIND_OF_STATUS: Final = {
+    401: FailureKind.AUTH,
+    403: FailureKind.AUTH,
+    404: FailureKind.NOT_FOUND,
+    405: FailureKind.NOT_FOUND,
+    407: FailureKind.AUTH,
+    408: FailureKind.TIMEOUT,
+    410: FailureKind.NOT_FOUND,
+    425: FailureKind.SERVER_ERROR,
+    429: FailureKind.RATE_LIMITED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerError:
+    """What a server says went wrong. `codes` are its code and type fields, as text."""
+
+    message: str
+    codes: tuple[str, ...] = ()
+
+    @property
+    def is_context_overflow(self) -> bool:
+        """True where the prompt, or prompt and answer together, do not fit the served context."""
+        return bool(_CONTEXT_CODES.intersection(self.codes) or _CONTEXT_WORDS.search(self.message[:_RAW_CHARACTERS]))
+
+    @property
+    def is_unknown_model(self) -> bool:
+        """True where the server says that it does not serve the model."""
+        return bool(_MODEL_CODES.intersection(self.codes) or _MODEL_WORDS.search(self.message[:_RAW_CHARACTERS]))
+
+
+def of_status(status: int, headers: Mapping[str, str], body: bytes, *, where: str, now: float) -> Failure:
+    """Classify an answer whose status is not 2xx and no redirect.
+
+    `where` is the address for people; `now` is the time in seconds since the epoch, for a Retry-After that is a date.
+    """
+    error = read_error(body)
+    kind = _KIND_OF_STATUS.get(status)
+    if status in _CONTEXT_STATUSES and error.is_context_overflow:
+        kind = FailureKind.CONTEXT_OVERFLOW
+    elif kind is None:
+        kind = FailureKind.SERVER_ERROR if status >= 500 else FailureKind.BAD_REQUEST
+    said = f": {error.message}" if error.message else ""
+    detail = f"HTTP {status} from {where}{_hint(status, error)}{said}"
+    return Failure(kind, detail, status=status, retry_after=retry_after(headers, now))
+
+
+def of_stream(error: ServerError) -> Failure:
+    """An error event in the middle of a stream."""
+    kind = FailureKind.CONTEXT_OVERFLOW if error.is_context_overflow else FailureKind.SERVER_ERROR
+    return Failure(kind, f"the server ended the stream with an error: {error.message}", status=200)
+
+
+def of_body(error: ServerError) -> Failure:
+    """An error inside an answer whose status says that all is well."""
+    kind = FailureKind.CONTEXT_OVERFLOW if error.is_context_overflow else FailureKind.MALFORMED
+    return Failure(kind, f"status 200 with an error inside: {error.message}", status=200)
+
+
+def in_band(document: Any, *, named_error: bool = False) -> ServerError | None:
+    """The error that a document of a 200 or of an event is; None where it is none."""
+    if isinstance(document, dict) and (document.get("error") or document.get("object") == "error"):
+        return _of_document(document)
+    return _of_document(document) if named_error else None
+
+
+def read_error(body: bytes) -> ServerError:
+    """What an error body says: JSON of any known shape, the title of an HTML page, or the text as it is."""
+    try:
+        return _of_document(lenient.loads(body))
+    except ValueError:
+        pass
+    text = body[: 4 * _RAW_CHARACTERS].decode("utf-8", "replace").strip()
+    if looks_like_html(body):
+        title = _TITLE.search(text)
+        return ServerError("an HTML page" + (f" titled '{html.unescape(title[1]).strip()}'" if title else ""))
+    return ServerError(text)
+
+
+def looks_like_html(body: bytes) -> bool:
+    """True where a body begins as a web page does."""
+    return body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<head", b"<body"))
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """The seconds to wait that a server asks for, in [0, 600]; None where it asks for nothing that can be read.
+
+    `retry-after-ms` (milliseconds) goes before `Retry-After` (seconds, or an HTTP date: RFC 9110, section 10.2.3).
+    """
+    seconds = _number(headers.get("retry-after-ms"))
+    if seconds is not None:
+        return _bounded(seconds / 1000)
+    asked = headers.get("Retry-After")
+    seconds = _number(asked)
+    if seconds is None and asked is not None:
+        seconds = _until(asked, now)
+    return None if seconds is None else _bounded(seconds)
+
+
+class Redactor:
+    """Makes a failure fit to be shown and stored: its detail is bounded, printable and holds no secret.
+
+    Secrets are the API key and the values of all configured headers, also where a server echoes them quoted for
+    JSON, HTML or a URL. Values of fewer than four characters are no secrets.
+    """
+
+    def __init__(self, api_key: str | None, headers: Mapping[str, str]) -> None:
+        values = {api_key or ""}
+        for value in headers.values():
+            values.add(value)
+            values.add(value.partition(" ")[2])  # the token of "Bearer <token>" on its own
+        forms = {form for value in values if len(value) >= _SHORTEST_SECRET for form in _spellings(value)}
+        longest_first = sorted(forms, key=lambda form: (-len(form), form))
+        self._longest = max(map(len, forms), default=0)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
+
+    def clean(self, text: str) -> str:
+        """At most 500 printable characters of `text`, secrets replaced."""
+        # Characters that cannot be seen go first: one in the middle of an echoed key would hide it from the pattern.
+        shown = _printable(text[:_RAW_CHARACTERS])
+        if self._pattern is not None:
+            shown = self._pattern.sub(_REDACTED, shown)
+            if len(text) > _RAW_CHARACTERS:
+                shown = shown[: -self._longest]  # the cut may have gone through a secret
+        return shown if len(shown) <= DETAIL_CHARACTERS else shown[: DETAIL_CHARACTERS - 1] + "…"
+
+    def failure(self, failure: Failure, seconds: float) -> Failure:
+        """The failure as it leaves the client; `seconds` is how long the attempt took."""
+        return replace(failure, detail=self.clean(failure.detail), seconds=seconds)
+
+
+def _printable(text: str) -> str:
+    """One line: white space as single spaces, everything else that has no shape taken out."""
+    return " ".join("".join(c if c.isprintable() else " " * c.isspace() for c in text).split())
+
+
+def _spellings(secret: str) -> Iterable[str]:
+    """A secret as it is, and as it looks inside JSON, HTML, a URL or a Python representation."""
+    quoted = (json.dumps(secret)[1:-1], repr(secret)[1:-1], html.escape(secret), quote(secret), quote(secret, safe=""))
+    return filter(None, map(_printable, (secret, *quoted)))
+
+
+def _of_document(document: Any) -> ServerError:
+    """The message and the codes of an error body of any known shape; the document itself where none is known."""
+    if isinstance(document, list) and document:
+        document = document[0]  # Gemini's compatible endpoint wraps its error in a list
+    if not isinstance(document, dict):
+        return ServerError(document if isinstance(document, str) else _compact(document))
+    error = document.get("error")
+    source = error if isinstance(error, dict) else document
+    named = [source.get(key) for key in ("message", "detail", "msg", "error_msg")]
+    said = [error] if isinstance(error, str) else [value for value in named if value]
+    message = said[0] if said else document
+    codes = tuple(str(source[key]) for key in ("code", "type") if isinstance(source.get(key), str | int))
+    return ServerError(message if isinstance(message, str) else _compact(message), codes)
+
+
+def _compact(document: Any) -> str:
+    try:
+        return lenient.dumps(document).decode()
+    except ValueError:
+        return "an error that cannot be shown"
+
+
+def _hint(status: int, error: ServerError) -> str:
+    """What a status usually means to the one who wrote the configuration."""
+    if status in {401, 403}:
+        return " (the key was not accepted)"
+    if status == 407:
+        return " (the proxy wants a user name and password)"
+    if status in {404, 405, 410}:
+        if error.is_unknown_model:
+            return " (the model is not served there)"
+        return " (no such path: base_url must end where /chat/completions follows, usually in /v1)"
+    return ""
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text is not None else math.nan
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number
+
+
+def _until(date: str, now: float) -> float | None:
+    try:
+        moment = email.utils.parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() - now
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT_SECONDS)

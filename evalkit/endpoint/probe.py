@@ -1,0 +1,163 @@
+"""What an endpoint says of itself: the models it serves, and the software that serves them. Nothing is generated."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from evalkit.endpoint import body, failures, lenient
+from evalkit.endpoint.client import ClientSettings
+from evalkit.endpoint.transport import Answer, Transport, endpoint_url, place
+from evalkit.model import Failure, FailureKind
+
+_MODELS_PATH: Final = "/models"
+_MOST_MODELS: Final = 10_000
+_IDENTITY_SECONDS: Final = 5.0
+_IDENTITY_BYTES: Final = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One entry of `/v1/models`. `max_model_len` is the context in tokens, where the server tells it."""
+
+    id: str
+    owned_by: str | None = None
+    max_model_len: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModels:
+    """The answer of `/v1/models`; `raw` is its body as one line of JSON."""
+
+    models: tuple[ServedModel, ...]
+    raw: bytes = field(repr=False)
+
+    def find(self, model: str) -> ServedModel | None:
+        """The entry with this id, None where the endpoint does not name it."""
+        return next((served for served in self.models if served.id == model), None)
+
+
+async def served_models(settings: ClientSettings) -> ServedModels | Failure:
+    """Ask the first of the base addresses which models it serves.
+
+    An endpoint without the list (some gateways) is a `Failure` of kind NOT_FOUND, and may still answer questions.
+    """
+    base_url = settings.base_urls[0]
+    redactor = failures.Redactor(settings.api_key, settings.headers)
+    transport = Transport(settings)
+    started = time.perf_counter()
+    try:
+        url = endpoint_url(base_url, _MODELS_PATH)
+        answer = await transport.exchange("GET", url)
+    finally:
+        await transport.close()
+    outcome = _models(answer, place(url)) if isinstance(answer, Answer) else answer
+    return redactor.failure(outcome, time.perf_counter() - started) if isinstance(outcome, Failure) else outcome
+
+
+async def endpoint_identity(settings: ClientSettings) -> dict[str, str]:
+    """What the first of the base addresses tells of its software; empty where it tells nothing. Never fails.
+
+    Keys, each where known: `server` (the HTTP header), `owned_by` (of the first model: "vllm", "sglang", "llamacpp"),
+    `version` (vLLM), `llama_cpp_build`, `sglang_version`, `model_path`, `context_tokens` and `slots` (llama.cpp).
+    Only named fields are taken: a server's own settings can hold its key.
+    """
+    quick = replace(
+        settings,
+        total_seconds=min(settings.total_seconds or _IDENTITY_SECONDS, _IDENTITY_SECONDS),
+        max_body_bytes=min(settings.max_body_bytes, _IDENTITY_BYTES),
+        stream=False,
+    )
+    redactor = failures.Redactor(settings.api_key, settings.headers)
+    root = settings.base_urls[0].rstrip("/").removesuffix("/v1")
+    transport = Transport(quick)
+    try:
+        urls = (endpoint_url(settings.base_urls[0], _MODELS_PATH), *(endpoint_url(root, path) for path in _PAGES))
+        answers = await asyncio.gather(*(transport.exchange("GET", url) for url in urls))
+    finally:
+        await transport.close()
+    told: dict[str, str] = {}
+    for reader, answer in zip((_owner, *_PAGES.values()), answers, strict=True):
+        if isinstance(answer, Answer):
+            told.setdefault("server", answer.headers.get("Server", ""))
+            told |= _read_page(reader, answer)
+    return {key: redactor.clean(value) for key, value in told.items() if value}
+
+
+def _models(answer: Answer, where: str) -> ServedModels | Failure:
+    if answer.status != 200:
+        return failures.of_status(answer.status, answer.headers, answer.body, where=where, now=time.time())
+    try:
+        document, raw = body.read_document(answer.body)
+    except ValueError as error:
+        return Failure(FailureKind.MALFORMED, f"the list of models of {where} is not JSON: {error}", status=200)
+    entries = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        return Failure(FailureKind.MALFORMED, f"{where} has no list of models", status=200)
+    return ServedModels(tuple(_models_of(entries[:_MOST_MODELS])), raw)
+
+
+def _models_of(entries: list[Any]) -> list[ServedModel]:
+    return [
+        ServedModel(entry["id"], _text(entry.get("owned_by")), _tokens(entry.get("max_model_len")))
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+    ]
+
+
+def _tokens(value: Any) -> int | None:
+    return value if value.__class__ is int and value > 0 else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _fields(document: Mapping[str, Any], **names: str) -> dict[str, str]:
+    """Take named fields that are text or whole numbers, under names of our own."""
+    taken = {ours: document.get(theirs) for ours, theirs in names.items()}
+    return {ours: str(value) for ours, value in taken.items() if isinstance(value, str | int) and str(value)}
+
+
+def _read_page(reader: Callable[[Mapping[str, Any]], dict[str, str]], answer: Answer) -> dict[str, str]:
+    """What a page tells; nothing where the server does not have it, or has something else there."""
+    try:
+        document = lenient.loads(answer.body) if answer.status == 200 else None
+    except ValueError:
+        return {}
+    return reader(document) if isinstance(document, dict) else {}
+
+
+def _owner(document: Mapping[str, Any]) -> dict[str, str]:
+    entries = document.get("data")
+    first = entries[0] if isinstance(entries, list) and entries else None
+    return _fields(first, owned_by="owned_by") if isinstance(first, dict) else {}
+
+
+def _version(document: Mapping[str, Any]) -> dict[str, str]:
+    return _fields(document, version="version")
+
+
+def _props(document: Mapping[str, Any]) -> dict[str, str]:
+    settings = document.get("default_generation_settings")
+    context = _fields(settings, context_tokens="n_ctx") if isinstance(settings, dict) else {}
+    return _fields(document, llama_cpp_build="build_info", model_path="model_path", slots="total_slots") | context
+
+
+def _server_info(document: Mapping[str, Any]) -> dict[str, str]:
+    return _fields(document, sglang_version="version", model_path="model_path")
+
+
+def _model_info(document: Mapping[str, Any]) -> dict[str, str]:
+    return _fields(document, model_path="model_path")
+
+
+_PAGES: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, str]]]] = {
+    "/version": _version,
+    "/props": _props,
+    "/get_server_info": _server_info,
+    "/get_model_info": _model_info,
+}

@@ -1,0 +1,291 @@
+"""One HTTP exchange with an endpoint, over aiohttp: connections, TLS, proxies, limits, redirects, and what went wrong.
+
+Knows nothing of prompts and replies. Whatever the network or the server does, `exchange` returns: an `Answer` with
+its status, or a `Failure`. A streamed answer is put together here, so that those above see the same body either way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from evalkit import __version__
+from evalkit.endpoint.client import ClientSettings
+from evalkit.endpoint.proxies import Proxy, environment_proxy
+from evalkit.endpoint.stream import StreamedReply
+from evalkit.endpoint.trouble import of_trouble
+from evalkit.errors import ConfigError
+from evalkit.model import Failure, FailureKind
+
+MAX_REDIRECTS: Final = 3
+# What may follow a POST without changing it (RFC 9110, section 15.4); a GET may follow any.
+_REDIRECTS: Final[Mapping[str, frozenset[int]]] = {
+    "POST": frozenset({307, 308}),
+    "GET": frozenset({301, 302, 303, 307, 308}),
+}
+_ERROR_BODY_BYTES: Final = 65_536
+# Just under the 5 s after which uvicorn and cpp-httplib close an idle connection, perhaps as a request comes in.
+_KEEP_ALIVE_SECONDS: Final = 4.5
+_LAST_BYTES_SECONDS: Final = 1.0
+# aiohttp writes bytes in one piece, and warns of it, above 1 MiB.
+_ONE_PIECE_BYTES: Final = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back over HTTP; `body` is decompressed, and of an error status only its beginning."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """A pool of connections to one endpoint; connects on first use, inside the running event loop.
+
+    Raises:
+        ConfigError: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
+    """
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
+        self._tls = _tls_context(settings)
+        self._proxies: dict[tuple[str, str | None, int | None], Proxy | None] = {}
+        for base_url in settings.base_urls:
+            self._proxy(endpoint_url(base_url, ""))
+        self._session: aiohttp.ClientSession | None = None
+
+    async def exchange(
+        self, method: str, url: URL, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer | Failure:
+        """Send one request and read the whole answer; `headers` are beside those of the settings.
+
+        A redirect (307 or 308 for a POST) is followed up to three times within the same scheme, host and port, or
+        from http to https of the same host on their usual ports; never to another host.
+        """
+        seconds = self._settings.total_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._follow(method, url, body, headers)
+        except TimeoutError:
+            return Failure(FailureKind.TIMEOUT, f"no whole answer within {seconds:g} s from {place(url)}")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _follow(
+        self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str] | None
+    ) -> Answer | Failure:
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._once(method, url, body, headers)
+            if isinstance(answer, Failure) or not 300 <= answer.status <= 399:
+                return answer
+            target = _redirected(method, url, answer)
+            if isinstance(target, Failure):
+                return target
+            url = target
+        return Failure(FailureKind.REDIRECT, f"more than {MAX_REDIRECTS} redirects, the last to {place(url)}")
+
+    async def _once(
+        self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str] | None
+    ) -> Answer | Failure:
+        session = self._session if self._session is not None else self._open()
+        options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
+        if body is not None:
+            options["data"] = body if len(body) <= _ONE_PIECE_BYTES else io.BytesIO(body)
+        proxy = self._proxy(url)
+        if proxy is not None:
+            options.update(proxy=proxy.url, proxy_auth=proxy.auth)
+        try:
+            async with session.request(method, url, **options) as response:
+                return await self._read(response)
+        except (aiohttp.ClientError, OSError) as error:  # time-outs are OSErrors
+            return of_trouble(error, place(url), self._settings)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Answer | Failure:
+        status, headers = response.status, response.headers
+        if status >= 300:
+            return Answer(status, headers, await _beginning(response.content))
+        if headers.get("Content-Type", "").lower().startswith("text/event-stream"):
+            return await self._read_stream(response)
+        limit = self._settings.max_body_bytes
+        declared = response.content_length
+        if declared is not None and declared > limit:
+            return self._too_large(status, f"{declared} bytes")
+        body = await _whole(response.content, limit)
+        return self._too_large(status, "more") if body is None else Answer(status, headers, body)
+
+    async def _read_stream(self, response: aiohttp.ClientResponse) -> Answer | Failure:
+        reply = StreamedReply()
+        content = response.content
+        size = 0
+        while chunk := await content.readany():
+            size += len(chunk)
+            if size > self._settings.max_body_bytes:
+                return self._too_large(response.status, "more")
+            if reply.feed(chunk):
+                await _last_bytes(content)
+                break
+        body = reply.finish()
+        return body if isinstance(body, Failure) else Answer(response.status, response.headers, body)
+
+    def _too_large(self, status: int, size: str) -> Failure:
+        limit = self._settings.max_body_bytes
+        return Failure(FailureKind.TOO_LARGE, f"the answer has {size} where {limit} bytes are allowed", status=status)
+
+    def _open(self) -> aiohttp.ClientSession:
+        """Make the session; the event loop that runs now is the one that it belongs to."""
+        settings = self._settings
+        connector = aiohttp.TCPConnector(
+            limit=settings.concurrency,
+            limit_per_host=settings.concurrency,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            ssl=self._tls,
+            socket_factory=_kept_alive_socket,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_headers(settings),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=settings.connect_seconds, sock_read=settings.stall_seconds
+            ),
+        )
+        return self._session
+
+    def _proxy(self, url: URL) -> Proxy | None:
+        origin = (url.scheme, url.host, url.port)
+        if origin not in self._proxies:
+            self._proxies[origin] = environment_proxy(url)
+        return self._proxies[origin]
+
+
+def endpoint_url(base_url: str, path: str) -> URL:
+    """The address of `path` under a base address; a query of the base address stays at the end.
+
+    Raises:
+        ConfigError: the address has a host or port that cannot be.
+    """
+    try:
+        base = URL(base_url)
+        return base.with_path(base.path.rstrip("/") + path, keep_query=True)
+    except ValueError as error:
+        raise ConfigError(f"base_urls: an address cannot be used: {error}") from error
+
+
+def place(url: URL) -> str:
+    """An address for people: without the query, which may hold a key."""
+    return str(url.with_query(None).with_fragment(None))
+
+
+async def _whole(content: aiohttp.StreamReader, limit: int) -> bytes | None:
+    """The body, None where it is longer than `limit` bytes; reading stops there."""
+    chunk = await content.readany()
+    if content.at_eof():  # the usual case: it came in one piece
+        return chunk if len(chunk) <= limit else None
+    pieces = [chunk]
+    size = len(chunk)
+    while size <= limit:
+        chunk = await content.readany()
+        if not chunk:
+            return b"".join(pieces)
+        pieces.append(chunk)
+        size += len(chunk)
+    return None
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    """The first part of an error's body, or as much as comes: the status has said what matters."""
+    pieces: list[bytes] = []
+    size = 0
+    with suppress(aiohttp.ClientError, OSError):
+        while size < _ERROR_BODY_BYTES and (chunk := await content.readany()):
+            pieces.append(chunk)
+            size += len(chunk)
+    return b"".join(pieces)[:_ERROR_BODY_BYTES]
+
+
+async def _last_bytes(content: aiohttp.StreamReader) -> None:
+    """After `[DONE]` only the end of the body is missing: with it, the connection can be used again."""
+    if not content.at_eof():
+        with suppress(aiohttp.ClientError, OSError):
+            async with asyncio.timeout(_LAST_BYTES_SECONDS):
+                await content.readany()
+
+
+def _redirected(method: str, url: URL, answer: Answer) -> URL | Failure:
+    """Where to send the request again, or why not."""
+    location = answer.headers.get("Location")
+    try:
+        target = url.join(URL(location)) if location else None
+    except ValueError:
+        target = None
+    moved = f"HTTP {answer.status} from {place(url)}"
+    if target is None or not target.host:
+        return Failure(FailureKind.REDIRECT, f"{moved} without an address to go to", status=answer.status)
+    if answer.status not in _REDIRECTS[method]:
+        return Failure(
+            FailureKind.REDIRECT, f"{moved}: moved to {place(target)}; put that into base_url", status=answer.status
+        )
+    if not _same_server(url, target):
+        detail = (
+            f"{moved} to another server, {place(target)}, which is not followed; if it is right, put it into base_url"
+        )
+        return Failure(FailureKind.REDIRECT, detail, status=answer.status)
+    return target.with_user(None)
+
+
+def _same_server(url: URL, target: URL) -> bool:
+    if url.host != target.host:
+        return False
+    upgraded = (url.scheme, url.port, target.scheme, target.port) == ("http", 80, "https", 443)
+    return upgraded or (url.scheme, url.port) == (target.scheme, target.port)
+
+
+def _headers(settings: ClientSettings) -> dict[str, str]:
+    """The headers of every request; configured ones replace evalkit's own whatever their case."""
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream, application/json" if settings.stream else "application/json",
+        # A compressing proxy may hold the events of a stream back.
+        "Accept-Encoding": "identity" if settings.stream else "gzip, deflate",
+        "User-Agent": f"evalkit/{__version__}",
+    }
+    if settings.api_key:
+        headers["Authorization"] = f"Bearer {settings.api_key}"
+    configured = {name.lower() for name in settings.headers}
+    kept = {name: value for name, value in headers.items() if name.lower() not in configured}
+    return {**kept, **settings.headers}
+
+
+def _tls_context(settings: ClientSettings) -> ssl.SSLContext | bool:
+    if not settings.tls_verify:
+        return False
+    if settings.ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(f"ca_file {settings.ca_file} cannot be read as a PEM file of authorities: {error}") from error
+
+
+def _kept_alive_socket(address: Any) -> socket.socket:
+    """A socket that shows signs of life: a firewall would forget a connection silent for one long generation."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family=family, type=kind, proto=protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
+        if hasattr(socket, name):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), 60)
+    return made
