@@ -20,24 +20,16 @@ _IDENTITY_BYTES: Final = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class ServedModel:
-    """One entry of `/v1/models`. `max_model_len` is the context in tokens, where the server tells it."""
-
-    id: str
-    owned_by: str | None = None
-    max_model_len: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ServedModels:
-    """The answer of `/v1/models`; `raw` is its body as one line of JSON."""
+    """The answer of `/v1/models`: the ids in the server's order, and what it tells of some of them by id.
 
-    models: tuple[ServedModel, ...]
+    `max_model_len` is the served context in tokens; `raw` is the body as one line of JSON.
+    """
+
+    ids: tuple[str, ...]
+    max_model_len: Mapping[str, int]
+    owned_by: Mapping[str, str]
     raw: bytes = field(repr=False)
-
-    def find(self, model: str) -> ServedModel | None:
-        """The entry with this id, None where the endpoint does not name it."""
-        return next((served for served in self.models if served.id == model), None)
 
 
 async def served_models(settings: ClientSettings) -> ServedModels | Failure:
@@ -97,23 +89,15 @@ def _models(answer: Answer, where: str) -> ServedModels | Failure:
     entries = document.get("data") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         return Failure(FailureKind.MALFORMED, f"{where} has no list of models", status=200)
-    return ServedModels(tuple(_models_of(entries[:_MOST_MODELS])), raw)
-
-
-def _models_of(entries: list[Any]) -> list[ServedModel]:
-    return [
-        ServedModel(entry["id"], _text(entry.get("owned_by")), _tokens(entry.get("max_model_len")))
-        for entry in entries
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str)
-    ]
-
-
-def _tokens(value: Any) -> int | None:
-    return value if value.__class__ is int and value > 0 else None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)][:_MOST_MODELS]
+    lengths = {entry["id"]: entry.get("max_model_len") for entry in named}
+    owners = {entry["id"]: entry.get("owned_by") for entry in named}
+    return ServedModels(
+        ids=tuple(entry["id"] for entry in named),
+        max_model_len={model: length for model, length in lengths.items() if length.__class__ is int and length > 0},
+        owned_by={model: owner for model, owner in owners.items() if isinstance(owner, str)},
+        raw=raw,
+    )
 
 
 def _fields(document: Mapping[str, Any], **names: str) -> dict[str, str]:
