@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +11,11 @@ from pydantic import SecretStr
 
 from evalkit.config.base import Section
 from evalkit.config.redact import redacted
-from evalkit.config.schema import Connection, EndpointConfig
+from evalkit.config.schema import EndpointConfig
 from evalkit.model import Difference
 
 NOT_SET: Final = "(not set)"
+_IS_THERE: Final = "(runs)"
 MAX_SHOWN_CHARACTERS: Final = 120
 
 
@@ -25,7 +25,7 @@ def public_dump(config: EndpointConfig) -> dict[str, Any]:
     Header values, credentials in addresses, secret environment variables and command line options are replaced by
     "***", and so is every known secret (API keys, header values, variables with secret names) wherever it turns up.
     """
-    dump: dict[str, Any] = redacted(_raw(config), _known_secrets(config))
+    dump: dict[str, Any] = redacted(_raw(config), config.known_secrets())
     return dump
 
 
@@ -38,9 +38,7 @@ def differences(reference: EndpointConfig, candidate: EndpointConfig) -> tuple[D
     left, right = _leaves(_raw(reference)), _leaves(_raw(candidate))
     shown_left, shown_right = _leaves(public_dump(reference)), _leaves(public_dump(candidate))
     found = []
-    for key in sorted(left.keys() | right.keys()):
-        if left.get(key) == right.get(key):
-            continue
+    for key in _differing(left, right):
         one, other = _cut(shown_left.get(key, NOT_SET), shown_right.get(key, NOT_SET))
         found.append(Difference(key, one, other if other != one else f"{other} (another)"))
     return tuple(found)
@@ -49,12 +47,16 @@ def differences(reference: EndpointConfig, candidate: EndpointConfig) -> tuple[D
 def stored_differences(reference: Mapping[str, Any], candidate: Mapping[str, Any]) -> tuple[Difference, ...]:
     """The same for two `public_dump`s as manifests hold them; what is secret cannot be told apart there."""
     left, right = _leaves(reference), _leaves(candidate)
-    keys = sorted(left.keys() | right.keys())
     return tuple(
-        Difference(key, *_cut(left.get(key, NOT_SET), right.get(key, NOT_SET)))
-        for key in keys
-        if left.get(key) != right.get(key)
+        Difference(key, *_cut(left.get(key, NOT_SET), right.get(key, NOT_SET))) for key in _differing(left, right)
     )
+
+
+def _differing(left: Mapping[str, str], right: Mapping[str, str]) -> list[str]:
+    """The keys whose values differ; of a suite that only one side runs, its name alone."""
+    keys = sorted(key for key in left.keys() | right.keys() if left.get(key) != right.get(key))
+    alone = [key for key in keys if _IS_THERE in {left.get(key), right.get(key)}]
+    return [key for key in keys if not any(key.startswith(f"{entry}.") for entry in alone)]
 
 
 def _raw(value: Any) -> Any:
@@ -70,18 +72,6 @@ def _raw(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _known_secrets(config: EndpointConfig) -> set[str]:
-    """Every secret that this process knows of."""
-    secrets = set(config.interpolated_secrets)
-    connections: list[Connection] = [config, *([config.judge] if config.judge else [])]
-    for connection in connections:
-        if connection.api_key_env:
-            secrets.add(os.environ.get(connection.api_key_env, "").strip())
-        for value in connection.request_headers().values():
-            secrets |= {value, value.rpartition(" ")[2]}  # "Bearer abc": abc alone is the secret
-    return secrets - {""}
-
-
 def _leaves(value: Any) -> dict[str, str]:
     """Dotted keys of everything that is no mapping, with the value as text; null and empty are left out."""
     return dict(_walk(value, ""))
@@ -94,7 +84,7 @@ def _walk(value: Any, key: str) -> Iterator[tuple[str, str]]:
             yield from _walk(item, f"{inside}{name}")
     elif isinstance(value, list) and value and all(isinstance(item, Mapping) and "name" in item for item in value):
         for item in value:
-            yield f"{inside}{item['name']}", "yes"
+            yield f"{inside}{item['name']}", _IS_THERE
             yield from _walk({name: part for name, part in item.items() if name != "name"}, f"{inside}{item['name']}")
     elif value is not None and value != []:
         yield key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

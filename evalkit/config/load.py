@@ -55,7 +55,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     try:
         config = EndpointConfig.model_validate(tree.plain())
     except ValidationError as error:
-        raise ConfigError("\n".join(problems(error, tree))) from None
+        raise ConfigError(problems(error, tree)) from None
     places = {dotted(key): node.origin for key, node in tree.walk() if key}
     config.remember_origins(Origins(MappingProxyType(places), frozenset(interpolator.secrets)))
     return config

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+MAX_PROBLEMS: Final = 20
+MAX_LINE_CHARACTERS: Final = 600
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
@@ -24,6 +27,16 @@ class Origin:
 def dotted(path: KeyPath) -> str:
     """A key as people write it: `suites.0.repeats`."""
     return ".".join(str(part) for part in path)
+
+
+def told(problems: Sequence[str], more: int = 0) -> str:
+    """Problems one per line, bounded: at most MAX_PROBLEMS lines of MAX_LINE_CHARACTERS, then how many more there are."""
+    lines = [
+        line if len(line) <= MAX_LINE_CHARACTERS else f"{line[:MAX_LINE_CHARACTERS]}..."
+        for line in problems[:MAX_PROBLEMS]
+    ]
+    more += len(problems) - len(lines)
+    return "\n".join([*lines, f"... and {more} more"] if more else lines)
 
 
 @dataclass(frozen=True, slots=True)

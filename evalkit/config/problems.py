@@ -11,12 +11,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from evalkit.config.base import Section
-from evalkit.config.origin import KeyPath, dotted
+from evalkit.config.origin import MAX_PROBLEMS, KeyPath, dotted, told
 from evalkit.config.redact import is_secret_name, redact_url
 from evalkit.config.schema import EndpointConfig
 from evalkit.config.tree import Node
 
-MAX_PROBLEMS: Final = 20
 _SHOWN_CHARACTERS: Final = 60
 
 # Pydantic puts the branch of a union that it took into an error's location; no file holds these.
@@ -30,14 +29,13 @@ _BOUNDS: Final = {
 }
 
 
-def problems(error: ValidationError, tree: Node) -> list[str]:
-    """One sentence for each error, in the order of the file; a long list is cut."""
-    details = error.errors(include_url=False)
-    located = [(_locate(tree, detail["loc"]), detail) for detail in details]
+def problems(error: ValidationError, tree: Node) -> str:
+    """One line for each error, in the order of the files; a long list is cut."""
+    located = [(_locate(tree, detail["loc"]), detail) for detail in error.errors(include_url=False)]
     located.sort(key=lambda pair: _order(tree, pair[0]))
-    sentences = list(dict.fromkeys(_sentence(tree, path, detail) for path, detail in located))
-    more = len(sentences) - MAX_PROBLEMS
-    return sentences if more <= 0 else [*sentences[:MAX_PROBLEMS], f"... and {more} more"]
+    first = located[:MAX_PROBLEMS]
+    sentences = dict.fromkeys(_sentence(tree, path, detail) for path, detail in first)
+    return told(list(sentences), more=len(located) - len(first))
 
 
 def _locate(tree: Node, location: tuple[int | str, ...]) -> KeyPath:
@@ -109,7 +107,8 @@ def _wrong(detail: ErrorDetails) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
-        return f"must be {words} {context[key]:g}"
+        bound = context[key]
+        return f"must be {words} {int(bound) if bound == int(bound) else bound}"
     if kind == "literal_error":
         return f"must be {context['expected']}"
     known: dict[str, str] = {

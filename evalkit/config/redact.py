@@ -23,12 +23,18 @@ _HARMLESS: Final = re.compile(
     re.IGNORECASE,
 )
 _URL: Final = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s'\"<>]{1,2000}")
+# Inside one argument, as in `sh -c "HF_TOKEN=... vllm serve --api-key ..."`: assignments, then options.
+_VALUE: Final = r"""("[^"]*"|'[^']*'|[^\s'"]+)"""
+_INSIDE: Final = (
+    re.compile(r"(?<![\w-])([\w-]{1,80})(=)" + _VALUE),
+    re.compile(r"(?<![\w-])(-[\w-]{1,80})([ \t]+)" + _VALUE),
+)
 
 
 def is_secret_name(name: str) -> bool:
     """True where the name of a variable, key or option says that its value is secret."""
     name = name.lstrip("-")
-    return bool(_SECRET_WORD.search(name)) and not _HARMLESS.search(name)
+    return " " not in name and bool(_SECRET_WORD.search(name)) and not _HARMLESS.search(name)
 
 
 def redact_url(url: str) -> str:
@@ -95,5 +101,13 @@ def _redacted_arguments(arguments: Sequence[Any]) -> list[Any]:
         secret = is_secret_name(option)
         after_option = in_values = secret and not equals and text.startswith("-")
         # NAME=value covers `env HF_TOKEN=... vllm serve` as well as --api-key=...
-        shown.append(f"{option}={REDACTED}" if secret and equals else argument)
+        shown.append(f"{option}={REDACTED}" if secret and equals else _redacted_inside(text))
     return shown
+
+
+def _redacted_inside(text: str) -> str:
+    for pattern in _INSIDE:
+        text = pattern.sub(
+            lambda match: f"{match[1]}{match[2]}{REDACTED}" if is_secret_name(match[1]) else match[0], text
+        )
+    return text

@@ -98,7 +98,7 @@ class Limits(Section):
 
 
 class Tls(Section):
-    """How the server's certificate is checked."""
+    """Whom to trust when the endpoint is reached by https."""
 
     verify: bool = Field(
         default=True, description="False: do not check the certificate, which lets anyone in between read on."
@@ -243,10 +243,10 @@ class EndpointConfig(Connection):
     _origins: Origins = PrivateAttr(default_factory=Origins)
 
     def __repr__(self) -> str:
-        return str(redacted(super().__repr__(), self._origins.secrets))
+        return str(redacted(super().__repr__(), self.known_secrets()))
 
     def __str__(self) -> str:
-        return str(redacted(super().__str__(), self._origins.secrets))
+        return str(redacted(super().__str__(), self.known_secrets()))
 
     @model_validator(mode="after")
     def _has_one_address(self) -> Self:
@@ -316,10 +316,17 @@ class EndpointConfig(Connection):
         """Keep where each key was written (the loader's last step)."""
         self._origins = origins
 
-    @property
-    def interpolated_secrets(self) -> frozenset[str]:
-        """Values that came from variables with secret names, wherever they were put: for redaction only."""
-        return self._origins.secrets
+    def known_secrets(self) -> frozenset[str]:
+        """Every secret that this process knows of, wherever it was put: for redaction only."""
+        own = _secrets_of(self) | (_secrets_of(self.judge) if self.judge else set())
+        return frozenset(self._origins.secrets | own) - {""}
+
+
+def _secrets_of(connection: Connection) -> set[str]:
+    """The API key and the header values of a connection."""
+    key = os.environ.get(connection.api_key_env, "").strip() if connection.api_key_env else ""
+    values = connection.request_headers().values()
+    return {key, *values, *(value.rpartition(" ")[2] for value in values)}  # "Bearer abc": abc alone is the secret
 
 
 def json_schema() -> dict[str, Any]:

@@ -24,7 +24,7 @@ sampling:
   # greedy:         temperature 0, top_p 1, tokens as each suite says
   # A parameter that is given below wins over the profile.
   profile: qwen3_thinking
-  seed: 0                      # base seed: repeat r of item i is sent seed + 1000 r + i, on both sides alike
+  seed: 0                      # base seed: every (item, repeat) has a seed of its own, the same on both sides
   # temperature: 0.6
   # top_p: 0.95
   # top_k: 20                  # an extension, as min_p and repetition_penalty: sent only when set
@@ -63,6 +63,7 @@ limits:
   # total_seconds: null        # longest time for one request; null: no limit
   # retries: 8                 # further attempts after a failure that may heal
   # max_body_mb: 64
+  # outage_seconds: 600        # how long an endpoint that stopped answering is waited for
   # permanent_failures_to_stop: 20
 
 # The model that grades the suites which need one (never one of the two endpoints).

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-from evalkit.config.origin import KeyPath, Origin, dotted
+from evalkit.config.origin import KeyPath, Origin, dotted, told
 from evalkit.errors import ConfigError
 
 MAX_DEPTH: Final = 40
@@ -146,13 +146,13 @@ def _read(text: str, path: KeyPath, places: _Places, interpolate: Interpolate) -
         finally:
             composer.dispose()
     except yaml.YAMLError as error:
-        raise ConfigError(_syntax_problem(error, text, places)) from None
+        raise ConfigError(told([_syntax_problem(error, text, places)])) from None
     if root is None:
         return Node({} if places.lines else None, places.at(0))
     builder = _Builder(places, interpolate)
     tree = builder.build(root, path, places.of(root))
     if builder.problems:
-        raise ConfigError("\n".join(builder.problems))
+        raise ConfigError(told(builder.problems))
     return tree
 
 
@@ -173,7 +173,8 @@ def _syntax_problem(error: yaml.YAMLError, text: str, places: _Places) -> str:
         return f"{place}: a tab cannot stand between a key and its value: use spaces"
     if problem.startswith("but "):
         problem = f"{getattr(error, 'context', '')}, {problem}"
-    hint = ": put quotes around ${...} inside {...} or [...]" if re.search(r"[{\[,].*\$\{", line_text) else ""
+    before, variable, _ = line_text.partition("${")
+    hint = ": put quotes around ${...} inside {...} or [...]" if variable and any(c in before for c in "{[,") else ""
     return f"{place}: not YAML: {problem}{hint}"
 
 
@@ -219,13 +220,22 @@ class _Builder:
                 inherited = self._merged(value, path) | inherited
             elif not isinstance(key, yaml.ScalarNode):
                 self.problems.append(f"{origin}: a key must be text, not a list or mapping")
-            elif key.value in own:
-                first = own[key.value].origin.line
-                where = dotted((*path, key.value))
-                self.problems.append(f"{origin}: {where!r} is given twice: the first time on line {first}")
+            elif (name := self._characters(key.value, origin)) in own:
+                where = dotted((*path, name))
+                self.problems.append(
+                    f"{origin}: {where!r} is given twice: the first time on line {own[name].origin.line}"
+                )
             else:
-                own[key.value] = self.build(value, (*path, key.value), origin)
+                own[name] = self.build(value, (*path, name), origin)
         return inherited | own
+
+    def _characters(self, text: str, origin: Origin) -> str:
+        r"""The text with surrogate pairs, as JSON's "\ud83d\ude00" gives them, joined into their characters."""
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self.problems.append(f"{origin}: holds half a character: a surrogate without its partner")
+            return ""
 
     def _merged(self, node: yaml.Node, path: KeyPath) -> dict[str, Node]:
         """What `<<: *anchor` or `<<: [*first, *second]` brings in; an earlier mapping wins."""
@@ -240,7 +250,7 @@ class _Builder:
         return merged
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath, origin: Origin) -> Scalar:
-        text: str = node.value
+        text = self._characters(node.value, origin)
         kind = node.tag.removeprefix(_TAG)
         if kind not in {"str", "bool", "int", "float", "null"}:
             self.problems.append(f"{origin}: the tag {node.tag!r} is not allowed here")
