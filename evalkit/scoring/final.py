@@ -56,6 +56,11 @@ def unanswered(final: FinalText) -> Score | None:
     return Score(0.0 if final.status.has_value else None, final.status, final.reason, lenient=0.0)
 
 
+def ends_midway(final: FinalText) -> bool:
+    """Whether the last word of `final` may be unfinished: the server stopped at the limit, no white space follows."""
+    return final.truncated and not final.text[-1:].isspace()
+
+
 def _after_thinking(content: str, closing_tags: tuple[str, ...]) -> tuple[str, bool]:
     """(what follows the last closing tag, whether a trace is opened there and never closed)."""
     closing, opening = _patterns(closing_tags)
