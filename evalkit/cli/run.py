@@ -90,7 +90,7 @@ def summary(outcome: Any) -> dict[str, Any]:
     return {"run": str(outcome.side.folder), "asked": outcome.asked, "suites": suites}
 
 
-def headline(suite: Any) -> float:
+def headline(suite: Any) -> float | None:
     """The suite's headline number over the samples that have a value."""
     from evalkit.compare.headline import headline as compute
 

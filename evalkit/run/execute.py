@@ -231,7 +231,7 @@ def _check_model(side: SideRun, settings: ClientSettings, found: ServedModels) -
         if context is not None and limit is not None and limit >= context:
             raise ConfigError(
                 f"{config.where('sampling.max_tokens') or config.name}: sampling.max_tokens: {suite.name} asks for "
-                f"up to {limit} tokens, the endpoint's whole context is {context}: lower max_tokens, the same on both sides"
+                f"up to {limit} tokens, the whole context is {context}: lower max_tokens, the same on both sides"
             )
 
 

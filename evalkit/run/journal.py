@@ -88,8 +88,7 @@ def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    if not line.endswith(b"\n"):
-        return None
+    # A record is one JSON object: a line that was cut anywhere but after its last brace does not parse.
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:

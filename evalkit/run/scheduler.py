@@ -273,5 +273,5 @@ class Pool:
 
     def _backoff(self, tries: int) -> float:
         """Exponential, between half and all of it, so that requests that failed together do not return together."""
-        full = min(self.settings.backoff_limit_seconds, self.settings.backoff_seconds * 2 ** (tries - 1))
+        full = min(self.settings.backoff_limit_seconds, self.settings.backoff_seconds * 2.0 ** (tries - 1))
         return full * (0.5 + self.rng.random() / 2)

@@ -37,7 +37,7 @@ def _huggingface(source: Mapping[str, Any]) -> Path:
     )
 
     name, revision = str(source["hub"]), str(source["revision"])
-    wanted = {
+    wanted: dict[str, Any] = {
         "repo_id": name,
         "repo_type": "dataset",
         "revision": revision,

@@ -106,7 +106,7 @@ def _quiet_lm_eval() -> None:
     sandboxed = SandboxedEnvironment(loader=None, undefined=theirs.undefined, keep_trailing_newline=True)
     sandboxed.filters.update(theirs.filters)
     # lm-eval compiles the template again for every document: a third of its own running time.
-    sandboxed.from_string = lru_cache(maxsize=256)(sandboxed.from_string)  # type: ignore[method-assign]
+    sandboxed.from_string = lru_cache(maxsize=256)(sandboxed.from_string)  # type: ignore[assignment]
     lm_eval.utils.env = sandboxed
 
 

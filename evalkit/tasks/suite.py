@@ -203,4 +203,4 @@ def find_suite(name: str, folders: Sequence[Path] = ()) -> Suite:
 
 def is_generative(raw: Mapping[str, Any]) -> bool:
     """True where an lm-eval task generates text (the only kind a chat endpoint can be asked)."""
-    return raw.get("output_type", _GENERATE) == _GENERATE
+    return bool(raw.get("output_type", _GENERATE) == _GENERATE)

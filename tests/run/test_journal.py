@@ -1,0 +1,133 @@
+"""What came back survives crashes, torn lines, full disks and second processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import orjson
+import pytest
+
+from evalkit.errors import RunError, StorageError
+from evalkit.model import Failure, FailureKind, Prompt, Reply, Request, Usage
+from evalkit.run import journal
+
+
+def request(number: int = 0, key: str | None = None) -> Request:
+    return Request(
+        key=key or f"key{number}", suite="s", item=f"i{number}", repeat=0, prompt=Prompt("d"), parameters={}, seed=1
+    )
+
+
+def body(text: str = "hello", tokens: int = 3) -> bytes:
+    message = {
+        "choices": [{"message": {"content": text}, "finish_reason": "stop"}],
+        "usage": {"completion_tokens": tokens},
+    }
+    return orjson.dumps(message)
+
+
+def reply(text: str = "hello") -> Reply:
+    return Reply(text, "", "stop", Usage(1, 3), "m", 0.5, raw=body(text))
+
+
+def test_a_reply_is_read_back_as_it_came(tmp_path):
+    with journal.Journal(tmp_path) as out:
+        out.append(journal.reply_record(request(1), reply("héllo\n\u2028 x"), 10.0))
+    replies, failures = journal.index(tmp_path)
+    record = journal.read_at(replies["key1"])
+    assert journal.stored_reply(record).content == "héllo\n\u2028 x"
+    assert orjson.dumps(record["body"]) == body("héllo\n\u2028 x")
+    assert replies["key1"].completion_tokens == 3
+    assert not failures
+
+
+def test_the_first_reply_counts_and_beats_a_failure(tmp_path):
+    failure = Failure(FailureKind.STALL, "silent")
+    with journal.Journal(tmp_path) as out:
+        out.append(journal.failure_record(request(1), failure, 1.0))
+        out.append(journal.reply_record(request(1), reply("one"), 2.0))
+        out.append(journal.reply_record(request(1), reply("two"), 3.0))
+        out.append(journal.failure_record(request(2), failure, 4.0))
+    replies, failures = journal.index(tmp_path)
+    assert journal.stored_reply(journal.read_at(replies["key1"])).content == "one"
+    assert list(failures) == ["key2"]
+
+
+@pytest.mark.parametrize("cut", [1, 10, 40])
+def test_a_torn_last_line_is_dropped_and_the_next_record_is_whole(tmp_path, cut):
+    with journal.Journal(tmp_path) as out:
+        out.append(journal.reply_record(request(1), reply(), 1.0))
+        out.append(journal.reply_record(request(2), reply(), 1.0))
+    path = tmp_path / journal.NAME
+    path.write_bytes(path.read_bytes()[:-cut])
+    whole = ["key1", "key2"] if cut == 1 else ["key1"]
+    assert list(journal.index(tmp_path)[0]) == whole
+    with journal.Journal(tmp_path) as out:
+        out.append(journal.reply_record(request(3), reply(), 1.0))
+    assert list(journal.index(tmp_path)[0]) == [*whole, "key3"]
+
+
+def test_shards_of_other_machines_are_read_too(tmp_path):
+    with journal.Journal(tmp_path / "other") as out:
+        out.append(journal.reply_record(request(1), reply(), 1.0))
+    with journal.Journal(tmp_path) as out:
+        out.append(journal.reply_record(request(2), reply(), 1.0))
+    (tmp_path / "other" / journal.NAME).rename(tmp_path / "journal-node2.jsonl")
+    assert sorted(journal.index(tmp_path)[0]) == ["key1", "key2"]
+
+
+def test_a_second_process_is_refused_with_a_sentence(tmp_path):
+    with journal.Journal(tmp_path), pytest.raises(RunError, match=rf"is in use by process {os.getpid()} on"):
+        journal.Journal(tmp_path)
+    journal.Journal(tmp_path).close()
+
+
+def test_a_refused_write_stops_the_run_with_a_sentence(tmp_path):
+    out = journal.Journal(tmp_path)
+    out.append(journal.reply_record(request(1), reply(), 1.0))
+    deadline = time.monotonic() + 10
+    while not (tmp_path / journal.NAME).stat().st_size and time.monotonic() < deadline:
+        time.sleep(0.01)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, out._descriptor)
+    out.append(journal.reply_record(request(2), reply(), 1.0))
+    with pytest.raises(StorageError, match=r"No space left on device.*run again"):
+        while time.monotonic() < deadline:
+            out.append(journal.reply_record(request(3), reply(), 1.0))
+            time.sleep(0.01)
+    with pytest.raises(StorageError):
+        out.close()
+    os.close(full)
+    assert list(journal.index(tmp_path)[0]) == ["key1"]
+
+
+def test_kill_9_loses_at_most_what_was_not_yet_written(tmp_path):
+    writer = tmp_path / "writer.py"
+    writer.write_text(
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from evalkit.model import Prompt, Reply, Request, Usage\n"
+        "from evalkit.run import journal\n"
+        "out = journal.Journal(Path(sys.argv[1]))\n"
+        'raw = b\'{"choices":[{"message":{"content":"x"}}]}\'\n'
+        "for n in range(1_000_000):\n"
+        "    request = Request(f'k{n}', 's', 'i', n, Prompt('d'), {})\n"
+        "    out.append(journal.reply_record(request, Reply('x', '', 'stop', Usage(), None, 0.0, raw=raw), 0.0))\n"
+        "    if n % 100 == 0:\n"
+        "        time.sleep(0.002)\n"
+        "        print(n, flush=True)\n"
+    )
+    child = subprocess.Popen([sys.executable, str(writer), str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    last = 0
+    for line in child.stdout:
+        last = int(line)
+        if last >= 5000:
+            break
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    kept = journal.index(tmp_path / "run")[0]
+    assert len(kept) > 0
+    assert list(kept) == [f"k{n}" for n in range(len(kept))], "what is there is a prefix without gaps"
+    journal.Journal(tmp_path / "run").close()

@@ -1,0 +1,208 @@
+"""Every request ends exactly once, as a reply or a named failure, whatever the endpoint does."""
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+
+from evalkit.errors import EndpointError, StorageError
+from evalkit.model import Failure, FailureKind, Prompt, Reply, Request, Usage
+from evalkit.run.scheduler import Pool, PoolSettings, Progress
+
+QUICK = PoolSettings(concurrency=8, backoff_seconds=0.001, backoff_limit_seconds=0.004, outage_seconds=5.0)
+GOOD = Reply("x", "", "stop", Usage(1, 2), "m", 0.0, raw=b"{}")
+
+
+def requests(count, suite="s"):
+    return [Request(f"{suite}{n}", suite, f"i{n}", 0, Prompt("d"), {}) for n in range(count)]
+
+
+class Scripted:
+    """An endpoint that answers by a function of (request, number of this request's attempt)."""
+
+    def __init__(self, script):
+        self.script = script
+        self.tries = Counter()
+        self.most = self.now = 0
+
+    async def ask(self, request):
+        self.tries[request.key] += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(0)
+            outcome = self.script(request, self.tries[request.key])
+            if asyncio.iscoroutine(outcome):
+                outcome = await outcome
+            return outcome
+        finally:
+            self.now -= 1
+
+
+async def run(script, wanted, settings=QUICK, suites=("s",)):
+    outcomes = []
+    client = Scripted(script)
+    progress = {suite: Progress(planned=len(wanted)) for suite in suites}
+    pool = Pool(client, settings, lambda r, o: outcomes.append((r.key, o)), progress, rng=random.Random(0))
+    try:
+        await asyncio.wait_for(pool.run(wanted), 30)
+    finally:
+        assert len({key for key, _ in outcomes}) == len(outcomes), "an outcome was handed over twice"
+    return dict(outcomes), client, progress
+
+
+def fail(kind, **more):
+    return Failure(kind, "why", **more)
+
+
+async def test_all_answers_come_back_and_no_more_are_in_flight_than_allowed():
+    outcomes, client, progress = await run(lambda r, n: GOOD, requests(100))
+    assert len(outcomes) == 100
+    assert client.most == 8
+    assert progress["s"].done == 100
+    assert progress["s"].completion_tokens == 200
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in FailureKind if kind.retryable and kind is not FailureKind.RATE_LIMITED]
+)
+async def test_a_failure_that_heals_costs_nothing_but_a_try(kind):
+    outcomes, client, _ = await run(
+        lambda r, n: fail(kind) if n == 1 else GOOD, requests(5), PoolSettings(concurrency=2, backoff_seconds=0.001)
+    )
+    assert all(isinstance(outcome, Reply) and outcome.attempts == 2 for outcome in outcomes.values())
+    assert set(client.tries.values()) == {2}
+
+
+async def test_a_failure_that_stays_is_recorded_after_all_tries_and_others_go_on():
+    settings = PoolSettings(concurrency=4, retries=3, backoff_seconds=0.001)
+    outcomes, client, progress = await run(
+        lambda r, n: fail(FailureKind.SERVER_ERROR, status=500) if r.key == "s3" else GOOD, requests(20), settings
+    )
+    assert outcomes["s3"].kind is FailureKind.SERVER_ERROR
+    assert outcomes["s3"].attempts == client.tries["s3"] == 4
+    assert (progress["s"].done, progress["s"].failed) == (19, 1)
+
+
+async def test_a_4xx_that_will_not_heal_is_recorded_at_once():
+    outcomes, client, _ = await run(lambda r, n: fail(FailureKind.BAD_REQUEST) if r.key == "s0" else GOOD, requests(9))
+    assert client.tries["s0"] == 1
+    assert outcomes["s0"].kind is FailureKind.BAD_REQUEST
+
+
+async def test_429s_cost_no_try_and_lower_the_number_in_flight():
+    room = 3
+    busy = 0
+
+    async def script(request, attempt):
+        nonlocal busy
+        if busy >= room:
+            return fail(FailureKind.RATE_LIMITED)
+        busy += 1
+        await asyncio.sleep(0.002)
+        busy -= 1
+        return GOOD
+
+    settings = PoolSettings(concurrency=16, retries=0, backoff_seconds=0.001)
+    outcomes, client, progress = await run(script, requests(200), settings)
+    assert all(isinstance(outcome, Reply) for outcome in outcomes.values())
+    assert sum(client.tries.values()) <= 200 + 16 + 8, "the pool learns how much the server takes"
+    assert progress["s"].retried == sum(client.tries.values()) - 200
+
+
+async def test_retry_after_holds_the_whole_pool():
+    times = []
+    loop = asyncio.get_running_loop()
+
+    def script(request, attempt):
+        times.append(loop.time())
+        return fail(FailureKind.RATE_LIMITED, retry_after=0.2) if len(times) == 1 else GOOD
+
+    outcomes, _, _ = await run(script, requests(3), PoolSettings(concurrency=1, backoff_seconds=0.001))
+    assert len(outcomes) == 3
+    assert times[1] - times[0] >= 0.19
+
+
+async def test_an_endpoint_that_restarts_is_waited_for_without_using_up_tries():
+    down = {"left": 60}
+
+    def script(request, attempt):
+        if request.key != "s0" and down["left"] > 0:
+            down["left"] -= 1
+            return fail(FailureKind.CONNECTION)
+        return GOOD
+
+    settings = PoolSettings(concurrency=8, retries=2, backoff_seconds=0.001, backoff_limit_seconds=0.002)
+    outcomes, _, _ = await run(script, requests(30), settings)
+    assert sum(isinstance(outcome, Reply) for outcome in outcomes.values()) == 30
+
+
+async def test_an_endpoint_that_is_gone_for_good_ends_the_run_with_what_was_answered_kept():
+    kept = []
+
+    def script(request, attempt):
+        return GOOD if request.key in {"s0", "s1"} else fail(FailureKind.CONNECTION)
+
+    settings = PoolSettings(concurrency=4, backoff_seconds=0.001, backoff_limit_seconds=0.002, outage_seconds=0.05)
+    pool = Pool(Scripted(script), settings, lambda r, o: kept.append((r.key, o)), {"s": Progress()})
+    with pytest.raises(EndpointError, match="no answer for"):
+        await asyncio.wait_for(pool.run(requests(50)), 20)
+    assert {key for key, outcome in kept if isinstance(outcome, Reply)} == {"s0", "s1"}
+
+
+async def test_a_run_of_permanent_failures_stops_the_suite_and_only_it():
+    settings = PoolSettings(concurrency=1, permanent_failures_to_stop=5)
+    wanted = [*requests(20, "bad"), *requests(20, "good")]
+    outcomes, client, progress = await run(
+        lambda r, n: fail(FailureKind.CONTEXT_OVERFLOW) if r.suite == "bad" else GOOD, wanted, settings, ("bad", "good")
+    )
+    assert sum(1 for key in client.tries if key.startswith("bad")) == 5
+    assert "context_overflow" in progress["bad"].stopped
+    assert progress["good"].done == 20
+    assert sum(isinstance(outcome, Failure) for outcome in outcomes.values()) == 20
+
+
+@pytest.mark.parametrize("kind", [FailureKind.AUTH, FailureKind.NOT_FOUND])
+async def test_an_endpoint_that_refuses_everything_is_left_at_once(kind):
+    client = Scripted(lambda r, n: fail(kind))
+    pool = Pool(client, QUICK, lambda r, o: None, {"s": Progress()})
+    with pytest.raises(EndpointError, match="refuses every request"):
+        await asyncio.wait_for(pool.run(requests(1000)), 20)
+    assert sum(client.tries.values()) <= 3 + QUICK.concurrency
+
+
+async def test_a_sink_that_cannot_keep_an_answer_stops_the_run():
+    def sink(request, outcome):
+        raise StorageError("disk full")
+
+    pool = Pool(Scripted(lambda r, n: GOOD), QUICK, sink, {"s": Progress()})
+    with pytest.raises(StorageError, match="disk full"):
+        await asyncio.wait_for(pool.run(requests(100)), 20)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_under_any_mix_of_faults_nothing_is_lost_or_doubled(seed):
+    rng = random.Random(seed)
+    kinds = [None, None, None, *(kind for kind in FailureKind if kind.retryable)]
+
+    def script(request, attempt):
+        kind = rng.choice(kinds)
+        return GOOD if kind is None or attempt > 6 else fail(kind)
+
+    outcomes, _, progress = await run(script, requests(300))
+    assert len(outcomes) == 300
+    assert progress["s"].done + progress["s"].failed == 300
+    assert all(isinstance(outcome, Reply) for outcome in outcomes.values())
+
+
+async def test_cancelling_ends_at_once():
+    async def forever(request, attempt):
+        await asyncio.Event().wait()
+
+    pool = Pool(Scripted(forever), QUICK, lambda r, o: None, {"s": Progress()})
+    task = asyncio.create_task(pool.run(requests(100)))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
