@@ -98,13 +98,13 @@ def environment(value: Mapping[str, str]) -> Mapping[str, str]:
     return value
 
 
-_NUMBER: Final = BeforeValidator(_not_a_switch)
-Integer = Annotated[int, _NUMBER]
-Number = Annotated[float, _NUMBER]
-Count = Annotated[int, _NUMBER, Field(ge=1)]
-Seconds = Annotated[float, _NUMBER, Field(gt=0)]
+# Bounds stand before these validators, directly at the type: only so do they reach the JSON Schema.
+NUMBER: Final = BeforeValidator(_not_a_switch)
+NonEmpty = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1), NUMBER]
+Seconds = Annotated[float, Field(gt=0), NUMBER]
 Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int)]
-Word = Annotated[Text, Field(min_length=1)]
+Word = Annotated[NonEmpty, BeforeValidator(_text, json_schema_input_type=NonEmpty | int)]
 Url = Annotated[str, AfterValidator(_url), PlainSerializer(redact_url, return_type=str)]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Environment = Annotated[dict[str, Text], AfterValidator(environment)]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from evalkit.config.base import Count, Environment, Integer, Number, Seconds, Section, Text, Word, conflict
+from evalkit.config.base import NUMBER, Count, Environment, Seconds, Section, Text, Word, conflict
 
 PORT_MARK: Final = "{port}"
 
@@ -58,7 +58,7 @@ class LlamaCppLaunch(_Launch):
         default=1, description="Compute threads; as many as there are cores collapses on a busy machine."
     )
     slots: Count = Field(default=2, description="Requests that are answered at the same time.")
-    context: Annotated[Integer, Field(ge=128)] = Field(
+    context: Annotated[int, Field(ge=128), NUMBER] = Field(
         default=2048, description="Context length of one slot, in tokens."
     )
     cache_type_k: CacheType = Field(default="f16", description="Number format of the keys in the KV cache.")
@@ -66,7 +66,7 @@ class LlamaCppLaunch(_Launch):
         default="f16", description="Number format of the values in the KV cache; a quantised one needs flash attention."
     )
     flash_attention: Switch = Field(default="auto", description="Flash attention: auto, on or off.")
-    rope_freq_base: Annotated[Number, Field(gt=0)] | None = Field(
+    rope_freq_base: Annotated[float, Field(gt=0), NUMBER] | None = Field(
         default=None, description="Base of the rotary position embedding; null: as the model file says."
     )
     chat_template: Word | None = Field(
@@ -80,7 +80,7 @@ class LlamaCppLaunch(_Launch):
     ready_seconds: Seconds = Field(
         default=120.0, description="How long the server may take to answer for the first time."
     )
-    port: Annotated[Integer, Field(ge=0, le=65_535)] = Field(
+    port: Annotated[int, Field(ge=0, le=65_535), NUMBER] = Field(
         default=0, description="Port on 127.0.0.1; 0: any free one."
     )
 

@@ -30,7 +30,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def told(problems: Sequence[str], more: int = 0) -> str:
-    """Problems one per line, bounded: at most MAX_PROBLEMS lines of MAX_LINE_CHARACTERS, then how many more there are."""
+    """Problems one per line: at most MAX_PROBLEMS of MAX_LINE_CHARACTERS each, then how many more there are."""
     lines = [
         line if len(line) <= MAX_LINE_CHARACTERS else f"{line[:MAX_LINE_CHARACTERS]}..."
         for line in problems[:MAX_PROBLEMS]

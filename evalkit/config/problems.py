@@ -134,8 +134,6 @@ def _wrong(detail: ErrorDetails) -> str:
         "too_long": f"must have at most {context.get('max_length')} entries",
         "string_pattern_mismatch": f"must match {context.get('pattern')}",
     }
-    if kind == "too_short" and isinstance(detail["input"], str):
-        return "must not be empty"
     return known.get(kind, detail["msg"])
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from pydantic import AfterValidator, Field, JsonValue, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
-from evalkit.config.base import Count, Integer, Number, Section, Text
+from evalkit.config.base import NUMBER, Count, Section, Word
 
 ProfileName: TypeAlias = Literal["qwen3_thinking", "qwen3_nothink", "greedy"]
 
@@ -71,14 +71,14 @@ def _json_object(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return value
 
 
-Temperature = Annotated[Number, Field(ge=0, le=2)]
-TopP = Annotated[Number, Field(gt=0, le=1)]
-TopK = Annotated[Integer, Field(ge=-1)]
-MinP = Annotated[Number, Field(ge=0, le=1)]
-Penalty = Annotated[Number, Field(ge=-2, le=2)]
-RepetitionPenalty = Annotated[Number, Field(gt=0)]
-Seed = Annotated[Integer, Field(ge=0, lt=2**31)]
-Stops = Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(max_length=16)]
+Temperature = Annotated[float, Field(ge=0, le=2), NUMBER]
+TopP = Annotated[float, Field(gt=0, le=1), NUMBER]
+TopK = Annotated[int, Field(ge=-1), NUMBER]
+MinP = Annotated[float, Field(ge=0, le=1), NUMBER]
+Penalty = Annotated[float, Field(ge=-2, le=2), NUMBER]
+RepetitionPenalty = Annotated[float, Field(gt=0), NUMBER]
+Seed = Annotated[int, Field(ge=0, lt=2**31), NUMBER]
+Stops = Annotated[tuple[Word, ...], Field(max_length=16)]
 TemplateArguments = Annotated[dict[str, JsonValue], AfterValidator(_json_object)]
 ExtraBody = Annotated[dict[str, JsonValue], AfterValidator(_extra_body)]
 

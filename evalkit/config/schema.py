@@ -13,10 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Priv
 from pydantic_core import PydanticCustomError
 
 from evalkit.config.base import (
+    NUMBER,
     Count,
     EnvironmentName,
-    Integer,
-    Number,
     Seconds,
     Section,
     Text,
@@ -83,10 +82,10 @@ class Limits(Section):
     connect_seconds: Seconds = Field(default=10.0, description="Longest time to connect.")
     stall_seconds: Seconds = Field(default=600.0, description="Longest silence of the server within a request.")
     total_seconds: Seconds | None = Field(default=None, description="Longest time for one request; null: no limit.")
-    retries: Annotated[Integer, Field(ge=0, le=1000)] = Field(
+    retries: Annotated[int, Field(ge=0, le=1000), NUMBER] = Field(
         default=8, description="Further attempts after a failure that asking again may heal."
     )
-    max_body_mb: Annotated[Number, Field(gt=0, le=4096)] = Field(
+    max_body_mb: Annotated[float, Field(gt=0, le=4096), NUMBER] = Field(
         default=64.0, description="Longest reply that is read, in MB."
     )
     outage_seconds: Seconds = Field(
@@ -128,7 +127,7 @@ class SuiteChoice(Section):
     name: Word = Field(description="Name of a suite, of a task in suite_folders, or of a task of lm-eval's own.")
     label: Word | None = Field(default=None, description="How reports name the suite; null: as the suite says.")
     repeats: Count | None = Field(default=None, description="Samples of every item; null: as the pack or suite says.")
-    margin_pt: Annotated[Number, Field(gt=0, le=100)] | None = Field(
+    margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] | None = Field(
         default=None, description="Tolerance in percentage points; null: as the pack or suite says."
     )
     limit: Count | None = Field(default=None, description="Ask only so many items; null: all.")

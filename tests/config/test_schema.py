@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from evalkit.config import EndpointConfig, JudgeConfig, Limits, json_schema
 from evalkit.config.base import Section
+from evalkit.config.template import FILES
 from evalkit.errors import ConfigError
 
 BASE = {"name": "ref", "base_url": "http://127.0.0.1:8000/v1", "model": "m"}
@@ -265,3 +266,48 @@ def test_the_json_schema_knows_the_short_forms():
     assert set(kinds) == {"llama_cpp", "command"}
     switch = schema["$defs"]["LlamaCppLaunch"]["properties"]["flash_attention"]["anyOf"]
     assert {"type": "boolean"} in switch
+
+
+def schema_refusals(document):
+    import jsonschema
+
+    return [error.message for error in jsonschema.Draft202012Validator(json_schema()).iter_errors(document)]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"extends": "common.yaml"},
+        {**BASE, "suites": ["mmlu", {"name": "aime24", "sampling": {"top_k": None}}], "data": {"mmlu": "rows"}},
+        {
+            **BASE,
+            "launch": {"kind": "command", "argv": ["serve", 8000], "env": {"GPU": 1}},
+            "limits": {"total_seconds": None},
+        },
+        {"name": 7, "model": "m", "launch": {"kind": "llama_cpp", "flash_attention": False}},
+    ],
+)
+def test_the_json_schema_takes_what_the_loader_takes(document):
+    assert schema_refusals(document) == []
+    if "extends" not in document:
+        assert EndpointConfig.model_validate(document)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"name": "a"}, {**BASE, "oops": 1}, {**BASE, "limits": {"retries": -1}}, {**BASE, "launch": {"kind": "command"}}],
+)
+def test_the_json_schema_refuses_what_the_loader_refuses(document):
+    assert schema_refusals(document)
+    with pytest.raises(ValidationError):
+        EndpointConfig.model_validate(document)
+
+
+def test_the_json_schema_is_a_json_schema_and_takes_the_template():
+    import jsonschema
+    import yaml
+
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    for name, text in FILES.items():
+        document = yaml.safe_load(text)
+        assert schema_refusals(document if name != "common.yaml" else {"extends": "x", **document}) == []

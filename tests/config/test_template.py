@@ -61,7 +61,7 @@ def test_what_is_commented_out_is_right_too(pair, name, tmp_path, monkeypatch):
         config = load_config(whole)
         assert config.where(key) or config.where(f"sampling.{key}") or config.where(f"limits.{key}"), key
         tried += 1
-    assert tried >= 2
+    assert tried >= {"reference.yaml": 8, "candidate.yaml": 3, "common.yaml": 20}[name]
 
 
 def test_nothing_is_overwritten(tmp_path):
