@@ -16,6 +16,7 @@ from evalkit.config.launch import KNOWN_MODEL
 from evalkit.config.origin import KeyPath, Origins, dotted
 from evalkit.config.overrides import parse_override
 from evalkit.config.problems import problems
+from evalkit.config.redact import redacted
 from evalkit.config.schema import EndpointConfig
 from evalkit.config.tree import Node, merge, parse
 from evalkit.errors import ConfigError
@@ -50,12 +51,12 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     tree = _load_file(Path(path), interpolator, ())
     for text in overrides:
         override = parse_override(text, interpolator)
-        resolved = replace(override, value=_at(override.parts, override.value, Path()))
+        resolved = replace(override, value=_resolve_paths(override.value, override.parts, Path()))
         tree = resolved.apply(tree)
     try:
         config = EndpointConfig.model_validate(tree.plain())
     except ValidationError as error:
-        raise ConfigError(problems(error, tree)) from None
+        raise ConfigError(redacted(problems(error, tree), interpolator.secrets)) from None
     places = {dotted(key): node.origin for key, node in tree.walk() if key}
     config.remember_origins(Origins(MappingProxyType(places), frozenset(interpolator.secrets)))
     return config
@@ -100,10 +101,6 @@ def _read(path: Path, asked_by: str) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: is not UTF-8 text") from None
-
-
-def _at(parts: Sequence[str], value: Node, folder: Path) -> Node:
-    return _resolve_paths(value, tuple(parts), folder)
 
 
 def _resolve_paths(node: Node, path: KeyPath, folder: Path) -> Node:

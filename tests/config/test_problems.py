@@ -114,5 +114,13 @@ def test_no_message_shows_a_secret(problem, smallest):
         assert "hunter22" not in problem(smallest + text)
 
 
+def test_a_secret_variable_in_the_wrong_place_is_not_shown(problem, smallest, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "sk-hunter22")
+    assert (
+        problem(smallest + "client: ${SOME_API_KEY}\n")
+        == "ref.yaml:4: client: must be 'aiohttp' or 'openai', not '***'"
+    )
+
+
 def test_a_long_value_is_cut(problem, smallest):
     assert len(problem(smallest + f"client: {'x' * 5000}\n")) < 200
