@@ -20,16 +20,23 @@ from evalkit.tasks.local import FORMATS, Part, find_files, find_folder, read_row
 _LOCAL_ONLY = frozenset({"file"})
 
 
-def load(evalkit: Mapping[str, Any], **metadata: Any) -> Any:
-    """The suite's splits as `{split: datasets.Dataset}`; called by lm-eval with the suite's `metadata`.
+class Documents(list[dict[str, Any]]):
+    """A split as lm-eval reads it: a list with `features`. Shots stay shared objects, where a table would copy them."""
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """The fields of the documents (the values mean nothing)."""
+        return dict.fromkeys(self[0] if self else ())
+
+
+def load(evalkit: Mapping[str, Any], **metadata: Any) -> dict[str, Documents]:
+    """The suite's documents by split; called by lm-eval with the suite's `metadata`.
 
     Raises:
         DataError: where the data set is absent, gated, or has not the rows that the suite expects.
     """
-    import datasets
-
     documents = load_documents(evalkit, metadata.get("evalkit_options") or {})
-    return datasets.DatasetDict({split: datasets.Dataset.from_list(rows) for split, rows in documents.items()})
+    return {split: Documents(rows) for split, rows in documents.items()}
 
 
 def load_documents(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -152,8 +152,7 @@ def _choose(task: Any, suite: Suite, options: LoadOptions, share: int) -> tuple[
     limit = max(1, -(-options.limit // share))
     if limit >= count:
         return None, count
-    features = getattr(documents, "column_names", None) or list(documents[0])
-    names = documents["id"] if "id" in features else [str(index) for index in range(count)]
+    names = [str(document.get("id", index)) for index, document in enumerate(documents)]
     ranked = sorted(range(count), key=lambda index: hashlib.sha256(f"{suite.name}|{names[index]}".encode()).digest())
     return sorted(ranked[:limit]), count
 
@@ -183,7 +182,7 @@ def _items(suite: Suite, task: Any) -> Iterator[Item]:
     shared: dict[tuple[str, str], Message] = {}
     taken: dict[str, int] = {}
     for instance in task.instances:
-        document = instance.doc
+        document = {key: value for key, value in instance.doc.items() if key not in _PROMPT_ONLY}
         doc_hash = _doc_hash(document)
         identity = str(document.get("id") or doc_hash[:16])
         taken[identity] = taken.get(identity, 0) + 1
@@ -195,8 +194,8 @@ def _items(suite: Suite, task: Any) -> Iterator[Item]:
             task=task.config.task,
             id=identity,
             prompt=Prompt(digest=digest(messages), messages=messages),
-            doc={key: value for key, value in document.items() if key not in _PROMPT_ONLY},
-            target=_target(task, document),
+            doc=document,
+            target=_target(task, instance.doc),
             doc_hash=doc_hash,
             cluster=str(document[suite.cluster]) if suite.cluster else None,
             stratum=tuple(str(document[field]) for field in suite.strata),
@@ -213,7 +212,7 @@ def _shared(known: dict[tuple[str, str], Message], message: Message) -> Message:
 
 
 def _doc_hash(document: Mapping[str, Any]) -> str:
-    """The document's hash by lm-eval's own recipe, so that sample files can be joined."""
+    """The document's hash by lm-eval's own recipe (fields that only the prompt needs left out), to join sample files."""
     from lm_eval.utils import handle_non_serializable
 
     text = json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)

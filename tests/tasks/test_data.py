@@ -134,8 +134,8 @@ def test_shots_of_the_own_subject_are_attached(tmp_path):
 
 
 def test_real_aime_rows_are_clean(shared_data):
-    from evalkit.tasks.suite import read_yaml
     from evalkit.resources import data_folder
+    from evalkit.tasks.suite import read_yaml
 
     for year in (24, 25):
         fields = read_yaml(data_folder("suites") / f"aime{year}.yaml")["metadata"]["evalkit"]
@@ -145,8 +145,8 @@ def test_real_aime_rows_are_clean(shared_data):
 
 
 def test_real_mmlu_is_whole(shared_data):
-    from evalkit.tasks.suite import read_yaml
     from evalkit.resources import data_folder
+    from evalkit.tasks.suite import read_yaml
 
     fields = read_yaml(data_folder("suites") / "mmlu_gen_5shot.yaml")["metadata"]["evalkit"]
     documents = data.load_documents(fields, {"data": str(shared_data)})["test"]
