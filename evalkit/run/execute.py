@@ -13,7 +13,6 @@ from typing import Any
 
 from evalkit.config import EndpointConfig, public_dump
 from evalkit.endpoint.client import Client, ClientSettings, open_client
-from evalkit.endpoint.launch import launched
 from evalkit.endpoint.probe import ServedModels, endpoint_identity, served_models
 from evalkit.errors import ConfigError, EndpointError, EvalkitError
 from evalkit.model import Failure, FailureKind, Item, Reply, Request
@@ -176,6 +175,8 @@ async def _endpoint(config: EndpointConfig, folder: Path) -> AsyncIterator[Clien
     if config.launch is None:
         yield client_settings(config, config.urls)
         return
+    from evalkit.endpoint.launch import launched
+
     hint = config.urls[0] if config.urls else None
     async with launched(config.launch, hint, folder / "server.log") as server:
         yield client_settings(config, config.urls or (server.base_url,))
