@@ -1,1 +1,4 @@
-"""Graders for LiveBench, one module a task or family, dispatched per question."""
+"""Graders for LiveBench, one module a task or family, dispatched per question.
+
+`dispatch.score` is the scorer, `rows` turns raw rows into its documents and knows which rows a release has.
+"""

@@ -1,0 +1,113 @@
+"""Coding: the program in the answer passes every public and private test, run one by one in the sandbox.
+
+The expected results never enter the sandbox: a program can only hand out its own, and they are compared here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from evalkit.scoring import sandbox
+from evalkit.scoring.livebench.cases import Case, cases_of
+from evalkit.scoring.livebench.grade import Grade
+from evalkit.scoring.worker import GradeTimeout
+
+SECONDS_PER_TEST: Final = 6.0
+SECONDS_PER_QUESTION: Final = 600.0
+"""By the clock. A question that is still being tested then has no verdict."""
+
+_FENCE: Final = "```"
+_LIMITS: Final = sandbox.Limits(seconds=SECONDS_PER_TEST)
+
+
+def grade(doc: Mapping[str, Any], text: str) -> Grade:
+    """1 if all tests pass, else 0; testing stops at the first that fails, and the reason is how it failed.
+
+    The caller has made sure that programs may be run (`dispatch.not_asked`).
+
+    Raises:
+        DataError: the question has no tests, or they cannot be read.
+        GradeTimeout: the tests together take too long.
+        sandbox.SandboxError: the sandbox did not come up.
+    """
+    cases = cases_of(doc)
+    code, fenced = extract_code(text)
+    program = complete(code, doc.get("partial_solution") or "")
+    if not code.strip():
+        return Grade(value=0.0, anchored=fenced, reason="no_answer")
+    deadline = time.monotonic() + SECONDS_PER_QUESTION
+    for number, case in enumerate(cases, start=1):
+        if time.monotonic() > deadline:
+            raise GradeTimeout(f"the tests took longer than {SECONDS_PER_QUESTION:g} s; test {number} was next")
+        if failure := _failure(program, case, doc.get("func_name")):
+            passed = (number - 1) / len(cases)
+            return Grade(value=0.0, answer=program, anchored=fenced, reason=failure, metrics={"tests_passed": passed})
+    return Grade(value=1.0, answer=program, anchored=fenced, metrics={"tests_passed": 1.0})
+
+
+def extract_code(text: str) -> tuple[str, bool]:
+    """The lines between the last two fence lines, else the whole text; and whether there were fences."""
+    lines = text.split("\n")
+    fences = [index for index, line in enumerate(lines) if _FENCE in line]
+    if len(fences) < 2:
+        return text.replace("\n" + _FENCE, "").rstrip(), False
+    return "\n".join(lines[fences[-2] + 1 : fences[-1]]), True
+
+
+def complete(code: str, partial: str) -> str:
+    """The whole program: a completion is put behind the partial solution unless it already begins with it."""
+    return code if not partial or code.startswith(partial) else f"{partial}\n{code}"
+
+
+def _failure(program: str, case: Case, function: str | None) -> str:
+    """How the program fails the test, "" where it passes."""
+    call = json.dumps({"function": function}).encode()
+    files = {"main.py": _harness(), "solution.py": program.encode(errors="replace"), "call.json": call}
+    outcome = sandbox.run(files, case.given.encode(), _LIMITS)
+    if outcome.ending is not sandbox.Ending.EXITED:
+        return outcome.ending.value
+    if outcome.exit_code != 0:
+        return "runtime_error"
+    printed = outcome.stdout.decode(errors="replace")
+    same = same_value(printed, case.expected) if function else same_output(printed, case.expected)
+    return "" if same else "wrong"
+
+
+@lru_cache(maxsize=1)
+def _harness() -> bytes:
+    return Path(__file__).with_name("harness.py").read_bytes()
+
+
+def same_value(returned: str, expected: str) -> bool:
+    """True where two JSON texts hold the same value; tuples have become lists on the way."""
+    try:
+        return bool(json.loads(returned) == json.loads(expected))
+    except (ValueError, RecursionError):
+        return False
+
+
+def same_output(printed: str, expected: str) -> bool:
+    """True where both have as many lines, each with the same text or the same numbers, spaces at the ends aside."""
+    ours, theirs = printed.strip().split("\n"), expected.strip().split("\n")
+    return len(ours) == len(theirs) and all(map(_same_line, ours, theirs))
+
+
+def _same_line(one: str, other: str) -> bool:
+    if one.strip() == other.strip():
+        return True
+    numbers = _decimals(one)
+    return numbers is not None and numbers == _decimals(other)
+
+
+def _decimals(line: str) -> list[Decimal] | None:
+    try:
+        numbers = [Decimal(token) for token in line.split()]
+    except InvalidOperation:
+        return None
+    return numbers if all(number.is_finite() for number in numbers) else None

@@ -1,0 +1,91 @@
+"""Where LiveBench prompts ask for the answer: solution tags, boxes, bold text; all searched in linear time.
+
+The scans are written with `str.find` where a lazy regular expression would be quadratic: model output is untrusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+_OPEN, _CLOSE = "<solution>", "</solution>"
+_T = TypeVar("_T")
+
+
+def between(text: str, opening: str, closing: str) -> list[str]:
+    """The texts between each opening and the next closing mark, not overlapping, possibly over several lines."""
+    found: list[str] = []
+    position = 0
+    while (start := text.find(opening, position)) >= 0:
+        start += len(opening)
+        end = text.find(closing, start)
+        if end < 0:
+            break
+        found.append(text[start:end])
+        position = end + len(closing)
+    return found
+
+
+def between_on_line(text: str, opening: str, closing: str) -> list[str]:
+    """As `between`, but both marks have to stand on one line."""
+    return [body for line in text.split("\n") for body in between(line, opening, closing)]
+
+
+def solutions(text: str) -> list[str]:
+    """The bodies of single-line solution tags."""
+    return between_on_line(text, _OPEN, _CLOSE)
+
+
+def malformed_solutions(text: str) -> list[str]:
+    """The bodies of `</solution>...</solution>` on one line, a slip that LiveBench forgives in some tasks."""
+    return between_on_line(text, _CLOSE, _CLOSE)
+
+
+def boxed(text: str) -> str | None:
+    r"""The content of the last `\boxed{...}` without dollar signs, or of the last `\fbox{...}` where no box is.
+
+    LiveBench reads a `\boxed ` followed by a space first, up to the next dollar sign, wherever it stands.
+    None where there is no box or its braces do not close.
+    """
+    if "\\boxed " in text:
+        return text.rsplit("\\boxed ", 1)[1].split("$", 1)[0]
+    start = text.rfind("\\boxed")
+    mark = "\\boxed"
+    if start < 0:
+        start = text.rfind("\\fbox")
+        mark = "\\fbox"
+    if start < 0 or not text.startswith(mark + "{", start):
+        return None
+    end = _closing_brace(text, start + len(mark))
+    if end is None:
+        return None
+    return text[start + len(mark) + 1 : end].replace("$", "").replace("fbox", "boxed")
+
+
+def _closing_brace(text: str, opening: int) -> int | None:
+    depth = 0
+    for position in range(opening, len(text)):
+        if text[position] == "{":
+            depth += 1
+        elif text[position] == "}":
+            depth -= 1
+            if depth == 0:
+                return position
+    return None
+
+
+def without_marks(text: str, *marks: str) -> str:
+    """The text with every occurrence of the marks taken out, one mark after another."""
+    for mark in marks:
+        text = text.replace(mark, "")
+    return text
+
+
+def distance(first: Sequence[_T], second: Sequence[_T]) -> int:
+    """The Levenshtein distance between two sequences: insertions, deletions and substitutions cost 1 each."""
+    row = list(range(len(second) + 1))
+    for i, a in enumerate(first, start=1):
+        diagonal, row[0] = row[0], i
+        for j, b in enumerate(second, start=1):
+            diagonal, row[j] = row[j], diagonal if a == b else 1 + min(diagonal, row[j], row[j - 1])
+    return row[-1]

@@ -1,0 +1,194 @@
+"""Instruction following, questions released before 2025-11-25: the sixteen IFEval rules that occur, strictly.
+
+Rules after Zhou et al. 2023, "Instruction-Following Evaluation for Large Language Models", as LiveBench applies them.
+Half of a question's score is the share of rules followed, half is given where all are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from evalkit.errors import DataError
+from evalkit.scoring.livebench.grade import Grade, name_of
+from evalkit.scoring.livebench.sentences import count_sentences
+
+Rule = Callable[[str, Mapping[str, Any]], bool]
+
+_FENCE_STARTS: Final = ("```json", "```Json", "```JSON", "```")
+_FIXED_ANSWERS: Final = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
+_POSTSCRIPTS: Final = {"P.S.": re.compile(r"p\.\s?s\."), "P.P.S": re.compile(r"p\.\s?p\.\s?s")}
+_WORD: Final = re.compile(r"\w+")
+_STARRED: Final = re.compile(r"^[^\S\n]*\*[^*].*$", re.MULTILINE)
+_DASHED: Final = re.compile(r"^[^\S\n]*-.*$", re.MULTILINE)
+_PUNCTUATION: Final = frozenset(".,?!'\"")
+
+
+def grade(doc: Mapping[str, Any], text: str) -> Grade:
+    """Every rule of the question on the whole text; an empty text follows none.
+
+    Raises:
+        DataError: the question lists no rules, or a rule that is not one of the sixteen, or lacks a rule's value.
+        GradeTimeout: the sentences cannot be counted in time.
+    """
+    names = [name for name, _ in _rules(doc)]
+    kept = followed(doc, text)
+    share = sum(kept) / len(kept)
+    return Grade(
+        value=(all(kept) + share) / 2,
+        answer=", ".join(name if yes else f"not {name}" for name, yes in zip(names, kept, strict=True)),
+        metrics={"all_followed": float(all(kept)), "share_followed": share},
+    )
+
+
+def followed(doc: Mapping[str, Any], text: str) -> tuple[bool, ...]:
+    """Was each rule of `instruction_id_list` followed, in its order? Raises as `grade` does."""
+    filled = text.strip() != ""
+    return tuple(filled and _follows(doc, name, text, kwargs) for name, kwargs in _rules(doc))
+
+
+def _rules(doc: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    names, values = doc.get("instruction_id_list") or [], doc.get("kwargs") or []
+    if not names or len(names) != len(values):
+        raise DataError(f"{name_of(doc)} has no list of instructions with a value each: there is nothing to grade.")
+    if unknown := sorted(set(names) - RULES.keys()):
+        raise DataError(
+            f"{name_of(doc)} asks for the rule {unknown[0]}, which is not one of the sixteen of its release."
+        )
+    return list(zip(names, values, strict=True))
+
+
+def _follows(doc: Mapping[str, Any], name: str, text: str, kwargs: Mapping[str, Any]) -> bool:
+    try:
+        return RULES[name](text, kwargs)
+    except KeyError as missing:
+        raise DataError(f"{name_of(doc)}: the rule {name} lacks its value {missing}.") from None
+
+
+def _keywords_exist(text: str, kwargs: Mapping[str, Any]) -> bool:
+    lowered = text.lower()
+    return all(keyword.lower() in lowered for keyword in kwargs["keywords"])
+
+
+def _no_forbidden_word(text: str, kwargs: Mapping[str, Any]) -> bool:
+    words = kwargs["forbidden_words"]
+    return not any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in words)
+
+
+def _ends_with(text: str, kwargs: Mapping[str, Any]) -> bool:
+    phrase = str(kwargs["end_phrase"]).strip().lower()
+    return text.strip().strip('"').lower().endswith(phrase)
+
+
+def _has_postscript(text: str, kwargs: Mapping[str, Any]) -> bool:
+    marker, lowered = kwargs["postscript_marker"], text.lower()
+    pattern = _POSTSCRIPTS.get(marker)
+    return str(marker).lower() in lowered if pattern is None else pattern.search(lowered) is not None
+
+
+def _has_title(text: str, kwargs: Mapping[str, Any]) -> bool:
+    del kwargs
+    for line in text.split("\n"):
+        start, end = line.find("<<"), line.rfind(">>")
+        if 0 <= start < end and line[start:end].lstrip("<").rstrip(">").strip():
+            return True
+    return False
+
+
+def _counts(number: int, relation: str, wanted: int) -> bool:
+    return number < wanted if relation == "less than" else number >= wanted
+
+
+def _sentence_count(text: str, kwargs: Mapping[str, Any]) -> bool:
+    return _counts(count_sentences(text), kwargs["relation"], kwargs["num_sentences"])
+
+
+def _word_count(text: str, kwargs: Mapping[str, Any]) -> bool:
+    return _counts(len(_WORD.findall(text)), kwargs["relation"], kwargs["num_words"])
+
+
+def _is_quoted(text: str, kwargs: Mapping[str, Any]) -> bool:
+    del kwargs
+    bare = text.strip()
+    return len(bare) > 1 and bare.startswith('"') and bare.endswith('"')
+
+
+def _has_sections(text: str, kwargs: Mapping[str, Any]) -> bool:
+    marks = re.findall(rf"{re.escape(kwargs['section_spliter'])}\s?\d+", text)
+    return len(marks) >= int(kwargs["num_sections"])
+
+
+def _first_word_of_paragraph(text: str, kwargs: Mapping[str, Any]) -> bool:
+    paragraphs = text.split("\n\n")
+    filled = sum(1 for paragraph in paragraphs if paragraph.strip())
+    nth = int(kwargs["nth_paragraph"])
+    if filled != kwargs["num_paragraphs"] or nth > filled or not paragraphs[nth - 1].strip():
+        return False
+    word: str = paragraphs[nth - 1].split()[0].lstrip("'").lstrip('"').lower()
+    stop = next((index for index, character in enumerate(word) if character in _PUNCTUATION), len(word))
+    return word[:stop] == str(kwargs["first_word"]).lower()
+
+
+def _paragraph_count(text: str, kwargs: Mapping[str, Any]) -> bool:
+    return len(_filled_parts(text, "***")) == int(kwargs["num_paragraphs"])
+
+
+def _two_responses(text: str, kwargs: Mapping[str, Any]) -> bool:
+    del kwargs
+    parts = _filled_parts(text, "******")
+    return len(parts) == 2 and parts[0] != parts[1]
+
+
+def _filled_parts(text: str, divider: str) -> list[str]:
+    """The stripped parts between dividers; an empty first or last one is left out, an empty inner one spoils all."""
+    parts = [part.strip() for part in text.split(divider)]
+    if not all(parts[1:-1]):
+        return []
+    return [part for part in parts if part]
+
+
+def _bullet_count(text: str, kwargs: Mapping[str, Any]) -> bool:
+    return len(_STARRED.findall(text)) + len(_DASHED.findall(text)) == int(kwargs["num_bullets"])
+
+
+def _is_json(text: str, kwargs: Mapping[str, Any]) -> bool:
+    del kwargs
+    bare = text.strip()
+    for start in _FENCE_STARTS:
+        bare = bare.removeprefix(start)
+    try:
+        json.loads(bare.removesuffix("```").strip())
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _repeats_prompt(text: str, kwargs: Mapping[str, Any]) -> bool:
+    return text.strip().lower().startswith(str(kwargs["prompt_to_repeat"]).strip().lower())
+
+
+def _has_fixed_answer(text: str, kwargs: Mapping[str, Any]) -> bool:
+    del kwargs
+    return any(answer in text for answer in _FIXED_ANSWERS)
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "combination:repeat_prompt": _repeats_prompt,
+    "combination:two_responses": _two_responses,
+    "detectable_content:postscript": _has_postscript,
+    "detectable_format:constrained_response": _has_fixed_answer,
+    "detectable_format:json_format": _is_json,
+    "detectable_format:multiple_sections": _has_sections,
+    "detectable_format:number_bullet_lists": _bullet_count,
+    "detectable_format:title": _has_title,
+    "keywords:existence": _keywords_exist,
+    "keywords:forbidden_words": _no_forbidden_word,
+    "length_constraints:nth_paragraph_first_word": _first_word_of_paragraph,
+    "length_constraints:number_paragraphs": _paragraph_count,
+    "length_constraints:number_sentences": _sentence_count,
+    "length_constraints:number_words": _word_count,
+    "startend:end_checker": _ends_with,
+    "startend:quotation": _is_quoted,
+}
