@@ -21,7 +21,7 @@ def test_eval_results(comparison, golden):
     golden("eval_results.yaml", made.text)
     entries = parse_eval_result_entries(yaml.safe_load(made.text))
     assert [(e.dataset_id, e.task_id, e.value, e.date, e.source_url) for e in entries] == [
-        ("Idavidrein/gpqa", "diamond", 70.12, "2026-07-04", "https://example.org/evidence")
+        ("Idavidrein/gpqa", "diamond", 70.14, "2026-07-04", "https://example.org/evidence")
     ]
     assert "n=198, k=8, -0.3 [-1.5, +0.9] pt (90 % interval)" in entries[0].notes
     assert made.left_out[0] == "livebench: INVALID, so it has no score to publish"
@@ -39,7 +39,7 @@ def test_model_index(comparison, golden):
     golden("model_index.md", made.text)
     results = ModelCard(made.text + "# Acme\n").data.eval_results
     assert [(r.dataset_type, r.metric_value) for r in results] == [
-        ("Idavidrein/gpqa", 70.12), ("cais/mmlu", 67.34), ("TAUR-Lab/MuSR", 57.31), ("TIGER-Lab/TheoremQA", 41.2), ("Maxwell-Jia/AIME_2024", 76.67),
+        ("Idavidrein/gpqa", 70.14), ("cais/mmlu", 67.34), ("TAUR-Lab/MuSR", 57.31), ("TIGER-Lab/TheoremQA", 41.2), ("Maxwell-Jia/AIME_2024", 76.67),
     ]  # fmt: skip
     assert all(r.source_name == "Evidence" for r in results)
     assert "livebench" not in made.text
