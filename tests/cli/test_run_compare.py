@@ -1,0 +1,258 @@
+"""The main job as a user runs it: run, resume, compare, and every mistake with its one sentence and exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from evalkit.run import journal
+
+MANY = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 10}
+
+
+def test_two_equal_endpoints_are_equivalent_and_a_second_comparison_asks_nothing(
+    endpoint, other_endpoint, config, run_evalkit, tmp_path
+):
+    ref, cand = config("ref", endpoint.url, [MANY]), config("cand", other_endpoint.url, [MANY])
+    first = run_evalkit("compare", ref, cand)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "EQUIVALENT" in first.stdout
+    assert "base_url" in first.stderr, "what differs between the files is said at the start"
+    asked = len(endpoint.requests), len(other_endpoint.requests)
+    assert asked == (60, 60)
+    second = run_evalkit("compare", ref, cand, "--json")
+    assert second.returncode == 0
+    assert (len(endpoint.requests), len(other_endpoint.requests)) == asked
+    document = json.loads(second.stdout)
+    assert document["verdict"] == "EQUIVALENT"
+    assert document["exit_code"] == 0
+    folders = run_evalkit("compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand")
+    assert folders.returncode == 0, folders.stderr
+    assert "EQUIVALENT" in folders.stdout
+
+
+def test_both_sides_get_the_same_prompts_parameters_and_seeds(endpoint, other_endpoint, config, run_evalkit):
+    suites = [{"name": "aime24", "repeats": 3, "partial_data": True}]
+    sampling = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "seed": 11}
+    for server, name in ((endpoint, "ref"), (other_endpoint, "cand")):
+        done = run_evalkit("run", config(name, server.url, suites, sampling=sampling), "--quiet")
+        assert done.returncode == 0, done.stderr
+    left, right = (
+        sorted(json.dumps(body, sort_keys=True) for body in server.requests) for server in (endpoint, other_endpoint)
+    )
+    assert left == right
+    bodies = endpoint.requests
+    assert len({body["seed"] for body in bodies}) == len(bodies) == 90
+    wanted = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "presence_penalty": 0, "frequency_penalty": 0}
+    assert all(wanted.items() <= body.items() and body["max_tokens"] == 38912 for body in bodies)
+
+
+def test_a_degraded_candidate_ends_with_1(endpoint, other_endpoint, config, run_evalkit):
+    good = other_endpoint.answer
+    other_endpoint.answer = lambda messages: "Answer: A" if hash_of(messages) % 2 else good(messages)
+    endpoint.answer = right_answer
+    ref, cand = config("ref", endpoint.url, [MANY]), config("cand", other_endpoint.url, [MANY])
+    done = run_evalkit("compare", ref, cand)
+    assert done.returncode == 1, done.stdout
+    assert "DEGRADED" in done.stdout
+
+
+def hash_of(messages):
+    import hashlib
+
+    return int(hashlib.sha256(messages[-1]["content"].encode()).hexdigest(), 16)
+
+
+def right_answer(messages):
+    import re
+
+    text = messages[-1]["content"]
+    return "Answer: A" if hash_of(messages) % 10 == 0 else f"Answer: {re.search(r'hint (.)', text).group(1)}"
+
+
+def test_another_sampling_makes_other_keys_and_the_comparison_names_them(endpoint, other_endpoint, config, run_evalkit):
+    ref = config("ref", endpoint.url, [MANY])
+    cand = config("cand", other_endpoint.url, [MANY], sampling={"top_p": 0.5})
+    done = run_evalkit("compare", ref, cand)
+    assert done.returncode == 3
+    assert "sampling.top_p" in " ".join(done.stdout.split())
+    run_evalkit("run", config("ref", endpoint.url, [MANY], sampling={"top_p": 0.5}), "--quiet")
+    assert len(endpoint.requests) == 120, "answers under other sampling are never mixed in"
+
+
+def test_failures_are_counted_and_never_scored_zero(endpoint, config, run_evalkit):
+    endpoint.spoil = lambda body, number: (
+        (400, {"error": {"message": "bad"}}) if "astronomy test 3?" in str(body["messages"][-1]) else None
+    )
+    done = run_evalkit("run", config("ref", endpoint.url, [MANY]), "--json", "--quiet")
+    assert done.returncode == 3
+    (suite,) = json.loads(done.stdout)["suites"]
+    assert suite["counts"]["failed"] == 1
+    assert suite["failures"] == {"bad_request": 1}
+    assert suite["valued"] == 59
+
+
+def test_transport_faults_heal(endpoint, config, run_evalkit):
+    faults = {
+        3: "drop",
+        5: (500, {"error": "x"}),
+        8: (503, b"<html>"),
+        11: (200, b'{"choices": [{'),
+        14: (429, {"error": "slow"}),
+    }
+    endpoint.spoil = lambda body, number: faults.get(number)
+    done = run_evalkit("run", config("ref", endpoint.url, [MANY]), "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["suites"][0]["valued"] == 60
+    assert len(endpoint.requests) == 65
+
+
+def test_kill_9_at_half_and_again_repeats_no_more_than_was_in_flight(endpoint, config, tmp_path):
+    endpoint.spoil = lambda body, number: time.sleep(0.02)
+    path = config("ref", endpoint.url, [MANY], limits={"concurrency": 4})
+    command = [sys.executable, "-m", "evalkit", "run", str(path), "--quiet"]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    file = tmp_path / "runs" / "ref" / journal.NAME
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (not file.exists() or file.read_bytes().count(b"\n") < 25):
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    kept = len(journal.index(file.parent)[0])
+    before = len(endpoint.requests)
+    assert kept >= 25
+    again = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert len(endpoint.requests) - before == 60 - kept
+    # In flight at the kill: 4 requests, and what 50 ms of the writer's batch can hold.
+    assert before - kept <= 4 + 4 * 4
+
+
+def test_ctrl_c_keeps_what_came_back(endpoint, config, tmp_path):
+    endpoint.spoil = lambda body, number: time.sleep(0.05)
+    path = config("ref", endpoint.url, [MANY], limits={"concurrency": 2})
+    child = subprocess.Popen(
+        [sys.executable, "-m", "evalkit", "run", str(path), "--quiet"], stderr=subprocess.PIPE, text=True
+    )
+    file = tmp_path / "runs" / "ref" / journal.NAME
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (not file.exists() or file.read_bytes().count(b"\n") < 5):
+        time.sleep(0.01)
+    child.send_signal(signal.SIGTERM)
+    _out, words = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "answers that came back are kept" in words
+    assert len(journal.index(file.parent)[0]) >= 5
+
+
+def test_score_grades_again_without_asking(endpoint, config, run_evalkit):
+    path = config("ref", endpoint.url, [MANY])
+    first = json.loads(run_evalkit("run", path, "--json", "--quiet").stdout)
+    asked = len(endpoint.requests)
+    again = run_evalkit("score", path, "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["suites"] == first["suites"]
+    assert len(endpoint.requests) == asked
+
+
+def test_a_limit_asks_so_many_and_a_larger_one_only_adds(endpoint, config, run_evalkit):
+    path = config("ref", endpoint.url, [MANY])
+    assert run_evalkit("run", path, "--limit", "10", "--quiet").returncode == 0
+    assert len(endpoint.requests) == 10
+    assert run_evalkit("run", path, "--limit", "25", "--quiet").returncode == 0
+    assert len(endpoint.requests) == 25
+
+
+MISTAKES = [
+    ("a tab", lambda text: text.replace('"model"', '\t"model"'), 2, ["tab"]),
+    ("an unknown key", lambda text: text.replace('"model"', '"modle"'), 2, ["modle", "did you mean 'model'"]),
+    ("a mistyped suite", lambda text: text.replace("aime24", "aime42"), 2, ["aime42", "did you mean"]),
+    (
+        "a model that is not served",
+        lambda text: text.replace('"loopback"', '"loopbak"'),
+        2,
+        ["loopbak", "serves 'loopback'"],
+    ),
+    ("no data set", lambda text: text.replace('"data": "', '"data": "/nowhere'), 2, ["data", "does not exist"]),
+    ("a wrong port", lambda text: _other_port(text), 3, ["127.0.0.1:1/"]),
+    (
+        "no key",
+        lambda text: text.replace('"model"', '"api_key_env": "NO_SUCH_KEY_42", "model"'),
+        2,
+        ["NO_SUCH_KEY_42", "not set"],
+    ),
+    ("a wrong path", lambda text: text.replace("/v1", "/v2"), 3, ["refuses every request", "not_found"]),
+]
+
+
+def _other_port(text):
+    import re
+
+    return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", text)
+
+
+@pytest.mark.parametrize(("what", "spoil", "code", "words"), MISTAKES, ids=[entry[0] for entry in MISTAKES])
+def test_a_mistake_is_one_sentence_with_the_right_code(endpoint, config, run_evalkit, what, spoil, code, words):
+    path = config("ref", endpoint.url, [{"name": "aime24", "partial_data": True}])
+    text = spoil(path.read_text())
+    path.write_text(text)
+    done = run_evalkit("run", path, "--quiet")
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 3
+    for word in words:
+        assert word in done.stderr
+
+
+def test_a_context_that_is_too_small_is_said_before_anything_is_asked(endpoint, config, run_evalkit):
+    endpoint.max_model_len = 4096
+    done = run_evalkit("run", config("ref", endpoint.url), "--quiet")
+    assert done.returncode == 2
+    assert "max_tokens" in done.stderr
+    assert "4096" in done.stderr
+    assert not endpoint.requests
+
+
+def test_prompts_that_do_not_fit_stop_the_suite_with_a_sentence(endpoint, config, run_evalkit):
+    message = "This model's maximum context length is 100 tokens. However, you requested 4000 tokens."
+    endpoint.spoil = lambda body, number: (400, {"error": {"message": message, "code": "context_length_exceeded"}})
+    path = config("ref", endpoint.url, [MANY], limits={"concurrency": 2, "permanent_failures_to_stop": 5})
+    done = run_evalkit("run", path, "--quiet")
+    assert done.returncode == 3
+    assert "context_overflow" in done.stderr
+    assert len(endpoint.requests) <= 7
+
+
+def test_a_key_is_never_stored_or_printed(endpoint, config, run_evalkit, tmp_path):
+    endpoint.spoil = lambda body, number: (500, {"error": "sk-planted-4711"}) if number == 1 else None
+    path = config("ref", endpoint.url, [MANY], api_key_env="PLANTED_KEY")
+    done = run_evalkit("run", path, "--quiet", env={"PLANTED_KEY": "sk-planted-4711"})
+    assert done.returncode == 0, done.stderr
+    assert "4711" not in done.stdout + done.stderr
+    stored = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert b"sk-planted-4711" not in stored
+
+
+def test_a_second_process_on_the_same_run_is_refused(endpoint, config, run_evalkit, tmp_path):
+    path = config("ref", endpoint.url, [MANY])
+    with journal.Journal(tmp_path / "runs" / "ref"):
+        done = run_evalkit("run", path, "--quiet")
+    assert done.returncode == 2
+    assert "is in use by process" in done.stderr
+
+
+def test_one_yaml_and_one_folder_are_refused(endpoint, config, run_evalkit, tmp_path):
+    done = run_evalkit("compare", config("ref", endpoint.url), tmp_path)
+    assert done.returncode == 2
+    assert "not one of each" in done.stderr
+
+
+def test_both_sides_need_names_of_their_own(endpoint, config, run_evalkit, tmp_path):
+    path = config("ref", endpoint.url)
+    done = run_evalkit("compare", path, path)
+    assert done.returncode == 2
+    assert "both sides are called 'ref'" in done.stderr
