@@ -1,0 +1,217 @@
+"""How many repeats would decide, what a design can show, and where repeats are best spent.
+
+The classical sample size for two one-sided tests (K. F. Phillips, J. Pharmacokin. Biopharm. 18 (1990) 137-144), turned
+to repeats of given items: k = (s_ref^2 + s_cand^2) / n * ((z_(1-alpha) + z_(1-beta/2)) / m)^2 at no difference. Here
+the same is solved with t quantiles and the floor of the test itself, so that the answer is the k with which
+`judge_difference` has the promised power.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from evalkit.stats.equivalence import Decision, DifferenceTest, check_margin
+from evalkit.stats.paired import FloatArray, IntArray, PairedItems, harmonic_mean
+from evalkit.stats.tails import t_quantile, t_sf
+from evalkit.stats.variance import DesignVariance, measured_variance
+
+_MOST: Final = 10**6  # repeats beyond this are "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a design shall show: a verdict at this margin (fraction) and one-sided alpha, with this power.
+
+    `shift` is the true difference assumed (fraction). Inside the margin the verdict aimed at is EQUIVALENT, beyond
+    it DEGRADED or ELEVATED.
+    """
+
+    margin: float
+    alpha: float = 0.05
+    power: float = 0.80
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_margin(self.margin, self.alpha)
+        if not 0.0 < self.power < 1.0:
+            raise ValueError(f"power is a probability in (0, 1), not {self.power!r}")
+
+    @property
+    def verdict(self) -> Decision:
+        """The verdict that more repeats would lead to, were `shift` the truth."""
+        if abs(self.shift) < self.margin:
+            return Decision.EQUIVALENT
+        return Decision.DEGRADED if self.shift < 0 else Decision.ELEVATED
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """Repeats an item that reach a goal: on both sides, or on the candidate's where the reference is a stored bank.
+
+    `repeats` is None where no number does, and `note` says why; otherwise `note` states what was assumed.
+    """
+
+    repeats: int | None
+    power: float
+    verdict: Decision
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuitePlan:
+    """What one suite costs and can decide before it is run.
+
+    `repeats` is what the goal needs, None where nothing below the limit reaches it (`note` says what it would take);
+    `samples` counts both sides; `smallest_margin` is what the most repeats allowed can show with the goal's power.
+    """
+
+    repeats: int | None
+    samples: int | None
+    power_once: float
+    smallest_margin: float
+    note: str
+
+
+def power_of(design: DesignVariance, k_reference: float, k_candidate: float, goal: Goal) -> float:
+    """The chance of the goal's verdict with so many repeats, by the t distribution shifted to the true difference."""
+    se, sd = design.standard_error(k_reference, k_candidate), math.sqrt(design.variance(k_reference, k_candidate))
+    reach = t_quantile(1.0 - goal.alpha, design.df) * se
+    distance = abs(goal.shift)
+    if goal.verdict is Decision.EQUIVALENT:
+        near, far = goal.margin - distance - reach, goal.margin + distance - reach
+        return max(0.0, _reached(near, sd, design.df) + _reached(far, sd, design.df) - 1.0)
+    return _reached(distance - goal.margin - reach, sd, design.df)
+
+
+def needed_repeats(design: DesignVariance, goal: Goal, bank_repeats: float | None = None) -> Repeats:
+    """The fewest repeats an item that give the goal's power, on both sides or against a bank of so many repeats."""
+    if goal.margin == abs(goal.shift):
+        return Repeats(
+            None, 0.0, goal.verdict, "the difference lies on the margin itself: no number of repeats decides"
+        )
+
+    def reached(k: int) -> bool:
+        return power_of(design, bank_repeats or k, k, goal) >= goal.power
+
+    if not reached(_MOST):
+        return Repeats(
+            None,
+            power_of(design, bank_repeats or _MOST, _MOST, goal),
+            goal.verdict,
+            _why_never(design, goal, bank_repeats),
+        )
+    low, high = 0, 1
+    while not reached(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    note = f"for {goal.power:.0%} power, were the true difference {100 * goal.shift:+.1f} points"
+    return Repeats(high, power_of(design, bank_repeats or high, high, goal), goal.verdict, note)
+
+
+def repeats_to_decide(
+    paired: PairedItems, test: DifferenceTest, power: float = 0.80, *, bank_repeats: float | None = None
+) -> Repeats:
+    """What an undecided comparison needs, from its own variances.
+
+    The true difference is taken to be 0, unless the 95 % interval excludes that or the answer would be fewer repeats
+    than the comparison had (it was unlucky, or there is a difference): then it is the estimate. With `bank_repeats` the
+    reference is a stored bank of so many repeats and only the candidate is asked again.
+    """
+    measured = measured_variance(paired)
+    goal = Goal(test.margin, test.alpha, power, test.point if test.leans else 0.0)
+    if not measured.repeatable:
+        note = "every repeat gives the same answer: asking again cannot decide, only more items or sampling can"
+        return Repeats(None, 0.0, goal.verdict, note)
+    needed = needed_repeats(measured.design, goal, bank_repeats)
+    had = harmonic_mean(paired.candidate_k)
+    if needed.repeats is not None and needed.repeats <= had:
+        needed = needed_repeats(measured.design, Goal(test.margin, test.alpha, power, test.point), bank_repeats)
+    note = needed.note if needed.repeats is None else f"{needed.note}; variance {measured.note}"
+    return Repeats(needed.repeats, needed.power, needed.verdict, note)
+
+
+def plan_suite(
+    design: DesignVariance, n_items: int, goal: Goal, *, most_repeats: int = 64, bank_repeats: float | None = None
+) -> SuitePlan:
+    """What a suite of n items needs for a goal, and whether at most `most_repeats` can reach it at all."""
+    needed = needed_repeats(design, goal, bank_repeats)
+    once = power_of(design, bank_repeats or 1, 1, goal)
+    margin = smallest_margin(design, bank_repeats or most_repeats, most_repeats, goal)
+    if needed.repeats is None:
+        return SuitePlan(None, None, once, margin, f"cannot decide: {needed.note}")
+    if needed.repeats > most_repeats:
+        told = f"cannot decide within {most_repeats} repeats: needs {needed.repeats}"
+        return SuitePlan(None, None, once, margin, f"{told}; {most_repeats} show a margin of {100 * margin:.1f} points")
+    sides = 1 if bank_repeats else 2
+    return SuitePlan(needed.repeats, sides * n_items * needed.repeats, once, margin, needed.note)
+
+
+def smallest_margin(design: DesignVariance, k_reference: float, k_candidate: float, goal: Goal) -> float:
+    """The narrowest margin (fraction) at which so many repeats show equivalence with the goal's power; at most 1."""
+    low, high = abs(goal.shift), 1.0
+    for _ in range(50):
+        middle = (low + high) / 2.0
+        narrower = Goal(min(middle, 0.999999), goal.alpha, goal.power, goal.shift)
+        low, high = (
+            (low, middle) if power_of(design, k_reference, k_candidate, narrower) >= goal.power else (middle, high)
+        )
+    return high
+
+
+def power_each(power_all: float, suites: int) -> float:
+    """The power each of so many independent suites needs for all of them to pass with `power_all`."""
+    return float(power_all ** (1.0 / suites))
+
+
+def neyman_repeats(
+    within: FloatArray, mean_repeats: float, *, least: int = 2, weight: FloatArray | None = None
+) -> IntArray:
+    """Repeats by item in proportion to weight * sqrt(variance), n * mean_repeats in all, never fewer than `least`.
+
+    J. Neyman (1934). `within` must come from the reference bank alone: a choice that has seen the candidate would bias
+    the comparison. Raises `ValueError` where the budget is below `least` an item.
+    """
+    n = within.size
+    budget = math.floor(n * mean_repeats)
+    if budget < n * least:
+        raise ValueError(f"{budget} repeats cannot give {n} items {least} each")
+    need = np.sqrt(within) * (1.0 if weight is None else weight)
+    if not np.any(need > 0):
+        need = np.ones(n)
+    share = np.full(n, float(least))
+    free = np.ones(n, dtype=bool)
+    for _ in range(n):  # items whose share falls below the least are set to it, the others share what is left
+        left = budget - least * int(np.sum(~free))
+        share[free] = left * need[free] / need[free].sum()
+        below = free & (share < least)
+        if not below.any():
+            break
+        share[below], free = least, free & ~below
+    repeats = np.floor(share + 1e-9).astype(np.int64)
+    remainder = np.argsort(-(share - repeats), kind="stable")[: budget - int(repeats.sum())]
+    repeats[remainder] += 1
+    return repeats
+
+
+def _reached(distance: float, sd: float, df: float) -> float:
+    """P(estimate's error < distance) for an error of standard deviation sd."""
+    if sd > 0.0:
+        return t_sf(-distance / sd, df)
+    return 1.0 if distance > 0.0 else 0.0
+
+
+def _why_never(design: DesignVariance, goal: Goal, bank_repeats: float | None) -> str:
+    spread = math.sqrt(design.between) * 100.0
+    if design.between > 0.0 and power_of(design, _MOST, _MOST, goal) < goal.power:
+        return (
+            "repeats cannot help: the stacks differ item by item, which alone leaves a standard error of "
+            f"{spread:.2f} points; only more items or a wider margin can"
+        )
+    bank = math.sqrt(design.reference / (bank_repeats or 1.0)) * 100.0
+    return f"the reference bank alone leaves a standard error of {bank:.2f} points: give it more repeats first"

@@ -1,0 +1,198 @@
+"""Simulated comparisons with a known truth: what the tests of this package, and their documentation, are held to.
+
+A world says how right answers come about: item by item with chances from a Beta distribution, or decided once and for
+all. Rates of wrong verdicts are computed from histograms of item outcomes, not from score columns, so that ten thousand
+comparisons of 14,042 items take a second; `simulate_scores` gives the columns themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.stats.equivalence import check_margin
+from evalkit.stats.paired import FloatArray, IntArray, Scores
+from evalkit.stats.tails import normal_quantile, t_quantile
+from evalkit.stats.tango import score_statistic
+
+_LEVELS: Final = 60  # kinds of items that stand for a Beta distribution
+_SPAN: Final = 250  # simulated comparisons held in memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """How items and the two stacks behave.
+
+    `mean` is the reference's expected score and `icc` the share of its variance between items; at icc = 1 every item is
+    always right or always wrong and the share `churn` of items differs between equal stacks, half either
+    way. With `new_items` each comparison draws its items afresh, otherwise all ask the same benchmark.
+    """
+
+    name: str
+    mean: float
+    icc: float
+    churn: float = 0.0
+    new_items: bool = False
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.mean < 1.0 and 0.0 < self.icc <= 1.0 and 0.0 <= self.churn <= 1.0):
+            raise ValueError(f"impossible world: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How a world is looked at: n items, k repeats on either side, a margin (fraction) and a one-sided alpha."""
+
+    n_items: int
+    k: int
+    margin: float
+    alpha: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRates:
+    """Shares of the simulated comparisons with each verdict; the rest is inconclusive."""
+
+    equivalent: float
+    degraded: float
+    elevated: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kinds:
+    """Kinds of items: chance of a right answer on either side, and the share of items that are of this kind."""
+
+    reference: FloatArray
+    candidate: FloatArray
+    share: FloatArray
+
+
+def verdict_rates(
+    world: World, design: Design, delta: float, *, comparisons: int = 4000, seed: int = 0
+) -> VerdictRates:
+    """How often `judge_difference` would give each verdict at a true difference of delta (a fraction)."""
+    check_margin(design.margin, design.alpha)
+    rng = np.random.default_rng(seed)
+    kinds = _kinds_of(world, design.n_items, delta)
+    outcomes = _Outcomes.of(design.k)
+    chances = outcomes.chances(kinds)
+    totals = np.zeros(3)
+    for start in range(0, comparisons, _SPAN):
+        size = min(_SPAN, comparisons - start)
+        if world.new_items:
+            counts = rng.multinomial(design.n_items, kinds.share @ chances, size=size)
+        else:
+            asked = _whole(kinds.share, design.n_items)
+            counts = rng.multinomial(asked, chances, size=(size, asked.size)).sum(axis=1)
+        totals += [verdict.sum() for verdict in _judge(outcomes, counts, design)]
+    equivalent, degraded, elevated = (float(total) / comparisons for total in totals)
+    return VerdictRates(equivalent, degraded, elevated)
+
+
+def simulate_scores(
+    world: World, n_items: int, k: int, delta: float, rng: np.random.Generator
+) -> tuple[Scores, Scores]:
+    """Both sides' score columns of one comparison, k repeats an item, at a true difference of delta."""
+    kinds = _kinds_of(world, n_items, delta)
+    if world.new_items:
+        kind = rng.choice(kinds.share.size, size=n_items, p=kinds.share)
+    else:
+        kind = np.repeat(np.arange(kinds.share.size), _whole(kinds.share, n_items))
+    item, repeat = np.repeat(np.arange(n_items), k), np.tile(np.arange(k), n_items)
+    right = [rng.random(item.size) < chance[kind][item] for chance in (kinds.reference, kinds.candidate)]
+    return Scores(item, repeat, right[0].astype(np.float64)), Scores(item, repeat, right[1].astype(np.float64))
+
+
+def beta_means(mean: float, icc: float, kinds: int) -> FloatArray:
+    """Mid-quantiles of Beta(a, b) with this mean and a + b = 1 / icc - 1: item chances that are equally likely."""
+    from scipy.special import betaincinv
+
+    spread = (1.0 - icc) / icc
+    middle = (np.arange(kinds) + 0.5) / kinds
+    return np.asarray(betaincinv(mean * spread, (1.0 - mean) * spread, middle), dtype=np.float64)
+
+
+def _kinds_of(world: World, n_items: int, delta: float) -> _Kinds:
+    if world.icc == 1.0:
+        lost, gained = world.churn / 2.0 + max(0.0, -delta), world.churn / 2.0 + max(0.0, delta)
+        share = np.array([world.mean - lost, 1.0 - world.mean - gained, lost, gained])
+        if share.min() < 0.0:
+            raise ValueError(f"no room for a difference of {delta:g} and churn in {world}")
+        return _Kinds(np.array([1.0, 0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0, 1.0]), share)
+    size = _LEVELS if world.new_items else min(_LEVELS, n_items)
+    reference = beta_means(world.mean, world.icc, size)
+    share = np.full(size, 1.0 / size)
+    if not world.new_items:  # the shares that whole items allow, so that the difference is delta to the last digit
+        share = _whole(share, n_items) / n_items
+    mean = float(share @ reference)
+    # Each item loses in proportion to what it has, or gains in proportion to what it lacks.
+    candidate = reference * (1.0 + delta / mean) if delta < 0 else reference + (1.0 - reference) * delta / (1.0 - mean)
+    if candidate.min() < 0.0 or candidate.max() > 1.0:
+        raise ValueError(f"no room for a difference of {delta:g} in {world}")
+    return _Kinds(reference, candidate, share)
+
+
+def _whole(share: FloatArray, n_items: int) -> IntArray:
+    """Numbers of items in these shares that add up to n."""
+    edges = np.rint(np.cumsum(share) * n_items).astype(np.int64)
+    return np.diff(edges, prepend=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcomes:
+    """What can happen to one item: its difference, and whether its repeats agreed on each side; `joint` maps to it."""
+
+    k: int
+    difference: FloatArray
+    reference_agrees: NDArray[np.bool_]
+    candidate_agrees: NDArray[np.bool_]
+    joint: IntArray
+
+    @classmethod
+    def of(cls, k: int) -> _Outcomes:
+        """All (right answers of k) x (right answers of k), joined where the judgment cannot tell them apart."""
+        right, other = (grid.ravel() for grid in np.meshgrid(np.arange(k + 1), np.arange(k + 1), indexing="ij"))
+        agrees = (right % k == 0), (other % k == 0)
+        key = np.stack([other - right, agrees[0], agrees[1]], axis=1)
+        distinct, joint = np.unique(key, axis=0, return_inverse=True)
+        difference = distinct[:, 0] / k
+        return cls(k, difference, distinct[:, 1].astype(bool), distinct[:, 2].astype(bool), joint.ravel())
+
+    def chances(self, kinds: _Kinds) -> FloatArray:
+        """The chance of each outcome (columns) for each kind of item (rows)."""
+        reference, candidate = (self._binomial(p) for p in (kinds.reference, kinds.candidate))
+        pairs = (reference[:, :, None] * candidate[:, None, :]).reshape(kinds.share.size, -1)
+        chances = np.zeros((kinds.share.size, self.difference.size))
+        np.add.at(chances.T, self.joint, pairs.T)
+        return np.asarray(chances / chances.sum(axis=1, keepdims=True), dtype=np.float64)
+
+    def _binomial(self, p: FloatArray) -> FloatArray:
+        right = np.arange(self.k + 1)
+        ways = np.array([math.comb(self.k, int(r)) for r in right], dtype=np.float64)
+        return np.asarray(ways * p[:, None] ** right * (1.0 - p[:, None]) ** (self.k - right), dtype=np.float64)
+
+
+def _judge(outcomes: _Outcomes, counts: IntArray, design: Design) -> tuple[NDArray[np.bool_], ...]:
+    """EQUIVALENT, DEGRADED, ELEVATED for each histogram (row): the rules of `judge_difference` on arrays."""
+    n, margin = design.n_items, design.margin
+    point = counts @ outcomes.difference / n
+    spread = np.maximum(0.0, counts @ outcomes.difference**2 - n * point**2) / (n - 1)
+    floor = np.zeros(point.size)
+    alike = []
+    for agrees in (outcomes.reference_agrees, outcomes.candidate_agrees):
+        alike.append(counts[:, agrees].sum(axis=1) == n)
+        floor += np.where(alike[-1], 1.0, 1.0 / design.k**2) / n**2
+    se = np.sqrt(spread / n + floor)
+    at_lower, at_upper = (point + margin) / se, (point - margin) / se
+    critical = np.full(point.size, t_quantile(1.0 - design.alpha, n - 1.0))
+    whole = alike[0] & alike[1]
+    if whole.any():
+        lost, gained = (counts[whole][:, outcomes.difference == d].sum(axis=1) for d in (-1.0, 1.0))
+        at_lower[whole] = score_statistic(lost, gained, n, -margin)
+        at_upper[whole] = score_statistic(lost, gained, n, margin)
+        critical[whole] = normal_quantile(1.0 - design.alpha)
+    return (at_lower > critical) & (at_upper < -critical), at_lower < -critical, at_upper > critical

@@ -1,0 +1,221 @@
+"""Needed repeats: the specification's table, the promised power re-simulated, and honest refusals."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evalkit.stats.equivalence import Decision, judge_difference
+from evalkit.stats.paired import pair_scores, pair_single
+from evalkit.stats.power import (
+    Goal,
+    needed_repeats,
+    neyman_repeats,
+    plan_suite,
+    power_each,
+    power_of,
+    repeats_to_decide,
+    smallest_margin,
+)
+from evalkit.stats.simulate import Design, World, beta_means, simulate_scores, verdict_rates
+from evalkit.stats.variance import DesignVariance, assumed_variance
+
+Z_SUM = stats.norm.ppf(0.95) + stats.norm.ppf(0.9)
+
+
+@pytest.mark.parametrize(
+    ("n", "mean", "icc", "margin", "table"),
+    [
+        (30, 0.73, 0.6, 0.02, 113),
+        (30, 0.73, 0.6, 0.03, 51),
+        (30, 0.73, 0.4, 0.05, 28),
+        (30, 0.73, 0.8, 0.02, 57),
+        (198, 0.43, 0.6, 0.02, 22),
+        (198, 0.43, 0.4, 0.01, 128),
+        (756, 0.60, 0.6, 0.01, 22),
+        (756, 0.60, 0.6, 0.02, 6),
+    ],
+)
+def test_the_specifications_table_with_the_t_correction(n, mean, icc, margin, table):
+    """Section 6.2 uses normal quantiles; t with n - 1 adds about 6 % at n = 30 and nothing visible at 756."""
+    design = assumed_variance(n, mean, icc)
+    formula = (design.reference + design.candidate) * (Z_SUM / margin) ** 2
+    assert math.ceil(formula) == table
+    needed = needed_repeats(design, Goal(margin))
+    t_sum = stats.t.ppf(0.95, n - 1) + stats.t.ppf(0.9, n - 1)
+    corrected = formula * (t_sum / Z_SUM) ** 2
+    assert math.floor(corrected) <= needed.repeats <= math.ceil(corrected * 1.03) + 1  # and the floor a little
+    assert needed.power >= 0.8
+    assert needed.verdict is Decision.EQUIVALENT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("world", "n", "margin"),
+    [
+        (World("competition", 0.73, 0.6), 30, 0.05),
+        (World("competition", 0.73, 0.6), 30, 0.03),
+        (World("science", 0.43, 0.6), 198, 0.02),
+        (World("story", 0.60, 0.4), 756, 0.02),
+    ],
+)
+def test_planned_repeats_have_the_promised_power(world, n, margin):
+    # The plan assumes a Beta world; this benchmark's own items have a slightly different spread.
+    p = beta_means(world.mean, world.icc, min(60, n))
+    within = float(np.mean(p * (1 - p))) / n
+    needed = needed_repeats(DesignVariance(within, within, 0.0, n**-2, n - 1.0), Goal(margin))
+    power = verdict_rates(world, Design(n, needed.repeats, margin), 0.0, comparisons=3000, seed=5).equivalent
+    assert 0.75 <= power <= 0.88
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "k", "margin"), [(198, 4, 0.02), (30, 8, 0.05)])
+def test_repeats_told_by_an_undecided_comparison_have_the_promised_power(n, k, margin):
+    world = World("competition", 0.6, 0.6)
+    rng = np.random.default_rng(51)
+    told = []
+    while len(told) < 25:
+        paired = pair_scores(*simulate_scores(world, n, k, 0.0, rng))
+        test = judge_difference(paired, margin)
+        if test.decision is Decision.INCONCLUSIVE and not test.leans:
+            told.append(repeats_to_decide(paired, test).repeats or math.inf)
+    typical = int(np.median(told))
+    power = verdict_rates(world, Design(n, typical, margin), 0.0, comparisons=2000, seed=6).equivalent
+    assert 0.75 <= power <= 0.88
+
+
+def test_power_agrees_with_simulation():
+    world = World("story", 0.6, 0.6)
+    p = beta_means(0.6, 0.6, 60)
+    within = float(np.mean(p * (1 - p))) / 756
+    design = DesignVariance(within, within, 0.0, 756**-2, 755.0)
+    for k, delta in [(4, 0.0), (8, 0.0), (8, -0.01), (8, -0.04)]:
+        goal = Goal(0.02, shift=delta)
+        rates = verdict_rates(world, Design(756, k, 0.02), delta, comparisons=3000, seed=7)
+        simulated = rates.equivalent if abs(delta) < 0.02 else rates.degraded
+        assert power_of(design, k, k, goal) == pytest.approx(simulated, abs=0.035)
+
+
+def test_a_shift_costs_repeats_and_names_the_verdict():
+    design = assumed_variance(198, 0.43, 0.6)
+    still = needed_repeats(design, Goal(0.03))
+    shifted = needed_repeats(design, Goal(0.03, shift=-0.01))
+    formula = (design.reference + design.candidate) * ((1.6449 + 0.8416) / 0.02) ** 2
+    assert shifted.repeats > still.repeats
+    assert shifted.repeats == pytest.approx(formula, rel=0.08)
+    worse = needed_repeats(design, Goal(0.03, shift=-0.08))
+    assert worse.verdict is Decision.DEGRADED
+    assert worse.repeats < still.repeats
+    assert needed_repeats(design, Goal(0.03, shift=0.08)).verdict is Decision.ELEVATED
+    assert needed_repeats(design, Goal(0.03, shift=0.03)).repeats is None
+
+
+def test_a_cached_bank():
+    """Section 6.2: a bank of 64 cuts the candidate's repeats to 42 (AIME +-3) and 13 (GPQA +-2), and raises AIME +-2."""
+    aime, gpqa = assumed_variance(30, 0.73, 0.6), assumed_variance(198, 0.43, 0.6)
+    assert needed_repeats(aime, Goal(0.03), bank_repeats=64).repeats == pytest.approx(42 * 1.12, abs=4)
+    assert needed_repeats(gpqa, Goal(0.02), bank_repeats=64).repeats == pytest.approx(13, abs=1)
+    assert needed_repeats(aime, Goal(0.02), bank_repeats=64).repeats > 400
+    small = needed_repeats(aime, Goal(0.02), bank_repeats=32)
+    assert small.repeats is None
+    assert "bank alone" in small.note
+
+
+def test_repeats_cannot_help_where_the_stacks_differ_item_by_item():
+    design = DesignVariance(1e-4, 1e-4, 4e-4, 1e-6, 100.0)
+    needed = needed_repeats(design, Goal(0.02))
+    assert needed.repeats is None
+    assert "repeats cannot help" in needed.note
+    assert "2.00 points" in needed.note
+
+
+def test_greedy_answers_cannot_be_decided_by_repeats():
+    rng = np.random.default_rng(53)
+    once = rng.integers(0, 2, 30).astype(float)
+    greedy = pair_scores(*[_copies(once, 4)] * 2)
+    needed = repeats_to_decide(greedy, judge_difference(greedy, 0.05))
+    assert needed.repeats is None
+    assert "same answer" in needed.note
+    single = pair_single(once, once)
+    assert repeats_to_decide(single, judge_difference(single, 0.05)).repeats >= 2
+
+
+def test_an_unlucky_comparison_is_not_told_to_ask_less():
+    world, rng = World("competition", 0.6, 0.6), np.random.default_rng(54)
+    seen = 0
+    while seen < 10:
+        paired = pair_scores(*simulate_scores(world, 198, 24, 0.0, rng))
+        test = judge_difference(paired, 0.02)
+        if test.decision is Decision.INCONCLUSIVE:
+            seen += 1
+            needed = repeats_to_decide(paired, test)
+            assert needed.repeats is None or needed.repeats > 24
+
+
+def test_plan_says_what_cannot_be_decided():
+    design = assumed_variance(30, 0.73, 0.6)
+    plan = plan_suite(design, 30, Goal(0.01), most_repeats=64)
+    assert plan.repeats is None
+    assert plan.samples is None
+    assert "cannot decide within 64 repeats: needs 4" in plan.note  # 451 with normal quantiles
+    assert power_of(design, 64, 64, Goal(plan.smallest_margin)) == pytest.approx(0.8, abs=1e-6)
+    assert plan.power_once == 0.0
+    fine = plan_suite(assumed_variance(14042, 0.67, 0.6), 14042, Goal(0.01))
+    assert (fine.repeats, fine.samples) == (2, 56168)
+    banked = plan_suite(assumed_variance(14042, 0.67, 0.6), 14042, Goal(0.01), bank_repeats=4)
+    assert banked.samples == 14042 * banked.repeats
+    apart = plan_suite(DesignVariance(1e-4, 1e-4, 4e-4, 1e-6, 100.0), 1000, Goal(0.02))
+    assert apart.note.startswith("cannot decide: repeats cannot help")
+
+
+def test_more_repeats_never_hurt():
+    design = assumed_variance(198, 0.43, 0.6)
+    powers = [power_of(design, k, k, Goal(0.02)) for k in range(1, 60)]
+    margins = [smallest_margin(design, k, k, Goal(0.02)) for k in (1, 2, 8, 32)]
+    assert powers == sorted(powers)
+    assert margins == sorted(margins, reverse=True)
+
+
+def test_fourteen_suites():
+    assert power_each(0.8, 14) == pytest.approx(0.984, abs=5e-4)
+    design = assumed_variance(198, 0.43, 0.6)
+    one, all_of_them = needed_repeats(design, Goal(0.02)), needed_repeats(design, Goal(0.02, power=power_each(0.8, 14)))
+    assert all_of_them.repeats / one.repeats == pytest.approx(1.92, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"margin": 2.0}, {"margin": 0.02, "alpha": 0.7}, {"margin": 0.02, "power": 1.0}]
+)
+def test_impossible_goals_are_refused(parameters):
+    with pytest.raises(ValueError, match=r"margin|alpha|power"):
+        Goal(**parameters)
+
+
+@pytest.mark.parametrize(("icc", "ratio"), [(0.4, 0.81), (0.6, 0.62), (0.8, 0.36)])
+def test_neyman_saves_what_the_specification_says(icc, ratio):
+    p = beta_means(0.7, icc, 4000)
+    v = p * (1 - p)
+    repeats = neyman_repeats(v, 400.0, least=1)
+    achieved = np.sum(v / repeats) / np.sum(v / 400)
+    assert achieved == pytest.approx(ratio, abs=0.02)
+
+
+def test_neyman_spends_the_budget_and_keeps_the_least():
+    within = np.array([0.25, 0.25, 0.01, 0.0])
+    repeats = neyman_repeats(within, 6.0)
+    assert repeats.sum() == 24
+    assert repeats.min() >= 2
+    assert repeats[0] == repeats[1] > repeats[2]
+    assert neyman_repeats(np.zeros(4), 3.0).tolist() == [3, 3, 3, 3]
+    weighted = neyman_repeats(np.array([0.25, 0.25]), 6.0, weight=np.array([3.0, 1.0]))
+    assert weighted.tolist() == [9, 3]
+    with pytest.raises(ValueError, match="cannot give"):
+        neyman_repeats(within, 1.5)
+
+
+def _copies(once, k):
+    from evalkit.stats.paired import Scores
+
+    n = once.size
+    return Scores(np.repeat(np.arange(n), k), np.tile(np.arange(k), n), np.repeat(once, k))

@@ -1,0 +1,75 @@
+"""Published tables: two means, a number of items, nothing else."""
+
+import pytest
+
+from evalkit.stats.equivalence import Decision
+from evalkit.stats.proportions import Count, score_interval
+from evalkit.stats.unpaired import METHOD, granularity, judge_means, possible_sizes
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "n", "margin", "decision", "low", "high"),
+    [
+        # Rows of the kind that model cards print, with the 95 % intervals in points of the specification's section 6.3.
+        (0.669, 0.758, 14042, 0.02, Decision.ELEVATED, 7.8, 10.0),
+        (21 / 30, 23 / 30, 30, 0.05, Decision.INCONCLUSIVE, -15.4, 27.9),
+        (0.410, 0.444, 1192, 0.02, Decision.INCONCLUSIVE, -0.6, 7.4),
+        (0.669, 0.673, 14042, 0.02, Decision.EQUIVALENT, -0.7, 1.5),
+        (0.590, 0.602, 756, 0.02, Decision.INCONCLUSIVE, -3.7, 6.1),
+        (0.077, 0.076, 800, 0.02, Decision.INCONCLUSIVE, -2.8, 2.5),
+    ],
+)
+def test_what_published_rows_support(reference, candidate, n, margin, decision, low, high):
+    test = judge_means(reference, candidate, n, margin)
+    assert test.decision is decision
+    assert test.method == METHOD
+    tolerance = 1.1 if n == 30 else 0.15  # the specification prints Wald intervals, ours are score intervals
+    assert 100 * test.ci95.low == pytest.approx(low, abs=tolerance)
+    assert 100 * test.ci95.high == pytest.approx(high, abs=tolerance)
+
+
+def test_p_values_agree_with_the_interval():
+    for candidate in (0.60, 0.63, 0.66, 0.70, 0.74):
+        test = judge_means(0.66, candidate, 900, 0.05)
+        assert (test.decision is Decision.EQUIVALENT) == (test.p_tost < 0.05)
+        assert (test.decision is Decision.ELEVATED) == (test.p_elevated < 0.05)
+
+
+def test_it_is_the_score_interval_of_two_samples():
+    test = judge_means(0.5, 0.6, 200, 0.02)
+    assert test.ci95 == score_interval(Count(100, 200), Count(120, 200), 0.95)
+
+
+def test_fewer_effective_items_widen_the_interval():
+    assert judge_means(0.41, 0.444, 495, 0.02).ci95.high == pytest.approx(0.096, abs=0.003)
+
+
+def test_sides_mirror():
+    test, mirror = judge_means(0.3, 0.4, 120, 0.05), judge_means(0.4, 0.3, 120, 0.05)
+    assert mirror.ci90.low == -test.ci90.high
+    assert mirror.p_degraded == pytest.approx(test.p_elevated, rel=1e-12)
+
+
+@pytest.mark.parametrize("means", [(1.2, 0.5), (0.5, -0.1)])
+def test_percentages_are_refused(means):
+    with pytest.raises(ValueError, match="impossible count"):
+        judge_means(*means, 100, 0.02)
+
+
+def test_granularity():
+    assert not granularity(0.2324, 4, 198).possible  # 46/198 = 0.2323
+    assert granularity(0.2323, 4, 198).nearest == 46
+    assert granularity(0.2323, 4, 198).possible
+    assert not granularity(0.75, 2, 14042).informative
+    assert granularity(0.7667, 4, 30).possible
+    assert not granularity(0.76, 3, 30).possible
+    assert granularity(0.0, 1, 30).possible
+    with pytest.raises(ValueError, match="needs samples"):
+        granularity(34.0, 1, 198)
+
+
+def test_the_size_of_a_set_can_be_read_off_its_means():
+    """Of the GPQA sets only all three together have 1192 questions that give these four means."""
+    sizes = (198, 448, 546, 198 + 448 + 546)
+    assert possible_sizes([0.2324, 0.2106], 4, sizes) == (1192,)
+    assert possible_sizes([0.410, 0.444], 3, sizes) == (1192,)
