@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PrivateAttr, SecretStr, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    SecretStr,
+    Tag,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from evalkit.config.base import (
@@ -134,6 +144,9 @@ class SuiteChoice(Section):
     partial_data: bool = Field(
         default=False,
         description="Run on a data set that lacks items of the suite; the result is not the suite's published number.",
+    )
+    settings: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Settings of the suite itself, e.g. {release: 2024-08-31} for LiveBench."
     )
     sampling: SamplingOverrides = Field(
         default=SamplingOverrides(), description="Sampling parameters that differ for this suite."

@@ -79,10 +79,11 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
     known = {} if known is None else known
     planned = []
     for chosen in chosen_suites(config):
+        settings = {**chosen.choice.settings, "allow_code_execution": config.allow_code_execution}
         options = LoadOptions(
-            data=_data(config), limit=chosen.choice.limit, partial=chosen.choice.partial_data, settings={}
+            data=_data(config), limit=chosen.choice.limit, partial=chosen.choice.partial_data, settings=settings
         )
-        same = digest([chosen.suite.name, str(chosen.suite.file), options.limit, str(options.data), options.partial])
+        same = digest([str(chosen.suite.file), options.limit, str(options.data), options.partial, settings])
         if same not in known:
             known[same] = load_suite(chosen.suite, options)
         planned.append(_planned(config, chosen, known[same]))

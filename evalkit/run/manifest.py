@@ -74,6 +74,7 @@ def suite_block(suite: PlannedSuite) -> dict[str, Any]:
         "items": len(suite.loaded.items),
         "items_in_data": suite.loaded.total_items,
         "rows": described.rows,
+        "notes": list(suite.loaded.notes),
         "seed": suite.base_seed,
         "parameters": dict(suite.parameters),
         "digests": {

@@ -130,7 +130,7 @@ def _identity(folder: Path, about: Mapping[str, Any]) -> RunIdentity:
 
 def _facts(block: Mapping[str, Any]) -> SuiteFacts:
     parameters = {f"sampling.{key}": str(value) for key, value in block["parameters"].items() if key != "model"}
-    notes = []
+    notes = list(block["notes"])
     if block["items"] < (block["rows"] or block["items_in_data"]):
         notes.append(f"{block['items']} of {block['rows'] or block['items_in_data']} items")
     return SuiteFacts(

@@ -52,7 +52,7 @@ def load_documents(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dic
     for split, parts in _parts(source).items():
         rows = _raw_rows(source, parts, options)
         try:
-            splits[split] = prepare(rows, {**settings, "_split": split})
+            splits[split] = prepare(rows, {**settings, **(options.get("settings") or {}), "_split": split})
         except ValueError as error:
             raise DataError(f"{_title(source)}, split {split!r}: {error}") from error
     _check_rows(fields, source, splits, partial=bool(options.get("partial")))

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.digest import digest, digest_lines
-from evalkit.errors import SuiteError
+from evalkit.errors import DataError, SuiteError
 from evalkit.model import FinalText, Item, Message, Prompt, Score
-from evalkit.tasks.suite import Suite
+from evalkit.tasks.suite import Suite, members
 
 FEWSHOT_SEED = 1234
 # Fields of a document that only the prompt needs; they are neither stored with a run nor given to a scorer.
@@ -51,6 +51,7 @@ class LoadedSuite:
     data_digest: str
     prompt_digest: str
     total_items: int
+    notes: tuple[str, ...] = ()
 
 
 def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
@@ -63,7 +64,8 @@ def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
     items: list[Item] = []
     stops: set[tuple[str, ...]] = set()
     total = 0
-    tasks = _lm_eval_tasks(suite, options)
+    files, notes = _files(suite, options)
+    tasks, more = _tasks(suite, files, options)
     for task in tasks:
         chosen, count = _choose(task, suite, options, share=len(tasks))
         total += count
@@ -84,6 +86,7 @@ def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
         data_digest=digest_lines(sorted(f"{item.task}\t{item.id}\t{item.doc_hash}" for item in items)),
         prompt_digest=digest_lines(sorted(f"{item.task}\t{item.id}\t{item.prompt.digest}" for item in items)),
         total_items=total,
+        notes=(*notes, *more),
     )
 
 
@@ -110,7 +113,45 @@ def _quiet_lm_eval() -> None:
     lm_eval.utils.env = sandboxed
 
 
-def _lm_eval_tasks(suite: Suite, options: LoadOptions) -> list[Any]:
+def _files(suite: Suite, options: LoadOptions) -> tuple[list[Path], tuple[str, ...]]:
+    """The task files to load, and a note on every task that is left out for want of what it needs."""
+    if suite.tasks == (suite.name,):
+        return [suite.file], ()
+    allowed = bool((options.settings or {}).get("allow_code_execution"))
+    missing = _no_sandbox() if allowed else "allow_code_execution is not set"
+    chosen, left_out = [], []
+    for member in members(suite):
+        if "code_execution" in member.needs and missing:
+            left_out.append(member.name)
+        else:
+            chosen.append(member.file)
+    notes = (f"without {', '.join(left_out)}: {missing}",) if left_out else ()
+    return chosen, notes
+
+
+def _tasks(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[list[Any], tuple[str, ...]]:
+    """The tasks, constructed; with `partial`, a group may lack tasks whose data is not there, and a note says so."""
+    tasks, notes = [], []
+    for file in files:
+        try:
+            tasks.append(_lm_eval_task(suite, file, options))
+        except DataError as error:
+            if not options.partial or len(files) == 1:
+                raise
+            notes.append(f"without {file.stem}: {error}")
+    if not tasks:
+        raise DataError(f"{suite.name}: {notes[0]}")
+    return tasks, tuple(notes)
+
+
+def _no_sandbox() -> str | None:
+    from evalkit.scoring import sandbox
+
+    return sandbox.available()
+
+
+def _lm_eval_task(suite: Suite, file: Path, options: LoadOptions) -> Any:
+    """One task of a suite, constructed by lm-eval with its data."""
     _quiet_lm_eval()
     from lm_eval.tasks import TaskManager
 
@@ -119,28 +160,21 @@ def _lm_eval_tasks(suite: Suite, options: LoadOptions) -> list[Any]:
         "data": str(data) if isinstance(data, (str, Path)) else dict(data) if data else None,
         "partial": options.partial,
         "suite": suite.name,
-        "suite_file": str(suite.file),
-        **(options.settings or {}),
+        "suite_file": str(file),
+        "settings": dict(options.settings or {}),
     }
-    single = len(suite.tasks) == 1 and suite.tasks[0] == suite.name
     own = suite.scorer is not None
-    manager = TaskManager(
-        include_path=None if single else str(suite.file.parent),
-        include_defaults=False,
-        metadata={"evalkit_options": passed} if own else None,
-    )
+    manager = TaskManager(include_defaults=False, metadata={"evalkit_options": passed} if own else None)
     try:
-        loaded = manager.load([str(suite.file) if single else suite.name])
+        (task,) = manager.load([str(file)])["tasks"].values()
     except (KeyError, TypeError, ImportError, AttributeError) as error:
-        raise SuiteError(f"{suite.file}: lm-eval cannot load {suite.name!r}: {error}") from error
-    tasks = list(loaded["tasks"].values())
-    for task in tasks:
-        if task.OUTPUT_TYPE != "generate_until":
-            raise SuiteError(f"{suite.name}: task {task.config.task!r} is {task.OUTPUT_TYPE}, not generate_until")
-        if task.config.num_fewshot is None:
-            task.set_config("num_fewshot", 0)
-        task.set_fewshot_seed(FEWSHOT_SEED)
-    return tasks
+        raise SuiteError(f"{file}: lm-eval cannot load it: {error}") from error
+    if task.OUTPUT_TYPE != "generate_until":
+        raise SuiteError(f"{file}: task {task.config.task!r} is {task.OUTPUT_TYPE}, not generate_until")
+    if task.config.num_fewshot is None:
+        task.set_config("num_fewshot", 0)
+    task.set_fewshot_seed(FEWSHOT_SEED)
+    return task
 
 
 def _choose(task: Any, suite: Suite, options: LoadOptions, share: int) -> tuple[list[int] | None, int]:

@@ -238,6 +238,45 @@ def musr(rows: Rows, _options: Mapping[str, Any]) -> list[dict[str, Any]]:
     return number_repeats(each(one, rows))
 
 
+def mmlu_pro(rows: Rows, _options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """MMLU-Pro: `id, question, choices (3 to 10), answer (letter), category`; placeholder options are dropped."""
+
+    def one(row: Mapping[str, Any]) -> dict[str, Any]:
+        question = clean(_field(row, "question"))
+        given = [clean(choice) for choice in _list(_field(row, "options"))]
+        answer = given[LETTERS.index(_letter(_field(row, "answer", "answer_index"), len(given)))]
+        choices = [choice for choice in given if choice != "N/A"]
+        document = {
+            "id": f"{row.get('question_id') or content_id(question, *choices)}",
+            "question": question,
+            "choices": choices,
+            "answer": LETTERS[choices.index(answer)],
+            "category": clean(_field(row, "category")),
+        }
+        return _letters(document)
+
+    return number_repeats(each(one, rows))
+
+
+def math_500(rows: Rows, _options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """MATH-500: `id, problem, answer (LaTeX), subject, level`."""
+
+    def one(row: Mapping[str, Any]) -> dict[str, Any]:
+        problem = clean(_field(row, "problem"))
+        answer = clean(_field(row, "answer"))
+        if not answer:
+            raise ValueError("has an empty answer")
+        return {
+            "id": clean(row.get("unique_id")) or content_id(problem),
+            "problem": problem,
+            "answer": answer,
+            "subject": clean(row.get("subject")) or "unknown",
+            "level": str(row.get("level", "")),
+        }
+
+    return number_repeats(each(one, rows))
+
+
 def _categories() -> dict[str, str]:
     """MMLU's subjects by category; the map of the original repository (hendrycks/test, categories.py)."""
     stem = """abstract_algebra astronomy college_biology college_chemistry college_computer_science

@@ -112,9 +112,9 @@ def parse_suite(path: Path, origin: str) -> Suite | None:
     name = raw.get("group") or raw.get("task")
     if not isinstance(name, str):
         raise SuiteError(f"{path}: task: a suite needs a name here")
+    _check_fields(path, fields)
     if fields.get("part_of"):
         return None
-    _check_fields(path, fields)
     tasks = tuple(raw["task"]) if raw.get("group") else (name,)
     generation = raw.get("generation_kwargs") or {}
     return Suite(
@@ -156,6 +156,35 @@ def _check_fields(path: Path, fields: Mapping[str, Any]) -> None:
 def _nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)
     return f": did you mean {close[0]!r}?" if close else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One task of a suite that is a group: `needs` names what it cannot run without ("code_execution")."""
+
+    name: str
+    file: Path
+    needs: tuple[str, ...]
+
+
+def members(suite: Suite) -> tuple[Member, ...]:
+    """The tasks of a group, in the group's order, each with its file.
+
+    Raises:
+        SuiteError: where a task of the group has no file beside the group's.
+    """
+    files: dict[str, tuple[Path, Mapping[str, Any]]] = {}
+    for path in sorted(suite.file.parent.rglob("*.yaml")):
+        raw = read_yaml(path)
+        if isinstance(raw.get("task"), str):
+            files[raw["task"]] = (path, (raw.get("metadata") or {}).get("evalkit") or {})
+    found = []
+    for name in suite.tasks:
+        if name not in files:
+            raise SuiteError(f"{suite.file}: task: {name!r} has no file in {suite.file.parent}")
+        path, fields = files[name]
+        found.append(Member(name, path, tuple(fields.get("needs", ()))))
+    return tuple(found)
 
 
 def suite_files(folders: Sequence[Path] = ()) -> Iterator[tuple[str, Path]]:
