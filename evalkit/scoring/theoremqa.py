@@ -1,0 +1,280 @@
+"""TheoremQA: typed answers (number, integer, list, true or false, option), compared by value; no model text is run.
+
+The answer is what stands after the last "Answer:" (or a marker like it) or in the last box that can be read as the
+type asks; rules and tolerances are stricter than the original's, whose 4 % verdict is kept as `acc_lenient4`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from evalkit.errors import DataError
+from evalkit.model import FinalText, Score, Status
+from evalkit.scoring.final import ends_midway, unanswered
+from evalkit.scoring.markers import places
+from evalkit.scoring.normalise import boxes, for_maths, without_wrappers
+from evalkit.scoring.numbers import Number, SeveralNumbersError, last_number, read_list, read_number
+from evalkit.scoring.refusal import is_refusal
+from evalkit.scoring.truth import name_of, required
+
+VERSION: Final = 1
+
+TYPES: Final = ("integer", "float", "list of integer", "list of float", "bool", "option")
+
+RELATIVE: Final = 0.01
+RELATIVE_LENIENT: Final = 0.04  # the original's
+ABSOLUTE: Final = 1e-6
+ABSOLUTE_ZERO: Final = 1e-3  # where the truth is 0
+
+Truth: TypeAlias = float | bool | str | tuple[float, ...]
+Value: TypeAlias = Number | bool | str | tuple[Number, ...]
+
+_YES: Final = frozenset({"true", "yes", "正确", "对"})
+_NO: Final = frozenset({"false", "no", "错误", "错"})
+_TOKEN: Final = re.compile(
+    r"[\W_]{0,6}(?:(?:it|this|that|(?:the|this) (?:statement|claim|assertion|proposition|answer)) is (?:indeed )?)?"
+    r"(?P<token>(?:true|false|yes|no)(?![A-Za-z])|正确|错误|对(?![于应])|错)",
+    re.IGNORECASE,
+)
+_OTHER_TOKEN: Final = re.compile(r"\s*(?:/|or|and|或)\s*(?:true|false|yes|no|正确|错误|对|错)", re.IGNORECASE)
+_OPTION: Final = re.compile(
+    r"[\s*_\"'`]{0,6}(?:option|choice)?\s?(?:[(\[](?P<bracketed>[A-Fa-f])[)\]]|(?P<bare>[A-Fa-f])(?=[).:,;\s*\"'`]|\Z))",
+    re.IGNORECASE,
+)
+_OTHER_OPTION: Final = re.compile(
+    r"[)\].]?\s*(?:/|,|or|and|或)\s*[(\[]?(?-i:[A-F]|[a-f][)\]])(?![A-Za-z])", re.IGNORECASE
+)
+_SOLE: Final = re.compile(r"\W*(?:\Z|\n)|\s*(?:because|since|[-–—])", re.IGNORECASE)
+_EMPHASIS: Final = re.compile(r"(?<![\d)\]}])\*{2,3}|\*{2,3}(?![\d(\[{-])|__|`")
+
+
+class _SeveralError(ValueError):
+    """An answer field names two different values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one value compares with the truth: by evalkit's rule, by the original's wider one; and what to note."""
+
+    right: bool
+    lenient: bool
+    flags: tuple[str, ...] = ()
+
+
+def score(doc: Mapping[str, Any], final: FinalText) -> Score:
+    """Score one reply, 0 or 1; `metrics["acc_lenient4"]` (and `lenient`) is the verdict with the original's 4 %.
+
+    `doc` has "answer" (typed, or as text), "answer_type" (one of `TYPES`) and "has_picture". Where no answer field can
+    be read, `lenient` looks at the last number of the text (flag "lenient_only").
+
+    Raises:
+        DataError: there is no answer, its type is unknown, or it is not of its type.
+    """
+    kind, truth = truth_of(doc)
+    if (nothing := unanswered(final)) is not None:
+        return nothing
+    flags = ("picture",) if doc.get("has_picture") else ()
+    try:
+        value = find_answer(final, kind)
+    except _SeveralError as error:
+        return Score(0.0, Status.SCORED, "multiple", str(error), 0.0, flags, {"acc_lenient4": 0.0})
+    if value is None:
+        return _unanswered(final, kind, truth, flags)
+    verdict = compare(kind, truth, value)
+    reason = "truncated_with_answer" if final.truncated else ("right" if verdict.right else "wrong")
+    return Score(
+        value=float(verdict.right),
+        status=Status.SCORED,
+        reason=reason,
+        answer=_shown(value),
+        lenient=float(verdict.lenient),
+        flags=(*flags, *verdict.flags),
+        metrics={"acc_lenient4": float(verdict.lenient)},
+    )
+
+
+def truth_of(doc: Mapping[str, Any]) -> tuple[str, Truth]:
+    """(the answer type, the truth as a value of that type).
+
+    Raises:
+        DataError: there is no answer, its type is unknown, or it is not of its type.
+    """
+    answer, kind = required(doc, "answer"), required(doc, "answer_type")
+    if kind not in TYPES:
+        raise DataError(f"{name_of(doc)}: 'answer_type' must be one of {', '.join(TYPES)}, not {kind!r:.80}")
+    if kind == "option":
+        found = re.fullmatch(r"\(?([a-f])\)?", str(answer).strip().lower())
+        truth: Truth | None = found[1] if found else None
+    else:
+        truth = _typed(kind, answer)
+    if truth is None:
+        raise DataError(f"{name_of(doc)}: 'answer' {answer!r:.80} is not of its type, {kind}")
+    return kind, truth
+
+
+def _typed(kind: str, answer: Any) -> Truth | None:
+    if isinstance(answer, str):
+        try:
+            answer = json.loads({"True": "true", "False": "false"}.get(answer.strip(), answer))
+        except ValueError:
+            return None
+    if kind == "bool":
+        return answer if isinstance(answer, bool) else None
+    entries = answer if isinstance(answer, list | tuple) else [answer]
+    if not all(isinstance(entry, int | float) and not isinstance(entry, bool) for entry in entries):
+        return None
+    if kind.startswith("list"):
+        return tuple(map(float, entries)) if isinstance(answer, list | tuple) else None
+    return None if isinstance(answer, list | tuple) else float(answer)
+
+
+# ---------------------------------------------------------------- finding the answer
+
+
+def find_answer(final: FinalText, kind: str) -> Value | None:
+    """The value in the last place that announces an answer of the type, None where no place does.
+
+    In a text that was cut off, what runs up to its end is no answer: a digit may be missing.
+    """
+    text = _EMPHASIS.sub("", for_maths(final.text))
+    starts = [
+        place.start for place in places(text) if place.said or "\n" in text[max(0, place.start - 5) : place.start]
+    ]
+    fields = [(start, _line_at(text, start)) for start in starts]
+    fields += [(box.start, box.content) for box in boxes(text)]
+    for start, field in sorted(fields, reverse=True):
+        value = None if ends_midway(final) and text.endswith(field, start) else _READERS[kind](field.strip(" \t*_"))
+        if value is not None:
+            return value
+    return None
+
+
+def _line_at(text: str, start: int) -> str:
+    """The rest of the line, or, where that is the opening of a formula, of the next line with something in it."""
+    for line in text[start:].split("\n")[:4]:
+        if line.strip(" \t$*[\\"):
+            return line
+    return ""
+
+
+def _read_one(field: str) -> Number | None:
+    try:
+        return read_number(field)
+    except SeveralNumbersError:
+        raise _SeveralError(field[:200]) from None
+
+
+def _read_several(field: str) -> tuple[Number, ...] | None:
+    numbers = read_list(field)
+    return None if numbers is None else tuple(numbers)
+
+
+def _read_bool(field: str) -> bool | None:
+    """The truth value with which the field begins; a token elsewhere ("not known to be false") says nothing."""
+    text = without_wrappers(field).strip()
+    found = _TOKEN.match(text)
+    if found is None:
+        return None
+    if _OTHER_TOKEN.match(text, found.end()):
+        raise _SeveralError(field[:200])
+    return found["token"].lower() in _YES
+
+
+def _read_option(field: str) -> str | None:
+    """The first option letter, where the field begins with it; "a" before a word is an article."""
+    text = without_wrappers(field).strip()
+    found = _OPTION.match(text)
+    if found is None:
+        return None
+    if _OTHER_OPTION.match(text, found.end()):
+        raise _SeveralError(field[:200])
+    bare = found["bare"]
+    if bare and text[found.end() : found.end() + 1].isspace() and bare in "aA" and not _SOLE.match(text, found.end()):
+        return None
+    return (found["bracketed"] or bare).lower()
+
+
+_READERS: Final[Mapping[str, Callable[[str], Value | None]]] = {
+    "integer": _read_one,
+    "float": _read_one,
+    "list of integer": _read_several,
+    "list of float": _read_several,
+    "bool": _read_bool,
+    "option": _read_option,
+}
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def compare(kind: str, truth: Truth, value: Value) -> Verdict:
+    """The verdict on a value of the type `kind`."""
+    if isinstance(truth, tuple):
+        return _compare_lists(kind, truth, value if isinstance(value, tuple) else ())
+    if isinstance(truth, bool | str):
+        return Verdict(value == truth, value == truth)
+    if not isinstance(value, Number):
+        return Verdict(right=False, lenient=False)
+    if kind == "integer":
+        right = is_integer(value.value, truth)
+        verdict = Verdict(right, right or round(value.value) == truth)
+    else:
+        right = is_close(value.value, truth)
+        verdict = Verdict(right, right or is_close(value.value, truth, RELATIVE_LENIENT), _floor(value.value, truth))
+    in_percent = value.percent and not verdict.right and compare(kind, truth, Number(value.value * 100)).right
+    return Verdict(
+        verdict.right, verdict.lenient, (*verdict.flags, *(("acc_percent_ambiguous",) if in_percent else ()))
+    )
+
+
+def is_close(value: float, truth: float, relative: float = RELATIVE) -> bool:
+    """|value - truth| <= max(relative * |truth|, 1e-6), and <= 1e-3 where the truth is 0."""
+    return abs(value - truth) <= (ABSOLUTE_ZERO if truth == 0 else max(relative * abs(truth), ABSOLUTE))
+
+
+def is_integer(value: float, truth: float) -> bool:
+    """The value lies within 1e-6 of the integer; nothing is rounded."""
+    return abs(value - truth) <= ABSOLUTE
+
+
+def _floor(value: float, truth: float) -> tuple[str, ...]:
+    # For truths below 1e-4 the absolute tolerance is the wider one, and for 1e-24 it takes anything small.
+    by_floor = truth != 0 and RELATIVE * abs(truth) < abs(value - truth) <= ABSOLUTE
+    return ("absolute_tolerance",) if by_floor else ()
+
+
+def _compare_lists(kind: str, truth: Sequence[float], value: Sequence[Number]) -> Verdict:
+    values = [number.value for number in value]
+    if len(values) != len(truth):
+        return Verdict(right=False, lenient=False)
+    close = is_integer if "integer" in kind else is_close
+    right = all(map(close, values, truth))
+    pairs = zip(sorted(values), sorted(truth), strict=True)
+    lenient = right or all(close(a, b) or (close is is_close and is_close(a, b, RELATIVE_LENIENT)) for a, b in pairs)
+    return Verdict(right, lenient)
+
+
+# ---------------------------------------------------------------- without an answer
+
+
+def _unanswered(final: FinalText, kind: str, truth: Truth, flags: tuple[str, ...]) -> Score:
+    guess = last_number(final.text) if kind in {"integer", "float"} else None
+    lenient = guess is not None and not final.truncated and compare(kind, truth, guess).lenient
+    if guess is not None:
+        flags = (*flags, "lenient_only")
+    status, reason = (Status.TRUNCATED, "truncated") if final.truncated else (Status.NO_ANSWER, "no_answer")
+    if not final.truncated and is_refusal(final.text):
+        status, reason = Status.REFUSED, "refusal"
+    return Score(0.0, status, reason, lenient=float(lenient), flags=flags, metrics={"acc_lenient4": 0.0})
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, Number):
+        return f"{value.value:.12g}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f"{number.value:.12g}" for number in value) + "]"
+    return str(value)
