@@ -1,0 +1,132 @@
+"""CI formats: parsed by the parsers that read them, hostile text included."""
+
+import re
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from evalkit.model import Verdict
+from evalkit.render.ci import github_annotations, junit, openmetrics, outcome, platform, summary
+from evalkit.render.words import LANGUAGES
+
+
+@pytest.mark.parametrize(
+    ("verdict", "undecided", "expected"),
+    [
+        (Verdict.EQUIVALENT, "fail", "pass"),
+        (Verdict.DEGRADED, "pass", "failure"),
+        (Verdict.ELEVATED, "pass", "failure"),
+        (Verdict.INVALID, "pass", "error"),
+        (Verdict.INCONCLUSIVE, "fail", "failure"),
+        (Verdict.INCONCLUSIVE, "warn", "skipped"),
+        (Verdict.INCONCLUSIVE, "pass", "skipped"),
+    ],
+)
+def test_outcomes(verdict, undecided, expected):
+    assert outcome(verdict, undecided) == expected
+
+
+@pytest.mark.parametrize("undecided", ["fail", "warn"])
+def test_junit_golden_and_counts(comparison, golden, undecided):
+    data = junit(comparison, undecided=undecided)
+    golden(f"junit-{undecided}.xml", data)
+    root = ET.fromstring(data)
+    cases = root.findall("./testsuite/testcase")
+    assert [case.get("name") for case in cases] == [suite.suite for suite in comparison.suites]
+    for element in (root, root.find("testsuite")):
+        assert int(element.get("tests")) == len(cases)
+        for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(element.get(plural)) == len(root.findall(f".//{tag}"))
+    expected = [outcome(suite.verdict, undecided) for suite in comparison.suites]
+    got = [next((child.tag for child in case if child.tag != "system-out"), "pass") for case in cases]
+    assert got == expected
+    degraded = root.find(".//testcase[@name='musr']/failure")
+    assert degraded.get("type") == "DEGRADED"
+    assert degraded.get("message").startswith("DEGRADED: the whole 90 % interval lies below the margin")
+    assert "between 5.2 and 9.0 points worse" in degraded.text
+
+
+def test_junit_holds_hostile_text_and_no_control_characters(comparison, example):
+    evil = replace(comparison.suites[-1], suite="a\x00b\x1b[31m]]>\ud800", reasons=(example.HOSTILE,))
+    root = ET.fromstring(junit(replace(comparison, suites=(evil,))))
+    assert root.find(".//testcase").get("name") == "a\ufffdb\ufffd[31m]]>\ufffd"
+    assert "</script><img src=x onerror=alert(1)>" in root.find(".//error").get("message")
+
+
+def test_a_comparison_without_suites_is_an_error_everywhere(comparison):
+    empty = replace(comparison, suites=(), reasons=())
+    root = ET.fromstring(junit(empty))
+    assert (root.get("tests"), root.get("errors")) == ("1", "1")
+    assert github_annotations(empty) == "::error title=evalkit::the comparison holds no suites\n"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_summary_golden(comparison, golden, language):
+    text = summary(comparison, language=language)
+    golden(f"summary.{language}.md", text)
+    assert "| Suite |" in text or "| 评测集 |" in text
+    assert "USE_FLAGGEMS" in text
+    assert "<script" not in re.sub(r"\\.", "", text)
+
+
+def test_a_summary_stays_under_githubs_megabyte(comparison):
+    from evalkit.model import Difference
+
+    many = tuple(Difference(f"key{i}", "a" * 5000, "b" * 5000) for i in range(2000))
+    text = summary(replace(comparison, differences=many))
+    assert len(text.encode()) < 1_000_000
+    assert "(2000)" in text
+
+
+def test_annotations_golden_and_escaping(comparison, example, golden):
+    text = github_annotations(comparison)
+    golden("annotations.txt", text)
+    lines = text.splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        assert re.fullmatch(r"::(error|warning|notice) title=[^:,\r\n]+::[^\r\n]+", line), line
+    assert lines[-1].count("::error") == 2  # its own, and the hostile one inside the data, where it is harmless
+    assert "100%25" in lines[-1]
+
+
+def test_undecided_changes_only_the_undecided(comparison):
+    levels = {
+        u: re.findall("^::(\\w+)", github_annotations(comparison, undecided=u), re.MULTILINE)
+        for u in ("fail", "warn", "pass")
+    }
+    assert levels == {
+        "fail": ["error", "error", "error", "error"],
+        "warn": ["error", "error", "warning", "error"],
+        "pass": ["error", "error", "notice", "error"],
+    }
+    assert github_annotations(replace(comparison, suites=comparison.suites[:2])) == ""
+
+
+def test_openmetrics_is_read_by_its_own_parser(comparison, golden):
+    text = openmetrics(comparison)
+    golden("metrics.txt", text)
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    scores = {(s.labels["suite"], s.labels["side"]): s.value for s in families["evalkit_suite_score_ratio"].samples}
+    assert scores["musr", "candidate"] == 0.5731
+    assert ("livebench", "candidate") not in scores
+    verdicts = {
+        s.labels["suite"]: s.labels["verdict"] for s in families["evalkit_suite_verdict"].samples if s.value == 1
+    }
+    assert verdicts == {suite.suite: suite.verdict.value for suite in comparison.suites}
+    differences = {s.labels["suite"] for s in families["evalkit_suite_difference_ratio"].samples}
+    bounded = {s.labels["suite"] for s in families["evalkit_suite_difference_bound_ratio"].samples}
+    assert differences == bounded == {suite.suite for suite in comparison.suites} - {"livebench"}
+
+
+def test_openmetrics_escapes_labels(comparison):
+    evil = replace(comparison.suites[0], suite='a"} 1\n# EOF\nb\\')
+    families = list(text_string_to_metric_families(openmetrics(replace(comparison, suites=(evil,)))))
+    assert {s.labels["suite"] for f in families for s in f.samples if "suite" in s.labels} == {'a"} 1 # EOF b\\'}
+
+
+def test_platforms():
+    assert platform({"GITHUB_ACTIONS": "true"}) == "github"
+    assert platform({"GITLAB_CI": "true"}) == "gitlab"
+    assert platform({"GITHUB_ACTIONS": "false"}) is None

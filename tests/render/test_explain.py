@@ -1,0 +1,75 @@
+"""The three sentences: golden in both languages, and every turn they can take."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from evalkit.errors import UsageError
+from evalkit.model import Interval, NeededRepeats, Verdict
+from evalkit.render.explain import explain, sentences
+from evalkit.render.words import LANGUAGES
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_golden(comparison, golden, language):
+    golden(f"explain.{language}.txt", explain(comparison, language=language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_the_overall_sentence_is_its_own_for_each_verdict(comparison, language, verdict):
+    made = replace(comparison, verdict=verdict)
+    others = {explain(replace(comparison, verdict=v), language=language).splitlines()[0] for v in Verdict}
+    assert len(others) == 5
+    assert explain(made, language=language).splitlines()[0] in others
+
+
+def test_one_suite_by_name_and_an_unknown_one(comparison):
+    text = explain(comparison, "musr")
+    assert text.startswith("MuSR 多步推理: DEGRADED\n")
+    assert "between 5.2 and 9.0 points worse" in text
+    with pytest.raises(UsageError, match="did you mean musr"):
+        explain(comparison, "mursr")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_three_sentences_for_every_suite(comparison, language):
+    for suite in comparison.suites:
+        parts = sentences(suite, language)
+        assert len(parts) == 3
+        for part in parts:
+            assert part.endswith("." if language == "en" else "。")
+            assert "\n" not in part
+            assert not re.search(r"\bNone\b|Decimal|E[-+]\d", part)
+        if language == "zh" and suite.suite != "livebench":
+            assert not re.search(r"[\u4e00-\u9fff][,;:.]", "".join(parts))
+
+
+def suite_of(comparison, **changes):
+    return replace(comparison.suites[0], **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "language", "words"),
+    [
+        ({"verdict": Verdict.INCONCLUSIVE, "ci90": Interval(-0.03, 0.01, 0.9), "needed_repeats": NeededRepeats(None, None, None, 0.8, "the stacks differ item by item")}, "en", "no number of repeats can decide: the stacks differ item by item."),
+        ({"verdict": Verdict.INCONCLUSIVE, "ci90": Interval(-0.03, 0.01, 0.9), "needed_repeats": NeededRepeats(12, None, None, 0.9)}, "en", "; 12 repeats of each question would decide with a probability of 90 %."),
+        ({"verdict": Verdict.INCONCLUSIVE, "ci90": Interval(-0.03, 0.01, 0.9)}, "en", "neither sameness nor a difference is shown."),
+        ({"verdict": Verdict.INCONCLUSIVE, "ci90": Interval(-0.03, 0.01, 0.9), "needed_repeats": NeededRepeats(None, None, None, 0.8)}, "zh", "且增加重复次数也无法判定。"),
+        ({"verdict": Verdict.INCONCLUSIVE, "ci90": Interval(-0.03, 0.01, 0.9), "needed_repeats": NeededRepeats(51, 3060, 24_400_000, 0.8)}, "zh", "每题重复 51 次（3060 个样本、2440 万个词元），有 80% 的把握作出判定。"),
+        ({"verdict": Verdict.INCONCLUSIVE, "reasons": ("worst-case imputation changes it",)}, "en", "The verdict is INCONCLUSIVE for another reason than the interval: worst-case imputation changes it."),
+        ({"verdict": Verdict.INCONCLUSIVE, "reasons": ()}, "zh", "依据不是该区间。"),
+        ({"verdict": Verdict.EQUIVALENT, "ci90": Interval(0.0, 0.01, 0.9)}, "en", "between 0.0 and 1.0 points better"),
+        ({"verdict": Verdict.EQUIVALENT, "ci90": Interval(-0.015, -0.002, 0.9), "difference": -0.008}, "en", "the small difference is real, but tolerated"),
+        ({"verdict": Verdict.INVALID, "reasons": ()}, "en", "No verdict is possible; nothing in this row may be published."),
+        ({"verdict": Verdict.EQUIVALENT, "ci90": None}, "en", "no difference is stated"),
+    ],
+)  # fmt: skip
+def test_turns(comparison, changes, language, words):
+    assert words in "".join(sentences(suite_of(comparison, **changes), language))
+
+
+def test_hostile_labels_stay_on_their_line(comparison, example):
+    suite = suite_of(comparison, label=example.HOSTILE, reasons=(example.HOSTILE,), verdict=Verdict.INVALID)
+    assert not re.search("[\x00-\x1f]", "".join(sentences(suite)))
