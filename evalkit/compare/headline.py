@@ -56,4 +56,5 @@ def headline(side: SuiteSide) -> float | None:
         [about[item][0] for item in sums], np.asarray([about[item][1] for item in sums]), side.facts.headline
     )
     means = np.asarray([sum(values) / len(values) for values in sums.values()])
-    return float(shares @ means)
+    # fsum over fsum: a perfect run is exactly 1
+    return math.fsum((shares * means).tolist()) / math.fsum(shares.tolist())

@@ -246,7 +246,7 @@ def _shared(known: dict[tuple[str, str], Message], message: Message) -> Message:
 
 
 def _doc_hash(document: Mapping[str, Any]) -> str:
-    """The document's hash by lm-eval's own recipe (fields that only the prompt needs left out), to join sample files."""
+    """The document's hash by lm-eval's recipe (without fields that only the prompt needs), to join sample files."""
     from lm_eval.utils import handle_non_serializable
 
     text = json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)

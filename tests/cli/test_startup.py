@@ -1,0 +1,69 @@
+"""Start-up time is a promise: `--help` imports nothing heavy, and a run does not index lm-eval's own tasks."""
+
+import subprocess
+import sys
+
+import pytest
+
+from evalkit.cli.main import COMMANDS
+
+HEAVY = {
+    "lm_eval",
+    "datasets",
+    "pandas",
+    "scipy",
+    "numpy",
+    "openai",
+    "aiohttp",
+    "pydantic",
+    "torch",
+    "transformers",
+    "rich",
+}
+
+
+def modules_after(code):
+    script = f"import sys\n{code}\nprint(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_imports_nothing_heavy():
+    code = "import evalkit.cli.main as m\nsys.argv = ['evalkit', '--help']\ntry:\n    m.main()\nexcept SystemExit as e:\n    assert e.code == 0"
+    assert not modules_after(code) & HEAVY
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_the_help_of_a_command_imports_nothing_heavy(name):
+    code = f"import evalkit.cli.main as m\nsys.argv = ['evalkit', {name!r}, '--help']\ntry:\n    m.main()\nexcept SystemExit as e:\n    assert e.code == 0"
+    assert not modules_after(code) & (HEAVY - {"pydantic"})
+
+
+def test_a_run_never_indexes_lm_evals_own_tasks(endpoint, config, tmp_path):
+    path = config("ref", endpoint.url)
+    code = f"""
+import lm_eval.tasks._index as index
+seen = []
+original = index.TaskIndex._iter_yaml_files
+index.TaskIndex._iter_yaml_files = staticmethod(lambda root: seen.append(root) or original(root))
+from click.testing import CliRunner
+from evalkit.cli.main import cli
+result = CliRunner().invoke(cli, ["run", {str(path)!r}, "--limit", "1", "--quiet"], standalone_mode=False)
+assert result.exception is None, result.exception
+assert not seen, seen
+"""
+    modules_after(code)
+    assert len(endpoint.requests) == 1
+
+
+def test_an_unknown_command_names_the_nearest(run_evalkit):
+    done = run_evalkit("compair")
+    assert done.returncode == 2
+    assert "did you mean 'compare'?" in done.stderr
+
+
+def test_version_and_module_entry(run_evalkit):
+    from evalkit import __version__
+
+    assert run_evalkit("--version").stdout.strip().endswith(__version__)
