@@ -243,3 +243,10 @@ def test_an_item_that_is_the_same_on_both_sides_never_flips_the_sign(design, val
         assert after.point * before.point >= -1e-15
     opposite = {Decision.DEGRADED, Decision.ELEVATED}
     assert {before.decision, after.decision} != opposite
+
+
+@pytest.mark.parametrize("scores", [([1.0], [1.0]), ([1.0], [0.0]), ([0.25], [0.75])])
+def test_a_single_item_is_never_decided(scores):
+    test = judge_difference(pair_single(*scores), 0.1)
+    assert test.decision is Decision.INCONCLUSIVE
+    assert -1.0 <= test.ci95.low <= test.ci90.low <= test.ci90.high <= test.ci95.high <= 1.0

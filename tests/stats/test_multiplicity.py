@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from evalkit.stats.multiplicity import SuiteDifference, all_equivalent_p, benjamini_hochberg, holm, macro_mean
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=15))
 def test_adjusted_p_values_equal_statsmodels(p):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)

@@ -63,7 +63,7 @@ def test_impossible_designs_are_refused(looks, alpha):
 )
 def test_villes_bound_at_the_margin(lost, gained):
     rng = np.random.default_rng(62)
-    x = rng.choice([-1.0, 1.0, 0.0], size=(1500, 2000), p=[lost, gained, 1 - lost - gained])
+    x = rng.choice([-1.0, 1.0, 0.0], size=(1000, 1500), p=[lost, gained, 1 - lost - gained])
     crossed = np.any(e_process(x, 0.02) >= 20.0, axis=1)
     assert crossed.mean() <= 0.06
 
