@@ -1,0 +1,125 @@
+"""Open questions whose answer is a number, a word or a short phrase, with one or several right answers.
+
+The answer is looked for in one place only, never anywhere in the reasoning: the last box, else what follows the last
+marker ("Answer:", 答案), else the last sentence of the last line. There a numeric truth must equal the number that is
+given, and a text truth must stand as whole words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from evalkit.scoring.markers import places
+from evalkit.scoring.multimodal.numbers import Number, equal, numbers, whole_number
+from evalkit.scoring.normalise import boxes, for_maths, last_line, without_markup, without_wrappers
+
+_LINE_END: Final = re.compile(r"\n|[.。](?=\s|\Z)|[!！]")
+_SENTENCE: Final = re.compile(r"[.!?](?=\s+\S)|[。！？](?=\s*\S)")
+_COPULA: Final = re.compile(
+    r"(?<![A-Za-z])(?:is|are|was|were|be|equals?|gives?|yields?|becomes?|makes?|about|approximately|roughly)(?![A-Za-z])"
+    r"|[=≈:]|是|为|等于|约",
+    re.IGNORECASE,
+)
+_NEGATED: Final = re.compile(
+    r"(?:\bnot|n['’]t|\bnever|\bno|\bcannot|\bneither|\bnor|不是?|非|没有?)\s+(?:\w+\s+){0,2}\Z"
+)
+_NEGATION_CHARS: Final = 80
+_LONGEST_PART: Final = 2000
+_WORDS: Final = re.compile(r"\w+|[^\w\s]")
+_IGNORED: Final = frozenset(".,;:!?'\"“”‘’`$*")
+_LETTER_NAMED: Final = (
+    r"(?i:\A|[(\[\"'“‘:=]|\b(?:is|are|be|point|points|label|labell?ed|letter|option|structure|compound|arrow|region|area"
+    r"|line|curve|part|site|atom|box|figure|panel|graph|answer|by|as))\s*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The part of a reply that holds its answer; `strong` where a box or a marker says so."""
+
+    text: str
+    strong: bool
+
+
+def answer_part(text: str, *, midway: bool = False) -> Given | None:
+    """Where `text` (as the model wrote it) gives its answer; None for an empty one.
+
+    Where it may stop `midway` through a word, what touches its end is not taken by a box or a marker.
+    """
+    text = for_maths(text)
+    boxed = [box for box in boxes(text) if without_wrappers(box.content).strip()]
+    if boxed:
+        return Given(without_wrappers(boxed[-1].content).strip()[:_LONGEST_PART], strong=True)
+    text = without_markup(text)
+    announced = [place.start for place in places(text) if place.firm and place.said]
+    for start in reversed(announced[-20:]):
+        end = _LINE_END.search(text, start)
+        stop = end.start() if end else len(text)
+        part = text[start:stop].strip()
+        if part and not (midway and end is None):
+            return Given(part[:_LONGEST_PART], strong=True)
+    _, line = last_line(text)
+    ends = [found.end() for found in _SENTENCE.finditer(line)]
+    part = (line[ends[-1] :] if ends else line).strip()
+    return Given(part[-_LONGEST_PART:], strong=False) if part else None
+
+
+def matches_any(given: str, truths: Sequence[str]) -> bool:
+    """Whether the answer part `given` gives one of `truths`; a truth that is a number is compared as one."""
+    return any(matches(given, truth) for truth in truths)
+
+
+def matches(given: str, truth: str) -> bool:
+    """Whether the answer part `given` gives `truth`."""
+    wanted = for_maths(truth)
+    number = whole_number(wanted)
+    if number is not None:
+        answer = number_given(given)
+        return answer is not None and equal(answer, number)
+    return holds_text(given, wanted)
+
+
+def number_given(text: str) -> Number | None:
+    """The number that an answer part gives: its only one, or the only one after its last "is", "=" or the like."""
+    found = numbers(text)
+    if len(found) > 1:
+        cut = max((copula.end() for copula in _COPULA.finditer(text)), default=0)
+        found = [number for number in found if number.start >= cut]
+    return found[0] if len(found) == 1 else None
+
+
+def holds_text(given: str, truth: str) -> bool:
+    """Whether `truth` stands in `given` as whole words, case and punctuation folded, and is not denied there.
+
+    A truth of one letter must be a capital that is named as a letter, so that neither "A point" nor "I think" is one.
+    """
+    wanted = without_wrappers(without_markup(truth)).strip()
+    if re.fullmatch(r"[A-Za-z]", wanted):
+        return _holds_letter(given, wanted.upper())
+    words = _folded(wanted)
+    if not words:
+        return False
+    pattern = re.compile(r"(?<!\w)" + r"[\W_]{0,3}".join(re.escape(word) for word in words) + r"(?!\w)")
+    folded = given.casefold()
+    return any(
+        not _NEGATED.search(folded, max(0, found.start() - _NEGATION_CHARS), found.start())
+        for found in pattern.finditer(folded)
+    )
+
+
+def _holds_letter(given: str, letter: str) -> bool:
+    if re.fullmatch(rf"[(\[\"'“‘]?{letter}[)\]\"'”’]?[.。]?", given.strip(), re.IGNORECASE):
+        return True
+    named = re.compile(_LETTER_NAMED + rf"[(\[\"'“‘]?{letter}(?![\w'’])(?P<after>\s+[a-z])?")
+    # "is A regioselective reaction": after a bare verb an A that a noun follows is an article.
+    return any(
+        not (found["after"] and re.match(r"(?i:is|are|be|as|by)\b", found[0]) and letter in "AI")
+        for found in named.finditer(given)
+    )
+
+
+def _folded(text: str) -> list[str]:
+    return [word for word in _WORDS.findall(text.casefold()) if word not in _IGNORED]

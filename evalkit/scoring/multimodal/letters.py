@@ -1,0 +1,274 @@
+"""Which option a reply about a picture settles on: the strict reading of the text suites, then weaker places to look.
+
+Models that were asked about a picture answer shortly and in many forms ("B. a lighthouse", 选项F符合题意), so what
+`evalkit.scoring.choice` does not find is looked for further, the first rule that decides wins:
+
+    M1  a statement: "C is correct", B选项正确, 选项F符合题意; all of them must name one option
+    M2  the answer begins with "C.", "(C)", "C:" ..., and no other line begins so
+    M3  the last line begins so, and the line before does not
+    M4  one bracketed letter only, in a reply of up to 400 characters or else in its last sentence
+    M5  one letter only that stands alone, in a reply of up to 60 characters; articles and the pronoun aside
+    P5  a last line that is an option's text (as in the text suites)
+    M6  the text of one option only, as whole words
+
+M4 to M6 do not count in a sentence that denies or contrasts ("(B) does not fit", "unlike the second picture").
+
+M1 to M6 are weak: a reply that was cut off gets nothing by them. No rule guesses, and letters beyond the item's own
+options never count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from evalkit.errors import DataError
+from evalkit.model import FinalText, Score, Status
+from evalkit.scoring.choice import STRONG, Extraction, extract
+from evalkit.scoring.final import ends_midway, unanswered
+from evalkit.scoring.lenient import lenient_letter
+from evalkit.scoring.markers import places
+from evalkit.scoring.normalise import for_matching, last_line, without_markup
+from evalkit.scoring.options import Options
+from evalkit.scoring.refusal import is_refusal
+from evalkit.scoring.truth import name_of, required
+
+SHORT_CHARS: Final = 400
+BRIEF_CHARS: Final = 60
+SHORTEST_NAMED_CHARS: Final = 4
+MOST_MENTIONS: Final = 20
+
+_DENIED: Final = (
+    r"(?![)\]]?\s{0,3}(?:(?:is|are|was|were|does|do|did|can|could)?\s?(?:not|n't|n’t)(?![A-Za-z])"
+    r"|(?:is|are)\s(?:wrong|incorrect|false)|不|错|选项不|选项错))"
+)
+_STATED: Final = re.compile(
+    r"(?<![\w'’])(?:option\s|choice\s|选项\s?)?[(\[]?(?P<before>[A-Z])[)\]]?\s{0,2}"
+    r"(?:(?:is|would\sbe|must\sbe)\s(?:the\s)?(?:correct|right|best|most\slikely|only)(?![A-Za-z])(?!\?)"
+    r"|(?:选?项|说法|答案)?(?:是)?(?:最)?(?:正确|符合题意|符合|合适|恰当|贴切|准确)(?!的?(?:吗|么|与否|\?)))"
+    r"|选项\s?[(\[]?(?P<after>[A-Z])[)\]]?\s?(?:(?:是)?(?:最)?(?:正确|符合|合适|恰当|贴切|准确))"
+)
+_LINE_LETTER: Final = re.compile(r"[ \t]*(?:[(\[]([A-Z])[)\]]|([A-Z])(?:[)、]|[.:](?![a-z0-9]|[A-Z]\b)))", re.MULTILINE)
+_OPTION_LINE: Final = re.compile(rf"^(?:[-•][ \t]{{0,3}})?{_LINE_LETTER.pattern}", re.MULTILINE)
+_BRACKETED: Final = re.compile(rf"[(\[]\s?([A-Z])\s?[)\]]{_DENIED}")
+_ALONE: Final = re.compile(rf"(?<![\w'’.])(?:([B-HJ-Z])(?![\w'’])|([AI])(?![\w'’]|\s[a-z])){_DENIED}")
+_LISTED: Final = re.compile(r"(?<!\w)[A-Za-z]\s?(?:[,/&、]|and|or|和|或)\s?[A-Za-z](?!\w)", re.IGNORECASE)
+# A gap between two letters can be read in one way only: a reply of many letters must not take exponential time.
+_SOLE_LETTERS: Final = re.compile(
+    r"[(\[\"“]?[A-Z](?:[\s)\]]*(?:(?:[,;/&、+]|以及|和|与|及|and(?![a-z]))\s*)?[(\[]?[A-Z]){0,25}[)\]\"”]?[.。]?"
+)
+_STATED_SET: Final = re.compile(
+    r"(?<![\w'’])(?P<letters>[A-Z](?:(?:\s?(?:[,、]|和|与|及)\s?|\s)?[A-Z]){0,25})\s?(?:选?项|说法)?(?:都|均|皆)?(?:是)?"
+    r"(?:正确|符合题意|符合|对的)(?!的?(?:吗|么|与否|\?))"
+)
+_EITHER: Final = re.compile(r"(?<![A-Za-z])[A-Z]\)?\s?(?:或者?|or)\s?\(?[A-Z](?![A-Za-z])")
+_CONTRAST: Final = re.compile(
+    r"(?<![a-z])(?:not|cannot|neither|nor|unlike|unable|whereas|rather than|instead of|other hand|less likely"
+    r"|less similar|differ(?:s|ent|ently)?|wrong|incorrect|false|unlikely)(?![a-z])|n['’]t(?![a-z])|不|没|未|错",
+    re.IGNORECASE,
+)
+_CUT_WORD: Final = re.compile(r"(?<=\s)[A-Za-z]\Z")
+# Chinese is written without spaces: a word boundary beside it says nothing. Beside an operator stands a formula.
+_BEFORE_TEXT: Final = r"(?<![^\W\u3400-\u9fff])(?<![/^*+=:\\-])(?<![\d][.,])"
+_AFTER_TEXT: Final = r"(?![^\W\u3400-\u9fff]|[/^*+=%°\\-]|[.,:]\d)"
+_SENTENCE_END: Final = re.compile(r"[.;!?](?=\s)|[。；！？\n]")
+
+
+def read(text: str, options: Options, choices: Sequence[str]) -> Extraction:
+    """What `text` (normalised, without markup) settles on, by the strict reading and then by M1 to M6."""
+    strict = extract(text, options)
+    if strict.letters and strict.anchor != "P5":
+        return strict
+    for anchor, rule in _RULES:
+        if letter := rule(text, options):
+            return Extraction((letter,), anchor)
+    if strict.letters:
+        return strict
+    letter = _named(text, options, choices)
+    return Extraction((letter,), "M6") if letter else Extraction()
+
+
+def read_set(text: str, options: Options, choices: Sequence[str]) -> Extraction:
+    """What `text` settles on where several letters may be right: "AC", "A、C", 正确答案：A和C, or one option a line.
+
+    Letters joined by "or" are an open question, not a set.
+    """
+    marked = [place.start for place in places(text)]
+    for start in (*reversed(marked[-20:]), 0):
+        rest = text[start:].strip()
+        if named := _sole_letters(rest, options) or _one_a_line(rest, options):
+            return Extraction(named, "P1" if start else "P4")
+    if stated := _stated_set(text, options):
+        return Extraction(stated, "M1")
+    found = read(text, options, choices)
+    if len(found.letters) > 1 and _EITHER.search(text):
+        return Extraction(anchor=found.anchor)
+    return Extraction(tuple(sorted(found.letters)), found.anchor, found.contradictory)
+
+
+def score(doc: Mapping[str, Any], final: FinalText, truth: frozenset[str], *, several: bool = False) -> Score:
+    """Score a reply to a multiple-choice question whose right options are exactly `truth`.
+
+    `doc` has "choices". Where the prompt allows `several` letters, they are read as a set that must be the same;
+    otherwise two letters are no answer (reason "multiple"). `lenient` is a more generous reading, for diagnosis.
+
+    Raises:
+        DataError: the document has no options.
+    """
+    options = Options.of(doc)
+    if (nothing := unanswered(final)) is not None:
+        return nothing
+    text = without_markup(for_matching(final.text))
+    if ends_midway(final):
+        text = _CUT_WORD.sub("", text)  # "the answer is a", and the limit came
+    found = (read_set if several else read)(text, options, doc["choices"])
+    flags: tuple[str, ...] = ("self_contradiction",) if found.contradictory else ()
+    if found.anchor and found.anchor not in STRONG and found.anchor != "P4":
+        flags += ("weak_anchor",)
+    if not found.letters or (final.truncated and found.anchor not in STRONG):
+        return without_answer(text, final, lenient=float({lenient_letter(text, options)} == truth))
+    value = float(frozenset(found.letters) == truth)
+    return Score(value, Status.SCORED, _reason(found, final, value), ",".join(found.letters), value, flags)
+
+
+def truth_of(doc: Mapping[str, Any]) -> str:
+    """The letter, or the row of letters, that `doc["answer"]` gives.
+
+    Raises:
+        DataError: there is none, or one that is no letter of an option.
+    """
+    options = Options.of(doc)
+    truth = required(doc, "answer")
+    if not isinstance(truth, str) or not set(truth) <= set(options.letters):
+        raise DataError(f"{name_of(doc)}: 'answer' must be letters of {options.letters}, not {truth!r:.80}")
+    return truth
+
+
+def without_answer(text: str, final: FinalText, lenient: float = 0.0) -> Score:
+    """The score of a reply in which nothing can be graded: 0, under the reason."""
+    if final.truncated:
+        return Score(0.0, Status.TRUNCATED, "truncated", lenient=lenient)
+    if is_refusal(text):
+        return Score(0.0, Status.REFUSED, "refusal", lenient=lenient)
+    return Score(0.0, Status.NO_ANSWER, "no_answer", lenient=lenient)
+
+
+def _reason(found: Extraction, final: FinalText, value: float) -> str:
+    if not value and len(found.letters) > 1:
+        return "multiple"
+    if final.truncated:
+        return "truncated_with_answer"
+    return "right" if value else "wrong"
+
+
+def _stated(text: str, options: Options) -> str | None:
+    return _only(options, (found["before"] or found["after"] for found in _STATED.finditer(text)))
+
+
+def _stated_set(text: str, options: Options) -> tuple[str, ...]:
+    """All options that the reply states to be right: A和C正确, "A选项正确；C选项正确"."""
+    named: set[str] = set()
+    for found in _STATED_SET.finditer(text):
+        named |= set(re.findall("[A-Z]", found["letters"]))
+    return tuple(sorted(named)) if len(named) > 1 and named <= set(options.letters) else ()
+
+
+def _sole_letters(text: str, options: Options) -> tuple[str, ...]:
+    """The letters that are all of the first line of `text`, in any order and however separated."""
+    line = text.partition("\n")[0]
+    found = re.findall("[A-Z]", line.upper()) if _SOLE_LETTERS.fullmatch(line) else []
+    distinct = len(set(found)) == len(found)
+    return tuple(sorted(found)) if found and distinct and set(found) <= set(options.letters) else ()
+
+
+def _one_a_line(text: str, options: Options) -> tuple[str, ...]:
+    """The letters of a text of at least two lines that all begin with an option's letter."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    found = [match[1] or match[2] for line in lines if (match := _OPTION_LINE.match(line))]
+    complete = len(found) == len(lines) > 1 and len(set(found)) == len(found)
+    return tuple(sorted(found)) if complete and set(found) <= set(options.letters) else ()
+
+
+def _beginning(text: str, options: Options) -> str | None:
+    first = _LINE_LETTER.match(text)
+    letter = first and (first[1] or first[2])
+    if not letter or letter not in options.letters:
+        return None
+    others = {found[1] or found[2] for found in _OPTION_LINE.finditer(text)} - {letter}
+    return None if others & set(options.letters) else letter
+
+
+def _last(text: str, options: Options) -> str | None:
+    start, line = last_line(text)
+    found = _OPTION_LINE.match(line)
+    letter = found and (found[1] or found[2])
+    if not letter or letter not in options.letters:
+        return None
+    _, before = last_line(text[:start])
+    return None if _OPTION_LINE.match(before) else letter
+
+
+def _bracketed(text: str, options: Options) -> str | None:
+    part = text if len(text) <= SHORT_CHARS else _last_sentence(text)
+    return _only(options, (found[1] for found in _BRACKETED.finditer(part) if not _denied_around(part, found)))
+
+
+def _alone(text: str, options: Options) -> str | None:
+    if len(text) > BRIEF_CHARS or _LISTED.search(text):
+        return None
+    return _only(options, (found[1] or found[2] for found in _ALONE.finditer(text) if not _denied_around(text, found)))
+
+
+_RULES: Final[tuple[tuple[str, Callable[[str, Options], str | None]], ...]] = (
+    ("M1", _stated),
+    ("M2", _beginning),
+    ("M3", _last),
+    ("M4", _bracketed),
+    ("M5", _alone),
+)
+
+
+def _named(text: str, options: Options, choices: Sequence[str]) -> str | None:
+    """The option whose own text is the reply, or the only one whose text it holds (one inside another not counted)."""
+    if whole := options.letter_of(text):
+        return whole
+    if is_refusal(text):
+        return None
+    left = " ".join(text.casefold().split())
+    shortest = 1 if len(text) <= SHORT_CHARS else SHORTEST_NAMED_CHARS
+    named: dict[str, str] = {}
+    texts = [" ".join(without_markup(for_matching(str(choice))).casefold().split()) for choice in choices]
+    for choice, letter in sorted(zip(texts, options.letters, strict=True), key=lambda pair: -len(pair[0])):
+        if not choice or len(choice) < shortest or re.fullmatch("[a-z]", choice):
+            continue  # a lone letter is read as a letter, or not at all
+        words = re.compile(_BEFORE_TEXT + re.escape(choice) + _AFTER_TEXT)
+        where = list(islice(words.finditer(left), MOST_MENTIONS))
+        if where:
+            named[choice] = letter
+            if len(named) > 1 or texts.count(choice) > 1 or all(_denied_around(left, found) for found in where):
+                return None
+            left = words.sub(lambda found: "|" * len(found[0]), left)
+    return next(iter(named.values()), None)
+
+
+def _only(options: Options, letters: Iterator[str]) -> str | None:
+    """The one option that all letters name; None where there is none, or more than one."""
+    found = {letter for letter in letters if letter in options.letters}
+    return found.pop() if len(found) == 1 else None
+
+
+def _denied_around(text: str, found: re.Match[str]) -> bool:
+    """Whether the sentence in which something was found denies or contrasts; what was found is not looked at."""
+    start = max(0, found.start() - SHORT_CHARS)
+    start = max((end.end() for end in _SENTENCE_END.finditer(text, start, found.start())), default=start)
+    stop = _SENTENCE_END.search(text, found.end(), found.end() + SHORT_CHARS)
+    after = text[found.end() : stop.start() if stop else found.end() + SHORT_CHARS]
+    return any(_CONTRAST.search(part) for part in (text[start : found.start()], after))
+
+
+def _last_sentence(text: str) -> str:
+    tail = text[-SHORT_CHARS:]
+    ends = [found.end() for found in _SENTENCE_END.finditer(tail, 0, len(tail) - 2)]
+    return tail[ends[-1] :] if ends else tail

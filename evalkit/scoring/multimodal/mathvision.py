@@ -1,0 +1,182 @@
+r"""MathVision (Wang et al., NeurIPS 2024): competition mathematics on one picture, five options or an open result.
+
+Documents (`rows.mathvision`): "type" ("choice" or "open"), "choices" (texts, for a choice), "answer" (a letter, or
+LaTeX). Where a reply has a box, its last box alone counts: a letter, an option's own text or value, or the result.
+Without one a marker, then the last line. Results must be equal: numbers at the truth's own decimals, all else by
+value (math-verify). Nothing is rounded to two decimals and nothing is looked for inside a longer text, as other
+graders do, to whom 0 is 0.0005 and 48 is 4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from evalkit.errors import DataError
+from evalkit.model import FinalText, Score, Status
+from evalkit.scoring.expression import LONGEST, by_value, extract, filled_boxes, spelled_alike
+from evalkit.scoring.final import ends_midway, unanswered
+from evalkit.scoring.multimodal import letters
+from evalkit.scoring.multimodal.freetext import answer_part, number_given
+from evalkit.scoring.multimodal.numbers import equal, whole_number
+from evalkit.scoring.normalise import for_maths, without_markup, without_wrappers
+from evalkit.scoring.options import Options
+from evalkit.scoring.truth import name_of, required
+
+VERSION: Final = 1
+
+# "(C) 14", "C. 14", "C 14"; an A or I before a word is an article or a pronoun.
+_BOXED_LETTER: Final = re.compile(
+    r"[(\[]\s?(?P<bracketed>[A-Z])\s?[)\]]|(?P<bare>[A-Z])(?=\s*\Z|\s?[).:](?!\w)|(?<![AI])\s|\s+[^A-Za-z\s])"
+)
+_SEVERAL: Final = re.compile(
+    r"[(\[]?[A-Z][)\]]?(?:(?:\s{0,3}(?:,|;|/|&|and|or)\s{0,3}|\s{1,3})?[(\[]?[A-Z][)\]]?(?![A-Za-z])){1,25}"
+)
+_NAME: Final = re.compile(r"\s*(?:[A-Za-z]|\\angle|∠|\\[a-z]+\s)[A-Za-z_{}0-9']{0,6}\s*=\s*")
+_MIXED: Final = re.compile(r"(?<![\w.}])(\d{1,9})\s?\\[dt]?frac\s?\{\s?(\d{1,9})\s?\}\s?\{\s?(\d{1,9})\s?\}")
+_PROSE: Final = re.compile(r"(?<!\\)[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
+_FORMULA: Final = re.compile(r"\$([^$\n]{1,200})\$(?!.*\$)", re.DOTALL)
+
+
+def score(doc: Mapping[str, Any], final: FinalText) -> Score:
+    """Score a reply: 1 for the right option or an equal result, else 0.
+
+    A comparison by value that does not end has no verdict (GRADE_ERROR, value None).
+
+    Raises:
+        DataError: the document lacks its options or its answer, or is of an unknown type.
+    """
+    kind = required(doc, "type")
+    if kind == "choice":
+        return _score_choice(doc, final)
+    if kind != "open":
+        raise DataError(f"{name_of(doc)}: 'type' must be 'choice' or 'open', not {kind!r:.80}")
+    truth = _cleaned(str(required(doc, "answer")))
+    if (nothing := unanswered(final)) is not None:
+        return nothing
+    found = _open_answer(final)
+    if found is None or (final.truncated and not found[1]):
+        return letters.without_answer(final.text, final)
+    answer, strong = found
+    scored = _same(truth, _cleaned(answer), truncated=final.truncated)
+    return scored if strong else _flagged(scored)
+
+
+def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
+    truth = letters.truth_of(doc)
+    if (nothing := unanswered(final)) is not None:
+        return nothing
+    text = for_maths(final.text)
+    boxed = filled_boxes(text, midway=ends_midway(final))
+    choices = [str(choice) for choice in doc["choices"]]
+    if boxed:
+        given = _boxed_letters(boxed[-1], Options.of(doc), choices)
+        return _lettered(given, truth, final, boxed[-1])
+    read = letters.score(doc, final, frozenset(truth))
+    if read.status is not Status.NO_ANSWER:
+        return read
+    # No letter and no option's text: perhaps an option's value, "the answer is 3.0" for "$3$".
+    found = _open_answer(final)
+    if found is None or (final.truncated and not found[1]):
+        return read
+    answer, strong = found
+    letter = _value_letter(answer, choices)
+    if letter is None:
+        return read
+    scored = _lettered(letter, truth, final, answer)
+    return scored if strong else _flagged(scored)
+
+
+def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> str | None:
+    """The letters that the content of a box gives: one, or several (which is no answer); None for no option."""
+    plain = without_wrappers(without_markup(content)).strip()
+    several = _SEVERAL.fullmatch(plain)
+    if several and set(named := re.findall("[A-Z]", plain)) <= set(options.letters) and not options.letter_of(plain):
+        return "".join(named)
+    if by_text := options.letter_of(plain):
+        return by_text
+    found = _BOXED_LETTER.match(plain)
+    if found and (letter := found["bracketed"] or found["bare"]) in options.letters:
+        return str(letter)
+    return _value_letter(content, choices)
+
+
+def _value_letter(answer: str, choices: Sequence[str]) -> str | None:
+    """The letter of the one option that has the value of `answer`."""
+    if len(answer) > LONGEST:
+        return None
+    given = _cleaned(answer)
+    same = [
+        letter for letter, choice in zip(_LETTERS, choices, strict=False) if _same(_cleaned(choice), given).value == 1
+    ]
+    return same[0] if len(same) == 1 else None
+
+
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def _lettered(found: str | None, truth: str, final: FinalText, answer: str) -> Score:
+    value = float(found == truth)
+    reason = "right" if value else ("multiple" if found and len(found) > 1 else "wrong")
+    if final.truncated:
+        reason = "truncated_with_answer"
+    return Score(value, Status.SCORED, reason, ",".join(found) if found else answer[:LONGEST], value)
+
+
+def _open_answer(final: FinalText) -> tuple[str, bool] | None:
+    """(the result that a reply gives, whether a box or a marker says so)."""
+    midway = ends_midway(final)
+    text = for_maths(final.text)
+    announced = extract(text, midway=midway)
+    if announced is not None:
+        return announced, True
+    part = answer_part(final.text, midway=midway)
+    if part is None:
+        return None
+    formula = _FORMULA.search(text.rstrip().rpartition("\n")[2])
+    if formula and _PROSE.search(part.text):
+        return formula[1], part.strong
+    return part.text, part.strong
+
+
+def _same(truth: str, answer: str, *, truncated: bool = False) -> Score:
+    """The score of one result against another, both cleaned; numbers exactly, all else by value."""
+    wanted = whole_number(truth)
+    given = whole_number(answer)
+    if given is None and wanted is not None and _PROSE.search(answer):
+        given = number_given(answer)
+    if wanted and given:
+        value = float(equal(given, wanted, round_fraction=False))
+    elif spelled_alike(truth, answer):
+        value = 1.0
+    elif _PROSE.search(answer) or not answer:
+        value = 0.0
+    else:
+        return by_value(truth, answer, truncated=truncated)
+    reason = "truncated_with_answer" if truncated else ("right" if value else "wrong")
+    return Score(value, Status.SCORED, reason, answer[:LONGEST], value)
+
+
+def _cleaned(text: str) -> str:
+    r"""A result without wrappers, dollars, a leading `x =` and mixed numbers, which become fractions."""
+    text = without_wrappers(for_maths(text)).replace("$", " ").replace("\\!", "").replace("\\,", " ").strip()
+    text = _NAME.sub("", text, count=1) if _NAME.match(text) else text
+
+    def improper(found: re.Match[str]) -> str:
+        whole, above, below = (int(part) for part in found.groups())
+        return rf"\frac{{{whole * below + above}}}{{{below}}}" if above < below else found[0]
+
+    return _MIXED.sub(improper, text).strip().rstrip(".").strip()
+
+
+def _flagged(score_found: Score) -> Score:
+    return Score(
+        score_found.value,
+        score_found.status,
+        score_found.reason,
+        score_found.answer,
+        score_found.lenient,
+        (*score_found.flags, "weak_anchor"),
+        score_found.metrics,
+    )
