@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.config import EndpointConfig, public_dump
 from evalkit.endpoint.client import Client, ClientSettings, open_client
@@ -20,6 +20,9 @@ from evalkit.run import grade, journal, manifest, store
 from evalkit.run.choose import Loaded, make_plan
 from evalkit.run.plan import Plan, PlannedSuite, order
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
+
+if TYPE_CHECKING:
+    from evalkit.endpoint.images import ImageEncoder
 
 Lengths = dict[tuple[str, str], float]
 
@@ -248,7 +251,8 @@ async def _ask(
         out.append(record(request, outcome, time.time()))  # type: ignore[arg-type]
 
     limits = side.config.limits
-    client: Client = open_client(settings, side.config.client)
+    encoder = _encoder(side.plan)
+    client: Client = open_client(settings, side.config.client, encoder.messages if encoder is not None else None)
     pool = Pool(
         client=client,
         settings=PoolSettings(
@@ -265,6 +269,17 @@ async def _ask(
         await pool.run(_requests(side.plan, missing))
     finally:
         await client.close()
+        if encoder is not None:
+            encoder.close()
+
+
+def _encoder(plan: Plan) -> ImageEncoder | None:
+    """What turns pictures into data URLs, where a suite has any."""
+    if not any(item.prompt.images for suite in plan.suites for item in suite.loaded.items):
+        return None
+    from evalkit.endpoint.images import ImageEncoder
+
+    return ImageEncoder()
 
 
 def _requests(plan: Plan, missing: Iterable[tuple[PlannedSuite, Item, int]]) -> Iterator[Request]:

@@ -100,8 +100,8 @@ def order(
     """The samples that have no answer yet, those expected to take longest first.
 
     `expected` gives completion tokens by (suite, item), measured on the other side or on an earlier run; without it
-    a suite's token limit stands in. Samples of a suite with `order: shared_prefix` stay together, in file order, so
-    that servers can reuse what the prompts share.
+    a suite's token limit stands in. Samples of a suite with `order: shared_prefix` (or `as_stored`) stay together, in
+    file order, so that servers can reuse what the prompts share (or pictures are read from disk in one pass).
     """
     missing: list[tuple[float, int, PlannedSuite, Item, int]] = []
     for index, (suite, item, repeat) in enumerate(plan.samples()):
@@ -109,7 +109,7 @@ def order(
         if key_of(plan.base(suite), item.prompt.digest, seed, repeat) in answered:
             continue
         limit = float(suite.parameters.get("max_tokens") or 0)
-        together = suite.loaded.suite.order == "shared_prefix"
+        together = suite.loaded.suite.order in {"shared_prefix", "as_stored"}
         length = limit if together else expected.get((suite.name, item.id), limit)
         missing.append((-length, index, suite, item, repeat))
     missing.sort(key=lambda entry: (entry[0], entry[1]))

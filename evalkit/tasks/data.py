@@ -16,6 +16,7 @@ from typing import Any
 from evalkit import resources
 from evalkit.errors import DataError
 from evalkit.tasks.local import FORMATS, Part, find_files, find_folder, read_rows
+from evalkit.tasks.pictures import pictures_of
 
 _LOCAL_ONLY = frozenset({"file"})
 
@@ -52,7 +53,8 @@ def load_documents(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dic
     for split, parts in _parts(source).items():
         rows = _raw_rows(source, parts, options)
         try:
-            splits[split] = prepare(rows, {**settings, **(options.get("settings") or {}), "_split": split})
+            documents = prepare(rows, {**settings, **(options.get("settings") or {}), "_split": split})
+            splits[split] = _with_pictures(documents, rows)
         except ValueError as error:
             raise DataError(f"{_title(source)}, split {split!r}: {error}") from error
     _check_rows(fields, source, splits, partial=bool(options.get("partial")))
@@ -85,6 +87,17 @@ def _parts(source: Mapping[str, Any]) -> dict[str, list[Part]]:
     return parts
 
 
+def _with_pictures(documents: list[dict[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The documents with the pictures that they name, taken from the rows: as many, in the same order."""
+    if not any(document.get("images") for document in documents):
+        return documents
+    if len(documents) != len(rows):
+        raise ValueError(f"gives {len(documents)} documents for {len(rows)} rows; with pictures they must be as many")
+    for document, row in zip(documents, rows, strict=True):
+        document["pictures"] = pictures_of(document, row)
+    return documents
+
+
 def _title(source: Mapping[str, Any]) -> str:
     return str(source.get("hub") or source.get("file") or (source.get("folder") or ["data set"])[0])
 
@@ -102,7 +115,7 @@ def _raw_rows(source: Mapping[str, Any], parts: list[Part], options: Mapping[str
                 f"name it {part.name}.jsonl, .csv or .parquet"
             )
         for file in files:
-            rows.extend({**row, "_part": part.name} for row in read_rows(file))
+            rows.extend({**row, "_part": part.name, "_file": file} for row in read_rows(file))
     return rows
 
 

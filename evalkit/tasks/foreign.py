@@ -38,6 +38,10 @@ def find_foreign(name: str, folders: Sequence[Path]) -> Suite | None:
                 f"{name!r} is a {raw.get('output_type')} task ({path}): a chat endpoint gives no log-likelihoods; "
                 "choose its generative variant"
             )
+        if raw.get("doc_to_image") or raw.get("doc_to_audio"):
+            raise SuiteError(
+                f"{name!r} has pictures or sound ({path}): write a suite file for it that lists its pictures"
+            )
         generation = raw.get("generation_kwargs") or {}
         metric = next((m.get("metric") for m in raw.get("metric_list") or [] if isinstance(m, dict)), "acc")
         return Suite(

@@ -15,11 +15,12 @@ from typing import Any
 from evalkit.digest import digest, digest_lines
 from evalkit.errors import DataError, SuiteError
 from evalkit.model import FinalText, Item, Message, Prompt, Score
+from evalkit.tasks.pictures import Picture, image_refs, parts_of
 from evalkit.tasks.suite import Suite, members
 
 FEWSHOT_SEED = 1234
 # Fields of a document that only the prompt needs; they are neither stored with a run nor given to a scorer.
-_PROMPT_ONLY = frozenset({"shots"})
+_PROMPT_ONLY = frozenset({"shots", "pictures"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
         chosen, count = _choose(task, suite, options, share=len(tasks))
         total += count
         _build(task, chosen)
-        items.extend(_items(suite, task))
+        items.extend(_items(suite, task, options))
         stops.add(tuple(str(stop) for stop in _as_list(task.config.generation_kwargs.get("until")) if stop))
         task._instances = None  # noqa: SLF001 - lm-eval would hold every prompt a second time
     if len(stops) != 1:
@@ -83,11 +84,16 @@ def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
         scorer_id=scorer_id,
         max_tokens=suite.max_tokens,
         stop=stops.pop(),
-        data_digest=digest_lines(sorted(f"{item.task}\t{item.id}\t{item.doc_hash}" for item in items)),
+        data_digest=digest_lines(sorted(_data_line(item) for item in items)),
         prompt_digest=digest_lines(sorted(f"{item.task}\t{item.id}\t{item.prompt.digest}" for item in items)),
         total_items=total,
         notes=(*notes, *more),
     )
+
+
+def _data_line(item: Item) -> str:
+    pictures = ",".join(ref.digest for ref in item.prompt.images)
+    return f"{item.task}\t{item.id}\t{item.doc_hash}\t{pictures}"
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -174,6 +180,8 @@ def _lm_eval_task(suite: Suite, file: Path, options: LoadOptions) -> Any:
     if task.config.num_fewshot is None:
         task.set_config("num_fewshot", 0)
     task.set_fewshot_seed(FEWSHOT_SEED)
+    # lm-eval would decode every picture of the suite while it builds prompts, and hold them all.
+    task.config.doc_to_image = None
     return task
 
 
@@ -212,7 +220,18 @@ def _as_json(messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool 
     return json.dumps(messages, ensure_ascii=False)
 
 
-def _items(suite: Suite, task: Any) -> Iterator[Item]:
+def _prompt(messages: tuple[Message, ...], pictures: Sequence[Picture], options: LoadOptions) -> Prompt:
+    """The prompt of an item; pictures go where the last user turn marks them."""
+    if not pictures:
+        return Prompt(digest=digest(messages), messages=messages)
+    max_pixels = (options.settings or {}).get("max_pixels")
+    refs = image_refs(pictures, max_pixels)
+    last = {**messages[-1], "content": parts_of(messages[-1]["content"], len(refs))}
+    whole = (*messages[:-1], last)
+    return Prompt(digest=digest([whole, [ref.digest for ref in refs], max_pixels]), messages=whole, images=refs)
+
+
+def _items(suite: Suite, task: Any, options: LoadOptions) -> Iterator[Item]:
     shared: dict[tuple[str, str], Message] = {}
     taken: dict[str, int] = {}
     for instance in task.instances:
@@ -223,11 +242,12 @@ def _items(suite: Suite, task: Any) -> Iterator[Item]:
         if taken[identity] > 1:
             identity = f"{identity}-{taken[identity]}"
         messages = tuple(_shared(shared, message) for message in json.loads(instance.args[0]))
+        pictures = instance.doc.get("pictures") or ()
         yield Item(
             suite=suite.name,
             task=task.config.task,
             id=identity,
-            prompt=Prompt(digest=digest(messages), messages=messages),
+            prompt=_prompt(messages, pictures, options),
             doc=document,
             target=_target(task, instance.doc),
             doc_hash=doc_hash,

@@ -107,12 +107,12 @@ def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    from pyarrow import ArrowInvalid, parquet
+    from pyarrow import ArrowInvalid
+
+    from evalkit.tasks.pictures import parquet_rows
 
     try:
-        table = parquet.ParquetFile(path)
-        for batch in table.iter_batches(batch_size=64):
-            yield from batch.to_pylist()
+        yield from parquet_rows(path)
     except ArrowInvalid as error:
         raise DataError(f"{path}: is no parquet file: {error}") from error
 

@@ -1,0 +1,66 @@
+"""Pictures stay on disk until they are sent, keep their order, and are where the item puts them."""
+
+import hashlib
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.errors import DataError
+from evalkit.tasks import data, pictures
+from evalkit.tasks.pictures import parts_of
+
+ROWS = [{"id": str(n), "q": f"q{n}", "image_1": {"bytes": bytes([n]) * 50, "path": f"{n}.png"}} for n in range(7)]
+
+
+def test_parquet_cells_become_references_that_load_the_same_bytes(tmp_path):
+    file = tmp_path / "test.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS), file, row_group_size=3)
+    rows = list(pictures.parquet_rows(file))
+    for row, source in zip(rows, ROWS, strict=True):
+        content = source["image_1"]["bytes"]
+        assert row["image_1"].load() == content
+        assert row["image_1"].digest == hashlib.sha256(content).hexdigest()
+    assert len(pictures._GROUPS._held) <= pictures.KEPT_GROUPS
+
+
+def test_files_beside_the_rows_are_read_and_nothing_outside(tmp_path):
+    (tmp_path / "d" / "images").mkdir(parents=True)
+    (tmp_path / "d" / "images" / "1.png").write_bytes(b"abc")
+    beside = tmp_path / "d" / "rows.jsonl"
+    assert pictures.file_picture("images/1.png", beside).load() == b"abc"
+    assert pictures.file_picture("images/2.png", beside).digest == "missing"
+    with pytest.raises(DataError, match="outside"):
+        pictures.file_picture("../../../../../etc/hostname.png", beside)
+
+
+def test_documents_get_the_pictures_they_name_in_order(tmp_path):
+    for n in (1, 2):
+        (tmp_path / f"{n}.png").write_bytes(bytes([n]))
+    row = {"id": "a", "image_2": "2.png", "image_1": "1.png", "images": ["image_1", "image_2"]}
+    (tmp_path / "test.jsonl").write_text(json.dumps(row) + "\n")
+    fields = {"source": {"folder": ["x"], "splits": {"test": "test"}}}
+    (document,) = data.load_documents(fields, {"data": str(tmp_path)})["test"]
+    assert [picture.load() for picture in document["pictures"]] == [b"\x01", b"\x02"]
+
+
+def texts(parts):
+    return [part.get("text", part.get("index")) for part in parts]
+
+
+def test_a_picture_stands_where_it_is_marked_first_and_once():
+    parts = parts_of("See <image 2> and <image 1>, again <image 2>.", 3)
+    assert texts(parts) == [2, "See [image 2]", 1, " and [image 1]", 0, ", again [image 2]."]
+
+
+def test_a_mark_without_a_picture_stays_as_words():
+    assert texts(parts_of("Look at <image 4>.", 1)) == [0, "Look at [image 4]."]
+
+
+@given(st.text(alphabet="ab <>image0123", max_size=60), st.integers(0, 7))
+def test_every_picture_is_sent_exactly_once(text, count):
+    indices = [part["index"] for part in parts_of(text, count) if part["type"] == "image_ref"]
+    assert sorted(indices) == list(range(count))
