@@ -169,6 +169,12 @@ def test_plan_says_what_cannot_be_decided():
     assert apart.note.startswith("cannot decide: repeats cannot help")
 
 
+def test_each_side_has_its_own_repeats():
+    noisy_reference = DesignVariance(8e-4, 1e-4, 0.0, 1e-6, 100.0)
+    assert power_of(noisy_reference, 16, 4, Goal(0.03)) > power_of(noisy_reference, 4, 16, Goal(0.03)) + 0.2
+    assert smallest_margin(noisy_reference, 16, 4, Goal(0.03)) < smallest_margin(noisy_reference, 4, 16, Goal(0.03))
+
+
 def test_more_repeats_never_hurt():
     design = assumed_variance(198, 0.43, 0.6)
     powers = [power_of(design, k, k, Goal(0.02)) for k in range(1, 60)]

@@ -10,7 +10,15 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores, pair_single
-from evalkit.stats.secondary import count_flips, exact_mcnemar, known_within, log_ratio, repeat_noise, split_variance
+from evalkit.stats.secondary import (
+    count_flips,
+    exact_mcnemar,
+    item_excess,
+    known_within,
+    log_ratio,
+    repeat_noise,
+    split_variance,
+)
 from evalkit.stats.tango import Discordance
 
 
@@ -60,6 +68,13 @@ def test_variance_split_finds_noise_and_difference():
     apart = split_variance(sampled(rng, p, q, 4))
     assert apart.between == pytest.approx(0.04, rel=0.15)
     assert apart.between_t > 5
+
+
+def test_the_split_adds_up():
+    rng = np.random.default_rng(13)
+    paired = sampled(rng, rng.uniform(0.1, 0.9, 12), rng.uniform(0.1, 0.9, 12), 3)
+    spread = float(paired.difference.var(ddof=1))
+    assert float(item_excess(paired).mean()) == pytest.approx(spread - float(repeat_noise(paired).mean()))
 
 
 def test_variance_split_of_single_repeats_is_unknown():

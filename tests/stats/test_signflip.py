@@ -51,9 +51,14 @@ def test_swapping_sides_mirrors(seed, n, few):
     assert (mirror.two_sided, mirror.degraded, mirror.elevated) == (p.two_sided, p.elevated, p.degraded)
 
 
-def test_ties_survive_rounding():
-    """0.1 + 0.2 and 0.3 are one sum: without a tolerance half the ties would be lost."""
-    assert sign_flip(np.array([0.1, 0.2, -0.3])).two_sided == 1.0
+@pytest.mark.parametrize("n", [9, 30])
+def test_ties_survive_rounding(n):
+    """0.1 + 0.2 and 0.3 are one sum: tenths must give the p-values of the same whole numbers."""
+    rng = np.random.default_rng(22)
+    for seed in range(20):
+        whole = rng.integers(-3, 4, n).astype(float)
+        tenths, ones = sign_flip(whole * 0.1, seed=seed), sign_flip(whole, seed=seed)
+        assert (tenths.two_sided, tenths.degraded) == (ones.two_sided, ones.degraded)
 
 
 def test_sampled_p_values_are_never_zero_and_repeat_with_the_seed():
