@@ -52,8 +52,13 @@ def livebench(doc: Doc, results: Results) -> dict[str, float]:
 
 
 def mmmu(doc: Doc, results: Results) -> dict[str, float]:
-    """MMMU and MMMU-Pro; see `evalkit.scoring.multimodal.mmmu.score`."""
+    """MMMU; see `evalkit.scoring.multimodal.mmmu.score`."""
     return accuracy("mmmu", doc, results)
+
+
+def mmmu_pro(doc: Doc, results: Results) -> dict[str, float]:
+    """MMMU-Pro; see `evalkit.scoring.multimodal.mmmu_pro.score`."""
+    return accuracy("mmmu_pro", doc, results)
 
 
 def cmmmu(doc: Doc, results: Results) -> dict[str, float]:

@@ -18,6 +18,7 @@ SCORERS: Final[Mapping[str, str]] = {
     "theoremqa": "evalkit.scoring.theoremqa:score",
     "livebench": "evalkit.scoring.livebench.dispatch:score",
     "mmmu": "evalkit.scoring.multimodal.mmmu:score",
+    "mmmu_pro": "evalkit.scoring.multimodal.mmmu_pro:score",
     "cmmmu": "evalkit.scoring.multimodal.cmmmu:score",
     "cii_bench": "evalkit.scoring.multimodal.cii_bench:score",
     "blink": "evalkit.scoring.multimodal.blink:score",
