@@ -72,7 +72,9 @@ class _Bridge:
 
     def __init__(self, transport: Transport, settings: ClientSettings) -> None:
         self._transport = transport
-        self._configured = {name.lower() for name in settings.headers}
+        self._withheld = {name.lower() for name in settings.headers}
+        if not settings.api_key:
+            self._withheld.add("authorization")
 
     async def handle_async_request(self, request: Any) -> Any:
         headers = {name: value for name, value in request.headers.items() if self._passes(name.lower())}
@@ -89,17 +91,16 @@ class _Bridge:
         """Nothing to do: the transport is closed by the client that owns it."""
 
     def _passes(self, name: str) -> bool:
-        return name not in self._configured and (name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIX))
+        return name not in self._withheld and (name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIX))
 
 
 def _package(base_url: str, settings: ClientSettings, http_client: Any) -> openai.AsyncOpenAI:
-    """The package's client for one replica. It insists on a key; without one, its header is left out."""
+    """The package's client for one replica. It insists on a key; where there is none, the bridge withholds it."""
     url = endpoint_url(base_url, "")
     return openai.AsyncOpenAI(
         base_url=str(url.with_query(None)),
         default_query=dict(url.query),
         api_key=settings.api_key or "none",
-        default_headers=None if settings.api_key else {"Authorization": openai.Omit()},  # type: ignore[dict-item]
         max_retries=0,
         http_client=http_client,
     )

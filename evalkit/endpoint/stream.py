@@ -69,6 +69,8 @@ class StreamedReply:
         try:
             document = lenient.loads(data)
         except ValueError as error:
+            if name == "error":
+                return self._fail(failures.of_stream(failures.read_error(data)))
             return self._fail(_malformed(f"an event of the stream is not JSON: {error}"))
         choice = _first_choice(document)
         if choice is None or name == "error":

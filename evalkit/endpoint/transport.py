@@ -179,14 +179,15 @@ def endpoint_url(base_url: str, path: str) -> URL:
     """
     try:
         base = URL(base_url)
+        (base.raw_host or "").encode("idna")  # what the resolver would stumble over
         return base.with_path(base.path.rstrip("/") + path, keep_query=True)
     except ValueError as error:
         raise ConfigError(f"base_urls: an address cannot be used: {error}") from error
 
 
 def place(url: URL) -> str:
-    """An address for people: without the query, which may hold a key."""
-    return str(url.with_query(None).with_fragment(None))
+    """An address for people: without the parts that may hold a key or a password."""
+    return str(url.with_user(None).with_query(None).with_fragment(None))
 
 
 async def _whole(content: aiohttp.StreamReader, limit: int) -> bytes | None:

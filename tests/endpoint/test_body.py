@@ -1,0 +1,247 @@
+"""Requests as they are sent; replies as they are read."""
+
+import gzip
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.endpoint.body import parse_reply, request_bytes, request_fields
+from evalkit.model import Failure, FailureKind, Prompt, Reply, Request, Usage
+
+
+def request(prompt=None, seed=None, **parameters):
+    prompt = prompt or Prompt("d", messages=({"role": "user", "content": "Hi"},))
+    return Request("k", "suite", "item", 0, prompt, parameters, seed)
+
+
+def sent(asked, stream=False):
+    return orjson.loads(request_bytes(request_fields(asked, asked.prompt.messages, model="tiny", stream=stream)))
+
+
+def read(document, chat=True):
+    body = document if isinstance(document, bytes) else orjson.dumps(document)
+    return parse_reply(body, chat=chat, seconds=0.5)
+
+
+def answer(message=None, **choice):
+    message = {"role": "assistant", "content": "Paris"} if message is None else message
+    return {"model": "tiny-1", "choices": [{"index": 0, "message": message, "finish_reason": "stop"} | choice]}
+
+
+def test_a_chat_request_has_everything_once():
+    fields = sent(request(seed=3, temperature=0.6, max_tokens=9, stop=["\n"], top_k=20))
+    assert fields == {
+        "model": "tiny",
+        "temperature": 0.6,
+        "max_tokens": 9,
+        "stop": ["\n"],
+        "top_k": 20,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "seed": 3,
+        "stream": False,
+    }
+
+
+def test_raw_text_goes_as_a_prompt():
+    fields = sent(request(Prompt("d", text="Once upon"), temperature=0))
+    assert fields == {"model": "tiny", "temperature": 0, "prompt": "Once upon", "stream": False}
+
+
+def test_a_request_of_its_own_model_and_seed():
+    assert sent(request(model="other", seed=5))["model"] == "other"
+    assert sent(request(seed=0))["seed"] == 0
+    assert "seed" not in sent(request())
+
+
+def test_streams_ask_for_usage_and_others_do_not():
+    assert sent(request(), stream=True)["stream_options"] == {"include_usage": True}
+    chosen = {"include_usage": True, "continuous_usage_stats": True}
+    assert sent(request(stream_options=chosen), stream=True)["stream_options"] == chosen
+    assert "stream_options" not in sent(request(stream_options=chosen))
+
+
+@pytest.mark.parametrize("parameters", [{"stop": {"a"}}, {"user": "half \ud83d"}, {"n": 2**80}])
+def test_what_has_no_json_form_is_a_failure(parameters):
+    fields = request_fields(request(**parameters), (), model="tiny", stream=False)
+    failure = request_bytes(fields)
+    assert isinstance(failure, Failure)
+    assert failure.kind is FailureKind.BAD_REQUEST
+
+
+def test_a_whole_reply():
+    body = orjson.dumps(answer() | {"usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}})
+    assert read(body) == Reply("Paris", "", "stop", Usage(7, 2), "tiny-1", 0.5, body)
+
+
+@pytest.mark.parametrize(
+    ("message", "content", "reasoning"),
+    [
+        ({"content": None}, "", ""),
+        ({}, "", ""),
+        ({"content": ""}, "", ""),
+        ({"content": "4", "reasoning_content": "2+2"}, "4", "2+2"),
+        ({"content": "4", "reasoning": "2+2"}, "4", "2+2"),
+        ({"content": "4", "reasoning_content": None, "reasoning": "2+2"}, "4", "2+2"),
+        ({"content": "4", "reasoning_content": "2+2", "reasoning": "2+2"}, "4", "2+2"),
+        ({"content": "4", "reasoning": {"effort": "low"}}, "4", ""),
+        ({"content": None, "reasoning_content": "only thought"}, "", "only thought"),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab", ""),
+        ({"content": ["a", {"type": "image_url"}, 3]}, "a", ""),
+        ({"content": []}, "", ""),
+        (
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "2+2"}]},
+                    {"type": "text", "text": "4"},
+                ]
+            },
+            "4",
+            "2+2",
+        ),
+        ({"content": [{"type": "reasoning", "reasoning": "2+2"}, {"type": "text", "text": "4"}]}, "4", "2+2"),
+    ],
+)
+def test_contents_of_every_shape(message, content, reasoning):
+    reply = read(answer(message))
+    assert (reply.content, reply.reasoning) == (content, reasoning)
+
+
+def test_plain_completions():
+    logprobs = {"tokens": ["Par", "is"], "token_logprobs": [-0.1, -0.2], "top_logprobs": None, "text_offset": [0, 3]}
+    reply = read({"choices": [{"text": "Paris", "logprobs": logprobs, "finish_reason": "length"}]}, chat=False)
+    assert (reply.content, reply.finish_reason) == ("Paris", "length")
+    assert orjson.loads(reply.raw)["choices"][0]["logprobs"] == logprobs
+    assert read({"choices": [{"text": None}]}, chat=False).content == ""
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        (None, Usage()),
+        ({}, Usage()),
+        ({"prompt_tokens": 0, "completion_tokens": 5}, Usage(0, 5)),
+        ({"prompt_tokens": True, "completion_tokens": "5"}, Usage()),
+        ({"prompt_tokens": -1, "completion_tokens": 5.0}, Usage()),
+        ([], Usage()),
+    ],
+)
+def test_token_counts_are_whole_numbers_or_nothing(usage, counts):
+    assert read(answer() | {"usage": usage}).usage == counts
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "content_filter", None])
+def test_finish_reasons_are_kept(reason):
+    assert read(answer(finish_reason=reason)).finish_reason == reason
+
+
+def test_odd_fields_are_nothing():
+    reply = read(answer(finish_reason={"type": "stop"}) | {"model": 7, "error": None})
+    assert (reply.finish_reason, reply.model) == (None, None)
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_an_aborted_generation_is_no_reply(reason):
+    failure = read(answer(finish_reason=reason))
+    assert (failure.kind, failure.status) == (FailureKind.SERVER_ERROR, 200)
+
+
+WHOLE = orjson.dumps(answer())
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "empty body"),
+        (b"  \n", "empty body"),
+        (WHOLE[:-10], "not JSON"),
+        (WHOLE.replace(b"Paris", b"Par\xff\xfeis"), "not UTF-8"),
+        (WHOLE.replace(b"Paris", b"\xe6\x9d"), "not UTF-8"),
+        (gzip.compress(WHOLE), "not UTF-8"),
+        (b"<!doctype html><title>Log in</title>", "an HTML page titled 'Log in'"),
+        (b"data: {}\n\n", "not JSON"),
+        (b"null", "no choices"),
+        (b"[]", "no choices"),
+        (b"{}", "no choices"),
+        (b'{"choices": []}', "no choices"),
+        (b'{"choices": {}}', "no choices"),
+        (b'{"choices": [null]}', "no choices"),
+        (b'{"choices": [{}]}', "no message"),
+        (b'{"choices": [{"message": "Paris"}]}', "no message"),
+        (b'{"choices": [{"message": {"content": 7}}]}', "no message"),
+        (b'{"choices": [{"text": "Paris"}]}', "no message"),
+        (b'{"error": {"message": "CUDA out of memory"}}', "CUDA out of memory"),
+        (b'{"object": "error", "message": "engine died", "code": 500}', "engine died"),
+        (b'{"error": "busy", "choices": []}', "busy"),
+        (b"[" * 5000, "not JSON"),
+    ],
+)
+def test_what_is_no_whole_answer_is_malformed(body, says):
+    failure = read(body)
+    assert (failure.kind, failure.status) == (FailureKind.MALFORMED, 200)
+    assert says in failure.detail
+
+
+def test_chat_where_text_was_asked_for_is_malformed():
+    assert "no text" in read(answer(), chat=False).detail
+    assert read({"choices": [{"text": 7}]}, chat=False).kind is FailureKind.MALFORMED
+
+
+def test_an_overflow_inside_a_200_is_still_an_overflow():
+    failure = read({"error": {"message": "too long", "code": "context_length_exceeded"}})
+    assert failure.kind is FailureKind.CONTEXT_OVERFLOW
+
+
+@pytest.mark.parametrize(
+    ("body", "raw"),
+    [
+        (WHOLE, WHOLE),
+        (WHOLE + b"\n", WHOLE),
+        (b"\r\n" + WHOLE, WHOLE),
+        (orjson.dumps(answer(), option=orjson.OPT_INDENT_2), WHOLE),
+        (b"\xef\xbb\xbf" + WHOLE, WHOLE),
+        (
+            WHOLE.replace(b'"Paris"', b'"Paris","logprob":-Infinity'),
+            WHOLE.replace(b'"Paris"', b'"Paris","logprob":null'),
+        ),
+        (WHOLE.replace(b"Paris", rb"Paris \ud83d"), WHOLE.replace(b"Paris", "Paris \ufffd".encode())),
+        (WHOLE.replace(b"Paris", rb"Paris \ud83d\ude00"), WHOLE.replace(b"Paris", rb"Paris \ud83d\ude00")),
+    ],
+)
+def test_raw_is_the_body_as_one_line_of_json(body, raw):
+    assert read(body).raw == raw
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["choices", "message", "content", "text", "error", "usage", "x"]), inner, max_size=5
+        )
+    ),
+    max_leaves=15,
+)
+
+
+@given(
+    JSON.map(lambda document: __import__("json").dumps(document).encode()) | st.binary(max_size=200),
+    st.booleans(),
+    st.sampled_from([b"", b"\n", b" \r\n"]),
+)
+def test_whatever_the_body_there_is_a_reply_or_a_failure(body, chat, end):
+    outcome = parse_reply(body + end, chat=chat, seconds=1.0)
+    if isinstance(outcome, Reply):
+        assert b"\n" not in outcome.raw
+        assert b"\r" not in outcome.raw
+        assert parse_reply(outcome.raw, chat=chat, seconds=1.0) == outcome
+    else:
+        assert outcome.kind in {FailureKind.MALFORMED, FailureKind.SERVER_ERROR, FailureKind.CONTEXT_OVERFLOW}
+
+
+@given(st.text(), st.text(), st.integers(0, 10**9))
+def test_texts_arrive_as_they_were_sent(content, reasoning, tokens):
+    document = answer({"content": content, "reasoning_content": reasoning}) | {"usage": {"completion_tokens": tokens}}
+    reply = read(document)
+    assert (reply.content, reply.reasoning, reply.usage.completion_tokens) == (content, reasoning, tokens)

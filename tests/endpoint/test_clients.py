@@ -1,0 +1,480 @@
+"""Both clients over a real socket: what is sent, what comes back, what every kind of trouble is called."""
+
+import asyncio
+import gzip
+import zlib
+
+import orjson
+import pytest
+from loopback import DONE, OK_BODY, chat, delta, drops, drops_after, event, holds, never_ends, plain, says, streams
+
+from evalkit.errors import DataError
+from evalkit.model import Failure, FailureKind, ImageRef, Prompt, Reply, Request, Usage
+
+
+def kinds(outcome):
+    assert isinstance(outcome, Failure), outcome
+    return outcome.kind
+
+
+async def test_asks_and_reads(serve, connect):
+    server = await serve(says())
+    reply = await connect(server.url).ask(chat(temperature=0.6, max_tokens=64, top_k=20))
+    assert (reply.content, reply.finish_reason, reply.usage, reply.model) == ("Paris", "stop", Usage(7, 2), "tiny-1")
+    assert reply.raw == OK_BODY
+    assert reply.attempts == 1
+    assert reply.seconds > 0
+    (received,) = server.received
+    assert (received.method, received.path) == ("POST", "/v1/chat/completions")
+    assert received.json == {
+        "model": "tiny",
+        "temperature": 0.6,
+        "max_tokens": 64,
+        "top_k": 20,
+        "messages": [{"role": "user", "content": "Which city is the capital of France?"}],
+        "seed": 11,
+        "stream": False,
+    }
+
+
+async def test_asks_for_plain_text(serve, connect):
+    body = orjson.dumps({"choices": [{"text": " Paris", "finish_reason": "stop", "logprobs": {"tokens": [" Paris"]}}]})
+    server = await serve(says(body))
+    reply = await connect(server.url).ask(plain(logprobs=1, echo=False))
+    assert (reply.content, reply.raw) == (" Paris", body)
+    assert server.received[0].path == "/v1/completions"
+    assert server.received[0].json == {
+        "model": "tiny",
+        "logprobs": 1,
+        "echo": False,
+        "prompt": "The capital of France is",
+        "stream": False,
+    }
+
+
+async def test_key_and_headers_are_sent_and_nothing_of_the_environment(serve, connect, monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, "leak-me-not")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Custom: leak-me-not")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    server = await serve(says())
+    assert isinstance(await connect(server.url, api_key="sk-1", headers={"X-Team": "a b"}).ask(chat()), Reply)
+    assert isinstance(await connect(server.url).ask(chat()), Reply)
+    with_key, without = (received.headers for received in server.received)
+    assert with_key["authorization"] == "Bearer sk-1"
+    assert with_key["x-team"] == "a b"
+    assert with_key["content-type"] == "application/json"
+    assert with_key["accept-encoding"] == "gzip, deflate"
+    assert "authorization" not in without
+    assert "leak-me-not" not in str(with_key) + str(without)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+async def test_a_configured_header_replaces_ours(serve, connect, name):
+    server = await serve(says())
+    await connect(server.url, api_key="sk-1", headers={name: "Custom xyz"}).ask(chat())
+    assert server.received[0].headers["authorization"] == "Custom xyz"
+
+
+async def test_a_query_of_the_address_stays(serve, connect):
+    server = await serve(says())
+    assert isinstance(await connect(server.url + "/?api-version=2").ask(chat()), Reply)
+    assert (server.received[0].path, server.received[0].query) == ("/v1/chat/completions", "api-version=2")
+
+
+async def test_connections_are_used_again_and_cookies_are_not(serve, connect):
+    server = await serve(says(Set_Cookie="session=1; Path=/"))
+    client = connect(server.url.replace("127.0.0.1", "localhost"))
+    for _ in range(3):
+        assert isinstance(await client.ask(chat()), Reply)
+    assert len(server.connections) == 1
+    assert not any("cookie" in received.headers for received in server.received)
+
+
+async def test_pictures_are_filled_in(serve, connect):
+    prompt = Prompt(
+        "d", ({"role": "user", "content": [{"type": "image_ref", "index": 0}]},), images=(ImageRef("a", bytes),)
+    )
+    asked = Request("k", "s", "i", 0, prompt, {})
+
+    async def materialise(given):
+        assert given is prompt
+        return (
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 2_000_000}}],
+            },
+        )
+
+    async def refuse(_given):
+        raise DataError("picture a is damaged")
+
+    server = await serve(says())
+    assert isinstance(await connect(server.url, materialise=materialise).ask(asked), Reply)
+    assert len(server.received[0].json["messages"][0]["content"][0]["image_url"]["url"]) > 2_000_000
+    failure = await connect(server.url, materialise=refuse).ask(asked)
+    assert (failure.kind, failure.detail) == (FailureKind.IMAGE, "picture a is damaged")
+    assert kinds(await connect(server.url).ask(asked)) is FailureKind.IMAGE
+    assert len(server.received) == 1
+
+
+async def test_without_pictures_nothing_is_materialised(serve, connect):
+    async def materialise(_prompt):
+        raise AssertionError
+
+    server = await serve(says())
+    assert isinstance(await connect(server.url, materialise=materialise).ask(chat()), Reply)
+
+
+async def test_a_prompt_that_has_no_json_form_is_a_failure(serve, connect):
+    server = await serve(says())
+    assert kinds(await connect(server.url).ask(chat("half an emoji \ud83d"))) is FailureKind.BAD_REQUEST
+    assert not server.received
+
+
+# ---------------------------------------------------------------- answers that are none
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, b'{"error": {"message": "maximum context length is 8"}}', FailureKind.CONTEXT_OVERFLOW),
+        (400, b'{"error": {"message": "no"}}', FailureKind.BAD_REQUEST),
+        (401, b"", FailureKind.AUTH),
+        (404, b'{"detail": "Not Found"}', FailureKind.NOT_FOUND),
+        (408, b"", FailureKind.TIMEOUT),
+        (409, b"", FailureKind.BAD_REQUEST),
+        (422, b'{"detail": [{"msg": "seed"}]}', FailureKind.BAD_REQUEST),
+        (429, b"", FailureKind.RATE_LIMITED),
+        (500, b"<html><title>500</title>", FailureKind.SERVER_ERROR),
+        (503, b"", FailureKind.SERVER_ERROR),
+    ],
+)
+async def test_statuses(serve, connect, status, body, kind):
+    server = await serve(says(body, status, Retry_After="3"))
+    failure = await connect(server.url).ask(chat())
+    assert (failure.kind, failure.status, failure.retry_after) == (kind, status, 3.0)
+    assert failure.seconds > 0
+    assert len(server.received) == 1
+
+
+async def test_the_key_is_never_in_a_detail(serve, connect):
+    key = "sk-very-secret-1234567890"
+    server = await serve(says(orjson.dumps({"error": {"message": f"Incorrect API key provided: {key}\x07"}}), 401))
+    failure = await connect(server.url, api_key=key).ask(chat())
+    assert "Incorrect API key provided: [redacted]" in failure.detail
+    assert key not in repr(failure)
+
+
+async def test_a_long_error_is_cut(serve, connect):
+    server = await serve(says(b"x" * 1_000_000, 500))
+    failure = await connect(server.url).ask(chat())
+    assert len(failure.detail) == 500
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"<!doctype html><title>Log in</title>", "text/html"),
+        (OK_BODY[:-9], "application/json"),
+        (OK_BODY.replace(b"Paris", b"\xff"), "application/json"),
+        (b"", "application/json"),
+        (b'{"choices": []}', "application/json"),
+        (b'{"error": {"message": "CUDA error"}}', "application/json"),
+    ],
+)
+async def test_malformed_bodies(serve, connect, body, content_type):
+    server = await serve(says(body, Content_Type=content_type))
+    failure = await connect(server.url).ask(chat())
+    assert (failure.kind, failure.status) == (FailureKind.MALFORMED, 200)
+
+
+async def test_a_whole_answer_counts_whatever_its_content_type(serve, connect):
+    server = await serve(says(Content_Type="text/plain"))
+    assert (await connect(server.url).ask(chat())).content == "Paris"
+
+
+async def test_line_breaks_do_not_get_into_raw(serve, connect):
+    pretty = orjson.dumps(orjson.loads(OK_BODY), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    server = await serve(says(pretty))
+    assert (await connect(server.url).ask(chat())).raw == OK_BODY
+
+
+# ---------------------------------------------------------------- size
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_body_that_never_ends_is_too_large(serve, connect, stream):
+    server = await serve(never_ends(delta("x"), "text/event-stream") if stream else never_ends())
+    failure = await connect(server.url, max_body_bytes=100_000, stream=stream).ask(chat())
+    assert (failure.kind, failure.status) == (FailureKind.TOO_LARGE, 200)
+    await asyncio.wait_for(server.gone.wait(), 10)
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_read(serve, connect):
+    server = await serve(drops_after(b"{", promised=10**9))
+    assert kinds(await connect(server.url, max_body_bytes=1000).ask(chat())) is FailureKind.TOO_LARGE
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_compression_is_undone_and_its_size_is_bounded(serve, connect, encoding):
+    squeeze = gzip.compress if encoding == "gzip" else zlib.compress
+    bomb = squeeze(b" " * 50_000_000)
+    server = await serve(says(squeeze(OK_BODY), Content_Encoding=encoding), says(bomb, Content_Encoding=encoding))
+    client = connect(server.url, max_body_bytes=1_000_000)
+    assert (await client.ask(chat())).raw == OK_BODY
+    assert len(bomb) < 100_000
+    assert kinds(await client.ask(chat())) is FailureKind.TOO_LARGE
+
+
+async def test_a_body_just_within_the_limit_is_read(serve, connect):
+    server = await serve(says())
+    assert isinstance(await connect(server.url, max_body_bytes=len(OK_BODY)).ask(chat()), Reply)
+    assert kinds(await connect(server.url, max_body_bytes=len(OK_BODY) - 1).ask(chat())) is FailureKind.TOO_LARGE
+
+
+async def test_damaged_compression_is_malformed(serve, connect):
+    server = await serve(says(b"no gzip at all", Content_Encoding="gzip"))
+    assert kinds(await connect(server.url).ask(chat())) is FailureKind.MALFORMED
+
+
+# ---------------------------------------------------------------- broken lines
+
+
+async def test_nobody_listens(serve_bytes, connect, unused_tcp_port):
+    failure = await connect(f"http://127.0.0.1:{unused_tcp_port}/v1").ask(chat())
+    assert failure.kind is FailureKind.CONNECTION
+    assert "Connection refused" in failure.detail
+    assert f"127.0.0.1:{unused_tcp_port}" in failure.detail
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        drops(),
+        drops_after(OK_BODY[:50], len(OK_BODY)),
+        streams(OK_BODY[:50], drop=True, content_type="application/json"),
+    ],
+)
+async def test_a_line_that_breaks(serve, connect, behaviour):
+    server = await serve(behaviour, says())
+    client = connect(server.url)
+    assert kinds(await client.ask(chat())) is FailureKind.CONNECTION
+    assert isinstance(await client.ask(chat()), Reply)
+
+
+async def test_an_unknown_host(connect):
+    failure = await connect("http://no-such-host.invalid/v1").ask(chat())
+    assert failure.kind is FailureKind.CONNECTION
+    assert "cannot be resolved" in failure.detail
+
+
+@pytest.mark.parametrize(
+    "data", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"]
+)
+async def test_what_does_not_speak_http(serve_bytes, connect, data):
+    failure = await connect(f"http://{await serve_bytes(data)}/v1").ask(chat())
+    assert failure.kind is FailureKind.MALFORMED
+    assert "does not speak HTTP" in failure.detail
+
+
+async def test_a_body_without_a_length_ends_with_the_connection(serve_bytes, connect):
+    address = await serve_bytes(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + OK_BODY)
+    assert (await connect(f"http://{address}/v1").ask(chat())).content == "Paris"
+
+
+@pytest.mark.parametrize("after", [(), (b'{"choices"',)])
+async def test_silence_is_a_stall(serve, connect, after):
+    server = await serve(holds(after, content_type="application/json"))
+    failure = await connect(server.url, stall_seconds=0.05).ask(chat())
+    assert failure.kind is FailureKind.STALL
+    assert "sent nothing for 0.05 s" in failure.detail
+
+
+async def test_the_total_limit_is_a_timeout(serve, connect):
+    server = await serve(holds())
+    failure = await connect(server.url, total_seconds=0.05).ask(chat())
+    assert failure.kind is FailureKind.TIMEOUT
+    assert "within 0.05 s" in failure.detail
+
+
+async def test_a_connection_that_is_not_made_in_time(serve_bytes, connect):
+    address = await serve_bytes(None)  # accepts, but never answers the TLS handshake
+    failure = await connect(f"https://{address}/v1", connect_seconds=0.05).ask(chat())
+    assert failure.kind is FailureKind.CONNECTION
+    assert "within 0.05 s" in failure.detail
+
+
+async def test_cancellation_passes_through(serve, connect):
+    server = await serve(holds(), says())
+    client = connect(server.url, concurrency=1)
+    task = asyncio.create_task(client.ask(chat()))
+    await server.arrived.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(server.gone.wait(), 10)
+    assert isinstance(await client.ask(chat()), Reply)
+
+
+async def test_many_at_once_over_few_connections(serve, connect):
+    server = await serve(says())
+    client = connect(server.url, concurrency=4)
+    replies = await asyncio.gather(*(client.ask(chat(str(n))) for n in range(40)))
+    assert all(isinstance(reply, Reply) for reply in replies)
+    assert len(server.connections) <= 4
+    assert len({received.json["messages"][0]["content"] for received in server.received}) == 40
+
+
+# ---------------------------------------------------------------- redirects
+
+
+def moves(status, location):
+    return says(b"", status, Location=location)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_redirect_within_the_server_is_followed(serve, connect, status):
+    server = await serve(moves(status, "/v2/chat/completions"), says())
+    assert isinstance(await connect(server.url).ask(chat()), Reply)
+    first, second = server.received
+    assert (second.method, second.path, second.body) == ("POST", "/v2/chat/completions", first.body)
+
+
+async def test_three_redirects_are_followed_and_no_more(serve, connect):
+    server = await serve(*[moves(307, "/again")] * 3, says())
+    assert isinstance(await connect(server.url).ask(chat()), Reply)
+    server = await serve(moves(307, "/again"))
+    assert kinds(await connect(server.url).ask(chat())) is FailureKind.REDIRECT
+    assert len(server.received) == 4
+
+
+async def test_a_redirect_to_another_server_is_never_followed(serve, connect):
+    other = await serve(says())
+    server = await serve(moves(307, other.url + "/chat/completions?token=abc"))
+    failure = await connect(server.url, api_key="sk-secret").ask(chat())
+    assert failure.kind is FailureKind.REDIRECT
+    assert not other.received
+    assert other.origin in failure.detail
+    assert "token" not in failure.detail
+
+
+@pytest.mark.parametrize("location", ["", "http://", "http://[", "ftp://127.0.0.1/x", "//user:secret@other.invalid/"])
+async def test_a_redirect_to_nowhere(serve, connect, location):
+    server = await serve(moves(307, location))
+    failure = await connect(server.url).ask(chat())
+    assert failure.kind is FailureKind.REDIRECT
+    assert "secret" not in failure.detail
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304])
+async def test_a_redirect_that_would_lose_the_question_is_not_followed(serve, connect, status):
+    server = await serve(moves(status, "/v2/chat/completions"))
+    failure = await connect(server.url).ask(chat())
+    assert (failure.kind, failure.status) == (FailureKind.REDIRECT, status)
+    assert "/v2/chat/completions" in failure.detail
+    assert len(server.received) == 1
+
+
+# ---------------------------------------------------------------- streams
+
+
+async def test_a_stream_is_asked_for_and_put_together(serve, connect):
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    server = await serve(
+        streams(delta("Par"), delta("is"), delta(finish="stop"), event({"choices": [], "usage": usage}), DONE)
+    )
+    client = connect(server.url, stream=True)
+    for _ in range(2):
+        reply = await client.ask(chat())
+        assert (reply.content, reply.finish_reason, reply.usage) == ("Paris", "stop", Usage(7, 2))
+        assert orjson.loads(reply.raw)["choices"][0]["message"]["content"] == "Paris"
+    assert server.received[0].json["stream"] is True
+    assert server.received[0].json["stream_options"] == {"include_usage": True}
+    assert server.received[0].headers["accept-encoding"] == "identity"
+    assert len(server.connections) == 1
+
+
+async def test_a_stream_cut_into_single_bytes(serve, connect):
+    body = delta("naïve 東京 🙂") + delta(finish="stop") + DONE
+    server = await serve(streams(*(body[i : i + 1] for i in range(len(body)))))
+    assert (await connect(server.url, stream=True).ask(chat())).content == "naïve 東京 🙂"
+
+
+async def test_a_stream_of_plain_text(serve, connect):
+    server = await serve(
+        streams(
+            event({"choices": [{"text": "Par"}]}), event({"choices": [{"text": "is", "finish_reason": "stop"}]}), DONE
+        )
+    )
+    assert (await connect(server.url, stream=True).ask(plain())).content == "Paris"
+
+
+async def test_a_server_that_does_not_stream_is_read_all_the_same(serve, connect):
+    server = await serve(says())
+    assert (await connect(server.url, stream=True).ask(chat())).raw == OK_BODY
+
+
+async def test_a_server_that_streams_unasked_is_read_all_the_same(serve, connect):
+    server = await serve(streams(delta("Paris"), delta(finish="stop"), DONE))
+    assert (await connect(server.url).ask(chat())).content == "Paris"
+
+
+async def test_a_server_that_says_done_and_holds_on_is_left(serve, connect):
+    server = await serve(holds((delta("Paris"), delta(finish="stop"), DONE)))
+    assert (await connect(server.url, stream=True).ask(chat())).content == "Paris"
+    await asyncio.wait_for(server.gone.wait(), 10)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind"),
+    [
+        (streams(delta("half")), FailureKind.MALFORMED),
+        (streams(delta("half"), b'data: {"choices": [{"ind'), FailureKind.MALFORMED),
+        (streams(delta("half"), drop=True), FailureKind.CONNECTION),
+        (streams(delta("half"), event({"error": {"message": "engine died"}}), DONE), FailureKind.SERVER_ERROR),
+        (streams(delta("half"), delta(finish="abort"), DONE), FailureKind.SERVER_ERROR),
+        (streams(event({"error": {"code": "context_length_exceeded"}})), FailureKind.CONTEXT_OVERFLOW),
+        (streams(DONE), FailureKind.MALFORMED),
+        (says(b'{"error": "busy"}', 429), FailureKind.RATE_LIMITED),
+    ],
+)
+async def test_half_a_stream_is_no_reply(serve, connect, behaviour, kind):
+    server = await serve(behaviour)
+    assert kinds(await connect(server.url, stream=True).ask(chat())) is kind
+
+
+async def test_a_stream_that_falls_silent_is_a_stall(serve, connect):
+    server = await serve(holds((delta("half"),)))
+    assert kinds(await connect(server.url, stream=True, stall_seconds=0.05).ask(chat())) is FailureKind.STALL
+
+
+async def test_a_stream_that_takes_too_long_in_all_is_a_timeout(serve, connect):
+    server = await serve(holds((delta("half"),)))
+    assert kinds(await connect(server.url, stream=True, total_seconds=0.05).ask(chat())) is FailureKind.TIMEOUT
+
+
+# ---------------------------------------------------------------- replicas
+
+
+async def test_load_is_spread_over_replicas(serve, connect):
+    servers = [await serve(says()) for _ in range(2)]
+    client = connect(*(server.url for server in servers))
+    await asyncio.gather(*(client.ask(chat()) for _ in range(10)))
+    assert [len(server.received) for server in servers] == [5, 5]
+
+
+async def test_a_dead_replica_is_rested(serve, connect, unused_tcp_port):
+    server = await serve(says())
+    client = connect(f"http://127.0.0.1:{unused_tcp_port}/v1", server.url)
+    outcomes = [await client.ask(chat()) for _ in range(12)]
+    assert [isinstance(outcome, Failure) for outcome in outcomes].count(True) == 3
+    assert all(isinstance(outcome, Reply) for outcome in outcomes[6:])
+
+
+async def test_a_replica_that_answers_with_errors_stays(serve, connect):
+    bad, good = await serve(says(b"", 503)), await serve(says())
+    client = connect(bad.url, good.url)
+    for _ in range(12):
+        await client.ask(chat())
+    assert (len(bad.received), len(good.received)) == (6, 6)
