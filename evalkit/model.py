@@ -64,6 +64,12 @@ class Item:
     cluster: str | None = None
     stratum: tuple[str, ...] = ()
     weight: float = 1.0
+    parts: tuple[Prompt, ...] = ()
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """What one repeat of the item asks: its prompt, or, where it is asked in parts (options), each of them."""
+        return self.parts or (self.prompt,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from evalkit.config import EndpointConfig, SuiteChoice
 from evalkit.digest import digest
 from evalkit.errors import ConfigError, SuiteError
 from evalkit.run.plan import Plan, PlannedSuite
-from evalkit.tasks.load import LoadedSuite, LoadOptions, load_suite
+from evalkit.tasks.load import LoadedSuite, LoadOptions, by_logprobs, load_suite
 from evalkit.tasks.packs import find_pack
 from evalkit.tasks.suite import Suite, find_suite
 
@@ -102,12 +102,14 @@ def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> Pla
     parameters.setdefault("max_tokens", loaded.max_tokens)
     if loaded.stop and "stop" not in parameters:
         parameters["stop"] = list(loaded.stop)
-    if config.logprobs:
+    if by_logprobs(chosen.suite):
+        parameters |= {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0, "top_p": 1.0}
+    elif config.logprobs:
         parameters["logprobs"] = True
     repeats = chosen.choice.repeats
     if repeats is None:
         # A greedy answer repeated is mostly the same answer: several are asked only where somebody says so.
-        repeats = chosen.suite.repeats if sampling.temperature > 0 else 1
+        repeats = chosen.suite.repeats if sampling.temperature > 0 and not by_logprobs(chosen.suite) else 1
     margin = chosen.choice.margin_pt
     return PlannedSuite(
         loaded=loaded,

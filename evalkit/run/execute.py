@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import orjson
 
 from evalkit.config import EndpointConfig, public_dump
 from evalkit.endpoint.client import Client, ClientSettings, open_client
 from evalkit.endpoint.probe import ServedModels, endpoint_identity, served_models
 from evalkit.errors import ConfigError, EndpointError, EvalkitError
-from evalkit.model import Failure, FailureKind, Item, Reply, Request
+from evalkit.model import Failure, FailureKind, Item, Prompt, Reply, Request
 from evalkit.run import grade, journal, manifest, store
 from evalkit.run.choose import Loaded, make_plan
 from evalkit.run.plan import Plan, PlannedSuite, order
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
+from evalkit.scoring.option_logprobs import has_prompt_logprobs
+from evalkit.tasks.load import by_logprobs
 
 if TYPE_CHECKING:
     from evalkit.endpoint.images import ImageEncoder
 
-Lengths = dict[tuple[str, str], float]
+Lengths: TypeAlias = dict[tuple[str, str], float]
+Missing: TypeAlias = list[tuple[PlannedSuite, Item, int]]
 
 
 @dataclass(slots=True)
@@ -135,7 +140,8 @@ async def _run_side(side: SideRun, sides: Sequence[SideRun], watch: Watch) -> Ou
                     identity = await _look(side, settings)
                     session = manifest.Session(session.name, started, session.model, session.config, identity)
                     manifest.append(side.folder, manifest.manifest_line(session, side.plan))
-                    await _ask(side, settings, missing, out, progress)
+                    possible = await _possible(side, settings, missing, progress)
+                    await _ask(side, settings, possible, out, progress)
             except EndpointError as error:
                 problem = error
                 watch.notices.append(str(error))
@@ -239,10 +245,36 @@ def _check_model(side: SideRun, settings: ClientSettings, found: ServedModels) -
             )
 
 
+async def _possible(
+    side: SideRun, settings: ClientSettings, missing: Missing, progress: dict[str, Progress]
+) -> Missing:
+    """The samples that this endpoint can be asked: a suite that needs what it lacks is stopped with a sentence."""
+    needing = {suite.name for suite, _item, _repeat in missing if by_logprobs(suite.loaded.suite)}
+    if not needing:
+        return missing
+    client = open_client(settings, side.config.client)
+    try:
+        text = "Two and two make four. Three and three make six."
+        probe = Prompt(digest="probe", text=text)
+        parameters = {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0}
+        outcome = await client.ask(Request("probe", "", "", 0, probe, parameters))
+    finally:
+        await client.close()
+    if isinstance(outcome, Reply) and has_prompt_logprobs(orjson.loads(outcome.raw), text):
+        return missing
+    why = outcome.detail if isinstance(outcome, Failure) else "its replies have no log-probabilities of the prompt"
+    for name in needing:
+        progress[name].stopped = (
+            f"needs /v1/completions with `echo` and `logprobs`, which this endpoint does not give ({why}): serve the "
+            "model with vLLM, or take the suite out"
+        )
+    return [sample for sample in missing if sample[0].name not in needing]
+
+
 async def _ask(
     side: SideRun,
     settings: ClientSettings,
-    missing: Iterable[tuple[PlannedSuite, Item, int]],
+    missing: Missing,
     out: journal.Journal,
     progress: dict[str, Progress],
 ) -> None:
@@ -282,6 +314,6 @@ def _encoder(plan: Plan) -> ImageEncoder | None:
     return ImageEncoder()
 
 
-def _requests(plan: Plan, missing: Iterable[tuple[PlannedSuite, Item, int]]) -> Iterator[Request]:
+def _requests(plan: Plan, missing: Missing) -> Iterator[Request]:
     for suite, item, repeat in missing:
         yield plan.request(suite, item, repeat)

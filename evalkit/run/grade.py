@@ -29,6 +29,8 @@ class Wanted:
     repeat: int
     document: Mapping[str, Any]
     grade: Grader
+    part: int = 0
+    parts: int = 1
 
 
 def wanted_of(plan: Plan) -> dict[str, list[Wanted]]:
@@ -36,7 +38,9 @@ def wanted_of(plan: Plan) -> dict[str, list[Wanted]]:
     wanted: dict[str, list[Wanted]] = {}
     for suite, item, repeat in plan.samples():
         key = plan.request(suite, item, repeat).key
-        wanted.setdefault(key, []).append(Wanted(suite.name, item.id, repeat, item.doc, suite.loaded.score))
+        number, part = divmod(repeat, len(item.prompts))
+        sample = Wanted(suite.name, item.id, number, item.doc, suite.loaded.score, part, len(item.prompts))
+        wanted.setdefault(key, []).append(sample)
     return wanted
 
 
@@ -70,26 +74,60 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     yield header
     failures: dict[str, dict[str, Any]] = {}
+    partial: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = {}
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers, thread_name_prefix="grade") as pool:
         underway: list[Future[list[dict[str, Any]]]] = []
-        for file in sorted(folder.glob("journal*.jsonl")):
-            for _offset, record in journal.read_lines(file):
-                samples = wanted.get(record["key"])
-                if samples is None:
-                    continue
-                if record["t"] == "failure":
-                    failures[record["key"]] = record
-                elif record["t"] == "reply":
-                    del wanted[record["key"]]
-                    underway.append(pool.submit(_graded, record, samples, closing_tags))
-                    # Bounded, so that a journal of gigabytes is never held in memory.
-                    if len(underway) > 8 * workers:
-                        yield from underway.pop(0).result()
+        for record in _records(folder, wanted):
+            if record["t"] == "failure":
+                failures[record["key"]] = record
+                continue
+            samples = wanted.pop(record["key"])
+            if samples[0].parts > 1:
+                yield from _whole(record, samples, partial)
+                continue
+            underway.append(pool.submit(_graded, record, samples, closing_tags))
+            # Bounded, so that a journal of gigabytes is never held in memory.
+            if len(underway) > 8 * workers:
+                yield from underway.pop(0).result()
         for future in underway:
             yield from future.result()
+    missing: set[tuple[str, str, int]] = set()
     for key, samples in wanted.items():
-        yield from (_without_reply(sample, failures.get(key)) for sample in samples)
+        for sample in samples:
+            place = (sample.suite, sample.item, sample.repeat)
+            if place not in missing:
+                missing.add(place)
+                yield _without_reply(sample, failures.get(key))
+
+
+def _records(folder: Path, wanted: Mapping[str, list[Wanted]]) -> Iterator[dict[str, Any]]:
+    """The journal's records that are still wanted when they are met."""
+    for file in sorted(folder.glob("journal*.jsonl")):
+        for _offset, record in journal.read_lines(file):
+            if record["key"] in wanted and record["t"] in {"reply", "failure"}:
+                yield record
+
+
+def _whole(
+    record: dict[str, Any], samples: list[Wanted], partial: dict[tuple[str, str, int], dict[int, dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """Gathers the parts of a sample; the row comes with the last of them."""
+    for sample in samples:
+        place = (sample.suite, sample.item, sample.repeat)
+        parts = partial.setdefault(place, {})
+        parts[sample.part] = record
+        if len(parts) == sample.parts:
+            del partial[place]
+            yield _graded_parts([parts[n] for n in range(sample.parts)], sample)
+
+
+def _graded_parts(records: list[dict[str, Any]], sample: Wanted) -> dict[str, Any]:
+    from evalkit.scoring.option_logprobs import score as score_options
+
+    score = score_options(sample.document, [record["body"] for record in records])
+    first = journal.stored_reply(records[0])
+    return {"k": records[0]["key"], **_row(sample, first, score, FinalText(""))}
 
 
 def _graded(record: Mapping[str, Any], samples: list[Wanted], closing_tags: Sequence[str]) -> list[dict[str, Any]]:
@@ -120,7 +158,7 @@ def _row(sample: Wanted, reply: Reply, score: Score, final: FinalText) -> dict[s
         "c": reply.usage.completion_tokens,
         "sec": round(reply.seconds, 4),
         "l": score.lenient,
-        "cut": final.truncated or reply.finish_reason == "length",
+        "cut": sample.parts == 1 and (final.truncated or reply.finish_reason == "length"),
     }
     if score.flags:
         row["flags"] = list(score.flags)

@@ -33,9 +33,14 @@ class PlannedSuite:
         return self.loaded.suite.name
 
     @property
+    def parts(self) -> int:
+        """How many requests one sample takes: 1, or the number of options where each is asked by itself."""
+        return len(self.loaded.items[0].prompts) if self.loaded.items else 1
+
+    @property
     def planned(self) -> int:
-        """How many (item, repeat) samples there are."""
-        return len(self.loaded.items) * self.repeats
+        """How many requests there are."""
+        return sum(len(item.prompts) for item in self.loaded.items) * self.repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +58,25 @@ class Plan:
         return self._bases[suite.name]
 
     def request(self, suite: PlannedSuite, item: Item, repeat: int, expected_tokens: float | None = None) -> Request:
-        """The request for one (item, repeat)."""
-        seed = seed_of(suite.base_seed, suite.name, item.id, repeat)
+        """The request for one (item, repeat); with items in parts, `repeat` counts through the parts of each repeat."""
+        prompt = item.prompts[repeat % len(item.prompts)]
+        seed = seed_of(suite.base_seed, suite.name, item.id, repeat // len(item.prompts))
         return Request(
-            key=key_of(self.base(suite), item.prompt.digest, seed, repeat),
+            key=key_of(self.base(suite), prompt.digest, seed, repeat),
             suite=suite.name,
             item=item.id,
             repeat=repeat,
-            prompt=item.prompt,
+            prompt=prompt,
             parameters=suite.parameters,
             seed=seed,
             expected_tokens=expected_tokens,
         )
 
     def samples(self) -> Iterator[tuple[PlannedSuite, Item, int]]:
-        """Every (suite, item, repeat) of the plan, in file order."""
+        """Every (suite, item, repeat) of the plan, in file order; one entry a request."""
         for suite in self.suites:
             for item in suite.loaded.items:
-                for repeat in range(suite.repeats):
+                for repeat in range(suite.repeats * len(item.prompts)):
                     yield suite, item, repeat
 
     @property
@@ -105,8 +111,7 @@ def order(
     """
     missing: list[tuple[float, int, PlannedSuite, Item, int]] = []
     for index, (suite, item, repeat) in enumerate(plan.samples()):
-        seed = seed_of(suite.base_seed, suite.name, item.id, repeat)
-        if key_of(plan.base(suite), item.prompt.digest, seed, repeat) in answered:
+        if plan.request(suite, item, repeat).key in answered:
             continue
         limit = float(suite.parameters.get("max_tokens") or 0)
         together = suite.loaded.suite.order in {"shared_prefix", "as_stored"}

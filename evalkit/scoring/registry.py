@@ -13,6 +13,7 @@ from evalkit.model import Scorer
 
 SCORERS: Final[Mapping[str, str]] = {
     "choice": "evalkit.scoring.choice:score",
+    "option_logprobs": "evalkit.scoring.option_logprobs:score",
     "integer": "evalkit.scoring.integer:score",
     "expression": "evalkit.scoring.expression:score",
     "theoremqa": "evalkit.scoring.theoremqa:score",

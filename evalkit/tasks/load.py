@@ -70,9 +70,10 @@ def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
     for task in tasks:
         chosen, count = _choose(task, suite, options, share=len(tasks))
         total += count
-        _build(task, chosen)
-        items.extend(_items(suite, task, options))
-        stops.add(tuple(str(stop) for stop in _as_list(task.config.generation_kwargs.get("until")) if stop))
+        _build(task, chosen, chat=not by_logprobs(suite))
+        items.extend(_option_items(suite, task) if by_logprobs(suite) else _items(suite, task, options))
+        generation = task.config.generation_kwargs or {}
+        stops.add(tuple(str(stop) for stop in _as_list(generation.get("until")) if stop))
         task._instances = None  # noqa: SLF001 - lm-eval would hold every prompt a second time
     if len(stops) != 1:
         raise SuiteError(f"{suite.name}: its tasks have different stop strings; give them one `until:` list")
@@ -175,8 +176,9 @@ def _lm_eval_task(suite: Suite, file: Path, options: LoadOptions) -> Any:
         (task,) = manager.load([str(file)])["tasks"].values()
     except (KeyError, TypeError, ImportError, AttributeError) as error:
         raise SuiteError(f"{file}: lm-eval cannot load it: {error}") from error
-    if task.OUTPUT_TYPE != "generate_until":
-        raise SuiteError(f"{file}: task {task.config.task!r} is {task.OUTPUT_TYPE}, not generate_until")
+    wanted = "multiple_choice" if by_logprobs(suite) else "generate_until"
+    if wanted != task.OUTPUT_TYPE:
+        raise SuiteError(f"{file}: task {task.config.task!r} is {task.OUTPUT_TYPE}, not {wanted}")
     if task.config.num_fewshot is None:
         task.set_config("num_fewshot", 0)
     task.set_fewshot_seed(FEWSHOT_SEED)
@@ -199,16 +201,21 @@ def _choose(task: Any, suite: Suite, options: LoadOptions, share: int) -> tuple[
     return sorted(ranked[:limit]), count
 
 
-def _build(task: Any, chosen: list[int] | None) -> None:
+def by_logprobs(suite: Suite) -> bool:
+    """True for a suite that compares log-probabilities of given texts and generates none."""
+    return "prompt_logprobs" in suite.needs
+
+
+def _build(task: Any, chosen: list[int] | None, *, chat: bool) -> None:
     try:
         task.build_all_requests(
             # lm-eval asks `index in samples` for every document, so a set; it only iterates and measures it otherwise.
             samples=set(chosen) if chosen else None,
             rank=0,
             world_size=1,
-            apply_chat_template=True,
-            fewshot_as_multiturn=True,
-            chat_template=_as_json,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+            chat_template=_as_json if chat else None,
             tokenizer_name="",
         )
     except ValueError as error:
@@ -254,6 +261,30 @@ def _items(suite: Suite, task: Any, options: LoadOptions) -> Iterator[Item]:
             cluster=str(document[suite.cluster]) if suite.cluster else None,
             stratum=tuple(str(document[field]) for field in suite.strata),
             weight=float(document[suite.weight]) if suite.weight else 1.0,
+        )
+
+
+def _option_items(suite: Suite, task: Any) -> Iterator[Item]:
+    """The items of a multiple_choice task: one prompt an option, each the context with that option behind it."""
+    by_document: dict[int, list[Any]] = {}
+    for instance in task.instances:
+        by_document.setdefault(instance.doc_id, []).append(instance)
+    for instances in by_document.values():
+        document = {key: value for key, value in instances[0].doc.items() if key not in _PROMPT_ONLY}
+        texts = [context + continuation for context, continuation in (instance.args for instance in instances)]
+        document["continuations"] = [instance.args[1] for instance in instances]
+        parts = tuple(Prompt(digest=digest(["text", text]), text=text) for text in texts)
+        yield Item(
+            suite=suite.name,
+            task=task.config.task,
+            id=str(document["id"]),
+            prompt=Prompt(digest=digest([part.digest for part in parts]), text=instances[0].args[0]),
+            doc=document,
+            target=str(document.get("answer")),
+            doc_hash=_doc_hash(document),
+            cluster=str(document[suite.cluster]) if suite.cluster else None,
+            stratum=tuple(str(document[field]) for field in suite.strata),
+            parts=parts,
         )
 
 

@@ -170,6 +170,7 @@ def mmlu(rows: Rows, options: Mapping[str, Any]) -> list[dict[str, Any]]:
             "category": MMLU_CATEGORY.get(subject, "other"),
             "header": first,
             "shot_header": str(options.get("shot_header", "")),
+            "answer_index": LETTERS.index(answer),
         }
         return {**document, "options": "\n".join(f"{a}. {b}" for a, b in zip(LETTERS, choices, strict=False))}
 
