@@ -13,7 +13,7 @@ from evalkit.errors import DataError
 from evalkit.scoring.normalise import for_matching, without_markup
 from evalkit.scoring.truth import name_of, required
 
-_TOKEN: Final = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[^\w\s]")
+_TOKEN: Final = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]{1,64}|[^\w\s]")  # Chinese has no spaces: a bound keeps it linear
 _FOLDED: Final = frozenset(".,;:!?'\"“”‘’«»。；：！？")  # punctuation that does not tell two texts apart
 _NOUN_FOLLOWS: Final = re.compile(r"\s+\w")
 _ARTICLES: Final = frozenset({"the", "a", "an"})
@@ -74,7 +74,7 @@ class Options:
         position = 0
         while token := _TOKEN.search(line, position):
             position = token.end()
-            if option := self.text_at(line, token.start()):
+            if token[0] not in _FOLDED and (option := self.text_at(line, token.start())):
                 found.add(option[0])
                 position = option[1]
         return frozenset(found)

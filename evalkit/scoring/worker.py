@@ -83,14 +83,21 @@ class _Pool:
     """Hands out children, at most one a core at a time, and takes back those that are still good."""
 
     def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Start anew without touching the children: after a fork they belong to the parent."""
-        self._slots = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
-        self._lock = threading.Lock()
         self._idle: list[_Child] = []
         self._busy: set[_Child] = set()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        self._slots = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
+        self._lock = threading.Lock()
+
+    def forget(self) -> None:
+        """After a fork, in the new process: the children and whoever held the locks stayed with the parent."""
+        self._unlock()
+        for child in (*self._idle, *self._busy):
+            child.disown()
+        self._idle.clear()
+        self._busy.clear()
 
     def run(self, request: bytes, target: str, seconds: float) -> Any:
         with self._slots:
@@ -182,6 +189,11 @@ class _Child:
             wait([descriptor], DEATH_SECONDS)
         finally:
             os.close(descriptor)
+
+    def disown(self) -> None:
+        """Let go of the pipe, and of a process that is another's to reap."""
+        self._channel.close()
+        self._process.returncode = 0
 
     def stop(self) -> None:
         """End the child and all that it started."""
