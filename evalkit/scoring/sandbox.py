@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import selectors
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -38,6 +39,7 @@ WALL_FACTOR: Final = 3.0  # how much longer than its processor time a program ma
 _OLDEST: Final = (0, 7)  # the first version with --size
 _LOOK_EVERY: Final = 0.05  # seconds between two looks at the memory
 _STDERR_BYTES: Final = 4_000
+_DEATH_SECONDS: Final = 10.0  # for the kernel to take down a namespace on a busy machine
 _SYSTEM_FOLDERS: Final = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 _SYSTEM_FILES: Final = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 _LAUNCHER: Final = Path(__file__).with_name("sandbox_launcher.py")
@@ -237,7 +239,7 @@ class _Watch:
     def until_the_end(self) -> Outcome:
         ending = self._read()
         if ending is not Ending.EXITED:
-            self._process.kill()
+            end_all(self._process)
         code = self._process.wait()
         if ending is Ending.EXITED and code == _KILLED_FOR_TIME:
             ending = Ending.TIME
@@ -277,18 +279,39 @@ class _Watch:
         return Ending.MEMORY if resident_bytes(self._process.pid) > self._limits.memory_bytes else None
 
 
+def end_all(bwrap: subprocess.Popen[bytes]) -> None:
+    """Kill bubblewrap and wait until everything in its namespace is dead, not only until it is doomed."""
+    # The first process of the namespace is gone only when all others are.
+    first = [process for process, (parent, _) in _processes().items() if parent == bwrap.pid]
+    with ExitStack() as stack:
+        handles = []
+        for process in first:
+            with suppress(ProcessLookupError):
+                handles.append(os.pidfd_open(process))
+                stack.callback(os.close, handles[-1])
+        bwrap.kill()
+        for handle in handles:
+            poll = select.poll()  # select() knows only the first thousand descriptors
+            poll.register(handle, select.POLLIN)
+            poll.poll(_DEATH_SECONDS * 1000)
+
+
 def resident_bytes(root: int) -> int:
     """The resident memory of a process and all its descendants together."""
-    parents: dict[int, int] = {}
-    pages: dict[int, int] = {}
+    processes = _processes()
+    parents = {process: parent for process, (parent, _) in processes.items()}
+    return sum(processes[process][1] for process in _descendants(root, parents)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Every process of the machine: its parent, and how many pages of memory it has resident."""
+    found: dict[int, tuple[int, int]] = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
-            try:
+            with suppress(FileNotFoundError, ProcessLookupError):
                 fields = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            parents[int(entry.name)], pages[int(entry.name)] = int(fields[1]), int(fields[21])
-    return sum(pages[process] for process in _descendants(root, parents)) * os.sysconf("SC_PAGE_SIZE")
+                found[int(entry.name)] = int(fields[1]), int(fields[21])
+    return found
 
 
 def _descendants(root: int, parents: Mapping[int, int]) -> Sequence[int]:

@@ -1,0 +1,125 @@
+"""LiveBench: evalkit's scores on stored answers beside the scores that LiveBench's own scripts wrote for them.
+
+    python benchmarks/agreement_livebench.py [FOLDER]
+
+FOLDER holds questions/CATEGORY.TASK.jsonl (the data set's rows) and judged_answers/CATEGORY.TASK.jsonl (question_id,
+model, answer, score); the default is the folder of real rows beside the checkout. Answers whose question has no ground
+truth or tests there cannot be checked and are counted apart. Every difference is listed by question id; ends with 1
+if one of them is not explained in docs/agreement-livebench.md, or if fewer than 99.5 % agree.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.model import FinalText, Score
+from evalkit.scoring.livebench import dispatch, rows
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT = ROOT.parent / "shared" / "data" / "livebench"
+EXPLANATIONS = ROOT / "docs" / "agreement-livebench.md"
+ENOUGH = 0.995
+SAME = 1e-6
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One stored answer with its question's document and the score that LiveBench's scripts gave."""
+
+    doc: dict[str, Any]
+    model: str
+    text: str
+    official: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One answer and evalkit's score for it."""
+
+    answer: Answer
+    score: Score
+
+    @property
+    def agrees(self) -> bool:
+        """True where both scores are the same number."""
+        return self.score.value is not None and abs(self.score.value - self.answer.official) < SAME
+
+
+def load(folder: Path) -> tuple[dict[str, list[Answer]], dict[str, int]]:
+    """(the checkable answers by category.task, the numbers of those that are not checkable)."""
+    checkable: dict[str, list[Answer]] = {}
+    others: dict[str, int] = {}
+    for path in sorted((folder / "judged_answers").glob("*.jsonl")):
+        questions = folder / "questions" / path.name
+        found = {row["question_id"]: row for row in read_lines(questions)} if questions.is_file() else {}
+        for judged in read_lines(path):
+            row = found.get(judged["question_id"])
+            if row is None:
+                others[path.stem] = others.get(path.stem, 0) + 1
+                continue
+            answer = Answer(rows.normalise(row), judged["model"], judged["answer"], float(judged["score"]))
+            checkable.setdefault(path.stem, []).append(answer)
+    return checkable, others
+
+
+def grade(answers: Iterable[Answer]) -> list[Outcome]:
+    """The scores of the answers, with one thread a core; the costly graders work in child processes."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(lambda answer: Outcome(answer, dispatch.score(answer.doc, FinalText(answer.text))), answers))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def report(name: str, outcomes: list[Outcome], explained: str) -> int:
+    """Print one task's agreement and its differences; the number of those without an explanation."""
+    agree = sum(outcome.agrees for outcome in outcomes)
+    print(f"{name:40} {agree:5} of {len(outcomes):5}  {agree / len(outcomes):7.1%}")
+    unexplained = 0
+    for outcome in outcomes:
+        if not outcome.agrees:
+            answer, score = outcome.answer, outcome.score
+            known = answer.doc["question_id"] in explained
+            unexplained += not known
+            print(
+                f"    {answer.doc['question_id']} {answer.model}: official {answer.official:g}, evalkit "
+                f"{'none' if score.value is None else f'{score.value:g}'} ({score.reason}"
+                f"{', '.join(('', *score.flags))}){'' if known else ', not explained yet'}"
+            )
+    return unexplained
+
+
+def main(arguments: list[str]) -> int:
+    """Print the agreement per task and in all."""
+    folder = Path(arguments[0]) if arguments else DEFAULT
+    checkable, others = load(folder)
+    if not checkable:
+        print(f"{folder} holds no judged answers with questions: name a folder with questions/ and judged_answers/.")
+        return 2
+    if missing := dispatch.preflight(answer.doc for answers in checkable.values() for answer in answers):
+        print("\n".join(missing))
+        return 2
+    explained = EXPLANATIONS.read_text(encoding="utf-8") if EXPLANATIONS.is_file() else ""
+    begin = time.monotonic()
+    results = {name: grade(answers) for name, answers in checkable.items()}
+    seconds = time.monotonic() - begin
+    unexplained = sum(report(name, outcomes, explained) for name, outcomes in results.items())
+    everything = [outcome for outcomes in results.values() for outcome in outcomes]
+    agree = sum(outcome.agrees for outcome in everything)
+    print(f"{'all':40} {agree:5} of {len(everything):5}  {agree / len(everything):7.2%}   in {seconds:.0f} s")
+    print("not checkable: " + (", ".join(f"{name} {number}" for name, number in others.items()) or "none"))
+    return 1 if unexplained or agree < ENOUGH * len(everything) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
