@@ -35,6 +35,7 @@ class Endpoint:
         self.requests = []
         self.model = model
         self.answer = answer
+        self.complete = None
         self.spoil = lambda body, number: None
         self.max_model_len = None
         self._lock = threading.Lock()
@@ -64,6 +65,9 @@ class Endpoint:
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path == "/v1/completions" and outer.complete is not None:
+                    outer.requests.append(body)
+                    return self.send(200, outer.complete(body))
                 if self.path != "/v1/chat/completions":
                     return self.send(404, {"error": {"message": "no such path"}})
                 with outer._lock:

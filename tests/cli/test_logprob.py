@@ -1,0 +1,93 @@
+"""MMLU by log-likelihood against a server with vLLM's completions shape, and the sentence for one without it."""
+
+import hashlib
+import json
+import re
+
+from evalkit.scoring.option_logprobs import continuation_logprob, score
+
+SUITE = {"name": "mmlu_logprob", "partial_data": True, "margin_pt": 20}
+
+
+def tokens_of(text):
+    return re.findall(r" ?\w+|\W", text)
+
+
+def vllm_completion(body, shift=0.0):
+    """Echoes the prompt with a log-probability a token; the hinted option is the likeliest for most questions."""
+    prompt = body["prompt"]
+    tokens = tokens_of(prompt)
+    values = [None] + [-1.0] * (len(tokens) - 1)
+    question = prompt.rsplit("\n\n", 1)[-1]
+    hint = re.search(r"hint (\w)", question).group(1) if "hint" in question else "A"
+    noise = int(hashlib.sha256(question[:-1].encode()).hexdigest(), 16) % 3
+    values[-1] = (-0.5 if prompt[-1] == hint and noise else -2.0 - ord(prompt[-1]) / 1000) + shift
+    logprobs = {"tokens": [*tokens, " x"], "token_logprobs": [*values, -0.1]}
+    choice = {
+        "index": 0,
+        "text": prompt + " x",
+        "finish_reason": "length",
+        "logprobs": logprobs if body.get("echo") else None,
+    }
+    return {
+        "id": "c",
+        "model": "loopback",
+        "choices": [choice],
+        "usage": {"prompt_tokens": len(tokens), "completion_tokens": 1},
+    }
+
+
+def test_each_option_is_asked_once_and_the_likeliest_is_the_answer(endpoint, config, run_evalkit, tmp_path):
+    endpoint.complete = vllm_completion
+    done = run_evalkit("run", config("ref", endpoint.url, [SUITE]), "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    (suite,) = json.loads(done.stdout)["suites"]
+    assert (suite["planned"], suite["valued"]) == (60, 60)
+    assert 0.5 < suite["mean"] < 1
+    bodies = [body for body in endpoint.requests if "Two and two" not in body["prompt"]]
+    assert len(bodies) == 240
+    assert len({body["prompt"] for body in bodies}) == 240
+    assert all(body["echo"] and body["logprobs"] == 1 and body["prompt"].count("Answer:") == 6 for body in bodies)
+    (scores,) = (tmp_path / "runs" / "ref").glob("scores-*.jsonl")
+    rows = [json.loads(line) for line in scores.read_text().splitlines()[1:]]
+    assert all(set(row["m"]) == {"logprob_A", "logprob_B", "logprob_C", "logprob_D"} for row in rows)
+
+
+def test_a_chat_only_endpoint_gets_a_sentence_and_its_other_suites_run(endpoint, config, run_evalkit):
+    done = run_evalkit("run", config("ref", endpoint.url, [SUITE, "aime24"]), "--json", "--quiet")
+    assert done.returncode == 3
+    assert "needs /v1/completions with `echo` and `logprobs`" in done.stderr
+    suites = {suite["suite"]: suite for suite in json.loads(done.stdout)["suites"]}
+    assert suites["mmlu_logprob"]["counts"] == {"not_asked": 60}
+    assert suites["aime24"]["valued"] == 30
+
+
+def test_a_server_that_ignores_echo_is_found_out(endpoint, config, run_evalkit):
+    def ignoring(body):
+        reply = vllm_completion(body)
+        reply["choices"][0] |= {"text": " x", "logprobs": {"content": []}}
+        return reply
+
+    endpoint.complete = ignoring
+    done = run_evalkit("run", config("ref", endpoint.url, [SUITE]), "--quiet")
+    assert done.returncode == 3
+    assert "no log-probabilities of the prompt" in done.stderr
+    assert len(endpoint.requests) == 1
+
+
+def test_the_sum_runs_over_the_tokens_of_the_continuation_only():
+    body = {
+        "usage": {"prompt_tokens": 4},
+        "choices": [
+            {"logprobs": {"tokens": ["a", "Answer", ":", " B", "!"], "token_logprobs": [None, -1.0, -2.0, -0.25, -9.0]}}
+        ],
+    }
+    assert continuation_logprob(body, " B") == -0.25
+    assert continuation_logprob(body, ": B") == -2.25
+    assert continuation_logprob(body, " C") is None
+
+
+def test_a_reply_without_logprobs_has_no_value():
+    doc = {"answer": "A", "continuations": [" A", " B"]}
+    found = score(doc, [{"choices": [{"text": "x"}]}] * 2)
+    assert found.value is None
