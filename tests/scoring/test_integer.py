@@ -153,4 +153,4 @@ def test_no_text_without_a_box_makes_the_scorer_raise(content, truncated):
 
 @pytest.mark.parametrize("unit", ["answer: 1,000,", "1,", "answer is ", "\\boxed{", "9", "$", "答案是1"])
 def test_a_long_loop_is_read_in_linear_time(unit):
-    assert graded(33, unit * (200_000 // len(unit))).status.has_value
+    assert graded(33, unit * (60_000 // len(unit))).status.has_value
