@@ -158,12 +158,14 @@ def _roots(names: Sequence[str], options: Mapping[str, Any]) -> list[tuple[str, 
 
 def _shipped(name: str, options: Mapping[str, Any]) -> Path:
     beside = options.get("suite_file")
-    candidates = [Path(str(beside)).parent / name] if beside else []
-    for _origin, folder in resources.suite_folders():
-        candidates += [folder / name, *sorted(folder.rglob(name))]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+    near = Path(str(beside)).parent / name if beside else Path(name)
+    if near.is_file():
+        return near
+    if not Path(name).is_absolute():
+        for _origin, folder in resources.suite_folders():
+            for found in sorted(folder.rglob(Path(name).name)):
+                if found.is_file() and found.parts[-len(Path(name).parts) :] == Path(name).parts:
+                    return found
     raise DataError(f"source.file: {name} lies neither beside its suite file nor in any folder of suites")
 
 
