@@ -45,7 +45,7 @@ _DENIED: Final = (
     r"|(?:is|are)\s(?:wrong|incorrect|false)|不|错|选项不|选项错))"
 )
 _STATED: Final = re.compile(
-    r"(?<![\w'’])(?:option\s|choice\s|选项\s?)?[(\[]?(?P<before>[A-Z])[)\]]?\s{0,2}"
+    r"(?<![A-Za-z0-9_'’])(?:option\s|choice\s|选项\s?)?[(\[]?(?P<before>[A-Z])[)\]]?\s{0,2}"
     r"(?:(?:is|would\sbe|must\sbe)\s(?:the\s)?(?:correct|right|best|most\slikely|only)(?![A-Za-z])(?!\?)"
     r"|(?:选?项|说法|答案)?(?:是)?(?:最)?(?:正确|符合题意|符合|合适|恰当|贴切|准确)(?!的?(?:吗|么|与否|\?)))"
     r"|选项\s?[(\[]?(?P<after>[A-Z])[)\]]?\s?(?:(?:是)?(?:最)?(?:正确|符合|合适|恰当|贴切|准确))"
@@ -53,14 +53,16 @@ _STATED: Final = re.compile(
 _LINE_LETTER: Final = re.compile(r"[ \t]*(?:[(\[]([A-Z])[)\]]|([A-Z])(?:[)、]|[.:](?![a-z0-9]|[A-Z]\b)))", re.MULTILINE)
 _OPTION_LINE: Final = re.compile(rf"^(?:[-•][ \t]{{0,3}})?{_LINE_LETTER.pattern}", re.MULTILINE)
 _BRACKETED: Final = re.compile(rf"[(\[]\s?([A-Z])\s?[)\]]{_DENIED}")
-_ALONE: Final = re.compile(rf"(?<![\w'’.])(?:([B-HJ-Z])(?![\w'’])|([AI])(?![\w'’]|\s[a-z])){_DENIED}")
+_ALONE: Final = re.compile(
+    rf"(?<![A-Za-z0-9_'’.])(?:([B-HJ-Z])(?![A-Za-z0-9_'’])|([AI])(?![A-Za-z0-9_'’]|\s[a-z])){_DENIED}"
+)
 _LISTED: Final = re.compile(r"(?<!\w)[A-Za-z]\s?(?:[,/&、]|and|or|和|或)\s?[A-Za-z](?!\w)", re.IGNORECASE)
 # A gap between two letters can be read in one way only: a reply of many letters must not take exponential time.
 _SOLE_LETTERS: Final = re.compile(
     r"[(\[\"“]?[A-Z](?:[\s)\]]*(?:(?:[,;/&、+]|以及|和|与|及|and(?![a-z]))\s*)?[(\[]?[A-Z]){0,25}[)\]\"”]?[.。]?"
 )
 _STATED_SET: Final = re.compile(
-    r"(?<![\w'’])(?P<letters>[A-Z](?:(?:\s?(?:[,、]|和|与|及)\s?|\s)?[A-Z]){0,25})\s?(?:选?项|说法)?(?:都|均|皆)?(?:是)?"
+    r"(?<![A-Za-z0-9_'’])(?P<letters>[A-Z](?:(?:\s?(?:[,、]|和|与|及)\s?|\s)?[A-Z]){0,25})\s?(?:选?项|说法)?(?:都|均|皆)?(?:是)?"
     r"(?:正确|符合题意|符合|对的)(?!的?(?:吗|么|与否|\?))"
 )
 _EITHER: Final = re.compile(r"(?<![A-Za-z])[A-Z]\)?\s?(?:或者?|or)\s?\(?[A-Z](?![A-Za-z])")

@@ -18,6 +18,7 @@ from evalkit.model import FinalText, Score, Status
 from evalkit.scoring.expression import LONGEST, by_value, extract, filled_boxes, spelled_alike
 from evalkit.scoring.final import ends_midway, unanswered
 from evalkit.scoring.multimodal import letters
+from evalkit.scoring.multimodal.fields import LETTERS
 from evalkit.scoring.multimodal.freetext import answer_part, number_given
 from evalkit.scoring.multimodal.numbers import equal, whole_number
 from evalkit.scoring.normalise import for_maths, without_markup, without_wrappers
@@ -34,6 +35,11 @@ _SEVERAL: Final = re.compile(
     r"[(\[]?[A-Z][)\]]?(?:(?:\s{0,3}(?:,|;|/|&|and|or)\s{0,3}|\s{1,3})?[(\[]?[A-Z][)\]]?(?![A-Za-z])){1,25}"
 )
 _NAME: Final = re.compile(r"\s*(?:[A-Za-z]|\\angle|∠|\\[a-z]+\s)[A-Za-z_{}0-9']{0,6}\s*=\s*")
+_UNIT_IN_ROMAN: Final = re.compile(
+    r"(?<=[\d})\]a-z])[\s~]*(?:\\[,;: ])?\\(?:mathrm|text|textrm|mbox)\s?\{[\s~]*(?:sq(?:uare|\.)?\s)?"
+    r"(?:[cdmk]?m|in|inch|inches|ft|feet|foot|yards?|miles?|m?l|lit(?:er|re)s?|[mk]?g|s|sec|min|minutes|h|hours?|units?"
+    r"|degrees?|dollars|cents)[\s~.]*\}(?:\s?\^\s?\{?[23]\}?)?[\s$.]*\Z"
+)
 _MIXED: Final = re.compile(r"(?<![\w.}])(\d{1,9})\s?\\[dt]?frac\s?\{\s?(\d{1,9})\s?\}\s?\{\s?(\d{1,9})\s?\}")
 _PROSE: Final = re.compile(r"(?<!\\)[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 _FORMULA: Final = re.compile(r"\$([^$\n]{1,200})\$(?!.*\$)", re.DOTALL)
@@ -108,12 +114,11 @@ def _value_letter(answer: str, choices: Sequence[str]) -> str | None:
         return None
     given = _cleaned(answer)
     same = [
-        letter for letter, choice in zip(_LETTERS, choices, strict=False) if _same(_cleaned(choice), given).value == 1
+        letter
+        for letter, choice in zip(LETTERS, choices, strict=False)
+        if spelled_alike(for_maths(choice), answer) or _same(_cleaned(choice), given).value == 1
     ]
     return same[0] if len(same) == 1 else None
-
-
-_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def _lettered(found: str | None, truth: str, final: FinalText, answer: str) -> Score:
@@ -160,7 +165,13 @@ def _same(truth: str, answer: str, *, truncated: bool = False) -> Score:
 
 def _cleaned(text: str) -> str:
     r"""A result without wrappers, dollars, a leading `x =` and mixed numbers, which become fractions."""
-    text = without_wrappers(for_maths(text)).replace("$", " ").replace("\\!", "").replace("\\,", " ").strip()
+    text = (
+        without_wrappers(_UNIT_IN_ROMAN.sub("", for_maths(text)))
+        .replace("$", " ")
+        .replace("\\!", "")
+        .replace("\\,", " ")
+        .strip()
+    )
     text = _NAME.sub("", text, count=1) if _NAME.match(text) else text
 
     def improper(found: re.Match[str]) -> str:

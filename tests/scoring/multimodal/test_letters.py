@@ -1,0 +1,181 @@
+"""Letters in short and long replies, English and Chinese: what counts, what is ambiguous, what is no answer."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.errors import DataError
+from evalkit.model import FinalText, Status
+from evalkit.scoring.final import final_text_of
+from evalkit.scoring.multimodal import blink, cii_bench, letters, mmmu_pro
+
+ENGLISH = ["a lantern", "two oars", "the anchor", "a torn sail", "rope", "bell", "crate", "wheel", "Iron ring", "flag"]
+CHINESE = ["时光流逝", "亲情可贵", "保护森林", "竞争残酷", "科技双刃剑", "勤能补拙"]
+
+
+def read(reply, choices=ENGLISH, answer="B", **final):
+    return mmmu_pro.score({"choices": choices, "answer": answer}, final_text_of(reply, **final))
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        ("B", "B"),
+        ("b", "B"),
+        ("(B) two oars", "B"),
+        ("**Answer:** B", "B"),
+        ("Answer: Ｂ", "B"),
+        ("Answer: $B$", "B"),
+        (r"So we get $\boxed{\text{B}}$.", "B"),
+        ("The correct choice is B) two oars", "B"),
+        ("Option A is wrong, option C is wrong.\nAnswer: B", "B"),
+        ("<think>Answer: A</think>\nAnswer: B", "B"),
+        ("B. two oars. A lantern would be brighter.", "B"),
+        ("It cannot be A; it must be (B).", "B"),
+        ("B is correct: the others are on land.", "B"),
+        ("two oars", "B"),
+        ("Behind the mast I can see two oars on the deck.", "B"),
+        ("I. Iron ring", "I"),
+        ("Answer: I", "I"),
+        ("I would say that (I) fits.", "I"),
+        ("J", "J"),
+    ],
+)
+def test_an_answer_is_read(reply, letter):
+    score = read(reply, answer=letter)
+    assert (score.value, score.answer, score.status) == (1.0, letter, Status.SCORED)
+    other = "C" if letter != "C" else "D"
+    assert read(reply, answer=other).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I cannot see the picture, sorry.",
+        "Answer: $LETTER",
+        "Answer: K",
+        "Bright colours are used throughout.",
+        "A lantern and two oars lie on the deck.",
+        "It is not two oars.",
+        "The boat has a torn sail, whereas the harbour has a bell",
+        "A, b, c",
+        "The figure shows the line AB and the point B'.",
+        "I'm sorry. I can't read the bell.",
+    ],
+)
+def test_no_answer_is_wrong_and_counted_never_a_guess(reply):
+    for answer in "ABCDEFGHIJ":
+        score = read(reply, answer=answer)
+        assert score.value == 0.0
+        assert score.status in {Status.NO_ANSWER, Status.REFUSED}
+        assert score.answer is None
+
+
+def test_two_letters_are_no_answer():
+    for reply in ("Answer: B or C", "Answer: B, C", "答案：B、C"):
+        score = read(reply)
+        assert (score.value, score.status, score.reason) == (0.0, Status.SCORED, "multiple")
+
+
+def test_an_empty_reply_keeps_its_own_status():
+    assert read("").status is Status.EMPTY
+    assert read("<think>B", finish_reason="length").status is Status.TRUNCATED
+
+
+def test_a_reply_that_was_cut_off_needs_a_strong_anchor():
+    assert read("Answer: B\nThe reason is tha", finish_reason="length").value == 1.0
+    assert read("Answer: B\nThe reason is tha", finish_reason="length").reason == "truncated_with_answer"
+    for weak in ("B. two oars. A lantern would", "There are two oars", "It must be (B) as the"):
+        score = read(weak, finish_reason="length")
+        assert (score.value, score.status) == (0.0, Status.TRUNCATED)
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        ("答案：C", "C"),
+        ("答案:C。", "C"),
+        ("**答案：** Ｃ", "C"),
+        ("正确答案是（C）保护森林", "C"),
+        ("综上所述，A、B都不对，故选F。", "F"),
+        ("选项F符合题意", "F"),
+        ("A选项不对；B选项正确。", "B"),
+        ("保护森林", "C"),
+        ("这幅画想说的是保护森林。", "C"),
+        ("C.保护森林", "C"),
+        ("我认为D最合适", "D"),
+    ],
+)
+def test_chinese_answers_are_read(reply, letter):
+    score = cii_bench.score({"choices": CHINESE, "answer": letter}, final_text_of(reply))
+    assert (score.value, score.answer) == (1.0, letter)
+
+
+@pytest.mark.parametrize(
+    "reply", ["答案：A或C", "答案：$LETTER", "这幅画让人想起童年。", "抱歉，我无法回答这个问题。", "不是保护森林"]
+)
+def test_chinese_replies_without_an_answer(reply):
+    for answer in "ABCDEF":
+        assert cii_bench.score({"choices": CHINESE, "answer": answer}, final_text_of(reply)).value == 0.0
+
+
+def test_options_that_are_numbers_are_not_read_inside_formulas():
+    numbers = ["1", "2", "3", "4"]
+    assert read("There are 3 of them", numbers, "C").value == 1.0
+    for reply in ("3/2", "x+2", "2^2=5", "It is 2.5 wide", "2%"):
+        assert read(reply, numbers, "B").value == 0.0
+
+
+def test_an_option_that_begins_with_the_letter_a():
+    depths = ["A is nearer", "B is nearer"]
+    assert blink.score({"choices": depths, "answer": "A"}, final_text_of(" A is nearer to the lens.")).value == 1.0
+    undecided = final_text_of("One cannot say which point is nearer to the lens.")
+    assert blink.score({"choices": depths, "answer": "A"}, undecided).status is Status.NO_ANSWER
+
+
+def test_prose_that_rejects_one_option_does_not_choose_it():
+    places = ["the second picture", "the third picture"]
+    reply = final_text_of("Shape and light continue there. The second picture, on the other hand, does not fit.")
+    for answer in "AB":
+        assert blink.score({"choices": places, "answer": answer}, reply).value == 0.0
+
+
+def test_unlabelled_options_still_take_letters():
+    assert read("(D)", ["", "", "", ""], "D").value == 1.0
+    assert read("(E)", ["", "", "", ""], "D").value == 0.0
+
+
+@pytest.mark.parametrize("answer", ["", "K", "b", "1", None])
+def test_a_document_without_a_proper_answer_is_a_data_error(answer):
+    with pytest.raises(DataError):
+        read("B", answer=answer)
+
+
+@given(st.text(max_size=300), st.sampled_from("ABCDEFGHIJ"))
+def test_any_text_gets_a_verdict_and_only_its_own_letters(text, answer):
+    score = letters.score({"choices": ENGLISH}, FinalText(text), frozenset(answer))
+    assert score.value in {0.0, 1.0}
+    assert score.answer is None or set(score.answer.split(",")) <= set("ABCDEFGHIJ")
+
+
+@pytest.mark.parametrize("unit", ["A  B  C  D  ", "选项A", "(", "A. x\n", "不", "two oars ", "[A] "])
+def test_a_long_hostile_reply_is_read_to_its_end(unit):
+    # A pattern that backtracks would not come back from these within the life of the test run.
+    for several in (False, True):
+        score = letters.score(
+            {"choices": ENGLISH[:4]}, FinalText(unit * (50_000 // len(unit)) + "!"), frozenset("A"), several=several
+        )
+        assert score.value in {0.0, 1.0}
+
+
+@pytest.mark.parametrize(("name", "score"), [("mcq_en", mmmu_pro.score), ("mcq_zh", cii_bench.score)])
+def test_shared_tricky_choices(shared_data, name, score):
+    rows = [json.loads(line) for line in (shared_data / "mm_tricky_outputs" / f"{name}.jsonl").open()]
+    assert len(rows) >= 15
+    found = {
+        row["id"]: score({"choices": row["options"], "answer": row["gold"]}, final_text_of(row["output"])).value
+        for row in rows
+    }
+    assert found == {row["id"]: row["expected"] for row in rows}
