@@ -1,0 +1,206 @@
+"""Starts the endpoint that a `launch:` section describes, waits until it answers, and stops it whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from evalkit.config import CommandLaunch, LlamaCppLaunch
+from evalkit.config.launch import PORT_MARK
+from evalkit.config.redact import redact_url
+from evalkit.endpoint.guarded import Command, Guarded, guarded
+from evalkit.errors import LaunchError
+
+FIRST_PAUSE_SECONDS: Final = 0.02
+LONGEST_PAUSE_SECONDS: Final = 1.0
+PAUSE_GROWTH: Final = 1.5
+ANSWER_SECONDS: Final = 5.0
+CONNECT_SECONDS: Final = 2.0
+LOCAL: Final = "127.0.0.1"
+
+_given_out: set[int] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """An endpoint that evalkit started. `base_url` ends in /v1 or as the configuration says; `pid` is the command's."""
+
+    base_url: str
+    pid: int
+    log_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A command that serves. `address` gives its base URL, or None as long as that is not known yet."""
+
+    command: Command
+    address: Callable[[], str | None]
+    health_path: str
+    ready_seconds: float
+
+
+@asynccontextmanager
+async def launched(
+    config: LlamaCppLaunch | CommandLaunch, base_url_hint: str | None, log_file: Path
+) -> AsyncIterator[Launched]:
+    """The endpoint of `config`, answering, for the length of the context; afterwards nothing of it is left.
+
+    `base_url_hint` is the endpoint's configured address; without it a command must hold {port}. The server's output
+    is appended to `log_file` (or to the configured log). A server that ends while it is in use interrupts the body of
+    the context, so that nobody waits for it.
+
+    Raises:
+        ConfigError: a file that `config` names cannot be used.
+        LaunchError: the server did not come up, or ended while it was in use; says what was run, what happened and
+            what it wrote last, without secrets.
+    """
+    async with _server(config, base_url_hint, log_file) as server, guarded(server.command) as running:
+        base_url = await _ready(server, running)
+        async with _interrupted_at_its_end(running):
+            yield Launched(base_url, running.pid, server.command.log_file)
+
+
+def _server(
+    config: LlamaCppLaunch | CommandLaunch, base_url_hint: str | None, log_file: Path
+) -> AbstractAsyncContextManager[Server]:
+    if isinstance(config, LlamaCppLaunch):
+        from evalkit.endpoint.llama import llama_server
+
+        return llama_server(config, log_file)
+    return _command_server(config, base_url_hint, log_file)
+
+
+@asynccontextmanager
+async def _command_server(config: CommandLaunch, base_url_hint: str | None, log_file: Path) -> AsyncIterator[Server]:
+    """The server of a user's command; {port} is the port of the given address, else a free one."""
+    base_url = base_url_hint
+    if base_url is None:
+        if not config.chooses_port:
+            raise LaunchError("launch: a command needs {port} among its arguments, or base_url beside launch")
+        base_url = f"http://{LOCAL}:{free_port()}/v1"
+    host, port = _host_and_port(base_url)
+    argv = tuple(argument.replace(PORT_MARK, str(port)) for argument in config.argv)
+    command = Command(
+        argv=argv,
+        log_file=config.log or log_file,
+        env=config.env,
+        cwd=config.cwd,
+        stop_seconds=config.stop_seconds,
+    )
+    await refuse_a_taken_port(host, port, f"start {command} on another port, and change base_url with it")
+    yield Server(command, lambda: base_url, config.health_path, config.ready_seconds)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on, and that was not given out before by this process."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((LOCAL, 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given_out:
+            _given_out.add(port)
+            return port
+
+
+async def refuse_a_taken_port(host: str, port: int, advice: str) -> None:
+    """Makes sure that what answers later is what is started now, and not an older server that was left running.
+
+    Raises:
+        LaunchError: something listens on the port already.
+    """
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), CONNECT_SECONDS)
+    except (OSError, TimeoutError):
+        return
+    writer.close()
+    raise LaunchError(f"port {port} of {host} is already in use: stop what listens there, or {advice}")
+
+
+def _host_and_port(base_url: str) -> tuple[str, int]:
+    parts = urlsplit(base_url)
+    return parts.hostname or LOCAL, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+async def _ready(server: Server, running: Guarded) -> str:
+    """The address of the server, once it answers there.
+
+    Raises:
+        LaunchError: the server ended, or did not answer in time.
+    """
+    last = "it has not told its port yet"
+    pause = FIRST_PAUSE_SECONDS
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    try:
+        async with asyncio.timeout(server.ready_seconds), aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                base_url = server.address()
+                trouble = await _trouble(session, base_url, server.health_path) if base_url else last
+                if running.ended.done():
+                    raise LaunchError(running.end_sentence())
+                if base_url and trouble is None:
+                    return base_url
+                last = trouble or last
+                await asyncio.wait((running.ended,), timeout=pause)
+                pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
+    except TimeoutError:
+        raise LaunchError(
+            f"{running.command} was not ready after {server.ready_seconds:g} seconds (ready_seconds): "
+            f"{last}{running.log_tail()}"
+        ) from None
+
+
+async def _trouble(session: aiohttp.ClientSession, base_url: str, health_path: str) -> str | None:
+    """What keeps the server from being ready; None where it answers."""
+    parts = urlsplit(base_url)
+    url = f"{parts.scheme}://{parts.netloc}{health_path}"
+    shown = redact_url(url)
+    try:
+        # Nothing secret is sent, so a certificate of the server's own making does no harm here.
+        async with session.get(url, ssl=False, allow_redirects=False) as answer:
+            # 401 and 403 come from a server that is up and wants the key, which only the client sends.
+            if answer.status < 300 or answer.status in {401, 403}:
+                return None
+            advice = "; is health_path right?" if answer.status == 404 else ""
+            return f"{shown} answers HTTP {answer.status}{advice}"
+    except aiohttp.ClientConnectorError as error:
+        return f"nothing answers at {shown} ({error.strerror or error.os_error})"
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return f"{shown} gives no HTTP answer ({type(error).__name__})"
+
+
+@asynccontextmanager
+async def _interrupted_at_its_end(running: Guarded) -> AsyncIterator[None]:
+    """Cancels the body of the context when the command ends by itself, and makes a LaunchError of that."""
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("an endpoint is launched from within a task")
+    before = task.cancelling()
+    interrupted = False
+
+    def interrupt(_ended: asyncio.Future[int | None]) -> None:
+        nonlocal interrupted
+        interrupted = True
+        task.cancel()
+
+    running.ended.add_done_callback(interrupt)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if interrupted and task.uncancel() <= before:
+            raise LaunchError(f"while it was in use, {running.end_sentence()}") from None
+        raise
+    except BaseException:
+        if interrupted:
+            task.uncancel()
+        raise
+    finally:
+        running.ended.remove_done_callback(interrupt)
