@@ -191,14 +191,15 @@ def _choose(task: Any, suite: Suite, options: LoadOptions, share: int) -> tuple[
     """The indices of the documents to ask (None for all), and how many there are."""
     documents = task.eval_docs
     count = len(documents)
-    if options.limit is None:
-        return None, count
-    limit = max(1, -(-options.limit // share))
-    if limit >= count:
-        return None, count
-    names = [str(document.get("id", index)) for index, document in enumerate(documents)]
-    ranked = sorted(range(count), key=lambda index: hashlib.sha256(f"{suite.name}|{names[index]}".encode()).digest())
-    return sorted(ranked[:limit]), count
+    asked = list(range(count))
+    if "optional_pictures" in suite.needs and not (options.settings or {}).get("pictures"):
+        asked = [index for index in asked if not documents[index].get("images")]
+    if options.limit is not None:
+        limit = max(1, -(-options.limit // share))
+        names = [str(document.get("id", index)) for index, document in enumerate(documents)]
+        asked.sort(key=lambda index: hashlib.sha256(f"{suite.name}|{names[index]}".encode()).digest())
+        asked = sorted(asked[:limit])
+    return (None if len(asked) == count else asked), count
 
 
 def by_logprobs(suite: Suite) -> bool:

@@ -8,6 +8,7 @@ the last groups read are kept; suites with pictures are asked in file order, whi
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 from collections import OrderedDict
@@ -102,8 +103,8 @@ def file_picture(path: str, beside: Path) -> Picture:
     Raises:
         DataError: where the name leads out of the data set's folder.
     """
-    root = beside.parent.resolve()
-    file = (root / path).resolve()
+    root = Path(os.path.abspath(beside.parent))  # noqa: PTH100 - links that the user set inside the folder are followed
+    file = Path(os.path.normpath(root / path))
     if not file.is_relative_to(root) and not file.is_relative_to(root.parent):
         raise DataError(f"{beside}: the picture {path!r} lies outside the data set's folder")
     if not file.is_file():
