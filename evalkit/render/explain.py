@@ -45,8 +45,17 @@ def explain(comparison: Comparison, suite: str | None = None, *, language: Langu
             hint = f"did you mean {near[0]}? " if near else ""
             raise UsageError(f"the comparison has no suite {suite!r}: {hint}it has {', '.join(names) or 'none'}")
         return _paragraph(chosen, language) + "\n"
-    overall = (_OVERALL_ENGLISH if language == "en" else _OVERALL_CHINESE)[comparison.verdict]
-    return "\n\n".join([overall, *(_paragraph(result, language) for result in comparison.suites)]) + "\n"
+    return (
+        "\n\n".join(
+            [overall(comparison.verdict, language), *(_paragraph(result, language) for result in comparison.suites)]
+        )
+        + "\n"
+    )
+
+
+def overall(verdict: Verdict, language: Language = "en") -> str:
+    """What the verdict on the whole comparison means, in one sentence."""
+    return (_OVERALL_ENGLISH if language == "en" else _OVERALL_CHINESE)[verdict]
 
 
 def sentences(suite: SuiteResult, language: Language = "en") -> tuple[str, str, str]:
