@@ -41,6 +41,11 @@ def expression(doc: Doc, results: Results) -> dict[str, float]:
     return accuracy("expression", doc, results)
 
 
+def short(doc: Doc, results: Results) -> dict[str, float]:
+    """Short answers; see `evalkit.scoring.short.score`."""
+    return accuracy("short", doc, results)
+
+
 def theoremqa(doc: Doc, results: Results) -> dict[str, float]:
     """TheoremQA; see `evalkit.scoring.theoremqa.score`."""
     return accuracy("theoremqa", doc, results)

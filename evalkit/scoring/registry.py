@@ -16,6 +16,7 @@ SCORERS: Final[Mapping[str, str]] = {
     "option_logprobs": "evalkit.scoring.option_logprobs:score",
     "integer": "evalkit.scoring.integer:score",
     "expression": "evalkit.scoring.expression:score",
+    "short": "evalkit.scoring.short:score",
     "theoremqa": "evalkit.scoring.theoremqa:score",
     "livebench": "evalkit.scoring.livebench.dispatch:score",
     "mmmu": "evalkit.scoring.multimodal.mmmu:score",
