@@ -73,6 +73,8 @@ class Transport:
         from http to https of the same host on their usual ports; never to another host.
         """
         seconds = self._settings.total_seconds
+        if seconds is None:
+            return await self._follow(method, url, body, headers)
         try:
             async with asyncio.timeout(seconds):
                 return await self._follow(method, url, body, headers)
