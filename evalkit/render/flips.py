@@ -22,6 +22,8 @@ _SHORT_BYTES: Final = 120
 """Bytes of an item's name, an answer, a right answer, a heading."""
 _CONTEXT: Final = 160
 """Characters kept of what both replies have in common."""
+_MOST_BYTES_A_CHARACTER: Final = 6
+"""As \\u003c."""
 _WORD_BEFORE: Final = re.compile(r"[^\s\u3400-\u9fff\uf900-\ufaff]{1,400}\Z")
 _WORD_AFTER: Final = re.compile(r"[^\s\u3400-\u9fff\uf900-\ufaff]")
 
@@ -72,6 +74,8 @@ def first_difference(left: str, right: str) -> int:
 def fitted(text: str, most_bytes: int) -> str:
     """The longest beginning of a text, roughly, that takes no more than so many bytes in `script_json`; cleaned."""
     cut = clean(text[:most_bytes])
+    if _MOST_BYTES_A_CHARACTER * len(cut) <= most_bytes:
+        return cut
     while (size := len(script_json(cut).encode()) - 2) > most_bytes:
         cut = cut[: min(len(cut) - 1, len(cut) * most_bytes // size)]
     return cut

@@ -118,6 +118,7 @@ def test_a_report_without_flips_or_suites(comparison):
     assert 'id="flips-data"' not in empty
 
 
+@pytest.mark.slow
 def test_twenty_thousand_flips_fit(example):
     base = example.with_flips(20_000, suites=8)
     long = "the same words again and again " * 120
