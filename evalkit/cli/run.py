@@ -41,14 +41,17 @@ def command(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bo
 
 
 def run_with_display(sides: list[Any], *, quiet: bool) -> list[Any]:
-    """Runs the sides with the progress shown on stderr."""
+    """Runs the sides with the progress shown on stderr, and then what was noticed on the way."""
     from evalkit.cli import progress
     from evalkit.run import execute
 
     watch = execute.Watch()
     context, show = progress.display(watch, quiet=quiet)
     with context:
-        return asyncio.run(execute.run_sides(sides, watch, show))
+        outcomes = asyncio.run(execute.run_sides(sides, watch, show))
+    for notice in watch.notices:
+        click.echo(f"evalkit: {notice}", err=True)
+    return outcomes
 
 
 def problems(outcome: Any) -> list[str]:

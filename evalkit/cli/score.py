@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ def command(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: 
     from evalkit.cli.run import _lines, summary
     from evalkit.config import public_dump
     from evalkit.errors import RunError
-    from evalkit.run import execute, grade, journal, manifest, store
+    from evalkit.run import execute, journal, manifest, store
 
     config = options.load(file, overrides, limit)
     side = execute.prepare(config)
@@ -35,7 +36,7 @@ def command(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: 
         now = datetime.now(UTC).isoformat(timespec="seconds")
         session = manifest.Session(config.name, now, config.model, public_dump(config), {})
         manifest.append(side.folder, execute.unasked(side, session))
-        grade.grade(side.folder, side.plan, config.thinking.closing_tags, again=True)
+        asyncio.run(execute.grade_sides([side], execute.Watch(), ask=False, again=True))
     report = summary(execute.Outcome(side, 0, 0, None, {}))
     if as_json:
         import orjson

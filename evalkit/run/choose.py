@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from evalkit.config import EndpointConfig, SuiteChoice
 from evalkit.digest import digest
 from evalkit.errors import ConfigError, SuiteError
+from evalkit.run.judging import identity_of
 from evalkit.run.plan import Plan, PlannedSuite
 from evalkit.tasks.load import LoadedSuite, LoadOptions, by_logprobs, load_suite
 from evalkit.tasks.packs import find_pack
@@ -77,8 +78,11 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
         UsageError: where a suite, its data or its settings are wrong.
     """
     known = {} if known is None else known
-    planned = []
+    planned, notes = [], []
     for chosen in chosen_suites(config):
+        if "judge" in chosen.suite.needs and config.judge is None:
+            notes.append(f"{chosen.suite.label} is not run: it needs a judge; name one under `judge:`")
+            continue
         settings = {**chosen.choice.settings, "allow_code_execution": config.allow_code_execution}
         options = LoadOptions(
             data=_data(config), limit=chosen.choice.limit, partial=chosen.choice.partial_data, settings=settings
@@ -87,7 +91,9 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
         if same not in known:
             known[same] = load_suite(chosen.suite, options)
         planned.append(_planned(config, chosen, known[same]))
-    return Plan(tuple(planned), served(config))
+    if not planned:
+        raise ConfigError(f"{config.where('suites') or config.name}: nothing is left to run: {'; '.join(notes)}")
+    return Plan(tuple(planned), served(config), tuple(notes))
 
 
 def _data(config: EndpointConfig) -> str | dict[str, str] | None:
@@ -110,6 +116,9 @@ def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> Pla
     if repeats is None:
         # A greedy answer repeated is mostly the same answer: several are asked only where somebody says so.
         repeats = chosen.suite.repeats if sampling.temperature > 0 and not by_logprobs(chosen.suite) else 1
+    if config.judge is not None and "judge" in chosen.suite.needs:
+        identity = identity_of(config.judge).digest
+        loaded = replace(loaded, scorer_id=f"judge {config.judge.model} {identity[:12]} x{config.judge.repeats}")
     margin = chosen.choice.margin_pt
     return PlannedSuite(
         loaded=loaded,

@@ -20,6 +20,8 @@ from evalkit.errors import ConfigError, EndpointError, EvalkitError
 from evalkit.model import Failure, FailureKind, Item, Prompt, Reply, Request
 from evalkit.run import grade, journal, manifest, store
 from evalkit.run.choose import Loaded, make_plan
+from evalkit.run.judging import Book, judge_sides, needs_judge, with_grades
+from evalkit.run.judging import Side as Judged
 from evalkit.run.plan import Plan, PlannedSuite, order
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 from evalkit.scoring.option_logprobs import has_prompt_logprobs
@@ -96,16 +98,21 @@ async def run_sides(
     """
     for side in sides:
         watch.sides[side.config.name] = _progress(side)
+        watch.notices.extend(f"{side.config.name}: {note}" for note in side.plan.notes)
     display = asyncio.create_task(_forever(show, watch)) if show is not None else None
     turns = any(side.config.launch is not None and side.config.launch.sequential for side in sides)
     try:
         if turns:
-            return [await _run_side(side, sides, watch) for side in sides]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_run_side(side, sides, watch)) for side in sides]
-        return [task.result() for task in tasks]
+            outcomes = [await _run_side(side, sides, watch) for side in sides]
+        else:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(_run_side(side, sides, watch)) for side in sides]
+            outcomes = [task.result() for task in tasks]
+        await grade_sides(sides, watch)
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
+    else:
+        return outcomes
     finally:
         if display is not None:
             display.cancel()
@@ -147,7 +154,6 @@ async def _run_side(side: SideRun, sides: Sequence[SideRun], watch: Watch) -> Ou
                 watch.notices.append(str(error))
         if problem is not None or not missing:
             manifest.append(side.folder, unasked(side, session))
-    grade.grade(side.folder, side.plan, side.config.thinking.closing_tags)
     return Outcome(
         side=side,
         asked=sum(p.done - p.stored + p.failed for p in progress.values()),
@@ -155,6 +161,27 @@ async def _run_side(side: SideRun, sides: Sequence[SideRun], watch: Watch) -> Ou
         problem=problem,
         stopped={name: p.stopped for name, p in progress.items() if p.stopped},
     )
+
+
+async def grade_sides(sides: Sequence[SideRun], watch: Watch, *, ask: bool = True, again: bool = False) -> None:
+    """Grades all sides; free-text answers by the judge first, both sides in one pass.
+
+    Without `ask` the judge's stored grades alone are used; with `again` scores that still hold are made again.
+
+    Raises:
+        EndpointError: where the judge is gone or changes.
+    """
+    judged = [side for side in sides if needs_judge(side.plan)]
+    book: Book | None = None
+    config = judged[0].config.judge if judged else None
+    if config is not None:
+        progress = watch.sides.setdefault("judge", {}).setdefault(config.model, Progress())
+        seen = [Judged(s.config.name, s.plan, s.folder, s.config.thinking.closing_tags) for s in judged]
+        book = await judge_sides(config, seen, judged[0].config.runs, progress if ask else None)
+        watch.notices.extend(book.notes)
+    for side in sides:
+        plan = side.plan if book is None else with_grades(side.plan, book)
+        grade.grade(side.folder, plan, side.config.thinking.closing_tags, again=again)
 
 
 def unasked(side: SideRun, session: manifest.Session) -> dict[str, Any]:

@@ -45,10 +45,14 @@ class PlannedSuite:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything one endpoint is to be asked. `served` identifies what answers: model, build, launch settings."""
+    """Everything one endpoint is to be asked. `served` identifies what answers: model, build, launch settings.
+
+    `notes` say what was asked for and is not in the plan, and why.
+    """
 
     suites: tuple[PlannedSuite, ...]
     served: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
     _bases: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def base(self, suite: PlannedSuite) -> str:

@@ -312,7 +312,14 @@ def _target(task: Any, document: Mapping[str, Any]) -> str:
     return str(target)
 
 
+def _unjudged(_doc: Mapping[str, Any], _final: FinalText) -> Score:
+    """Stands where the judge's grades will be put once both sides have answered."""
+    raise SuiteError("an answer that a judge grades was to be scored before the judge was asked")
+
+
 def _scorer(suite: Suite, tasks: Sequence[Any]) -> tuple[Callable[[Mapping[str, Any], FinalText], Score], str]:
+    if suite.scorer == "judge":
+        return _unjudged, "judge"
     if suite.scorer is not None:
         from evalkit.scoring import registry
 

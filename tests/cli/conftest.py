@@ -117,6 +117,20 @@ def other_endpoint():
     server.close()
 
 
+@pytest.fixture
+def make_endpoint():
+    """Further endpoints, closed at the end."""
+    made = []
+
+    def make():
+        made.append(Endpoint())
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()
+
+
 def _jsonl(path, rows):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

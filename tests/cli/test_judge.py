@@ -1,0 +1,103 @@
+"""MM-Vet v2's judge pass: both sides in one pass, cached, asked again where it cannot be read, never scored by luck."""
+
+import base64
+import io
+import json
+import re
+
+import pytest
+from PIL import Image
+
+SUITE = {"name": "mmvet_v2", "partial_data": True, "margin_pt": 20}
+
+
+@pytest.fixture
+def mmvet(tmp_path):
+    folder = tmp_path / "data" / "mmvet_v2"
+    folder.mkdir(parents=True)
+    rows = []
+    for n in range(24):
+        Image.new("RGB", (8, 8), (n * 10, 0, 255 - n * 10)).save(folder / f"{n}.png")
+        row = {"id": f"v2_{n}", "question": f"<IMG><image_0><IMG>How many cups? (hint {n})", "image_0": f"{n}.png"}
+        rows.append({**row, "answer": f"{n}<OR>number {n}", "capability": ["rec", "math"]})
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path / "data"
+
+
+def number_in(messages):
+    text = " ".join(part.get("text", "") for part in messages[-1]["content"])
+    return int(re.search(r"hint (\d+)", text).group(1))
+
+
+class Judge:
+    """Grades 1 where the answer holds the truth's number; every fifth first reply cannot be read."""
+
+    def __init__(self, endpoint):
+        endpoint.answer = self
+        self.cases = []
+
+    def __call__(self, messages):
+        case = json.loads(messages[-1]["content"])
+        self.cases.append(case)
+        truth = case["truth"].split("<OR>")[0]
+        if int(truth) % 5 == 0 and "could not be read" not in messages[0]["content"]:
+            return "I would say quite good, 8/10"
+        return json.dumps({"score": 1.0 if re.search(rf"\b{truth}\b", case["answer"]) else 0.2})
+
+
+def judged(config, name, url, mmvet, judge_url, **more):
+    judge = {"base_url": judge_url, "model": "loopback", **more}
+    return config(name, url, [SUITE], data=str(mmvet), judge=judge)
+
+
+def test_both_sides_are_judged_once_and_alike(endpoint, other_endpoint, make_endpoint, config, run_evalkit, mmvet):
+    third = make_endpoint()
+    judge = Judge(third)
+    endpoint.answer = lambda messages: f"There are {number_in(messages)} cups."
+    other_endpoint.answer = lambda messages: f"There are {number_in(messages) + (number_in(messages) % 8 == 0)} cups."
+    ref = judged(config, "ref", endpoint.url, mmvet, third.url)
+    cand = judged(config, "cand", other_endpoint.url, mmvet, third.url)
+    done = run_evalkit("compare", ref, cand, "--json", "--quiet")
+    document = json.loads(done.stdout)
+    (suite,) = document["suites"]
+    assert suite["n_items"] == 24, done.stderr
+    assert suite["reference"]["mean"] == pytest.approx(1.0)
+    assert suite["candidate"]["mean"] == pytest.approx((21 + 3 * 0.2) / 24)
+    distinct = {(case["question"], case["answer"]) for case in judge.cases}
+    assert len(distinct) == 24 + 3, "an answer that both sides gave is judged once"
+    asked = len(judge.cases)
+    again = run_evalkit("compare", ref, cand, "--json", "--quiet")
+    assert json.loads(again.stdout)["suites"][0]["candidate"]["mean"] == pytest.approx(suite["candidate"]["mean"])
+    assert len(judge.cases) == asked, "grades are kept"
+
+
+def test_pictures_arrive_as_the_pixels_of_the_data_set(endpoint, config, run_evalkit, mmvet):
+    endpoint.answer = lambda messages: "3"
+    done = run_evalkit("run", judged(config, "ref", endpoint.url, mmvet, endpoint.url), "--quiet")
+    assert done.returncode == 0, done.stderr
+    seen = {}
+    for body in endpoint.requests:
+        content = body["messages"][-1]["content"]
+        if isinstance(content, list):
+            (url,) = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+            picture = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))
+            assert picture.mode == "RGB"
+            seen[number_in(body["messages"])] = picture.getpixel((0, 0))
+    assert seen == {n: (n * 10, 0, 255 - n * 10) for n in range(24)}
+
+
+def test_without_a_judge_the_suite_is_not_run_and_says_so(endpoint, config, run_evalkit, mmvet):
+    done = run_evalkit("run", config("ref", endpoint.url, [SUITE], data=str(mmvet)), "--quiet")
+    assert done.returncode == 2
+    assert "needs a judge" in done.stderr
+    assert not endpoint.requests
+
+
+def test_a_judge_that_is_never_readable_leaves_no_score(endpoint, other_endpoint, config, run_evalkit, mmvet):
+    other_endpoint.answer = lambda messages: "excellent!"
+    endpoint.answer = lambda messages: "3 cups"
+    done = run_evalkit("run", judged(config, "ref", endpoint.url, mmvet, other_endpoint.url), "--json", "--quiet")
+    (suite,) = json.loads(done.stdout)["suites"]
+    assert suite["mean"] is None
+    assert suite["counts"] == {"grade_error": 24}
+    assert len(other_endpoint.requests) == 24 * 5
