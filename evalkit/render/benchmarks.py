@@ -25,7 +25,7 @@ _MARKS: Final = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_VARIANT: Final = re.compile(r"[-_ ](think|nothink|thinking|nothinking)$", re.IGNORECASE)
+_VARIANT: Final = re.compile(r"[-_ ]((?:no)?think(?:ing)?)$", re.IGNORECASE)
 _TRIALS: Final = re.compile(r"(?:pass|avg)\s?@?\s?(\d+)", re.IGNORECASE)
 
 

@@ -109,7 +109,7 @@ def _environment(folder: Path, output: str) -> SandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        auto_reload=False,
+        auto_reload=True,
         cache_size=20,
     )
     environment.filters.update(_filters(output))
