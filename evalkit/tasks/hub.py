@@ -5,6 +5,7 @@ A copy that is already in the hub's cache on this machine is used without any ne
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from evalkit.errors import DataError
 
+ANSWER_SECONDS = 10.0
 _DATA_FILES = ["*.parquet", "*.jsonl", "*.json", "*.csv", "*.tsv"]
 
 
@@ -27,7 +29,7 @@ def fetch(source: Mapping[str, Any]) -> Path:
 
 
 def _huggingface(source: Mapping[str, Any]) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -47,7 +49,10 @@ def _huggingface(source: Mapping[str, Any]) -> Path:
         return _whole(Path(snapshot_download(**wanted, local_files_only=True)), name)
     except LocalEntryNotFoundError:
         pass
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
+        # One quick question first: the download itself tries again and again where nobody answers.
+        HfApi().dataset_info(name, revision=revision, timeout=ANSWER_SECONDS)
         return Path(snapshot_download(**wanted))
     except GatedRepoError as error:
         raise DataError(
@@ -56,11 +61,16 @@ def _huggingface(source: Mapping[str, Any]) -> Path:
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise DataError(f"{name} at revision {revision[:12]}: not found at {_endpoint()}") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (LocalEntryNotFoundError, OSError, *_http_errors(HfHubHTTPError)) as error:
         raise DataError(
             f"{name} is not on this machine and {_endpoint()} cannot be reached: fetch it where there is a network "
             f"with `hf download --repo-type dataset {name} --revision {revision[:12]}`, or give its folder as `data:`"
         ) from error
+
+
+def _http_errors(own: type[BaseException]) -> tuple[type[BaseException], ...]:
+    """The hub client's errors with those of the HTTP library under it, which is another one from release to release."""
+    return tuple(kind for kind in own.__mro__ if kind.__name__.endswith("HTTPError"))
 
 
 def _whole(folder: Path, name: str) -> Path:
