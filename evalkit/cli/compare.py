@@ -31,6 +31,13 @@ from evalkit.cli import options
     help="Level of each one-sided test.",
 )
 @click.option(
+    "--on-inconclusive",
+    type=click.Choice(["fail", "warn", "pass"]),
+    default="fail",
+    show_default=True,
+    help="What an INCONCLUSIVE comparison ends with: exit code 4, or 0 with or without a warning.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the comparison (default: beside the runs).",
@@ -123,13 +130,15 @@ def judge_and_show(
 
         Console().print(TerminalTable(comparison))
         click.echo(f"stored in {home / 'comparison.json'}", err=True)
+    if comparison.verdict.exit_code != comparison.exit_code and given["on_inconclusive"] == "warn":
+        trouble = [*trouble, "warning: the comparison is INCONCLUSIVE, which is not a pass; --on-inconclusive warn"]
     for sentence in trouble:
         click.echo(f"evalkit: {sentence}", err=True)
     return comparison.exit_code
 
 
 def _policy(given: dict[str, Any]) -> Any:
-    from evalkit.compare.judge import Policy
+    from evalkit.compare.policy import Policy
 
     margins: dict[str, float] = {}
     default: float | None = None
@@ -145,4 +154,9 @@ def _policy(given: dict[str, Any]) -> Any:
             margins[suite] = margin
         else:
             default = margin
-    return Policy(alpha=given["alpha"], margins=margins, default_margin=default)
+    return Policy(
+        alpha=given["alpha"],
+        margins=margins,
+        default_margin=default,
+        on_inconclusive=given["on_inconclusive"],
+    )

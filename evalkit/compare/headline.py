@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,9 +10,11 @@ from numpy.typing import NDArray
 
 from evalkit.compare.inputs import SuiteSide
 
+Path = tuple[str, ...]
+
 
 def item_shares(
-    strata: Sequence[tuple[str, ...]], weights: NDArray[np.float64], rule: str
+    strata: Sequence[Path], weights: NDArray[np.float64], rule: str
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Each item's share of the headline (they sum to 1) and its stratum's code.
 
@@ -24,37 +25,43 @@ def item_shares(
     Raises:
         ValueError: for another rule.
     """
-    depth = {"micro": 0, "macro": 1, "nested": max((len(path) for path in strata), default=0)}.get(rule)
-    if depth is None:
+    if rule == "micro":
+        total = float(weights.sum())
+        return weights / total if total else weights, np.zeros(len(strata), dtype=np.int64)
+    if rule not in {"macro", "nested"}:
         raise ValueError(f"headline is micro, macro or nested, not {rule!r}")
-    paths = [path[:depth] for path in strata]
-    children: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
-    for path in set(paths):
+    # An item without a heading, or with fewer than others, stands under a nameless one of its own.
+    depth = 1 if rule == "macro" else max((len(path) for path in strata), default=0)
+    paths = [(*path[:depth], *("",) * (depth - len(path))) for path in strata]
+    known = sorted(set(paths))
+    numbers = {path: number for number, path in enumerate(known)}
+    codes = np.fromiter((numbers[path] for path in paths), dtype=np.int64, count=len(paths))
+    home = np.bincount(codes, weights=weights, minlength=len(known))
+    parts = _parts(known)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.where(home[codes] > 0, parts[codes] * weights / home[codes], 0.0)
+    return shares / (shares.sum() or 1.0), codes
+
+
+def _parts(paths: Sequence[Path]) -> NDArray[np.float64]:
+    """Each heading's part of the headline, the headings under one heading sharing alike."""
+    children: dict[Path, set[Path]] = {}
+    for path in paths:
         for level in range(len(path)):
             children.setdefault(path[:level], set()).add(path[: level + 1])
-    home: Counter[tuple[str, ...]] = Counter()
-    for path, weight in zip(paths, weights.tolist(), strict=True):
-        home[path] += weight
-    part = {path: 1.0 / math.prod(len(children[path[:level]]) for level in range(len(path))) for path in home}
-    codes = {path: code for code, path in enumerate(sorted(home))}
-    shares = [part[p] * w / home[p] if home[p] else 0.0 for p, w in zip(paths, weights.tolist(), strict=True)]
-    return np.asarray(shares), np.asarray([codes[path] for path in paths], dtype=np.int64)
+    return np.asarray([1.0 / math.prod(len(children[p[:level]]) for level in range(len(p))) for p in paths])
 
 
 def headline(side: SuiteSide) -> float | None:
-    """The suite's number on one side, over the samples that have a value; None where none has."""
+    """The suite's number on one side alone, over the samples that have a value; None where none has."""
     samples = side.samples
-    sums: dict[str, list[float]] = {}
-    about: dict[str, tuple[tuple[str, ...], float]] = {}
-    for row, (item, value) in enumerate(zip(samples.item, samples.value.tolist(), strict=True)):
-        about.setdefault(item, (samples.stratum[row], float(samples.weight[row])))
-        if not math.isnan(value):
-            sums.setdefault(item, []).append(value)
-    if not sums:
+    valued = ~np.isnan(samples.value)
+    if not valued.any():
         return None
-    shares, _codes = item_shares(
-        [about[item][0] for item in sums], np.asarray([about[item][1] for item in sums]), side.facts.headline
-    )
-    means = np.asarray([sum(values) / len(values) for values in sums.values()])
-    # fsum over fsum: a perfect run is exactly 1
-    return math.fsum((shares * means).tolist()) / math.fsum(shares.tolist())
+    n_items = len(samples.items)
+    counts = np.bincount(samples.item[valued], minlength=n_items)
+    sums = np.bincount(samples.item[valued], weights=samples.value[valued], minlength=n_items)
+    asked = np.flatnonzero(counts)
+    strata = [samples.items.stratum[item] for item in asked.tolist()]
+    shares, _codes = item_shares(strata, samples.items.weight[asked], side.facts.headline)
+    return float(shares @ (sums[asked] / counts[asked]))

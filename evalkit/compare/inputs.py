@@ -9,34 +9,59 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.compare.labels import Labels
 from evalkit.model import RunIdentity
 
+NO_TEXT = 0
+"""The text digest of a sample that has no reply, or whose reply nobody stored."""
 
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """One suite on one side; one row a planned (item, repeat), all columns of the same length.
 
-    `value` is in [0, 1], NaN where there is none; `status` holds `model.Status` values; `failure` a
-    `model.FailureKind` or ""; `text_digest` is "" where there is no reply; token counts and seconds are NaN where
-    unknown; `stratum` is the path of headings, `cluster` "" where an item stands for itself; `weight` is relative.
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemTable:
+    """What one side says of the items of a suite; all columns of the same length, names unique.
+
+    `stratum` is the path of headings, `cluster` "" where an item stands for itself, `weight` relative (>= 0);
+    `document` and `prompt` are digests of the question's data and of what was sent, "" where unknown.
     """
 
-    item: tuple[str, ...]
-    repeat: NDArray[np.int32]
-    value: NDArray[np.float64]
-    status: tuple[str, ...]
-    reason: tuple[str, ...]
-    answer: tuple[str | None, ...]
-    failure: tuple[str, ...]
-    text_digest: tuple[str, ...]
-    prompt_tokens: NDArray[np.float64]
-    completion_tokens: NDArray[np.float64]
-    seconds: NDArray[np.float64]
-    lenient: NDArray[np.float64]
-    truncated: NDArray[np.bool_]
+    name: tuple[str, ...]
     stratum: tuple[tuple[str, ...], ...]
     cluster: tuple[str, ...]
     weight: NDArray[np.float64]
+    document: tuple[str, ...]
+    prompt: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self.name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """One suite on one side; one row a planned (item, repeat), all columns of the same length.
+
+    `item` holds rows of `items`; `value` is in [0, 1], NaN where there is none; `status` holds `model.Status` values;
+    `failure` a `model.FailureKind` or ""; `answer` "" where none was read; `text` is a 64-bit digest of the reply,
+    `NO_TEXT` without one; token counts, characters and seconds are NaN where unknown; `truncated` says that the server
+    stopped at the token limit, `loops` that the reply ends in a loop.
+    """
+
+    items: ItemTable
+    item: NDArray[np.int32]
+    repeat: NDArray[np.int32]
+    value: NDArray[np.float64]
+    status: Labels
+    reason: Labels
+    answer: Labels
+    failure: Labels
+    text: NDArray[np.uint64]
+    prompt_tokens: NDArray[np.float64]
+    completion_tokens: NDArray[np.float64]
+    characters: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    lenient: NDArray[np.float64]
+    truncated: NDArray[np.bool_]
+    loops: NDArray[np.bool_]
 
     def __len__(self) -> int:
         """Number of planned samples."""
@@ -49,7 +74,8 @@ class SuiteFacts:
 
     `digests` must be equal on both sides for a comparison: data, prompts, scorer, sampling, max_tokens, ... by name;
     an empty value means "not known" and is not compared. `margin` is a fraction, None where the side gives none;
-    `headline` is "micro", "macro" or "nested"; `greedy` says that temperature was 0.
+    `headline` is "micro", "macro" or "nested"; `greedy` says that temperature was 0; each of `defects` is a sentence
+    that says why this side's numbers must not be used.
     """
 
     suite: str
@@ -62,6 +88,7 @@ class SuiteFacts:
     greedy: bool = False
     repeats: int = 1
     notes: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -75,10 +102,10 @@ class SuiteSide:
 
 @dataclass(frozen=True, slots=True)
 class ReplyText:
-    """What a flip shows of one stored reply; `logprobs` are (token, log-probability) where the server gave them."""
+    """One stored reply; `logprobs` are (token, log-probability) where the server gave them."""
 
     content: str
-    reasoning: str
+    reasoning: str = ""
     logprobs: tuple[tuple[str, float], ...] = ()
 
 
@@ -90,13 +117,21 @@ class ItemText:
     target: str
 
 
+def no_reply(_suite: str, _row: int) -> None:
+    """The `reply` of a side that stores no texts."""
+
+
+def no_item(_suite: str, _item: str) -> None:
+    """The `item` of a side that stores no questions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison. `reply` and `item` fetch texts on demand (None where they are not stored)."""
+    """One side of a comparison. Texts are fetched on demand: `reply` by suite and row, `item` by suite and name."""
 
     identity: RunIdentity
     config: Mapping[str, Any]
     suites: Mapping[str, SuiteSide]
-    reply: Callable[[str, str, int], ReplyText | None]
-    item: Callable[[str, str], ItemText | None]
+    reply: Callable[[str, int], ReplyText | None] = no_reply
+    item: Callable[[str, str], ItemText | None] = no_item
     notes: tuple[str, ...] = ()

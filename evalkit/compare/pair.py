@@ -1,97 +1,273 @@
-"""Two sides of a suite, aligned item by item: the same item has the same code, and nothing is invented for a gap."""
+"""Two sides of a suite, aligned cell by cell: the same (item, repeat) stands at the same place, gaps stay gaps.
+
+Items take codes in the order of their names and cells are sorted, so that no result depends on the order in which
+samples were stored. What one side planned and the other lacks is a planned cell without a value there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.headline import item_shares
-from evalkit.compare.inputs import Samples, SuiteSide
+from evalkit.compare.inputs import ItemTable, Samples, SuiteSide
+from evalkit.errors import DataError
 from evalkit.stats.paired import ItemTraits, PairedItems, Scores, pair_scores
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """One side's planned (item, repeat) cells, sorted by item and repeat.
+
+    `key` is unique and means the same cell on both sides; `row` is the row in the side's samples, -1 where the side
+    does not list a cell that the other side has; `value` is NaN there and wherever there is no score.
+    """
+
+    key: Ints
+    item: Ints
+    repeat: Ints
+    row: Ints
+    value: Floats
+
+    def __len__(self) -> int:
+        """Number of planned cells."""
+        return len(self.key)
+
+    @property
+    def missing(self) -> int:
+        """How many planned cells have no value."""
+        return int(np.isnan(self.value).sum())
+
+    def column(self, values: Floats) -> Floats:
+        """A column of the side's samples by cell; NaN where the side lists no sample."""
+        return np.asarray(np.where(self.row >= 0, values[self.row], np.nan)) if len(values) else self.value * np.nan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """What both sides together say of the items, by item code: headings, relative weight, cluster."""
+
+    items: tuple[str, ...]
+    strata: tuple[tuple[str, ...], ...]
+    weight: Floats
+    cluster: Ints
+    rule: str
+
+    def traits(self, asked: Ints) -> ItemTraits:
+        """The traits of all items where the headline is taken over the items `asked` only."""
+        share, stratum = np.zeros(len(self.items)), np.zeros(len(self.items), dtype=np.int64)
+        share[asked], stratum[asked] = item_shares([self.strata[i] for i in asked], self.weight[asked], self.rule)
+        return ItemTraits(share, self.cluster, stratum)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aligned:
-    """One suite on both sides. `items` are the codes' names; `paired` is None where no item has both scores.
+    """One suite on both sides.
 
-    `coverage` is the smaller side's share of planned samples that have a value and a partner item.
+    `both` are the positions, in either side's cells, of the cells that both sides list; `paired` is None where no item
+    has a score on both sides; `coverage` is the smaller side's share of planned cells that enter the comparison;
+    `duplicates` counts items that repeat another item's question, and `contradictions` those of which the two sides
+    say different headings, weights or clusters.
     """
 
-    items: tuple[str, ...]
-    strata: tuple[tuple[str, ...], ...]
-    reference: Scores
-    candidate: Scores
-    traits: ItemTraits
+    layout: Layout
+    reference: Cells
+    candidate: Cells
+    both: tuple[Ints, Ints]
     paired: PairedItems | None
     coverage: float
-    only_reference: int
-    only_candidate: int
+    only_reference: tuple[str, ...]
+    only_candidate: tuple[str, ...]
+    duplicates: int
+    contradictions: int
+
+    def with_values(self, reference: Floats, candidate: Floats) -> PairedItems | None:
+        """The same cells with other values (NaN for none), paired by the same rules."""
+        return _paired(_revalued(self.reference, reference), _revalued(self.candidate, candidate), self)
 
 
 def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
-    """Pairs the two sides of a suite; an item of only one side stays unpaired and lowers the coverage."""
+    """Pairs the two sides of a suite.
+
+    A cell enters where its counterpart, if the other side planned it, has a value too: a failure on one side then
+    never looks like a change. An item enters where both sides have such a cell.
+
+    Raises:
+        DataError: where a side lists an (item, repeat) twice.
+    """
     left, right = reference.samples, candidate.samples
-    codes: dict[str, int] = {}
-    for item in (*left.item, *right.item):
-        codes.setdefault(item, len(codes))
-    strata, weights, clusters = _traits(codes, left, right)
-    shares, stratum = item_shares(strata, weights, reference.facts.headline)
-    traits = ItemTraits(shares, clusters, stratum)
-    one, two = _scores(left, codes), _scores(right, codes)
-    in_left, in_right = set(left.item), set(right.item)
-    both = _valued(one, len(codes)) & _valued(two, len(codes))
-    paired = pair_scores(one, two, traits) if both.any() else None
-    return Aligned(
-        items=tuple(codes),
-        strata=tuple(strata),
+    items = tuple(sorted({*left.items.name, *right.items.name}))
+    codes = {name: code for code, name in enumerate(items)}
+    own = [_item_codes(table, codes) for table in (left.items, right.items)]
+    stride = 1 + max((int(s.repeat.max()) for s in (left, right) if len(s)), default=0)
+    keys = [own[0][left.item] * stride + left.repeat, own[1][right.item] * stride + right.repeat]
+    one, two = _cells(left, keys[0], keys[1], stride), _cells(right, keys[1], keys[0], stride)
+    _no_twins("reference", one, items)
+    _no_twins("candidate", two, items)
+    _common, in_one, in_two = np.intersect1d(one.key, two.key, assume_unique=True, return_indices=True)
+    clusters, duplicates = _clusters(len(items), (left.items, own[0]), (right.items, own[1]))
+    strata, weight = _headings(len(items), (left.items, own[0]), (right.items, own[1]))
+    bare = Aligned(
+        layout=Layout(items, strata, weight, clusters, reference.facts.headline),
         reference=one,
         candidate=two,
-        traits=traits,
-        paired=paired,
-        coverage=min(_coverage(one, both), _coverage(two, both)),
-        only_reference=len(in_left - in_right),
-        only_candidate=len(in_right - in_left),
+        both=(in_one, in_two),
+        paired=None,
+        coverage=0.0,
+        only_reference=_only(left.items, right.items),
+        only_candidate=_only(right.items, left.items),
+        duplicates=duplicates,
+        contradictions=_contradictions(left.items, right.items),
     )
+    return _completed(bare)
 
 
-def _traits(
-    codes: dict[str, int], left: Samples, right: Samples
-) -> tuple[list[tuple[str, ...]], NDArray[np.float64], NDArray[np.int64]]:
-    strata: list[tuple[str, ...]] = [()] * len(codes)
-    weights = np.ones(len(codes))
-    clusters = [""] * len(codes)
-    for samples in (right, left):
-        seen: set[str] = set()
-        for row, item in enumerate(samples.item):
-            if item not in seen:
-                seen.add(item)
-                code = codes[item]
-                strata[code] = samples.stratum[row]
-                weights[code] = samples.weight[row]
-                clusters[code] = samples.cluster[row]
-    names: dict[str, int] = {}
-    own = len(codes)
-    cluster_codes = [names.setdefault(name, own + len(names)) if name else code for code, name in enumerate(clusters)]
-    return strata, weights, np.asarray(cluster_codes, dtype=np.int64)
+def _completed(bare: Aligned) -> Aligned:
+    left, right = _matched(bare.reference, bare.candidate, bare.both)
+    asked = _valued(left, bare) & _valued(right, bare)
+    shares = [float((~np.isnan(c.value) & asked[c.item]).sum() / len(c)) if len(c) else 0.0 for c in (left, right)]
+    parts = {name: getattr(bare, name) for name in bare.__slots__}
+    paired = _paired(bare.reference, bare.candidate, bare)
+    return Aligned(**{**parts, "paired": paired, "coverage": min(shares)})
 
 
-def _scores(samples: Samples, codes: dict[str, int]) -> Scores:
-    return Scores(
-        np.asarray([codes[item] for item in samples.item], dtype=np.int64),
-        samples.repeat.astype(np.int64),
-        samples.value,
-    )
+def _item_codes(table: ItemTable, codes: dict[str, int]) -> Ints:
+    return np.fromiter((codes[name] for name in table.name), dtype=np.int64, count=len(table))
 
 
-def _valued(scores: Scores, n_items: int) -> NDArray[np.bool_]:
-    counts = np.bincount(scores.item, weights=~np.isnan(scores.score), minlength=n_items)
-    return np.asarray(counts > 0)
+def _cells(samples: Samples, own: Ints, other: Ints, stride: int) -> Cells:
+    """The side's cells, and those of the other side up to the largest repeat that this side asked anywhere.
+
+    A side that asked fewer repeats throughout planned fewer; one that lacks repeats in between lost them.
+    """
+    most = int(samples.repeat.max()) if len(samples) else stride
+    absent = np.setdiff1d(other[other % stride <= most], own)
+    key = np.concatenate([own, absent]).astype(np.int64, copy=False)
+    row = np.concatenate([np.arange(len(own)), np.full(len(absent), -1)])
+    value = np.concatenate([samples.value, np.full(len(absent), np.nan)])
+    if np.any(key[1:] <= key[:-1]):
+        order = np.argsort(key, kind="stable")
+        key, row, value = key[order], row[order], value[order]
+    return Cells(key, key // stride, key % stride, row, value)
 
 
-def _coverage(scores: Scores, both: NDArray[np.bool_]) -> float:
-    if not scores.item.size:
-        return 0.0
-    good = ~np.isnan(scores.score) & both[scores.item]
-    return float(good.sum() / scores.item.size)
+def _no_twins(side: str, cells: Cells, items: Sequence[str]) -> None:
+    twice = np.flatnonzero(cells.key[1:] == cells.key[:-1])
+    if twice.size:
+        place = int(twice[0])
+        raise DataError(
+            f"the {side} lists item {items[cells.item[place]]!r}, repeat {cells.repeat[place]} twice "
+            f"({twice.size} such samples): give every sample of an item a repeat number of its own"
+        )
+
+
+def _matched(reference: Cells, candidate: Cells, both: tuple[Ints, Ints]) -> tuple[Cells, Cells]:
+    """The cells without the values whose counterpart was planned and has none."""
+    one, two = both
+    gap = np.isnan(reference.value[one]) | np.isnan(candidate.value[two])
+    if not gap.any():
+        return reference, candidate
+    values = reference.value.copy(), candidate.value.copy()
+    values[0][one[gap]] = np.nan
+    values[1][two[gap]] = np.nan
+    return _revalued(reference, values[0]), _revalued(candidate, values[1])
+
+
+def _revalued(cells: Cells, value: Floats) -> Cells:
+    return Cells(cells.key, cells.item, cells.repeat, cells.row, value)
+
+
+def _valued(cells: Cells, aligned: Aligned) -> NDArray[np.bool_]:
+    there = ~np.isnan(cells.value)
+    return np.asarray(np.bincount(cells.item[there], minlength=len(aligned.layout.items)) > 0)
+
+
+def _paired(reference: Cells, candidate: Cells, aligned: Aligned) -> PairedItems | None:
+    left, right = _matched(reference, candidate, aligned.both)
+    asked = np.flatnonzero(_valued(left, aligned) & _valued(right, aligned))
+    if not asked.size:
+        return None
+    traits = aligned.layout.traits(asked)
+    if not traits.weight.any():
+        return None
+    one, two = (Scores(cells.item, cells.repeat, cells.value) for cells in (left, right))
+    return pair_scores(one, two, traits)
+
+
+def _only(table: ItemTable, other: ItemTable) -> tuple[str, ...]:
+    known = set(other.name)
+    return tuple(sorted(name for name in table.name if name not in known))
+
+
+def _headings(
+    n_items: int, reference: tuple[ItemTable, Ints], candidate: tuple[ItemTable, Ints]
+) -> tuple[tuple[tuple[str, ...], ...], Floats]:
+    """Headings and weights by item code; the reference's word where both have one."""
+    strata: list[tuple[str, ...]] = [()] * n_items
+    weight = np.ones(n_items)
+    for table, codes in (candidate, reference):
+        weight[codes] = table.weight
+        for code, path in zip(codes.tolist(), table.stratum, strict=True):
+            if path:
+                strata[code] = path
+    return tuple(strata), weight
+
+
+def _clusters(n_items: int, reference: tuple[ItemTable, Ints], candidate: tuple[ItemTable, Ints]) -> tuple[Ints, int]:
+    """Cluster codes, and how many items repeat the question of another one.
+
+    Copies of a question are one question: items with the same document or the same prompt share a cluster even where
+    the suite did not say so, or copying rows would buy precision.
+    """
+    group = _Groups(n_items)
+    repeated: set[int] = set()
+    for table, codes in (reference, candidate):
+        for number, column in enumerate((table.cluster, table.document, table.prompt)):
+            first: dict[str, int] = {}
+            for code, word in zip(codes.tolist(), column, strict=True):
+                home = first.setdefault(word, code) if word else code
+                if home != code:
+                    group.join(home, code)
+                    if number:
+                        repeated.add(max(home, code))
+    return group.codes(), len(repeated)
+
+
+class _Groups:
+    """Disjoint sets of item codes; a set is named by its smallest member."""
+
+    def __init__(self, size: int) -> None:
+        self._parent = list(range(size))
+
+    def find(self, code: int) -> int:
+        while self._parent[code] != code:
+            self._parent[code] = self._parent[self._parent[code]]
+            code = self._parent[code]
+        return code
+
+    def join(self, one: int, two: int) -> None:
+        low, high = sorted((self.find(one), self.find(two)))
+        self._parent[high] = low
+
+    def codes(self) -> Ints:
+        return np.fromiter((self.find(code) for code in range(len(self._parent))), np.int64, count=len(self._parent))
+
+
+def _contradictions(left: ItemTable, right: ItemTable) -> int:
+    """Items of which both sides say something, and not the same."""
+    about = {name: row for row, name in enumerate(left.name)}
+    found = 0
+    for row, name in enumerate(right.name):
+        other = about.get(name)
+        if other is None:
+            continue
+        strata, clusters = (left.stratum[other], right.stratum[row]), (left.cluster[other], right.cluster[row])
+        differs = (all(strata) and strata[0] != strata[1]) or (all(clusters) and clusters[0] != clusters[1])
+        found += bool(differs or left.weight[other] != right.weight[row])
+    return found

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.headline import headline
 from evalkit.compare.inputs import Samples, SuiteSide
-from evalkit.model import SideSummary
+from evalkit.model import SideSummary, Status
 
 
-def summarise(side: SuiteSide, standard_error: float | None) -> SideSummary:
-    """The summary of a side; `standard_error` is that of its headline, None where there is none."""
+def summarise(side: SuiteSide, absent: int = 0) -> SideSummary:
+    """The summary of a side by itself; `absent` planned cells are not in its samples and count as not asked."""
     samples = side.samples
     tokens = _known(samples.completion_tokens)
     prompt = _known(samples.prompt_tokens)
     seconds = _known(samples.seconds)
     lenient = _known(samples.lenient)
+    counts = samples.status.counts()
+    if absent:
+        counts[Status.NOT_ASKED.value] = counts.get(Status.NOT_ASKED.value, 0) + absent
     return SideSummary(
         mean=headline(side),
-        standard_error=standard_error,
-        planned=len(samples),
+        standard_error=None,
+        planned=len(samples) + absent,
         valued=int((~np.isnan(samples.value)).sum()),
         k=repeats(samples),
-        counts=dict(Counter(samples.status)),
-        failures=dict(Counter(kind for kind in samples.failure if kind)),
+        counts=counts,
+        failures={kind: number for kind, number in samples.failure.counts().items() if kind},
         prompt_tokens=int(prompt.sum()) if prompt.size else None,
         completion_tokens_mean=float(tokens.mean()) if tokens.size else None,
         completion_tokens_p95=float(np.quantile(tokens, 0.95)) if tokens.size else None,
@@ -41,8 +42,6 @@ def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def repeats(samples: Samples) -> float:
     """The harmonic mean of the repeats that have a value, over items that have one; 0 where none has."""
-    valued = ~np.isnan(samples.value)
-    counts = Counter(item for item, good in zip(samples.item, valued.tolist(), strict=True) if good)
-    if not counts:
-        return 0.0
-    return len(counts) / sum(1.0 / count for count in counts.values())
+    counts = np.bincount(samples.item[~np.isnan(samples.value)])
+    asked = counts[counts > 0]
+    return float(asked.size / np.sum(1.0 / asked)) if asked.size else 0.0

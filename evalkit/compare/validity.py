@@ -13,13 +13,20 @@ import numpy as np
 
 from evalkit.compare.inputs import Samples, SuiteSide
 from evalkit.compare.pair import Aligned
+from evalkit.compare.rates import RateChange, rate_change
+from evalkit.compare.same import differing_prompt_lengths, differing_settings
 from evalkit.model import Status
-from evalkit.stats.proportions import Count, clopper_pearson, score_interval
+from evalkit.stats.equivalence import DifferenceTest, judge_difference
+from evalkit.stats.proportions import Count, clopper_pearson
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The limits of the rules; shares are fractions of planned samples."""
+    """The limits of the rules; shares are fractions of planned samples.
+
+    A gap in truncated or reasoning-only answers counts where it exceeds its limit and its interval (95 % for
+    truncation, 90 % for the rarer other) excludes 0, so that equal stacks do not break the rule by chance.
+    """
 
     coverage: float = 0.98
     failure_gap: float = 0.01
@@ -31,109 +38,116 @@ class Rules:
 def invalid_reasons(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, rules: Rules) -> list[str]:
     """The sentences of all rules that are broken; an empty list means that the suite may be judged."""
     return [
-        *_digests(reference, candidate),
+        *reference.facts.defects,
+        *(defect for defect in candidate.facts.defects if defect not in reference.facts.defects),
+        *differing_settings(reference, candidate, aligned),
         *_items(aligned, rules),
-        *_coverage(reference.samples, candidate.samples, aligned, rules),
-        *_rates(reference.samples, candidate.samples, rules),
-        *_prompt_tokens(reference.samples, candidate.samples),
+        *_coverage(aligned, rules),
+        *_failures(aligned, rules),
+        *_reasoning_only(reference.samples, candidate.samples, aligned, rules),
+        *_truncation(reference.samples, candidate.samples, aligned, rules),
+        *differing_prompt_lengths(reference.samples, candidate.samples, aligned),
         *_level(reference, candidate),
     ]
 
 
-def _digests(reference: SuiteSide, candidate: SuiteSide) -> Iterator[str]:
-    left, right = reference.facts.digests, candidate.facts.digests
-    for key in sorted(set(left) | set(right)):
-        one, two = left.get(key, "not sent"), right.get(key, "not sent")
-        if one and two and one != two:
-            yield f"the two sides differ in {key}: {_short(one)} against {_short(two)}"
-    if reference.facts.headline != candidate.facts.headline:
-        yield "the two sides have different headline rules"
-
-
-def _short(value: str) -> str:
-    return f"{value[:12]}…" if len(value) > 40 else value
-
-
 def _items(aligned: Aligned, rules: Rules) -> Iterator[str]:
-    if aligned.only_reference or aligned.only_candidate:
-        yield (
-            f"the two sides have different items: {aligned.only_reference} only in the reference, "
-            f"{aligned.only_candidate} only in the candidate"
-        )
-    n_items = 0 if aligned.paired is None else aligned.paired.n_items
+    if aligned.paired is None:
+        yield f"0 of {len(aligned.layout.items)} items have a score on both sides"
+        return
+    n_items = aligned.paired.n_items
     if n_items < rules.items:
         yield f"{n_items} items have a score on both sides; at least {rules.items} are needed"
+    elif n_items - aligned.duplicates < rules.items:
+        yield (
+            f"{n_items} items are paired, but {aligned.duplicates} repeat the question of another one: at least "
+            f"{rules.items} different questions are needed"
+        )
 
 
-def _coverage(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[str]:
+def _coverage(aligned: Aligned, rules: Rules) -> Iterator[str]:
     if aligned.coverage < rules.coverage:
-        missing = [_missing(samples) for samples in (left, right)]
+        one, two = aligned.reference, aligned.candidate
+        needed = f"{rules.coverage * 100:g} % are needed"
         yield (
-            f"only {aligned.coverage:.1%} of the planned samples are paired ({rules.coverage:.0%} are needed): "
-            f"{missing[0]} have no score in the reference, {missing[1]} in the candidate"
+            f"only {_percent(aligned.coverage)} of the planned samples are paired ({needed}): "
+            f"{one.missing} of {len(one)} have no score in the reference, {two.missing} of {len(two)} in the candidate"
         )
 
 
-def _missing(samples: Samples) -> int:
-    return int(np.isnan(samples.value).sum())
-
-
-def _rates(left: Samples, right: Samples, rules: Rules) -> Iterator[str]:
-    if not len(left) or not len(right):
+def _failures(aligned: Aligned, rules: Rules) -> Iterator[str]:
+    one, two = aligned.reference, aligned.candidate
+    if not len(one) or not len(two):
         return
-    one, two = _missing(left) / len(left), _missing(right) / len(right)
-    if abs(one - two) > rules.failure_gap:
-        yield f"requests without a score: {one:.1%} in the reference, {two:.1%} in the candidate"
-    one, two = left.status.count(Status.REASONING_ONLY), right.status.count(Status.REASONING_ONLY)
-    if abs(one / len(left) - two / len(right)) > rules.reasoning_only_gap:
+    rates = one.missing / len(one), two.missing / len(two)
+    if abs(rates[1] - rates[0]) > rules.failure_gap:
         yield (
-            f"answers that came in the reasoning channel only: {one} of {len(left)} in the reference, {two} of "
-            f"{len(right)} in the candidate: the servers' reasoning parsers differ"
-        )
-    one, two = int(left.truncated.sum()), int(right.truncated.sum())
-    gap = two / len(right) - one / len(left)
-    interval = score_interval(Count(one, len(left)), Count(two, len(right)), 0.95)
-    if abs(gap) > rules.truncation_gap and (interval.low > 0 or interval.high < 0):
-        yield (
-            f"answers cut at the token limit: {one} of {len(left)} in the reference, {two} of {len(right)} in the "
-            "candidate: one side runs into the limit more often"
+            f"requests without a score: {one.missing} of {len(one)} ({_percent(rates[0])}) in the reference, "
+            f"{two.missing} of {len(two)} ({_percent(rates[1])}) in the candidate; they may differ by "
+            f"{rules.failure_gap * 100:g} points"
         )
 
 
-def _prompt_tokens(left: Samples, right: Samples) -> Iterator[str]:
-    known = {
-        item: tokens
-        for item, tokens in zip(left.item, left.prompt_tokens.tolist(), strict=True)
-        if not np.isnan(tokens)
-    }
-    differing = {
-        item: (known[item], tokens)
-        for item, tokens in zip(right.item, right.prompt_tokens.tolist(), strict=True)
-        if not np.isnan(tokens) and item in known and known[item] != tokens
-    }
-    if differing:
-        item, (one, two) = next(iter(differing.items()))
-        yield (
-            f"the servers count other prompt lengths for {len(differing)} items (item {item}: {one:.0f} against "
-            f"{two:.0f} tokens): another chat template, system message or tokenizer"
-        )
+def _reasoning_only(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[str]:
+    change = rate_change(aligned, left.status.mask(Status.REASONING_ONLY), right.status.mask(Status.REASONING_ONLY))
+    if abs(change.gap) > rules.reasoning_only_gap and change.shown(change.ci90):
+        yield f"answers in the reasoning channel only: {_sides(change)}: the servers' reasoning parsers differ"
+
+
+def _truncation(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[str]:
+    change = rate_change(aligned, left.truncated, right.truncated)
+    if abs(change.gap) > rules.truncation_gap and change.shown(change.ci95):
+        yield f"answers cut at the token limit: {_sides(change)}: one side runs into the limit more often"
+
+
+def _sides(change: RateChange) -> str:
+    parts = zip(change.hits, change.cells, change.rates, ("reference", "candidate"), strict=True)
+    return ", ".join(f"{hits} of {cells} ({_percent(rate)}) in the {side}" for hits, cells, rate, side in parts)
+
+
+def _percent(share: float) -> str:
+    """Rounded down, so that a share below its limit never reads as the limit."""
+    return f"{int(share * 1000) / 10:.1f} %"
 
 
 def _level(reference: SuiteSide, candidate: SuiteSide) -> Iterator[str]:
-    means: list[float] = []
+    perfect = 0
     for name, side in (("reference", reference), ("candidate", candidate)):
         values = side.samples.value[~np.isnan(side.samples.value)]
         if not values.size:
             return
-        mean = float(values.mean())
-        means.append(mean)
-        chance = side.facts.chance
+        mean, chance = float(values.mean()), side.facts.chance
+        perfect += bool(np.all(values == 1.0))
         if not values.any():
-            yield f"the {name} scores exactly 0 on all {values.size} samples: a failed run, not a measurement"
+            yield f"the {name} scores exactly 0 on all {values.size} samples: a failed run, or nothing to compare"
         elif chance is not None and chance > 0:
-            items = len(set(side.samples.item))
-            upper = clopper_pearson(Count(mean * items, items)).high
+            items = len(side.samples.items)
+            upper = clopper_pearson(Count(min(mean, 1.0) * items, items)).high
             if upper <= chance:
                 yield f"the {name} scores {mean:.3f}, below chance ({chance:.3f}) even at its upper limit {upper:.3f}"
-    if means == [1.0, 1.0]:
-        yield "both sides answer everything right: the suite cannot show a difference"
+    if perfect == 2:
+        total = len(reference.samples) + len(candidate.samples)
+        yield f"both sides score exactly 1 on all {total} samples: the suite cannot show a difference"
+
+
+def imputation_reasons(aligned: Aligned, test: DifferenceTest) -> list[str]:
+    """What is missing counts against the candidate, then for it: a verdict that changes does not stand."""
+    missing = aligned.reference.missing, aligned.candidate.missing
+    if not any(missing):
+        return []
+    for reference_value, candidate_value in ((1.0, 0.0), (0.0, 1.0)):
+        filled = aligned.with_values(
+            np.nan_to_num(aligned.reference.value, nan=reference_value),
+            np.nan_to_num(aligned.candidate.value, nan=candidate_value),
+        )
+        if filled is None:
+            continue
+        other = judge_difference(filled, test.margin, test.alpha)
+        if other.decision is not test.decision:
+            sentence = (
+                f"{missing[0]} samples of the reference and {missing[1]} of the candidate have no score, and the worst "
+                f"case of them ({other.ci90.low * 100:+.2f} … {other.ci90.high * 100:+.2f} points) would turn "
+                f"{test.decision.name} into {other.decision.name}"
+            )
+            return [sentence]
+    return []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalkit.compare.texts import ends_in_loop
 from evalkit.errors import RunError
 from evalkit.model import FinalText, Reply, Score, Status
 from evalkit.run import journal, store
@@ -53,9 +54,10 @@ def grade(folder: Path, plan: Plan, closing_tags: Sequence[str], *, again: bool 
     path = store.scores_path(folder, plan.digest)
     header = {
         "format": store.SCORES_FORMAT,
-        "journal_bytes": sum(file.stat().st_size for file in folder.glob("journal*.jsonl")),
+        "journal_bytes": sum(file.stat().st_size for file in journal.files(folder)),
         "closing_tags": list(closing_tags),
         "scorers": {suite.name: suite.loaded.scorer_id for suite in plan.suites},
+        "journals": [file.name for file in journal.files(folder)],
     }
     if not again and path.exists() and _header(path) == header:
         return path
@@ -102,11 +104,11 @@ def _rows(
 
 
 def _records(folder: Path, wanted: Mapping[str, list[Wanted]]) -> Iterator[dict[str, Any]]:
-    """The journal's records that are still wanted when they are met."""
-    for file in sorted(folder.glob("journal*.jsonl")):
-        for _offset, record in journal.read_lines(file):
+    """The journal's records that are still wanted when they are met, each with its `place`: file number and offset."""
+    for number, file in enumerate(journal.files(folder)):
+        for offset, record in journal.read_lines(file):
             if record["key"] in wanted and record["t"] in {"reply", "failure"}:
-                yield record
+                yield {**record, "place": (number, offset)}
 
 
 def _whole(
@@ -127,7 +129,7 @@ def _graded_parts(records: list[dict[str, Any]], sample: Wanted) -> dict[str, An
 
     score = score_options(sample.document, [record["body"] for record in records])
     first = journal.stored_reply(records[0])
-    return {"k": records[0]["key"], **_row(sample, first, score, FinalText(""))}
+    return {**_source(records[0]), **_row(sample, first, score, FinalText(""))}
 
 
 def _graded(record: Mapping[str, Any], samples: list[Wanted], closing_tags: Sequence[str]) -> list[dict[str, Any]]:
@@ -139,12 +141,17 @@ def _graded(record: Mapping[str, Any], samples: list[Wanted], closing_tags: Sequ
         if score.status is Status.GRADE_ERROR:
             # Graders are sensitive to load: one more try decides.
             score = sample.grade(sample.document, final)
-        rows.append({"k": record["key"], **_row(sample, reply, score, final)})
+        rows.append({**_source(record), **_row(sample, reply, score, final)})
     return rows
 
 
+def _source(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the reply of a row is: its key, its byte in the journal, and the journal's number where it is not 0."""
+    number, offset = record["place"]
+    return {"k": record["key"], "j": offset, **({"jf": number} if number else {})}
+
+
 def _row(sample: Wanted, reply: Reply, score: Score, final: FinalText) -> dict[str, Any]:
-    text = hashlib.sha256(f"{reply.reasoning}\x1f{reply.content}".encode(errors="surrogatepass")).hexdigest()[:16]
     row: dict[str, Any] = {
         "s": sample.suite,
         "i": sample.item,
@@ -153,18 +160,27 @@ def _row(sample: Wanted, reply: Reply, score: Score, final: FinalText) -> dict[s
         "st": score.status.value,
         "why": score.reason,
         "a": score.answer,
-        "h": text,
+        "h": "" if sample.parts > 1 else _digest_of(reply),
+        "n": len(reply.reasoning) + len(reply.content),
         "p": reply.usage.prompt_tokens,
         "c": reply.usage.completion_tokens,
         "sec": round(reply.seconds, 4),
         "l": score.lenient,
         "cut": sample.parts == 1 and (final.truncated or reply.finish_reason == "length"),
     }
+    if ends_in_loop(reply.content or reply.reasoning):
+        row["loop"] = True
     if score.flags:
         row["flags"] = list(score.flags)
     if score.metrics:
         row["m"] = dict(score.metrics)
     return row
+
+
+def _digest_of(reply: Reply) -> str:
+    """64 bits of SHA-256: equal where both the thinking and the answer are."""
+    whole = f"{reply.reasoning}\x1f{reply.content}".encode(errors="surrogatepass")
+    return hashlib.sha256(whole).hexdigest()[:16]
 
 
 def _without_reply(sample: Wanted, failure: Mapping[str, Any] | None) -> dict[str, Any]:

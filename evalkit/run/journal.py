@@ -128,11 +128,16 @@ def stored_reply(record: Mapping[str, Any]) -> Reply:
     return reply
 
 
+def files(folder: Path) -> list[Path]:
+    """The journal files of a run folder, in the order in which they are read."""
+    return sorted(folder.glob("journal*.jsonl"))
+
+
 def index(folder: Path) -> tuple[dict[str, Place], dict[str, dict[str, Any]]]:
     """What a run folder holds: replies by key (the first one counts) and, for keys without one, the last failure."""
     replies: dict[str, Place] = {}
     failures: dict[str, dict[str, Any]] = {}
-    for file in sorted(folder.glob("journal*.jsonl")):
+    for file in files(folder):
         for offset, record in read_lines(file):
             if record["t"] == "reply":
                 replies.setdefault(record["key"], Place(file, offset, _tokens(record)))

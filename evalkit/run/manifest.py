@@ -118,11 +118,11 @@ def append(folder: Path, line: Mapping[str, Any]) -> None:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def latest(folder: Path) -> dict[str, Any]:
-    """The last whole line of the folder's manifest.
+def latest(folder: Path, plan: str | None = None) -> dict[str, Any]:
+    """The last whole line of the folder's manifest; with `plan`, the last one of the plan with that digest.
 
     Raises:
-        RunError: where the folder is no run, or was written by a newer evalkit.
+        RunError: where the folder is no run, lacks the plan, or was written by a newer evalkit.
     """
     path = folder / NAME
     try:
@@ -138,5 +138,8 @@ def latest(folder: Path) -> dict[str, Any]:
             continue
         if manifest["format"] > FORMAT:
             raise RunError(f"{path}: was written by a newer evalkit (format {manifest['format']}): upgrade evalkit")
-        return manifest
+        if plan is None or manifest["plan"] == plan:
+            return manifest
+    if plan is not None:
+        raise RunError(f"{path}: holds no session of the plan {plan[:12]}")
     raise RunError(f"{path}: holds no whole line: the run never started")

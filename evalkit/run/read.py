@@ -2,84 +2,36 @@
 
 from __future__ import annotations
 
-import math
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from evalkit.compare.inputs import ItemText, ReplyText, Samples, Side, SuiteFacts, SuiteSide
+from evalkit.compare.columns import SamplesBuilder
+from evalkit.compare.inputs import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import RunError
 from evalkit.model import RunIdentity
 from evalkit.run import journal, manifest, store
 
-_NAN = math.nan
+# What is sent and decides no answer.
+_NO_SAMPLING = frozenset({"model", "logprobs", "top_logprobs"})
 
 
 @dataclass(slots=True)
-class _Columns:
-    """The columns of one suite while they are read."""
+class _Suite:
+    """One suite while it is read: its samples, and where each sample's reply lies (-1 where there is none)."""
 
-    item: list[str] = field(default_factory=list)
-    repeat: array[int] = field(default_factory=lambda: array("i"))
-    value: array[float] = field(default_factory=lambda: array("d"))
-    status: list[str] = field(default_factory=list)
-    reason: list[str] = field(default_factory=list)
-    answer: list[str | None] = field(default_factory=list)
-    failure: list[str] = field(default_factory=list)
-    digest: list[str] = field(default_factory=list)
-    prompt: array[float] = field(default_factory=lambda: array("d"))
-    completion: array[float] = field(default_factory=lambda: array("d"))
-    seconds: array[float] = field(default_factory=lambda: array("d"))
-    lenient: array[float] = field(default_factory=lambda: array("d"))
-    cut: list[bool] = field(default_factory=list)
+    samples: SamplesBuilder = field(default_factory=SamplesBuilder)
+    offset: array[int] = field(default_factory=lambda: array("q"))
+    file: array[int] = field(default_factory=lambda: array("h"))
 
     def add(self, row: Mapping[str, Any]) -> None:
         """One row of a scores file."""
-        get = row.get
-        self.item.append(row["i"])
-        self.repeat.append(row["r"])
-        self.value.append(_number(row["v"]))
-        self.status.append(row["st"])
-        self.reason.append(get("why", ""))
-        self.answer.append(get("a"))
-        self.failure.append(get("f", ""))
-        self.digest.append(get("h", ""))
-        self.prompt.append(_number(get("p")))
-        self.completion.append(_number(get("c")))
-        self.seconds.append(_number(get("sec")))
-        self.lenient.append(_number(get("l")))
-        self.cut.append(get("cut", False))
-
-    def samples(self, about: Mapping[str, Mapping[str, Any]]) -> Samples:
-        """The columns, with what the items file says of each item."""
-        known = [about[item] for item in self.item]
-        return Samples(
-            item=tuple(self.item),
-            repeat=np.asarray(self.repeat, dtype=np.int32),
-            value=np.asarray(self.value, dtype=np.float64),
-            status=tuple(self.status),
-            reason=tuple(self.reason),
-            answer=tuple(self.answer),
-            failure=tuple(self.failure),
-            text_digest=tuple(self.digest),
-            prompt_tokens=np.asarray(self.prompt, dtype=np.float64),
-            completion_tokens=np.asarray(self.completion, dtype=np.float64),
-            seconds=np.asarray(self.seconds, dtype=np.float64),
-            lenient=np.asarray(self.lenient, dtype=np.float64),
-            truncated=np.asarray(self.cut, dtype=np.bool_),
-            stratum=tuple(one["stratum"] for one in known),
-            cluster=tuple(one["cluster"] for one in known),
-            weight=np.asarray([one["weight"] for one in known], dtype=np.float64),
-        )
-
-
-def _number(value: Any) -> float:
-    return _NAN if value is None else float(value)
+        self.samples.add(row)
+        self.offset.append(row.get("j", -1))
+        self.file.append(row.get("jf", 0))
 
 
 def is_run(path: Path) -> bool:
@@ -87,32 +39,40 @@ def is_run(path: Path) -> bool:
     return (path / manifest.NAME).is_file()
 
 
-def read_run(folder: Path) -> Side:
-    """The side that a run folder holds, as of its last session.
+def read_run(folder: Path, plan: str | None = None) -> Side:
+    """The side that a run folder holds, as of its last session, or of the last one with the plan of that digest.
 
     Raises:
         RunError: where the folder is no run, was never scored, or is damaged.
     """
-    about = manifest.latest(folder)
-    scores = store.scores_path(folder, about["plan"])
-    if not scores.exists():
-        raise RunError(f"{folder}: has no scores yet: run `evalkit score {folder}`")
-    items: dict[str, dict[str, dict[str, Any]]] = {}
+    about = manifest.latest(folder, plan)
+    read: dict[str, _Suite] = {}
     for row in store.read_lines(store.items_path(folder, about["plan"])):
-        row["stratum"] = tuple(row["stratum"])
-        items.setdefault(row["s"], {})[row["i"]] = row
-    columns: dict[str, _Columns] = {}
+        (read.get(row["s"]) or read.setdefault(row["s"], _Suite())).samples.items.add(row)
+    scores = store.scores_path(folder, about["plan"])
     rows = store.read_lines(scores)
-    next(rows, None)
-    for row in rows:
-        (columns.get(row["s"]) or columns.setdefault(row["s"], _Columns())).add(row)
-    texts = _Texts(folder, about)
+    header = _header(folder, scores, rows)
+    try:
+        for row in rows:
+            read[row["s"]].add(row)
+    except KeyError as error:
+        raise RunError(f"{scores}: names {error}, which the items do not: `evalkit score` makes both again") from error
+    texts = _Texts(folder, about["plan"], header["journals"], read)
     suites = {
-        block["suite"]: SuiteSide(_facts(block), columns[block["suite"]].samples(items[block["suite"]]))
+        block["suite"]: SuiteSide(_facts(block), read[block["suite"]].samples.samples())
         for block in about["suites"]
-        if block["suite"] in columns
+        if block["suite"] in read
     }
     return Side(_identity(folder, about), about["config"], suites, texts.reply, texts.item)
+
+
+def _header(folder: Path, scores: Path, rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    if not scores.exists():
+        raise RunError(f"{folder}: has no scores yet: run `evalkit score` with its configuration file")
+    header = next(rows, {})
+    if header.get("format") != store.SCORES_FORMAT:
+        raise RunError(f"{scores}: was made by another version of evalkit: `evalkit score` makes it again")
+    return header
 
 
 def _identity(folder: Path, about: Mapping[str, Any]) -> RunIdentity:
@@ -129,7 +89,9 @@ def _identity(folder: Path, about: Mapping[str, Any]) -> RunIdentity:
 
 
 def _facts(block: Mapping[str, Any]) -> SuiteFacts:
-    parameters = {f"sampling.{key}": str(value) for key, value in block["parameters"].items() if key != "model"}
+    parameters = {
+        f"sampling.{key}": str(value) for key, value in block["parameters"].items() if key not in _NO_SAMPLING
+    }
     notes = list(block["notes"])
     if block["items"] < (block["rows"] or block["items_in_data"]):
         notes.append(f"{block['items']} of {block['rows'] or block['items_in_data']} items")
@@ -149,39 +111,33 @@ def _facts(block: Mapping[str, Any]) -> SuiteFacts:
 
 
 class _Texts:
-    """Fetches stored texts when a flip is shown; the journal is indexed at the first call."""
+    """Fetches stored texts when they are needed: replies by their place in the journal, questions from an index."""
 
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
-        self._folder = folder
-        self._about = about
+    def __init__(self, folder: Path, plan: str, journals: list[str], read: Mapping[str, _Suite]) -> None:
+        self._files = [folder / name for name in journals]
+        self._documents = store.docs_path(folder, plan)
+        self._places = {suite: (columns.offset, columns.file) for suite, columns in read.items()}
 
-    def reply(self, suite: str, item: str, repeat: int) -> ReplyText | None:
+    def reply(self, suite: str, row: int) -> ReplyText | None:
         """The stored reply of one sample."""
-        place = self._places().get((suite, item, repeat))
-        if place is None:
+        offsets, files = self._places[suite]
+        if offsets[row] < 0:
             return None
-        record = journal.read_at(place)
+        record = journal.read_at(journal.Place(self._files[files[row]], offsets[row], None))
         reply = journal.stored_reply(record)
         return ReplyText(reply.content, reply.reasoning, _logprobs(record["body"]))
 
     def item(self, suite: str, item: str) -> ItemText | None:
         """Question and target of one item."""
-        return self._documents().get((suite, item))
+        offset = self._index().get((suite, item))
+        if offset is None:
+            return None
+        row = store.read_at(self._documents, offset)
+        return ItemText(row["question"], row["target"])
 
     @cache  # noqa: B019 - one object a run, for the life of the process
-    def _places(self) -> dict[tuple[str, str, int], journal.Place]:
-        wanted = {
-            (row["s"], row["i"], row["r"]): row["k"]
-            for row in store.read_lines(store.scores_path(self._folder, self._about["plan"]))
-            if "k" in row
-        }
-        places, _failures = journal.index(self._folder)
-        return {sample: places[key] for sample, key in wanted.items() if key in places}
-
-    @cache  # noqa: B019 - one object a run, for the life of the process
-    def _documents(self) -> dict[tuple[str, str], ItemText]:
-        rows = store.read_lines(store.docs_path(self._folder, self._about["plan"]))
-        return {(row["s"], row["i"]): ItemText(row["question"], row["target"]) for row in rows}
+    def _index(self) -> dict[tuple[str, str], int]:
+        return {(row["s"], row["i"]): offset for offset, row in store.read_places(self._documents)}
 
 
 def _logprobs(body: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:

@@ -5,7 +5,11 @@ only these. Names carry the plan's digest, so another plan never overwrites them
 
     items-PLAN.jsonl    suite, item, task, stratum, cluster, weight
     docs-PLAN.jsonl     suite, item, target, question, document (what a scorer reads)
-    scores-PLAN.jsonl   a header, then one row a planned (item, repeat)
+    scores-PLAN.jsonl   a header, then one row a planned (item, repeat): "s" suite, "i" item, "r" repeat, "v" value,
+                        "st" status, "why" its reason, "a" answer, "f" kind of failure, "h" digest of the reply, "n" its
+                        characters, "p" and "c" prompt and completion tokens, "sec" seconds, "l" lenient value, "cut"
+                        stopped at the token limit, "loop" ends in a loop, "k" key, "j" byte of the journal, "jf" its
+                        number in the header's `journals` where that is not 0, "flags" and "m" as the scorer gave them
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from evalkit.errors import RunError, StorageError
 from evalkit.model import Item
 from evalkit.run.plan import Plan
 
-SCORES_FORMAT = 1
+SCORES_FORMAT = 2
 
 
 def items_path(folder: Path, plan_digest: str) -> Path:
@@ -110,12 +114,38 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         RunError: where it is absent or damaged.
     """
+    return (row for _offset, row in read_places(path))
+
+
+def read_places(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a derived file, each with the byte at which it begins.
+
+    Raises:
+        RunError: where it is absent or damaged.
+    """
+    offset = 0
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 try:
-                    yield orjson.loads(line)
+                    yield offset, orjson.loads(line)
                 except orjson.JSONDecodeError as error:
                     raise RunError(f"{path}:{number}: is damaged: `evalkit score` makes it again") from error
+                offset += len(line)
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}): `evalkit score` makes it again") from error
+
+
+def read_at(path: Path, offset: int) -> dict[str, Any]:
+    """The row that begins at a byte.
+
+    Raises:
+        RunError: where there is none any more.
+    """
+    try:
+        with path.open("rb") as lines:
+            lines.seek(offset)
+            row: dict[str, Any] = orjson.loads(lines.readline())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise RunError(f"{path}: cannot be read at byte {offset}: `evalkit score` makes it again") from error
+    return row

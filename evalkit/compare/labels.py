@@ -1,0 +1,63 @@
+"""A column of words that repeat (statuses, answers, reasons), held as numbers: small in memory and fast to count."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """One word a row: row `i` is `names[codes[i]]`."""
+
+    codes: NDArray[np.int32]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, words: Iterable[str]) -> Labels:
+        """The column of these words."""
+        made = LabelsBuilder()
+        for word in words:
+            made.add(word)
+        return made.labels()
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.codes)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self.names[code] for code in self.codes.tolist())
+
+    def __getitem__(self, row: int) -> str:
+        word: str = self.names[self.codes[row]]
+        return word
+
+    def mask(self, *words: str) -> NDArray[np.bool_]:
+        """True in the rows that hold one of the words."""
+        wanted = [code for code, name in enumerate(self.names) if name in words]
+        return np.isin(self.codes, wanted) if wanted else np.zeros(len(self.codes), dtype=np.bool_)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows hold each word that occurs."""
+        numbers = np.bincount(self.codes, minlength=len(self.names)).tolist()
+        return {name: number for name, number in zip(self.names, numbers, strict=True) if number}
+
+
+@dataclass(slots=True)
+class LabelsBuilder:
+    """A column while it is read."""
+
+    codes: array[int] = field(default_factory=lambda: array("i"))
+    names: dict[str, int] = field(default_factory=dict)
+
+    def add(self, word: str) -> None:
+        """Appends a row."""
+        self.codes.append(self.names.setdefault(word, len(self.names)))
+
+    def labels(self) -> Labels:
+        """The finished column."""
+        return Labels(np.asarray(self.codes, dtype=np.int32), tuple(self.names))

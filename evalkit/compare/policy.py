@@ -1,0 +1,62 @@
+"""How strictly to judge, decided by whoever asks for the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from evalkit.compare.inputs import SuiteSide
+from evalkit.compare.validity import Rules
+from evalkit.model import Interval, Verdict
+
+DEFAULT_MARGIN: Final = 0.02
+"""The tolerance of a suite for which nobody names one (a fraction: 2 percentage points)."""
+
+OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """What the reference against itself showed for one suite: the interval of its difference, and from what."""
+
+    interval: Interval
+    verdict: Verdict
+    source: str
+    text_agreement: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`margins` are fractions by suite and stand over `default_margin`, which stands over the runs' own.
+
+    `alpha` is the level of each one-sided test, `power` that of the needed repeats. `bank` says that the reference is
+    a stored run that will not be asked again. `noise` holds noise floors by suite. `flips` bounds how many flips of a
+    suite the comparison holds with their texts.
+    """
+
+    alpha: float = 0.05
+    power: float = 0.80
+    margins: Mapping[str, float] = field(default_factory=dict)
+    default_margin: float | None = None
+    rules: Rules = field(default_factory=Rules)
+    on_inconclusive: OnInconclusive = "fail"
+    bank: bool = False
+    noise: Mapping[str, NoiseFloor] = field(default_factory=dict)
+    flips: int = 40
+
+    def margin(self, name: str, side: SuiteSide) -> float:
+        """The tolerance of a suite, a fraction."""
+        if name in self.margins:
+            return self.margins[name]
+        if self.default_margin is not None:
+            return self.default_margin
+        return DEFAULT_MARGIN if side.facts.margin is None else side.facts.margin
+
+    def margin_conflict(self, name: str, reference: SuiteSide, candidate: SuiteSide) -> list[str]:
+        """A sentence where the two sides name different tolerances and nobody chose."""
+        one, two = reference.facts.margin, candidate.facts.margin
+        chosen = name in self.margins or self.default_margin is not None
+        if chosen or one is None or two is None or one == two:
+            return []
+        return [f"the two sides name different margins, {one * 100:g} and {two * 100:g} points: choose with --margin"]

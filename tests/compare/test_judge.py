@@ -1,0 +1,244 @@
+"""One suite's result and the statements over all suites: intersection-union, Holm, macro mean, worst suite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from compare_factory import NOW, binary, compared, judged, side, suite
+
+from evalkit.compare.judge import compare
+from evalkit.compare.policy import NoiseFloor, Policy
+from evalkit.model import Difference, Interval, Verdict
+from evalkit.stats.equivalence import judge_difference
+from evalkit.stats.multiplicity import holm
+from evalkit.stats.paired import pair_single
+
+
+def shifted(n: int, lost: int, gained: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two columns over n items: half right, `lost` of them wrong on the other side, `gained` right instead."""
+    one = np.r_[np.ones(n // 2), np.zeros(n - n // 2)]
+    two = one.copy()
+    two[:lost] = 0.0
+    two[n - gained : n] = 1.0
+    return one, two
+
+
+def many(*parts: tuple[int, int, int]):
+    sides = [shifted(*part) for part in parts]
+    return (
+        side("reference", *(suite(one, f"s{i}") for i, (one, _two) in enumerate(sides))),
+        side("candidate", *(suite(two, f"s{i}") for i, (_one, two) in enumerate(sides))),
+    )
+
+
+def test_result_carries_the_numbers_of_the_test():
+    one, two = shifted(400, 12, 4)
+    result = judged(one, two)
+    test = judge_difference(pair_single(one, two), 0.02)
+    assert (result.difference, result.ci90, result.ci95) == (test.point, test.ci90, test.ci95)
+    assert result.difference == pytest.approx(result.candidate.mean - result.reference.mean)
+    assert (result.p_tost, result.method, result.coverage) == (test.p_tost, "tango", 1.0)
+    assert (result.flips.regressed, result.flips.improved, result.flips.churn) == (12, 4, 0.04)
+    assert result.p_difference == pytest.approx(0.0768, abs=1e-3)  # exact McNemar, 4 of 16
+    assert (result.n_items, result.k_reference, result.k_candidate) == (400, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "margin", "sentence"),
+    [
+        (2, 2, 0.02, "the 90 % interval -1.06 … +1.06 points lies inside ±2"),
+        (10, 0, 0.06, "lies inside ±6 (0 is outside it: a real difference, but within tolerance)"),
+        (60, 0, 0.02, "lies wholly below -2"),
+        (0, 60, 0.02, "lies wholly above +2: suspect another prompt, scorer, token limit or data set"),
+        (9, 0, 0.02, "is neither inside ±2 nor wholly outside it, leaning worse; "),
+        (0, 9, 0.02, "is neither inside ±2 nor wholly outside it, leaning better; "),
+        (6, 6, 0.01, "is neither inside ±1 nor wholly outside it; "),
+    ],
+)
+def test_every_verdict_says_its_numbers(lost, gained, margin, sentence):
+    one, two = shifted(400, lost, gained)
+    (reason,) = judged(one, two, Policy(default_margin=margin)).reasons
+    assert sentence in reason
+
+
+def test_means_and_difference_belong_together_where_pairs_are_missing():
+    one, two = shifted(400, 10)
+    two[395:] = np.nan
+    result = judged(one, two)
+    assert result.difference == pytest.approx(result.candidate.mean - result.reference.mean, abs=1e-15)
+    assert result.n_items == 395
+    assert result.candidate.failures == {"timeout": 5}
+    assert result.candidate.counts == {"scored": 395, "failed": 5}
+
+
+def test_repeats_may_differ_between_the_sides():
+    rng = np.random.default_rng(1)
+    result = judged(binary(rng, np.full(300, 0.5), 16), binary(rng, np.full(300, 0.5), 4))
+    assert (result.k_reference, result.k_candidate, result.coverage) == (16.0, 4.0, 1.0)
+    assert result.method == "paired t"
+
+
+def test_clusters_and_strata_choose_the_method():
+    rng = np.random.default_rng(2)
+    one, two = rng.random((120, 2))[:, :1], rng.random((120, 2))[:, :1]
+    stories = [{"cluster": f"story{number // 4}"} for number in range(120)]
+    clustered = judged(suite(one, items=stories), suite(two, items=stories))
+    assert clustered.method == "clustered t"
+    headings = [{"stratum": ("big",) if number < 100 else ("small",)} for number in range(120)]
+    plain = judged(suite(one, items=headings), suite(two, items=headings))
+    macro = judged(suite(one, items=headings, headline="macro"), suite(two, items=headings, headline="macro"))
+    assert (plain.method, macro.method) == ("paired t", "stratified t")
+    gap = (two - one).ravel()
+    assert plain.difference == pytest.approx(gap.mean())
+    assert macro.difference == pytest.approx((gap[:100].mean() + gap[100:].mean()) / 2)
+    assert [row.heading for row in macro.breakdown] == [("big",), ("small",)]
+    assert macro.breakdown[1].difference == pytest.approx(gap[100:].mean())
+
+
+def test_a_heading_that_loses_items_keeps_its_weight():
+    headings = [{"stratum": ("a",) if number < 60 else ("b",)} for number in range(120)]
+    one, two = np.tile([0.0, 1.0], 60), np.tile([0.0, 1.0], 60)
+    two[:3] = np.nan
+    result = judged(suite(one, items=headings, headline="macro"), suite(two, items=headings, headline="macro"))
+    means = [one[3:60].mean(), one[60:].mean()]
+    assert result.reference.mean == pytest.approx(sum(means) / 2)
+
+
+def test_nested_headings_weigh_the_same_at_every_level():
+    headings = (
+        [{"stratum": ("math", "amps")}] * 20 + [{"stratum": ("math", "aime")}] * 10 + [{"stratum": ("code", "x")}] * 40
+    )
+    one = np.r_[np.full(20, 0.2), np.full(10, 0.6), np.full(40, 0.8)]
+    result = judged(suite(one, items=headings, headline="nested"), suite(one, items=headings, headline="nested"))
+    assert result.reference.mean == pytest.approx(((0.2 + 0.6) / 2 + 0.8) / 2)
+    assert ("math",) in [row.heading for row in result.breakdown]
+
+
+# ------------------------------------------------------------ over all suites
+
+
+def test_all_equivalent_needs_no_correction():
+    made = compare(*many((14042, 300, 300), (14042, 250, 260)), Policy(), NOW)
+    assert (made.verdict, made.exit_code) == (Verdict.EQUIVALENT, 0)
+    assert made.reasons == ("all 2 suites are shown equivalent within the margin",)
+
+
+def test_one_undecided_suite_leaves_the_comparison_undecided():
+    made = compare(*many((14042, 300, 300), (200, 4, 4)), Policy(), NOW)
+    assert (made.verdict, made.exit_code) == (Verdict.INCONCLUSIVE, 4)
+    assert made.reasons == ("1 of 2 suites INCONCLUSIVE: S1",)
+
+
+def test_degraded_stands_over_elevated():
+    made = compare(*many((400, 60, 0), (400, 0, 60)), Policy(), NOW)
+    assert (made.verdict, made.exit_code) == (Verdict.DEGRADED, 1)
+    assert made.reasons == ("1 of 2 suites DEGRADED: S0", "1 of 2 suites ELEVATED: S1")
+
+
+def test_an_alarm_among_many_must_survive_holm():
+    weak = next(lost for lost in range(9, 60) if judged(*shifted(400, lost)).verdict is Verdict.DEGRADED)
+    alone = compare(*many((400, weak, 0)), Policy(), NOW)
+    assert (alone.verdict, alone.exit_code) == (Verdict.DEGRADED, 1)
+    sides = many((400, weak, 0), *[(14042, 300, 300)] * 9)
+    made = compare(*sides, Policy(), NOW)
+    assert made.suites[0].verdict is Verdict.DEGRADED
+    assert (made.verdict, made.exit_code) == (Verdict.INCONCLUSIVE, 4)
+    assert "S0: outside the margin, but not after Holm's correction for 10 suites" in made.reasons[-1]
+    tests = [judge_difference(pair_single(*shifted(*p)), 0.02) for p in ((400, weak, 0), *[(14042, 300, 300)] * 9)]
+    assert holm([min(t.p_degraded, t.p_elevated) for t in tests])[0] > 0.05
+    strong = compare(*many((400, 60, 0), *[(14042, 300, 300)] * 9), Policy(), NOW)
+    assert strong.verdict is Verdict.DEGRADED
+
+
+def test_macro_mean_counts_suites_once():
+    made = compare(*many((14042, 700, 0), (200, 0, 10)), Policy(default_margin=0.1), NOW)
+    one, two = made.suites
+    assert made.macro.difference == pytest.approx((one.difference + two.difference) / 2)
+    assert made.macro.difference == pytest.approx(made.macro.candidate - made.macro.reference)
+    assert made.macro.ci90.low < made.macro.difference < made.macro.ci90.high
+    assert (made.macro.worst_suite, made.macro.worst_difference) == ("s1", two.difference)
+
+
+def test_the_worst_suite_is_the_one_nearest_to_its_own_margin():
+    policy = Policy(margins={"s0": 0.01, "s1": 0.10})
+    made = compare(*many((14042, 100, 0), (400, 0, 10)), policy, NOW)
+    assert made.macro.worst_suite == "s0"
+
+
+def test_differences_and_notes_are_carried():
+    one, two = many((400, 1, 1))
+    found = (Difference("model", "a", "b"),)
+    made = compare(one, two, Policy(alpha=0.025), NOW, found)
+    assert (made.differences, made.created, made.alpha) == (found, NOW, 0.025)
+    assert made.suites[0].ci90.level == pytest.approx(0.95)
+
+
+# ------------------------------------------------------------ noise floor and bank
+
+
+def test_halves_of_the_reference_are_its_noise_floor():
+    rng = np.random.default_rng(3)
+    result = judged(binary(rng, np.full(200, 0.5), 8), binary(rng, np.full(200, 0.5), 8))
+    assert result.noise_floor.low < 0 < result.noise_floor.high
+    assert "noise floor: halves of the reference's repeats against each other" in result.notes
+    single = judged(*shifted(400, 1, 1))
+    assert single.noise_floor is None
+
+
+def test_a_given_noise_floor_stands_over_the_halves():
+    rng = np.random.default_rng(4)
+    floor = NoiseFloor(Interval(-0.01, 0.01, 0.9), Verdict.EQUIVALENT, "asked twice")
+    result = judged(binary(rng, np.full(200, 0.5), 8), binary(rng, np.full(200, 0.5), 8), Policy(noise={"quiz": floor}))
+    assert result.noise_floor == floor.interval
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INVALID])
+def test_a_harness_that_fails_against_itself_says_nothing(verdict):
+    floor = NoiseFloor(Interval(-0.09, -0.03, 0.9), verdict, "asked twice")
+    made = compared(*(suite(part) for part in shifted(400, 1, 1)), Policy(noise={"quiz": floor}))
+    assert (made.verdict, made.exit_code) == (Verdict.INVALID, 3)
+    assert "differs from itself by -9.00 … -3.00 points, margin ±2 (asked twice)" in made.suites[0].reasons[0]
+
+
+def test_a_bank_shows_its_own_error_and_asks_the_candidate_only():
+    rng = np.random.default_rng(5)
+    chances = rng.beta(0.4, 0.27, 198)
+    one = suite(binary(rng, chances, 32), row=lambda _i, _r, row: {**row, "c": 100})
+    two = suite(binary(rng, chances, 4), row=lambda _i, _r, row: {**row, "c": 120})
+    bank, both = judged(one, two, Policy(bank=True)), judged(one, two)
+    assert any("a stored bank of 32 repeats; its own standard error of 0." in note for note in bank.notes)
+    assert bank.verdict is both.verdict is Verdict.INCONCLUSIVE
+    needed = bank.needed_repeats
+    assert needed.samples == needed.repeats * 198
+    assert needed.completion_tokens == needed.repeats * 198 * 120
+    assert "against the stored reference of 32 repeats" in needed.note
+    assert both.needed_repeats.samples == both.needed_repeats.repeats * 198 * 2
+    assert both.needed_repeats.completion_tokens == both.needed_repeats.repeats * 198 * 220
+
+
+# ------------------------------------------------------------ what would decide
+
+
+def test_greedy_runs_are_told_that_repeats_cannot_help():
+    one, two = (suite(part, greedy=True) for part in shifted(400, 6, 6))
+    result = judged(one, two, Policy(default_margin=0.01))
+    assert result.needed_repeats.repeats is None
+    assert "greedy answers repeat themselves" in result.reasons[0]
+
+
+def test_stacks_that_differ_item_by_item_are_told_so():
+    rng = np.random.default_rng(6)
+    one = rng.uniform(0.1, 0.9, 200)
+    two = np.clip(one + rng.choice([-0.3, 0.3], 200), 0.02, 0.98)
+    result = judged(binary(rng, one, 64), binary(rng, two, 64), Policy(default_margin=0.02))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.needed_repeats.repeats is None
+    assert "the stacks differ item by item" in result.reasons[0]
+
+
+def test_unknown_lengths_give_no_tokens():
+    result = judged(*shifted(400, 6, 6), Policy(default_margin=0.01))
+    assert result.needed_repeats.samples == 2 * 400 * result.needed_repeats.repeats
+    assert result.needed_repeats.completion_tokens is None
+    assert f"{result.needed_repeats.repeats} repeats of every item" in result.reasons[0]
+    assert "80 % power" in result.reasons[0]

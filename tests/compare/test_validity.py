@@ -1,0 +1,254 @@
+"""Every rule that makes a suite INVALID: what breaks it, what does not, and the numbers in its sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from compare_factory import NOW, binary, compared, judged, side, suite
+
+from evalkit.compare.judge import compare
+from evalkit.compare.policy import Policy
+from evalkit.compare.validity import Rules
+from evalkit.model import Status, Verdict
+
+
+@pytest.fixture
+def scores():
+    """200 items asked once, about half right, the same on both sides."""
+    return binary(np.random.default_rng(1), np.full(200, 0.5), 1)
+
+
+def broken(reference, candidate, policy=None) -> str:
+    """The sentences of an INVALID result."""
+    result = judged(reference, candidate, policy)
+    assert result.verdict is Verdict.INVALID
+    assert result.needed_repeats is None
+    return " | ".join(result.reasons)
+
+
+def with_status(status: Status, count: int, **more):
+    """Marks the first `count` items with a status; their score is 0."""
+
+    def change(item, _repeat, row):
+        return {**row, "st": status, "v": 0.0, **more} if item < count else row
+
+    return change
+
+
+def test_equal_sides_break_no_rule(scores):
+    assert judged(scores, scores).verdict is Verdict.EQUIVALENT
+
+
+# ------------------------------------------------------------ coverage and failures
+
+
+def test_missing_pairs(scores):
+    holes = scores.copy()
+    holes[:5] = np.nan
+    sentence = broken(scores, holes)
+    assert "only 97.5 % of the planned samples are paired (98 % are needed)" in sentence
+    assert "0 of 200 have no score in the reference, 5 of 200 in the candidate" in sentence
+
+
+def test_failure_rates_that_differ(scores):
+    holes = scores.copy()
+    holes[:3] = np.nan
+    assert "0 of 200 (0.0 %) in the reference, 3 of 200 (1.5 %) in the candidate" in broken(scores, holes)
+    assert "3 of 200 (1.5 %) in the reference" in broken(holes, scores)
+
+
+def test_failures_on_both_sides_lower_the_coverage_together(scores):
+    one, two = scores.copy(), scores.copy()
+    one[:3] = np.nan
+    two[3:6] = np.nan
+    assert "only 97.0 % of the planned samples" in broken(one, two)
+
+
+def test_worst_case_imputation_that_changes_the_verdict():
+    rng = np.random.default_rng(2)
+    one = binary(rng, np.full(1000, 0.5), 1)
+    two = one.copy()
+    two[:4] = np.nan
+    assert judged(one, two, Policy(default_margin=0.02)).verdict is Verdict.EQUIVALENT
+    sentence = broken(one, two, Policy(default_margin=0.0045))
+    assert "0 samples of the reference and 4 of the candidate have no score" in sentence
+    assert "would turn EQUIVALENT into INCONCLUSIVE" in sentence
+
+
+def test_imputation_looks_both_ways(scores):
+    worse = np.clip(scores - 0.2, 0, 1)
+    few = worse.copy()
+    few[:2] = np.nan
+    margin = Policy(default_margin=abs(judged(scores, worse).ci90.high) - 0.001)
+    assert judged(scores, worse, margin).verdict is Verdict.DEGRADED
+    assert "would turn DEGRADED into INCONCLUSIVE" in broken(scores, few, margin)
+
+
+# ------------------------------------------------------------ rates that differ
+
+
+def test_reasoning_only_answers(scores):
+    rare = suite(scores, row=with_status(Status.REASONING_ONLY, 4))
+    sentence = broken(suite(scores), rare)
+    assert "answers in the reasoning channel only: 0 of 200 (0.0 %) in the reference, 4 of 200 (2.0 %)" in sentence
+    assert "reasoning parsers differ" in broken(rare, suite(scores))
+
+
+def test_one_reasoning_only_answer_is_chance(scores):
+    one = suite(scores, row=with_status(Status.REASONING_ONLY, 1))
+    assert judged(suite(scores), one).verdict is not Verdict.INVALID
+
+
+def test_truncation(scores):
+    cut = suite(scores, row=lambda item, _repeat, row: {**row, "cut": item < 12})
+    sentence = broken(suite(scores), cut)
+    assert "answers cut at the token limit: 0 of 200 (0.0 %) in the reference, 12 of 200 (6.0 %)" in sentence
+
+
+def test_truncation_by_status_and_small_gaps(scores):
+    status = suite(scores, row=with_status(Status.TRUNCATED, 12))
+    assert "cut at the token limit" in broken(status, suite(scores))
+    small = suite(scores, row=lambda item, _repeat, row: {**row, "cut": item < 4})
+    assert judged(suite(scores), small).verdict is Verdict.EQUIVALENT
+    both = suite(scores, row=lambda item, _repeat, row: {**row, "cut": item < 30})
+    assert judged(both, both).verdict is Verdict.EQUIVALENT
+
+
+# ------------------------------------------------------------ not the same question
+
+
+def test_digests_name_the_keys(scores):
+    one = suite(scores, digests={"scorer": "choice@1", "sampling.temperature": "0", "sampling.top_p": "1", "data": "d"})
+    two = suite(scores, digests={"scorer": "choice@2", "sampling.temperature": "0.6", "data": "d"})
+    sentence = broken(one, two)
+    assert "differ in scorer: choice@1 against choice@2" in sentence
+    assert "differ in sampling.temperature: 0 against 0.6" in sentence
+    assert "differ in sampling.top_p: 1 against (not sent)" in sentence
+    assert "data" not in sentence
+
+
+def test_a_digest_that_one_side_does_not_know_is_not_compared(scores):
+    one, two = suite(scores, digests={"data": "", "scorer": "a"}), suite(scores, digests={"data": "d", "scorer": "a"})
+    assert judged(one, two).verdict is Verdict.EQUIVALENT
+
+
+@pytest.mark.parametrize(("key", "column"), [("data", "doc_hash"), ("prompts", "prompt")])
+def test_data_and_prompts_say_how_many_items_and_which(scores, key, column):
+    items = [{column: f"hash{number}"} for number in range(200)]
+    other = [{column: f"hash{number}{'x' * (number in {3, 7, 11, 90})}"} for number in range(200)]
+    one = suite(scores, items=items, digests={key: "a" * 64})
+    two = suite(scores, items=other, digests={key: "b" * 64})
+    sentence = f"differ in {key}: 4 of 200 items differ (item00003, item00007, item00011, …)"
+    assert sentence in broken(one, two)
+    assert sentence in broken(suite(scores, items=items), suite(scores, items=other))  # without digests of the whole
+
+
+def test_other_sets_of_items_are_told_from_changed_ones(scores):
+    some = [{"i": f"item{number:05d}"} for number in range(150)]
+    sentence = broken(suite(scores, digests={"data": "a"}), suite(scores[:150], items=some, digests={"data": "b"}))
+    assert "differ in data: 50 items only in the reference (item00150, item00151, item00152, …)" in sentence
+
+
+def test_a_digest_alone_is_shown_short(scores):
+    sentence = broken(suite(scores, digests={"prompts": "a" * 64}), suite(scores, digests={"prompts": "b" * 64}))
+    assert "differ in prompts: aaaaaaaaaaaa… against bbbbbbbbbbbb…" in sentence
+
+
+def test_headline_rules_and_headings(scores):
+    assert "micro against macro" in broken(suite(scores), suite(scores, headline="macro"))
+    items = [{"stratum": ("a",), "cluster": "c"} for _ in range(200)]
+    other = [{"stratum": ("b",), "cluster": "c"} for _ in range(200)]
+    assert "200 of 200 items under other headings" in broken(suite(scores, items=items), suite(scores, items=other))
+
+
+def test_prompt_lengths(scores):
+    def tokens(extra):
+        return lambda item, _repeat, row: {**row, "p": 50 + item + (extra if item in {4, 9} else 0)}
+
+    one, two = suite(scores, row=tokens(0)), suite(scores, row=tokens(12))
+    sentence = broken(one, two)
+    assert "other prompt lengths for 2 of 200 items (item item00004: 54 against 66 tokens)" in sentence
+    unknown = suite(scores)
+    assert judged(one, unknown).verdict is Verdict.EQUIVALENT
+    assert judged(one, one).verdict is Verdict.EQUIVALENT
+
+
+def test_prompt_lengths_that_differ_in_one_repeat_only():
+    scores = binary(np.random.default_rng(3), np.full(50, 0.5), 2)
+    one = suite(scores, row=lambda _item, _repeat, row: {**row, "p": 30})
+    two = suite(scores, row=lambda item, repeat, row: {**row, "p": 31 if (item, repeat) == (6, 1) else 30})
+    assert "1 of 50 items (item item00006: 30 against 31 tokens)" in broken(one, two)
+
+
+# ------------------------------------------------------------ suites that can show nothing
+
+
+def test_exactly_zero_on_either_side(scores):
+    zero = np.zeros_like(scores)
+    assert "the candidate scores exactly 0 on all 200 samples" in broken(scores, zero)
+    assert "the reference scores exactly 0 on all 200 samples" in broken(zero, scores)
+
+
+def test_exactly_one_on_both_sides(scores):
+    ones = np.ones_like(scores)
+    assert "both sides score exactly 1 on all 400 samples" in broken(ones, ones)
+    assert judged(ones, scores).verdict is Verdict.DEGRADED
+
+
+def test_below_chance():
+    low = binary(np.random.default_rng(4), np.full(200, 0.1), 1)
+    half = binary(np.random.default_rng(5), np.full(200, 0.5), 1)
+    sentence = broken(suite(half, chance=0.25), suite(low, chance=0.25))
+    assert "the candidate scores 0.080" in sentence
+    assert "below chance (0.250) even at its upper limit" in sentence
+    near = binary(np.random.default_rng(6), np.full(200, 0.22), 1)
+    assert judged(suite(near, chance=0.25), suite(near, chance=0.25)).verdict is Verdict.EQUIVALENT
+
+
+def test_too_few_items(scores):
+    assert broken(scores[:19], scores[:19]) == "19 items have a score on both sides; at least 20 are needed"
+    assert judged(scores[:20], scores[:20]).verdict is Verdict.INCONCLUSIVE
+    assert judged(scores[:19], scores[:19], Policy(rules=Rules(items=10))).verdict is Verdict.INCONCLUSIVE
+
+
+def test_no_item_on_both_sides(scores):
+    other = [{"i": f"x{number}"} for number in range(200)]
+    result = judged(suite(scores), suite(scores, items=other))
+    assert (result.verdict, result.difference, result.ci90, result.n_items) == (Verdict.INVALID, None, None, 0)
+    assert "0 of 400 items have a score on both sides" in result.reasons
+
+
+def test_defects_that_a_reader_found(scores):
+    made = suite(scores, defects=("the results file says 0.9, its samples give 0.5",))
+    assert "the results file says 0.9" in broken(suite(scores), made)
+    assert broken(made, made).count("the results file") == 1
+
+
+# ------------------------------------------------------------ margins and A/A
+
+
+def test_two_margins_need_a_choice(scores):
+    one, two = suite(scores, margin=0.02), suite(scores, margin=0.05)
+    assert "different margins, 2 and 5 points" in broken(one, two)
+    assert judged(one, two, Policy(margins={"quiz": 0.03})).margin == 0.03
+    assert judged(one, two, Policy(default_margin=0.04)).margin == 0.04
+    assert judged(one, two, Policy(default_margin=0.04, margins={"quiz": 0.03})).margin == 0.03
+    assert judged(suite(scores, margin=None), suite(scores, margin=None)).margin == 0.02
+
+
+def test_a_reference_that_differs_from_itself():
+    rng = np.random.default_rng(7)
+    drifting = binary(rng, np.full(200, 0.8), 8)
+    drifting[:, 1::2] = binary(rng, np.full(200, 0.4), 4)
+    sentence = broken(drifting, drifting)
+    assert "the reference differs from itself by -" in sentence
+    assert "halves of the reference's repeats" in sentence
+
+
+def test_one_invalid_suite_makes_the_comparison_invalid(scores):
+    good, bad = suite(scores, "good"), suite(scores[:5], "bad")
+    made = compare(side("a", good, bad), side("b", good, bad), Policy(), NOW)
+    assert (made.verdict, made.exit_code) == (Verdict.INVALID, 3)
+    assert made.reasons == ("1 of 2 suites INVALID: Bad",)
+    assert made.macro.suites == 1
+    assert compared(good, good).verdict is Verdict.EQUIVALENT
