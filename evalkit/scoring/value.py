@@ -26,17 +26,6 @@ _AFTER_SEVERAL: Final = re.compile(
     re.IGNORECASE,
 )
 _AFTER_TEXT: Final = re.compile(
-    _CLOSERS.replace("*", "+") + r"(?!\w)|" + _CLOSERS + r"(?:\s*\Z|[ \t]*\n|[.,;:!?。；、…]+(?![A-Za-z0-9])"
-    r"|\s{0,3}[(\[|\\<]|\s{1,3}[-–—]|\s{1,3}(?:because|since)(?![A-Za-z]))",
-    re.IGNORECASE,
-)
-_SEVERAL: Final = re.compile(
-    _CLOSERS + r"\s*(?:\Z|\n|[.,;:!?。；、/&|+]"
-    r"|(?:and|or|are|were|both|because|since|depending|if|but|can|could|may|might|together|equally)(?![A-Za-z])"
-    r"|is\s+correct|和|或|与|及|都|均|皆)",
-    re.IGNORECASE,
-)
-_AFTER_TEXT: Final = re.compile(
     _CLOSERS + r"""(?:(?<=[)\]}>"'”’»」』】])(?!\w)|\s*\Z|[ \t]*\n|[.,;:!?。；、…]+(?![A-Za-z0-9])"""
     r"|\s{0,3}[(\[|\\<]|\s{1,3}[-–—]|\s{1,3}(?:because|since)(?![A-Za-z]))",
     re.IGNORECASE,

@@ -61,16 +61,17 @@ def _huggingface(source: Mapping[str, Any]) -> Path:
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise DataError(f"{name} at revision {revision[:12]}: not found at {_endpoint()}") from error
-    except (LocalEntryNotFoundError, OSError, *_http_errors(HfHubHTTPError)) as error:
+    except _unreachable(HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise DataError(
             f"{name} is not on this machine and {_endpoint()} cannot be reached: fetch it where there is a network "
             f"with `hf download --repo-type dataset {name} --revision {revision[:12]}`, or give its folder as `data:`"
         ) from error
 
 
-def _http_errors(own: type[BaseException]) -> tuple[type[BaseException], ...]:
-    """The hub client's errors with those of the HTTP library under it, which is another one from release to release."""
-    return tuple(kind for kind in own.__mro__ if kind.__name__.endswith("HTTPError"))
+def _unreachable(own: type[Exception], absent: type[Exception]) -> tuple[type[Exception], ...]:
+    """What a download fails with; the HTTP library under the hub's client is another one from release to release."""
+    library = (kind for kind in own.__mro__ if kind.__name__.endswith("HTTPError") and issubclass(kind, Exception))
+    return (absent, OSError, *library)
 
 
 def _whole(folder: Path, name: str) -> Path:
