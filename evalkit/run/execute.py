@@ -47,17 +47,14 @@ class SideRun:
     """One side, planned: what to ask, where it is stored, what is there already."""
 
     config: EndpointConfig
-    plan: Plan
+    plan: Plan = field(repr=False)  # asyncio prints what a finished task gave: a plan is megabytes
     folder: Path
-    answered: Mapping[str, journal.Place]
+    answered: Mapping[str, journal.Place] = field(repr=False)
 
     @property
     def missing(self) -> int:
         """How many planned samples have no answer."""
-        return sum(
-            self.plan.request(suite, item, repeat).key not in self.answered
-            for suite, item, repeat in self.plan.samples()
-        )
+        return sum(key not in self.answered for key, *_sample in self.plan.keyed())
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +123,8 @@ async def _forever(show: Callable[[Watch], Awaitable[None]], watch: Watch) -> No
 
 def _progress(side: SideRun) -> dict[str, Progress]:
     progress = {suite.name: Progress(planned=suite.planned) for suite in side.plan.suites}
-    for suite, item, repeat in side.plan.samples():
-        if side.plan.request(suite, item, repeat).key in side.answered:
+    for key, suite, _item, _repeat in side.plan.keyed() if side.answered else ():
+        if key in side.answered:
             progress[suite.name].done += 1
             progress[suite.name].stored += 1
     return progress
@@ -198,11 +195,11 @@ def _known_lengths(side: SideRun, sides: Sequence[SideRun]) -> Lengths:
     """Mean completion tokens by (suite, item) of what any side has stored: long answers are asked first."""
     sums: dict[tuple[str, str], list[float]] = {}
     for other in (side, *sides):
-        for suite, item, repeat in other.plan.samples() if other.answered else ():
-            place = other.answered.get(other.plan.request(suite, item, repeat).key)
+        for key, suite, item, _repeat in other.plan.keyed() if other.answered else ():
+            place = other.answered.get(key)
             if place is not None and place.completion_tokens is not None:
                 sums.setdefault((suite.name, item.id), []).append(place.completion_tokens)
-    return {key: sum(values) / len(values) for key, values in sums.items()}
+    return {place: sum(values) / len(values) for place, values in sums.items()}
 
 
 @asynccontextmanager

@@ -54,6 +54,7 @@ class Plan:
     served: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     _bases: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _keys: list[str] = field(default_factory=list, repr=False, compare=False, init=False)
 
     def base(self, suite: PlannedSuite) -> str:
         """The digest of all that decides an answer beside prompt, seed and repeat."""
@@ -82,6 +83,17 @@ class Plan:
             for item in suite.loaded.items:
                 for repeat in range(suite.repeats * len(item.prompts)):
                     yield suite, item, repeat
+
+    def keyed(self) -> Iterator[tuple[str, PlannedSuite, Item, int]]:
+        """Every (key, suite, item, repeat) of the plan, in file order; the keys are computed once a plan."""
+        if not self._keys:
+            self._keys.extend(self._key(*sample) for sample in self.samples())
+        for key, sample in zip(self._keys, self.samples(), strict=True):
+            yield key, *sample
+
+    def _key(self, suite: PlannedSuite, item: Item, repeat: int) -> str:
+        seed = seed_of(suite.base_seed, suite.name, item.id, repeat // len(item.prompts))
+        return key_of(self.base(suite), item.prompts[repeat % len(item.prompts)].digest, seed, repeat)
 
     @property
     def digest(self) -> str:
@@ -114,8 +126,8 @@ def order(
     file order, so that servers can reuse what the prompts share (or pictures are read from disk in one pass).
     """
     missing: list[tuple[float, int, PlannedSuite, Item, int]] = []
-    for index, (suite, item, repeat) in enumerate(plan.samples()):
-        if plan.request(suite, item, repeat).key in answered:
+    for index, (key, suite, item, repeat) in enumerate(plan.keyed()):
+        if key in answered:
             continue
         limit = float(suite.parameters.get("max_tokens") or 0)
         together = suite.loaded.suite.order in {"shared_prefix", "as_stored"}
