@@ -39,7 +39,7 @@ CLASSES = {
     "two_options": "it looks for the option anywhere, also in '(a) and (b)'",
     "no_announcement": "the reply announces no answer; the original takes something from the whole text",
     "absolute_tolerance": "a truth below 1e-4: evalkit's absolute tolerance of 1e-6 is the wider one",
-    "elsewhere": "the stored prediction is not the announced answer: taken from a last trigger that was cut off, or a program",
+    "elsewhere": "the stored prediction is not the announced answer but from a cut-off trigger or a program",
 }
 
 
@@ -106,17 +106,16 @@ def class_of(case: Case) -> str | None:
     """Why the two verdicts differ; None where no class fits."""
     if case.original:
         return _class_of_loss(case)
-    if "absolute_tolerance" in case.ours.flags:
-        return "absolute_tolerance"
-    if case.pred in {"True", "False"}:
-        return "substring"
-    if case.kind == "float" and case.ours.answer is not None and as_number(case.pred) == float(case.ours.answer):
-        return "zero"
-    if case.kind.startswith("list") and case.pred.startswith("[") and read_list(case.pred) is not None:
-        return "bracketed_list"
-    if len(case.pred) > 40 or "\n" in case.pred or not case.pred.strip():
-        return "text_behind"
-    return "elsewhere" if as_number(case.pred) is not None and case.kind != "option" else "format"
+    exact = case.kind == "float" and case.ours.answer is not None and as_number(case.pred) == float(case.ours.answer)
+    tests = (
+        ("absolute_tolerance", "absolute_tolerance" in case.ours.flags),
+        ("substring", case.pred in {"True", "False"}),
+        ("zero", exact),
+        ("bracketed_list", case.kind.startswith("list") and case.pred.startswith("[") and read_list(case.pred)),
+        ("text_behind", len(case.pred) > 40 or "\n" in case.pred or not case.pred.strip()),
+        ("elsewhere", as_number(case.pred) is not None and case.kind != "option"),
+    )
+    return next((name for name, fits in tests if fits), "format")
 
 
 def _class_of_loss(case: Case) -> str | None:

@@ -36,8 +36,8 @@ _PROPER: Final = re.compile(r"\\[dt]?frac\{(\d{1,6})\}\{(\d{1,6})\}|(?<=\s)(\d{1
 _BRACKETS: Final = {"(": ")", "[": "]", "{": "}"}
 
 _NOISE: Final = re.compile(
-    r"\$|\\[,!;: ]|\\left(?![A-Za-z])|\\right(?![A-Za-z])|\\displaystyle|\\quad|~(?=\d)"
-    r"|(?<![\d)\]}])\*{2,3}|\*{2,3}(?![\d(\[{-])"
+    r"\$|\\[,!;: ()\[\]]|\\left(?![A-Za-z])|\\right(?![A-Za-z])|\\displaystyle|\\quad|~(?=\d)"
+    r"|\^\s?\{?\\circ(?![A-Za-z])\}?|(?<![\d)\]}])\*{2,3}|\*{2,3}(?![\d(\[{-])"
 )
 _RELATION: Final = re.compile(r"=|≈|≃|\\approx(?![A-Za-z])|\\simeq(?![A-Za-z])|\\sim(?![A-Za-z])|→")
 _LEAD: Final = re.compile(

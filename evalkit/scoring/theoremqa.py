@@ -49,7 +49,7 @@ _OTHER_OPTION: Final = re.compile(
     r"[)\].]?\s*(?:/|,|or|and|或)\s*[(\[]?(?-i:[A-F]|[a-f][)\]])(?![A-Za-z])", re.IGNORECASE
 )
 _SOLE: Final = re.compile(r"\W*(?:\Z|\n)|\s*(?:because|since|[-–—])", re.IGNORECASE)
-_EMPHASIS: Final = re.compile(r"(?<![\d)\]}])\*{2,3}|\*{2,3}(?![\d(\[{-])|__|`")
+_EMPHASIS: Final = re.compile(r"(?<![\d)\]}])\*{2,3}|\*{2,3}(?![\d(\[{-])|__|`|\$|\\[()\[\]]")
 
 
 class _SeveralError(ValueError):
@@ -156,7 +156,7 @@ def find_answer(final: FinalText, kind: str) -> Value | None:
 def _line_at(text: str, start: int) -> str:
     """The rest of the line, or, where that is the opening of a formula, of the next line with something in it."""
     for line in text[start:].split("\n")[:4]:
-        if line.strip(" \t$*[\\"):
+        if line.strip(" \t*"):
             return line
     return ""
 

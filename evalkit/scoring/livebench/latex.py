@@ -6,6 +6,7 @@ and the formulas are equal if for any pair of readings the difference simplifies
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ import sympy
 from sympy.parsing.latex import parse_latex
 
 TOLERANCE: Final = 1e-3
+
+_AROUND_SIGNS: Final = re.compile(r"\s*([-+*/=^_{}()\[\],])\s*")
 
 # Positive, so that roots and logarithms stay on their principal branch, and unlikely to be a root of anything.
 _POINTS: Final = ((3, 7), (61, 29), (17, 5))
@@ -38,10 +41,14 @@ _UNREADABLE: Final = (
 
 def equivalent(truth: str, answer: str) -> bool:
     """True where the two formulas are equal in any of their readings; False also where one cannot be read."""
-    if truth == answer:
-        return True
+    if _tight(truth) == _tight(answer):
+        return True  # what reads the same is the same, and need not be parsed
     answers = read(answer)
     return any(equal(one, other) for one in (read(truth) if answers else ()) for other in answers)
+
+
+def _tight(formula: str) -> str:
+    return _AROUND_SIGNS.sub(r"\1", formula).strip()
 
 
 @lru_cache(maxsize=1024)
