@@ -6,12 +6,12 @@ Models that were asked about a picture answer shortly and in many forms ("B. a l
     M1  a statement: "C is correct", B选项正确, 选项F符合题意; all of them must name one option
     M2  the answer begins with "C.", "(C)", "C:" ..., and no other line begins so
     M3  the last line begins so, and the line before does not
-    M4  one bracketed letter only, in a reply of up to 400 characters or else in its last sentence
+    M4  one bracketed letter only, in the whole reply or else in its last sentence
     M5  one letter only that stands alone, in a reply of up to 60 characters; articles and the pronoun aside
     P5  a last line that is an option's text (as in the text suites)
     M6  the text of one option only, as whole words
 
-M4 to M6 do not count in a sentence that denies or contrasts ("(B) does not fit", "unlike the second picture").
+M4 to M6 do not count in a sentence that denies ("(B) does not fit"), M4 also not in a last one that contrasts.
 
 M1 to M6 are weak: a reply that was cut off gets nothing by them. No rule guesses, and letters beyond the item's own
 options never count.
@@ -53,8 +53,9 @@ _STATED: Final = re.compile(
 _LINE_LETTER: Final = re.compile(r"[ \t]*(?:[(\[]([A-Z])[)\]]|([A-Z])(?:[)、]|[.:](?![a-z0-9]|[A-Z]\b)))", re.MULTILINE)
 _OPTION_LINE: Final = re.compile(rf"^(?:[-•][ \t]{{0,3}})?{_LINE_LETTER.pattern}", re.MULTILINE)
 _BRACKETED: Final = re.compile(rf"[(\[]\s?([A-Z])\s?[)\]]{_DENIED}")
+_LETTER_ENDS: Final = r"(?=\Z|[\s.,;:!?)\]}\"”。，；：！？、\u3400-\u9fff])"
 _ALONE: Final = re.compile(
-    rf"(?<![A-Za-z0-9_'’.])(?:([B-HJ-Z])(?![A-Za-z0-9_'’])|([AI])(?![A-Za-z0-9_'’]|\s[a-z])){_DENIED}"
+    rf"(?<![A-Za-z0-9_'’.°#+*/=^<>-])(?:([B-HJ-Z]){_LETTER_ENDS}|([AI]){_LETTER_ENDS}(?!\s[a-z])){_DENIED}"
 )
 _LISTED: Final = re.compile(r"(?<!\w)[A-Za-z]\s?(?:[,/&、]|and|or|和|或)\s?[A-Za-z](?!\w)", re.IGNORECASE)
 # A gap between two letters can be read in one way only: a reply of many letters must not take exponential time.
@@ -66,9 +67,13 @@ _STATED_SET: Final = re.compile(
     r"(?:正确|符合题意|符合|对的)(?!的?(?:吗|么|与否|\?))"
 )
 _EITHER: Final = re.compile(r"(?<![A-Za-z])[A-Z]\)?\s?(?:或者?|or)\s?\(?[A-Z](?![A-Za-z])")
+_DENIAL: Final = re.compile(
+    r"(?<![a-z])(?:not|cannot|neither|nor|unable|wrong|incorrect|false)(?![a-z])|n['’]t(?![a-z])|不|没|未|错",
+    re.IGNORECASE,
+)
 _CONTRAST: Final = re.compile(
-    r"(?<![a-z])(?:not|cannot|neither|nor|unlike|unable|whereas|rather than|instead of|other hand|less likely"
-    r"|less similar|differ(?:s|ent|ently)?|wrong|incorrect|false|unlikely)(?![a-z])|n['’]t(?![a-z])|不|没|未|错",
+    r"(?<![a-z])(?:unlike|while|whereas|rather than|instead of|other hand|less|least|lack(?:s|ing)?|fails?"
+    r"|differ(?:s|ent|ently)?|unlikely)(?![a-z])|而",
     re.IGNORECASE,
 )
 _CUT_WORD: Final = re.compile(r"(?<=\s)[A-Za-z]\Z")
@@ -213,14 +218,19 @@ def _last(text: str, options: Options) -> str | None:
 
 
 def _bracketed(text: str, options: Options) -> str | None:
-    part = text if len(text) <= SHORT_CHARS else _last_sentence(text)
-    return _only(options, (found[1] for found in _BRACKETED.finditer(part) if not _denied_around(part, found)))
+    found = [match for match in _BRACKETED.finditer(text) if match[1] in options.letters]
+    if len({match[1] for match in found}) > 1:
+        last = _last_sentence(text)
+        if _CONTRAST.search(last):
+            return None
+        return _only(options, (match[1] for match in _BRACKETED.finditer(last) if not _denied(last, match)))
+    return _only(options, (match[1] for match in found[:MOST_MENTIONS] if not _denied(text, match)))
 
 
 def _alone(text: str, options: Options) -> str | None:
     if len(text) > BRIEF_CHARS or _LISTED.search(text):
         return None
-    return _only(options, (found[1] or found[2] for found in _ALONE.finditer(text) if not _denied_around(text, found)))
+    return _only(options, (found[1] or found[2] for found in _ALONE.finditer(text) if not _denied(text, found)))
 
 
 _RULES: Final[tuple[tuple[str, Callable[[str, Options], str | None]], ...]] = (
@@ -249,7 +259,7 @@ def _named(text: str, options: Options, choices: Sequence[str]) -> str | None:
         where = list(islice(words.finditer(left), MOST_MENTIONS))
         if where:
             named[choice] = letter
-            if len(named) > 1 or texts.count(choice) > 1 or all(_denied_around(left, found) for found in where):
+            if len(named) > 1 or texts.count(choice) > 1 or all(_denied(left, found) for found in where):
                 return None
             left = words.sub(lambda found: "|" * len(found[0]), left)
     return next(iter(named.values()), None)
@@ -261,13 +271,13 @@ def _only(options: Options, letters: Iterator[str]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _denied_around(text: str, found: re.Match[str]) -> bool:
-    """Whether the sentence in which something was found denies or contrasts; what was found is not looked at."""
+def _denied(text: str, found: re.Match[str]) -> bool:
+    """Whether the sentence in which something was found denies; what was found is not looked at."""
     start = max(0, found.start() - SHORT_CHARS)
     start = max((end.end() for end in _SENTENCE_END.finditer(text, start, found.start())), default=start)
     stop = _SENTENCE_END.search(text, found.end(), found.end() + SHORT_CHARS)
     after = text[found.end() : stop.start() if stop else found.end() + SHORT_CHARS]
-    return any(_CONTRAST.search(part) for part in (text[start : found.start()], after))
+    return any(_DENIAL.search(part) for part in (text[start : found.start()], after))
 
 
 def _last_sentence(text: str) -> str:

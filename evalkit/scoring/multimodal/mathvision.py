@@ -40,6 +40,7 @@ _UNIT_IN_ROMAN: Final = re.compile(
     r"(?:[cdmk]?m|in|inch|inches|ft|feet|foot|yards?|miles?|m?l|lit(?:er|re)s?|[mk]?g|s|sec|min|minutes|h|hours?|units?"
     r"|degrees?|dollars|cents)[\s~.]*\}(?:\s?\^\s?\{?[23]\}?)?[\s$.]*\Z"
 )
+_GAP: Final = re.compile(r"\\[,;: ]|\\q?quad(?![A-Za-z])|[~$]")
 _MIXED: Final = re.compile(r"(?<![\w.}])(\d{1,9})\s?\\[dt]?frac\s?\{\s?(\d{1,9})\s?\}\s?\{\s?(\d{1,9})\s?\}")
 _PROSE: Final = re.compile(r"(?<!\\)[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 _FORMULA: Final = re.compile(r"\$([^$\n]{1,200})\$(?!.*\$)", re.DOTALL)
@@ -96,7 +97,7 @@ def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
 
 def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> str | None:
     """The letters that the content of a box gives: one, or several (which is no answer); None for no option."""
-    plain = without_wrappers(without_markup(content)).strip()
+    plain = _GAP.sub(" ", without_wrappers(without_markup(content))).strip(" {}")
     several = _SEVERAL.fullmatch(plain)
     if several and set(named := re.findall("[A-Z]", plain)) <= set(options.letters) and not options.letter_of(plain):
         return "".join(named)
@@ -105,7 +106,9 @@ def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> st
     found = _BOXED_LETTER.match(plain)
     if found and (letter := found["bracketed"] or found["bare"]) in options.letters:
         return str(letter)
-    return _value_letter(content, choices)
+    # "2+2\\sqrt{7} = (A)", or the letter in a box inside the box.
+    bracketed = {letter for letter in re.findall(r"\(([A-Z])\)", plain) if letter in options.letters}
+    return bracketed.pop() if len(bracketed) == 1 else _value_letter(content, choices)
 
 
 def _value_letter(answer: str, choices: Sequence[str]) -> str | None:
@@ -165,13 +168,8 @@ def _same(truth: str, answer: str, *, truncated: bool = False) -> Score:
 
 def _cleaned(text: str) -> str:
     r"""A result without wrappers, dollars, a leading `x =` and mixed numbers, which become fractions."""
-    text = (
-        without_wrappers(_UNIT_IN_ROMAN.sub("", for_maths(text)))
-        .replace("$", " ")
-        .replace("\\!", "")
-        .replace("\\,", " ")
-        .strip()
-    )
+    text = without_wrappers(_UNIT_IN_ROMAN.sub("", for_maths(text))).replace("\\!", "")
+    text = _GAP.sub(" ", text).strip()
     text = _NAME.sub("", text, count=1) if _NAME.match(text) else text
 
     def improper(found: re.Match[str]) -> str:

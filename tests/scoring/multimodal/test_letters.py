@@ -142,6 +142,25 @@ def test_prose_that_rejects_one_option_does_not_choose_it():
         assert blink.score({"choices": places, "answer": answer}, reply).value == 0.0
 
 
+def test_a_long_reply_that_brackets_one_letter_only_settles_on_it():
+    tail = " It is made of hemp and hangs from the mast, as the light on it shows." * 12
+    assert read(f"What is asked for is (B) two oars.{tail}").answer == "B"
+    assert read(f"It might be (B), it might be (C).{tail}").status is Status.NO_ANSWER
+    assert read(f"It is not (B).{tail}").status is Status.NO_ANSWER
+    assert read(f"First (A), then (C).{tail} All in all it is (B).").answer == "B"
+    assert read(f"First (A), then (C).{tail} Unlike the rest (B) is made of wood.").status is Status.NO_ANSWER
+
+
+def test_an_option_whose_text_begins_with_another_letter():
+    chords = ["C°7", "A7", "G°7", "Eb7"]
+    assert read("The chord is (C°7).", chords, "A").value == 1.0
+    assert read("The chord is (C°7).", chords, "C").value == 0.0
+
+
+def test_the_least_of_all_is_an_answer():
+    assert read("The torn sail is LEAST like the rest: a torn sail", answer="D").value == 1.0
+
+
 def test_unlabelled_options_still_take_letters():
     assert read("(D)", ["", "", "", ""], "D").value == 1.0
     assert read("(E)", ["", "", "", ""], "D").value == 0.0

@@ -1,0 +1,68 @@
+"""BLINK: published raw replies with the letter that the official rule, or a language model after it, gave them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from agreement.report import UNCLASSED, Agreement, Tally, json_lines
+from evalkit.model import Score, Status
+from evalkit.scoring.final import final_text_of
+from evalkit.scoring.multimodal import blink
+from evalkit.scoring.multimodal.letters import BRIEF_CHARS, SHORT_CHARS
+
+_POINTS = ["point A", "point B", "point C", "point D"]
+_SECOND_OR_THIRD = ["the second image", "the third image"]
+OPTIONS: Mapping[str, list[str]] = {
+    "Art_Style": _SECOND_OR_THIRD,
+    "Jigsaw": _SECOND_OR_THIRD,
+    "Visual_Similarity": _SECOND_OR_THIRD,
+    "Forensic_Detection": ["the first image", "the second image", "the third image", "the fourth image"],
+    "Functional_Correspondence": _POINTS,
+    "Semantic_Correspondence": _POINTS,
+    "Visual_Correspondence": _POINTS,
+    "IQ_Test": ["picture A", "picture B", "picture C", "picture D"],
+    "Multi-view_Reasoning": ["left", "right"],
+    "Object_Localization": ["Box A", "Box B"],
+    "Relative_Depth": ["A is closer", "B is closer"],
+    "Relative_Reflectance": ["A is darker", "B is darker", "about the same"],
+    "Spatial_Relation": ["yes", "no"],
+}
+"""The options that the replies themselves show, the same for all items of a task; those of Counting vary by item."""
+
+
+def replies(folder: Path) -> Iterator[Agreement]:
+    """`full_MODEL.jsonl`: idx, answer, full_prediction (raw), prediction (official; "(Z)" for not matched)."""
+    for path in sorted(folder.glob("full_*.jsonl")):
+        tally = Tally("BLINK", path.stem.removeprefix("full_"))
+        for row in json_lines(path):
+            _add(tally, row)
+        yield tally.done()
+
+
+def _add(tally: Tally, row: Any) -> None:
+    task = re.sub(r"^[a-z]+_|_\d+$", "", row["idx"])
+    reply = str(row["full_prediction"])
+    doc = {"choices": OPTIONS.get(task, [""] * 4), "answer": row["answer"].strip("()"), "id": row["idx"]}
+    score = blink.score(doc, final_text_of(reply))
+    letter = row["prediction"].strip("()")
+    official = float(row["prediction"] == row["answer"])
+    read = score.answer or "Z"
+    cls = None if read == letter else _class(reply, row["prediction"], score, len(doc["choices"]))
+    tally.add(row["idx"], official, letter, score, cls)
+
+
+def _class(reply: str, prediction: str, score: Score, count: int) -> str:
+    """Prose names no option in a form that the rules read: no lone letter, no single bracketed one if it is short."""
+    if not re.fullmatch(r"\([A-Z]\)", prediction):
+        return "published_form"
+    if score.status is Status.SCORED:
+        last = reply.strip().rpartition("\n")[2]
+        both = re.search(rf"\b{score.answer}\b", last) and f"({prediction[1]})" in last
+        return "contradiction" if both else UNCLASSED
+    letters = set(re.findall(r"\(([A-D])\)", reply)) & set("ABCD"[:count])
+    brief = len(reply.strip()) <= BRIEF_CHARS and re.search(r"(?<![A-Za-z])[A-D](?![A-Za-z])", reply)
+    denied = re.search(r"\bnot\b|n't\b|less|unlike", reply)
+    return UNCLASSED if brief or (len(letters) == 1 and len(reply) <= SHORT_CHARS and not denied) else "prose"

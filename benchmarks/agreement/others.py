@@ -1,0 +1,84 @@
+"""OCRBench, whose publication has answers but no replies, and the invented tricky replies of every family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from agreement.report import UNCLASSED, Agreement, Tally, json_lines
+from evalkit.model import Score
+from evalkit.scoring.final import final_text_of
+from evalkit.scoring.judge import grade
+from evalkit.scoring.multimodal import cii_bench, cmmmu, mathvision, mmmu, mmmu_pro, ocrbench, rows
+
+
+def answer_key(folder: Path) -> Iterator[Agreement]:
+    """`OCRBench.json`: each answer in several shapes, and another item's, under a sketch of the official rule."""
+    published = orjson.loads((folder / "OCRBench.json").read_bytes())
+    documents = rows.ocrbench(published, {})
+    shapes: dict[str, Callable[[str], str]] = {
+        "the answer": lambda text: text,
+        "in a sentence": lambda text: f'The picture says "{text}".',
+        "upper case": str.upper,
+        "wider spaces": lambda text: text.replace(" ", "  "),
+        "broken line": lambda text: text.replace(" ", "\n", 1),
+    }
+    for name, shape in shapes.items():
+        yield _key(documents, name, [shape(doc["answers"][0]) for doc in documents])
+    yield _key(documents, "the next item's answer", [documents[i - 1]["answers"][0] for i in range(len(documents))])
+
+
+def _key(documents: list[dict[str, Any]], name: str, outputs: list[str]) -> Agreement:
+    tally = Tally("OCRBench", name)
+    for doc, output in zip(documents, outputs, strict=True):
+        official = float(_official(output, doc["answers"], doc["dataset"]))
+        score = ocrbench.score(doc, final_text_of(output))
+        tally.add(doc["id"], official, "", score, None if score.value == official else UNCLASSED)
+    return tally.done()
+
+
+def _official(output: str, answers: list[str], dataset: str) -> bool:
+    if dataset == "HME100k":
+        return any("".join(a.strip().split()) in "".join(output.strip().split()) for a in answers)
+    return any(a.lower().strip().replace("\n", " ") in output.lower().strip().replace("\n", " ") for a in answers)
+
+
+def tricky(folder: Path) -> Iterator[Agreement]:
+    """Invented replies with the verdict that evalkit ought to give; here `official` is that verdict."""
+    scorers: dict[str, Callable[[Any], Score]] = {
+        "mcq_en": lambda r: mmmu_pro.score({"choices": r["options"], "answer": r["gold"]}, final_text_of(r["output"])),
+        "mcq_zh": lambda r: cii_bench.score({"choices": r["options"], "answer": r["gold"]}, final_text_of(r["output"])),
+        "mcq_multi_zh": lambda r: cmmmu.score(
+            {"type": "choice", "choices": r["options"], "answer": r["gold"]}, final_text_of(r["output"])
+        ),
+        "fill_zh": lambda r: cmmmu.score({"type": "fill", "answer": r["gold"]}, final_text_of(r["output"])),
+        "tf_zh": lambda r: cmmmu.score({"type": "true_false", "answer": r["gold"]}, final_text_of(r["output"])),
+        "open_numeric": lambda r: mmmu.score(
+            {"type": "open", "answers": _listed(r["gold"])}, final_text_of(r["output"])
+        ),
+        "ocrbench": lambda r: ocrbench.score(
+            {"answers": r["gold"], "dataset": r["dataset"], "nfkc": True}, final_text_of(r["output"])
+        ),
+        "mathvision": lambda r: mathvision.score(
+            {"type": "open" if r["type"] == "open" else "choice", "choices": r["options"], "answer": r["gold"].strip()},
+            final_text_of(r["output"]),
+        ),
+    }
+    for name, score_row in scorers.items():
+        tally = Tally("tricky", name)
+        for row in json_lines(folder / f"{name}.jsonl"):
+            score = score_row(row)
+            expected = float(row["expected"])  # type: ignore[arg-type]
+            tally.add(str(row["id"]), expected, "", score, None if score.value == expected else UNCLASSED)
+        yield tally.done()
+    judged = json_lines(folder / "judge_reply.jsonl")
+    wrong = [str(row["id"]) for row in judged if grade(str(row["reply"])) != row["expected_score"]]
+    if wrong:
+        raise SystemExit(f"judge replies read otherwise than expected: {', '.join(wrong)}")
+
+
+def _listed(gold: Any) -> list[str]:
+    return gold if isinstance(gold, list) else [gold]

@@ -1,0 +1,69 @@
+"""Measures how often the multimodal scorers agree with official judgments on published replies, and why they differ.
+
+    python benchmarks/agreement_multimodal.py DATA [--write docs/agreement-multimodal.md]
+
+DATA holds folders `mm_mmmu_pro_outputs`, `mm_mmmu_val_outputs`, `mm_mathvision`, `mm_blink_outputs`, `mm_ocrbench` and
+`mm_tricky_outputs`, in the shape of the publications that their SOURCE.txt names; those that are absent are skipped.
+Exits 1 where a disagreement fits no class: it is then a defect here until it is explained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from agreement import blink, mathvision, mmmu, others
+from agreement.report import Agreement, page, table
+
+SOURCES = {
+    "mm_mmmu_pro_outputs": mmmu.pro,
+    "mm_mmmu_val_outputs": mmmu.validation,
+    "mm_mathvision": mathvision.replies,
+    "mm_blink_outputs": blink.replies,
+    "mm_ocrbench": others.answer_key,
+    "mm_tricky_outputs": others.tricky,
+}
+
+PREFACE = """\
+# Agreement of the multimodal scorers with official judgments
+
+Written by `benchmarks/agreement_multimodal.py` from published replies of real models (MMMU, MMMU-Pro, MathVision,
+BLINK) with the judgments that their official scripts gave, from OCRBench's answer key under a sketch of its rule, and
+from invented tricky replies with the verdict that they ought to get. Every disagreement belongs to a class, and every
+class is a property of the official rule; one without a class fails the command. No text of any item is shown.
+
+The published parsed answers of MMMU's open questions are plain texts, which the official evaluation does not take; they
+are compared here by its own rule (numbers at two decimals, else containment in lower case), in a sketch.
+
+MM-Vet v2 has no published grades: its judge is checked on invented judge replies only. CMMMU and CII-Bench publish no
+licence, so no replies to them are kept; their rules are checked on invented replies.
+"""
+
+
+def main() -> int:
+    """Run all sets that are there; the exit code says whether every disagreement has a class."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data", type=Path, help="folder with the mm_* folders")
+    parser.add_argument("--write", type=Path, help="write the page here")
+    options = parser.parse_args()
+    results: list[Agreement] = []
+    for name, compare in SOURCES.items():
+        if (options.data / name).is_dir():
+            results += compare(options.data / name)
+    if not results:
+        parser.error(f"{options.data} has none of the folders {', '.join(SOURCES)}")
+    print("\n".join(table(results)))
+    unclassed = [(result, found) for result in results for found in result.unclassed]
+    for result, found in unclassed:
+        print(
+            f"unclassed: {result.data_set} {result.file} {found.item}: official {found.official_answer!r} "
+            f"({found.official:g}), here {found.our_answer!r} ({found.ours})"
+        )
+    if options.write:
+        options.write.write_text(page(results, PREFACE), encoding="utf-8")
+    return 1 if unclassed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
