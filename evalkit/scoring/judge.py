@@ -16,6 +16,10 @@ from typing import Any, Final
 
 from evalkit.digest import canonical, digest
 from evalkit.model import FinalText, Message, Score, Status
+from evalkit.scoring.final import unanswered
+from evalkit.scoring.truth import required
+
+VERSION: Final = 1
 
 _INSTRUCTION: Final = """\
 You grade answers to questions about pictures. You are not shown the pictures: "[image 1]" only marks where one stood.
@@ -119,6 +123,26 @@ class Noise:
     identical: int
 
 
+def case_of(doc: Mapping[str, Any], final: FinalText) -> Case:
+    """What is to be judged of a reply: `doc` has "truth" and "judge_question" (or "question").
+
+    Raises:
+        DataError: the document has no question or no truth.
+    """
+    question = doc.get("judge_question") or required(doc, "question")
+    return Case(str(question), str(required(doc, "truth")), final.text.strip())
+
+
+def score(doc: Mapping[str, Any], final: FinalText) -> Score:
+    """Score a reply that no judge has seen yet: nothing but "unjudged", or 0 where there is nothing to judge.
+
+    Raises:
+        DataError: the document has no question or no truth.
+    """
+    case_of(doc, final)
+    return judged_score(final, ())
+
+
 def judge_messages(case: Case, asked_before: int = 0) -> tuple[Message, ...]:
     """Build the chat that asks for one grade; `asked_before` > 0 adds a line after a reply that could not be read."""
     text = _INSTRUCTION + "".join(_example(*example) for example in _EXAMPLES) + _CLOSING
@@ -197,8 +221,8 @@ def judged_score(final: FinalText, grades: Sequence[float | None]) -> Score:
     `metrics`: `judge_repeats` (grades that came), `judge_failures` (asks without one) and, from two grades on,
     `judge_variance`, the variance of their mean. An answer with nothing to grade is 0 with its own status.
     """
-    if final.status is not None:
-        return Score(0.0 if final.status.has_value else None, final.status, reason=final.reason)
+    if (nothing := unanswered(final)) is not None:
+        return nothing
     given = [value for value in grades if value is not None]
     metrics = {"judge_repeats": float(len(given)), "judge_failures": float(len(grades) - len(given))}
     if not given:

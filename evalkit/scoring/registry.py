@@ -26,6 +26,7 @@ SCORERS: Final[Mapping[str, str]] = {
     "blink": "evalkit.scoring.multimodal.blink:score",
     "mathvision": "evalkit.scoring.multimodal.mathvision:score",
     "ocrbench": "evalkit.scoring.multimodal.ocrbench:score",
+    "judged": "evalkit.scoring.judge:score",
 }
 
 

@@ -8,17 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
 from evalkit.scoring.judge import (
     Answer,
     Case,
     JudgeIdentity,
     cache_key,
+    case_of,
     grade,
     judge_messages,
     judged_score,
     noise,
     plan,
+    score,
 )
 
 JUDGE = JudgeIdentity("judge-1", {"temperature": 0, "top_p": 1, "max_tokens": 32})
@@ -167,22 +170,37 @@ def test_a_fresh_grading_has_keys_of_its_own():
 
 
 def test_grades_become_a_mean_with_its_variance():
-    score = judged_score(FinalText("red"), [0.5, None, 1.0, 0.9])
-    assert score.status is Status.SCORED
-    assert score.value == pytest.approx(0.8)
-    assert score.metrics["judge_repeats"] == 3
-    assert score.metrics["judge_failures"] == 1
-    assert score.metrics["judge_variance"] == pytest.approx(0.07 / 3)
+    found = judged_score(FinalText("red"), [0.5, None, 1.0, 0.9])
+    assert found.status is Status.SCORED
+    assert found.value == pytest.approx(0.8)
+    assert found.metrics["judge_repeats"] == 3
+    assert found.metrics["judge_failures"] == 1
+    assert found.metrics["judge_variance"] == pytest.approx(0.07 / 3)
 
 
 def test_no_grade_is_no_score():
-    score = judged_score(FinalText("red"), [None, None])
-    assert (score.value, score.status, score.reason) == (None, Status.GRADE_ERROR, "unjudged")
+    found = judged_score(FinalText("red"), [None, None])
+    assert (found.value, found.status, found.reason) == (None, Status.GRADE_ERROR, "unjudged")
+
+
+def test_a_document_becomes_a_case():
+    doc = {"question": "<image 1> Which?", "judge_question": "[image 1] Which?", "truth": "red<AND>blue"}
+    assert case_of(doc, FinalText(" red \n")) == Case("[image 1] Which?", "red<AND>blue", "red")
+    assert case_of({"question": "Which?", "truth": "red"}, FinalText("red")).question == "Which?"
+    with pytest.raises(DataError):
+        case_of({"question": "Which?", "truth": ""}, FinalText("red"))
+
+
+def test_before_a_judge_has_spoken_there_is_no_score():
+    doc = {"question": "Which?", "truth": "red"}
+    unjudged = score(doc, FinalText("red"))
+    assert (unjudged.value, unjudged.status, unjudged.reason) == (None, Status.GRADE_ERROR, "unjudged")
+    assert score(doc, FinalText("", Status.EMPTY, "empty")).value == 0.0
 
 
 def test_an_empty_answer_is_zero_without_a_judge():
-    score = judged_score(FinalText("", Status.EMPTY, "empty"), [])
-    assert (score.value, score.status, score.reason) == (0.0, Status.EMPTY, "empty")
+    found = judged_score(FinalText("", Status.EMPTY, "empty"), [])
+    assert (found.value, found.status, found.reason) == (0.0, Status.EMPTY, "empty")
 
 
 def test_noise_is_the_spread_of_the_suite_mean_over_repeats():
