@@ -7,12 +7,16 @@ many. One INVALID suite makes the comparison INVALID, and so does an empty set: 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from evalkit import __version__
+from evalkit.compare.behaviour import behaviour_of
+from evalkit.compare.flips import Shown, describe, find_flips
 from evalkit.compare.inputs import Side
 from evalkit.compare.policy import Policy
 from evalkit.compare.sentences import overall_reasons
 from evalkit.compare.verdict import Judged, absent_suite, judge_suite
-from evalkit.model import Comparison, Difference, Macro, Verdict
+from evalkit.model import Comparison, Difference, Flip, Macro, Verdict
 from evalkit.stats.equivalence import DifferenceTest
 from evalkit.stats.multiplicity import SuiteDifference, holm, macro_mean
 
@@ -37,6 +41,7 @@ def compare(
         reasons=overall_reasons([(one.label, one.verdict) for one in results], verdict, unconfirmed),
         macro=_macro(judged, policy.alpha),
         differences=differences,
+        flips=tuple(flip for one in judged for flip in _flips(one, reference, candidate, policy)),
         alpha=policy.alpha,
         created=created,
         evalkit_version=__version__,
@@ -47,10 +52,31 @@ def compare(
 def _judge(name: str, reference: Side, candidate: Side, policy: Policy) -> Judged:
     left, right = reference.suites.get(name), candidate.suites.get(name)
     if left is not None and right is not None:
-        return judge_suite(name, left, right, policy)
+        return _with_behaviour(judge_suite(name, left, right, policy), reference, candidate, policy)
     present = right if left is None else left
     assert present is not None  # noqa: S101 - the name came from one of the two
     return absent_suite(name, present, "reference" if left is None else "candidate", policy)
+
+
+def _with_behaviour(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> Judged:
+    """The suite with its behaviour rows; where the stacks write other texts, a verdict that misses it says so."""
+    result, aligned = judged.result, judged.aligned
+    if aligned is None:
+        return judged
+    found = behaviour_of(result.suite, reference, candidate, aligned, policy.noise.get(result.suite))
+    blind = result.verdict in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
+    reasons = (*result.reasons, *found.loud) if blind else result.reasons
+    return replace(judged, result=replace(result, behaviour=found.rows, reasons=reasons))
+
+
+def _flips(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> tuple[Flip, ...]:
+    """The strongest flips of a suite; all others can be made again from the two runs."""
+    name, aligned = judged.result.suite, judged.aligned
+    if aligned is None:
+        return ()
+    left, right = reference.suites[name].samples, candidate.suites[name].samples
+    places = find_flips(aligned, left, right, policy.flips)
+    return describe(name, reference, candidate, aligned, places, Shown(questions=policy.questions))
 
 
 def _valid(judged: list[Judged]) -> list[tuple[Judged, DifferenceTest]]:

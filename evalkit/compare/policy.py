@@ -32,7 +32,7 @@ class Policy:
 
     `alpha` is the level of each one-sided test, `power` that of the needed repeats. `bank` says that the reference is
     a stored run that will not be asked again. `noise` holds noise floors by suite. `flips` bounds how many flips of a
-    suite the comparison holds with their texts.
+    suite the comparison holds with their texts (None: all), `questions` lets it hold the questions of gated suites.
     """
 
     alpha: float = 0.05
@@ -43,7 +43,8 @@ class Policy:
     on_inconclusive: OnInconclusive = "fail"
     bank: bool = False
     noise: Mapping[str, NoiseFloor] = field(default_factory=dict)
-    flips: int = 40
+    flips: int | None = 40
+    questions: bool = False
 
     def margin(self, name: str, side: SuiteSide) -> float:
         """The tolerance of a suite, a fraction."""

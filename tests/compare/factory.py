@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from evalkit.compare.columns import SamplesBuilder
 from evalkit.compare.inputs import ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import Policy
+from evalkit.compare.texts import whole_text
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult
 
 NOW = "2026-01-02T03:04:05+00:00"
@@ -56,6 +58,24 @@ def suite(
         made.add(rows[place])
     about_suite = {"suite": name, "label": name.title(), "margin": 0.02, **facts}
     return SuiteSide(SuiteFacts(**about_suite), made.samples())
+
+
+def with_replies(
+    scores: Any,
+    texts: Sequence[str | ReplyText],
+    name: str = "quiz",
+    *,
+    tokens: Sequence[float] | None = None,
+    **facts: Any,
+) -> tuple[SuiteSide, dict[tuple[str, int], str | ReplyText]]:
+    """A suite asked once whose replies are these texts, and the `texts` that `side` takes."""
+
+    def add_text(item: int, _repeat: int, row: dict[str, Any]) -> dict[str, Any]:
+        text = texts[item] if isinstance(texts[item], str) else whole_text(texts[item])
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return {**row, "h": digest, "n": len(text), "c": None if tokens is None else tokens[item]}
+
+    return suite(scores, name, row=add_text, **facts), {(name, row): text for row, text in enumerate(texts)}
 
 
 def revalued(template: SuiteSide, scores: np.ndarray) -> SuiteSide:

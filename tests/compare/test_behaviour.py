@@ -1,0 +1,129 @@
+"""Behaviour rows: what changes beside accuracy is measured, and said where it stands out."""
+
+import numpy as np
+import pytest
+from compare_factory import NOW, binary, judged, side, suite, with_replies
+
+from evalkit.compare.judge import compare
+from evalkit.compare.policy import NoiseFloor, Policy
+from evalkit.model import Interval, Status, Verdict
+
+
+def rows_of(result):
+    return {row.name: row for row in result.behaviour}
+
+
+@pytest.fixture
+def scores():
+    return binary(np.random.default_rng(1), np.full(400, 0.5), 1)
+
+
+def marked(count, **change):
+    return lambda item, _repeat, row: {**row, **change} if item < count else row
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("answers cut at the token limit", {"cut": True}),
+        ("empty answers", {"st": Status.EMPTY}),
+        ("answers without a readable choice", {"st": Status.NO_ANSWER}),
+        ("refusals", {"st": Status.REFUSED}),
+        ("answers that end in a loop", {"loop": True}),
+    ],
+)
+def test_rates_with_intervals_and_alerts(scores, name, change):
+    result = judged(suite(scores, row=marked(2, **change)), suite(scores, row=marked(20, **change)))
+    row = rows_of(result)[name]
+    assert (row.reference, row.candidate, row.unit) == (2 / 400, 20 / 400, "share")
+    assert row.interval.low < 0.045 < row.interval.high
+    assert row.alert == f"{name} rose from 0.5 to 5.0 % of 400 samples"
+    mirrored = judged(suite(scores, row=marked(20, **change)), suite(scores, row=marked(2, **change)))
+    assert "fell from 5.0 to 0.5 %" in rows_of(mirrored)[name].alert
+
+
+def test_a_change_that_chance_explains_is_no_alert(scores):
+    result = judged(suite(scores, row=marked(2, loop=True)), suite(scores, row=marked(4, loop=True)))
+    assert rows_of(result)["answers that end in a loop"].alert == ""
+    assert "refusals" not in rows_of(result)  # nothing to say where neither side has any
+
+
+def test_requests_without_a_score_are_counted_with_cells_that_a_side_lacks(scores):
+    drop = suite(scores, row=lambda item, _repeat, row: None if item < 8 else row)
+    holes = scores.copy()
+    holes[8:10] = np.nan
+    result = judged(drop, suite(holes))
+    row = rows_of(result)["requests without a score"]
+    assert (row.reference, row.candidate) == (0.0, 2 / 400)
+    assert result.reference.counts["not_asked"] == 8
+
+
+def test_longer_answers_are_called_out(scores):
+    rng = np.random.default_rng(2)
+    lengths = rng.lognormal(5, 1, 400)
+    longer = lengths * rng.lognormal(0.2, 0.3, 400)
+    one = suite(scores, row=lambda item, _repeat, row: {**row, "c": lengths[item]})
+    two = suite(scores, row=lambda item, _repeat, row: {**row, "c": longer[item]})
+    rows = rows_of(judged(one, two))
+    ratio = rows["answer length, candidate / reference"]
+    assert ratio.candidate == pytest.approx(np.exp(np.log(longer / lengths).mean()))
+    assert ratio.interval.low > 1.05
+    assert ratio.alert.startswith("answers are 2")
+    assert "% longer (95 % interval" in ratio.alert
+    assert rows["answer length, mean"].reference == pytest.approx(lengths.mean())
+    assert "% shorter" in rows_of(judged(two, one))["answer length, candidate / reference"].alert
+    assert rows_of(judged(one, one))["answer length, candidate / reference"].alert == ""
+
+
+def test_characters_stand_in_where_tokens_are_not_counted(scores):
+    one = suite(scores, row=lambda item, _repeat, row: {**row, "n": 100 + item})
+    row = rows_of(judged(one, one))["answer length, mean"]
+    assert (row.unit, row.reference) == ("characters", 100 + 199.5)
+
+
+def test_speed_and_time(scores):
+    def timed(seconds):
+        return lambda item, _repeat, row: {**row, "c": 50, "sec": seconds}
+
+    rows = rows_of(judged(suite(scores, row=timed(2.0)), suite(scores, row=timed(4.0))))
+    assert (rows["speed of one request"].reference, rows["speed of one request"].candidate) == (25.0, 12.5)
+    assert (rows["time of one request, median"].reference, rows["time of one request, median"].candidate) == (2.0, 4.0)
+    assert not rows["speed of one request"].alert
+
+
+def test_nothing_known_gives_no_rows(scores):
+    assert judged(scores, scores).behaviour == ()
+
+
+def broken_template(scores, same):
+    """Replies of a stack that keeps its accuracy and writes other texts."""
+    texts = [f"The answer is number {i:03d}." for i in range(len(scores))]
+    others = [text if i < same else "It must be number 7." for i, text in enumerate(texts)]
+    one, left = with_replies(scores, texts, greedy=True, tokens=[8.0] * len(texts))
+    two, right = with_replies(scores, others, greedy=True, tokens=[8.0] * len(texts))
+    return side("reference", one, texts=left), side("candidate", two, texts=right)
+
+
+@pytest.mark.parametrize(("margin", "verdict"), [(0.05, Verdict.EQUIVALENT), (0.005, Verdict.INCONCLUSIVE)])
+def test_low_text_agreement_stands_beside_a_verdict_that_misses_it(scores, margin, verdict):
+    made = compare(*broken_template(scores, 250), Policy(default_margin=margin), NOW)
+    result = made.suites[0]
+    assert result.verdict is verdict
+    assert len(result.reasons) == 2
+    assert "only 62.5 % of 400 greedy replies are the same text; they split once in" in result.reasons[1]
+    row = rows_of(result)["identical texts"]
+    assert (row.candidate, row.alert) == (0.625, result.reasons[1])
+    assert rows_of(result)["first difference, median"].unit == "characters"
+
+
+def test_faithful_texts_raise_no_alert(scores):
+    result = compare(*broken_template(scores, 380), Policy(default_margin=0.05), NOW).suites[0]
+    assert len(result.reasons) == 1
+    assert rows_of(result)["identical texts"].alert == ""
+
+
+def test_the_references_own_agreement_is_shown_and_counts(scores):
+    floor = NoiseFloor(Interval(-0.01, 0.01, 0.9), Verdict.EQUIVALENT, "asked twice", text_agreement=0.61)
+    made = compare(*broken_template(scores, 250), Policy(default_margin=0.05, noise={"quiz": floor}), NOW)
+    row = rows_of(made.suites[0])["identical texts"]
+    assert (row.reference, row.candidate, row.alert) == (0.61, 0.625, "")
