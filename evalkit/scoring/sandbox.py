@@ -15,6 +15,7 @@ the product of the limits on files, their size and processes.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import select
@@ -44,6 +45,7 @@ _SYSTEM_FOLDERS: Final = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 _SYSTEM_FILES: Final = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 _LAUNCHER: Final = Path(__file__).with_name("sandbox_launcher.py")
 _READY: Final = b"ready"
+_NUMBERS: Final = itertools.count()  # two sandboxes at a time must not count each other's processes
 _KILLED_FOR_TIME: Final = 128 + 24  # SIGXCPU, as bubblewrap reports it
 
 
@@ -200,7 +202,7 @@ def _interpreter_folders() -> list[str]:
 
 def _launch(limits: Limits, ready: int) -> list[str]:
     """The first program inside: it gives up root, lays the limits on itself, says that it is ready, becomes Python."""
-    new_user = 1_000_000_000 + os.getpid() * 100 + time.monotonic_ns() % 100 if os.geteuid() == 0 else 0
+    new_user = 1_000_000_000 + os.getpid() * 200 + next(_NUMBERS) % 200 if os.geteuid() == 0 else 0
     cpu_seconds = max(1, -int(-limits.seconds // 1))
     numbers = (new_user, ready, cpu_seconds, limits.memory_bytes, limits.processes, limits.scratch_bytes)
     launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER.read_text(encoding="utf-8")]

@@ -46,9 +46,18 @@ def grade(doc: Mapping[str, Any], text: str) -> Grade:
         if time.monotonic() > deadline:
             raise GradeTimeout(f"the tests took longer than {SECONDS_PER_QUESTION:g} s; test {number} was next")
         if failure := _failure(program, case, doc.get("func_name")):
-            passed = (number - 1) / len(cases)
-            return Grade(value=0.0, answer=program, anchored=fenced, reason=failure, metrics={"tests_passed": passed})
-    return Grade(value=1.0, answer=program, anchored=fenced, metrics={"tests_passed": 1.0})
+            return _grade(number - 1, len(cases), fenced=fenced, reason=failure)
+    return _grade(len(cases), len(cases), fenced=fenced)
+
+
+def _grade(passed: int, tests: int, *, fenced: bool, reason: str = "") -> Grade:
+    return Grade(
+        value=float(passed == tests),
+        answer=f"{passed} of {tests} tests",
+        anchored=fenced,
+        reason=reason,
+        metrics={"tests_passed": passed / tests},
+    )
 
 
 def extract_code(text: str) -> tuple[str, bool]:

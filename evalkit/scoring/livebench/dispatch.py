@@ -23,6 +23,7 @@ VERSION: Final = 1
 
 _TAGS: Final = re.compile(r"</?(?:solution|PLOT_SUMMARY)>|\s+")
 _LIBRARIES: Final = {"amps_hard": ("sympy", "lark", "math_verify"), "tablereformat": ("pandas", "lxml")}
+_LONGEST_ANSWER: Final = 1_000  # characters; some answers are whole texts, which the journal has anyway
 _SENTENCE_RULE: Final = "length_constraints:number_sentences"
 _NO_PERMISSION: Final = (
     "runs programs that the model wrote: set allow_code_execution: true to let it, inside bubblewrap"
@@ -81,15 +82,16 @@ def preflight(docs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def _scored(grade: Grade, final: FinalText) -> Score:
+    answer = grade.answer and grade.answer[:_LONGEST_ANSWER]
     if final.truncated and not grade.anchored:
-        return Score(0.0, Status.TRUNCATED, "truncated", answer=grade.answer, lenient=grade.value)
+        return Score(0.0, Status.TRUNCATED, "truncated", answer=answer, lenient=grade.value)
     reason = grade.reason or {1.0: "right", 0.0: "wrong"}.get(grade.value, "partial")
     unread = grade.reason == "no_answer" and grade.value == 0
     return Score(
         value=grade.value,
         status=Status.NO_ANSWER if unread else Status.SCORED,
         reason="truncated_with_answer" if final.truncated else reason,
-        answer=grade.answer,
+        answer=answer,
         lenient=grade.value if grade.strict is None else grade.strict,
         flags=grade.all_flags,
         metrics=grade.metrics,

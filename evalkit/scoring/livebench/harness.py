@@ -63,4 +63,5 @@ def main() -> None:
         file.write(returned)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,8 @@ import lark
 import math_verify
 import sympy
 from sympy.parsing.latex import parse_latex
+from sympy.parsing.latex.errors import LaTeXParsingError
+from sympy.polys.polyerrors import BasePolynomialError
 
 TOLERANCE: Final = 1e-3
 
@@ -36,6 +38,8 @@ _UNREADABLE: Final = (
     TypeError,
     ValueError,
     lark.exceptions.LarkError,
+    BasePolynomialError,
+    LaTeXParsingError,
 )
 
 

@@ -61,7 +61,7 @@ def grade_digits(doc: Mapping[str, Any], text: str) -> Grade:
         value=float(value),
         answer=number,
         anchored=anchored,
-        strict=float(number is not None and int(number) == int(truth)),
+        strict=float(number is not None and number.lstrip("0") == truth.lstrip("0")),
         reason="" if value or number else "no_answer",
     )
 

@@ -184,7 +184,8 @@ def needs_sandbox():
 class TestRunning:
     def test_all_tests_pass(self):
         given = score(doc(), FinalText(ADD))
-        assert (given.value, given.reason, given.metrics) == (1.0, "right", {"tests_passed": 1.0})
+        assert (given.value, given.reason, given.answer) == (1.0, "right", "3 of 3 tests")
+        assert given.metrics == {"tests_passed": 1.0}
 
     @pytest.mark.parametrize(
         ("body", "reason", "passed"),

@@ -132,3 +132,9 @@ def test_the_letter_readers_agree_on_plain_answers():
         assert math_comp.read_letter(rf"\boxed{{\text{{({letter})}}}}") == letter
         assert math_comp.read_letter(f"Therefore the answer is ({letter})") == letter
     assert math_comp.read_letter("No idea.") is None
+
+
+def test_a_number_of_ten_thousand_digits_is_merely_wrong():
+    question = doc("math_comp", subtask="aime_i_2024", ground_truth="073")
+    assert score(question, FinalText("9" * 10_000)).value == 0
+    assert score(doc("olympiad", ground_truth="1,2"), FinalText("Answer: " + "9" * 10_000)).value == 0

@@ -67,6 +67,8 @@ class TestMappings:
             ("__import__('os').getcwd()", 0.0),
             ("{" * 5_000, 0.0),
             ("-" * 200_000 + "1", 0.0),
+            ("-" * 90_000 + "1", 0.0),
+            ("[" * 90_000, 0.0),
         ],
     )
     def test_verdicts(self, text, expected):
