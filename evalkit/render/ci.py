@@ -15,6 +15,7 @@ from evalkit.model import Comparison, SuiteResult, Verdict
 from evalkit.render.escape import clean, one_line
 from evalkit.render.explain import sentences
 from evalkit.render.jinja import render_template
+from evalkit.render.private import without_hosts
 from evalkit.render.words import Language
 from evalkit.resources import data_folder
 
@@ -97,7 +98,11 @@ def _properties(comparison: Comparison) -> dict[str, str]:
 
 
 def summary(comparison: Comparison, *, language: Language = "en") -> str:
-    """Markdown for `$GITHUB_STEP_SUMMARY` or a GitLab merge request note: verdict, table, differing configuration."""
+    """Markdown for `$GITHUB_STEP_SUMMARY` or a GitLab merge request note: verdict, table, differing configuration.
+
+    Others read it, so it does not say where the endpoints are.
+    """
+    comparison = without_hosts(comparison)
     options = {"behaviour": True, "most_differences": _MOST_DIFFERENCES}
     return render_template(data_folder("reports") / "summary.md.j2", comparison, language=language, options=options)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any, Final
 
 from evalkit.model import Comparison, Flip
@@ -31,7 +32,8 @@ _WORD_AFTER: Final = re.compile(r"[^\s\u3400-\u9fff\uf900-\ufaff]")
 def flips_json(comparison: Comparison, *, include_questions: bool) -> str:
     """The flips, largest evidence first, as JSON that may stand inside a script element.
 
-    Questions of gated suites are left out unless `include_questions`.
+    Of gated suites only scores and statuses are shown unless `include_questions`: a reply can quote the question, and
+    answers by item are the key to it.
     """
     labels = {suite.suite: suite.label or suite.suite for suite in comparison.suites}
     gated = {suite.suite for suite in comparison.suites if suite.gated}
@@ -41,8 +43,9 @@ def flips_json(comparison: Comparison, *, include_questions: bool) -> str:
     share = min(_FULL_BYTES, (TEXT_BYTES - 3 * _FULL_FLIPS * _FULL_BYTES) // (3 * rest))
     rows = []
     for place, flip in enumerate(ordered):
-        question = flip.question if include_questions or flip.suite not in gated else None
-        rows.append(_row(flip, numbers[flip.suite], question, _FULL_BYTES if place < _FULL_FLIPS else share))
+        shown = flip if include_questions or flip.suite not in gated else _withheld(flip)
+        row = _row(shown, numbers[flip.suite], _FULL_BYTES if place < _FULL_FLIPS else share)
+        rows.append(row if shown is flip else {**row, "z": 1})
     return script_json({"suites": [clean(labels.get(name, name)) for name in numbers], "flips": rows})
 
 
@@ -81,7 +84,20 @@ def fitted(text: str, most_bytes: int) -> str:
     return cut
 
 
-def _row(flip: Flip, suite: int, question: str | None, most_bytes: int) -> dict[str, Any]:
+def _withheld(flip: Flip) -> Flip:
+    """The flip without anything that the data set or a reply says."""
+    return replace(
+        flip,
+        question=None,
+        target="",
+        reference_answer=None,
+        candidate_answer=None,
+        reference_text="",
+        candidate_text="",
+    )
+
+
+def _row(flip: Flip, suite: int, most_bytes: int) -> dict[str, Any]:
     """One flip with short keys, since there may be twenty thousand."""
     texts = (flip.reference_text, flip.candidate_text)
     at = first_difference(*texts)
@@ -97,7 +113,7 @@ def _row(flip: Flip, suite: int, question: str | None, most_bytes: int) -> dict[
         "g": _short(flip.target),
         "n": flip.repeat,
         "h": fitted(" / ".join(flip.stratum), _SHORT_BYTES),
-        "q": None if question is None else fitted(question, most_bytes),
+        "q": None if flip.question is None else fitted(flip.question, most_bytes),
         "w": start,
         "c": clean(texts[0][start:at]),
         "r": kept,

@@ -17,6 +17,7 @@ from evalkit.render import forest, numbers
 from evalkit.render.explain import overall, sentences
 from evalkit.render.flips import flips_json, script_json
 from evalkit.render.jinja import fill
+from evalkit.render.private import without_hosts
 from evalkit.render.rows import SuiteRow, suite_row, table_of
 from evalkit.render.words import WORDS, Language
 from evalkit.resources import data_folder
@@ -24,7 +25,7 @@ from evalkit.resources import data_folder
 _SCRIPT_WORDS: Final = (
     "all_suites", "all_kinds", "all_reasons", "shown", "regressed", "improved", "changed", "other_answer", "question",
     "target", "answer", "score", "repeat", "none", "alike", "cut", "same_text", "empty_reply", "reference", "candidate",
-    "heading",
+    "heading", "withheld",
 )  # fmt: skip
 
 
@@ -39,14 +40,22 @@ class _SuiteView:
     breakdown: tuple[dict[str, Any], ...]
 
 
-def report(comparison: Comparison, *, language: Language = "en", include_questions: bool = False) -> str:
-    """The whole report as one HTML document.
+def report(
+    comparison: Comparison,
+    *,
+    language: Language = "en",
+    include_questions: bool = False,
+    include_hosts: bool = False,
+) -> str:
+    """The whole report as one HTML document, fit to be passed on unless told otherwise.
 
     Args:
         comparison: what is reported.
         language: of everything but what the comparison itself says.
-        include_questions: print questions of gated data sets too, where the comparison holds them.
+        include_questions: print questions, answers and replies of gated data sets too, where the comparison holds them.
+        include_hosts: print where the endpoints are.
     """
+    comparison = comparison if include_hosts else without_hosts(comparison)
     folder = data_folder("reports")
     style = (folder / "html" / "report.css").read_text(encoding="utf-8")
     script = (folder / "html" / "report.js").read_text(encoding="utf-8")

@@ -101,6 +101,10 @@
     box.append(make("h4", title));
     const facts = make("dl");
     facts.append(make("dt", words.score), make("dd", `${number(flip.v[side])} (${status(flip.t[side])})`));
+    if (flip.z) {
+      box.append(facts, make("p", words.withheld, "alike"));
+      return box;
+    }
     facts.append(make("dt", words.answer), make("dd", flip.a[side] === null ? words.none : flip.a[side]));
     const text = make("p", null, "text");
     if (flip.w) text.append(make("span", `… ${say(words.alike, { characters: flip.w })} …\n`, "alike"));
@@ -126,7 +130,7 @@
     fact(words.question, flip.q);
     fact(words.heading, flip.h);
     detail.append(facts);
-    if (flip.r[0] === flip.r[1] && !flip.x[0] && !flip.x[1]) detail.append(make("p", words.same_text));
+    if (!flip.z && flip.r[0] === flip.r[1] && !flip.x[0] && !flip.x[1]) detail.append(make("p", words.same_text));
     const replies = make("div", null, "replies");
     replies.append(reply(flip, 0, words.reference), reply(flip, 1, words.candidate));
     detail.append(replies);

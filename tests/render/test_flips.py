@@ -79,6 +79,16 @@ def test_questions_of_gated_suites_only_when_asked_for(comparison):
     assert "SECRET-GATED-QUESTION" in flips_json(comparison, include_questions=True)
 
 
+def test_of_gated_suites_only_scores_and_statuses_are_shown(comparison):
+    data = json.loads(flips_json(comparison, include_questions=False))
+    row = next(flip for flip in data["flips"] if flip["i"] == "rec001")
+    assert (row["v"], row["t"], row["z"]) == ([0.875, 0.25], ["scored", "scored"], 1)
+    assert (row["q"], row["g"], row["a"], row["r"], row["c"]) == (None, "", [None, None], ["", ""], "")
+    assert "Angular" not in json.dumps(data)
+    assert "Angular" in flips_json(comparison, include_questions=True)
+    assert [flip.get("z") for flip in data["flips"] if flip["i"] != "rec001"] == [None, None, None]
+
+
 @pytest.mark.parametrize("filler", ["<", "答", "a ", "\\"])
 def test_many_long_replies_stay_within_bounds(example, filler):
     base = example.with_flips(2000)

@@ -1,0 +1,64 @@
+"""Reports that are passed on do not say where the endpoints are; everything else they say stays."""
+
+from dataclasses import replace
+
+import pytest
+
+from evalkit.model import Difference
+from evalkit.render.ci import summary
+from evalkit.render.html import report
+from evalkit.render.private import HIDDEN, without_hosts
+
+
+def with_addresses(comparison):
+    return replace(
+        comparison,
+        reference=replace(
+            comparison.reference, endpoint={"base_url": "http://gpu-7:8000/v1", "host": "rack-12", "version": "0.28.0"}
+        ),
+        differences=(
+            Difference("base_url", "http://gpu-7:8000/v1", "https://user:pw@10.20.30.40/v1?x=1"),
+            Difference("base_urls", '["http://a.internal:1/v1", "http://b.internal:2/v1"]', "(not set)"),
+            Difference("launch.host", "(not set)", "rack-13"),
+            Difference("launch.argv", "serve --host 10.20.30.40 --port 80", "serve"),
+            Difference("sampling.top_p", "0.9", "0.95"),
+        ),
+        notes=(
+            "10.20.30.40:80 does not answer",
+            "gpu-7:8000 is gone; a word on gpu-7 alone stays",
+            "a.internal is slow",
+        ),
+        reasons=("http://gpu-7:8000/v1: refused",),
+        suites=(replace(comparison.suites[0], reasons=("b.internal stalled",), notes=("see http://gpu-7:8000/x",)),),
+    )
+
+
+@pytest.mark.parametrize(
+    "secret", ["10.20.30.40", "gpu-7:8000", "a.internal", "b.internal", "rack-12", "rack-13", "pw@"]
+)
+@pytest.mark.parametrize("make", [report, summary])
+def test_no_host_is_printed(comparison, make, secret):
+    assert secret not in make(with_addresses(comparison))
+
+
+def test_hosts_are_printed_where_asked_for(comparison):
+    text = report(with_addresses(comparison), include_hosts=True)
+    for words in ("10.20.30.40", "gpu-7:8000", "a.internal", "rack-12"):
+        assert words in text
+
+
+def test_the_rest_stays(comparison):
+    hidden = without_hosts(with_addresses(comparison))
+    values = {one.key: (one.reference, one.candidate) for one in hidden.differences}
+    assert values["base_url"] == (f"http://{HIDDEN}/v1", f"https://{HIDDEN}/v1?x=1")
+    assert values["base_urls"] == (f'["http://{HIDDEN}/v1", "http://{HIDDEN}/v1"]', "(not set)")
+    assert values["launch.host"] == ("(not set)", HIDDEN)
+    assert values["sampling.top_p"] == ("0.9", "0.95")
+    assert hidden.reference.endpoint == {"base_url": f"http://{HIDDEN}/v1", "host": HIDDEN, "version": "0.28.0"}
+    assert hidden.notes == (
+        f"{HIDDEN} does not answer",
+        f"{HIDDEN} is gone; a word on gpu-7 alone stays",
+        f"{HIDDEN} is slow",
+    )
+    assert hidden.flips is comparison.flips
+    assert without_hosts(hidden) == hidden
