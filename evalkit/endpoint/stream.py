@@ -182,4 +182,4 @@ def _first_choice(document: Any) -> dict[str, Any] | None:
 
 
 def _malformed(detail: str) -> Failure:
-    return Failure(FailureKind.MALFORMED, detail)
+    return Failure(FailureKind.MALFORMED, detail, status=200)

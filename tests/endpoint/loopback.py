@@ -78,14 +78,17 @@ def says(body: bytes = OK_BODY, status: int = 200, **headers: str) -> Behaviour:
     return behave
 
 
-def streams(*chunks: bytes, drop: bool = False, content_type: str = "text/event-stream") -> Behaviour:
-    """A chunked answer, one write a chunk; `drop` breaks the connection after the last."""
+def streams(
+    *chunks: bytes, drop: bool = False, content_type: str = "text/event-stream", pause_seconds: float = 0.0
+) -> Behaviour:
+    """A chunked answer, one write a chunk; then a pause; `drop` breaks the connection in place of the end."""
 
     async def behave(request):
         response = web.StreamResponse(headers={"Content-Type": content_type})
         await response.prepare(request)
         for chunk in chunks:
             await response.write(chunk)
+        await asyncio.sleep(pause_seconds)
         if drop:
             request.transport.abort()
         else:

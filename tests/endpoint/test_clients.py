@@ -216,6 +216,12 @@ async def test_a_body_that_says_it_is_too_large_is_not_read(serve, connect):
     assert kinds(await connect(server.url, max_body_bytes=1000).ask(chat())) is FailureKind.TOO_LARGE
 
 
+async def test_a_body_in_one_piece_without_a_length_is_counted_too(serve, connect):
+    server = await serve(streams(OK_BODY, content_type="application/json"))
+    assert isinstance(await connect(server.url, max_body_bytes=len(OK_BODY)).ask(chat()), Reply)
+    assert kinds(await connect(server.url, max_body_bytes=len(OK_BODY) - 1).ask(chat())) is FailureKind.TOO_LARGE
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 async def test_compression_is_undone_and_its_size_is_bounded(serve, connect, encoding):
     squeeze = gzip.compress if encoding == "gzip" else zlib.compress
@@ -418,6 +424,13 @@ async def test_a_server_that_does_not_stream_is_read_all_the_same(serve, connect
 async def test_a_server_that_streams_unasked_is_read_all_the_same(serve, connect):
     server = await serve(streams(delta("Paris"), delta(finish="stop"), DONE))
     assert (await connect(server.url).ask(chat())).content == "Paris"
+
+
+async def test_a_stream_that_ends_a_moment_after_done_leaves_its_connection_usable(serve, connect):
+    server = await serve(streams(delta("Paris"), delta(finish="stop"), DONE, pause_seconds=0.02))
+    client = connect(server.url, stream=True)
+    assert [(await client.ask(chat())).content for _ in range(3)] == ["Paris"] * 3
+    assert len(server.connections) == 1
 
 
 async def test_a_server_that_says_done_and_holds_on_is_left(serve, connect):

@@ -77,7 +77,7 @@ def test_any_split_gives_the_same_events(stream, data):
 
 
 @given(
-    st.lists(st.text(st.characters(exclude_characters="\r\n"), min_size=1), max_size=20),
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1), max_size=20),
     st.sampled_from(["\n", "\r", "\r\n"]),
 )
 def test_what_a_server_writes_is_what_is_read(lines, end):
