@@ -24,6 +24,16 @@ def data_folder(name: str) -> Path:
     raise FileNotFoundError(f"evalkit's own folder {name!r} is missing: reinstall flagos-evalkit")
 
 
+def cache_folder() -> Path:
+    """Where evalkit keeps what it can make again: `EVALKIT_CACHE`, else the user's cache folder for evalkit."""
+    chosen = os.environ.get("EVALKIT_CACHE", "").strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("evalkit"))
+
+
 def suite_folders() -> Iterator[tuple[str, Path]]:
     """Where suites are looked for by name, first match wins: (where it came from, folder).
 

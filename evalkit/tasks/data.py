@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,21 @@ def _title(source: Mapping[str, Any]) -> str:
     return str(source.get("hub") or source.get("file") or (source.get("folder") or ["data set"])[0])
 
 
-def _raw_rows(source: Mapping[str, Any], parts: list[Part], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+def source_files(fields: Mapping[str, Any], options: Mapping[str, Any]) -> list[Path]:
+    """Every file that `load_documents` reads for the same fields and options, in the order in which it reads them.
+
+    Raises:
+        DataError: where the data set is absent.
+    """
+    source = dict(fields.get("source") or {})
+    return [file for parts in _parts(source).values() for _part, file in _part_files(source, parts, options)]
+
+
+def _part_files(
+    source: Mapping[str, Any], parts: list[Part], options: Mapping[str, Any]
+) -> Iterator[tuple[Part, Path]]:
     folder = _folder(source, options)
     several_splits = len(source.get("splits") or {}) > 1
-    rows: list[dict[str, Any]] = []
     for part in parts:
         files = [folder] if folder.is_file() else find_files(folder, part, sole=len(parts) == 1 and not several_splits)
         if not files:
@@ -114,9 +125,15 @@ def _raw_rows(source: Mapping[str, Any], parts: list[Part], options: Mapping[str
                 f"{_title(source)}: no file for {part.name!r} in {folder} (found: {found}); "
                 f"name it {part.name}.jsonl, .csv or .parquet"
             )
-        for file in files:
-            rows.extend({**row, "_part": part.name, "_file": file} for row in read_rows(file))
-    return rows
+        yield from ((part, file) for file in files)
+
+
+def _raw_rows(source: Mapping[str, Any], parts: list[Part], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {**row, "_part": part.name, "_file": file}
+        for part, file in _part_files(source, parts, options)
+        for row in read_rows(file)
+    ]
 
 
 def _folder(source: Mapping[str, Any], options: Mapping[str, Any]) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 from evalkit.digest import digest, digest_lines
 from evalkit.errors import DataError, SuiteError
 from evalkit.model import FinalText, Item, Message, Prompt, Score
+from evalkit.tasks import cache
 from evalkit.tasks.pictures import Picture, image_refs, parts_of
 from evalkit.tasks.suite import Suite, members
 
@@ -62,11 +63,35 @@ def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
         SuiteError: where a task does not load.
         DataError: where the data set is absent or not what the suite expects.
     """
+    files, notes = _files(suite, options)
+    key = cache.key_of(suite, files, _passed(suite, options), options.limit)
+    built = cache.read(suite.name, key) if key is not None else None
+    tasks: Sequence[Any] = ()
+    if built is None:
+        built, tasks = _built(suite, files, options)
+        if key is not None:
+            cache.write(suite.name, key, built)
+    score, scorer_id = _scorer(suite, tasks)
+    return LoadedSuite(
+        suite=suite,
+        items=built.items,
+        score=score,
+        scorer_id=scorer_id,
+        max_tokens=suite.max_tokens,
+        stop=built.stop,
+        data_digest=built.data_digest,
+        prompt_digest=built.prompt_digest,
+        total_items=built.total_items,
+        notes=(*notes, *built.notes),
+    )
+
+
+def _built(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[cache.Built, list[Any]]:
+    """The suite's items, built by lm-eval, and its tasks."""
     items: list[Item] = []
     stops: set[tuple[str, ...]] = set()
     total = 0
-    files, notes = _files(suite, options)
-    tasks, more = _tasks(suite, files, options)
+    tasks, notes = _tasks(suite, files, options)
     for task in tasks:
         chosen, count = _choose(task, suite, options, share=len(tasks))
         total += count
@@ -77,19 +102,26 @@ def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
         task._instances = None  # noqa: SLF001 - lm-eval would hold every prompt a second time
     if len(stops) != 1:
         raise SuiteError(f"{suite.name}: its tasks have different stop strings; give them one `until:` list")
-    score, scorer_id = _scorer(suite, tasks)
-    return LoadedSuite(
-        suite=suite,
+    built = cache.Built(
         items=tuple(items),
-        score=score,
-        scorer_id=scorer_id,
-        max_tokens=suite.max_tokens,
         stop=stops.pop(),
         data_digest=digest_lines(sorted(_data_line(item) for item in items)),
         prompt_digest=digest_lines(sorted(f"{item.task}\t{item.id}\t{item.prompt.digest}" for item in items)),
         total_items=total,
-        notes=(*notes, *more),
+        notes=notes,
     )
+    return built, tasks
+
+
+def _passed(suite: Suite, options: LoadOptions) -> dict[str, Any]:
+    """What the loader of documents is told."""
+    data = options.data
+    return {
+        "data": str(data) if isinstance(data, (str, Path)) else dict(data) if data else None,
+        "partial": options.partial,
+        "suite": suite.name,
+        "settings": dict(options.settings or {}),
+    }
 
 
 def _data_line(item: Item) -> str:
@@ -162,14 +194,7 @@ def _lm_eval_task(suite: Suite, file: Path, options: LoadOptions) -> Any:
     _quiet_lm_eval()
     from lm_eval.tasks import TaskManager
 
-    data = options.data
-    passed = {
-        "data": str(data) if isinstance(data, (str, Path)) else dict(data) if data else None,
-        "partial": options.partial,
-        "suite": suite.name,
-        "suite_file": str(file),
-        "settings": dict(options.settings or {}),
-    }
+    passed = {**_passed(suite, options), "suite_file": str(file)}
     own = suite.scorer is not None
     manager = TaskManager(include_defaults=False, metadata={"evalkit_options": passed} if own else None)
     try:

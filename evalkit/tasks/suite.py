@@ -59,7 +59,7 @@ class Suite:
     source: Mapping[str, Any] = field(default_factory=dict)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # the first where libyaml is there
     """SafeLoader that reads lm-eval's `!function` tag as the text behind it."""
 
 
@@ -75,8 +75,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return _read(path, ())
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _read(path: Path, seen: tuple[Path, ...], files: list[Path] | None = None) -> dict[str, Any]:
+    """`read_yaml`; puts the files that were read into `files`."""
     resolved = path.resolve()
+    if files is not None:
+        files.append(resolved)
     if resolved in seen:
         raise SuiteError(f"{path}: include: the file includes itself; remove one of the include lines")
     try:
@@ -92,10 +95,21 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     includes = loaded.pop("include", [])
     merged: dict[str, Any] = {}
     for include in includes if isinstance(includes, list) else [includes]:
-        inherited = _read(resolved.parent / include, (*seen, resolved))
+        inherited = _read(resolved.parent / include, (*seen, resolved), files)
         inherited.pop("task_list", None)
         merged.update(inherited)
     return merged | loaded
+
+
+def chain(path: Path) -> list[Path]:
+    """The file and every file that it includes, in the order in which they are read.
+
+    Raises:
+        SuiteError: as `read_yaml`.
+    """
+    files: list[Path] = []
+    _read(path, (), files)
+    return files
 
 
 def parse_suite(path: Path, origin: str) -> Suite | None:

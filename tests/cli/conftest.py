@@ -103,6 +103,14 @@ class Endpoint:
         self._server.server_close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Built suites are shared by the tests and kept out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVALKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def endpoint():
     server = Endpoint()
@@ -208,7 +216,8 @@ def config(tmp_path, invented):
 
 def evalkit(*arguments, cwd=None, env=None, timeout=120):
     """Runs the command in a process of its own, as a user does."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("EVALKIT_", "HF_"))}
+    kept = {"EVALKIT_CACHE"}
+    environment = {k: v for k, v in os.environ.items() if k in kept or not k.startswith(("EVALKIT_", "HF_"))}
     environment |= {"COLUMNS": "160", "HF_HUB_OFFLINE": "1", **(env or {})}
     return subprocess.run(
         [sys.executable, "-m", "evalkit", *map(str, arguments)],

@@ -43,6 +43,8 @@ def test_the_help_of_a_command_imports_nothing_heavy(name):
 def test_a_run_never_indexes_lm_evals_own_tasks(endpoint, config, tmp_path):
     path = config("ref", endpoint.url)
     code = f"""
+import os
+os.environ["EVALKIT_CACHE"] = {str(tmp_path / "cache")!r}
 import lm_eval.tasks._index as index
 seen = []
 original = index.TaskIndex._iter_yaml_files
@@ -55,6 +57,20 @@ assert not seen, seen
 """
     modules_after(code)
     assert len(endpoint.requests) == 1
+
+
+def test_a_run_whose_prompts_were_built_before_imports_no_lm_eval(endpoint, config, tmp_path):
+    path = config("ref", endpoint.url)
+    code = f"""
+import os
+os.environ["EVALKIT_CACHE"] = {str(tmp_path / "cache")!r}
+from click.testing import CliRunner
+from evalkit.cli.main import cli
+result = CliRunner().invoke(cli, ["run", {str(path)!r}, "--limit", "1", "--quiet"], standalone_mode=False)
+assert result.exception is None, result.exception
+"""
+    assert "lm_eval" in modules_after(code)
+    assert not modules_after(code) & {"lm_eval", "datasets", "pandas", "jinja2", "huggingface_hub", "scipy"}
 
 
 def test_an_unknown_command_names_the_nearest(run_evalkit):
