@@ -177,8 +177,8 @@ def _flat(picture: Image.Image) -> Image.Image:
         flat = Image.alpha_composite(Image.new("RGBA", top.size, "white"), top).convert("RGB")
     else:
         flat = picture.convert("RGB")
-    # A fresh image carries no colour profile, EXIF or text, which `save` would copy into the PNG.
-    return Image.frombytes("RGB", flat.size, flat.tobytes())
+    flat.info = {}  # a colour profile or text in it would be written into the PNG
+    return flat
 
 
 def _high_bytes(picture: Image.Image) -> Image.Image:
