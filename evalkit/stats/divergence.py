@@ -1,0 +1,249 @@
+"""How far two servers' log-probabilities of the same tokens lie apart.
+
+Every statistic takes one sequence as one cluster: tokens of a text share a context, so they err together.
+Log-probabilities are natural logarithms (nats), and nothing is clipped: what is no number is counted as an event, not
+turned into one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from evalkit.model import Interval
+from evalkit.stats.paired import FloatArray
+from evalkit.stats.tails import t_quantile
+
+LARGE_NATS: Final = 0.5
+TAIL: Final = 0.99
+POSITIONS: Final = 100
+"""The unit of the trend: nats for so many further tokens."""
+LEAST_NEAR_TIE_NATS: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a server would have said at a position: its likeliest token, and by how many nats it leads the second."""
+
+    token: int
+    gap: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredText:
+    """One text on one server: each token's log-probability, and the server's own choice where it tells it.
+
+    An entry is a number, minus infinity, NaN, or None where the server gave nothing.
+    """
+
+    logprobs: Sequence[float | None]
+    choices: Sequence[Choice | None] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Tokens that have no difference because a side gave no finite log-probability; one token counts once a side.
+
+    `impossible` is minus infinity, `nan` not a number, `missing` no entry; `sudden` counts the tokens that are finite
+    on the first side and impossible or NaN on the second.
+    """
+
+    first: dict[str, int]
+    second: dict[str, int]
+    sudden: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over tokens with the standard error over sequences; `interval` is at 90 % (5 % on each side)."""
+
+    point: float
+    standard_error: float
+    df: int
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Positions at which both servers' likeliest tokens are known; near-ties of the first server are left out."""
+
+    agreeing: int
+    considered: int
+    near_ties: int
+
+    @property
+    def share(self) -> float | None:
+        """The share of considered positions that agree; None where there are none."""
+        return self.agreeing / self.considered if self.considered else None
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Two servers on the same tokens; differences are second minus first, in nats.
+
+    `nll_shift` is the mean of first minus second: where the texts were sampled from the first at temperature 1, an
+    unbiased estimate of the Kullback-Leibler divergence per token. `k3` estimates the same and is never negative
+    (J. Schulman, "Approximating KL divergence", 2020). `trend` is the change of |difference| per 100 tokens of
+    position, None where every text has one token. `by_sequence` holds each sequence's mean |difference|, NaN where it
+    has no token to compare.
+    """
+
+    sequences: int
+    tokens: int
+    nll_shift: Estimate
+    k3: Estimate
+    mean_abs: float
+    p99_abs: float
+    max_abs: float
+    share_large: float
+    events: Events
+    trend: Estimate | None
+    agreement: Agreement | None
+    first_disagreements: tuple[int | None, ...] = field(repr=False, default=())
+    by_sequence: tuple[float, ...] = field(repr=False, default=())
+
+
+def divergence(first: Sequence[ScoredText], second: Sequence[ScoredText], near_tie: float = 0.0) -> Divergence | None:
+    """Compare the same texts on two servers; None where fewer than two texts have a token that both gave a number for.
+
+    `near_tie` is in nats: positions where the first server's choice leads by no more are left out of the agreement.
+    Raises `ValueError` where the two lists do not hold the same texts.
+    """
+    if len(first) != len(second) or any(
+        len(a.logprobs) != len(b.logprobs) for a, b in zip(first, second, strict=False)
+    ):
+        raise ValueError("both sides must hold the same texts, token for token")
+    events = _events(first, second)
+    columns = [_differences(a, b) for a, b in zip(first, second, strict=True)]
+    kept = [column for column in columns if column.size]
+    if len(kept) < 2:
+        return None
+    size = np.array([column.shape[0] for column in kept], dtype=np.float64)
+    differences = np.concatenate([column[:, 1] for column in kept])
+    absolute = np.abs(differences)
+    return Divergence(
+        sequences=len(kept),
+        tokens=differences.size,
+        nll_shift=ratio_estimate(_sums(kept, np.negative), size),
+        k3=ratio_estimate(_sums(kept, _k3), size),
+        mean_abs=float(absolute.mean()),
+        p99_abs=float(np.quantile(absolute, TAIL)),
+        max_abs=float(absolute.max()),
+        share_large=float(np.mean(absolute > LARGE_NATS)),
+        events=events,
+        trend=_trend(kept),
+        agreement=_agreement(first, second, near_tie),
+        first_disagreements=tuple(_first_disagreement(a, b, near_tie) for a, b in zip(first, second, strict=True)),
+        by_sequence=tuple(float(np.abs(column[:, 1]).mean()) if column.size else math.nan for column in columns),
+    )
+
+
+def ratio_estimate(totals: FloatArray, sizes: FloatArray, level: float = 0.9) -> Estimate:
+    """The mean over all tokens, sum(totals) / sum(sizes), with its standard error over clusters of unequal size.
+
+    The residuals total - mean * size, with G / (G - 1), and t with G - 1 degrees of freedom (W. G. Cochran,
+    "Sampling Techniques", 3rd edition, 1977, section 6.4). Raises `ValueError` for fewer than two clusters.
+    """
+    groups = totals.size
+    if groups < 2:
+        raise ValueError("a standard error over clusters needs at least two of them")
+    point = float(totals.sum() / sizes.sum())
+    residuals = totals - point * sizes
+    variance = groups / (groups - 1) * float(np.sum(residuals**2)) / float(sizes.sum()) ** 2
+    error = math.sqrt(variance)
+    reach = t_quantile(0.5 + level / 2, groups - 1) * error
+    return Estimate(point, error, groups - 1, Interval(point - reach, point + reach, level))
+
+
+def near_tie_nats(own_noise: Divergence) -> float:
+    """How small a lead the reference's own noise can turn round: two tokens that each move by its 99th percentile."""
+    return max(LEAST_NEAR_TIE_NATS, 2 * own_noise.p99_abs)
+
+
+def _differences(a: ScoredText, b: ScoredText) -> FloatArray:
+    """Position and difference of every token that has a finite number on both sides; shape (tokens, 2)."""
+    rows = [
+        (position, y - x)
+        for position, (x, y) in enumerate(zip(a.logprobs, b.logprobs, strict=True))
+        if x is not None and y is not None and math.isfinite(x) and math.isfinite(y)
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+
+def _k3(difference: FloatArray) -> FloatArray:
+    # expm1 keeps what e^d - 1 - d loses to rounding near 0.
+    return np.expm1(difference) - difference
+
+
+def _sums(columns: Sequence[FloatArray], function: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    return np.array([function(column[:, 1]).sum() for column in columns])
+
+
+def _trend(columns: Sequence[FloatArray]) -> Estimate | None:
+    """Least squares of |difference| on position over all tokens, with a standard error over sequences.
+
+    The slope is a sum over tokens of weight * |difference|; the sandwich over clusters sums each sequence's weighted
+    residuals before squaring (K.-Y. Liang and S. L. Zeger, Biometrika 73 (1986) 13-22), with G / (G - 1).
+    """
+    position = np.concatenate([column[:, 0] for column in columns]) / POSITIONS
+    centred = position - position.mean()
+    spread = float(np.sum(centred**2))
+    if spread <= 0:
+        return None
+    absolute = np.abs(np.concatenate([column[:, 1] for column in columns]))
+    slope = float(np.sum(centred * absolute)) / spread
+    residual = absolute - absolute.mean() - slope * centred
+    cluster = np.repeat(np.arange(len(columns)), [column.shape[0] for column in columns])
+    pieces = np.bincount(cluster, weights=centred * residual) / spread
+    groups = len(columns)
+    error = math.sqrt(groups / (groups - 1) * float(np.sum(pieces**2)))
+    reach = t_quantile(0.95, groups - 1) * error
+    return Estimate(slope, error, groups - 1, Interval(slope - reach, slope + reach, 0.9))
+
+
+def _events(first: Sequence[ScoredText], second: Sequence[ScoredText]) -> Events:
+    counts: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    sudden = 0
+    for a, b in zip(first, second, strict=True):
+        for values in zip(a.logprobs, b.logprobs, strict=True):
+            kinds = [_kind(value) for value in values]
+            for side, kind in zip(counts, kinds, strict=True):
+                if kind:
+                    side[kind] = side.get(kind, 0) + 1
+            sudden += kinds[0] == "" and kinds[1] in {"impossible", "nan"}
+    return Events(*counts, sudden)
+
+
+def _kind(value: float | None) -> str:
+    if value is None:
+        return "missing"
+    if math.isnan(value):
+        return "nan"
+    return "" if math.isfinite(value) else "impossible"
+
+
+def _agreement(first: Sequence[ScoredText], second: Sequence[ScoredText], near_tie: float) -> Agreement | None:
+    agreeing = considered = ties = known = 0
+    for a, b in zip(first, second, strict=True):
+        for ours, theirs in zip(a.choices, b.choices, strict=False):
+            if ours is None or theirs is None:
+                continue
+            known += 1
+            if not ours.gap > near_tie:
+                ties += 1
+                continue
+            considered += 1
+            agreeing += ours.token == theirs.token
+    return Agreement(agreeing, considered, ties) if known else None
+
+
+def _first_disagreement(a: ScoredText, b: ScoredText, near_tie: float) -> int | None:
+    """The position from 0 at which the likeliest tokens first differ, near-ties aside; None where they never do."""
+    for position, (ours, theirs) in enumerate(zip(a.choices, b.choices, strict=False)):
+        if ours is not None and theirs is not None and ours.gap > near_tie and ours.token != theirs.token:
+            return position
+    return None
