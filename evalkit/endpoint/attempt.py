@@ -34,8 +34,7 @@ class AttemptClient(ABC):
             return self._redactor.failure(messages, 0.0)
         settings = self._settings
         fields = body.request_fields(request, messages, model=settings.model, stream=settings.stream)
-        chat = request.prompt.text is None
-        path = body.CHAT_PATH if chat else body.TEXT_PATH
+        path = body.CHAT_PATH if request.prompt.text is None else body.TEXT_PATH
         lease = self._replicas.take()
         reached: bool | None = None
         started = time.perf_counter()
@@ -45,7 +44,7 @@ class AttemptClient(ABC):
         finally:
             self._replicas.give_back(lease, reached)
         seconds = time.perf_counter() - started
-        outcome = _outcome(answer, chat=chat, seconds=seconds, url=lease.url + path)
+        outcome = self._outcome(answer, lease.url, path, seconds)
         return self._redactor.failure(outcome, seconds) if isinstance(outcome, Failure) else outcome
 
     async def close(self) -> None:
@@ -55,6 +54,14 @@ class AttemptClient(ABC):
     @abstractmethod
     async def _send(self, base_url: str, path: str, fields: dict[str, Any]) -> Answer | Failure:
         """Send one request to one replica."""
+
+    def _outcome(self, answer: Answer | Failure, base_url: str, path: str, seconds: float) -> Reply | Failure:
+        if isinstance(answer, Failure):
+            return answer
+        if 200 <= answer.status <= 299:
+            return body.parse_reply(answer.body, chat=path == body.CHAT_PATH, seconds=seconds)
+        where = place(endpoint_url(base_url, path))
+        return failures.of_status(answer.status, answer.headers, answer.body, where=where, now=time.time())
 
     async def _messages(self, prompt: Prompt) -> tuple[Message, ...] | Failure:
         if not prompt.images:
@@ -74,12 +81,3 @@ def _reached(answer: Answer | Failure) -> bool | None:
     if answer.kind is FailureKind.CONNECTION:
         return False
     return None if answer.kind in _NEVER_SENT else True
-
-
-def _outcome(answer: Answer | Failure, *, chat: bool, seconds: float, url: str) -> Reply | Failure:
-    if isinstance(answer, Failure):
-        return answer
-    if 200 <= answer.status <= 299:
-        return body.parse_reply(answer.body, chat=chat, seconds=seconds)
-    where = place(endpoint_url(url, ""))
-    return failures.of_status(answer.status, answer.headers, answer.body, where=where, now=time.time())

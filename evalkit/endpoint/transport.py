@@ -35,6 +35,8 @@ _REDIRECTS: Final[Mapping[str, frozenset[int]]] = {
 _ERROR_BODY_BYTES: Final = 65_536
 # Just under the 5 s after which uvicorn and cpp-httplib close an idle connection, perhaps as a request comes in.
 _KEEP_ALIVE_SECONDS: Final = 4.5
+# Gateways send policies and tokens longer than aiohttp's 8 KiB.
+_HEADER_BYTES: Final = 65_536
 _LAST_BYTES_SECONDS: Final = 1.0
 # aiohttp writes bytes in one piece, and warns of it, above 1 MiB.
 _ONE_PIECE_BYTES: Final = 1_048_576
@@ -106,7 +108,10 @@ class Transport:
         options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
         if body is not None:
             options["data"] = body if len(body) <= _ONE_PIECE_BYTES else io.BytesIO(body)
-        proxy = self._proxy(url)
+        try:
+            proxy = self._proxy(url)
+        except ConfigError as error:  # only a redirect from http to https can meet a proxy that was not looked at
+            return Failure(FailureKind.CONNECTION, str(error))
         if proxy is not None:
             options.update(proxy=proxy.url, proxy_auth=proxy.auth)
         try:
@@ -160,6 +165,8 @@ class Transport:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_headers(settings),
+            max_line_size=_HEADER_BYTES,
+            max_field_size=_HEADER_BYTES,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=settings.connect_seconds, sock_read=settings.stall_seconds
             ),

@@ -56,7 +56,7 @@ class Server:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.content.read()  # as large as it comes
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = {name.lower(): ", ".join(request.headers.getall(name)) for name in request.headers}
         self.received.append(Received(request.method, request.path, request.query_string, request.host, headers, body))
         self.connections.add(id(request.transport))
         self.arrived.set()

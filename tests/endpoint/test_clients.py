@@ -82,6 +82,11 @@ async def test_a_query_of_the_address_stays(serve, connect):
     assert (server.received[0].path, server.received[0].query) == ("/v1/chat/completions", "api-version=2")
 
 
+async def test_long_headers_of_a_gateway_are_taken(serve, connect):
+    server = await serve(says(Content_Security_Policy="x" * 20_000))
+    assert isinstance(await connect(server.url).ask(chat()), Reply)
+
+
 async def test_connections_are_used_again_and_cookies_are_not(serve, connect):
     server = await serve(says(Set_Cookie="session=1; Path=/"))
     client = connect(server.url.replace("127.0.0.1", "localhost"))

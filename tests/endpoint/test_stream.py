@@ -251,6 +251,7 @@ def test_half_an_answer_is_malformed(chunks, says):
         (b"event: error\ndata: engine died\n\n", FailureKind.SERVER_ERROR),
         (b'event: error\ndata: {"message": "engine died"}\n\n', FailureKind.SERVER_ERROR),
         (b'event: error\ndata: "engine died"\n\n', FailureKind.SERVER_ERROR),
+        (b"event: error\n" + END, FailureKind.SERVER_ERROR),
         (
             event(
                 {

@@ -1,6 +1,7 @@
 """TLS, proxies and addresses: what both clients share below them."""
 
 import shutil
+import socket
 import ssl
 import subprocess
 
@@ -10,9 +11,9 @@ from yarl import URL
 
 from evalkit.endpoint.client import ClientSettings, open_client
 from evalkit.endpoint.proxies import environment_proxy
-from evalkit.endpoint.transport import Transport, endpoint_url, place
+from evalkit.endpoint.transport import Answer, Transport, _kept_alive_socket, _redirected, endpoint_url, place
 from evalkit.errors import ConfigError
-from evalkit.model import Failure, FailureKind, Reply
+from evalkit.model import FailureKind, Reply
 
 PROXY_VARIABLES = [
     name for scheme in ("http", "https", "all", "no") for name in (f"{scheme}_proxy", f"{scheme}_PROXY".upper())
@@ -97,6 +98,14 @@ async def test_no_proxy_is_heeded_and_this_machine_is_never_proxied(serve, monke
     assert not proxy.received
 
 
+async def test_a_redirect_into_an_unusable_proxy_is_a_failure(serve, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", (await serve(says(b"", 308, Location="https://model.invalid/v1/x"))).origin)
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
+    failure = await ask("http://model.invalid/v1")
+    assert failure.kind is FailureKind.CONNECTION
+    assert "HTTPS_PROXY" in failure.detail
+
+
 async def test_a_proxy_that_cannot_be_reached_is_named_without_its_password(monkeypatch, unused_tcp_port):
     monkeypatch.setenv("HTTP_PROXY", f"http://user:secret@127.0.0.1:{unused_tcp_port}")
     failure = await ask("http://model.invalid/v1")
@@ -168,14 +177,34 @@ def test_an_address_that_cannot_be_is_the_users_to_mend(base):
         open_client(ClientSettings((base,), "tiny"))
 
 
-async def test_an_upgrade_to_https_is_followed_on_the_usual_ports_only(serve):
-    upgrade = says(b"", 308, Location="https://127.0.0.1/v1/models")
-    server = await serve(upgrade)
-    transport = Transport(ClientSettings((server.url,), "tiny"))
-    answer = await transport.exchange("GET", URL(server.url + "/models"))
-    await transport.close()
-    assert isinstance(answer, Failure)
-    assert answer.kind is FailureKind.REDIRECT
+@pytest.mark.parametrize(
+    ("url", "target", "followed"),
+    [
+        ("http://a/v1", "/v2", "http://a/v2"),
+        ("http://a/v1", "http://a:80/v2", "http://a/v2"),
+        ("http://a/v1", "https://a/v1", "https://a/v1"),
+        ("http://a/v1", "https://me:pw@a/v1", "https://a/v1"),
+        ("http://a:8000/v1", "https://a/v1", None),
+        ("http://a/v1", "https://a:8443/v1", None),
+        ("http://a:8000/v1", "http://a:8001/v1", None),
+        ("https://a/v1", "http://a/v1", None),
+        ("http://a/v1", "http://b/v1", None),
+        ("http://a/v1", "//b/v1", None),
+    ],
+)
+def test_where_a_redirect_may_lead(url, target, followed):
+    outcome = _redirected("POST", URL(url), Answer(308, {"Location": target}, b""))
+    if followed is None:
+        assert outcome.kind is FailureKind.REDIRECT
+    else:
+        assert str(outcome) == followed
+
+
+def test_sockets_show_signs_of_life():
+    made = _kept_alive_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 80)))
+    with made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 async def test_a_get_follows_redirects_that_a_post_does_not(serve):
