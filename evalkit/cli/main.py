@@ -20,6 +20,9 @@ COMMANDS = {
     "run": ("run", "Run one endpoint's suites and store every reply."),
     "score": ("score", "Grade the stored replies of a run again, without asking anything."),
     "suites": ("suites", "List the suites, or show one with the prompt of an item."),
+    "report": ("report", "Render a stored comparison: table, HTML page, CI file, or a template of yours."),
+    "explain": ("explain", "Say a verdict in three plain sentences, in English or Chinese."),
+    "card": ("card", "Make a model card's table; `card check` finds what is wrong in published ones."),
     "schema": ("schema", "Print the JSON Schema of a configuration file or of a document."),
     "init": ("init", "Write a commented pair of configuration files to start from."),
 }

@@ -89,7 +89,7 @@ def unpublishable(comparison: Comparison, language: Language) -> str:
     """Why the comparison should not be published, in one phrase; "" where nothing speaks against it."""
     words = WORDS[language]
     invalid = [suite.label or suite.suite for suite in comparison.suites if suite.verdict is Verdict.INVALID]
-    unfinished = [suite.label or suite.suite for suite in comparison.suites if _incomplete(suite)]
+    unfinished = [suite.label or suite.suite for suite in comparison.suites if incomplete(suite)]
     parts = []
     if invalid or comparison.verdict is Verdict.INVALID:
         parts.append(_phrase(words["is_invalid"], invalid, words))
@@ -102,7 +102,7 @@ def _phrase(text: str, names: list[str], words: Mapping[str, str]) -> str:
     return text + (words["colon"] + words["list"].join(one_line(name) for name in names) if names else "")
 
 
-def _incomplete(suite: SuiteResult) -> bool:
+def incomplete(suite: SuiteResult) -> bool:
     """True where a side was not asked everything, or has no score."""
     return any(
         side.mean is None or side.counts.get(Status.NOT_ASKED.value, 0) > 0
@@ -122,7 +122,7 @@ def _line(suite: SuiteResult, style: Style, language: Language) -> CardLine:
         label=style.label(suite.suite, row.label, row.k),
         reference=score_text(suite.reference.mean, style),
         candidate=score_text(suite.candidate.mean, style),
-        incomplete=_incomplete(suite),
+        incomplete=incomplete(suite),
         missing="".join(words["list"] + text for text in short),
         row=row,
     )

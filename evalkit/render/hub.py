@@ -1,7 +1,7 @@
 """Formats that the Hub and shared collections read: `.eval_results`, `model-index` front matter, Every Eval Ever.
 
-What is published is the candidate: the model whose repository the files are for. A suite that is INVALID has no score
-to publish; it is left out and named in `HubFile.left_out`.
+What is published is the candidate: the model whose repository the files are for. A suite that is INVALID or incomplete
+has no score to publish; it is left out and named in `HubFile.left_out`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import yaml
 from evalkit.errors import UsageError
 from evalkit.model import Comparison, RunIdentity, SideSummary, SuiteResult, Verdict
 from evalkit.render import numbers
+from evalkit.render.cards import incomplete
 from evalkit.render.rows import suite_row
 from evalkit.resources import data_folder
 
@@ -187,8 +188,9 @@ def _publishable(comparison: Comparison) -> tuple[list[SuiteResult], list[str]]:
     """Suites that have a score to publish, and a sentence for each of the others."""
     kept, left_out = [], []
     for suite in comparison.suites:
-        if suite.verdict is Verdict.INVALID or suite.reference.mean is None or suite.candidate.mean is None:
-            left_out.append(f"{suite.suite}: {suite.verdict.value}, so it has no score to publish")
+        if suite.verdict is Verdict.INVALID or incomplete(suite):
+            why = suite.verdict.value if suite.verdict is Verdict.INVALID else "incomplete"
+            left_out.append(f"{suite.suite}: {why}, so it has no score to publish")
         else:
             kept.append(suite)
     return kept, left_out

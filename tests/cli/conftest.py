@@ -233,3 +233,38 @@ def evalkit(*arguments, cwd=None, env=None, timeout=120):
 @pytest.fixture
 def run_evalkit():
     return evalkit
+
+
+class Done:
+    """How an invocation in this process ended: exit code, stdout, stderr (with the error's sentence)."""
+
+    def __init__(self, result):
+        error = result.exception
+        self.code = getattr(error, "exit_code", 70) if error else (result.return_value or 0)
+        self.out, self.err = result.stdout, result.stderr + (f"evalkit: {error}\n" if error else "")
+        if error and self.code == 70:
+            raise error
+
+
+@pytest.fixture
+def invoke():
+    """Runs the command in this process: quick, for what needs no process of its own."""
+    from click.testing import CliRunner
+
+    from evalkit.cli.main import cli
+
+    return lambda *arguments: Done(CliRunner().invoke(cli, [str(one) for one in arguments], standalone_mode=False))
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Stores a comparison as `evalkit compare` does and gives its folder."""
+    from evalkit.render.document import to_json
+
+    def write(comparison, name="reference--candidate"):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "comparison.json").write_bytes(to_json(comparison))
+        return folder
+
+    return write

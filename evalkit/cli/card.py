@@ -1,0 +1,164 @@
+"""`evalkit card CMP` makes a model card's table from a stored comparison; `evalkit card check` reads published ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from evalkit.cli import stored
+
+if TYPE_CHECKING:
+    from evalkit.model import Comparison
+    from evalkit.render.hub import HubFile
+
+HUB_FORMATS: Final = ("eval-results", "model-index", "every-eval-ever")
+_FOR_CARDS: Final = ("style", "chip", "language", "into", "allow_invalid")
+
+
+class MakeOrCheck(click.Group):
+    """A group in which `evalkit card CMP` needs no word for "make"."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts the word in where the first argument is no command."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["make", *args]
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help of `make` under the group's name, then that of `check`."""
+        inner = click.Context(make, info_name=ctx.info_name, parent=ctx.parent)
+        make.format_help(inner, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl([("check", check.get_short_help_str(80))])
+
+
+@click.group("card", cls=MakeOrCheck)
+def command() -> None:
+    """Make a model card's table, or check published ones."""
+
+
+@command.command("make")
+@stored.argument
+@click.option("--style", help="House style: one of evalkit's own by its name, or a .yaml file.")
+@click.option("--chip", help="The candidate's chip, for the column heads of the style.")
+@click.option("--model", help="The model's name to print (default: what the runs call it).")
+@click.option("--language", type=click.Choice(["en", "zh"]), help="English (the default) or Chinese.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Put the card between the two marker lines of this file; all else in it stays byte for byte.",
+)
+@click.option("--allow-invalid", is_flag=True, help="Print an INVALID or unfinished comparison too, marked so.")
+@click.option("--hub", type=click.Choice(HUB_FORMATS), help="No card, but the candidate's scores for the Hub.")
+@click.option("--source", metavar="URL", help="With --hub: where the evidence can be read.")
+def make(comparison: Path, **given: Any) -> None:
+    """Make a model card's table from a stored comparison.
+
+    CMP is the folder that `evalkit compare` stored, or the comparison.json in it. The table is printed, or put into
+    a README between the lines <!-- evalkit:card --> and <!-- /evalkit:card -->. Below it stands what published
+    figures need: run ids, n, k, intervals, margins, versions and the verdict.
+    """
+    made = stored.read(comparison)
+    if given["hub"]:
+        _print_hub_file(made, given)
+    else:
+        _print_card(made, given)
+
+
+def _print_card(comparison: Comparison, given: dict[str, Any]) -> None:
+    from evalkit.errors import UsageError
+    from evalkit.render.cards import CardSubject, card, into
+    from evalkit.render.styles import load_style, style_names
+
+    if given["source"]:
+        raise UsageError("--source: has an effect with --hub only; a card names the runs that it was made from")
+    if not given["style"]:
+        raise UsageError(f"--style is missing: one of {', '.join(style_names())}, or a .yaml file")
+    style = load_style(given["style"])
+    names_chip = "{chip}" in style.reference + style.candidate
+    if names_chip and not given["chip"]:
+        raise UsageError(f"--chip is missing: the style {given['style']} names the chip in its column heads")
+    if given["chip"] and not names_chip:
+        raise UsageError(f"--chip: no effect: the style {given['style']} names no chip in its column heads")
+    text = card(
+        comparison,
+        style,
+        CardSubject(given["chip"] or "", given["model"] or ""),
+        language=given["language"] or "en",
+        allow_invalid=given["allow_invalid"],
+    )
+    path = given["into"]
+    if path is None:
+        stored.deliver(text, None)
+        return
+    try:
+        before = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        after = into(before, text)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    if after == before:
+        click.echo(f"{path} holds this card already", err=True)
+        return
+    stored.replace_file(path, after)
+    click.echo(f"wrote the card into {path}", err=True)
+
+
+def _print_hub_file(comparison: Comparison, given: dict[str, Any]) -> None:
+    from evalkit.errors import UsageError
+
+    useless = [name for name in _FOR_CARDS if given[name]]
+    if given["model"] and given["hub"] != "model-index":
+        useless.append("model")
+    if useless:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in useless)
+        raise UsageError(f"{options}: no effect with --hub {given['hub']}")
+    file = _hub_file(comparison, given)
+    for sentence in file.left_out:
+        click.echo(f"evalkit: left out: {sentence}", err=True)
+    if len(file.left_out) >= len(comparison.suites):
+        raise UsageError(f"--hub {given['hub']}: no suite of this comparison can be published so")
+    stored.deliver(file.text, None)
+
+
+def _hub_file(comparison: Comparison, given: dict[str, Any]) -> HubFile:
+    from evalkit.render import hub
+
+    publisher = hub.Publisher(source_url=given["source"] or "", source_name="evalkit" if given["source"] else "")
+    if given["hub"] == "eval-results":
+        return hub.eval_results(comparison, publisher)
+    if given["hub"] == "model-index":
+        return hub.model_index(comparison, given["model"] or "", publisher)
+    return hub.every_eval_ever(comparison, "candidate", publisher)
+
+
+@command.command("check")
+@click.argument("files", metavar="README.md...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def check(files: tuple[Path, ...], as_json: bool) -> int:
+    """Check the tables of published cards: what is wrong in each, and what shows when they lie side by side.
+
+    Give the cards of one model together: references that move and swapped columns show only so. Reads Markdown, and
+    .json lists of tables. Exits 0 where nothing is found, 1 with findings.
+    """
+    from dataclasses import asdict
+
+    from evalkit.render.card_check import RULES, check_files
+    from evalkit.render.escape import one_line
+
+    findings = check_files(files)
+    if as_json:
+        import orjson
+
+        document = {"findings": [asdict(one) for one in findings], "rules": RULES}
+        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        return 1 if findings else 0
+    for one in findings:
+        click.echo(one_line(f"{one.file}:{one.line}: {one.rule}: {one.sentence}"))
+    read = f"{len(files)} file{'s' if len(files) != 1 else ''}"
+    click.echo(f"{len(findings)} finding{'s' if len(findings) != 1 else ''} in {read}", err=True)
+    return 1 if findings else 0
