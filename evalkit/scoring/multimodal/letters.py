@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
@@ -135,7 +136,9 @@ def score(doc: Mapping[str, Any], final: FinalText, truth: frozenset[str], *, se
     if found.anchor and found.anchor not in STRONG and found.anchor != "P4":
         flags += ("weak_anchor",)
     if not found.letters or (final.truncated and found.anchor not in STRONG):
-        return without_answer(text, final, lenient=float({lenient_letter(text, options)} == truth))
+        guess = lenient_letter(text, options)
+        nothing = without_answer(text, final, lenient=float({guess} == truth))
+        return replace(nothing, flags=("lenient_only",)) if guess else nothing
     value = float(frozenset(found.letters) == truth)
     return Score(value, Status.SCORED, _reason(found, final, value), ",".join(found.letters), value, flags)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from evalkit.errors import DataError
@@ -179,13 +180,5 @@ def _cleaned(text: str) -> str:
     return _MIXED.sub(improper, text).strip().rstrip(".").strip()
 
 
-def _flagged(score_found: Score) -> Score:
-    return Score(
-        score_found.value,
-        score_found.status,
-        score_found.reason,
-        score_found.answer,
-        score_found.lenient,
-        (*score_found.flags, "weak_anchor"),
-        score_found.metrics,
-    )
+def _flagged(found: Score) -> Score:
+    return replace(found, flags=(*found.flags, "weak_anchor"))

@@ -73,6 +73,11 @@ def test_no_answer_is_wrong_and_counted_never_a_guess(reply):
         assert score.answer is None
 
 
+def test_a_generous_reading_is_a_diagnosis_only():
+    score = read("I take C since (A) fails and (B) is not on deck", answer="C")
+    assert (score.value, score.lenient, score.flags) == (0.0, 1.0, ("lenient_only",))
+
+
 def test_two_letters_are_no_answer():
     for reply in ("Answer: B or C", "Answer: B, C", "答案：B、C"):
         score = read(reply)
