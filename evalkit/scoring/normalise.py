@@ -17,6 +17,7 @@ _LONG_MARKS: Final = re.compile(r"[^\w\s\x00-\x7f]{31,}")
 _MARKS_IN_A_ROW: Final = 30  # the limit of Unicode's stream-safe text format (UAX 15, section 13)
 
 _EMPHASIS: Final = re.compile(r"\\?[*_`#$]|\\[()\[\]]")
+_ANY_MARKUP: Final = re.compile(r"[*_`#$\\{}]")
 _WRAPPERS: Final = r"text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|rm|it|sf|tt|normal)|mbox|boldsymbol|bm|operatorname"
 _WRAPPER: Final = re.compile(rf"\\(?:{_WRAPPERS})\s{{0,4}}\{{|\\[{{}}]|[{{}}]")
 _WRAPPER_OR_BOX: Final = re.compile(rf"\\(?:{_WRAPPERS}|boxed|fbox)\s{{0,4}}\{{|\\[{{}}]|[{{}}]")
@@ -39,11 +40,11 @@ class Box:
 
 def for_matching(text: str) -> str:
     """`text` in NFKC (full-width letters and digits become plain), without invisible characters, LF, stripped."""
+    if text.isascii():
+        return (_LINE_ENDS.sub("\n", text) if "\r" in text else text).strip()
     text = _LINE_ENDS.sub("\n", _INVISIBLE.sub("", text))
-    if not text.isascii():
-        # Sorting a long row of combining marks takes time in the square of its length.
-        text = unicodedata.normalize("NFKC", _LONG_MARKS.sub(_shorten, text))
-    return text.strip()
+    # Sorting a long row of combining marks takes time in the square of its length.
+    return unicodedata.normalize("NFKC", _LONG_MARKS.sub(_shorten, text)).strip()
 
 
 def for_maths(text: str) -> str:
@@ -59,6 +60,8 @@ def without_markup(text: str) -> str:
 
     `\boxed{}` stays: it marks an answer.
     """
+    if _ANY_MARKUP.search(text) is None:  # a short plain text, as options are
+        return text
     return _EMPHASIS.sub("", _unwrapped(text, _WRAPPER, ""))
 
 

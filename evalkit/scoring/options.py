@@ -81,7 +81,11 @@ class Options:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word, _ in _tokens(text, 0))
+    """The words of `_tokens`, found at once where no article can be in the way: that is most of the time."""
+    words = [word for token in _TOKEN.findall(text) if (word := token.casefold()) not in _FOLDED]
+    if words and words[0] in _ARTICLES:
+        return tuple(word for word, _ in _tokens(text, 0))
+    return tuple(words)
 
 
 def _tokens(text: str, position: int) -> Iterator[tuple[str, int]]:

@@ -118,3 +118,18 @@ def test_a_long_loop_of_one_thing_is_read_in_linear_time(unit):
 def test_marks_beyond_any_script_are_dropped_and_others_kept():
     assert for_matching("e\u0301") == "é"
     assert len(for_matching("a" + "\u0315" * 5000)) < 100
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127), max_size=60))
+def test_plain_text_is_normalised_as_any_other(text):
+    other = for_matching("é" + text + "é")
+    assert other == "é" + "\n".join(text.replace("\r\n", "\n").split("\r")) + "é"
+    assert for_matching(text) == other[1:-1].strip()
+
+
+@given(st.text(alphabet="ab *_`#$\\{}()[]\n", max_size=40))
+def test_text_without_markup_is_left_as_it_is_and_none_is_left(text):
+    bare = without_markup(text)
+    assert not set(bare) & set("*_`#$")
+    if not set(text) & set("*_`#$\\{}"):
+        assert bare == text
