@@ -199,6 +199,7 @@ def test_an_overflow_inside_a_200_is_still_an_overflow():
         (WHOLE, WHOLE),
         (WHOLE + b"\n", WHOLE),
         (b"\r\n" + WHOLE, WHOLE),
+        (WHOLE.replace(b":", b": ") + b"\n", WHOLE.replace(b":", b": ")),
         (orjson.dumps(answer(), option=orjson.OPT_INDENT_2), WHOLE),
         (b"\xef\xbb\xbf" + WHOLE, WHOLE),
         (

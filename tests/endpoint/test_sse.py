@@ -24,6 +24,8 @@ def read(*chunks: bytes):
         (b"data\ndata\n\n", [("", b"\n")]),
         (b"data\n\ndata:\n\ndata: \n\n", []),
         (b"data: a\r\n\r\ndata: b\r\n\r\n", [("", b"a"), ("", b"b")]),
+        (b"data: a\r\ndata: b\r\n\r\n", [("", b"a\nb")]),
+        (b"data: a\rdata: b\r\r", [("", b"a\nb")]),
         (b"data: a\r\rdata: b\r\r", [("", b"a"), ("", b"b")]),
         (b"data: a\n\r\ndata: b\r\n\n", [("", b"a"), ("", b"b")]),
         (b"\n\n\n\ndata: a\n\n\n\n\ndata: b\n\n", [("", b"a"), ("", b"b")]),
@@ -65,7 +67,10 @@ PIECES = st.sampled_from(
         "é🙂".encode(),
     ]
 )
-STREAMS = st.lists(PIECES | st.binary(max_size=4), max_size=40).map(b"".join)
+LINES = st.tuples(
+    st.sampled_from([b"data: x", b"data:", b": note", b"event: e", b"", b""]), st.sampled_from([b"\n", b"\r", b"\r\n"])
+).map(b"".join)
+STREAMS = st.lists(LINES | PIECES | st.binary(max_size=4), max_size=40).map(b"".join)
 
 
 @given(stream=STREAMS, data=st.data())
