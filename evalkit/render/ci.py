@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 from xml.etree import ElementTree as ET  # only written here; nothing foreign is parsed
 
@@ -97,13 +97,15 @@ def _properties(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def summary(comparison: Comparison, *, language: Language = "en") -> str:
+def summary(comparison: Comparison, *, language: Language = "en", brief: bool = False) -> str:
     """Markdown for `$GITHUB_STEP_SUMMARY` or a GitLab merge request note: verdict, table, differing configuration.
 
-    Others read it, so it does not say where the endpoints are.
+    Others read it, so it does not say where the endpoints are. `brief` leaves out all but verdict and table.
     """
     comparison = without_hosts(comparison)
-    options = {"behaviour": True, "most_differences": _MOST_DIFFERENCES}
+    if brief:
+        comparison = replace(comparison, differences=())
+    options = {"behaviour": not brief, "most_differences": _MOST_DIFFERENCES}
     return render_template(data_folder("reports") / "summary.md.j2", comparison, language=language, options=options)
 
 
