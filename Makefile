@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 demo: setup
-	$(BIN)/evalkit demo
+	$(BIN)/python examples/demo/demo.py
 
 test: setup
 	$(BIN)/python -m pytest -q
