@@ -66,6 +66,11 @@ def parse_reply(body: bytes, *, chat: bool, seconds: float) -> Reply | Failure:
         document, raw = read_document(body)
     except ValueError as error:
         return _malformed(_why_not_json(body, error))
+    return reply_of(document, raw, chat=chat, seconds=seconds)
+
+
+def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply | Failure:
+    """Read a body that is JSON already, by the rules of `parse_reply`; `raw` is what it was read from."""
     in_band = failures.in_band(document)
     if in_band is not None:
         return failures.of_body(in_band)

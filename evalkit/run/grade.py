@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 from evalkit.compare.texts import ends_in_loop
 from evalkit.errors import RunError
@@ -18,7 +19,10 @@ from evalkit.run import journal, store
 from evalkit.run.plan import Plan
 from evalkit.scoring.final import final_text
 
-Grader = Callable[[Mapping[str, Any], FinalText], Score]
+Grader: TypeAlias = Callable[[Mapping[str, Any], FinalText], Score]
+
+BATCH: Final = 8
+"""Replies that a thread takes at a time: handing one over costs as much as grading a short one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +38,14 @@ class Wanted:
     parts: int = 1
 
 
+Answered: TypeAlias = tuple[Mapping[str, Any], list[Wanted]]
+"""A journal record of a reply, and the samples that it answers."""
+
+
 def wanted_of(plan: Plan) -> dict[str, list[Wanted]]:
     """The samples of a plan by the key of their answer."""
     wanted: dict[str, list[Wanted]] = {}
-    for suite, item, repeat in plan.samples():
-        key = plan.request(suite, item, repeat).key
+    for key, suite, item, repeat in plan.keyed():
         number, part = divmod(repeat, len(item.prompts))
         sample = Wanted(suite.name, item.id, number, item.doc, suite.loaded.score, part, len(item.prompts))
         wanted.setdefault(key, []).append(sample)
@@ -79,7 +86,8 @@ def _rows(
     partial: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = {}
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers, thread_name_prefix="grade") as pool:
-        underway: list[Future[list[dict[str, Any]]]] = []
+        underway: deque[Future[list[dict[str, Any]]]] = deque()
+        batch: list[Answered] = []
         for record in _records(folder, wanted):
             if record["t"] == "failure":
                 failures[record["key"]] = record
@@ -88,12 +96,16 @@ def _rows(
             if samples[0].parts > 1:
                 yield from _whole(record, samples, partial)
                 continue
-            underway.append(pool.submit(_graded, record, samples, closing_tags))
+            batch.append((record, samples))
+            if len(batch) == BATCH:
+                underway.append(pool.submit(_graded_batch, batch, closing_tags))
+                batch = []
             # Bounded, so that a journal of gigabytes is never held in memory.
-            if len(underway) > 8 * workers:
-                yield from underway.pop(0).result()
+            if len(underway) > 2 * workers:
+                yield from underway.popleft().result()
         for future in underway:
             yield from future.result()
+        yield from _graded_batch(batch, closing_tags)
     missing: set[tuple[str, str, int]] = set()
     for key, samples in wanted.items():
         for sample in samples:
@@ -130,6 +142,10 @@ def _graded_parts(records: list[dict[str, Any]], sample: Wanted) -> dict[str, An
     score = score_options(sample.document, [record["body"] for record in records])
     first = journal.stored_reply(records[0])
     return {**_source(records[0]), **_row(sample, first, score, FinalText(""))}
+
+
+def _graded_batch(batch: Sequence[Answered], closing_tags: Sequence[str]) -> list[dict[str, Any]]:
+    return [row for record, samples in batch for row in _graded(record, samples, closing_tags)]
 
 
 def _graded(record: Mapping[str, Any], samples: list[Wanted], closing_tags: Sequence[str]) -> list[dict[str, Any]]:

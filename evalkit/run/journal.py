@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Self
 
 import orjson
 
-from evalkit.endpoint.body import parse_reply
+from evalkit.endpoint.body import reply_of
 from evalkit.errors import RunError, StorageError
 from evalkit.model import Failure, Reply, Request
 
@@ -116,13 +116,15 @@ def read_at(place: Place) -> dict[str, Any]:
 def stored_reply(record: Mapping[str, Any]) -> Reply:
     """The reply of a journal record, read from the stored body by the rules that the client reads a fresh one by.
 
+    Its `raw` is empty: the record holds the body.
+
     Raises:
         RunError: where the body cannot be read any more.
     """
     body = record["body"]
     choices = body.get("choices") if isinstance(body, dict) else None
     chat = not (isinstance(choices, list) and choices and isinstance(choices[0], dict) and "text" in choices[0])
-    reply = parse_reply(orjson.dumps(body), chat=chat, seconds=float(record["seconds"]))
+    reply = reply_of(body, b"", chat=chat, seconds=float(record["seconds"]))
     if not isinstance(reply, Reply):
         raise RunError(f"the stored reply {record['key']} cannot be read: {reply.detail}")
     return reply
