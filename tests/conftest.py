@@ -22,13 +22,34 @@ def pytest_addoption(parser):
     parser.addoption("--regen-golden", action="store_true", help="write the golden files anew; review the diff")
 
 
-def _load_example():
-    path = Path(__file__).with_name("render") / "example.py"
-    spec = importlib.util.spec_from_file_location("render_example", path)
+def _load(name, path):
+    """Tests are no package: what several folders share is loaded by its path, under a name of its own."""
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["render_example"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _load_example():
+    return _load("render_example", Path(__file__).with_name("render") / "example.py")
+
+
+@pytest.fixture
+def toy():
+    """Starts toy servers: `toy("vllm", model=..., faults=...)`; see toy.py."""
+    servers = []
+
+    def start(*arguments, **named):
+        servers.append(_toy.Toy(*arguments, **named))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+_toy = _load("toy", Path(__file__).with_name("toy.py"))
 
 
 @pytest.fixture(scope="session")

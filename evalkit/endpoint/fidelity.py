@@ -1,0 +1,269 @@
+"""The fidelity probe: do two endpoints give the same tokens the same probabilities?
+
+    reference: draws texts, scores them twice (its own noise)     candidate: scores those texts through its own template
+    candidate: draws texts of its own and re-scores them           reference: scores the candidate's texts
+
+Texts are drawn at temperature 1 with nothing cut off, so that log-probabilities are those of the distribution.
+Re-scoring a text runs the kernels that read prompts, drawing it those that decode: a fault of either shows, also
+without a reference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar
+
+from evalkit.endpoint.client import ClientSettings
+from evalkit.endpoint.forcing import Drawing, Drawn, Forcer, Unsupported, find_forcer
+from evalkit.endpoint.native import Native
+from evalkit.endpoint.probe import endpoint_identity
+from evalkit.errors import EndpointError
+from evalkit.model import Failure, Message
+from evalkit.stats.divergence import ScoredText
+
+Work = TypeVar("Work")
+Made = TypeVar("Made")
+TokenIds: TypeAlias = tuple[int, ...]
+
+MOST_FAILING: Final = 0.2
+AGAIN_FRACTION: Final = 4
+"""The second scoring asks a quarter as much at a time, in reverse order: other batches, the same tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked: a text of at most `tokens` for each prompt, and a greedy one for the first `greedy` of them."""
+
+    prompts: tuple[tuple[Message, ...], ...]
+    tokens: int = 128
+    greedy: int = 16
+    seed: int = 0
+    at_once: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One endpoint: `opened` gives its client settings for as long as it is needed, starting it where need be.
+
+    `chat_fields` are further fields of chat requests that decide the prompt, such as `chat_template_kwargs`.
+    """
+
+    name: str
+    opened: Callable[[], AbstractAsyncContextManager[ClientSettings]]
+    chat_fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What one endpoint drew: by prompt its tokens, the text, and the greedy text; None where asking failed."""
+
+    prompts: tuple[TokenIds | None, ...]
+    texts: tuple[Drawn | None, ...]
+    greedy: tuple[Drawn | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSide:
+    """All that the reference gives before the candidate is asked: its texts, scored twice."""
+
+    material: Material
+    scored: tuple[ScoredText | None, ...]
+    again: tuple[ScoredText | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSide:
+    """All that the candidate gives: the reference's texts scored, and texts of its own, re-scored."""
+
+    material: Material
+    reference_texts: tuple[ScoredText | None, ...]
+    own_texts: tuple[ScoredText | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How an endpoint was asked and what that cost; `identity` is what it says of its software."""
+
+    method: str
+    identity: Mapping[str, str]
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+    def plus(self, other: Asked) -> Asked:
+        """The costs of two sessions with the same endpoint."""
+        return Asked(
+            self.method,
+            self.identity,
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that was measured; `fidelity_report.assess` judges it."""
+
+    plan: Plan
+    reference: ReferenceSide
+    candidate: CandidateSide
+    candidate_on_reference: tuple[ScoredText | None, ...]
+    asked: Mapping[str, Asked]
+
+
+class NotSupportedError(EndpointError):
+    """An endpoint whose log-probabilities of given tokens cannot be had, or not be believed."""
+
+
+class Session:
+    """One endpoint for as long as it is open: a verified method and the costs so far."""
+
+    def __init__(self, native: Native, forcer: Forcer, identity: Mapping[str, str], at_once: int) -> None:
+        self._native = native
+        self._forcer = forcer
+        self._identity = identity
+        self._at_once = min(at_once, forcer.most_at_once)
+
+    async def draw(self, plan: Plan) -> Material:
+        """Texts for every prompt of the plan, at temperature 1 and greedily."""
+        prompts = await self._each(plan.prompts, self._forcer.prompt_ids)
+        numbered = list(enumerate(prompts))
+
+        async def drawn(entry: tuple[int, TokenIds | None], *, greedy: bool) -> Drawn | Failure | None:
+            index, prompt = entry
+            if prompt is None:
+                return None
+            return await self._forcer.draw(prompt, Drawing(plan.tokens, greedy, plan.seed + index))
+
+        texts = await self._each(numbered, lambda entry: drawn(entry, greedy=False))
+        greedy = await self._each(numbered[: plan.greedy], lambda entry: drawn(entry, greedy=True))
+        return Material(prompts, texts, greedy)
+
+    async def score(
+        self, prompts: Sequence[TokenIds | None], texts: Sequence[Drawn | None], *, again: bool = False
+    ) -> tuple[ScoredText | None, ...]:
+        """Score texts after this endpoint's own prompts; `again` in reverse order and with less at a time."""
+
+        async def scored(pair: tuple[TokenIds | None, Drawn | None]) -> ScoredText | Failure | None:
+            prompt, text = pair
+            if prompt is None or text is None or not text.ids:
+                return None
+            return await self._forcer.score(prompt, text.ids)
+
+        pairs = list(zip(prompts, texts, strict=True))
+        if not again:
+            return await self._each(pairs, scored)
+        fewer = max(1, self._at_once // AGAIN_FRACTION)
+        return tuple(reversed(await self._each(pairs[::-1], scored, at_once=fewer)))
+
+    def asked(self) -> Asked:
+        """The costs so far."""
+        spent = self._forcer.spent
+        return Asked(
+            self._forcer.method, self._identity, self._native.requests, spent.prompt_tokens, spent.completion_tokens
+        )
+
+    async def _each(
+        self,
+        work: Sequence[Work],
+        do: Callable[[Work], Awaitable[Made | Failure | None]],
+        at_once: int | None = None,
+    ) -> tuple[Made | None, ...]:
+        """`do` for each, so many at once; None for a failure, and an error where too many fail."""
+        gate = asyncio.Semaphore(at_once or self._at_once)
+        failed: list[Failure] = []
+
+        async def one(entry: Work) -> Made | None:
+            async with gate:
+                made = await do(entry)
+            if isinstance(made, Failure):
+                failed.append(made)
+                return None
+            return made
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(entry)) for entry in work]
+        if len(failed) > MOST_FAILING * len(work):
+            raise EndpointError(
+                f"{self._native.settings.base_urls[0]}: {len(failed)} of {len(work)} requests of the fidelity probe "
+                f"failed; the last: {failed[-1].detail}"
+            )
+        return tuple(task.result() for task in tasks)
+
+
+async def open_session(stack: AsyncExitStack, side: Side, plan: Plan) -> Session:
+    """Open an endpoint and find out how its tokens can be scored; `stack` closes it.
+
+    Raises:
+        NotSupportedError: no method works there; says what each said.
+    """
+    settings = await stack.enter_async_context(side.opened())
+    native = await stack.enter_async_context(Native(settings))
+    identity = await endpoint_identity(settings)
+    forcer = await find_forcer(native, side.chat_fields)
+    if isinstance(forcer, Unsupported):
+        raise NotSupportedError(
+            f"{side.name}: the fidelity probe is not supported by {settings.base_urls[0]} ({'; '.join(forcer.reasons)})"
+        )
+    return Session(native, forcer, identity, plan.at_once)
+
+
+async def run_probe(reference: Side, candidate: Side, plan: Plan, *, in_turn: bool = False) -> Findings:
+    """Ask both endpoints all that is to be compared; `in_turn` has only one of them open at a time.
+
+    In turn, the reference is opened a second time at the end, to score the candidate's texts.
+
+    Raises:
+        NotSupportedError: one of them cannot score given tokens.
+        EndpointError: one of them does not come up, or fails too often.
+    """
+    try:
+        return await (_in_turn if in_turn else _side_by_side)(reference, candidate, plan)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _side_by_side(reference: Side, candidate: Side, plan: Plan) -> Findings:
+    async with AsyncExitStack() as stack:
+        first = await open_session(stack, reference, plan)
+        second = await open_session(stack, candidate, plan)
+        async with asyncio.TaskGroup() as group:
+            drawing = (group.create_task(first.draw(plan)), group.create_task(second.draw(plan)))
+        theirs, own = (task.result() for task in drawing)
+        async with asyncio.TaskGroup() as group:
+            given = group.create_task(reference_part(first, theirs))
+            made = group.create_task(candidate_part(second, own, theirs))
+        back = await first.score(theirs.prompts, own.texts)
+        costs = {reference.name: first.asked(), candidate.name: second.asked()}
+        return Findings(plan, given.result(), made.result(), back, costs)
+
+
+async def _in_turn(reference: Side, candidate: Side, plan: Plan) -> Findings:
+    async with AsyncExitStack() as stack:
+        first = await open_session(stack, reference, plan)
+        given = await reference_part(first, await first.draw(plan))
+    async with AsyncExitStack() as stack:
+        second = await open_session(stack, candidate, plan)
+        made = await candidate_part(second, await second.draw(plan), given.material)
+    async with AsyncExitStack() as stack:
+        third = await open_session(stack, reference, plan)
+        back = await third.score(given.material.prompts, made.material.texts)
+    costs = {reference.name: first.asked().plus(third.asked()), candidate.name: second.asked()}
+    return Findings(plan, given, made, back, costs)
+
+
+async def reference_part(session: Session, material: Material) -> ReferenceSide:
+    """What the reference says of its own texts, twice."""
+    scored = await session.score(material.prompts, material.texts)
+    again = await session.score(material.prompts, material.texts, again=True)
+    return ReferenceSide(material, scored, again)
+
+
+async def candidate_part(session: Session, own: Material, reference: Material) -> CandidateSide:
+    """What the candidate says of the reference's texts, after its own prompts, and of its own texts."""
+    reference_texts = await session.score(own.prompts, reference.texts)
+    return CandidateSide(own, reference_texts, await session.score(own.prompts, own.texts))

@@ -1,0 +1,183 @@
+"""The probe from end to end on toy servers whose true divergence is known."""
+
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from toy import Model
+
+from evalkit.endpoint.client import ClientSettings
+from evalkit.endpoint.fidelity import NotSupportedError, Plan, Side, run_probe
+from evalkit.endpoint.fidelity_report import BACKWARD, FORWARD, SELF, assess, document, sequences
+from evalkit.endpoint.prompts import NEUTRAL, neutral_prompts, spread
+from evalkit.errors import EndpointError
+from evalkit.model import Verdict
+
+PLAN = Plan(neutral_prompts(16), tokens=20, greedy=6)
+SHORT = Plan(neutral_prompts(12), tokens=24, greedy=2)
+
+
+def side(server, name, opened=None, **settings):
+    @asynccontextmanager
+    async def open_():
+        if opened is not None:
+            opened.append(name)
+        yield ClientSettings((server.url,), "toy", **settings)
+        if opened is not None:
+            opened.append(f"{name} closed")
+
+    return Side(name, open_)
+
+
+async def probed(toy, reference, candidate, kind="vllm", plan=PLAN, in_turn=False):
+    one, other = toy(kind, model=reference), toy(kind, model=candidate)
+    findings = await run_probe(side(one, "ref"), side(other, "cand"), plan, in_turn=in_turn)
+    return findings, assess(findings)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "llama.cpp"])
+async def test_the_same_model_is_equivalent_to_the_last_digit(toy, kind):
+    _findings, report = await probed(toy, Model(), Model(), kind, SHORT)
+    assert (report.verdict, report.reasons, report.other_prompts) == (Verdict.EQUIVALENT, (), 0)
+    assert report.margins.k3 == report.margins.nll_shift == 0.002
+    assert all(one.max_abs < 1e-12 for one in report.comparisons.values())
+    assert (report.greedy.compared, report.greedy.identical) == (2, 2)
+
+
+async def test_servers_of_different_kinds_can_be_compared(toy):
+    findings = await run_probe(side(toy("vllm"), "ref"), side(toy("llama.cpp"), "cand"), SHORT)
+    assert assess(findings).verdict is Verdict.EQUIVALENT
+
+
+@pytest.mark.parametrize(
+    ("candidate", "verdict"),
+    [
+        (Model(noise=0.005), Verdict.EQUIVALENT),
+        (Model(noise=0.3), Verdict.DEGRADED),
+        (Model(template="plain"), Verdict.DEGRADED),
+        (Model(template="greeting"), Verdict.DEGRADED),
+        (Model(broken=-np.inf), Verdict.DEGRADED),
+        (Model(broken=np.nan), Verdict.DEGRADED),
+    ],
+)
+async def test_verdicts_on_candidates_of_known_distance(toy, candidate, verdict):
+    _findings, report = await probed(toy, Model(), candidate)
+    assert report.verdict is verdict, report.reasons
+
+
+async def test_k3_meets_the_true_divergence(toy):
+    """Noise of standard deviation s on the logits gives a divergence of about s^2 / 2 * (1 - sum p^2)."""
+    plan = Plan(neutral_prompts(48), tokens=24, greedy=0)
+    findings, report = await probed(toy, Model(), Model(noise=0.2), plan=plan)
+    reference = Model()
+    truth = []
+    for prompt, text in zip(findings.reference.material.prompts, findings.reference.material.texts, strict=True):
+        for position in range(len(text.ids)):
+            p = np.exp(reference.logprobs([*prompt, *text.ids[:position]]))
+            truth.append(0.2**2 / 2 * (1 - np.sum(p**2)))
+    assert report.comparisons[FORWARD].k3.point == pytest.approx(np.mean(truth), rel=0.15)
+    assert report.comparisons[BACKWARD].k3.point == pytest.approx(np.mean(truth), rel=0.15)
+    assert report.comparisons[SELF].max_abs < 1e-12
+
+
+async def test_a_candidate_whose_reading_and_decoding_disagree_is_found_without_the_reference(toy):
+    candidate = toy("vllm")
+    scored, other = candidate.scored, Model(noise=0.4)
+    candidate.scored = lambda ids: (
+        setattr(candidate, "model", other),
+        scored(ids),
+        setattr(candidate, "model", Model()),
+    )[1]
+    report = assess(await run_probe(side(toy("vllm"), "ref"), side(candidate, "cand"), PLAN))
+    assert report.judged[SELF].verdict is Verdict.DEGRADED
+    assert report.judged[BACKWARD].verdict is Verdict.EQUIVALENT
+    assert report.verdict is Verdict.DEGRADED
+
+
+async def test_a_reference_that_does_not_repeat_itself_cannot_be_a_measure(toy):
+    reference = toy("vllm")
+    scored, seeds = reference.scored, iter(range(10_000))
+    reference.scored = lambda ids: (setattr(reference, "model", Model(noise=0.4, noise_seed=next(seeds))), scored(ids))[
+        1
+    ]
+    report = assess(await run_probe(side(reference, "ref"), side(toy("vllm"), "cand"), PLAN))
+    assert report.verdict is Verdict.INVALID
+    assert "does not repeat itself" in report.reasons[0]
+
+
+async def test_other_prompts_are_named(toy):
+    _findings, report = await probed(toy, Model(template="greeting"), Model())
+    assert report.other_prompts == 16
+    assert report.reasons[-1].startswith("16 of 16 prompts reach the candidate as other tokens")
+
+
+async def test_other_token_numbers_are_not_compared(toy):
+    class Renumbered(Model):
+        def prompt(self, messages):
+            return [63 - token for token in super().prompt(messages)]
+
+    _findings, report = await probed(toy, Model(), Renumbered())
+    assert report.verdict is Verdict.INVALID
+    assert "number their tokens differently" in report.reasons[0]
+
+
+async def test_in_turn_only_one_endpoint_is_open_at_a_time(toy):
+    opened = []
+    one, other = toy("vllm"), toy("vllm")
+    findings = await run_probe(side(one, "ref", opened), side(other, "cand", opened), PLAN, in_turn=True)
+    assert opened == ["ref", "ref closed", "cand", "cand closed", "ref", "ref closed"]
+    assert assess(findings).verdict is Verdict.EQUIVALENT
+    assert findings.asked["ref"].requests > findings.asked["cand"].requests
+
+
+async def test_unsupported_names_the_side_and_the_reason(toy):
+    with pytest.raises(NotSupportedError, match=r"cand: the fidelity probe is not supported by .*no prompt_logprobs"):
+        await run_probe(
+            side(toy("vllm"), "ref"),
+            side(toy("vllm", faults={"ignores_prompt_logprobs", "no_echo"}), "cand"),
+            PLAN,
+        )
+
+
+async def test_a_few_failures_are_left_out_and_many_end_it(toy):
+    for every, ends in ((11, False), (2, True)):
+        candidate = toy("vllm")
+        completions, count = candidate.completions, iter(range(10_000))
+
+        def failing(body, completions=completions, count=count, every=every):
+            if next(count) > 20 and next(count) % every == 0:
+                return 400, {"error": {"message": "no room"}}
+            return completions(body)
+
+        candidate.completions = failing
+        run = run_probe(side(toy("vllm"), "ref"), side(candidate, "cand"), PLAN)
+        if ends:
+            with pytest.raises(EndpointError, match=r"requests of the fidelity probe failed; the last: .*no room"):
+                await run
+        else:
+            report = assess(await run)
+            assert report.comparisons[FORWARD].sequences < 16
+            assert report.verdict is Verdict.EQUIVALENT
+
+
+async def test_the_document_is_json_and_the_sequences_hold_every_number(toy):
+    import orjson
+
+    findings, report = await probed(toy, Model(), Model(broken=-np.inf))
+    told = orjson.loads(orjson.dumps(document(report, findings, "2026-01-01T00:00:00+00:00", "1")))
+    assert (told["verdict"], told["exit_code"]) == ("DEGRADED", 1)
+    assert told["comparisons"][FORWARD]["events"]["sudden"] > 0
+    assert told["asked"]["cand"]["identity"]["version"] == "0.24.0"
+    assert told["asked"]["cand"]["prompt_tokens"] > 0
+    entries = sequences(findings)
+    assert len(entries) == 16
+    orjson.dumps(entries)
+    assert len(entries[0]["ids"]["reference"]) == len(entries[0]["reference_on_candidate"])
+    assert "-inf" in [value for entry in entries for value in entry["reference_on_candidate"]]
+
+
+def test_the_neutral_prompts_are_distinct_and_a_spread_keeps_the_ends_apart():
+    assert len(set(NEUTRAL)) == len(NEUTRAL) == 64
+    prompts = neutral_prompts(64)
+    assert spread(prompts, 100) == prompts
+    assert spread(prompts, 4) == (prompts[0], prompts[16], prompts[32], prompts[48])
