@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from evalkit.digest import digest, digest_lines
 from evalkit.errors import DataError, SuiteError
 from evalkit.model import FinalText, Item, Message, Prompt, Score
@@ -22,6 +24,7 @@ from evalkit.tasks.suite import Suite, members
 FEWSHOT_SEED = 1234
 # Fields of a document that only the prompt needs; they are neither stored with a run nor given to a scorer.
 _PROMPT_ONLY = frozenset({"shots", "pictures"})
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +150,20 @@ def _quiet_lm_eval() -> None:
     theirs = lm_eval.utils.env
     sandboxed = SandboxedEnvironment(loader=None, undefined=theirs.undefined, keep_trailing_newline=True)
     sandboxed.filters.update(theirs.filters)
-    # lm-eval compiles the template again for every document: a third of its own running time.
-    sandboxed.from_string = lru_cache(maxsize=256)(sandboxed.from_string)  # type: ignore[assignment]
+    sandboxed.from_string = _compiled_once(sandboxed.from_string)  # type: ignore[assignment]
     lm_eval.utils.env = sandboxed
+
+
+def _compiled_once(from_string: Callable[..., Any]) -> Callable[[str], Any]:
+    """`Environment.from_string` with a memory: lm-eval compiles the template again for every document."""
+
+    @lru_cache(maxsize=256)
+    def compiled(source: str) -> Any:
+        template = from_string(source)
+        template.globals = dict(template.globals)  # Jinja copies them at each rendering: of a ChainMap, slowly
+        return template
+
+    return compiled
 
 
 def _files(suite: Suite, options: LoadOptions) -> tuple[list[Path], tuple[str, ...]]:
@@ -250,7 +264,17 @@ def _build(task: Any, chosen: list[int] | None, *, chat: bool) -> None:
 
 def _as_json(messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:  # noqa: ARG001
     """The chat template that evalkit hands to lm-eval: the messages themselves, to be read back."""
-    return json.dumps(messages, ensure_ascii=False)
+    try:
+        return orjson.dumps(messages).decode()
+    except orjson.JSONEncodeError:  # half a surrogate pair
+        return json.dumps(messages, ensure_ascii=False)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text)
 
 
 def _prompt(messages: tuple[Message, ...], pictures: Sequence[Picture], options: LoadOptions) -> Prompt:
@@ -274,7 +298,7 @@ def _items(suite: Suite, task: Any, options: LoadOptions) -> Iterator[Item]:
         taken[identity] = taken.get(identity, 0) + 1
         if taken[identity] > 1:
             identity = f"{identity}-{taken[identity]}"
-        messages = tuple(_shared(shared, message) for message in json.loads(instance.args[0]))
+        messages = tuple(_shared(shared, message) for message in _from_json(instance.args[0]))
         pictures = instance.doc.get("pictures") or ()
         yield Item(
             suite=suite.name,
@@ -324,10 +348,23 @@ def _shared(known: dict[tuple[str, str], Message], message: Message) -> Message:
 
 def _doc_hash(document: Mapping[str, Any]) -> str:
     """The document's hash by lm-eval's recipe (without fields that only the prompt needs), to join sample files."""
+    if _is_plain(document):
+        try:
+            return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_INDENT_2)).hexdigest()
+        except orjson.JSONEncodeError:
+            pass  # half a surrogate pair, a number of more than 64 bits
     from lm_eval.utils import handle_non_serializable
 
     text = json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_plain(value: Any) -> bool:
+    """True for what orjson and json write alike: text, whole numbers, lists, and mappings from text."""
+    kind = value.__class__
+    if kind is dict:
+        return all(key.__class__ is str and _is_plain(one) for key, one in value.items())
+    return all(map(_is_plain, value)) if kind is list else kind in _PLAIN
 
 
 def _target(task: Any, document: Mapping[str, Any]) -> str:
