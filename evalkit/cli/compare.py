@@ -1,14 +1,20 @@
-"""`evalkit compare A B`: the main job. Two configurations, or two run folders; the exit code is the verdict's."""
+"""`evalkit compare A B`: the main job. Configurations, run folders or other people's files; exits with the verdict."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from evalkit.cli import options
+from evalkit.cli import judging, options
+
+if TYPE_CHECKING:
+    from evalkit.compare.inputs import Side
+    from evalkit.config import EndpointConfig
+    from evalkit.foreign.choices import Choices
+    from evalkit.model import Comparison
 
 
 @click.command("compare")
@@ -16,81 +22,161 @@ from evalkit.cli import options
 @click.argument("candidate", type=click.Path(path_type=Path))
 @options.overrides
 @options.limit
+@judging.judging_options
 @click.option(
-    "--margin",
-    "margins",
+    "--rerun-on-fail",
+    is_flag=True,
+    help="Ask the DEGRADED suites of the candidate once more with other seeds; only two failures in a row fail.",
+)
+@click.option(
+    "--filter",
+    "filters",
     multiple=True,
-    metavar="[SUITE=]POINTS",
-    help="Tolerance in percentage points, for all suites or for one.",
+    metavar="[TASK=]NAME",
+    help="lm-eval folders: the filter whose scores count, where a task has several.",
 )
 @click.option(
-    "--alpha",
-    type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="Level of each one-sided test.",
+    "--metric", "metrics", multiple=True, metavar="[TASK=]NAME", help="lm-eval folders: the metric that is the score."
 )
 @click.option(
-    "--on-inconclusive",
-    type=click.Choice(["fail", "warn", "pass"]),
-    default="fail",
-    show_default=True,
-    help="What an INCONCLUSIVE comparison ends with: exit code 4, or 0 with or without a warning.",
+    "--dates",
+    type=click.Choice(["latest", "repeats"]),
+    help="lm-eval folders with several runs of a task: take the last, or each as a repeat.",
 )
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the comparison (default: beside the runs).",
+    "--headline",
+    "headlines",
+    multiple=True,
+    metavar="[SUITE=]RULE",
+    help="Score tables with a stratum column: micro (mean over items) or macro (mean over strata, the default).",
 )
 @options.quiet
 @options.as_json
 def command(reference: Path, candidate: Path, **given: Any) -> int:
     """Compare CANDIDATE with REFERENCE: run what is missing, pair, judge, print the table.
 
-    Both are an endpoint's YAML file, or both the folder of a stored run. Exits 0 equivalent, 1 degraded or elevated,
-    3 invalid, 4 inconclusive.
+    Both are an endpoint's YAML file (what is missing is asked first), the folder of a stored run (nothing is asked),
+    two output folders of `lm_eval --log_samples`, or two score tables (CSV, JSONL, Parquet with the columns suite,
+    item, repeat, score and optionally cluster, stratum, status). A stored run may stand against a YAML file: it is
+    then the bank that a night's candidate is held against.
+
+    Exits 0 equivalent, 1 degraded or elevated, 3 invalid, 4 inconclusive; 2 for a mistake in what was given.
     """
+    from evalkit.foreign.sources import kind_of
+
+    kinds = kind_of(reference), kind_of(candidate)
+    if "config" in kinds:
+        return _with_endpoints((reference, candidate), kinds, given)
+    _no_endpoint_options(given)
+    case = _stored_case(reference, candidate, _choices(given))
+    judging.check_margins(given, [name for side in case.sides for name in side.suites])
+    return judging.show(judging.judge(case, judging.policy(given, case)), case, given)
+
+
+def _choices(given: dict[str, Any]) -> Choices:
+    from evalkit.foreign.choices import HEADLINES, Choices, Named
+
+    return Choices(
+        filters=Named.parse("--filter", given["filters"]),
+        metrics=Named.parse("--metric", given["metrics"]),
+        headlines=Named.parse("--headline", given["headlines"], HEADLINES),
+        dates=given["dates"],
+    )
+
+
+def _no_endpoint_options(given: dict[str, Any]) -> None:
+    """An option that has no effect on stored sides is a mistake, not a wish."""
     from evalkit.errors import UsageError
 
-    if reference.is_dir() and candidate.is_dir():
-        sides, differences, home, trouble = _stored(reference, candidate)
-    elif reference.is_dir() or candidate.is_dir():
-        raise UsageError("give two YAML files or two run folders, not one of each")
-    else:
-        sides, differences, home, trouble = _run(reference, candidate, given)
-    return judge_and_show(sides, differences, given["out"] or home, given, trouble)
+    for name, option in (("overrides", "--set"), ("limit", "--limit"), ("rerun_on_fail", "--rerun-on-fail")):
+        if given[name]:
+            raise UsageError(f"{option}: has no effect here: nothing is asked of an endpoint")
 
 
-def _stored(reference: Path, candidate: Path) -> tuple[tuple[Any, Any], tuple[Any, ...], Path, list[str]]:
+def _stored_case(reference: Path, candidate: Path, choices: Choices) -> judging.Case:
+    from evalkit.cli.noise import noise_floors
+    from evalkit.foreign.sources import read_pair
+
+    sides = read_pair(reference, candidate, choices)
+    home = reference.parent / f"{sides[0].identity.name}--{sides[1].identity.name}"
+    return judging.Case(sides, _differences(sides), home, noise=noise_floors(sides[0]))
+
+
+def _differences(sides: tuple[Side, Side]) -> tuple[Any, ...]:
+    if not sides[0].config and not sides[1].config:
+        return ()
     from evalkit.config import stored_differences
-    from evalkit.run.read import read_run
 
-    sides = (read_run(reference), read_run(candidate))
-    differences = stored_differences(sides[0].config, sides[1].config)
-    return sides, differences, reference.parent / f"{reference.name}--{candidate.name}", []
+    return stored_differences(sides[0].config, sides[1].config)
 
 
-def _run(
-    reference: Path, candidate: Path, given: dict[str, Any]
-) -> tuple[tuple[Any, Any], tuple[Any, ...], Path, list[str]]:
+# ---------------------------------------------------------------- with endpoints to ask
+
+
+def _with_endpoints(paths: tuple[Path, Path], kinds: tuple[str, str], given: dict[str, Any]) -> int:
+    from evalkit.errors import UsageError
+
+    for name in ("filters", "metrics", "headlines", "dates"):
+        if given[name]:
+            raise UsageError(f"--{name.removesuffix('s')}: has no effect on runs of evalkit's own")
+    for path, kind in zip(paths, kinds, strict=True):
+        if kind not in {"config", "run"}:
+            raise UsageError(f"{path}: only a run folder of evalkit's can stand against a configuration file")
+    configs = tuple(
+        options.load(path, given["overrides"], given["limit"]) if kind == "config" else None
+        for path, kind in zip(paths, kinds, strict=True)
+    )
+    case = _run(paths, configs, given)
+    chosen = judging.policy(given, case)
+    comparison = judging.judge(case, chosen)
+    if given["rerun_on_fail"] and configs[1] is not None:
+        case, comparison = _rerun(case, comparison, configs[1], given)
+    return judging.show(comparison, case, given)
+
+
+def _run(paths: tuple[Path, Path], configs: tuple[EndpointConfig | None, ...], given: dict[str, Any]) -> judging.Case:
+    """Asks what is missing on the sides that have a configuration, and reads both."""
+    from evalkit.cli.noise import noise_floors
     from evalkit.cli.run import problems, run_with_display
     from evalkit.config import differences
-    from evalkit.errors import ConfigError
     from evalkit.run import execute
     from evalkit.run.read import read_run
 
-    configs = [options.load(path, given["overrides"], given["limit"]) for path in (reference, candidate)]
-    if configs[0].runs.resolve() / configs[0].name == configs[1].runs.resolve() / configs[1].name:
-        raise ConfigError(f"{candidate}: name: both sides are called {configs[0].name!r}: give each a name of its own")
-    found = differences(*configs)
-    if not given["quiet"] and not given["as_json"]:
+    folders = [
+        path if config is None else config.runs / config.name for path, config in zip(paths, configs, strict=True)
+    ]
+    _two_folders(paths, folders, configs)
+    both = [config for config in configs if config is not None]
+    found = differences(*both) if len(both) == 2 else None
+    if found is not None and not given["quiet"] and not given["as_json"]:
         _show_differences(found)
     known: dict[str, Any] = {}
-    sides = [execute.prepare(config, known) for config in configs]
-    outcomes = run_with_display(sides, quiet=given["quiet"])
+    planned = [None if config is None else execute.prepare(config, known) for config in configs]
+    judging.check_margins(given, [suite.name for side in planned if side is not None for suite in side.plan.suites])
+    bank = planned[0] is None or planned[0].missing == 0
+    outcomes = run_with_display([side for side in planned if side is not None], quiet=given["quiet"])
     trouble = [sentence for outcome in outcomes for sentence in problems(outcome)]
-    read = (read_run(sides[0].folder), read_run(sides[1].folder))
-    return read, found, configs[0].runs / f"{configs[0].name}--{configs[1].name}", trouble
+    sides = (read_run(folders[0]), read_run(folders[1]))
+    if len(both) == 1:
+        sides = _of_the_gate(sides, 0 if configs[0] is None else 1)
+        found = _differences(sides)
+    home = folders[0].parent / f"{sides[0].identity.name}--{sides[1].identity.name}"
+    return judging.Case(sides, found or (), home, tuple(trouble), bank, noise_floors(sides[0]))
+
+
+def _two_folders(paths: tuple[Path, Path], folders: list[Path], configs: tuple[EndpointConfig | None, ...]) -> None:
+    from evalkit.errors import ConfigError
+
+    if folders[0].resolve() == folders[1].resolve():
+        name = next(config.name for config in configs if config is not None)
+        raise ConfigError(f"{paths[1]}: name: both sides are called {name!r}: give each a name of its own")
+
+
+def _of_the_gate(sides: tuple[Side, Side], stored: int) -> tuple[Side, Side]:
+    """The configuration says what is compared: suites that only the stored run has are left out."""
+    asked = sides[1 - stored].suites
+    kept = replace(sides[stored], suites={name: suite for name, suite in sides[stored].suites.items() if name in asked})
+    return (kept, sides[1]) if stored == 0 else (sides[0], kept)
 
 
 def _show_differences(found: tuple[Any, ...]) -> None:
@@ -102,61 +188,23 @@ def _show_differences(found: tuple[Any, ...]) -> None:
         click.echo(f"  {one.key}: {one.reference} | {one.candidate}", err=True)
 
 
-def judge_and_show(
-    sides: tuple[Any, Any], differences: tuple[Any, ...], home: Path, given: dict[str, Any], trouble: list[str]
-) -> int:
-    """Judges two sides, stores the comparison, prints it, and gives the exit code."""
-    from datetime import UTC, datetime
+def _rerun(
+    case: judging.Case, first: Comparison, config: EndpointConfig, given: dict[str, Any]
+) -> tuple[judging.Case, Comparison]:
+    """A DEGRADED night: one independent second run of the failed suites, judged in the place of the first."""
+    from evalkit.cli.run import problems, run_with_display
+    from evalkit.compare.rerun import degraded_suites, second_look, with_second_run
+    from evalkit.run import again, execute
+    from evalkit.run.read import read_run
 
-    from evalkit.compare.judge import compare
-    from evalkit.errors import StorageError
-    from evalkit.render.document import to_json
-
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    comparison = compare(*sides, _policy(given), now, differences)
-    comparison = replace(comparison, notes=(*comparison.notes, *trouble))
-    document = to_json(comparison)
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "comparison.json").write_bytes(document)
-    except OSError as error:
-        raise StorageError(f"{home}: cannot be written: {error.strerror}") from error
-    if given["as_json"]:
-        click.echo(document.decode())
-    else:
-        from rich.console import Console
-
-        from evalkit.render.tables import TerminalTable
-
-        Console().print(TerminalTable(comparison))
-        click.echo(f"stored in {home / 'comparison.json'}", err=True)
-    if comparison.verdict.exit_code != comparison.exit_code and given["on_inconclusive"] == "warn":
-        trouble = [*trouble, "warning: the comparison is INCONCLUSIVE, which is not a pass; --on-inconclusive warn"]
-    for sentence in trouble:
-        click.echo(f"evalkit: {sentence}", err=True)
-    return comparison.exit_code
-
-
-def _policy(given: dict[str, Any]) -> Any:
-    from evalkit.compare.policy import Policy
-
-    margins: dict[str, float] = {}
-    default: float | None = None
-    for text in given["margins"]:
-        suite, _, points = text.rpartition("=")
-        try:
-            margin = float(points) / 100
-        except ValueError:
-            raise click.BadParameter(f"{text!r} is not POINTS or SUITE=POINTS", param_hint="--margin") from None
-        if not 0 < margin < 1:
-            raise click.BadParameter(f"{points} is not between 0 and 100 percentage points", param_hint="--margin")
-        if suite:
-            margins[suite] = margin
-        else:
-            default = margin
-    return Policy(
-        alpha=given["alpha"],
-        margins=margins,
-        default_margin=default,
-        on_inconclusive=given["on_inconclusive"],
-    )
+    suites = degraded_suites(first)
+    if not suites:
+        return case, first
+    click.echo(f"DEGRADED: {', '.join(suites)}: asking the candidate again with other seeds", err=True)
+    second = execute.prepare(again.second_config(config, suites, again.RERUN_SEEDS))
+    (outcome,) = run_with_display([second], quiet=given["quiet"])
+    rerun = read_run(second.folder, second.plan.digest)
+    again.restore(config)
+    sides = (case.sides[0], with_second_run(case.sides[1], rerun))
+    case = replace(case, sides=sides, trouble=(*case.trouble, *problems(outcome)))
+    return case, second_look(first, judging.judge(case, judging.policy(given, case)))

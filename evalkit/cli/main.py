@@ -17,12 +17,17 @@ from evalkit.errors import EXIT_INTERRUPTED, EvalkitError
 # name: (module under evalkit.cli, one line of help). Nothing of a command is imported until it is used.
 COMMANDS = {
     "compare": ("compare", "Run what is missing on two endpoints, judge every suite, print the table."),
+    "flips": ("flips", "List the items that changed, both replies side by side."),
+    "aa": ("aa", "Compare an endpoint with itself: the noise floor of every difference."),
+    "doctor": ("doctor", "Check an endpoint before it is asked for hours; with two, what differs between them."),
+    "probe": ("probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
     "run": ("run", "Run one endpoint's suites and store every reply."),
     "score": ("score", "Grade the stored replies of a run again, without asking anything."),
     "suites": ("suites", "List the suites, or show one with the prompt of an item."),
     "report": ("report", "Render a stored comparison: table, HTML page, CI file, or a template of yours."),
     "explain": ("explain", "Say a verdict in three plain sentences, in English or Chinese."),
     "card": ("card", "Make a model card's table; `card check` finds what is wrong in published ones."),
+    "bench-client": ("bench_client", "Measure evalkit's own client, to see that it is not the bottleneck."),
     "schema": ("schema", "Print the JSON Schema of a configuration file or of a document."),
     "init": ("init", "Write a commented pair of configuration files to start from."),
 }

@@ -67,6 +67,15 @@ class Samples:
         """Number of planned samples."""
         return len(self.item)
 
+    def rows(self, chosen: NDArray[np.int64]) -> Samples:
+        """The samples of these rows, in this order."""
+        columns = {name: getattr(self, name) for name in self.__slots__ if name != "items"}
+        picked = {
+            name: column.rows(chosen) if isinstance(column, Labels) else column[chosen]
+            for name, column in columns.items()
+        }
+        return Samples(items=self.items, **picked)
+
 
 @dataclass(frozen=True, slots=True)
 class SuiteFacts:

@@ -36,6 +36,10 @@ class Labels:
         word: str = self.names[self.codes[row]]
         return word
 
+    def rows(self, chosen: NDArray[np.int64]) -> Labels:
+        """The column of these rows, in this order."""
+        return Labels(self.codes[chosen], self.names)
+
     def mask(self, *words: str) -> NDArray[np.bool_]:
         """True in the rows that hold one of the words."""
         wanted = [code for code, name in enumerate(self.names) if name in words]

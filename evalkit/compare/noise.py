@@ -6,8 +6,12 @@ compatible with none at all, it is the harness that is broken, and nothing it sa
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.compare.inputs import ReplyText, Side, SuiteSide
 from evalkit.compare.pair import Aligned
 from evalkit.compare.policy import NoiseFloor
 from evalkit.model import Verdict
@@ -43,9 +47,34 @@ def noise_reasons(noise: NoiseFloor | None, margin: float) -> list[str]:
     """A sentence where the reference differs from itself."""
     if noise is None or noise.verdict in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}:
         return []
+    if noise.interval is None:
+        return [f"the reference could not be compared with itself ({noise.source}: {noise.verdict.value})"]
     low, high = noise.interval.low * 100, noise.interval.high * 100
     sentence = (
         f"the reference differs from itself by {low:+.2f} … {high:+.2f} points, margin ±{margin * 100:g} "
         f"({noise.source}): the endpoint or the harness is not repeatable, so nothing can be said of the candidate"
     )
     return [sentence]
+
+
+def half(side: Side, *, odd: bool) -> Side:
+    """The even or the odd repeats of a stored run as a side of its own; suites asked once are left out.
+
+    Repeats are numbered anew from 0, so that the two halves pair.
+    """
+    suites: dict[str, SuiteSide] = {}
+    rows: dict[str, NDArray[np.int64]] = {}
+    for name, suite in side.suites.items():
+        repeat = suite.samples.repeat
+        if not np.any(repeat > 0):
+            continue
+        rows[name] = np.flatnonzero(repeat % 2 == int(odd))
+        samples = suite.samples.rows(rows[name])
+        suites[name] = replace(suite, samples=replace(samples, repeat=samples.repeat // 2))
+    word = "odd" if odd else "even"
+
+    def reply(suite: str, row: int) -> ReplyText | None:
+        return side.reply(suite, int(rows[suite][row]))
+
+    identity = replace(side.identity, name=f"{side.identity.name}-{word}")
+    return replace(side, identity=identity, suites=suites, reply=reply)

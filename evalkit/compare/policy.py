@@ -18,9 +18,12 @@ OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
-    """What the reference against itself showed for one suite: the interval of its difference, and from what."""
+    """What the reference against itself showed for one suite: the interval of its difference, and from what.
 
-    interval: Interval
+    `interval` is None where there was none to be had; `text_agreement` is the share of identical replies.
+    """
+
+    interval: Interval | None
     verdict: Verdict
     source: str
     text_agreement: float | None = None

@@ -245,10 +245,10 @@ def test_a_second_process_on_the_same_run_is_refused(endpoint, config, run_evalk
     assert "is in use by process" in done.stderr
 
 
-def test_one_yaml_and_one_folder_are_refused(endpoint, config, run_evalkit, tmp_path):
+def test_a_folder_that_is_no_run_is_refused(endpoint, config, run_evalkit, tmp_path):
     done = run_evalkit("compare", config("ref", endpoint.url), tmp_path)
     assert done.returncode == 2
-    assert "not one of each" in done.stderr
+    assert "is neither a run folder" in done.stderr
 
 
 def test_both_sides_need_names_of_their_own(endpoint, config, run_evalkit, tmp_path):

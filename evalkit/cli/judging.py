@@ -1,0 +1,213 @@
+"""What every command that judges shares: the options of the judgment, the printed table, the stored comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from evalkit.cli import stored
+
+if TYPE_CHECKING:
+    from evalkit.compare.inputs import Side
+    from evalkit.compare.policy import NoiseFloor, Policy
+    from evalkit.model import Comparison, Difference
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_OPTIONS: Final = (
+    click.option(
+        "--margin",
+        "margins",
+        multiple=True,
+        metavar="[SUITE=]POINTS",
+        help="Tolerance in percentage points, for all suites or for one; it stands over the files' and packs' own.",
+    ),
+    click.option("--pack", metavar="NAME", help="Take the tolerances of this pack's suites (`evalkit suites`)."),
+    click.option(
+        "--alpha",
+        type=click.FloatRange(0, 0.5, min_open=True, max_open=True),
+        default=0.05,
+        show_default=True,
+        help="Level of each one-sided test; intervals are at 1 - 2 alpha.",
+    ),
+    click.option(
+        "--on-inconclusive",
+        type=click.Choice(["fail", "warn", "pass"]),
+        default="fail",
+        show_default=True,
+        help="What an INCONCLUSIVE comparison ends with: exit code 4, or 0 with or without a warning.",
+    ),
+    click.option("--behaviour", is_flag=True, help="Print all rows beside accuracy, not only those with an alert."),
+    click.option(
+        "--flips",
+        default="40",
+        show_default=True,
+        metavar="N|all",
+        help="Changed items of a suite that the stored comparison holds with both replies.",
+    ),
+    click.option(
+        "--include-questions", is_flag=True, help="Store the questions of gated data sets with the changed items."
+    ),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder for the comparison (default: beside what is compared).",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Two sides, ready to be judged.
+
+    `home` is where the comparison is stored; `trouble` are sentences on what kept a run from being whole; `bank` says
+    that the reference was stored before; `noise` holds what the reference against itself showed, by suite.
+    """
+
+    sides: tuple[Side, Side]
+    differences: tuple[Difference, ...]
+    home: Path
+    trouble: tuple[str, ...] = ()
+    bank: bool = False
+    noise: Mapping[str, NoiseFloor] = field(default_factory=dict)
+
+
+def judging_options(function: Function) -> Function:
+    """The options that say how strictly to judge and what to keep."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def policy(given: Mapping[str, Any], case: Case | None = None) -> Policy:
+    """The policy that the options say.
+
+    Raises:
+        click.BadParameter: for a value that means nothing.
+    """
+    from evalkit.compare.policy import Policy
+
+    margins, default = _margins(given["margins"])
+    if given["pack"] is not None:
+        from evalkit.tasks.packs import find_pack
+
+        for entry in find_pack(given["pack"]).suites:
+            if entry.get("margin_pt") is not None and default is None:
+                margins.setdefault(entry["name"], float(entry["margin_pt"]) / 100)
+    return Policy(
+        alpha=given["alpha"],
+        margins=margins,
+        default_margin=default,
+        on_inconclusive=given["on_inconclusive"],
+        bank=case is not None and case.bank,
+        noise={} if case is None else case.noise,
+        flips=_flips(given["flips"]),
+        questions=given["include_questions"],
+    )
+
+
+def _margins(texts: tuple[str, ...]) -> tuple[dict[str, float], float | None]:
+    margins: dict[str, float] = {}
+    default: float | None = None
+    for text in texts:
+        suite, _, points = text.rpartition("=")
+        try:
+            margin = float(points) / 100
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not POINTS or SUITE=POINTS", param_hint="--margin") from None
+        if not 0 < margin < 1:
+            raise click.BadParameter(f"{points} is not between 0 and 100 percentage points", param_hint="--margin")
+        if suite:
+            margins[suite] = margin
+        else:
+            default = margin
+    return margins, default
+
+
+def _flips(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise click.BadParameter(f"{text!r} is neither a number nor `all`", param_hint="--flips")
+    return int(text)
+
+
+def judge(case: Case, chosen: Policy) -> Comparison:
+    """The comparison of a case, made now."""
+    from datetime import UTC, datetime
+
+    from evalkit.compare.judge import compare
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    made = compare(*case.sides, chosen, now, case.differences)
+    return replace(made, notes=(*made.notes, *case.trouble))
+
+
+def check_margins(given: Mapping[str, Any], suites: Iterable[str]) -> None:
+    """Raises `UsageError` where --margin names a suite that is not compared: its tolerance would silently not hold."""
+    import difflib
+
+    from evalkit.errors import UsageError
+
+    known = sorted(set(suites))
+    for name in _margins(given["margins"])[0]:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise UsageError(f"--margin {name}=...: no such suite is compared; {hint}")
+
+
+def show(comparison: Comparison, case: Case, given: Mapping[str, Any]) -> int:
+    """Stores the comparison, prints it, and gives the exit code."""
+    from evalkit.render.document import to_json
+
+    document = to_json(comparison)
+    file = _store(document, given["out"], case.home)
+    if given["as_json"]:
+        click.echo(document.decode(), nl=False)
+    else:
+        _print(comparison, given)
+        if file is not None:
+            click.echo(f"stored in {file}", err=True)
+    for sentence in comparison.notes:
+        click.echo(f"evalkit: {sentence}", err=True)
+    if comparison.verdict.exit_code != comparison.exit_code and given["on_inconclusive"] == "warn":
+        click.echo(f"evalkit: warning: {comparison.verdict.value} is no pass: {comparison.reasons[0]}", err=True)
+    return comparison.exit_code
+
+
+def _print(comparison: Comparison, given: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from evalkit.render.tables import TerminalTable
+
+    if given["behaviour"]:
+        Console().print(TerminalTable(comparison, behaviour=True))
+        return
+    alerts = [tuple(row for row in suite.behaviour if row.alert) for suite in comparison.suites]
+    suites = tuple(replace(suite, behaviour=rows) for suite, rows in zip(comparison.suites, alerts, strict=True))
+    Console().print(TerminalTable(replace(comparison, suites=suites), behaviour=any(alerts)))
+
+
+def _store(document: bytes, out: Path | None, home: Path) -> Path | None:
+    """Writes the document; where nobody named a folder and the usual one refuses, that is said and no failure.
+
+    Raises:
+        StorageError: where the named folder cannot be written.
+    """
+    from evalkit.errors import StorageError
+
+    file = (out or home) / stored.NAME
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(document)
+    except OSError as error:
+        if out is not None:
+            raise StorageError(f"{file}: cannot be written: {error.strerror}") from error
+        click.echo(f"evalkit: {file}: cannot be written ({error.strerror}): name a folder with --out", err=True)
+        return None
+    return file

@@ -1,0 +1,330 @@
+"""lm-eval's output folders as sides of a comparison: items by `doc_hash`, one named filter, one named metric.
+
+A suite is a task, or a group whose published number is the mean over its tasks' items (or over its tasks). lm-eval
+makes one score an item, whatever it asked: the replies of `repeats: k` end in a filter that chooses or votes. Where a
+metric is a list (one value a reply), or several runs are declared to be repeats, there are several scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from evalkit.compare.columns import SamplesBuilder
+from evalkit.compare.headline import headline
+from evalkit.compare.inputs import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
+from evalkit.config.redact import redacted
+from evalkit.errors import DataError
+from evalkit.foreign.choices import Choices
+from evalkit.foreign.lm_eval_files import Session, chosen_sessions
+from evalkit.foreign.lm_eval_rows import choose_filter, choose_metric, question_of, reply_of, values_of
+from evalkit.model import RunIdentity, Status
+
+_SAME: Final = 1e-6  # a published mean and that of its samples differ by less than this
+
+
+@dataclass(slots=True)
+class _Suite:
+    """One suite while it is read, with the file and byte of every sample's line."""
+
+    grouped: bool
+    samples: SamplesBuilder = field(default_factory=SamplesBuilder)
+    tasks: list[str] = field(default_factory=list)
+    scorers: dict[str, str] = field(default_factory=dict)
+    replies: int = 1
+    files: list[Path] = field(default_factory=list)
+    file: array[int] = field(default_factory=lambda: array("i"))
+    offset: array[int] = field(default_factory=lambda: array("q"))
+    item_line: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def read_lm_eval(folder: Path, choices: Choices) -> Side:
+    """The side that an output folder of lm-eval holds; no endpoint and no data set is needed.
+
+    Raises:
+        DataError: where files are missing or damaged, or a filter or metric must be named.
+    """
+    by_task = chosen_sessions(folder, choices.dates)
+    latest = max((found[-1] for found in by_task.values()), key=lambda session: session.date)
+    homes = _homes(latest, list(by_task))
+    suites: dict[str, _Suite] = {}
+    taken: set[str] = set()
+    for task, found in sorted(by_task.items()):
+        suite = suites.setdefault(homes.get(task, task), _Suite(grouped=task in homes))
+        suite.tasks.append(task)
+        for repeat, session in enumerate(found):
+            taken.add(_read(suite, task, session, repeat, choices))
+    _check_named(choices, taken, folder)
+    texts = _Texts(suites)
+    sides = {name: _side(name, suite, latest) for name, suite in suites.items()}
+    return Side(_identity(folder, latest), _config(latest), sides, texts.reply, texts.item)
+
+
+def _homes(session: Session, tasks: Sequence[str]) -> dict[str, str]:
+    """The group that a task is reported under: an outermost one with a number of its own, with all its tasks here."""
+    subtasks: Mapping[str, Sequence[str]] = session.results.get("group_subtasks") or {}
+    groups = session.results.get("groups") or {}
+    inner = {name for members in subtasks.values() for name in members}
+
+    def leaves(name: str) -> Iterator[str]:
+        members = subtasks.get(name) or ()
+        if not members:
+            yield name
+        for member in members:
+            yield from leaves(member)
+
+    homes: dict[str, str] = {}
+    for group in subtasks:
+        numbers = [key for key in groups.get(group, {}) if "," in key and "_stderr" not in key]
+        members = list(leaves(group))
+        if group not in inner and numbers and set(members) <= set(tasks):
+            homes.update(dict.fromkeys(members, group))
+    return homes
+
+
+def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choices) -> str:
+    """Adds the samples of one file, and gives the filter that they are of."""
+    path = session.samples[task]
+    name = choose_filter(path, task, _filters(path), choices)
+    suite.files.append(path)
+    metric: str | None = None
+    counts: dict[str, int] = {}
+    for number, (offset, row) in enumerate(_lines(path), 1):
+        if row.get("filter") != name:
+            continue
+        where = f"{path}:{number}"
+        metric = metric or choose_metric(where, task, row, choices)
+        identity = _identity_of(row, task, where)
+        counts[identity] = counts.get(identity, 0) + 1
+        item = identity if counts[identity] == 1 else f"{identity}-{counts[identity]}"
+        item = f"{task}/{item}" if suite.grouped else item
+        if item not in suite.samples.items.codes:
+            suite.samples.items.add(_about(row, item, identity, task))
+            suite.item_line[item] = (len(suite.files) - 1, offset)
+        values = values_of(where, metric, row)
+        _add(suite, item, row, values, repeat * len(values))
+        suite.file.extend([len(suite.files) - 1] * len(values))
+        suite.offset.extend([offset] * len(values))
+    suite.scorers[task] = f"{metric},{name}"
+    return name
+
+
+def _add(suite: _Suite, item: str, row: Mapping[str, Any], values: Sequence[float], first: int) -> None:
+    replies = reply_of(row)
+    suite.replies = max(suite.replies, len(replies))
+    answers = row.get("filtered_resps") or []
+    for number, value in enumerate(values):
+        text = replies[number] if number < len(replies) else replies[0] if replies else None
+        answer = answers[0] if answers else None
+        if isinstance(answer, list) and number < len(answer):
+            answer = answer[number]
+        made: dict[str, Any] = {"i": item, "r": first + number, "v": value, "st": Status.SCORED}
+        if text is not None:
+            made |= {"h": hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16], "n": len(text)}
+            made["st"] = Status.SCORED if text.strip() else Status.EMPTY
+        if isinstance(answer, str):
+            made["a"] = answer[:200]
+        suite.samples.add(made)
+
+
+def _filters(path: Path) -> list[str]:
+    return list(dict.fromkeys(str(row.get("filter")) for _offset, row in _lines(path)))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    offset = 0
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    row = orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    raise DataError(f"{path}:{number}: is no JSON: {error}") from error
+                if not isinstance(row, dict):
+                    raise DataError(f"{path}:{number}: is no sample of lm-eval")
+                yield offset, row
+                offset += len(line)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _identity_of(row: Mapping[str, Any], task: str, where: str) -> str:
+    digest = row.get("doc_hash")
+    if not isinstance(digest, str) or not digest:
+        raise DataError(f"{where}: {task} has no doc_hash: it was written by an lm-eval older than 0.4.3; run it again")
+    return digest[:16]
+
+
+def _about(row: Mapping[str, Any], item: str, identity: str, task: str) -> dict[str, Any]:
+    # Two equal documents of one task are one question asked twice: they share their hash, and so a cluster.
+    return {"i": item, "doc_hash": identity, "prompt": str(row.get("prompt_hash") or ""), "stratum": (task,)}
+
+
+def _check_named(choices: Choices, taken: set[str], folder: Path) -> None:
+    named = choices.filters.everywhere
+    if named is not None and named not in taken:
+        raise DataError(f"{folder}: no task has a filter {named!r}; there are {', '.join(sorted(taken))}")
+
+
+# ---------------------------------------------------------------- what the results file says
+
+
+def _side(name: str, suite: _Suite, session: Session) -> SuiteSide:
+    samples = suite.samples.samples()
+    results = session.results
+    configs = [_of(results, "configs", task) for task in suite.tasks]
+    made = SuiteSide(
+        SuiteFacts(
+            suite=name,
+            label=str(_of(_of(results, "results"), name).get("alias") or name).strip(" -") or name,
+            margin=None,
+            greedy=all(_is_greedy(config, results) for config in configs),
+            repeats=int(samples.repeat.max()) + 1 if len(samples) else 1,
+            notes=_notes(name, suite),
+            digests=_digests(suite, results),
+        ),
+        samples,
+    )
+    return _with_headline(made, name, suite, results) if suite.grouped else _checked(made, name, suite, results)
+
+
+def _notes(name: str, suite: _Suite) -> tuple[str, ...]:
+    scorer = ", ".join(sorted(set(suite.scorers.values())))
+    notes = [f"{name}: metric and filter {scorer}"]
+    if suite.replies > 1:
+        notes.append(f"{name}: up to {suite.replies} replies an item were asked, of which lm-eval made its scores")
+    return tuple(notes)
+
+
+def _digests(suite: _Suite, results: Mapping[str, Any]) -> dict[str, str]:
+    versions = {task: str(_of(results, "versions").get(task, "")) for task in suite.tasks}
+    digests = {"scorer": "; ".join(f"{suite.scorers[task]}@{versions[task]}" for task in suite.tasks)}
+    shots = {str(_of(results, "n-shot").get(task)) for task in suite.tasks}
+    digests["num_fewshot"] = ",".join(sorted(shots))
+    for task in suite.tasks:
+        for key, value in _of(_of(results, "configs", task), "generation_kwargs").items():
+            digests[f"sampling.{key}"] = str(value)
+    digests["gen_kwargs"] = str(_of(results, "config").get("gen_kwargs") or "none")
+    return digests
+
+
+def _of(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """The mapping under these keys, empty where there is none."""
+    found: Any = document
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _is_greedy(config: Mapping[str, Any], results: Mapping[str, Any]) -> bool:
+    generation = _of(config, "generation_kwargs")
+    sampled = generation.get("do_sample") is True or float(generation.get("temperature") or 0) > 0
+    return (
+        config.get("output_type") == "generate_until" and not sampled and not _of(results, "config").get("gen_kwargs")
+    )
+
+
+def _published(results: Mapping[str, Any], name: str, scorer: str) -> float | None:
+    value = _of(results, "results", name).get(scorer, _of(results, "groups", name).get(scorer))
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _checked(side: SuiteSide, name: str, suite: _Suite, results: Mapping[str, Any]) -> SuiteSide:
+    """The suite with a defect where its results file does not belong to its samples."""
+    defects = []
+    asked = _of(results, "n-samples", name).get("effective")
+    items = len(side.samples.items)
+    if isinstance(asked, int) and asked != items:
+        defects.append(f"the results file of {name} speaks of {asked} items, its samples are of {items}")
+    metrics = _of(results, "configs", name).get("metric_list") or []
+    metric = suite.scorers[name].partition(",")[0]
+    averaged = any(_is_mean(entry, metric) for entry in metrics if isinstance(entry, Mapping))
+    published, own = _published(results, name, suite.scorers[name]), headline(side)
+    once = side.facts.repeats == 1 and not np.isnan(side.samples.value).any()
+    if averaged and once and published is not None and own is not None and abs(published - own) > _SAME:
+        defects.append(
+            f"the results file of {name} says {published:.4f}, its samples give {own:.4f}: they are not of the same run"
+        )
+    return _changed(side, defects=tuple(defects))
+
+
+def _is_mean(entry: Mapping[str, Any], metric: str) -> bool:
+    return entry.get("metric") == metric and entry.get("aggregation", "mean") == "mean"
+
+
+def _with_headline(side: SuiteSide, name: str, suite: _Suite, results: Mapping[str, Any]) -> SuiteSide:
+    """A group with the rule that gives its published number: the mean over items, or over tasks."""
+    scorers = set(suite.scorers.values())
+    published = _published(results, name, scorers.pop()) if len(scorers) == 1 else None
+    for rule in ("micro", "macro"):
+        ruled = _changed(side, headline=rule)
+        own = headline(ruled)
+        if published is None or own is None or abs(published - own) <= _SAME:
+            return ruled
+    sentence = (
+        f"the group {name} is published with {published:.4f}, which is the mean neither of its items nor of its tasks"
+    )
+    return _changed(side, defects=(sentence,))
+
+
+def _changed(side: SuiteSide, **changes: Any) -> SuiteSide:
+    from dataclasses import replace
+
+    return SuiteSide(replace(side.facts, **changes), side.samples)
+
+
+def _identity(folder: Path, session: Session) -> RunIdentity:
+    results = session.results
+    versions = {key: str(results[key]) for key in ("lm_eval_version", "transformers_version") if results.get(key)}
+    model = str(results.get("model_name") or _of(results, "config").get("model") or "")
+    digest = hashlib.sha256(session.results_file.read_bytes()).hexdigest()
+    name = folder.name or str(folder.resolve().name)
+    return RunIdentity(name, digest[:12], model, str(folder), session.date, versions, {}, {})
+
+
+def _config(session: Session) -> dict[str, Any]:
+    results = session.results
+    keys = ("model_source", "model_name", "system_instruction", "chat_template_sha", "fewshot_as_multiturn")
+    said = {**_of(results, "config"), **{key: results[key] for key in keys if results.get(key) is not None}}
+    if isinstance(said.get("model_args"), str):
+        parts = (part.partition("=") for part in said["model_args"].split(","))
+        said["model_args"] = {key: value for key, _sign, value in parts}
+    return {"lm_eval": redacted(said)}
+
+
+class _Texts:
+    """Fetches texts from the lines of the sample files."""
+
+    def __init__(self, suites: Mapping[str, _Suite]) -> None:
+        self._suites = suites
+
+    def reply(self, suite: str, row: int) -> ReplyText | None:
+        """The reply of one sample."""
+        about = self._suites[suite]
+        replies = reply_of(self._line(about.files[about.file[row]], about.offset[row]))
+        if not replies:
+            return None
+        number = about.samples.repeat[row]
+        return ReplyText(replies[number] if number < len(replies) else replies[0])
+
+    def item(self, suite: str, item: str) -> ItemText | None:
+        """Question and target of one item."""
+        about = self._suites[suite]
+        if item not in about.item_line:
+            return None
+        number, offset = about.item_line[item]
+        row = self._line(about.files[number], offset)
+        return ItemText(question_of(row), str(row.get("target", "")))
+
+    def _line(self, path: Path, offset: int) -> dict[str, Any]:
+        with path.open("rb") as lines:
+            lines.seek(offset)
+            row: dict[str, Any] = orjson.loads(lines.readline())
+        return row

@@ -1,0 +1,276 @@
+"""Plain score tables (CSV, JSONL, Parquet) as one side of a comparison: the way in for every other harness.
+
+One row a sample: `suite`, `item`, `repeat` (a whole number from 0 or 1), `score` (from 0 to 1, empty where there is
+none); optional `cluster` (items that change together), `stratum` (headings of a mean of means), `status` (one of
+`evalkit.model.Status`). A sample without a score and without a status counts as failed.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from evalkit.compare.columns import SamplesBuilder
+from evalkit.compare.inputs import Side, SuiteFacts, SuiteSide
+from evalkit.errors import DataError
+from evalkit.foreign.choices import Choices
+from evalkit.model import RunIdentity, Status
+
+SUFFIXES: Final = frozenset({".csv", ".jsonl", ".ndjson", ".parquet"})
+REQUIRED: Final = ("suite", "item", "repeat", "score")
+OPTIONAL: Final = ("cluster", "stratum", "status")
+_STATUSES: Final = {status.value: status for status in Status}
+
+Row = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class _Suite:
+    """One suite of a table while it is read; `about` holds cluster and stratum as first seen, by item."""
+
+    samples: SamplesBuilder = field(default_factory=SamplesBuilder)
+    about: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    depth: int = 0
+
+
+def read_table(path: Path, choices: Choices) -> Side:
+    """The side that a score table holds.
+
+    Raises:
+        DataError: naming file, line and column of the first row that is none.
+    """
+    suites: dict[str, _Suite] = {}
+    rows, unused = _rows(path)
+    for line, row in rows:
+        _add(suites, row, f"{path}:{line}")
+    if not suites:
+        raise DataError(f"{path}: holds no row: a score table has one a sample")
+    _no_twins(path, suites)
+    notes = (f"{path.name}: columns that are not used: {', '.join(unused)}",) if unused else ()
+    sides = {name: SuiteSide(_facts(name, suite, choices), suite.samples.samples()) for name, suite in suites.items()}
+    return Side(_identity(path), {"table": path.name}, sides, notes=notes)
+
+
+def _facts(name: str, suite: _Suite, choices: Choices) -> SuiteFacts:
+    chosen = choices.headlines.of(name)
+    headline = chosen or ("micro" if suite.depth == 0 else "macro" if suite.depth == 1 else "nested")
+    strata = len({stratum for _cluster, stratum in suite.about.values()})
+    notes = (f"headline: mean over {strata} strata, each the mean of its items",) if headline == "macro" else ()
+    return SuiteFacts(suite=name, label=name, margin=None, headline=headline, notes=notes)
+
+
+def _identity(path: Path) -> RunIdentity:
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    return RunIdentity(path.stem, digest[:12], "", str(path), changed, {}, {}, {})
+
+
+# ---------------------------------------------------------------- rows of the three formats
+
+
+def _rows(path: Path) -> tuple[Iterator[tuple[int, Row]], list[str]]:
+    """(line, values in the order of REQUIRED and OPTIONAL), and the names of columns that mean nothing here."""
+    try:
+        if path.suffix == ".parquet":
+            return _parquet_rows(path)
+        return _csv_rows(path) if path.suffix == ".csv" else _json_rows(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _csv_rows(path: Path) -> tuple[Iterator[tuple[int, Row]], list[str]]:
+    content = path.open(encoding="utf-8-sig", newline="")
+    reader = csv.reader(content)
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        places, unused = _places(path, names)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: is no CSV in UTF-8: {error}") from error
+
+    def rows() -> Iterator[tuple[int, Row]]:
+        with content:
+            try:
+                for values in reader:
+                    if not values:
+                        continue
+                    if len(values) != len(names):
+                        raise DataError(f"{path}:{reader.line_num}: has {len(values)} cells, the header {len(names)}")
+                    yield reader.line_num, tuple(None if at is None else values[at] for at in places)
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise DataError(f"{path}:{reader.line_num}: is no CSV in UTF-8: {error}") from error
+
+    return rows(), unused
+
+
+def _json_rows(path: Path) -> tuple[Iterator[tuple[int, Row]], list[str]]:
+    import orjson
+
+    def objects() -> Iterator[tuple[int, dict[str, Any]]]:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    try:
+                        row = orjson.loads(line)
+                    except orjson.JSONDecodeError as error:
+                        raise DataError(f"{path}:{number}: is no JSON: {error}") from error
+                    if not isinstance(row, dict):
+                        raise DataError(f"{path}:{number}: is no object with the keys {', '.join(REQUIRED)}")
+                    yield number, row
+
+    unused: list[str] = []
+    first = next(objects(), None)
+    if first is not None:
+        _found, unused = _places(path, list(first[1]))
+
+    def rows() -> Iterator[tuple[int, Row]]:
+        for number, row in objects():
+            missing = [name for name in REQUIRED if name not in row]
+            if missing:
+                raise DataError(f"{path}:{number}: has no {missing[0]!r}: say null for a sample without a score")
+            yield number, tuple(row.get(name) for name in (*REQUIRED, *OPTIONAL))
+
+    return rows(), unused
+
+
+def _parquet_rows(path: Path) -> tuple[Iterator[tuple[int, Row]], list[str]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: is no Parquet file: {error}") from error
+    names = file.schema_arrow.names
+    places, unused = _places(path, names)
+    columns = [names[at] for at in places if at is not None]
+
+    def rows() -> Iterator[tuple[int, Row]]:
+        number = 0
+        for batch in file.iter_batches(columns=columns):
+            lists = {name: batch.column(name).to_pylist() for name in columns}
+            blank = [None] * batch.num_rows
+            for values in zip(*(lists.get(name, blank) for name in (*REQUIRED, *OPTIONAL)), strict=True):
+                number += 1
+                yield number, values
+
+    return rows(), unused
+
+
+def _places(path: Path, names: Sequence[str]) -> tuple[list[int | None], list[str]]:
+    """Where each known column stands, and the names of those that are not known."""
+    for name in REQUIRED:
+        if name not in names:
+            there = ", ".join(names) or "none"
+            raise DataError(f"{path}: has no column {name!r} (there are: {there}); a score table has {_all_columns()}")
+    known = (*REQUIRED, *OPTIONAL)
+    unused = [name for name in names if name not in known]
+    for name in unused:
+        near = difflib.get_close_matches(name.lower(), OPTIONAL, n=1, cutoff=0.8)
+        if near and near[0] not in names:
+            raise DataError(f"{path}: has a column {name!r}: did you mean {near[0]!r}?")
+    return [names.index(name) if name in names else None for name in known], unused
+
+
+def _all_columns() -> str:
+    return f"{', '.join(REQUIRED)} and may have {', '.join(OPTIONAL)}"
+
+
+# ---------------------------------------------------------------- one row
+
+
+def _add(suites: dict[str, _Suite], row: Row, where: str) -> None:
+    name, item, repeat, score, cluster, stratum, status = row
+    if _is_empty(name) or _is_empty(item):
+        raise DataError(f"{where}: {'suite' if _is_empty(name) else 'item'}: is empty: every sample names both")
+    item = _name(item)
+    suite = suites.get(_name(name))
+    if suite is None:
+        suite = suites[_name(name)] = _Suite()
+    about = ("" if _is_empty(cluster) else _name(cluster), _stratum(stratum))
+    known = suite.about.get(item)
+    if known is None:
+        suite.about[item] = about
+        suite.depth = max(suite.depth, len(about[1]))
+        suite.samples.items.add({"i": item, "cluster": about[0], "stratum": about[1]})
+    elif known != about:
+        raise DataError(f"{where}: item {item!r} has another cluster or stratum here than before")
+    value = _score(score, where)
+    suite.samples.add({"i": item, "r": _repeat(repeat, where), "v": value, "st": _status(status, value, where)})
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == ""
+
+
+def _name(value: Any) -> str:
+    """Names that are numbers are the same whichever format wrote them: 7, 7.0 and "7"."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _repeat(repeat: Any, where: str) -> int:
+    try:
+        number = float(repeat)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not number.is_integer() or not 0 <= number < 2**31:
+        raise DataError(f"{where}: repeat: {repeat!r} is no whole number from 0")
+    return int(number)
+
+
+def _score(score: Any, where: str) -> float | None:
+    if score is None or (isinstance(score, str) and not score.strip()):
+        return None
+    try:
+        value = float(score)
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: score: {score!r} is no number; leave it empty where there is none") from None
+    if math.isnan(value):
+        return None
+    if not 0.0 <= value <= 1.0:
+        raise DataError(f"{where}: score: {value:g} does not lie between 0 and 1; divide percentages by 100")
+    return value
+
+
+def _stratum(stratum: Any) -> tuple[str, ...]:
+    if isinstance(stratum, (list, tuple)):
+        return tuple(str(part) for part in stratum)
+    return () if _is_empty(stratum) else (_name(stratum),)
+
+
+def _status(status: Any, value: float | None, where: str) -> Status:
+    if _is_empty(status):
+        return Status.FAILED if value is None else Status.SCORED
+    known = _STATUSES.get(str(status))
+    if known is None:
+        raise DataError(f"{where}: status: {status!r} is none of {', '.join(_STATUSES)}")
+    if value is not None and not known.has_value:
+        raise DataError(f"{where}: status: {known.value} has no score, but {value:g} is given: leave the score empty")
+    if value is None and known is Status.SCORED:
+        raise DataError(f"{where}: score: is empty, but the status is scored")
+    return known
+
+
+def _no_twins(path: Path, suites: dict[str, _Suite]) -> None:
+    """Raises where an (item, repeat) of a suite is listed twice."""
+    for name, suite in suites.items():
+        samples = suite.samples
+        cells = np.asarray(samples.item, dtype=np.int64) << 31 | np.asarray(samples.repeat, dtype=np.int64)
+        if np.unique(cells).size == cells.size:
+            continue
+        seen: set[tuple[str, int]] = set()
+        for line, row in _rows(path)[0]:
+            cell = (_name(row[1]), _repeat(row[2], ""))
+            if _name(row[0]) == name and cell in seen:
+                raise DataError(f"{path}:{line}: suite {name!r}, item {cell[0]!r}, repeat {cell[1]} is listed twice")
+            if _name(row[0]) == name:
+                seen.add(cell)
