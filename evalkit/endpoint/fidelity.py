@@ -215,7 +215,8 @@ async def open_session(stack: AsyncExitStack, side: Side, plan: Plan) -> Session
 async def run_probe(reference: Side, candidate: Side, plan: Plan, *, in_turn: bool = False) -> Findings:
     """Ask both endpoints all that is to be compared; `in_turn` has only one of them open at a time.
 
-    In turn, the reference is opened a second time at the end, to score the candidate's texts.
+    In turn, the reference is opened a second time at the end, to score the candidate's texts. Two sides of one name
+    are told apart as `name` and `name (candidate)` in the costs.
 
     Raises:
         NotSupportedError: one of them cannot score given tokens.
@@ -238,7 +239,7 @@ async def _side_by_side(reference: Side, candidate: Side, plan: Plan) -> Finding
             given = group.create_task(reference_part(first, theirs))
             made = group.create_task(candidate_part(second, own, theirs))
         back = await first.score(theirs.prompts, own.texts)
-        costs = {reference.name: first.asked(), candidate.name: second.asked()}
+        costs = {reference.name: first.asked(), _other_name(reference, candidate): second.asked()}
         return Findings(plan, given.result(), made.result(), back, costs)
 
 
@@ -252,8 +253,12 @@ async def _in_turn(reference: Side, candidate: Side, plan: Plan) -> Findings:
     async with AsyncExitStack() as stack:
         third = await open_session(stack, reference, plan)
         back = await third.score(given.material.prompts, made.material.texts)
-    costs = {reference.name: first.asked().plus(third.asked()), candidate.name: second.asked()}
+    costs = {reference.name: first.asked().plus(third.asked()), _other_name(reference, candidate): second.asked()}
     return Findings(plan, given, made, back, costs)
+
+
+def _other_name(reference: Side, candidate: Side) -> str:
+    return candidate.name if candidate.name != reference.name else f"{candidate.name} (candidate)"
 
 
 async def reference_part(session: Session, material: Material) -> ReferenceSide:

@@ -1,0 +1,248 @@
+"""`evalkit probe REF CAND`: token-level fidelity in minutes, before any benchmark; the exit code is the verdict's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from evalkit.cli import options
+
+if TYPE_CHECKING:
+    from evalkit.config import EndpointConfig
+    from evalkit.endpoint.fidelity import Findings, Plan, Side
+    from evalkit.endpoint.fidelity_report import FidelityReport
+    from evalkit.model import Message
+
+LONGEST_PROMPT_CHARACTERS: Final = 6_000
+DEFAULT_PROMPTS: Final = 64
+DEFAULT_TOKENS: Final = 128
+DEFAULT_GREEDY: Final = 16
+
+
+@click.command("probe")
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@click.option(
+    "--prompts", type=click.IntRange(8, 4096), default=DEFAULT_PROMPTS, show_default=True, help="How many prompts."
+)
+@click.option(
+    "--tokens", type=click.IntRange(8, 4096), default=DEFAULT_TOKENS, show_default=True, help="Longest text, in tokens."
+)
+@click.option(
+    "--greedy",
+    type=click.IntRange(min=0),
+    default=DEFAULT_GREEDY,
+    show_default=True,
+    help="Prompts that are also answered greedily, to see where the texts part.",
+)
+@click.option("--neutral", is_flag=True, help="Use the 64 built-in prompts, not those of the configured suites.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the texts.")
+@options.overrides
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for probe.json and probe_tokens.jsonl (default: the comparison's, beside the runs).",
+)
+@options.quiet
+@options.as_json
+def command(reference: Path, candidate: Path, **given: Any) -> int:
+    """Compare the log-probabilities that two endpoints give the same texts.
+
+    REFERENCE and CANDIDATE are endpoint YAML files. The margin comes from the reference compared with itself. Exits 0
+    equivalent, 1 degraded, 3 invalid or not supported by a server, 4 inconclusive. A detector of faults, no measure of
+    quality: what passes here still has to pass the suites.
+    """
+    from evalkit.endpoint.fidelity import NotSupportedError
+
+    configs = [options.load(path, given["overrides"]) for path in (reference, candidate)]
+    messages, source = prompts_for(configs[0], given["prompts"], neutral=given["neutral"])
+    plan = _plan(messages, given, configs)
+    if not given["quiet"] and not given["as_json"]:
+        click.echo(f"asking both endpoints {len(messages)} {source}, texts of up to {given['tokens']} tokens", err=True)
+    home = given["out"] or configs[0].runs / f"{configs[0].name}--{configs[1].name}"
+    try:
+        report, document = probe_and_store(configs, plan, home)
+    except NotSupportedError as error:
+        if not given["as_json"]:
+            raise
+        return _unsupported(str(error))
+    if given["as_json"]:
+        import orjson
+
+        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    else:
+        show(report)
+        click.echo(f"stored in {home / 'probe.json'}", err=True)
+    return report.verdict.exit_code
+
+
+def _plan(messages: tuple[tuple[Message, ...], ...], given: Mapping[str, Any], configs: list[EndpointConfig]) -> Plan:
+    from evalkit.endpoint.fidelity import Plan
+
+    return Plan(
+        prompts=messages,
+        tokens=given["tokens"],
+        greedy=min(given["greedy"], len(messages)),
+        seed=given["seed"],
+        at_once=min(config.limits.concurrency for config in configs),
+    )
+
+
+def prompts_for(
+    config: EndpointConfig, count: int, *, neutral: bool = False
+) -> tuple[tuple[tuple[Message, ...], ...], str]:
+    """Prompts of the configured suites, evenly spread, or the built-in ones where there are none; and what they are."""
+    from evalkit.endpoint.prompts import NEUTRAL, neutral_prompts, spread
+    from evalkit.errors import UsageError
+
+    if not neutral and (config.suites or config.pack):
+        from evalkit.run.choose import make_plan
+
+        try:
+            plan = make_plan(config)
+        except UsageError as error:
+            click.echo(f"evalkit: the built-in prompts stand in for the suites': {error}", err=True)
+        else:
+            share = -(-count // len(plan.suites))
+            chosen: list[tuple[Message, ...]] = []
+            for suite in plan.suites:
+                fitting = [item.prompt.messages for item in suite.loaded.items if _fits(item.prompt)]
+                chosen += spread(fitting, share)
+            if chosen:
+                return spread(chosen, count), "prompts of the suites"
+    return neutral_prompts(count), f"built-in prompts (of {len(NEUTRAL)})"
+
+
+def _fits(prompt: Any) -> bool:
+    """Text only, and short enough that a few hundred of them are read in minutes."""
+    if not prompt.messages or prompt.images:
+        return False
+    contents = [message["content"] for message in prompt.messages]
+    return all(isinstance(text, str) for text in contents) and sum(map(len, contents)) <= LONGEST_PROMPT_CHARACTERS
+
+
+def probe_and_store(configs: list[EndpointConfig], plan: Plan, home: Path) -> tuple[FidelityReport, dict[str, Any]]:
+    """Run the probe on two configurations and keep what it found in `home`; gives the report and its document.
+
+    Raises:
+        NotSupportedError: one of the servers cannot score given tokens.
+        EndpointError: one of them does not answer.
+        StorageError: where the disk refuses.
+    """
+    from datetime import UTC, datetime
+
+    from evalkit import __version__
+    from evalkit.endpoint.fidelity import run_probe
+    from evalkit.endpoint.fidelity_report import assess, document
+
+    sides = [side_of(config) for config in configs]
+    in_turn = any(config.launch is not None and config.launch.sequential for config in configs)
+    findings = asyncio.run(run_probe(sides[0], sides[1], plan, in_turn=in_turn))
+    report = assess(findings)
+    told = document(report, findings, datetime.now(UTC).isoformat(timespec="seconds"), __version__)
+    _store(home, told, findings)
+    return report, told
+
+
+def side_of(config: EndpointConfig) -> Side:
+    """One side of the probe, from its configuration."""
+    from evalkit.endpoint.fidelity import Side
+    from evalkit.endpoint.opened import opened
+
+    sampling = config.sampling
+    fields: dict[str, Any] = dict(sampling.extra_body)
+    if sampling.chat_template_kwargs:
+        fields["chat_template_kwargs"] = sampling.chat_template_kwargs
+    return Side(config.name, lambda: opened(config, config.runs / config.name / "server.log"), fields)
+
+
+def _store(home: Path, told: Mapping[str, Any], findings: Findings) -> None:
+    import orjson
+
+    from evalkit.endpoint.fidelity_report import sequences
+    from evalkit.errors import StorageError
+
+    lines = b"".join(orjson.dumps(entry) + b"\n" for entry in sequences(findings))
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "probe.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        (home / "probe_tokens.jsonl").write_bytes(lines)
+    except OSError as error:
+        raise StorageError(f"{home}: cannot be written: {error.strerror}") from error
+
+
+def _unsupported(why: str) -> int:
+    import orjson
+
+    from evalkit.model import Verdict
+
+    told = {"kind": "fidelity probe", "supported": False, "verdict": Verdict.INVALID.value, "reasons": [why]}
+    click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+    return Verdict.INVALID.exit_code
+
+
+def show(report: FidelityReport) -> None:
+    """The probe's result for people, on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("", overflow="fold")
+    for name in ("tokens", "nll shift", "k3", "mean |Δ|", "p99", "max", "top-1", "verdict"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, one in (*report.noise.items(), *report.comparisons.items()):
+        judged = report.judged.get(name)
+        verdict = "own noise" if name in report.noise else judged.verdict.value if judged else "INVALID"
+        if one is None:
+            table.add_row(name, "0", *[""] * 6, verdict)
+            continue
+        share = one.agreement.share if one.agreement else None
+        figures = (one.nll_shift.point, one.k3.point, one.mean_abs, one.p99_abs, one.max_abs)
+        agreed = "" if share is None else f"{share:.1%}"
+        table.add_row(name, str(one.tokens), *(f"{value:.2g}" for value in figures), agreed, verdict)
+    console = Console()
+    console.print(table)
+    for line in summary(report):
+        console.print(line, highlight=False, markup=False)
+
+
+def summary(report: FidelityReport) -> list[str]:
+    """The lines under the table: margins, greedy texts, costs, verdict with its reasons."""
+    lines = []
+    if report.margins is not None:
+        lines.append(
+            f"margins from the reference's own noise: nll shift {report.margins.nll_shift:.2g}, "
+            f"k3 {report.margins.k3:.2g} nats per token"
+        )
+    greedy = report.greedy
+    if greedy.compared:
+        lines.append(f"greedy texts: {greedy.identical} of {greedy.compared} identical{_parting(report)}")
+    for name, asked in report.asked.items():
+        lines.append(
+            f"{name}: {asked.requests} requests, {asked.prompt_tokens} tokens read, {asked.completion_tokens} "
+            f"generated; by {asked.method}"
+        )
+    lines.append(f"{report.verdict.value}: {_MEANINGS[report.verdict.value]}")
+    return lines + [f"  {reason}" for reason in report.reasons]
+
+
+def _parting(report: FidelityReport) -> str:
+    from statistics import median
+
+    greedy = report.greedy
+    if not greedy.first_differences:
+        return ""
+    where = f"; the others part at token {median(greedy.first_differences) + 1:g} (median)"
+    return where + (f", {greedy.near_ties} of them at a near-tie" if greedy.near_ties else "")
+
+
+_MEANINGS: Final = {
+    "EQUIVALENT": "shown to give the same tokens the same probabilities, within the margins",
+    "DEGRADED": "shown to differ by more than the margins",
+    "INCONCLUSIVE": "neither shown; more prompts or longer texts would narrow the intervals",
+    "INVALID": "cannot be judged",
+}

@@ -1,0 +1,47 @@
+"""An endpoint's configuration into settings that a client can use, with the server started first where it says so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from evalkit.config import EndpointConfig
+from evalkit.endpoint.client import ClientSettings
+
+
+@asynccontextmanager
+async def opened(config: EndpointConfig, log_file: Path) -> AsyncIterator[ClientSettings]:
+    """The client settings of an endpoint, which answers for the length of the context; its log goes to `log_file`.
+
+    Raises:
+        ConfigError: a key or file that the configuration names cannot be used.
+        LaunchError: the server that is to be started does not come up.
+    """
+    if config.launch is None:
+        yield client_settings(config, config.urls)
+        return
+    from evalkit.endpoint.launch import launched
+
+    hint = config.urls[0] if config.urls else None
+    async with launched(config.launch, hint, log_file) as server:
+        yield client_settings(config, config.urls or (server.base_url,))
+
+
+def client_settings(config: EndpointConfig, urls: tuple[str, ...]) -> ClientSettings:
+    """How a client reaches the endpoint of a configuration at these addresses."""
+    limits = config.limits
+    return ClientSettings(
+        base_urls=urls,
+        model=config.model,
+        api_key=config.api_key(),
+        headers=config.request_headers(),
+        connect_seconds=limits.connect_seconds,
+        stall_seconds=limits.stall_seconds,
+        total_seconds=limits.total_seconds,
+        max_body_bytes=int(limits.max_body_mb * 1_000_000),
+        stream=config.stream,
+        tls_verify=config.tls.verify,
+        ca_file=config.tls.ca_file,
+        concurrency=limits.concurrency,
+    )

@@ -1,0 +1,88 @@
+"""`evalkit probe` as a user runs it: verdict, table, stored files, prompts of suites, and servers that cannot."""
+
+import json
+
+import pytest
+from toy import Model
+
+SMALL = ("--prompts", "14", "--tokens", "30", "--greedy", "3")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Writes an endpoint's YAML for a toy server."""
+
+    def write(name, server, **more):
+        path = tmp_path / f"{name}.yaml"
+        document = {"name": name, "base_url": server.url, "model": "toy", "runs": str(tmp_path / "runs")} | more
+        path.write_text(json.dumps(document))
+        return path
+
+    return write
+
+
+def test_a_faithful_candidate_passes_and_everything_is_stored(toy, files, run_evalkit, tmp_path):
+    reference, candidate = files("ref", toy("vllm")), files("cand", toy("llama.cpp"))
+    done = run_evalkit("probe", reference, candidate, *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "EQUIVALENT: shown to give the same tokens the same probabilities" in done.stdout
+    assert "greedy texts: 3 of 3 identical" in done.stdout
+    assert "asking both endpoints 14 built-in prompts" in done.stderr
+    home = tmp_path / "runs" / "ref--cand"
+    stored = json.loads((home / "probe.json").read_bytes())
+    assert stored["verdict"] == "EQUIVALENT"
+    assert stored["asked"]["ref"]["method"] == "prompt_logprobs of /v1/completions"
+    assert stored["asked"]["cand"]["method"] == "logit_bias on llama.cpp's /completion"
+    assert len((home / "probe_tokens.jsonl").read_bytes().splitlines()) == 14
+
+
+def test_a_broken_candidate_fails_with_the_reason(toy, files, run_evalkit, tmp_path):
+    pair = files("ref", toy("vllm")), files("cand", toy("vllm", model=Model(noise=0.4)))
+    done = run_evalkit("probe", *pair, *SMALL, "--json", "--out", tmp_path / "elsewhere")
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["verdict"], told["exit_code"]) == ("DEGRADED", 1)
+    assert "outside the margin of 0.002" in " ".join(told["reasons"])
+    assert (tmp_path / "elsewhere" / "probe.json").exists()
+    shown = run_evalkit("probe", *pair, *SMALL)
+    assert shown.returncode == 1
+    assert "the others part at token" in shown.stdout
+
+
+def test_prompts_come_from_the_suites(toy, files, run_evalkit, invented):
+    server = toy("vllm")
+    suites = [{"name": name, "partial_data": True} for name in ("aime24", "musr")]
+    more = {"suites": suites, "data": str(invented)}
+    done = run_evalkit("probe", files("ref", server, **more), files("cand", toy("vllm"), **more), *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "asking both endpoints 14 prompts of the suites" in done.stderr
+    texts = {body["messages"][-1]["content"] for body in server.asked("/v1/chat/completions")}
+    assert any("hint" in text and "boxed" in text for text in texts)
+    assert any("Story" in text for text in texts)
+
+
+def test_without_data_the_built_in_prompts_stand_in(toy, files, run_evalkit, tmp_path):
+    more = {"suites": ["aime24"], "data": str(tmp_path / "nothing")}
+    done = run_evalkit("probe", files("ref", toy("vllm"), **more), files("cand", toy("vllm"), **more), *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "the built-in prompts stand in for the suites'" in done.stderr
+
+
+def test_a_server_that_cannot_is_said_not_to_be_supported(toy, files, run_evalkit):
+    pair = files("ref", toy("vllm")), files("cand", toy("transformers"))
+    done = run_evalkit("probe", *pair, *SMALL)
+    assert done.returncode == 3
+    assert "cand: the fidelity probe is not supported by" in done.stderr
+    told = run_evalkit("probe", *pair, *SMALL, "--json")
+    assert told.returncode == 3
+    document = json.loads(told.stdout)
+    assert (document["supported"], document["verdict"]) == (False, "INVALID")
+
+
+def test_fields_that_decide_the_prompt_are_sent(toy, files, run_evalkit):
+    server = toy("vllm")
+    sampling = {"chat_template_kwargs": {"enable_thinking": False}, "extra_body": {"documents": []}}
+    run_evalkit("probe", files("ref", server, sampling=sampling), files("cand", toy("vllm")), *SMALL)
+    for body in server.asked("/v1/chat/completions"):
+        assert body["chat_template_kwargs"] == {"enable_thinking": False}
+        assert body["documents"] == []
