@@ -140,6 +140,8 @@ def _folder(source: Mapping[str, Any], options: Mapping[str, Any]) -> Path:
     """The folder (or single file) that holds the data set, fetched when it is not on this machine."""
     names = [*(source.get("folder") or ()), *([str(source["hub"]).split("/")[-1]] if source.get("hub") else ())]
     for where, root in _roots(names, options):
+        if where != "mapped" and not names and source.get("file"):
+            continue  # a folder for all data sets says nothing of one that comes with its suite
         if root.is_file():
             return root
         if folder := find_folder(root, names):

@@ -156,3 +156,12 @@ def test_real_mmlu_is_whole(shared_data):
     lite = read_yaml(data_folder("suites") / "mmlu_gen_5shot_lite.yaml")["metadata"]["evalkit"]
     kept = {document["id"] for document in data.load_documents(lite, {"data": str(shared_data)})["test"]}
     assert kept < {document["id"] for document in documents}
+
+
+def test_a_folder_for_all_data_sets_says_nothing_of_one_that_comes_with_its_suite(tmp_path):
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "own.jsonl").write_text("\n".join(json.dumps(row) for row in ROWS))
+    fields = {**FIELDS, "source": {"file": "own.jsonl", "splits": {"test": "train"}}}
+    options = {"suite_file": str(tmp_path / "suite" / "mine.yaml")}
+    folder = str(write(tmp_path / "others", "csv"))
+    assert data.load_documents(fields, {**options, "data": folder}) == data.load_documents(fields, options)
