@@ -10,8 +10,10 @@ import asyncio
 import io
 import socket
 import ssl
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,6 +40,9 @@ _KEEP_ALIVE_SECONDS: Final = 4.5
 # Gateways send policies and tokens longer than aiohttp's 8 KiB.
 _HEADER_BYTES: Final = 65_536
 _LAST_BYTES_SECONDS: Final = 1.0
+# So many connections in a row may prove closed, each so soon after the request was sent.
+_MAX_STALE: Final = 3
+_STALE_SECONDS: Final = 1.0
 # aiohttp writes bytes in one piece, and warns of it, above 1 MiB.
 _ONE_PIECE_BYTES: Final = 1_048_576
 
@@ -49,6 +54,18 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(slots=True)
+class _Hop:
+    """One request on the line. With no new socket, it went over a connection that had been used before."""
+
+    started: float
+    new_sockets: int = 0
+    answered: bool = False
+
+
+_hop: ContextVar[_Hop | None] = ContextVar("_hop", default=None)
 
 
 class Transport:
@@ -104,6 +121,25 @@ class Transport:
     async def _once(
         self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str] | None
     ) -> Answer | Failure:
+        """One exchange, sent again where it met connections that the server had closed while they were idle.
+
+        llama.cpp closes each after a stream without saying so; any server may, just as a request comes in.
+        """
+        for _ in range(_MAX_STALE):
+            hop = _Hop(time.monotonic())
+            mark = _hop.set(hop)
+            try:
+                return await self._send(hop, method, url, body, headers)
+            except (aiohttp.ClientError, OSError) as error:  # time-outs are OSErrors
+                if not _was_stale(hop, error):
+                    return of_trouble(error, place(url), self._settings)
+            finally:
+                _hop.reset(mark)
+        return Failure(FailureKind.CONNECTION, f"{place(url)} closed {_MAX_STALE} idle connections without a word")
+
+    async def _send(
+        self, hop: _Hop, method: str, url: URL, body: bytes | None, headers: Mapping[str, str] | None
+    ) -> Answer | Failure:
         session = self._session if self._session is not None else self._open()
         options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
         if body is not None:
@@ -114,11 +150,9 @@ class Transport:
             return Failure(FailureKind.CONNECTION, str(error))
         if proxy is not None:
             options.update(proxy=proxy.url, proxy_auth=proxy.auth)
-        try:
-            async with session.request(method, url, **options) as response:
-                return await self._read(response)
-        except (aiohttp.ClientError, OSError) as error:  # time-outs are OSErrors
-            return of_trouble(error, place(url), self._settings)
+        async with session.request(method, url, **options) as response:
+            hop.answered = True
+            return await self._read(response)
 
     async def _read(self, response: aiohttp.ClientResponse) -> Answer | Failure:
         status, headers = response.status, response.headers
@@ -234,6 +268,15 @@ async def _last_bytes(content: aiohttp.StreamReader) -> None:
                 await content.readany()
 
 
+def _was_stale(hop: _Hop, error: aiohttp.ClientError | OSError) -> bool:
+    """True where a used connection broke at once and without an answer: the server had closed it before."""
+    broke = isinstance(error, aiohttp.ClientConnectionError) and not isinstance(
+        error, aiohttp.ClientConnectorError | TimeoutError
+    )
+    unheard = not hop.new_sockets and not hop.answered
+    return broke and unheard and time.monotonic() - hop.started <= _STALE_SECONDS
+
+
 def _redirected(method: str, url: URL, answer: Answer) -> URL | Failure:
     """Where to send the request again, or why not."""
     location = answer.headers.get("Location")
@@ -292,6 +335,9 @@ def _tls_context(settings: ClientSettings) -> ssl.SSLContext | bool:
 
 def _kept_alive_socket(address: Any) -> socket.socket:
     """A socket that shows signs of life: a firewall would forget a connection silent for one long generation."""
+    hop = _hop.get()
+    if hop is not None:
+        hop.new_sockets += 1
     family, kind, protocol, *_ = address
     made = socket.socket(family=family, type=kind, proto=protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -274,6 +274,41 @@ async def test_a_line_that_breaks(serve, connect, behaviour):
     assert isinstance(await client.ask(chat()), Reply)
 
 
+def closes_used_connections():
+    """Answers the first request of every connection and breaks it at the second."""
+    used = set()
+
+    async def behave(request):
+        if id(request.transport) in used:
+            return await drops()(request)
+        used.add(id(request.transport))
+        return await says()(request)
+
+    return behave
+
+
+async def test_a_connection_that_the_server_had_closed_is_no_failure(serve, connect):
+    server = await serve(closes_used_connections())
+    client = connect(server.url)
+    assert [type(await client.ask(chat("x" * 2_000_000))) for _ in range(3)] == [Reply] * 3
+    assert len({received.body for received in server.received}) == 1
+
+
+async def test_a_used_connection_that_breaks_late_is_a_failure(serve, connect, monkeypatch):
+    monkeypatch.setattr("evalkit.endpoint.transport._STALE_SECONDS", 0.0)
+    server = await serve(closes_used_connections())
+    client = connect(server.url)
+    assert isinstance(await client.ask(chat()), Reply)
+    assert kinds(await client.ask(chat())) is FailureKind.CONNECTION
+    assert len(server.received) == 2
+
+
+async def test_a_new_connection_that_breaks_is_asked_once(serve, connect):
+    server = await serve(drops())
+    assert kinds(await connect(server.url).ask(chat())) is FailureKind.CONNECTION
+    assert len(server.received) == 1
+
+
 async def test_an_unknown_host(connect):
     failure = await connect("http://no-such-host.invalid/v1").ask(chat())
     assert failure.kind is FailureKind.CONNECTION

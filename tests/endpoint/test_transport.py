@@ -149,6 +149,13 @@ def test_which_proxy(monkeypatch, environment, url, proxy):
     assert (str(found.url).rstrip("/") if found else None) == proxy
 
 
+def test_a_proxys_password_is_kept_apart_from_its_address(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://user:p%40ss@p:1")
+    found = environment_proxy(URL("http://a.example/v1"))
+    assert (found.url, found.auth.login, found.auth.password) == (URL("http://p:1"), "user", "p@ss")
+    assert "ss" not in repr(found)
+
+
 @pytest.mark.parametrize("address", ["socks5://user:secret@p:1", "http://", "http://p:port"])
 def test_a_proxy_of_another_kind_is_refused_with_a_sentence(monkeypatch, address):
     monkeypatch.setenv("ALL_PROXY", address)
