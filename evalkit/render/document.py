@@ -12,7 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from evalkit.errors import UsageError
-from evalkit.model import COMPARISON_SCHEMA_VERSION, Comparison, Interval, SuiteResult
+from evalkit.model import COMPARISON_SCHEMA_VERSION, Comparison, Interval, Macro, SuiteResult
+from evalkit.render.flat import flat_macro, flat_schema, flat_suite, nested
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -49,6 +50,10 @@ def _dump(value: object) -> str:
 
 def _plain(value: object) -> dict[str, Any]:
     """A dataclass or foreign mapping as a dictionary, one level deep."""
+    if isinstance(value, SuiteResult):
+        return flat_suite(value)
+    if isinstance(value, Macro):
+        return flat_macro(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -68,18 +73,20 @@ def from_json(data: bytes, source: str = "the comparison") -> Comparison:
     """
     from pydantic import ValidationError  # 0.1 s that `--help` must not pay
 
-    _check_version(data, source)
+    content = _checked_version(data, source)
     try:
-        comparison = _adapter().validate_json(b"[" + data + b"]")[0]
+        comparison = _adapter().validate_json(json.dumps([nested(content)]))[0]
     except ValidationError as error:
         raise UsageError(f"{source}: {_first_problem(error)}") from None
     _check_sense(comparison, source)
+    _check_flat(content, comparison, source)
     return comparison
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the document at `COMPARISON_SCHEMA_VERSION`; unknown keys are not allowed in it."""
     definitions = _adapter().json_schema()["$defs"]
+    flat_schema(definitions)
     root = definitions.pop("Comparison")
     root["properties"]["schema_version"] = {"const": COMPARISON_SCHEMA_VERSION}
     root["required"] = sorted({*root["required"], "schema_version"})
@@ -100,7 +107,7 @@ def _adapter() -> TypeAdapter[tuple[Comparison]]:
     return TypeAdapter(tuple[Comparison], config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 
 
-def _check_version(data: bytes, source: str) -> None:
+def _checked_version(data: bytes, source: str) -> dict[str, Any]:
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
@@ -113,6 +120,7 @@ def _check_version(data: bytes, source: str) -> None:
             f"{source} is a comparison of version {version}, and this evalkit reads versions up to"
             f" {COMPARISON_SCHEMA_VERSION}: upgrade flagos-evalkit to read it"
         )
+    return dict(content)
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -138,6 +146,17 @@ def _check_sense(comparison: Comparison, source: str) -> None:
         for interval in _intervals(suite):
             if interval.low > interval.high:
                 raise UsageError(f"{source}: an interval of {suite.suite!r} ends ({interval.high}) before it begins")
+
+
+def _check_flat(content: Mapping[str, Any], comparison: Comparison, source: str) -> None:
+    """The plain numbers of a suite are those of its sides, whoever wrote the document."""
+    for given, suite in zip(content["suites"], comparison.suites, strict=True):
+        flat = flat_suite(suite)
+        for key in ("reference", "candidate", "failures", "needed_repeats"):
+            if key not in given:
+                raise UsageError(f"{source}: at {suite.suite}.{key}: this key is missing")
+            if given[key] != flat[key]:
+                raise UsageError(f"{source}: {key} of {suite.suite!r} contradicts what `sides` and `needed` say")
 
 
 def _intervals(suite: SuiteResult) -> list[Interval]:

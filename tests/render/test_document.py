@@ -176,3 +176,30 @@ def test_lone_surrogates_and_foreign_mappings_are_written(comparison):
     assert read.reference.versions == {"a": "b"}
     with pytest.raises(TypeError, match="cannot hold a P"):
         to_json(replace(comparison, reference=replace(comparison.reference, sampling={"a": Path()})))
+
+
+def test_a_suite_has_plain_numbers_under_the_names_that_readers_look_for(comparison):
+    document = json.loads(to_json(comparison))
+    schema = json_schema()
+    for suite, made in zip(document["suites"], comparison.suites, strict=True):
+        assert (suite["reference"], suite["candidate"]) == (made.reference.mean, made.candidate.mean)
+        assert suite["ci90"] == (None if made.ci90 is None else [made.ci90.low, made.ci90.high])
+        assert suite["ci95"] == (None if made.ci95 is None else [made.ci95.low, made.ci95.high])
+        assert suite["needed_repeats"] == (made.needed_repeats.repeats if made.needed_repeats else None)
+        assert sum(suite["failures"]["reference"].values()) == made.reference.planned - made.reference.valued
+        assert suite["sides"]["candidate"]["planned"] == made.candidate.planned
+    assert document["suites"][-1]["failures"]["candidate"] == {"auth": 600, "not_asked": 310}
+    assert document["macro"]["ci90"] == [comparison.macro.ci90.low, comparison.macro.ci90.high]
+    assert schema["$defs"]["SuiteResult"]["properties"]["ci90"]["anyOf"][0]["maxItems"] == 2
+
+
+@pytest.mark.parametrize("key", ["reference", "candidate", "failures", "needed_repeats"])
+def test_plain_numbers_that_contradict_the_rest_are_refused(comparison, key):
+    document = json.loads(to_json(comparison))
+    changed = {"failures": {"reference": {}, "candidate": {"timeout": 9}}}.get(key, 1)
+    document["suites"][0][key] = changed
+    with pytest.raises(UsageError, match=f"{key} of 'gpqa_diamond' contradicts"):
+        from_json(json.dumps(document).encode())
+    del document["suites"][0][key]
+    with pytest.raises(UsageError, match=f"at gpqa_diamond.{key}: this key is missing"):
+        from_json(json.dumps(document).encode())
