@@ -1,0 +1,275 @@
+"""Stored sides from the command line: tables, lm-eval folders, banks, second runs, flips; every mistake and exit code."""
+
+import json
+import random
+
+import pytest
+
+from evalkit.cli.noise import home_of
+
+MANY = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 10}
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes a score table of one or more suites: {name: scores by item and repeat}."""
+
+    def write(name, suites, folder=tmp_path):
+        lines = ["suite,item,repeat,score"]
+        for suite, items in suites.items():
+            for number, scores in enumerate(items):
+                lines += [f"{suite},q{number},{k},{'' if s is None else s}" for k, s in enumerate(scores)]
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{name}.csv"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
+def column(right, wrong):
+    return [[1.0]] * right + [[0.0]] * wrong
+
+
+def test_two_tables_are_judged_and_stored(table, invoke, tmp_path):
+    done = invoke(
+        "compare", table("ref", {"quiz": column(150, 150)}), table("cand", {"quiz": column(149, 151)}), "--json"
+    )
+    document = json.loads(done.out)
+    assert (done.code, document["verdict"], document["exit_code"]) == (0, "EQUIVALENT", 0)
+    assert (tmp_path / "ref--cand" / "comparison.json").read_text() == done.out
+    assert document["reference"]["name"] == "ref"
+
+
+@pytest.mark.parametrize(
+    ("candidate", "options", "code", "verdict"),
+    [
+        (column(100, 200), (), 1, "DEGRADED"),
+        (column(200, 100), (), 1, "ELEVATED"),
+        (column(150, 150)[:250], (), 3, "INVALID"),
+        (column(144, 156), (), 4, "INCONCLUSIVE"),
+        (column(144, 156), ("--on-inconclusive", "warn"), 0, "INCONCLUSIVE"),
+        (column(144, 156), ("--on-inconclusive", "pass"), 0, "INCONCLUSIVE"),
+        (column(144, 156), ("--margin", "5"), 0, "EQUIVALENT"),
+        (column(144, 156), ("--margin", "quiz=5", "--margin", "1"), 0, "EQUIVALENT"),
+        (column(100, 200), ("--on-inconclusive", "pass"), 1, "DEGRADED"),
+    ],
+)
+def test_exit_codes(table, invoke, candidate, options, code, verdict):
+    done = invoke("compare", table("ref", {"quiz": column(150, 150)}), table("cand", {"quiz": candidate}), *options)
+    assert done.code == code
+    assert verdict in done.out
+    assert ("warning: INCONCLUSIVE is no pass" in done.err) is ("warn" in options)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--margin", "quizz=3"), "--margin quizz=...: no such suite is compared; did you mean 'quiz'?"),
+        (("--margin", "much"), "'much' is not POINTS or SUITE=POINTS"),
+        (("--margin", "0"), "is not between 0 and 100"),
+        (("--flips", "some"), "'some' is neither a number nor `all`"),
+        (("--set", "a=b"), "--set: has no effect here"),
+        (("--limit", "5"), "--limit: has no effect here"),
+        (("--rerun-on-fail",), "--rerun-on-fail: has no effect here"),
+        (("--headline", "mean"), "--headline mean: say micro or macro"),
+        (("--pack", "nightli"), "did you mean 'nightly'?"),
+    ],
+)
+def test_mistakes_are_usage_errors(table, invoke, options, sentence):
+    path = table("ref", {"quiz": column(20, 20)})
+    done = invoke("compare", path, table("cand", {"quiz": column(20, 20)}), *options)
+    assert done.code == 2
+    assert sentence in done.err
+
+
+def test_kinds_do_not_mix(table, invoke, tmp_path):
+    path = table("ref", {"quiz": column(20, 20)})
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "samples_quiz_2026-01-01T00-00-00.jsonl").write_text("")
+    done = invoke("compare", path, tmp_path / "out")
+    assert done.code == 2
+    assert "is a score table" in done.err
+    assert "is an output folder of lm-eval" in done.err
+    yaml = tmp_path / "cand.yaml"
+    yaml.write_text("name: x")
+    done = invoke("compare", path, yaml)
+    assert done.code == 2
+    assert "only a run folder of evalkit's can stand against a configuration file" in done.err
+
+
+def test_tables_of_one_name_get_names_of_their_own(table, invoke, tmp_path):
+    one = table("scores", {"quiz": column(30, 30)}, tmp_path / "h100")
+    two = table("scores", {"quiz": column(30, 30)}, tmp_path / "npu")
+    document = json.loads(invoke("compare", one, two, "--json", "--out", tmp_path / "here").out)
+    assert (document["reference"]["name"], document["candidate"]["name"]) == ("h100-scores", "npu-scores")
+    assert (tmp_path / "here" / "comparison.json").is_file()
+
+
+def test_a_pack_gives_tolerances(table, invoke):
+    sides = table("ref", {"musr": column(150, 150)}), table("cand", {"musr": column(150, 150)})
+    margins = [
+        json.loads(invoke("compare", *sides, "--json", *options).out)["suites"][0]["margin"]
+        for options in ((), ("--pack", "nightly"), ("--pack", "nightly", "--margin", "7"))
+    ]
+    assert margins == [0.02, 0.03, 0.07]
+
+
+def test_behaviour_is_printed_where_it_says_something(table, invoke, tmp_path):
+    rows = [{"suite": "q", "item": f"i{n}", "repeat": 0, "score": 0.0 if n % 2 else 1.0} for n in range(400)]
+    broken = [{**row, "score": 0.0, "status": "refused"} if n < 12 else row for n, row in enumerate(rows)]
+    for name, lines in (("ref", rows), ("cand", broken)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = invoke("compare", tmp_path / "ref.jsonl", tmp_path / "cand.jsonl")
+    assert "refusals rose from 0.0 to 3.0 %" in " ".join(done.out.split())
+    quiet = invoke("compare", tmp_path / "ref.jsonl", tmp_path / "ref.jsonl")
+    assert "refusals" not in quiet.out
+
+
+# ------------------------------------------------------------ flips
+
+
+def test_flips_of_a_run_are_shown_side_by_side(endpoint, other_endpoint, config, invoke, tmp_path):
+    good = other_endpoint.answer
+    shared = "We look at every choice in turn, slowly and with care. " * 3
+    endpoint.answer = lambda messages: shared + good(messages)
+    other_endpoint.answer = lambda messages: (
+        f"{shared}\x1b[2Jno idea" if len(messages[-1]["content"]) % 2 else shared + good(messages)
+    )
+    compared = invoke(
+        "compare", config("ref", endpoint.url, [MANY]), config("cand", other_endpoint.url, [MANY]), "--quiet"
+    )
+    home = tmp_path / "runs" / "ref--cand"
+    done = invoke("flips", home, "mmlu_gen_5shot", "-n", "3")
+    assert done.code == 0
+    assert compared.code in {1, 3}
+    assert " ".join(done.out.split()).count("regressed 1 -> 0, evidence 2.8") == 3
+    assert "the first" in done.out
+    assert "\x1b[2J" not in done.out
+    assert "\N{REPLACEMENT CHARACTER}[2Jno" in done.out
+    document = json.loads(invoke("flips", home, "--json", "-n", "1", "--whole").out)
+    assert document[0]["candidate_text"] == f"{shared}\x1b[2Jno idea"
+    one = invoke("flips", home, "--item", document[0]["item"])
+    assert one.out.count("evidence") == 1
+    for name in ("ref", "cand"):
+        (tmp_path / "runs" / name / "manifest.jsonl").unlink()
+    stored = invoke("flips", home, "-n", "2")
+    assert stored.out.count("evidence") == 2
+    assert "showing what the comparison holds" in stored.err
+
+
+def test_flips_of_a_suite_that_is_not_there(table, invoke, tmp_path):
+    invoke("compare", table("ref", {"quiz": column(30, 30)}), table("cand", {"quiz": column(30, 30)}))
+    done = invoke("flips", tmp_path / "ref--cand", "quit")
+    assert done.code == 2
+    assert "did you mean 'quiz'?" in done.err
+    assert "no item of quiz changed" in invoke("flips", tmp_path / "ref--cand", "quiz").out
+
+
+# ------------------------------------------------------------ banks, second runs
+
+
+def test_a_stored_bank_stands_against_a_configuration(endpoint, other_endpoint, config, invoke, tmp_path):
+    ref = config("ref", endpoint.url, [MANY, "aime24"])
+    assert invoke("run", ref, "--quiet").code == 0
+    endpoint.close()
+    cand = config("cand", other_endpoint.url, [MANY])
+    done = invoke("compare", tmp_path / "runs" / "ref", cand, "--json", "--quiet")
+    document = json.loads(done.out)
+    assert (done.code, [suite["suite"] for suite in document["suites"]]) == (0, ["mmlu_gen_5shot"])
+    again = invoke("compare", ref, cand, "--json", "--quiet")
+    assert (
+        json.loads(again.out)["verdict"] == "INVALID"
+    )  # the candidate did not run all that the reference's file names
+    assert {difference["key"] for difference in document["differences"]} >= {"base_url", "suites.aime24"}
+
+
+def sampled(name, repeats=4):
+    return [{"name": name, "repeats": repeats, "partial_data": True, "margin_pt": 30}]
+
+
+def noisy(seed):
+    """An endpoint whose answers vary with the request's seed, right two times out of three."""
+
+    def spoil(body, _number):
+        lucky = random.Random(f"{seed}|{body['seed']}|{body['messages'][-1]['content']}").random() < 0.66
+        text = body["messages"][-1]["content"]
+        hint = text.partition("(hint ")[2].partition(")")[0]
+        reply = f"\\boxed{{{hint if lucky else 999}}}"
+        usage = {"prompt_tokens": len(text) // 4, "completion_tokens": 5}
+        choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
+        return 200, {"id": "x", "model": "loopback", "choices": [choice], "usage": usage}
+
+    return spoil
+
+
+def test_an_endpoint_against_itself_gives_the_noise_floor(endpoint, other_endpoint, config, invoke, tmp_path):
+    endpoint.spoil = noisy("a")
+    other_endpoint.spoil = noisy("a")
+    sampling = {"temperature": 0.7}
+    ref = config("ref", endpoint.url, sampled("aime24"), sampling=sampling)
+    done = invoke("aa", ref, "--json", "--quiet")
+    document = json.loads(done.out)
+    assert done.code in {0, 4}
+    assert len(endpoint.requests) == 2 * 30 * 4
+    assert len({body["seed"] for body in endpoint.requests}) == 2 * 30 * 4
+    assert (document["reference"]["name"], document["candidate"]["name"]) == ("ref", "ref-aa")
+    assert (home_of(tmp_path / "runs", "ref") / "comparison.json").is_file()
+    cand = config("cand", other_endpoint.url, sampled("aime24"), sampling=sampling)
+    compared = json.loads(invoke("compare", ref, cand, "--json", "--quiet").out)
+    (suite,) = compared["suites"]
+    (own,) = document["suites"]
+    floor = suite["noise_floor"]
+    assert [floor["low"], floor["high"]] == own["ci90"]
+    assert any("`evalkit aa` of" in note for note in suite["notes"])
+    assert len(endpoint.requests) == 2 * 30 * 4  # nothing was asked again
+    halves = invoke("aa", tmp_path / "runs" / "ref", "--json")
+    assert json.loads(halves.out)["candidate"]["name"] == "ref-odd"
+
+
+def test_a_harness_that_differs_from_itself_makes_comparisons_invalid(
+    endpoint, other_endpoint, config, invoke, tmp_path
+):
+    ref = config("ref", endpoint.url, [MANY])
+    assert invoke("run", ref, "--quiet").code == 0
+    endpoint.answer = lambda _messages: "I lost my way."
+    assert invoke("aa", ref, "--quiet").code in {1, 3}
+    done = invoke("compare", ref, config("cand", other_endpoint.url, [MANY]), "--quiet")
+    assert done.code == 3
+    assert "the reference" in done.out
+
+
+def test_halves_need_repeats(endpoint, config, invoke, tmp_path):
+    assert invoke("run", config("ref", endpoint.url, [MANY]), "--quiet").code == 0
+    done = invoke("aa", tmp_path / "runs" / "ref")
+    assert done.code == 2
+    assert "asked every item once: there are no halves" in done.err
+
+
+@pytest.mark.parametrize(("twice", "code"), [(True, 1), (False, 0)])
+def test_a_degraded_night_is_asked_again_and_only_two_in_a_row_fail(
+    endpoint, other_endpoint, config, invoke, tmp_path, twice, code
+):
+    bad = lambda _body, number: (  # noqa: E731
+        (200, {"choices": [{"message": {"content": "\\boxed{999}"}, "finish_reason": "stop"}]})
+        if (twice or number <= 120) and number % 3
+        else None
+    )
+    other_endpoint.spoil = bad
+    suites = [{"name": "aime24", "repeats": 4, "partial_data": True, "margin_pt": 10}, {**MANY, "margin_pt": 20}]
+    sampling = {"temperature": 0.7}
+    ref = config("ref", endpoint.url, suites, sampling=sampling)
+    cand = config("cand", other_endpoint.url, suites, sampling=sampling)
+    other_endpoint.spoil = lambda body, number: bad(body, number) if "boxed" in str(body["messages"]) else None
+    done = invoke("compare", ref, cand, "--rerun-on-fail", "--quiet", "--json")
+    document = json.loads(done.out)
+    assert "DEGRADED: aime24: asking the candidate again with other seeds" in done.err
+    assert (done.code, document["exit_code"]) == (code, code)
+    suite = next(one for one in document["suites"] if one["suite"] == "aime24")
+    assert ("DEGRADED again" if twice else "EQUIVALENT now") in suite["reasons"][-1]
+    assert any("DEGRADED at first: AIME 2024" in note for note in document["notes"])
+    asked = [body for body in other_endpoint.requests if "boxed" in str(body["messages"])]
+    assert len(asked) == 240
+    assert len({body["seed"] for body in asked}) == 240
+    first = json.loads(invoke("compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand", "--json").out)
+    assert first["verdict"] == "DEGRADED"  # the folder's present meaning is the first run
