@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/python examples/demo/demo.py
 
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .
