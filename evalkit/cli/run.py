@@ -46,12 +46,25 @@ def run_with_display(sides: list[Any], *, quiet: bool) -> list[Any]:
     from evalkit.run import execute
 
     watch = execute.Watch()
+    for sentence in _warnings(sides):
+        click.echo(f"evalkit: {sentence}", err=True)
     context, show = progress.display(watch, quiet=quiet)
     with context:
         outcomes = asyncio.run(execute.run_sides(sides, watch, show))
     for notice in watch.notices:
         click.echo(f"evalkit: {notice}", err=True)
     return outcomes
+
+
+def _warnings(sides: list[Any]) -> list[str]:
+    """What does as it says but perhaps not as it was meant, said before anything is paid for."""
+    from evalkit.config import warnings_for
+
+    return [
+        sentence
+        for side in sides
+        for sentence in warnings_for(side.config, {suite.name: suite.repeats for suite in side.plan.suites})
+    ]
 
 
 def problems(outcome: Any) -> list[str]:
