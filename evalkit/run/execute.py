@@ -148,7 +148,6 @@ async def _run_side(side: SideRun, sides: Sequence[SideRun], watch: Watch) -> Ou
                     await _ask(side, settings, possible, out, progress)
             except EndpointError as error:
                 problem = error
-                watch.notices.append(str(error))
         if problem is not None or not missing:
             manifest.append(side.folder, unasked(side, session))
     return Outcome(
