@@ -18,7 +18,7 @@ from evalkit.endpoint.client import Client, ClientSettings, open_client
 from evalkit.endpoint.probe import ServedModels, endpoint_identity, served_models
 from evalkit.errors import ConfigError, EndpointError, EvalkitError
 from evalkit.model import Failure, FailureKind, Item, Prompt, Reply, Request
-from evalkit.run import grade, journal, manifest, store
+from evalkit.run import grade, journal, manifest, preflight, store
 from evalkit.run.choose import Loaded, make_plan
 from evalkit.run.judging import Book, judge_sides, needs_judge, with_grades
 from evalkit.run.judging import Side as Judged
@@ -97,13 +97,14 @@ async def run_sides(
         watch.sides[side.config.name] = _progress(side)
         watch.notices.extend(f"{side.config.name}: {note}" for note in side.plan.notes)
     display = asyncio.create_task(_forever(show, watch)) if show is not None else None
+    encoder = _encoder(sides)
     turns = any(side.config.launch is not None and side.config.launch.sequential for side in sides)
     try:
         if turns:
-            outcomes = [await _run_side(side, sides, watch) for side in sides]
+            outcomes = [await _run_side(side, sides, watch, encoder) for side in sides]
         else:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(_run_side(side, sides, watch)) for side in sides]
+                tasks = [group.create_task(_run_side(side, sides, watch, encoder)) for side in sides]
             outcomes = [task.result() for task in tasks]
         await grade_sides(sides, watch)
     except BaseExceptionGroup as errors:
@@ -111,6 +112,8 @@ async def run_sides(
     else:
         return outcomes
     finally:
+        if encoder is not None:
+            encoder.close()
         if display is not None:
             display.cancel()
             await asyncio.gather(display, return_exceptions=True)
@@ -130,7 +133,7 @@ def _progress(side: SideRun) -> dict[str, Progress]:
     return progress
 
 
-async def _run_side(side: SideRun, sides: Sequence[SideRun], watch: Watch) -> Outcome:
+async def _run_side(side: SideRun, sides: Sequence[SideRun], watch: Watch, encoder: ImageEncoder | None) -> Outcome:
     progress = watch.sides[side.config.name]
     started = datetime.now(UTC).isoformat(timespec="seconds")
     problem: EvalkitError | None = None
@@ -145,7 +148,8 @@ async def _run_side(side: SideRun, sides: Sequence[SideRun], watch: Watch) -> Ou
                     session = manifest.Session(session.name, started, session.model, session.config, identity)
                     manifest.append(side.folder, manifest.manifest_line(session, side.plan))
                     possible = await _possible(side, settings, missing, progress)
-                    await _ask(side, settings, possible, out, progress)
+                    possible = await preflight.with_pictures(side.config, settings, possible, progress)
+                    await _ask(side, settings, possible, out, progress, encoder)
             except EndpointError as error:
                 problem = error
         if problem is not None or not missing:
@@ -300,13 +304,13 @@ async def _ask(
     missing: Missing,
     out: journal.Journal,
     progress: dict[str, Progress],
+    encoder: ImageEncoder | None,
 ) -> None:
     def keep(request: Request, outcome: Reply | Failure) -> None:
         record = journal.reply_record if isinstance(outcome, Reply) else journal.failure_record
         out.append(record(request, outcome, time.time()))  # type: ignore[arg-type]
 
     limits = side.config.limits
-    encoder = _encoder(side.plan)
     client: Client = open_client(settings, side.config.client, encoder.messages if encoder is not None else None)
     pool = Pool(
         client=client,
@@ -324,13 +328,11 @@ async def _ask(
         await pool.run(_requests(side.plan, missing))
     finally:
         await client.close()
-        if encoder is not None:
-            encoder.close()
 
 
-def _encoder(plan: Plan) -> ImageEncoder | None:
-    """What turns pictures into data URLs, where a suite has any."""
-    if not any(item.prompt.images for suite in plan.suites for item in suite.loaded.items):
+def _encoder(sides: Sequence[SideRun]) -> ImageEncoder | None:
+    """What turns pictures into data URLs, where a suite has any: one for all sides, with one bounded cache."""
+    if not any(item.prompt.images for side in sides for suite in side.plan.suites for item in suite.loaded.items):
         return None
     from evalkit.endpoint.images import ImageEncoder
 

@@ -27,6 +27,7 @@ _PACKAGES = (
     "aiohttp",
     "openai",
     "orjson",
+    "pillow",
     "numpy",
     "scipy",
     "math-verify",
@@ -74,6 +75,7 @@ def suite_block(suite: PlannedSuite) -> dict[str, Any]:
         "items": len(suite.loaded.items),
         "items_in_data": suite.loaded.total_items,
         "rows": described.rows,
+        "complete": _complete(suite),
         "notes": list(suite.loaded.notes),
         "seed": suite.base_seed,
         "parameters": dict(suite.parameters),
@@ -84,6 +86,15 @@ def suite_block(suite: PlannedSuite) -> dict[str, Any]:
             "protocol": str(PROTOCOL_VERSION),
         },
     }
+
+
+def _complete(suite: PlannedSuite) -> bool:
+    """True where one missing answer withholds the verdict: servers refuse pictures by their number and size.
+
+    What is missing is then no chance sample: published tables of these suites rest on denominators that shrank.
+    """
+    pictures = any(item.prompt.images for item in suite.loaded.items)
+    return pictures or "judge" in suite.loaded.suite.needs
 
 
 def manifest_line(session: Session, plan: Plan) -> dict[str, Any]:

@@ -12,11 +12,14 @@ from typing import Any
 from evalkit.compare.columns import SamplesBuilder
 from evalkit.compare.inputs import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import RunError
-from evalkit.model import RunIdentity
+from evalkit.model import RunIdentity, Status
 from evalkit.run import journal, manifest, store
 
 # What is sent and decides no answer.
 _NO_SAMPLING = frozenset({"model", "logprobs", "top_logprobs"})
+_UNANSWERED = frozenset({Status.FAILED.value, Status.NOT_ASKED.value})
+UNJUDGED_SHARE = 0.01
+"""Above this share of answers that the judge could not grade there is no verdict."""
 
 
 @dataclass(slots=True)
@@ -26,12 +29,16 @@ class _Suite:
     samples: SamplesBuilder = field(default_factory=SamplesBuilder)
     offset: array[int] = field(default_factory=lambda: array("q"))
     file: array[int] = field(default_factory=lambda: array("h"))
+    unanswered: int = 0
+    unjudged: int = 0
 
     def add(self, row: Mapping[str, Any]) -> None:
         """One row of a scores file."""
         self.samples.add(row)
         self.offset.append(row.get("j", -1))
         self.file.append(row.get("jf", 0))
+        self.unanswered += row["st"] in _UNANSWERED
+        self.unjudged += row["st"] == Status.GRADE_ERROR.value and row.get("why") == "unjudged"
 
 
 def is_run(path: Path) -> bool:
@@ -59,7 +66,9 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
         raise RunError(f"{scores}: names {error}, which the items do not: `evalkit score` makes both again") from error
     texts = _Texts(folder, about["plan"], header["journals"], read)
     suites = {
-        block["suite"]: SuiteSide(_facts(block), read[block["suite"]].samples.samples())
+        block["suite"]: SuiteSide(
+            _facts(block, read[block["suite"]], about["name"]), read[block["suite"]].samples.samples()
+        )
         for block in about["suites"]
         if block["suite"] in read
     }
@@ -88,7 +97,7 @@ def _identity(folder: Path, about: Mapping[str, Any]) -> RunIdentity:
     )
 
 
-def _facts(block: Mapping[str, Any]) -> SuiteFacts:
+def _facts(block: Mapping[str, Any], suite: _Suite, name: str) -> SuiteFacts:
     parameters = {
         f"sampling.{key}": str(value) for key, value in block["parameters"].items() if key not in _NO_SAMPLING
     }
@@ -106,8 +115,24 @@ def _facts(block: Mapping[str, Any]) -> SuiteFacts:
         greedy=block["parameters"].get("temperature") == 0,
         repeats=block["repeats"],
         notes=tuple(notes),
+        defects=tuple(_defects(block, suite, name)),
         digests={**block["digests"], **parameters},
     )
+
+
+def _defects(block: Mapping[str, Any], suite: _Suite, name: str) -> Iterator[str]:
+    """Why a suite that must be whole is not; without any answer at all another rule speaks."""
+    rows = len(suite.offset)
+    if block.get("complete") and 0 < suite.unanswered < rows:
+        yield (
+            f"{name}: {suite.unanswered} of {rows} requests have no answer; a suite with pictures or a judge is judged "
+            "only when all have one: run again, which asks what is missing"
+        )
+    if suite.unjudged > UNJUDGED_SHARE * rows:
+        yield (
+            f"{name}: {suite.unjudged} of {rows} answers are unjudged; at most {UNJUDGED_SHARE * 100:g} % may be: "
+            "run again, which asks the judge for what is missing"
+        )
 
 
 class _Texts:
