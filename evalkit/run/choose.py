@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from evalkit.config import EndpointConfig, SuiteChoice
+from evalkit.config import EndpointConfig, JudgeConfig, SuiteChoice
 from evalkit.digest import digest
 from evalkit.errors import ConfigError, SuiteError
 from evalkit.run.judging import identity_of
@@ -102,6 +102,14 @@ def _data(config: EndpointConfig) -> str | dict[str, str] | None:
     return None if config.data is None else str(config.data)
 
 
+def _own_judge(config: EndpointConfig, judge: JudgeConfig) -> tuple[str, ...]:
+    """A judge that grades itself is allowed, and said."""
+    addresses = {url.rstrip("/") for url in config.urls}
+    if judge.base_url.rstrip("/") not in addresses or judge.model != config.model:
+        return ()
+    return (f"{config.name} grades its own answers: judge is the same endpoint and model",)
+
+
 def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> PlannedSuite:
     sampling = config.sampling_for(chosen.suite.name)
     parameters: dict[str, Any] = dict(sampling.parameters())
@@ -118,7 +126,8 @@ def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> Pla
         repeats = chosen.suite.repeats if sampling.temperature > 0 and not by_logprobs(chosen.suite) else 1
     if config.judge is not None and "judge" in chosen.suite.needs:
         identity = identity_of(config.judge).digest
-        loaded = replace(loaded, scorer_id=f"judge {config.judge.model} {identity[:12]} x{config.judge.repeats}")
+        scorer = f"judge {config.judge.model} {identity[:12]} x{config.judge.repeats}"
+        loaded = replace(loaded, scorer_id=scorer, notes=(*loaded.notes, *_own_judge(config, config.judge)))
     margin = chosen.choice.margin_pt
     return PlannedSuite(
         loaded=loaded,

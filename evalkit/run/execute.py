@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
-from evalkit.config import EndpointConfig, public_dump
+from evalkit.config import EndpointConfig, JudgeConfig, public_dump
 from evalkit.endpoint.client import Client, ClientSettings, open_client
 from evalkit.endpoint.probe import ServedModels, endpoint_identity, served_models
 from evalkit.errors import ConfigError, EndpointError, EvalkitError
 from evalkit.model import Failure, FailureKind, Item, Prompt, Reply, Request
 from evalkit.run import grade, journal, manifest, preflight, store
 from evalkit.run.choose import Loaded, make_plan
-from evalkit.run.judging import Book, judge_sides, needs_judge, with_grades
 from evalkit.run.judging import Side as Judged
+from evalkit.run.judging import identity_of, judge_sides, look, needs_judge, with_grades
 from evalkit.run.plan import Plan, PlannedSuite, order
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 from evalkit.scoring.option_logprobs import has_prompt_logprobs
@@ -100,6 +100,7 @@ async def run_sides(
     encoder = _encoder(sides)
     turns = any(side.config.launch is not None and side.config.launch.sequential for side in sides)
     try:
+        await _look_at_judges(sides, watch)
         if turns:
             outcomes = [await _run_side(side, sides, watch, encoder) for side in sides]
         else:
@@ -171,17 +172,42 @@ async def grade_sides(sides: Sequence[SideRun], watch: Watch, *, ask: bool = Tru
     Raises:
         EndpointError: where the judge is gone or changes.
     """
-    judged = [side for side in sides if needs_judge(side.plan)]
-    book: Book | None = None
-    config = judged[0].config.judge if judged else None
-    if config is not None:
+    problem: EvalkitError | None = None
+    for config, judged in _by_judge(sides):
         progress = watch.sides.setdefault("judge", {}).setdefault(config.model, Progress())
         seen = [Judged(s.config.name, s.plan, s.folder, s.config.thinking.closing_tags) for s in judged]
         book = await judge_sides(config, seen, judged[0].config.runs, progress if ask else None)
         watch.notices.extend(book.notes)
+        problem = problem or book.problem
+        for side in judged:
+            grade.grade(side.folder, with_grades(side.plan, book), side.config.thinking.closing_tags, again=again)
     for side in sides:
-        plan = side.plan if book is None else with_grades(side.plan, book)
-        grade.grade(side.folder, plan, side.config.thinking.closing_tags, again=again)
+        if not needs_judge(side.plan):
+            grade.grade(side.folder, side.plan, side.config.thinking.closing_tags, again=again)
+    if problem is not None and ask:
+        raise problem
+
+
+def _by_judge(sides: Sequence[SideRun]) -> list[tuple[JudgeConfig, list[SideRun]]]:
+    """The sides with a judged suite, together where they have the same judge, which then sees both in one pass."""
+    groups: dict[tuple[str, str, int], tuple[JudgeConfig, list[SideRun]]] = {}
+    for side in sides:
+        config = side.config.judge
+        if config is not None and needs_judge(side.plan):
+            same = identity_of(config).digest, config.base_url, config.repeats
+            groups.setdefault(same, (config, []))[1].append(side)
+    return list(groups.values())
+
+
+async def _look_at_judges(sides: Sequence[SideRun], watch: Watch) -> None:
+    """What would keep a judge from grading is said before the answers are asked for.
+
+    Raises:
+        ConfigError: where a judge's key is not there, or it does not serve the model.
+    """
+    for config, _judged in _by_judge([side for side in sides if side.missing]):
+        if (sentence := await look(config)) is not None:
+            watch.notices.append(f"{sentence}; answers are asked for and kept, and graded when it does")
 
 
 def unasked(side: SideRun, session: manifest.Session) -> dict[str, Any]:

@@ -8,7 +8,7 @@ same answer on both sides, or on another night, is one judgment. A reply that ca
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from typing import Any
 from evalkit.config import JudgeConfig
 from evalkit.digest import digest
 from evalkit.endpoint.client import ClientSettings, open_client
-from evalkit.errors import EndpointError
-from evalkit.model import Failure, FinalText, Prompt, Reply, Request, Score
+from evalkit.endpoint.probe import served_models
+from evalkit.errors import ConfigError, EndpointError
+from evalkit.model import Failure, FailureKind, FinalText, Prompt, Reply, Request, Score
 from evalkit.run import journal
 from evalkit.run.plan import Plan
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
@@ -40,28 +41,38 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """All grades of a judge, by cache key; `score` is the scorer of the suites that it grades."""
+    """All grades of a judge, by cache key; `score` is the scorer of the suites that it grades.
+
+    `problem` is what kept the judge from grading everything; what it graded before is in the book.
+    """
 
     identity: judge.JudgeIdentity
     repeats: int
     grades: Mapping[str, float | None]
     notes: tuple[str, ...] = ()
+    problem: EndpointError | None = None
 
     def score(self, doc: Mapping[str, Any], final: FinalText) -> Score:
         """The score of one answer from its grades."""
-        case = _case(doc, final.text)
+        case = judge.case_of(doc, final)
         keys = [judge.cache_key(self.identity, case, repeat) for repeat in range(self.repeats)]
         return judge.judged_score(final, [self.grades.get(key) for key in keys])
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What a judge's journal says of the asks: grades by key, the next attempt of each ask, who answered."""
+
+    grades: Mapping[str, float | None]
+    attempts: Mapping[str, int]
+    models: frozenset[str]
+    fingerprints: frozenset[str]
 
 
 def identity_of(config: JudgeConfig) -> judge.JudgeIdentity:
     """What decides this judge's grades."""
     parameters = {"max_tokens": JUDGE_TOKENS, **config.sampling.parameters()}
     return judge.JudgeIdentity(config.model, {**parameters, "base_seed": config.sampling.seed})
-
-
-def _case(doc: Mapping[str, Any], text: str) -> judge.Case:
-    return judge.Case(question=doc["judge_question"], truth=doc["truth"], answer=text)
 
 
 def with_grades(plan: Plan, book: Book) -> Plan:
@@ -78,95 +89,164 @@ def needs_judge(plan: Plan) -> bool:
     return any("judge" in suite.loaded.suite.needs for suite in plan.suites)
 
 
+async def look(config: JudgeConfig) -> str | None:
+    """A look at the judge before hours are spent on answers: None, or a sentence where it does not answer now.
+
+    Raises:
+        ConfigError: its key is not in the environment, or it does not serve the model.
+    """
+    found = await served_models(_settings(config))
+    if isinstance(found, Failure):
+        unlisted = found.kind is FailureKind.NOT_FOUND
+        return None if unlisted else f"judge: {config.base_url} does not answer yet ({found.detail})"
+    if found.ids and config.model not in found.ids:
+        served = ", ".join(repr(name) for name in sorted(found.ids)[:5])
+        raise ConfigError(f"judge.model: {config.model!r} is not served at {config.base_url}, which serves {served}")
+    return None
+
+
 async def judge_sides(config: JudgeConfig, sides: Sequence[Side], runs: Path, progress: Progress | None) -> Book:
     """Grades what the sides answered and is not graded yet; reads the rest from the judge's journal.
 
-    Without `progress` nothing is asked: what is not in the journal stays unjudged.
+    Without `progress` nothing is asked: what is not in the journal stays unjudged. A judge that is gone, refuses, or
+    answers under another model's name is the book's `problem`.
 
     Raises:
-        EndpointError: where the judge is gone, or its replies name two models: a judge that changes is no judge.
         StorageError: where the disk refuses.
+        ConfigError: where the judge's key is not in the environment.
     """
     identity = identity_of(config)
     answers = [answer for side in sides for answer in _answers(side)]
     asks = judge.plan(answers, identity, repeats=config.repeats, seed=config.sampling.seed)
     folder = runs / f"judge-{digest([identity.digest, config.base_url])[:12]}"
+    stored = _stored(folder, asks)
+    problem: EndpointError | None = None
+    todo = _open(asks, stored) if progress is not None else []
     if progress is not None:
-        progress.planned = len(asks)
+        progress.planned, progress.done, progress.stored = len(asks), len(asks) - len(todo), len(asks) - len(todo)
+    while todo and progress is not None:
+        try:
+            await _ask(config, folder, [(ask, stored.attempts[ask.key]) for ask in todo], stored.models, progress)
+        except EndpointError as error:
+            problem = error
+        before, stored = stored, _stored(folder, asks)
+        # An ask without any reply failed as a request: it is left for another run, which asks it in the same words.
+        answered = [ask for ask in todo if stored.attempts[ask.key] > before.attempts[ask.key]]
+        todo = [] if problem is not None else _open(answered, stored)
+        progress.planned += len(todo)
+    if problem is None and len(stored.models) > 1:
+        problem = _changed(folder, stored.models)
+    notes = _notes(answers, identity, stored, config.repeats)
+    return Book(identity, config.repeats, stored.grades, notes, problem)
+
+
+def _open(asks: Sequence[judge.Ask], stored: _Stored) -> list[judge.Ask]:
+    """The asks that have no grade and may be asked (again)."""
+    return [ask for ask in asks if stored.grades[ask.key] is None and stored.attempts[ask.key] < MAX_ASKS]
+
+
+def _stored(folder: Path, asks: Sequence[judge.Ask]) -> _Stored:
+    """The first readable reply of every ask is its grade."""
+    replies = journal.index(folder)[0] if folder.is_dir() else {}
     grades: dict[str, float | None] = {}
-    models: set[str] = set()
-    for attempt in range(MAX_ASKS):
-        open_asks = [ask for ask in asks if grades.get(ask.key) is None]
-        if not open_asks:
-            break
-        replies = _stored(folder)
-        unasked = [ask for ask in open_asks if _key(ask, attempt) not in replies]
-        if unasked and progress is not None:
-            await _ask(config, folder, unasked, attempt, progress)
-            replies = _stored(folder)
-        for ask in open_asks:
+    attempts: dict[str, int] = {}
+    models, fingerprints = set(), set()
+    for ask in asks:
+        grades[ask.key], attempts[ask.key] = None, MAX_ASKS
+        for attempt in range(MAX_ASKS):
             place = replies.get(_key(ask, attempt))
-            if place is not None:
-                reply = journal.stored_reply(journal.read_at(place))
-                grades[ask.key] = judge.grade(reply.content)
-                models.add(reply.model or config.model)
-    if len(models) > 1:
-        raise EndpointError(f"judge: its replies name several models ({', '.join(sorted(models))}): grade with one")
-    return Book(identity, config.repeats, grades, _notes(answers, identity, grades, config.repeats))
+            if place is None:
+                attempts[ask.key] = attempt
+                break
+            record = journal.read_at(place)
+            reply = journal.stored_reply(record)
+            models.add(reply.model or "")
+            fingerprints.add(str(record["body"].get("system_fingerprint") or ""))
+            grades[ask.key] = judge.grade(reply.content)
+            if grades[ask.key] is not None:
+                break
+    return _Stored(grades, attempts, frozenset(models - {""}), frozenset(fingerprints - {""}))
+
+
+def _changed(folder: Path, models: Iterable[str]) -> EndpointError:
+    return EndpointError(
+        f"judge: its replies name several models ({', '.join(sorted(models))}): a judge that changes is no judge; pin "
+        f"its version, and move {folder} away to have everything graded by one"
+    )
 
 
 def _notes(
-    answers: Sequence[judge.Answer], identity: judge.JudgeIdentity, grades: Mapping[str, float | None], repeats: int
+    answers: Sequence[judge.Answer], identity: judge.JudgeIdentity, stored: _Stored, repeats: int
 ) -> tuple[str, ...]:
+    notes = []
+    if len(stored.fingerprints) > 1:
+        notes.append(
+            f"judge {identity.model}: its replies carry {len(stored.fingerprints)} system fingerprints: what serves it "
+            "changed between grades"
+        )
     if len({answer.side for answer in answers}) < 2:
-        return ()
+        return tuple(notes)
     first = answers[0].side
     named = [
         judge.Answer("reference" if answer.side == first else "candidate", answer.item, answer.repeat, answer.case)
         for answer in answers
     ]
-    found = judge.noise(named, identity, grades, repeats=repeats)
+    found = judge.noise(named, identity, stored.grades, repeats=repeats)
     spread = "unknown with one repeat" if found.difference_sd is None else f"{found.difference_sd * 100:.2f} points"
-    sentence = (
+    notes.append(
         f"judge {identity.model}: {repeats} grading(s) an answer, its own noise in the difference (SD): {spread}; "
         f"{found.identical} answers identical on both sides, {found.unjudged} unjudged"
     )
-    return (sentence,)
+    return tuple(notes)
 
 
 def _answers(side: Side) -> Iterator[judge.Answer]:
     """What the judge is to see of a side: the final texts of its judged suites."""
     wanted = {}
-    for suite, item, repeat in side.plan.samples():
+    for key, suite, item, repeat in side.plan.keyed():
         if "judge" in suite.loaded.suite.needs:
-            wanted[side.plan.request(suite, item, repeat).key] = (item, repeat)
-    for file in sorted(side.folder.glob("journal*.jsonl")):
+            wanted[key] = (item, repeat)
+    for file in journal.files(side.folder):
         for _offset, record in journal.read_lines(file):
             if record["t"] != "reply" or record["key"] not in wanted:
                 continue
             item, repeat = wanted.pop(record["key"])
             final = final_text(journal.stored_reply(record), side.closing_tags)
             if final.status is None:
-                yield judge.Answer(side.name, f"{item.suite}/{item.id}", repeat, _case(item.doc, final.text))
+                yield judge.Answer(side.name, f"{item.suite}/{item.id}", repeat, judge.case_of(item.doc, final))
 
 
 def _key(ask: judge.Ask, attempt: int) -> str:
     return ask.key if attempt == 0 else f"{ask.key}-{attempt}"
 
 
-def _stored(folder: Path) -> dict[str, journal.Place]:
-    return journal.index(folder)[0] if folder.is_dir() else {}
+async def _ask(
+    config: JudgeConfig,
+    folder: Path,
+    asks: Sequence[tuple[judge.Ask, int]],
+    models: frozenset[str],
+    progress: Progress,
+) -> None:
+    """Asks for grades, each with the number of earlier replies that could not be read.
 
-
-async def _ask(config: JudgeConfig, folder: Path, asks: Sequence[judge.Ask], attempt: int, progress: Progress) -> None:
+    Raises:
+        EndpointError: where the judge is gone, refuses, or a reply names another model than those before it.
+    """
     limits = config.limits
     parameters = {key: value for key, value in identity_of(config).parameters.items() if key != "base_seed"}
+    named = set(models)
     client = open_client(_settings(config), config.client)
     with journal.Journal(folder) as out:
 
         def keep(request: Request, outcome: Reply | Failure) -> None:
-            record = journal.reply_record if isinstance(outcome, Reply) else journal.failure_record
-            out.append(record(request, outcome, time.time()))  # type: ignore[arg-type]
+            if isinstance(outcome, Failure):
+                out.append(journal.failure_record(request, outcome, time.time()))
+                return
+            if outcome.model and named and outcome.model not in named:
+                # Not kept: the grades of one judge are worth more than the first grade of the next.
+                raise _changed(folder, {*named, outcome.model})
+            named.update({outcome.model} if outcome.model else ())
+            out.append(journal.reply_record(request, outcome, time.time()))
 
         requests = (
             Request(
@@ -178,15 +258,20 @@ async def _ask(config: JudgeConfig, folder: Path, asks: Sequence[judge.Ask], att
                 parameters=parameters,
                 seed=ask.seed,
             )
-            for ask in asks
+            for ask, attempt in asks
         )
         settings = PoolSettings(
-            concurrency=limits.concurrency, retries=limits.retries, outage_seconds=limits.outage_seconds
+            concurrency=limits.concurrency,
+            retries=limits.retries,
+            outage_seconds=limits.outage_seconds,
+            permanent_failures_to_stop=limits.permanent_failures_to_stop,
         )
         try:
             await Pool(client, settings, keep, {"judge": progress}, name="judge").run(requests)
         finally:
             await client.close()
+    if progress.stopped:
+        raise EndpointError(f"judge: {progress.stopped}; what it graded is kept, run again to go on")
 
 
 def _settings(config: JudgeConfig) -> ClientSettings:

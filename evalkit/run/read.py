@@ -31,6 +31,8 @@ class _Suite:
     file: array[int] = field(default_factory=lambda: array("h"))
     unanswered: int = 0
     unjudged: int = 0
+    gradings: int = 0
+    judge_variance: float = 0.0
 
     def add(self, row: Mapping[str, Any]) -> None:
         """One row of a scores file."""
@@ -39,6 +41,9 @@ class _Suite:
         self.file.append(row.get("jf", 0))
         self.unanswered += row["st"] in _UNANSWERED
         self.unjudged += row["st"] == Status.GRADE_ERROR.value and row.get("why") == "unjudged"
+        metrics = row.get("m") or {}
+        self.gradings = max(self.gradings, int(metrics.get("judge_repeats", 0)))
+        self.judge_variance += metrics.get("judge_variance", 0.0)
 
 
 def is_run(path: Path) -> bool:
@@ -104,6 +109,7 @@ def _facts(block: Mapping[str, Any], suite: _Suite, name: str) -> SuiteFacts:
     notes = list(block["notes"])
     if block["items"] < (block["rows"] or block["items_in_data"]):
         notes.append(f"{block['items']} of {block['rows'] or block['items_in_data']} items")
+    notes.extend(_judge_noise(suite, name))
     return SuiteFacts(
         suite=block["suite"],
         label=block["label"],
@@ -118,6 +124,18 @@ def _facts(block: Mapping[str, Any], suite: _Suite, name: str) -> SuiteFacts:
         defects=tuple(_defects(block, suite, name)),
         digests={**block["digests"], **parameters},
     )
+
+
+def _judge_noise(suite: _Suite, name: str) -> Iterator[str]:
+    """How much of a judged mean is the judge's own: the SD over its repeats; the interval holds it in any case."""
+    if suite.gradings > 1:
+        sd_pt = 100 * suite.judge_variance**0.5 / len(suite.offset)
+        yield (
+            f"{name}: each answer graded up to {suite.gradings} times; the judge's own noise in the mean is "
+            f"{sd_pt:.2f} points (SD)"
+        )
+    elif suite.gradings:
+        yield f"{name}: each answer graded once: the judge's own noise is in the interval, but not measured by itself"
 
 
 def _defects(block: Mapping[str, Any], suite: _Suite, name: str) -> Iterator[str]:

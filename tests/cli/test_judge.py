@@ -26,7 +26,8 @@ def mmvet(tmp_path):
 
 def number_in(messages):
     text = " ".join(part.get("text", "") for part in messages[-1]["content"])
-    return int(re.search(r"hint (\d+)", text).group(1))
+    hint = re.search(r"hint (\d+)", text)
+    return int(hint.group(1)) if hint else 0  # the preflight's question has none
 
 
 class Judge:
@@ -78,7 +79,7 @@ def test_pictures_arrive_as_the_pixels_of_the_data_set(endpoint, config, run_eva
     seen = {}
     for body in endpoint.requests:
         content = body["messages"][-1]["content"]
-        if isinstance(content, list):
+        if isinstance(content, list) and "hint" in json.dumps(content):
             (url,) = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
             picture = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))
             assert picture.mode == "RGB"
