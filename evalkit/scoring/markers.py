@@ -15,6 +15,8 @@ _MARKER: Final = re.compile(
     r"|(?P<verb>(?<![不别没否若果])(?:故选|应选|选择|选(?=\s{0,3}[(\[]?[A-Z])))",
     re.IGNORECASE,
 )
+# Where a marker can begin at all: `_MARKER` itself takes ten times as long to find nothing.
+_START: Final = re.compile(r"[aAcC答选故应](?:(?<=[aA])[nN][sSſ][wW]|(?<=[cC])[oO][rR][rR]|(?<=[答选故应]))")
 _SEPARATOR: Final = re.compile(
     r"[ \t]*(?:(?:is|are)(?![A-Za-z'’])|应该是|应为|应是|就是|应选|为|是|选|[-–—=]{1,2}>?|→|>)?[ \t]*(?::\s*)?",
     re.IGNORECASE,
@@ -40,7 +42,7 @@ def places(text: str) -> Iterator[Place]:
 
     "The incorrect answer is", 不选 and their like announce nothing. A marker alone on its line announces the next.
     """
-    for marker in _MARKER.finditer(text):
+    for marker in _markers(text):
         firm = not (marker["option"] or marker["noun"])
         separator = _SEPARATOR.match(text, marker.end())
         start = separator.end() if separator else marker.end()
@@ -48,3 +50,13 @@ def places(text: str) -> Iterator[Place]:
         yield Place(start, said, firm)
         if not said and (heading := _HEADING.match(text, marker.end())):
             yield Place(heading.end(), said, firm)
+
+
+def _markers(text: str) -> Iterator[re.Match[str]]:
+    """`_MARKER.finditer(text)`."""
+    position = 0
+    while start := _START.search(text, position):
+        marker = _MARKER.match(text, start.start())
+        position = marker.end() if marker else start.start() + 1
+        if marker:
+            yield marker

@@ -78,7 +78,7 @@ def boxes(text: str) -> list[Box]:
     found: list[Box] = []
     open_braces: list[re.Match[str] | None] = []  # None for a brace that belongs to no box
     open_boxes = 0
-    for token in _BOX.finditer(text):
+    for token in _BOX.finditer(text) if "box" in text else ():
         if token["gap"]:
             open_braces.clear()
             open_boxes = 0
