@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 
 END, USER, ASSISTANT, SYSTEM = 0, 1, 2, 3
+HALF = 9
 SPECIAL = ("<|end|>", "<|user|>", "<|assistant|>", "<|system|>")
 WORDS = (
     *SPECIAL,
@@ -76,7 +77,7 @@ def top(values, k=2):
 class Toy:
     """The server; `requests` are the bodies by path, `defaults` what it fills into unset sampling parameters."""
 
-    def __init__(self, kind="vllm", model=None, faults=(), defaults=None, context=4096, sees="", name="toy"):
+    def __init__(self, kind="vllm", model=None, faults=(), defaults=None, context=4096, sees="", name="toy", port=0):
         self.kind, self.model, self.faults = kind, model or Model(), set(faults)
         self.defaults = {"temperature": 1.0, "top_k": -1, "repetition_penalty": 1.0} | (defaults or {})
         self.context, self.sees, self.name = context, sees, name
@@ -121,7 +122,7 @@ class Toy:
             def handle_error(self, *args):
                 pass
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.url = f"{self.origin}/v1"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -339,15 +340,19 @@ class Toy:
             ids, scores = forced[:1], [self.value(float(values[forced[0]]))]
         else:
             ids, scores = self.draw(prompt, body, body["n_predict"], body.get("seed"))
-        ended = ids[-1] == END and not forced
+        if ids[-1] == END and not forced:
+            ids, scores = ids[:-1], scores[:-1]
         entries = []
         for n, (token, value) in enumerate(zip(ids, scores, strict=True)):
-            likeliest = [{"id": i, "logprob": v} for i, v in top(self.model.logprobs([*prompt, *ids[:n]]))]
+            known = top(self.model.logprobs([*prompt, *ids[:n]]), body["n_probs"])
+            likeliest = [{"id": i, "logprob": None if np.isnan(v) else v} for i, v in known]
             shown = None if np.isnan(value) else value
-            entries.append({"id": token, "token": WORDS[token], "logprob": shown, "top_logprobs": likeliest})
+            if token % 16 != HALF:  # the server is silent on what ends within a character
+                entries.append({"id": token, "token": WORDS[token], "logprob": shown, "top_logprobs": likeliest})
         return 200, {
             "content": "",
-            "completion_probabilities": entries[:-1] if ended else entries,
+            "tokens": ids,
+            "completion_probabilities": entries,
             "tokens_predicted": len(ids),
             "timings": {"prompt_n": 1},
         }

@@ -190,18 +190,18 @@ def show(report: FidelityReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("", overflow="fold")
-    for name in ("tokens", "nll shift", "k3", "mean |Δ|", "p99", "max", "top-1", "verdict"):
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for name in ("tokens", "shift", "k3", "mean|Δ|", "p99", "top-1", "verdict"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, one in (*report.noise.items(), *report.comparisons.items()):
         judged = report.judged.get(name)
         verdict = "own noise" if name in report.noise else judged.verdict.value if judged else "INVALID"
         if one is None:
-            table.add_row(name, "0", *[""] * 6, verdict)
+            table.add_row(name, "0", *[""] * 5, verdict)
             continue
         share = one.agreement.share if one.agreement else None
-        figures = (one.nll_shift.point, one.k3.point, one.mean_abs, one.p99_abs, one.max_abs)
+        figures = (one.nll_shift.point, one.k3.point, one.mean_abs, one.p99_abs)
         agreed = "" if share is None else f"{share:.1%}"
         table.add_row(name, str(one.tokens), *(f"{value:.2g}" for value in figures), agreed, verdict)
     console = Console()

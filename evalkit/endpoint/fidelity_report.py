@@ -15,11 +15,16 @@ from evalkit.stats.divergence import Divergence, ScoredText, divergence, near_ti
 from evalkit.stats.fidelity import Judged, Margins, judge, margins, overall
 
 FORMAT: Final = 1
-AGAIN: Final = "reference, scored again"
-READING: Final = "reference, decoding against reading"
-FORWARD: Final = "reference's texts on the candidate"
-BACKWARD: Final = "candidate's texts on the reference"
-SELF: Final = "candidate, decoding against reading"
+AGAIN: Final = "reference again"
+"""The reference's texts on the reference, scored twice: in another order, with less at a time."""
+READING: Final = "reference decoding"
+"""The reference's texts: as decoded, and scored afterwards."""
+FORWARD: Final = "reference's texts"
+"""Scored on both sides."""
+BACKWARD: Final = "candidate's texts"
+"""As the candidate decoded them, and scored on the reference."""
+SELF: Final = "candidate decoding"
+"""The candidate's texts: as decoded, and scored afterwards on the candidate; needs no reference."""
 
 LEAST_COMMON: Final = 0.2
 """Two templates share at least the user's words; prompts with less than this in common are numbered differently."""

@@ -14,14 +14,14 @@ from typing import Final
 import numpy as np
 
 from evalkit.model import Interval, Verdict
-from evalkit.stats.divergence import Divergence
+from evalkit.stats.divergence import Divergence, Estimate
 from evalkit.stats.signflip import sign_flip
 
 FLOOR_NATS: Final = 0.002
 NOISE_FACTOR: Final = 3.0
 LEAST_SEQUENCES: Final = 8
 LEAST_TOKENS: Final = 200
-MOST_MISSING: Final = 0.02
+MOST_MISSING: Final = 0.1
 LARGEST_NOISE_NATS: Final = 0.03
 """A reference whose own noise asks for more than this per token cannot tell a faithful stack from a broken one."""
 
@@ -125,10 +125,21 @@ def _undecided(found: Divergence, tolerance: Margins) -> tuple[str, ...]:
     reasons = []
     interval = found.nll_shift.interval
     if not -tolerance.nll_shift < interval.low <= interval.high < tolerance.nll_shift:
-        reasons.append(_sentence("nll shift", found.nll_shift.point, interval, tolerance.nll_shift, "reaches over"))
+        sentence = _sentence("nll shift", found.nll_shift.point, interval, tolerance.nll_shift, "reaches over")
+        reasons.append(sentence + _more(found.nll_shift, tolerance.nll_shift))
     if not found.k3.interval.high < tolerance.k3:
-        reasons.append(_sentence("k3", found.k3.point, found.k3.interval, tolerance.k3, "reaches over"))
+        sentence = _sentence("k3", found.k3.point, found.k3.interval, tolerance.k3, "reaches over")
+        reasons.append(sentence + _more(found.k3, tolerance.k3))
     return tuple(reasons)
+
+
+def _more(estimate: Estimate, margin: float) -> str:
+    """How many times the tokens would bring the interval inside, if the estimate stays: intervals shrink as 1/sqrt."""
+    room = margin - abs(estimate.point)
+    if room <= 0:
+        return "; more tokens would not bring it inside"
+    reach = (estimate.interval.high - estimate.interval.low) / 2
+    return f"; about {(reach / room) ** 2:.1f} times as many tokens would bring it inside"
 
 
 def _real(found: Divergence, p_noise: float | None, times: float | None) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The probe's verdict: equivalence is shown, faults are shown, and everything else says what is lacking."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -52,6 +53,16 @@ def test_verdicts(noise, shift, verdict):
     assert bool(judged.reasons) == (verdict is not Verdict.EQUIVALENT or noise > 0.005)
 
 
+def test_an_open_question_says_how_many_tokens_would_close_it():
+    open_ = judge(pair(0.04, sequences=16, seed=12), TOLERANCE, QUIET)
+    assert open_.verdict is Verdict.INCONCLUSIVE
+    times = max(float(re.search(r"about ([0-9.]+) times as many", reason)[1]) for reason in open_.reasons)
+    more = judge(pair(0.04, sequences=round(16 * times * 3), seed=9), TOLERANCE, QUIET)
+    assert more.verdict is Verdict.EQUIVALENT
+    beyond = judge(pair(0.066, sequences=16, length=20, seed=10), TOLERANCE, QUIET)
+    assert "more tokens would not bring it inside" in " ".join(beyond.reasons)
+
+
 def test_a_difference_within_tolerance_is_named_with_its_size():
     judged = judge(pair(0.02, seed=4), TOLERANCE, QUIET)
     assert judged.verdict is Verdict.EQUIVALENT
@@ -84,10 +95,11 @@ def test_too_little_or_too_much_missing_is_invalid():
     assert judge(pair(0.0, sequences=7), TOLERANCE, QUIET).verdict is Verdict.INVALID
     assert judge(pair(0.0, sequences=8, length=24), TOLERANCE, QUIET).verdict is Verdict.INVALID
     first = [ScoredText((-1.0,) * 40) for _ in range(32)]
-    second = [ScoredText((-1.0,) * 39 + (None,)) for _ in range(32)]
-    judged = judge(divergence(first, second), TOLERANCE, QUIET)
-    assert judged.verdict is Verdict.INVALID
-    assert "32 of 1280" in judged.reasons[0]
+    for missing, verdict in ((3, Verdict.EQUIVALENT), (5, Verdict.INVALID)):
+        second = [ScoredText((-1.0,) * (40 - missing) + (None,) * missing) for _ in range(32)]
+        judged = judge(divergence(first, second), TOLERANCE, QUIET)
+        assert judged.verdict is verdict
+    assert "160 of 1280" in judged.reasons[0]
 
 
 def test_the_worst_comparison_decides():

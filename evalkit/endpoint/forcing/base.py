@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -78,10 +78,13 @@ def malformed(detail: str) -> Failure:
     return Failure(FailureKind.MALFORMED, detail, status=200)
 
 
-def number(value: Any) -> float | None:
-    """A log-probability as a server wrote it; None where it wrote none."""
+def number(value: Any) -> float:
+    """A log-probability as a server wrote it; NaN where a number was due and there is none.
+
+    JSON has no NaN: most servers write null for it.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
+        return math.nan
     return -math.inf if value <= _VLLM_MINUS_INFINITY else float(value)
 
 
@@ -92,9 +95,9 @@ def token_ids(value: Any) -> TokenIds | None:
     return tuple(value)
 
 
-def choice(likeliest: Sequence[tuple[int, float | None]]) -> Choice | None:
+def choice(likeliest: Iterable[tuple[int, float]]) -> Choice | None:
     """The server's choice from tokens with log-probabilities; None where fewer than two have a number."""
-    known = sorted(((lp, token) for token, lp in likeliest if lp is not None and not math.isnan(lp)), reverse=True)
+    known = sorted(((lp, token) for token, lp in likeliest if math.isfinite(lp)), reverse=True)
     if len(known) < 2:
         return None
     return Choice(known[0][1], known[0][0] - known[1][0])

@@ -4,20 +4,26 @@ The native `/completion` takes a prompt as token numbers; `logit_bias` of +1000 
 `n_probs` reports its log-probability from before the bias. The prompt cache keeps the work at one token a request, so a
 text is scored by the same one-token steps that decoding takes, not by reading it in one piece.
 
-Slots are left to the server: with `id_slot`, two clients on one slot were seen to get tokens of each other's texts.
+Two habits of the server matter (seen with the build of October 2026). It says nothing of a token that ends within a
+character (Chinese, emoji): such a one is looked up in the whole distribution. And with `id_slot`, two clients on one
+slot get tokens of each other's texts: slots are left to the server.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from evalkit.endpoint.forcing.base import TOP, Drawing, Drawn, Spent, TokenIds, at, choice, malformed, number, token_ids
 from evalkit.endpoint.native import Native
 from evalkit.model import Failure, Message
 from evalkit.stats.divergence import Choice, ScoredText
 
+Entry: TypeAlias = tuple[int, float | None, Choice | None]
+
 FORCED: Final = 1000.0
+LOOKED_UP: Final = (500, 1_000_000)
+"""So many of the likeliest tokens are asked for, and all of them where the wanted one is not there."""
 _PLAIN_SAMPLING: Final[Mapping[str, Any]] = {
     "top_k": 0,
     "top_p": 1.0,
@@ -38,6 +44,7 @@ class LlamaCpp:
         self.spent = Spent()
         self._native = native
         self._chat_fields = chat_fields
+        self._spoken: int | None = None
 
     async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
         """The template applied by the server, then tokenised as its chat endpoint does."""
@@ -61,35 +68,55 @@ class LlamaCpp:
             "n_predict": drawing.tokens,
             "temperature": 0.0 if drawing.greedy else 1.0,
             "seed": drawing.seed,
+            "return_tokens": True,
         }
         reply = await self._completion(prompt, wanted)
         if isinstance(reply, Failure):
             return reply
-        entries = reply.get("completion_probabilities")
-        if not isinstance(entries, list):
-            return malformed("/completion gives no completion_probabilities")
-        read = [_read(entry) for entry in entries]
-        if any(one is None for one in read):
-            return malformed("completion_probabilities does not number its tokens")
-        known = [one for one in read if one is not None]
-        scores = ScoredText(tuple(one[1] for one in known), tuple(one[2] for one in known))
-        return Drawn(tuple(one[0] for one in known), scores)
+        return _drawn(reply)
 
     async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
         """Force the tokens one after the other."""
         logprobs: list[float | None] = []
         choices: list[Choice | None] = []
         for position, token in enumerate(ids):
-            wanted = {"n_predict": 1, "temperature": 0.0, "logit_bias": [[token, FORCED]]}
-            reply = await self._completion((*prompt, *ids[:position]), wanted)
+            before = (*prompt, *ids[:position])
+            entry = await self._forced(before, token)
+            if entry is None:
+                entry = await self._looked_up(before, token)
+            if isinstance(entry, Failure):
+                return entry
+            logprobs.append(entry[1])
+            choices.append(entry[2])
+        return ScoredText(tuple(logprobs), tuple(choices))
+
+    async def _forced(self, before: TokenIds, token: int) -> Entry | Failure | None:
+        """What the server says of a token that it is made to take; None where it keeps silent (half a character)."""
+        reply = await self._completion(before, {"n_predict": 1, "temperature": 0.0, "logit_bias": [[token, FORCED]]})
+        if isinstance(reply, Failure):
+            return reply
+        entry = _read(at(reply, "completion_probabilities", 0))
+        if entry is not None and entry[0] != token:
+            return malformed("/completion did not take the token that logit_bias forces")
+        if entry is not None:
+            self._spoken = token
+        return entry
+
+    async def _looked_up(self, before: TokenIds, token: int) -> Entry | Failure:
+        """The same out of the whole distribution, told beside another token, on which the server is not silent."""
+        wanted: dict[str, Any] = {"n_predict": 1, "temperature": 0.0}
+        if self._spoken is not None:
+            wanted["logit_bias"] = [[self._spoken, FORCED]]
+        known: dict[int, float] = {}
+        for size in LOOKED_UP:
+            reply = await self._completion(before, {**wanted, "n_probs": size})
             if isinstance(reply, Failure):
                 return reply
-            read = _read(at(reply, "completion_probabilities", 0))
-            if read is not None and read[0] != token:
-                return malformed("/completion did not take the token that logit_bias forces")
-            logprobs.append(None if read is None else read[1])
-            choices.append(None if read is None else read[2])
-        return ScoredText(tuple(logprobs), tuple(choices))
+            told = at(reply, "completion_probabilities", 0, "top_logprobs")
+            known = {top["id"]: number(top.get("logprob")) for top in told or () if isinstance(at(top, "id"), int)}
+            if token in known:
+                break
+        return token, known.get(token), choice(known.items())
 
     async def _completion(self, prompt: TokenIds, wanted: Mapping[str, Any]) -> dict[str, Any] | Failure:
         body = {"prompt": list(prompt), **_PLAIN_SAMPLING, **wanted}
@@ -99,12 +126,34 @@ class LlamaCpp:
         return reply
 
 
-def _read(entry: Any) -> tuple[int, float | None, Choice | None] | None:
+def _drawn(reply: Mapping[str, Any]) -> Drawn | Failure:
+    """A generated text. Tokens that end within a character have no entry: the entries are matched from the end."""
+    ids = token_ids(reply.get("tokens"))
+    entries = reply.get("completion_probabilities")
+    if ids is None or not isinstance(entries, list):
+        return malformed("/completion gives no tokens with completion_probabilities")
+    left = [_read(entry) for entry in entries]
+    logprobs: list[float | None] = []
+    choices: list[Choice | None] = []
+    for token in reversed(ids):
+        said = left[-1] if left else None
+        if said is not None and said[0] == token:
+            left.pop()
+            logprobs.append(said[1])
+            choices.append(said[2])
+        else:
+            logprobs.append(None)
+            choices.append(None)
+    if left:
+        return malformed("completion_probabilities speaks of other tokens than those generated")
+    return Drawn(ids, ScoredText(tuple(reversed(logprobs)), tuple(reversed(choices))))
+
+
+def _read(entry: Any) -> Entry | None:
     """One entry of completion_probabilities: the token, its log-probability and the server's choice."""
     token = at(entry, "id") if isinstance(entry, Mapping) else None
     if not isinstance(token, int):
         return None
     tops = at(entry, "top_logprobs")
-    listed = tops if isinstance(tops, list) else []
-    likeliest = [(at(top, "id"), number(at(top, "logprob"))) for top in listed if isinstance(top, Mapping)]
-    return token, number(at(entry, "logprob")), choice([(i, lp) for i, lp in likeliest if isinstance(i, int)])
+    told = [(at(top, "id"), number(at(top, "logprob"))) for top in tops or () if isinstance(top, Mapping)]
+    return token, number(at(entry, "logprob")), choice((i, lp) for i, lp in told if isinstance(i, int))
