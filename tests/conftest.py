@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+HERE = Path(__file__).resolve().parent
+SHARED = HERE.parent.parent / "shared"
 
 
 @pytest.fixture(scope="session")
@@ -31,10 +32,6 @@ def _load(name, path):
     return module
 
 
-def _load_example():
-    return _load("render_example", Path(__file__).with_name("render") / "example.py")
-
-
 @pytest.fixture
 def toy():
     """Starts toy servers: `toy("vllm", model=..., faults=...)`; see toy.py."""
@@ -49,15 +46,21 @@ def toy():
         server.close()
 
 
-_toy = _load("toy", Path(__file__).with_name("toy.py"))
+_toy = _load("toy", HERE / "toy.py")
 
 
 @pytest.fixture(scope="session")
 def example():
     """The module of hand-made comparisons."""
-    return _load_example()
+    return _load("render_example", HERE / "render" / "example.py")
 
 
 @pytest.fixture(scope="session")
 def comparison(example):
     return example.comparison()
+
+
+@pytest.fixture(scope="session")
+def story(example):
+    """The comparisons of twelve nights."""
+    return _load("render_nights", HERE / "render" / "nights.py").story(example)

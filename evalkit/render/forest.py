@@ -18,7 +18,7 @@ _WIDEST_MARGINS: Final = 3.0
 """The scale ends at this many of the largest margin, so that one outlier does not flatten all the others."""
 _EDGE_PERCENT: Final = 2.5
 _MOST_TICKS: Final = 7
-_SHAPES: Final = {
+SHAPES: Final = {
     Verdict.EQUIVALENT: "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0",
     Verdict.DEGRADED: "M-6,-5h12L0,6Z",
     Verdict.ELEVATED: "M-6,5h12L0,-6Z",
@@ -40,10 +40,15 @@ class Scale:
 
 
 def scale_of(suites: Sequence[SuiteResult]) -> Scale:
-    """The common scale: wide enough for every margin with room, no wider than three times the largest."""
-    margin = max((suite.margin for suite in suites), default=0.0) or 0.01
-    ends = [abs(end) for suite in suites if suite.ci90 for end in (suite.ci90.low, suite.ci90.high)]
-    return Scale(min(max([1.25 * margin, *(1.05 * end for end in ends)]), _WIDEST_MARGINS * margin))
+    """The common scale of some suites."""
+    return scale_to([suite.margin for suite in suites], [suite.ci90 for suite in suites if suite.ci90])
+
+
+def scale_to(margins: Sequence[float], intervals: Sequence[Interval], widest: float = _WIDEST_MARGINS) -> Scale:
+    """A scale wide enough for every margin with room, no wider than `widest` times the largest."""
+    margin = max(margins, default=0.0) or 0.01
+    ends = [abs(end) for interval in intervals for end in (interval.low, interval.high)]
+    return Scale(min(max([1.25 * margin, *(1.05 * end for end in ends)]), widest * margin))
 
 
 def row_svg(suite: SuiteResult, scale: Scale) -> str:
@@ -60,7 +65,7 @@ def row_svg(suite: SuiteResult, scale: Scale) -> str:
         for end, direction in ((suite.ci90.low, -1), (suite.ci90.high, 1)):
             _whisker(group, scale, end, direction)
         if abs(suite.difference) <= scale.reach:
-            _shape(group, scale.at(suite.difference), _SHAPES[suite.verdict])
+            place_shape(group, (scale.at(suite.difference), _MIDDLE), SHAPES[suite.verdict])
     return _text(svg)
 
 
@@ -79,7 +84,7 @@ def marker_svg(verdict: Verdict) -> str:
     """The marker of a verdict, for the legend."""
     svg = ET.Element("svg", {"class": "marker", "width": "16", "height": "16", "aria-hidden": "true"})
     group = ET.SubElement(svg, "g", {"class": f"mark {verdict.value}", "transform": "translate(8,8)"})
-    ET.SubElement(group, "path", {"d": _SHAPES[verdict]})
+    ET.SubElement(group, "path", {"d": SHAPES[verdict]})
     return _text(svg)
 
 
@@ -121,12 +126,13 @@ def _whisker(group: ET.Element, scale: Scale, end: float, direction: int) -> Non
         if beyond
         else f"M{-2 * direction:g},-5h{2 * direction:g}v10h{-2 * direction:g}"
     )
-    _shape(group, scale.at(end), path, "open")
+    place_shape(group, (scale.at(end), _MIDDLE), path, "open")
 
 
-def _shape(group: ET.Element, x: float, path: str, name: str = "full") -> None:
-    """A path in pixels around a point whose x is a percentage."""
-    place = ET.SubElement(group, "svg", {"x": f"{x:.3f}%", "y": f"{_MIDDLE:g}", "overflow": "visible", "class": "at"})
+def place_shape(group: ET.Element, at: tuple[float, float], path: str, name: str = "full") -> None:
+    """A path in pixels around a point: x in percent of the width, y in pixels."""
+    x, y = at
+    place = ET.SubElement(group, "svg", {"x": f"{x:.3f}%", "y": f"{y:g}", "overflow": "visible", "class": "at"})
     ET.SubElement(place, "path", {"d": path, "class": name})
 
 

@@ -67,7 +67,7 @@ def report(
         "words": words,
         "language": language,
         "html_language": {"en": "en", "zh": "zh-CN"}[language],
-        "policy": _policy(style, script),
+        "policy": policy(style, script),
         # The three parts below are evalkit's own files and numbers, or JSON that `script_json` made safe.
         "style": Markup(style),  # noqa: S704
         "script": Markup(script),  # noqa: S704
@@ -103,11 +103,11 @@ def _breakdown_line(row: BreakdownRow, margin: float) -> dict[str, Any]:
     }
 
 
-def _policy(style: str, script: str) -> str:
-    """Nothing from anywhere, but for the two inline blocks whose digests are given."""
+def policy(style: str, script: str = "") -> str:
+    """A page's content-security policy: nothing from anywhere, but for the inline blocks whose digests are given."""
+    scripts = f" script-src '{_digest(script)}';" if script else ""
     return (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
-        " img-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src '{_digest(style)}';{scripts} img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 

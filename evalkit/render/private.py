@@ -22,6 +22,11 @@ _ADDRESS_KEY: Final = re.compile(
 )
 
 
+def is_address_key(name: str) -> bool:
+    """True where a dotted key says that its value is an address."""
+    return bool(_ADDRESS_KEY.search(name))
+
+
 def without_hosts(comparison: Comparison) -> Comparison:
     """The comparison with every endpoint's host replaced by an ellipsis, wherever a report prints it."""
     hide = _hider(_hosts(_texts(comparison)))
@@ -82,7 +87,7 @@ def _value(key: str, value: str, hide: Callable[[str], str]) -> str:
     """A value by its key: what is called an address is one, whatever it looks like."""
     hidden = hide(value)
     bare = hidden == value and value not in {"", "(not set)"} and HIDDEN not in value
-    return HIDDEN if bare and _ADDRESS_KEY.search(key) else hidden
+    return HIDDEN if bare and is_address_key(key) else hidden
 
 
 def _difference(difference: Difference, hide: Callable[[str], str]) -> Difference:

@@ -8,11 +8,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from evalkit.model import Comparison, Verdict
-from evalkit.render import numbers
+from evalkit.render import console, numbers
 from evalkit.render.escape import one_line
 from evalkit.render.jinja import render_template
 from evalkit.render.rows import BehaviourLine, SideCell, SuiteRow, Table, table_of
-from evalkit.render.words import ASCII_SYMBOLS, SYMBOLS, WORDS, Language
+from evalkit.render.words import WORDS, Language
 from evalkit.resources import data_folder
 
 if TYPE_CHECKING:
@@ -25,14 +25,6 @@ TEMPLATES: Final = {"markdown": "table.md.j2", "csv": "table.csv.j2", "latex": "
 
 _NARROW: Final = 94
 """Columns under which margin and noise floor move below the difference."""
-
-_STYLES: Final = {
-    Verdict.EQUIVALENT: "green",
-    Verdict.DEGRADED: "bold red",
-    Verdict.ELEVATED: "bold magenta",
-    Verdict.INCONCLUSIVE: "yellow",
-    Verdict.INVALID: "bold red",
-}
 
 
 def table_text(
@@ -145,18 +137,7 @@ class _Layout:
         return verdict.append(one_line(f"{words['colon']}{reasons}"), style="not bold") if reasons else verdict
 
     def _empty_table(self, title: str | None = None) -> RichTable:
-        from rich import box
-        from rich.table import Table as RichTable
-
-        style = box.ASCII if self.ascii_only else box.SIMPLE_HEAD
-        return RichTable(
-            title=None if title is None else self._text(title),
-            title_justify="left",
-            box=style,
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
-            show_edge=False,
-        )
+        return console.frame(ascii_only=self.ascii_only, title=title)
 
     def _cells(self, row: SuiteRow) -> list[Text]:
         change = self._change(row)
@@ -200,18 +181,10 @@ class _Layout:
         return "—" if side.score is None else f"{side.score:f}"
 
     def _symbol(self, verdict: Verdict) -> str:
-        return (ASCII_SYMBOLS if self.ascii_only else SYMBOLS)[verdict]
+        return console.symbol(verdict, ascii_only=self.ascii_only)
 
     def _verdict(self, verdict: Verdict) -> Text:
-        text = self._text(f"{self._symbol(verdict)} {WORDS[self.language][verdict.value]}")
-        text.stylize(_STYLES[verdict])
-        return text
+        return console.verdict_word(verdict, self.language, ascii_only=self.ascii_only)
 
     def _text(self, text: str) -> Text:
-        """Foreign text: no markup, no control characters, and nothing that the console's encoding lacks."""
-        from rich.text import Text
-
-        line = one_line(text)
-        if self.ascii_only:
-            line = line.replace("±", "+/-").replace("—", "-").replace("×", "x").encode("ascii", "replace").decode()
-        return Text(line)
+        return console.text(text, ascii_only=self.ascii_only)

@@ -97,9 +97,15 @@ def _identity(folder: Path, about: Mapping[str, Any]) -> RunIdentity:
         path=str(folder),
         started=about["started"],
         versions=about["versions"],
-        endpoint=about["endpoint"],
+        endpoint=_endpoint(about),
         sampling=about["suites"][0]["parameters"] if about["suites"] else {},
     )
+
+
+def _endpoint(about: Mapping[str, Any]) -> dict[str, str]:
+    """What the endpoint said of itself, and what the user says is served there."""
+    build = about["served"].get("build")
+    return {**about["endpoint"], **({"build": str(build)} if build else {})}
 
 
 def _facts(block: Mapping[str, Any], suite: _Suite, name: str) -> SuiteFacts:

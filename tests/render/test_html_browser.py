@@ -1,20 +1,25 @@
 """The HTML report in headless Chromium: it renders, filters, obeys the keyboard, asks for nothing, and passes axe-core.
 
-Needs chromium and chromedriver (Debian: chromium, chromium-driver); axe-core from the npm registry
-(`npm install --no-save --prefix "$(python -c 'import sys; print(sys.prefix)')" axe-core@4`). Skips what is absent.
+Needs chromium and chromedriver (Debian: chromium, chromium-driver) and skips without them. axe-core comes from PyPI; a
+newer one from the npm registry is used where there is one
+(`npm install --no-save --prefix "$(python -c 'import sys; print(sys.prefix)')" axe-core@4`).
 """
 
+import importlib.util
 import json
 import shutil
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from evalkit.render.history import Known, night_of, series_of
 from evalkit.render.html import report
+from evalkit.render.trend import page
 
 pytestmark = pytest.mark.slow
-AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
+NEWER_AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
 VIEWS = [("en", "light", 1280), ("en", "dark", 1280), ("zh", "light", 390), ("zh", "dark", 390)]
 
 
@@ -43,7 +48,18 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def files(example, tmp_path_factory):
+def axe():
+    """The source of axe-core."""
+    if NEWER_AXE.is_file():
+        return NEWER_AXE.read_text(encoding="utf-8")
+    found = importlib.util.find_spec("axe_core_python")
+    if found is None:
+        pytest.skip("axe-core is not installed")
+    return (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def files(example, story, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     whole = example.comparison()
     texts = {
@@ -52,6 +68,9 @@ def files(example, tmp_path_factory):
         "many": report(example.with_flips(10_000)),
         "none": report(example.clean()),
     }
+    series = series_of([night_of(one) for one in story])
+    known = [Known("musr", date(2026, 11, 9), date(2026, 11, 30), "softmax in bf16")]
+    texts |= {f"history-{language}": page(series, known, language=language) for language in ("en", "zh")}
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return folder
@@ -230,12 +249,30 @@ def test_the_theme_button_turns_the_page(browser, files):
 
 
 @pytest.mark.parametrize(("language", "theme", "width"), VIEWS)
-def test_axe_finds_nothing(browser, files, language, theme, width):
-    if not AXE.is_file():
-        pytest.skip("axe-core is not installed")
-    visit(browser, files / f"{language}.html", theme, width)
+def test_the_history_renders_without_errors_requests_or_overflow(browser, files, language, theme, width):
+    path = files / f"history-{language}.html"
+    visit(browser, path, theme, width)
+    assert js(browser, "return document.querySelectorAll('svg.trend').length") == 3
+    assert browser.get_log("browser") == []
+    assert [url for url in requests(browser) if not url.startswith("data:")] == [path.as_uri()]
+    assert js(browser, "return document.documentElement.scrollWidth") <= width
+    heights = js(
+        browser, "return [...document.querySelectorAll('svg.trend')].map(s => s.getBoundingClientRect().height)"
+    )
+    assert heights == [150, 150, 150]
+    hollow = js(browser, "return getComputedStyle(document.querySelector('.known path.full')).fill")
+    full = js(browser, "return getComputedStyle(document.querySelector('.mark:not(.known) path.full')).fill")
+    assert hollow == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 27, 34)"}[theme] != full
+    backdrop = js(browser, "return getComputedStyle(document.body).backgroundColor")
+    assert backdrop == {"light": "rgb(245, 246, 248)", "dark": "rgb(13, 17, 23)"}[theme]
+
+
+@pytest.mark.parametrize("kind", ["", "history-"])
+@pytest.mark.parametrize(("language", "theme", "width"), VIEWS)
+def test_axe_finds_nothing(browser, files, axe, kind, language, theme, width):
+    visit(browser, files / f"{kind}{language}.html", theme, width)
     js(browser, "document.querySelectorAll('details').forEach(d => { d.open = true })")
-    browser.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text(encoding="utf-8") + ";0"})
+    browser.execute_cdp_cmd("Runtime.evaluate", {"expression": axe + ";0"})
     result = browser.execute_async_script("axe.run(document, {resultTypes: ['violations']}).then(arguments[0])")
     found = [(v["id"], [node["target"] for node in v["nodes"]][:3]) for v in result["violations"]]
     assert found == []

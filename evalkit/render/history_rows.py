@@ -1,0 +1,202 @@
+"""The history as rows of tables: rounded as everywhere, for the page and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from evalkit.render import console, numbers
+from evalkit.render.history import Episode, Known, Night, Series, SuiteNight, SuiteTrend, known_for
+from evalkit.render.numbers import Change
+from evalkit.render.words import WORDS, Language
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table
+    from rich.text import Text
+
+_MOST_SIGNS: Final = 30
+_MOST_CHANGES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class NightRow:
+    """One night of one suite; scores in percent, the margin in points, "k" as tables print it."""
+
+    night: Night
+    result: SuiteNight
+    k: str
+    reference: Decimal | None
+    candidate: Decimal | None
+    margin: Decimal
+    change: Change | None
+    known: Known | None
+    first_bad: bool
+
+
+def night_rows(trend: SuiteTrend, known: Sequence[Known], last: int) -> tuple[NightRow, ...]:
+    """The last nights of a suite, oldest first."""
+    first_bad = {episode.first_bad.order for episode in trend.episodes}
+    return tuple(
+        _row(night, result, known_for(known, night, result), night.order in first_bad)
+        for night, result in trend.points[-last:]
+    )
+
+
+def _row(night: Night, result: SuiteNight, known: Known | None, first_bad: bool) -> NightRow:
+    k = [f"{numbers.shortest(Decimal(repr(float(k))), 0, 2):f}" for k in (result.k_reference, result.k_candidate)]
+    change = None
+    if result.difference is not None and result.interval is not None:
+        change = numbers.change(result.difference, result.interval, result.margin)
+    return NightRow(
+        night=night,
+        result=result,
+        k=k[0] if k[0] == k[1] else "/".join(k),
+        reference=_percent(result.reference),
+        candidate=_percent(result.candidate),
+        margin=numbers.shortest(numbers.points(result.margin), 1),
+        change=change,
+        known=known,
+        first_bad=first_bad,
+    )
+
+
+def _percent(mean: float | None) -> Decimal | None:
+    return None if mean is None else numbers.rounded(numbers.points(mean), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryTable:
+    """A rich renderable: a row a suite with its signs night by night, and what is to be said of bad ones.
+
+    With `suite` it is a row a night of that suite.
+    """
+
+    series: tuple[Series, ...]
+    known: tuple[Known, ...] = ()
+    last: int = _MOST_SIGNS
+    suite: str | None = None
+    language: Language = "en"
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay the tables out for a console; rich calls this."""
+        pen = _Pen(self.known, self.last, self.language, options.ascii_only)
+        for number, one in enumerate(self.series):
+            if number:
+                yield ""
+            if self.suite is None:
+                yield from pen.overview(one)
+                continue
+            for trend in one.suites:
+                if trend.suite == self.suite:
+                    yield pen.heading(one, trend.label)
+                    yield pen.nights(trend)
+                    yield from pen.remarks(trend)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pen:
+    """How one history is drawn on one console."""
+
+    known: tuple[Known, ...]
+    last: int
+    language: Language
+    ascii_only: bool
+
+    def overview(self, one: Series) -> RenderResult:
+        """The table of a series, then a paragraph for each suite that is bad or known."""
+        words = WORDS[self.language]
+        table = console.frame(ascii_only=self.ascii_only)
+        table.add_column(self._text(words["suite"]), overflow="fold")
+        table.add_column(self._text(words["trend"]), overflow="fold")
+        table.add_column(self._text(f"{words['last_night']}{words['colon']}{words['difference']}"), justify="right")
+        table.add_column(self._text(words["margin"]), justify="right", no_wrap=True)
+        table.add_column(self._text(words["verdict"]), no_wrap=True)
+        for trend in one.suites:
+            rows = night_rows(trend, self.known, min(self.last, _MOST_SIGNS))
+            now = rows[-1]
+            cells = self._text(trend.label), self._signs(rows), self._text(_change(now)), self._text(f"±{now.margin:f}")
+            table.add_row(*cells, self._marked(now, []))
+        yield self.heading(one)
+        yield table
+        for trend in one.suites:
+            yield from self.remarks(trend)
+
+    def heading(self, one: Series, label: str = "") -> Text:
+        """The name of the series and its nights."""
+        words = WORDS[self.language]
+        span = words["nights"].format(n=len(one.nights), first=one.nights[0].night, last=one.nights[-1].night)
+        parts = [one.name, *([label] if label else []), span]
+        return self._text(words["semicolon"].join(parts))
+
+    def nights(self, trend: SuiteTrend) -> Table:
+        """A row a night, oldest first."""
+        words = WORDS[self.language]
+        table = console.frame(ascii_only=self.ascii_only)
+        table.add_column(self._text(words["night"]), no_wrap=True)
+        for name in ("n_k", "ref", "cand", "difference", "margin"):
+            table.add_column(self._text(words[name]), justify="right", no_wrap=True)
+        table.add_column(self._text(words["verdict"]))
+        for row in night_rows(trend, self.known, self.last):
+            verdict = self._marked(row, [_inside(words["first_bad"])] * row.first_bad)
+            scores = ["—" if score is None else f"{score:f}" for score in (row.reference, row.candidate)]
+            cells = [row.night.night, f"{row.result.n_items}×{row.k}", *scores, _change(row), f"±{row.margin:f}"]
+            table.add_row(*map(self._text, cells), verdict)
+        return table
+
+    def remarks(self, trend: SuiteTrend) -> list[Text]:
+        """What is to be said of a suite: since when it is bad, what changed then, whether that is known."""
+        words = WORDS[self.language]
+        lines = []
+        if trend.lasting:
+            lines.append(self._text(f"{trend.label}{words['colon']}{self._episode(trend.lasting)}"))
+        night, result = trend.points[-1]
+        known = known_for(self.known, night, result)
+        if known:
+            about = words["known_until"].format(until=known.until, reason=known.reason)
+            lines.append(self._text(f"{trend.label}{words['colon']}{about}"))
+        return lines
+
+    def _episode(self, episode: Episode) -> str:
+        words = WORDS[self.language]
+        since = words["bad_since"].format(night=episode.first_bad.night)
+        if episode.last_good is None:
+            return f"{since}{words['list']}{words['never_good']}"
+        good = words["last_good"].format(night=episode.last_good.night)
+        shown = [f"{one.name} {one.before or '—'} → {one.after or '—'}" for one in episode.changed[:_MOST_CHANGES]]
+        more = len(episode.changed) - len(shown)
+        shown += [f"+{more}"] * (more > 0)
+        changed = words["list"].join(shown) or words["nothing_changed"]
+        then = _inside(words["changed_then"])
+        return f"{since}{words['list']}{good}{words['semicolon']}{then}{words['colon']}{changed}"
+
+    def _marked(self, row: NightRow, marks: list[str]) -> Text:
+        """The verdict, and in brackets that it is known, and other marks."""
+        words = WORDS[self.language]
+        verdict = console.verdict_word(row.result.verdict, self.language, ascii_only=self.ascii_only)
+        marks = [words["known"]] * (row.known is not None) + marks
+        if marks:
+            verdict.append_text(self._text(words["open"] + words["list"].join(marks) + words["close"]))
+        return verdict
+
+    def _signs(self, rows: Sequence[NightRow]) -> Text:
+        signs = self._text("")
+        for row in rows:
+            signs.append_text(console.coloured_symbol(row.result.verdict, ascii_only=self.ascii_only))
+        return signs
+
+    def _text(self, text: str) -> Text:
+        return console.text(text, ascii_only=self.ascii_only)
+
+
+def _change(row: NightRow) -> str:
+    if row.change is None:
+        return "—"
+    return f"{numbers.signed(row.change.difference)} {numbers.bounds(row.change.interval)}"
+
+
+def _inside(phrase: str) -> str:
+    """A phrase as it stands within a sentence."""
+    return phrase[:1].lower() + phrase[1:]

@@ -1,0 +1,120 @@
+"""The history's page and tables: golden, self-contained, nothing outside the plot, hostile text escaped."""
+
+import io
+import json
+import re
+from dataclasses import replace
+from datetime import date
+from xml.etree import ElementTree as ET
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from evalkit.render.history import Known, night_of, series_of
+from evalkit.render.history_json import document
+from evalkit.render.history_rows import HistoryTable, night_rows
+from evalkit.render.trend import HEIGHT, page, trend_svg
+from evalkit.render.words import LANGUAGES
+from evalkit.resources import data_folder
+
+KNOWN = (Known("musr", date(2026, 11, 9), date(2026, 11, 30), "softmax in bf16", 1),)
+
+
+@pytest.fixture(scope="module")
+def series(story):
+    return series_of([night_of(one) for one in story])
+
+
+def terminal(table, width=110, **console):
+    output = io.StringIO()
+    Console(file=output, width=width, **console).print(table)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_golden_page(series, golden, language):
+    text = page(series, KNOWN, language=language)
+    css = "".join((data_folder("reports") / "html" / name).read_text() for name in ("report.css", "history.css"))
+    text = text.replace(css, "[report.css][history.css]")
+    text = re.sub(r"sha256-[A-Za-z0-9+/=]{20,}", "sha256-…", text)
+    golden(f"history.{language}.html", re.sub(r"(evalkit) \d+\.\d+\S*?([ .<]| 生成)", r"\1 VERSION\2", text))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_golden_terminal(series, golden, language):
+    golden(f"history.{language}.txt", terminal(HistoryTable(series, KNOWN, language=language)))
+    golden(f"history-suite.{language}.txt", terminal(HistoryTable(series, KNOWN, 8, "musr", language)))
+
+
+@pytest.mark.parametrize("width", [70, 90, 140])
+def test_no_line_is_wider_than_the_terminal(series, width):
+    for suite in (None, "musr"):
+        text = terminal(HistoryTable(series, KNOWN, suite=suite), width)
+        assert max(cell_len(line) for line in text.splitlines()) <= width
+
+
+def test_ascii_where_it_must_be(series):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    Console(file=output, width=100).print(HistoryTable(series, KNOWN))
+    output.seek(0)
+    assert "5.3.4 -> 5.3.5" in output.read()
+
+
+def test_golden_json(series, golden):
+    golden("history.json", json.dumps(document(series, KNOWN), indent=1, ensure_ascii=False) + "\n")
+    only = document(series, (), suite="musr", last=2)
+    ((suite,),) = [one["suites"] for one in only["series"]]
+    assert [point["night"] for point in suite["points"]] == ["2026-11-11", "2026-11-12"]
+
+
+@pytest.mark.parametrize("last", [1, 2, 5, 60])
+def test_everything_is_inside_the_plot(series, last):
+    for trend in series[0].suites:
+        svg = ET.fromstring(trend_svg(night_rows(trend, KNOWN, last)))
+        for node in svg.iter():
+            for name in ("x", "x1", "x2"):
+                if node.get(name, "").endswith("%"):
+                    assert 0 <= float(node.get(name)[:-1]) <= 100
+            for name in ("y", "y1", "y2"):
+                if node.get(name):
+                    assert 0 <= float(node.get(name)) <= HEIGHT
+
+
+def test_marks_follow_verdicts_and_known_differences(series):
+    trend = next(one for one in series[0].suites if one.suite == "musr")
+    svg = ET.fromstring(trend_svg(night_rows(trend, KNOWN, 60)))
+    classes = [node.get("class") for node in svg.iter("g")]
+    assert classes[:8] == [
+        f"mark {v}" for v in ["EQUIVALENT"] * 4 + ["INCONCLUSIVE", "DEGRADED", "DEGRADED", "INVALID"]
+    ]
+    assert classes[8:] == ["mark DEGRADED known"] * 4
+    assert len([line for line in svg.iter("line") if line.get("class") == "first"]) == 1
+    dates = [node.text for node in svg.iter("text") if node.text.startswith("2026")]
+    assert dates == ["2026-11-01", "2026-11-12", "2026-11-06"]
+
+
+def test_the_page_asks_for_nothing_and_runs_nothing(series):
+    text = page(series, KNOWN)
+    policy = re.search(r'content="(default-src[^"]+)"', text)[1]
+    assert "script-src" not in policy
+    assert policy.startswith("default-src &#39;none&#39;; style-src &#39;sha256-")
+    assert "<script" not in text
+    assert not re.search(r'(?:src|href|action)="(?!data:,")', text)
+
+
+def test_hostile_text_is_escaped(story, example):
+    bad = replace(story[0].suites[0], label=example.HOSTILE_LABEL, suite="x")
+    night = night_of(replace(story[0], suites=(bad,)), series=example.HOSTILE, facts={example.HOSTILE: example.HOSTILE})
+    other = replace(night, created="2026-11-09", night="2026-11-09", facts={})
+    text = page(series_of([night, other]), [Known("x", date(2026, 1, 1), date(2027, 1, 1), example.HOSTILE)])
+    assert "<img" not in text
+    assert "<b>x" not in text
+    shown = terminal(HistoryTable(series_of([night]), (), suite="x"))
+    assert "\x07" not in shown
+
+
+def test_only_the_last_nights_are_drawn_but_every_episode_is_told(series):
+    text = page(series, KNOWN, last=3)
+    assert "2026-11-03" in text, "the first episode of aime24"
+    assert text.count('<th scope="row">2026-11-0') == 0
