@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evalkit.cli import judging, options
+from evalkit.cli import ci_output, judging, options
 
 if TYPE_CHECKING:
     from evalkit.compare.inputs import Side
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     metavar="[SUITE=]RULE",
     help="Score tables with a stratum column: micro (mean over items) or macro (mean over strata, the default).",
 )
+@ci_output.options
 @options.quiet
 @options.as_json
 def command(reference: Path, candidate: Path, **given: Any) -> int:
@@ -70,7 +71,13 @@ def command(reference: Path, candidate: Path, **given: Any) -> int:
     _no_endpoint_options(given)
     case = _stored_case(reference, candidate, _choices(given))
     judging.check_margins(given, [name for side in case.sides for name in side.suites])
-    return judging.show(judging.judge(case, judging.policy(given, case)), case, given)
+    return _show(judging.judge(case, judging.policy(given, case)), case, given)
+
+
+def _show(comparison: Comparison, case: judging.Case, given: dict[str, Any]) -> int:
+    code = judging.show(comparison, case, given)
+    ci_output.write(comparison, given["out"] or case.home, given)
+    return code
 
 
 def _choices(given: dict[str, Any]) -> Choices:
@@ -131,7 +138,7 @@ def _with_endpoints(paths: tuple[Path, Path], kinds: tuple[str, str], given: dic
     comparison = judging.judge(case, chosen)
     if given["rerun_on_fail"] and configs[1] is not None:
         case, comparison = _rerun(case, comparison, configs[1], given)
-    return judging.show(comparison, case, given)
+    return _show(comparison, case, given)
 
 
 def _run(paths: tuple[Path, Path], configs: tuple[EndpointConfig | None, ...], given: dict[str, Any]) -> judging.Case:

@@ -1,5 +1,6 @@
 """What `evalkit compare` writes for CI: by options, and as the environment says; off with EVALKIT_CI=off."""
 
+import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -96,6 +97,25 @@ def test_what_cannot_be_written_is_said(comparison, tmp_path, github):
     github.mkdir()
     with pytest.raises(UsageError, match=r"GITHUB_STEP_SUMMARY: .*cannot be written"):
         ci_output.write(comparison, tmp_path, {})
+
+
+def test_compare_writes_them(endpoint, other_endpoint, config, run_evalkit, tmp_path):
+    suites = [{"name": "gpqa_diamond", "partial_data": True, "limit": 24, "repeats": 1}]
+    ref, cand = config("ref", endpoint.url, suites), config("cand", other_endpoint.url, suites)
+    junit, metrics, summary = tmp_path / "junit.xml", tmp_path / "metrics.txt", tmp_path / "summary.md"
+    env = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary), "GITLAB_CI": "", "EVALKIT_CI": ""}
+    done = run_evalkit("compare", ref, cand, "--json", "--junit", junit, "--openmetrics", metrics, env=env)
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"] == 4, done.stderr
+    assert ET.fromstring(junit.read_bytes()).find(".//failure").get("type") == "INCONCLUSIVE"
+    assert metrics.read_text().endswith("# EOF\n")
+    assert "INCONCLUSIVE" in summary.read_text()
+    assert "127.0.0.1" not in summary.read_text()
+    assert "::error title=" in done.stderr
+    quiet = run_evalkit(
+        "compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand", env={**env, "EVALKIT_CI": "off"}
+    )
+    assert "::" not in quiet.stdout + quiet.stderr
 
 
 def test_a_comparison_whose_notes_hold_addresses_keeps_them_to_itself(comparison, tmp_path, github):
