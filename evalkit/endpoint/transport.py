@@ -62,7 +62,6 @@ class _Hop:
 
     started: float
     new_sockets: int = 0
-    answered: bool = False
 
 
 _hop: ContextVar[_Hop | None] = ContextVar("_hop", default=None)
@@ -129,7 +128,7 @@ class Transport:
             hop = _Hop(time.monotonic())
             mark = _hop.set(hop)
             try:
-                return await self._send(hop, method, url, body, headers)
+                return await self._send(method, url, body, headers)
             except (aiohttp.ClientError, OSError) as error:  # time-outs are OSErrors
                 if not _was_stale(hop, error):
                     return of_trouble(error, place(url), self._settings)
@@ -138,7 +137,7 @@ class Transport:
         return Failure(FailureKind.CONNECTION, f"{place(url)} closed {_MAX_STALE} idle connections without a word")
 
     async def _send(
-        self, hop: _Hop, method: str, url: URL, body: bytes | None, headers: Mapping[str, str] | None
+        self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str] | None
     ) -> Answer | Failure:
         session = self._session if self._session is not None else self._open()
         options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
@@ -151,7 +150,6 @@ class Transport:
         if proxy is not None:
             options.update(proxy=proxy.url, proxy_auth=proxy.auth)
         async with session.request(method, url, **options) as response:
-            hop.answered = True
             return await self._read(response)
 
     async def _read(self, response: aiohttp.ClientResponse) -> Answer | Failure:
@@ -269,12 +267,14 @@ async def _last_bytes(content: aiohttp.StreamReader) -> None:
 
 
 def _was_stale(hop: _Hop, error: aiohttp.ClientError | OSError) -> bool:
-    """True where a used connection broke at once and without an answer: the server had closed it before."""
+    """True where a used connection broke at once and without an answer: the server had closed it before.
+
+    A connection that breaks later, in the middle of an answer, is a `ClientPayloadError`.
+    """
     broke = isinstance(error, aiohttp.ClientConnectionError) and not isinstance(
         error, aiohttp.ClientConnectorError | TimeoutError
     )
-    unheard = not hop.new_sockets and not hop.answered
-    return broke and unheard and time.monotonic() - hop.started <= _STALE_SECONDS
+    return broke and not hop.new_sockets and time.monotonic() - hop.started <= _STALE_SECONDS
 
 
 def _redirected(method: str, url: URL, answer: Answer) -> URL | Failure:

@@ -42,7 +42,7 @@ class Server:
 
     behaviours: deque[Behaviour] = field(default_factory=deque)
     received: list[Received] = field(default_factory=list)
-    connections: set[int] = field(default_factory=set)
+    connections: set[asyncio.BaseTransport] = field(default_factory=set)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     origin: str = ""
@@ -58,7 +58,7 @@ class Server:
         body = await request.content.read()  # as large as it comes
         headers = {name.lower(): ", ".join(request.headers.getall(name)) for name in request.headers}
         self.received.append(Received(request.method, request.path, request.query_string, request.host, headers, body))
-        self.connections.add(id(request.transport))
+        self.connections.add(request.transport)
         self.arrived.set()
         behaviour = self.behaviours.popleft() if len(self.behaviours) > 1 else self.behaviours[0]
         try:

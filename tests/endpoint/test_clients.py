@@ -96,7 +96,7 @@ async def test_connections_are_used_again_and_cookies_are_not(serve, connect):
     assert not any("cookie" in received.headers for received in server.received)
 
 
-async def test_pictures_are_filled_in(serve, connect):
+async def test_pictures_are_filled_in(serve, connect, recwarn):
     prompt = Prompt(
         "d", ({"role": "user", "content": [{"type": "image_ref", "index": 0}]},), images=(ImageRef("a", bytes),)
     )
@@ -121,6 +121,7 @@ async def test_pictures_are_filled_in(serve, connect):
     assert (failure.kind, failure.detail) == (FailureKind.IMAGE, "picture a is damaged")
     assert kinds(await connect(server.url).ask(asked)) is FailureKind.IMAGE
     assert len(server.received) == 1
+    assert not [warning for warning in recwarn if "large body" in str(warning.message)]
 
 
 async def test_without_pictures_nothing_is_materialised(serve, connect):
@@ -279,9 +280,9 @@ def closes_used_connections():
     used = set()
 
     async def behave(request):
-        if id(request.transport) in used:
+        if request.transport in used:
             return await drops()(request)
-        used.add(id(request.transport))
+        used.add(request.transport)
         return await says()(request)
 
     return behave
@@ -300,6 +301,22 @@ async def test_a_used_connection_that_breaks_late_is_a_failure(serve, connect, m
     client = connect(server.url)
     assert isinstance(await client.ask(chat()), Reply)
     assert kinds(await client.ask(chat())) is FailureKind.CONNECTION
+    assert len(server.received) == 2
+
+
+async def test_a_used_connection_that_breaks_in_the_middle_of_an_answer_is_a_failure(serve, connect):
+    server = await serve(says(), drops_after(OK_BODY[:50], len(OK_BODY)))
+    client = connect(server.url)
+    assert isinstance(await client.ask(chat()), Reply)
+    assert kinds(await client.ask(chat())) is FailureKind.CONNECTION
+    assert len(server.received) == 2
+
+
+async def test_a_used_connection_that_stays_silent_is_a_stall(serve, connect):
+    server = await serve(says(), holds())
+    client = connect(server.url, stall_seconds=0.05)
+    assert isinstance(await client.ask(chat()), Reply)
+    assert kinds(await client.ask(chat())) is FailureKind.STALL
     assert len(server.received) == 2
 
 
