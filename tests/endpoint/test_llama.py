@@ -29,10 +29,15 @@ def gguf_file(tmp_path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def smollm2() -> Path:
+# As the user has it; other tests point it elsewhere for the rest of the session.
+USERS_CACHE = os.environ.get("EVALKIT_CACHE", "")
+
+
+@pytest.fixture
+def smollm2(monkeypatch) -> Path:
     """The real weights, from the user's cache or fetched into it."""
     pytest.importorskip("xllamacpp", reason="the demo extra is not installed")
+    monkeypatch.setenv("EVALKIT_CACHE", USERS_CACHE)
     try:
         return weights.fetch("F16")
     except LaunchError as error:

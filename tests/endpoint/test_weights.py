@@ -277,9 +277,3 @@ def test_the_program_writes_its_trouble(index, monkeypatch, tmp_path, caplog):
     outcome = tmp_path / "outcome.json"
     assert weights.main(["F16", str(outcome)]) == 3
     assert json.loads(outcome.read_text())["error"] in caplog.text
-
-
-def test_the_users_cache_folder_is_the_default(monkeypatch, tmp_path):
-    monkeypatch.delenv("EVALKIT_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert weights.cache_folder() == tmp_path / "evalkit"
