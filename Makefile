@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format bench dist setup clean
+.PHONY: demo demo-multimodal test check format bench dist setup clean
 
 setup: $(VENV)/.installed
 
@@ -16,6 +16,9 @@ $(VENV)/.installed: pyproject.toml
 
 demo: setup
 	$(BIN)/python examples/demo/demo.py
+
+demo-multimodal: setup
+	$(BIN)/python examples/demo-multimodal/demo.py
 
 test: setup
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile

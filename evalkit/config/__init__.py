@@ -2,7 +2,7 @@
 
 from evalkit.config.checks import warnings_for
 from evalkit.config.differences import differences, public_dump, stored_differences
-from evalkit.config.launch import CommandLaunch, Launch, LlamaCppLaunch
+from evalkit.config.launch import CommandLaunch, DegradeConfig, Launch, LlamaCppLaunch, OcrLaunch
 from evalkit.config.load import load_config
 from evalkit.config.redact import redact_url, redacted
 from evalkit.config.sampling import PROFILES, Sampling, SamplingOverrides
@@ -22,11 +22,13 @@ __all__ = [
     "PROFILES",
     "CommandLaunch",
     "Connection",
+    "DegradeConfig",
     "EndpointConfig",
     "JudgeConfig",
     "Launch",
     "Limits",
     "LlamaCppLaunch",
+    "OcrLaunch",
     "Sampling",
     "SamplingOverrides",
     "SuiteChoice",

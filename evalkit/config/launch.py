@@ -1,4 +1,4 @@
-"""Endpoints that evalkit starts and stops itself: llama.cpp inside this process's machine, or any command."""
+"""Endpoints that evalkit starts and stops itself: llama.cpp or text recognition on this machine, or any command."""
 
 from __future__ import annotations
 
@@ -103,6 +103,44 @@ class LlamaCppLaunch(_Launch):
         return self
 
 
+class DegradeConfig(Section):
+    """Damage done to every picture before it is read: for a candidate that is worse for a known reason."""
+
+    shrink: Annotated[float, Field(gt=0, le=1), NUMBER] = Field(
+        default=1.0, description="Both sides of the picture are scaled by this."
+    )
+    jpeg: Annotated[int, Field(ge=1, le=95), NUMBER] | None = Field(
+        default=None, description="The picture is re-encoded as JPEG of this quality; null: it is not."
+    )
+
+
+class OcrLaunch(_Launch):
+    """An embedded text recogniser that answers chat requests with pictures: real pixels in, text out, no GPU."""
+
+    kind: Literal["ocr"] = Field(description="An embedded text recogniser.")
+    engine: Literal["tesseract", "rapidocr"] = Field(
+        default="tesseract",
+        description="tesseract (a program of the system) or rapidocr (the `ocr` extra); `model` has the same name.",
+    )
+    languages: Annotated[tuple[Word, ...], Field(min_length=1)] = Field(
+        default=("eng",), description="Tesseract's language data, such as [eng, chi_sim]; rapidocr has no choice."
+    )
+    degrade: DegradeConfig = Field(default=DegradeConfig(), description="Damage done to every picture first.")
+    max_images: Count = Field(default=64, description="Requests with more pictures are refused.")
+    ready_seconds: Seconds = Field(
+        default=120.0, description="How long the server may take to answer for the first time."
+    )
+    port: Annotated[int, Field(ge=0, le=65_535), NUMBER] = Field(
+        default=0, description="Port on 127.0.0.1; 0: any free one."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.engine == "rapidocr" and "languages" in self.model_fields_set:
+            raise conflict("rapidocr reads Chinese and English together: leave languages out", "languages", "engine")
+        return self
+
+
 class CommandLaunch(_Launch):
     """Any server command, such as `vllm serve`; evalkit waits until it answers and stops it whatever happens."""
 
@@ -135,4 +173,4 @@ class CommandLaunch(_Launch):
         return any(PORT_MARK in argument for argument in self.argv)
 
 
-Launch: TypeAlias = Annotated[LlamaCppLaunch | CommandLaunch, Field(discriminator="kind")]
+Launch: TypeAlias = Annotated[LlamaCppLaunch | OcrLaunch | CommandLaunch, Field(discriminator="kind")]

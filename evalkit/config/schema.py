@@ -33,7 +33,7 @@ from evalkit.config.base import (
     Word,
     conflict,
 )
-from evalkit.config.launch import CommandLaunch, Launch, LlamaCppLaunch
+from evalkit.config.launch import CommandLaunch, Launch, LlamaCppLaunch, OcrLaunch
 from evalkit.config.origin import Origins
 from evalkit.config.redact import redacted
 from evalkit.config.sampling import Sampling, SamplingOverrides
@@ -265,9 +265,9 @@ class EndpointConfig(Connection):
         if self.base_url is not None and self.base_urls is not None:
             raise conflict("base_url and base_urls exclude each other", "base_url", "base_urls")
         addressed = self.base_url is not None or self.base_urls is not None
-        if isinstance(self.launch, LlamaCppLaunch) and addressed:
+        if isinstance(self.launch, LlamaCppLaunch | OcrLaunch) and addressed:
             raise conflict(
-                "an address has no effect with launch kind llama_cpp, which listens on launch.port",
+                f"an address has no effect with launch kind {self.launch.kind}, which listens on launch.port",
                 "base_url" if self.base_url is not None else "base_urls",
                 "launch",
             )

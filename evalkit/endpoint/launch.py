@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from evalkit.config import CommandLaunch, LlamaCppLaunch
+from evalkit.config import CommandLaunch, LlamaCppLaunch, OcrLaunch
 from evalkit.config.launch import PORT_MARK
 from evalkit.config.redact import redact_url
 from evalkit.endpoint.guarded import Command, Guarded, guarded
@@ -50,7 +50,7 @@ class Server:
 
 @asynccontextmanager
 async def launched(
-    config: LlamaCppLaunch | CommandLaunch, base_url_hint: str | None, log_file: Path
+    config: LlamaCppLaunch | OcrLaunch | CommandLaunch, base_url_hint: str | None, log_file: Path
 ) -> AsyncIterator[Launched]:
     """The endpoint of `config`, answering, for the length of the context; afterwards nothing of it is left.
 
@@ -70,12 +70,16 @@ async def launched(
 
 
 def _server(
-    config: LlamaCppLaunch | CommandLaunch, base_url_hint: str | None, log_file: Path
+    config: LlamaCppLaunch | OcrLaunch | CommandLaunch, base_url_hint: str | None, log_file: Path
 ) -> AbstractAsyncContextManager[Server]:
     if isinstance(config, LlamaCppLaunch):
         from evalkit.endpoint.llama import llama_server
 
         return llama_server(config, log_file)
+    if isinstance(config, OcrLaunch):
+        from evalkit.endpoint.ocr_launch import ocr_server
+
+        return ocr_server(config, log_file)
     return _command_server(config, base_url_hint, log_file)
 
 

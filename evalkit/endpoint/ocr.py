@@ -227,7 +227,8 @@ class OcrServer:
     async def _models(self, _request: web.Request) -> web.Response:
         from aiohttp import web
 
-        return web.json_response({"object": "list", "data": [{"id": self.model, "object": "model", "created": 0}]})
+        card = {"id": self.model, "object": "model", "created": 0, "owned_by": self._engine.name}
+        return web.json_response({"object": "list", "data": [card]})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         from aiohttp import web

@@ -6,6 +6,7 @@ answers differ on hard pictures. Both run on two CPU cores and give the same tex
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import shutil
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ENGINES: Final = ("tesseract", "rapidocr")
 _TIMEOUT_SECONDS: Final = 120.0
+_RAPIDOCR: Final = "pip install 'flagos-evalkit[ocr]' (and libgl1 on a bare Debian)"
 
 
 class Engine(Protocol):
@@ -85,7 +87,7 @@ class Tesseract:
         program = shutil.which("tesseract")
         if program is None:
             raise LaunchError(
-                "--engine tesseract: the program is not installed; on Debian: apt-get install tesseract-ocr"
+                "engine tesseract: the program is not installed; on Debian: apt-get install tesseract-ocr"
             )
         self._program = program
         known = self._run("--list-langs").split()[1:]
@@ -93,7 +95,7 @@ class Tesseract:
         if missing:
             package = missing[0].replace("_", "-")
             raise LaunchError(
-                f"--language {language}: Tesseract has no data for {missing[0]!r}; on Debian: "
+                f"language {language}: Tesseract has no data for {missing[0]!r}; on Debian: "
                 f"apt-get install tesseract-ocr-{package}"
             )
         self._language = language
@@ -137,9 +139,7 @@ class RapidOcr:
 
             from rapidocr_onnxruntime import RapidOCR
         except ImportError as error:
-            raise LaunchError(
-                f"--engine rapidocr: {error}; pip install 'flagos-evalkit[ocr]' (and libgl1 on a bare Debian)"
-            ) from error
+            raise LaunchError(f"engine rapidocr: {error}; {_RAPIDOCR}") from error
         # Left to itself it enlarges every small picture to 736 pixels a side: a hundred times slower, and worse.
         self._engine: Any = RapidOCR(
             det_limit_type="max", det_limit_side_len=960, intra_op_num_threads=1, inter_op_num_threads=1
@@ -155,6 +155,18 @@ class RapidOcr:
         with self._lock:
             found, _seconds = self._engine(blue_green_red)
         return "\n".join(_lines([(box, str(text)) for box, text, _score in found or ()]))
+
+
+def check_engine(name: str, language: str = "eng") -> None:
+    """Says what is missing for an engine, without loading its networks.
+
+    Raises:
+        LaunchError: the program, the package or its language data are not installed.
+    """
+    if name == "tesseract":
+        Tesseract(language)
+    elif importlib.util.find_spec("rapidocr_onnxruntime") is None:
+        raise LaunchError(f"engine rapidocr: its package is not installed: {_RAPIDOCR}")
 
 
 def load_engine(name: str, language: str = "eng") -> Engine:

@@ -1,9 +1,9 @@
-"""Launch sections: the two kinds, their defaults, and the contradictions that are refused."""
+"""Launch sections: the three kinds, their defaults, and the contradictions that are refused."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from evalkit.config import CommandLaunch, Launch, LlamaCppLaunch
+from evalkit.config import CommandLaunch, EndpointConfig, Launch, LlamaCppLaunch, OcrLaunch
 
 ADAPTER = TypeAdapter(Launch)
 
@@ -11,6 +11,7 @@ ADAPTER = TypeAdapter(Launch)
 def test_the_kind_decides_the_model():
     assert isinstance(ADAPTER.validate_python({"kind": "llama_cpp"}), LlamaCppLaunch)
     assert isinstance(ADAPTER.validate_python({"kind": "command", "argv": ["x"]}), CommandLaunch)
+    assert isinstance(ADAPTER.validate_python({"kind": "ocr"}), OcrLaunch)
 
 
 def test_llama_cpp_defaults_suit_a_small_shared_machine():
@@ -97,3 +98,35 @@ def test_what_llama_cpp_can_do_is_taken(changes):
 def test_what_cannot_be_started_is_refused(bad):
     with pytest.raises(ValidationError):
         ADAPTER.validate_python(bad)
+
+
+def test_ocr_defaults_and_damage():
+    launch = OcrLaunch(kind="ocr")
+    assert (launch.engine, launch.languages, launch.max_images, launch.port) == ("tesseract", ("eng",), 64, 0)
+    assert (launch.degrade.shrink, launch.degrade.jpeg) == (1.0, None)
+    damaged = OcrLaunch.model_validate({"kind": "ocr", "degrade": {"shrink": 0.5, "jpeg": 20}})
+    assert (damaged.degrade.shrink, damaged.degrade.jpeg) == (0.5, 20)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"engine": "guess"},
+        {"degrade": {"shrink": 0}},
+        {"degrade": {"shrink": 1.5}},
+        {"degrade": {"jpeg": 100}},
+        {"degrade": "jpeg:20"},
+        {"languages": []},
+        {"engine": "rapidocr", "languages": ["chi_sim"]},
+    ],
+)
+def test_what_ocr_cannot_do_is_refused(bad):
+    with pytest.raises(ValidationError):
+        OcrLaunch.model_validate({"kind": "ocr", **bad})
+
+
+def test_an_embedded_server_has_no_address_of_the_users():
+    with pytest.raises(ValidationError, match="no effect with launch kind ocr"):
+        EndpointConfig.model_validate(
+            {"name": "a", "model": "tesseract", "base_url": "http://127.0.0.1:1/v1", "launch": {"kind": "ocr"}}
+        )

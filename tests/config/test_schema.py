@@ -263,7 +263,7 @@ def test_the_json_schema_knows_the_short_forms():
     schema = json_schema()
     assert {"type": "string"} in schema["properties"]["suites"]["items"]["anyOf"]
     kinds = schema["properties"]["launch"]["anyOf"][0]["discriminator"]["mapping"]
-    assert set(kinds) == {"llama_cpp", "command"}
+    assert set(kinds) == {"llama_cpp", "ocr", "command"}
     switch = schema["$defs"]["LlamaCppLaunch"]["properties"]["flash_attention"]["anyOf"]
     assert {"type": "boolean"} in switch
 

@@ -1,0 +1,76 @@
+"""`launch: {kind: ocr}`: the server comes up, reads, is damaged as told, and says what is not installed."""
+
+import base64
+import io
+import json
+import shutil
+import urllib.request
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from evalkit.config import OcrLaunch
+from evalkit.endpoint.launch import launched
+from evalkit.errors import LaunchError
+
+needs_tesseract = pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
+
+
+def config(**more):
+    return OcrLaunch.model_validate({"kind": "ocr", **more})
+
+
+def models(url):
+    with urllib.request.urlopen(url + "/models", timeout=30) as answer:
+        return json.loads(answer.read())["data"]
+
+
+def read(url, word):
+    picture = Image.new("RGB", (300, 90), "white")
+    ImageDraw.Draw(picture).text((20, 20), word, font=ImageFont.load_default(40), fill="black")
+    png = io.BytesIO()
+    picture.save(png, "PNG")
+    part = {
+        "type": "image_url",
+        "image_url": {"url": "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()},
+    }
+    body = json.dumps({"model": "tesseract", "messages": [{"role": "user", "content": [part]}]}).encode()
+    request = urllib.request.Request(url + "/chat/completions", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+@needs_tesseract
+async def test_it_comes_up_under_the_engines_name_and_reads(tmp_path):
+    async with launched(config(max_images=3), None, tmp_path / "log") as server:
+        card = models(server.base_url)[0]
+        assert card["id"] == "tesseract"
+        assert card["owned_by"].startswith("tesseract-")
+        assert read(server.base_url, "HARBOR")["choices"][0]["message"]["content"] == "HARBOR"
+
+
+@needs_tesseract
+async def test_damage_reaches_the_reader(tmp_path):
+    async with launched(config(degrade={"shrink": 0.08, "jpeg": 5}), None, tmp_path / "log") as server:
+        reply = read(server.base_url, "HARBOR")
+    assert reply["choices"][0]["message"]["content"] != "HARBOR"
+    assert (reply["evalkit"]["images"][0]["width"], reply["evalkit"]["images"][0]["height"]) == (300, 90)
+
+
+async def test_an_engine_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    with pytest.raises(LaunchError, match="apt-get install tesseract-ocr") as caught:
+        async with launched(config(), None, tmp_path / "log"):
+            raise AssertionError
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(LaunchError, match=r"flagos-evalkit\[ocr\]"):
+        async with launched(config(engine="rapidocr"), None, tmp_path / "log"):
+            raise AssertionError
+
+
+@needs_tesseract
+async def test_language_data_that_is_missing_is_named_with_its_package(tmp_path):
+    with pytest.raises(LaunchError, match="tesseract-ocr-xx-yy"):
+        async with launched(config(languages=["eng", "xx_yy"]), None, tmp_path / "log"):
+            raise AssertionError
