@@ -44,13 +44,13 @@ def of_trouble(error: aiohttp.ClientError | OSError, where: str, settings: Clien
 
 def _connection_detail(error: aiohttp.ClientError | OSError, where: str) -> str:
     """What happened to a connection that was not made, or did not last."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):  # the one connector error without an OSError
+        return (
+            f"the TLS certificate of {where} was not accepted: {error.certificate_error}; "
+            "for a private authority give its PEM file as tls: ca_file"
+        )
     reason = _reason(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)
     match error:
-        case aiohttp.ClientConnectorCertificateError():
-            detail = (
-                f"the TLS certificate of {where} was not accepted: {error.certificate_error}; "
-                "for a private authority give its PEM file as tls: ca_file"
-            )
         case aiohttp.ClientConnectorSSLError():
             detail = f"no TLS with {where}: {reason}; does it speak plain http?"
         case aiohttp.ClientConnectorDNSError():
