@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import orjson
@@ -101,6 +102,64 @@ def test_a_refused_write_stops_the_run_with_a_sentence(tmp_path):
         out.close()
     os.close(full)
     assert list(journal.index(tmp_path)[0]) == ["key1"]
+
+
+def test_a_record_is_in_the_file_soon_and_alone(tmp_path):
+    with journal.Journal(tmp_path) as out:
+        for number in (1, 2):
+            out.append(journal.reply_record(request(number), reply(), 1.0))
+            deadline = time.monotonic() + 10
+            while len(journal.index(tmp_path)[0]) < number and time.monotonic() < deadline:
+                time.sleep(0.001)
+            assert list(journal.index(tmp_path)[0]) == [f"key{n}" for n in range(1, number + 1)]
+
+
+def test_a_disk_that_is_slow_holds_the_run_up_before_memory_fills(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "MOST_WAITING_BYTES", 10_000)
+    free = threading.Event()
+    waiting = []
+    write = journal.Journal._write
+
+    def slow(self, data):
+        waiting.append(len(data))
+        free.wait(10)
+        write(self, data)
+
+    monkeypatch.setattr(journal.Journal, "_write", slow)
+    record = journal.reply_record(request(1), reply("x" * 3000), 1.0)
+    with journal.Journal(tmp_path) as out:
+        done = threading.Event()
+
+        def run():
+            for _ in range(20):
+                out.append(record)
+            done.set()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert not done.wait(0.3), "20 records are six times what may wait"
+        assert out._waiting_bytes <= 10_000 + len(record)
+        free.set()
+        assert done.wait(10)
+        thread.join()
+    assert (tmp_path / journal.NAME).read_bytes() == record * 20
+    assert len(waiting) >= 3
+
+
+def test_a_disk_that_fails_lets_a_waiting_run_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "MOST_WAITING_BYTES", 100)
+
+    def full(self, data):
+        time.sleep(0.05)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal.Journal, "_write", full)
+    out = journal.Journal(tmp_path)
+    with pytest.raises(StorageError, match="No space left"):
+        for _ in range(100):
+            out.append(journal.reply_record(request(1), reply("x" * 300), 1.0))
+    with pytest.raises(StorageError):
+        out.close()
 
 
 def test_kill_9_loses_at_most_what_was_not_yet_written(tmp_path):
