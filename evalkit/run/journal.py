@@ -1,7 +1,7 @@
 """The journal: an append-only JSONL file of everything that came back, keyed by what decides an answer.
 
-A record is one line; a line that a crash tore is skipped. Records are written within some 5 ms by a thread of its own
-and forced to disk once a second by another, so `kill -9` loses what was in flight and those 5 ms, and a power cut
+A record is one line; a line that a crash tore is skipped. Records are written within some 2 ms by a thread of its own
+and forced to disk once a second by another, so `kill -9` loses what was in flight and those 2 ms, and a power cut
 about a second more. Nothing is ever rewritten. Further `journal*.jsonl` files in the folder (shards of other machines)
 are read as well.
 """
@@ -23,7 +23,7 @@ from evalkit.endpoint.body import reply_of
 from evalkit.errors import RunError, StorageError
 from evalkit.model import Failure, Reply, Request
 
-WRITE_EVERY_SECONDS = 0.005
+WRITE_EVERY_SECONDS = 0.002
 SYNC_EVERY_SECONDS = 1.0
 # Where the disk is so slow that this much waits for it, the run waits too.
 MOST_WAITING_BYTES = 32 << 20
