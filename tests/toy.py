@@ -37,14 +37,14 @@ class Model:
     def prompt(self, messages):
         ids = []
         if self.template == "greeting" and messages[0]["role"] != "system":
-            ids += [SYSTEM, *self.tokens("be kind and brief")]
+            ids += [SYSTEM, 4, *self.tokens("be kind and brief"), 5]
         for message in messages:
             content = message["content"]
             if not isinstance(content, str):
                 content = " ".join(part.get("text", "") for part in content)
             role = {"user": USER, "assistant": ASSISTANT, "system": SYSTEM}[message["role"]]
-            ids += ([] if self.template == "plain" else [role]) + self.tokens(content)
-        return [*ids, ASSISTANT]
+            ids += self.tokens(content) if self.template == "plain" else [role, 4, *self.tokens(content), 5]
+        return [*ids, ASSISTANT, 4]
 
     @staticmethod
     def tokens(text):
@@ -345,7 +345,7 @@ class Toy:
         entries = []
         for n, (token, value) in enumerate(zip(ids, scores, strict=True)):
             known = top(self.model.logprobs([*prompt, *ids[:n]]), body["n_probs"])
-            likeliest = [{"id": i, "logprob": None if np.isnan(v) else v} for i, v in known]
+            likeliest = [{"id": i, "logprob": None if np.isnan(v) else self.value(v)} for i, v in known]
             shown = None if np.isnan(value) else value
             if token % 16 != HALF:  # the server is silent on what ends within a character
                 entries.append({"id": token, "token": WORDS[token], "logprob": shown, "top_logprobs": likeliest})

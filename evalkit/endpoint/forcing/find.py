@@ -24,7 +24,7 @@ CANARY: Final[tuple[Message, ...]] = ({"role": "user", "content": "Name the days
 CANARY_TOKENS: Final = 12
 LEAST_TOKENS: Final = 3
 LEAST_DROP_NATS: Final = 0.5
-MOST_DRIFT_NATS: Final = 2.0
+MOST_DRIFT_NATS: Final = 1.0
 """Re-scoring may differ from decoding (that is what the probe measures), but not as two unrelated texts differ."""
 
 
@@ -113,9 +113,9 @@ def _not_logprobs(drawn: Drawn, scored: ScoredText, turned: ScoredText) -> str |
         return f"{missing} of {len(drawn.ids)} tokens have no finite log-probability"
     if max(values) > 1e-3:
         return f"a log-probability of {max(values):.3g} is above 0"
-    if max(values) == min(values):
-        return f"every token has the same log-probability, {values[0]:.3g}"
     other = _finite(turned)
+    if len({*values, *other}) == 1:
+        return f"every token has the same log-probability, {values[0]:.3g}"
     drop = _mean(values) - _mean(other) if other else math.inf
     if drop < LEAST_DROP_NATS:
         return "the tokens in reverse order are as likely as the text itself: the values do not depend on what is sent"

@@ -126,7 +126,7 @@ async def test_a_prompt_that_the_chat_endpoint_reads_otherwise_is_noticed(toy):
     server.chat = lambda body, crowded: (setattr(server, "model", other), chat(body, crowded))[1]
     outcome = await found(server)
     assert isinstance(outcome, Unsupported)
-    assert "the chat endpoint reads 13 tokens where the prompt as token numbers has 12" in outcome.reasons[0]
+    assert "the chat endpoint reads 16 tokens where the prompt as token numbers has 15" in outcome.reasons[0]
 
 
 @pytest.mark.parametrize("broken", [np.nan, -np.inf])

@@ -1,0 +1,159 @@
+"""What checks share: the finding, the endpoint under examination, and a way to ask it short questions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from evalkit.endpoint.client import Client, ClientSettings, Materialise, open_client
+from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
+
+ATTEMPTS: Final = 3
+PAUSE_SECONDS: Final = 0.5
+SHOWN_CHARACTERS: Final = 120
+
+_PASSING: Final = frozenset(
+    {FailureKind.CONNECTION, FailureKind.RATE_LIMITED, FailureKind.SERVER_ERROR, FailureKind.STALL}
+)
+
+
+class Severity(StrEnum):
+    """How much a finding matters: a `problem` makes results wrong or impossible."""
+
+    OK = "ok"
+    NOTE = "note"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: what was seen, why it matters, how to mend it ("" where nothing is to be done)."""
+
+    check: str
+    severity: Severity
+    what: str
+    why: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteNeeds:
+    """What one suite asks of an endpoint: its longest answer and prompt, and whether it sends pictures or stop texts.
+
+    `problem` says why the suite's data cannot be had, "" where it can.
+    """
+
+    name: str
+    max_tokens: int | None = None
+    longest_prompt_characters: int = 0
+    samples: int = 0
+    pictures: bool = False
+    stops: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An endpoint and what is expected of it; `parameters` are the sampling fields that every request will have."""
+
+    name: str
+    settings: ClientSettings
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    client: Literal["aiohttp", "openai"] = "aiohttp"
+    wants_logprobs: bool = False
+    closing_tags: tuple[str, ...] = ()
+    suites: tuple[SuiteNeeds, ...] = ()
+
+    @property
+    def temperature(self) -> float:
+        """The temperature of the run to come."""
+        return float(self.parameters.get("temperature") or 0.0)
+
+    @property
+    def wants_pictures(self) -> bool:
+        """True where a suite sends pictures."""
+        return any(suite.pictures for suite in self.suites)
+
+    @property
+    def wants_stops(self) -> bool:
+        """True where a suite, or the configuration, ends answers at a text."""
+        return bool(self.parameters.get("stop")) or any(suite.stops for suite in self.suites)
+
+
+class Patient:
+    """An endpoint that is being examined: asked one short question at a time, or several at once.
+
+    `facts` is what checks learn of it in words, to be compared with the other side's; `requests` counts questions;
+    `fixed` are the body fields that go along with each: template arguments, and what else the configuration sends.
+    """
+
+    def __init__(self, subject: Subject, materialise: Materialise | None = None) -> None:
+        self.subject = subject
+        self.facts: dict[str, str] = {}
+        self.requests = 0
+        self._client: Client = open_client(subject.settings, subject.client, materialise)
+        self.fixed = {key: subject.parameters[key] for key in subject.parameters if key not in _DECIDED_BY_CHECKS}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def chat(self, prompt: str | Sequence[Message] | Prompt, **parameters: Any) -> Reply | Failure:
+        """Ask with the run's template arguments, greedily unless said otherwise; passing trouble is met again."""
+        request = self._request(prompt, parameters)
+        for attempt in range(ATTEMPTS):
+            self.requests += 1
+            outcome = await self._client.ask(request)
+            if isinstance(outcome, Reply) or outcome.kind not in _PASSING or attempt == ATTEMPTS - 1:
+                return outcome
+            await asyncio.sleep(min(outcome.retry_after or PAUSE_SECONDS, 10.0))
+        raise AssertionError("the last attempt returns")
+
+    def _request(self, prompt: str | Sequence[Message] | Prompt, parameters: dict[str, Any]) -> Request:
+        if isinstance(prompt, str):
+            prompt = ({"role": "user", "content": prompt},)
+        if not isinstance(prompt, Prompt):
+            prompt = Prompt(digest="", messages=tuple(prompt))
+        seed = parameters.pop("seed", None)
+        plain = {"temperature": 0.0, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+        fields = {**self.fixed, **plain, **parameters}
+        return Request("doctor", "", "", 0, prompt, {k: v for k, v in fields.items() if v is not None}, seed)
+
+
+# What the checks vary themselves; everything else (template arguments, further body fields) goes along as configured.
+_DECIDED_BY_CHECKS: Final = frozenset(
+    {"temperature", "top_p", "presence_penalty", "frequency_penalty", "max_tokens", "stop", "seed", "logprobs"}
+    | {"top_k", "min_p", "repetition_penalty"}
+)
+
+
+def said(reply: Reply) -> str:
+    """Everything that the model wrote, thinking included."""
+    return reply.reasoning + reply.content
+
+
+def shown(text: str) -> str:
+    """A reply for a finding: one line, bounded, without what could steer a terminal."""
+    line = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+    return repr(line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…")
+
+
+def failed(check: str, outcome: Failure, why: str, severity: Severity = Severity.PROBLEM) -> Finding:
+    """A finding about a question that got no answer."""
+    return Finding(check, severity, outcome.detail, why, _FIXES.get(outcome.kind, ""))
+
+
+_FIXES: Final[Mapping[FailureKind, str]] = {
+    FailureKind.CONNECTION: "start the server, or correct base_url (host and port)",
+    FailureKind.AUTH: "name the environment variable that holds the key as api_key_env, and export it",
+    FailureKind.NOT_FOUND: "base_url must end where /chat/completions follows, usually in /v1",
+    FailureKind.STALL: "look at the server's log; raise limits.stall_seconds if it is only slow",
+    FailureKind.SERVER_ERROR: "look at the server's log",
+    FailureKind.RATE_LIMITED: "lower limits.concurrency, or wait",
+    FailureKind.REDIRECT: "put the address it moved to into base_url",
+    FailureKind.CONTEXT_OVERFLOW: "serve the model with a longer context",
+}

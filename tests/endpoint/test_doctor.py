@@ -1,0 +1,301 @@
+"""The doctor finds what it is for, on toy servers that misbehave in one way each, and is content with a good one."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import orjson
+import pytest
+from loopback import says
+from toy import Model
+
+from evalkit.endpoint import doctor
+from evalkit.endpoint.checks import machine, pictures
+from evalkit.endpoint.checks.base import Severity, Subject, SuiteNeeds
+from evalkit.endpoint.client import ClientSettings
+
+NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+
+
+def subject(server, name="ref", **more):
+    settings = ClientSettings((server.url,), more.pop("model", "toy"), stall_seconds=5.0, connect_seconds=2.0)
+    return Subject(name, settings, more.pop("parameters", {}), **more)
+
+
+def found(report, check):
+    return [one for one in report.findings if one.check == check]
+
+
+def severities(report, check):
+    return [one.severity.value for one in found(report, check)]
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "llama.cpp"])
+async def test_a_good_server_has_no_problem(toy, kind):
+    server = toy(kind, sees="", defaults={})
+    report = await doctor.examine(subject(server, parameters={"temperature": 0.7, **NEUTRAL}))
+    assert not report.problems
+    assert {one.severity for one in report.findings} <= {Severity.OK, Severity.NOTE}, report.findings
+    checks = {one.check for one in report.findings if one.severity is Severity.OK}
+    assert checks >= {
+        "reachable",
+        "model",
+        "software",
+        "context",
+        "reply",
+        "template",
+        "stop",
+        "n",
+        "clock",
+        "logprobs",
+    }
+    assert checks >= {"repeatable", "seed", "defaults", "prompt_logprobs"}
+    assert report.requests < 120
+    assert report.facts["seed"] == "honoured"
+
+
+async def test_the_software_is_named_with_its_version(toy):
+    names = {}
+    for kind in ("vllm", "sglang", "llama.cpp", "transformers"):
+        (finding,) = found(await doctor.quick_check(subject(toy(kind))), "software")
+        names[kind] = finding.what
+    assert names["vllm"] == "vLLM 0.24.0"
+    assert names["sglang"] == "SGLang 0.5.9"
+    assert names["llama.cpp"] == "llama.cpp, build b6000-toy"
+    assert names["transformers"].startswith("not recognised")
+
+
+async def test_transformers_serve_is_seen_through(toy):
+    """What endpoints.md saw: logprobs and n ignored, stop text kept, the first request's sampling stays."""
+    server = toy("transformers", faults={"no_logprobs", "no_n", "keeps_stop", "sticky", "drops_images"})
+    sampled = SuiteNeeds("aime24", stops=True, pictures=True)
+    report = await doctor.examine(
+        subject(server, parameters={"temperature": 0.6}, suites=(sampled,), wants_logprobs=True)
+    )
+    told = {one.check: one for one in report.problems}
+    assert "`logprobs` is ignored" in told["logprobs"].what
+    assert "the stop text is left in the answer" in told["stop"].what
+    assert "three seeds gives the greedy answer each time" in told["temperature"].what
+    assert "accepted and not read" in told["pictures"].what
+    assert [one.what for one in found(report, "n")] == ["`n: 2` gives 1 choice: the field is ignored"]
+    assert "cannot be had" in found(report, "prompt_logprobs")[0].what
+    assert all(one.why and one.fix for one in report.problems)
+
+
+@pytest.mark.parametrize(
+    ("faults", "check", "severity", "words"),
+    [
+        ({"ignores_stop"}, "stop", "warning", "`stop` is ignored"),
+        ({"keeps_stop"}, "stop", "warning", "the stop text is left in the answer"),
+        ({"no_n"}, "n", "note", "gives 1 choice"),
+        ({"no_logprobs"}, "logprobs", "note", "is ignored"),
+        ({"ignores_seed"}, "seed", "note", "the same seed gives different answers"),
+        ({"always_greedy"}, "temperature", "warning", "gives the greedy answer each time"),
+        ({"random"}, "repeatable", "warning", "does not repeat, even alone"),
+        ({"noisy"}, "repeatable", "note", "not among other requests"),
+        ({"leaks_template"}, "template", "problem", "<|im_end|>"),
+        ({"swallows"}, "reasoning", "problem", "all of it counts as reasoning"),
+        ({"thinks_aloud"}, "reasoning", "note", "stands in the answer itself"),
+        ({"no_usage"}, "usage", "warning", "do not say how many tokens"),
+        ({"reject_unknown"}, "defaults", "note", "does not take top_k, min_p, repetition_penalty"),
+    ],
+)
+async def test_each_fault_is_found(toy, faults, check, severity, words):
+    report = await doctor.examine(subject(toy("vllm", faults=faults)))
+    assert (severity, True) in [(one.severity.value, words in one.what) for one in found(report, check)], (
+        report.findings
+    )
+
+
+async def test_a_sampled_run_takes_ignored_sampling_harder(toy):
+    hot = {"temperature": 0.6, **NEUTRAL}
+    greedy = await doctor.examine(subject(toy("vllm", faults={"always_greedy"}), parameters=hot))
+    assert severities(greedy, "temperature") == ["problem"]
+    unseeded = await doctor.examine(subject(toy("vllm", faults={"ignores_seed"}), parameters=hot))
+    assert severities(unseeded, "seed") == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("defaults", "parameters", "severity"),
+    [
+        ({"top_k": 3}, {"temperature": 0.6}, "warning"),
+        ({"top_k": 3}, {}, "note"),
+        ({"repetition_penalty": 1.5}, {}, "warning"),
+        ({"top_k": 3}, {"temperature": 0.6, **NEUTRAL}, "ok"),
+        ({}, {"temperature": 0.6}, "ok"),
+    ],
+)
+async def test_server_defaults_show_in_the_answers(toy, defaults, parameters, severity):
+    report = await doctor.examine(subject(toy("vllm", defaults=defaults), parameters=parameters))
+    assert severities(report, "defaults") == [severity], found(report, "defaults")
+
+
+async def test_llama_cpp_tells_its_defaults_itself(toy):
+    report = await doctor.examine(subject(toy("llama.cpp"), parameters={"temperature": 0.5, "min_p": 0.0}))
+    (finding,) = found(report, "defaults")
+    assert finding.severity is Severity.WARNING
+    assert "fills top_k 40.0 where requests leave it unset" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [("plain", "there are hardly any marks of a chat around it"), (None, "a longer message does not reach the model")],
+)
+async def test_templates_that_lose_what_is_asked(toy, template, words):
+    class Literal(Model):
+        def prompt(self, messages):
+            return [5, 6, 7, 8, 9, 10]
+
+    report = await doctor.examine(subject(toy("vllm", model=Model(template=template) if template else Literal())))
+    assert any(words in one.what for one in found(report, "template")), found(report, "template")
+
+
+async def test_a_broken_model_is_seen_by_its_answer(toy):
+    class Stuck(Model):
+        def logprobs(self, ids):
+            values = super().logprobs(ids).copy()
+            values[:] = -9.0
+            values[20] = -0.1
+            return values
+
+    report = await doctor.quick_check(subject(toy("vllm", model=Stuck())))
+    assert any("one word over and over" in one.what for one in report.problems)
+
+
+async def test_room_for_answers_and_prompts(toy):
+    server = toy("vllm", context=4096)
+    suites = (
+        SuiteNeeds("aime24", max_tokens=38_912),
+        SuiteNeeds("musr", max_tokens=4_000, longest_prompt_characters=9_000),
+        SuiteNeeds("mmlu", max_tokens=64, longest_prompt_characters=9_000),
+    )
+    report = await doctor.quick_check(subject(server, suites=suites))
+    told = {one.what.partition(":")[0]: one.severity.value for one in found(report, "max_tokens")}
+    assert told == {"aime24": "problem", "musr": "warning"}
+    configured = await doctor.quick_check(subject(server, parameters={"max_tokens": 5_000}))
+    assert severities(configured, "max_tokens") == ["problem"]
+
+
+async def test_another_model_and_no_server_end_it_early(toy, unused_tcp_port):
+    server = toy("vllm")
+    report = await doctor.examine(subject(server, model="other"))
+    assert [one.check for one in report.problems] == ["model"]
+    assert "it serves 'toy'" in report.problems[0].what
+    assert not server.asked("/v1/chat/completions")
+    settings = ClientSettings((f"http://127.0.0.1:{unused_tcp_port}/v1",), "toy")
+    down = await doctor.examine(Subject("down", settings))
+    assert [one.check for one in down.findings] == ["reachable"]
+    assert "start the server" in down.problems[0].fix
+
+
+async def test_a_server_without_a_list_of_models_is_asked_all_the_same(serve):
+    body = {"model": "m", "choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}]}
+    body["usage"] = {"prompt_tokens": 9, "completion_tokens": 2}
+
+    async def behave(request):
+        answer = says(orjson.dumps(body)) if request.method == "POST" else says(b"{}", 404)
+        return await answer(request)
+
+    report = await doctor.quick_check(subject(await serve(behave)))
+    assert severities(report, "reachable") == ["note"]
+    assert severities(report, "reply") == ["ok"]
+
+
+@pytest.mark.parametrize(("minutes", "severity"), [(0, "ok"), (10, "warning"), (-600, "warning")])
+async def test_a_clock_that_is_off(serve, minutes, severity):
+    date = format_datetime(datetime.now(UTC) + timedelta(minutes=minutes), usegmt=True)
+    server = await serve(says(b'{"data": [{"id": "toy"}]}', Date=date))
+    report = await doctor.quick_check(subject(server))
+    assert severities(report, "clock") == [severity]
+
+
+async def test_a_quick_check_is_quick(toy):
+    server = toy("vllm")
+    report = await doctor.quick_check(subject(server))
+    assert not report.problems
+    assert len(server.requests) == report.requests == 2
+
+
+# ---------------------------------------------------------------- pictures
+
+
+async def test_a_drawn_word_must_come_back(toy, monkeypatch):
+    monkeypatch.setattr(pictures, "WORDS", ("COMPASS",))
+    monkeypatch.setattr(pictures.random, "randint", lambda low, high: 47)
+    wanted = (SuiteNeeds("ocrbench", pictures=True),)
+    reads = await doctor.examine(subject(toy("vllm", sees="compass 47"), suites=wanted))
+    assert severities(reads, "pictures") == ["ok"]
+    guesses = await doctor.examine(subject(toy("vllm", sees="a compass"), suites=wanted))
+    assert severities(guesses, "pictures") == ["problem"]
+    refuses = await doctor.examine(subject(toy("vllm"), suites=wanted))
+    assert severities(refuses, "pictures") == ["problem"]
+    unasked = await doctor.examine(subject(toy("vllm")))
+    assert severities(unasked, "pictures") == ["note"]
+
+
+def test_the_drawn_word_is_large_and_black_on_white():
+    from io import BytesIO
+
+    from PIL import Image
+
+    picture = Image.open(BytesIO(pictures.drawn("HARBOUR 12"))).convert("L")
+    black = sum(picture.histogram()[:64]) / (picture.width * picture.height)
+    assert picture.size == (640, 200)
+    assert 0.03 < black < 0.4
+    left, _top, right, _bottom = picture.point(lambda value: 255 * (value < 64)).getbbox()
+    assert 0 < left < right < picture.width, "nothing is cut off"
+
+
+# ---------------------------------------------------------------- two stacks
+
+
+async def two(toy, one, other, check=doctor.quick_check):
+    reports = [await check(subject(one, "ref")), await check(subject(other, "cand"))]
+    return doctor.between(*reports)
+
+
+async def test_one_server_under_two_names(toy):
+    server = toy("vllm")
+    (finding,) = [f for f in await two(toy, server, server) if f.check == "two servers"]
+    assert finding.severity is Severity.PROBLEM
+    other = toy("vllm")
+    assert not [f for f in await two(toy, server, other) if f.check == "two servers"]
+    metrics = b"# HELP x\nprocess_start_time_seconds 1.70000012345e+09\n"
+    server.pages["/metrics"] = other.pages["/metrics"] = metrics
+    (behind,) = [f for f in await two(toy, server, other) if f.check == "two servers"]
+    assert "began at the very same moment" in behind.what
+
+
+async def test_stacks_that_differ(toy):
+    one = toy("vllm")
+    other = toy("vllm", model=Model(template="greeting", noise=1.0), context=2048, faults={"ignores_seed"})
+    told = {f.check: f for f in await two(toy, one, other, doctor.examine)}
+    assert told["template"].severity is Severity.PROBLEM
+    assert re.search(r"of a greeting 6 \| 13", told["template"].what)
+    assert told["context"].what == "4096 tokens | 2048 tokens"
+    assert told["seed"].what == "honoured | not honoured"
+    assert told["greedy reply"].severity is Severity.NOTE
+    same = await two(toy, toy("vllm"), toy("vllm"), doctor.examine)
+    assert same == ()
+
+
+# ---------------------------------------------------------------- this machine
+
+
+def test_the_disk_must_hold_what_is_planned(tmp_path, monkeypatch):
+    def disk(free):
+        monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: type("U", (), {"free": free})())
+        suites = (SuiteNeeds("a", max_tokens=4000, samples=100_000),)
+        return machine.check_disk(tmp_path / "not" / "there", suites).severity
+
+    assert disk(10**12) is Severity.OK
+    assert disk(10**9) is Severity.WARNING
+    assert disk(3 * 10**8) is Severity.PROBLEM
+    assert disk(10**6) is Severity.PROBLEM
+
+
+def test_missing_data_is_said_by_suite():
+    suites = (SuiteNeeds("a"), SuiteNeeds("b", problem="b.jsonl is not there"))
+    warning, ok = machine.check_data(suites)
+    assert warning.what == "b: b.jsonl is not there"
+    assert ok.what == "the data of 1 suite is here"
