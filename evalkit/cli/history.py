@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     help="YAML list of known differences (suite, from, until, reason): they are marked, never hidden.",
 )  # fmt: skip
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with a plot a suite.")
-@click.option("--gate", is_flag=True, help="Exit as the last night's verdict says, known differences aside.")
+@click.option(
+    "--gate",
+    type=click.Choice(["strict", "lenient"]),
+    help="Exit as the last night's verdict says, known differences aside; lenient lets INCONCLUSIVE pass.",
+)
 @stored.language
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
@@ -51,7 +55,7 @@ def command(ctx: click.Context, /, runs: Path, **given: Any) -> int:
         text = page(series, listed, last=given["last"], language=given["language"])
         stored.deliver(text, given["html"])
     _show(series, listed, given)
-    return gate(series, listed) if given["gate"] else 0
+    return gate(series, listed, lenient=given["gate"] == "lenient") if given["gate"] else 0
 
 
 def _nothing_before(ctx: click.Context) -> None:

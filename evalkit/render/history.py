@@ -316,15 +316,20 @@ def known_for(known: Sequence[Known], night: Night, result: SuiteNight) -> Known
     return next((one for one in known if one.covers(night, result)), None)
 
 
-def gate(series: Sequence[Series], known: Sequence[Known]) -> int:
-    """The exit code of the last nights, known differences aside: the gravest of all series."""
-    codes = {_gate_night(one.nights[-1], known) for one in series}
+def gate(series: Sequence[Series], known: Sequence[Known], *, lenient: bool = False) -> int:
+    """The exit code of the last nights, known differences aside: the gravest of all series.
+
+    INCONCLUSIVE is 4, or with `lenient` 0.
+    """
+    codes = {_gate_night(one.nights[-1], known) for one in series} - (
+        {Verdict.INCONCLUSIVE.exit_code} if lenient else set()
+    )
     return next((code for code in _GRAVEST if code in codes), 0)
 
 
 def _gate_night(night: Night, known: Sequence[Known]) -> int:
     left = [result for result in night.suites if known_for(known, night, result) is None]
     if len(left) == len(night.suites):
-        return night.exit_code
+        return night.verdict.exit_code
     codes = {result.verdict.exit_code for result in left}
     return next((code for code in _GRAVEST if code in codes), 0)

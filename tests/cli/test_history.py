@@ -79,12 +79,12 @@ def test_the_gate_lets_known_differences_pass_and_shows_them(invoke, store, stor
         invoke("history", "add", store(one))
     runs = tmp_path / "runs"
     assert invoke("history", "--runs", runs).code == 0
-    assert invoke("history", "--runs", runs, "--gate").code == 1
-    done = invoke("history", "--runs", runs, "--gate", "--known", known)
+    assert invoke("history", "--runs", runs, "--gate", "strict").code == 1
+    done = invoke("history", "--runs", runs, "--gate", "strict", "--known", known)
     assert done.code == 0
     assert "DEGRADED (known)" in done.out
     known.write_text(known.read_text().replace("2026-11-30", "2026-11-08"))
-    done = invoke("history", "--runs", runs, "--gate", "--known", known)
+    done = invoke("history", "--runs", runs, "--gate", "strict", "--known", known)
     assert done.code == 1
     assert f"{known} line 1: musr: expired on 2026-11-08, and the difference is still there" in done.err
 
@@ -112,7 +112,7 @@ def test_mistakes(invoke, runs, arguments, sentence):
 def test_from_the_command_line(run_evalkit, store, story, tmp_path):
     folder = store(story[5])
     assert run_evalkit("history", "add", folder, cwd=tmp_path).returncode == 0
-    done = run_evalkit("history", "--gate", cwd=tmp_path)
+    done = run_evalkit("history", "--gate", "lenient", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "bad since 2026-11-06" in done.stdout
 

@@ -172,10 +172,13 @@ def test_the_gate(nights):
     assert gate(until[2], [KNOWN]) == 4, "aime24 is open"
     assert gate(until[6], []) == 1
     assert gate(until[6], [KNOWN]) == 4, "what is left is open"
+    assert gate(until[6], [KNOWN], lenient=True) == 0
+    assert gate(until[6], [], lenient=True) == 1
+    assert gate(until[2], [], lenient=True) == 0
     assert gate(until[8], [KNOWN]) == 3, "INVALID is no difference"
     assert gate(until[9], [KNOWN]) == 0
     assert gate(until[9], [replace(KNOWN, until=date(2026, 11, 8))]) == 1, "expired"
     assert gate(until[12], [KNOWN]) == 1, "aime24 is ELEVATED, and nobody knows"
     assert gate((), []) == 0
-    empty = replace(nights[0], suites=(), exit_code=3)
+    empty = replace(nights[0], suites=(), verdict=Verdict.INVALID)
     assert gate(series_of([empty]), [KNOWN]) == 3
