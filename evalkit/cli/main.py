@@ -83,7 +83,7 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Runs the command line and ends the process with the verdict's or the error's exit code."""
     # A cluster's "stop" is SIGTERM: treated as Ctrl-C, so that launched servers end and the journal closes.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _end)
     try:
         result: Any = cli.main(standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -107,6 +107,13 @@ def main() -> None:
         click.echo("this is a defect of evalkit; `evalkit --debug ...` shows where", err=True)
         code = 70
     sys.exit(code)
+
+
+def _end(*_: object) -> None:
+    """Ends as Ctrl-C does, also where a shell has started the process in the background and had Ctrl-C ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
 
 
 def _show(error: BaseException) -> None:
