@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from evalkit.cli import options
+
+NAMED: Final = 10
+"""So many samples without a value are named for people, by suite."""
 
 
 @click.command("run")
@@ -80,30 +84,41 @@ def problems(outcome: Any) -> list[str]:
 
 
 def summary(outcome: Any) -> dict[str, Any]:
-    """What a run ended with, per suite: means over the samples that have a value, and counts by status."""
-    from collections import Counter
-
-    import numpy as np
-
+    """What a run ended with, per suite: the number over the samples that have a value, and what has none and why."""
     from evalkit.run.read import read_run
 
     side = read_run(outcome.side.folder)
-    suites = []
-    for name, suite in side.suites.items():
-        values = suite.samples.value
-        valued = values[~np.isnan(values)]
-        suites.append(
-            {
-                "suite": name,
-                "label": suite.facts.label,
-                "planned": len(suite.samples),
-                "valued": int(valued.size),
-                "mean": headline(suite) if valued.size else None,
-                "counts": dict(Counter(suite.samples.status)),
-                "failures": dict(Counter(kind for kind in suite.samples.failure if kind)),
-            }
-        )
+    suites = [_suite_summary(name, suite) for name, suite in side.suites.items()]
     return {"run": str(outcome.side.folder), "asked": outcome.asked, "suites": suites}
+
+
+def _suite_summary(name: str, suite: Any) -> dict[str, Any]:
+    import numpy as np
+
+    samples = suite.samples
+    without = np.isnan(samples.value)
+    return {
+        "suite": name,
+        "label": suite.facts.label,
+        "planned": len(samples),
+        "valued": int((~without).sum()),
+        "mean": headline(suite),
+        "mean_if_others_wrong": headline(
+            replace(suite, samples=replace(samples, value=np.where(without, 0.0, samples.value)))
+        ),
+        "counts": samples.status.counts(),
+        "failures": {kind: count for kind, count in samples.failure.counts().items() if kind},
+        "without_value": [
+            {
+                "item": samples.items.name[samples.item[row]],
+                "repeat": int(samples.repeat[row]),
+                "status": samples.status[row],
+                "failure": samples.failure[row],
+                "error": samples.reason[row],
+            }
+            for row in np.flatnonzero(without & ~samples.status.mask("not_asked")).tolist()
+        ],
+    }
 
 
 def headline(suite: Any) -> float | None:
@@ -118,5 +133,18 @@ def _lines(report: dict[str, Any]) -> list[str]:
     for suite in report["suites"]:
         mean = "no value" if suite["mean"] is None else f"{suite['mean']:.4f}"
         counts = ", ".join(f"{name} {count}" for name, count in sorted(suite["counts"].items()))
-        lines.append(f"  {suite['label']}: {mean} over {suite['valued']} of {suite['planned']} samples ({counts})")
+        line = f"  {suite['label']}: {mean} over {suite['valued']} of {suite['planned']} samples ({counts})"
+        without, lacking = suite["without_value"], suite["planned"] - suite["valued"]
+        if lacking and suite["valued"]:
+            line += f"; {suite['mean_if_others_wrong']:.4f} if the {lacking} without a value were wrong"
+        lines.append(line)
+        lines += [f"    {_unvalued(sample)}" for sample in without[:NAMED]]
+        if len(without) > NAMED:
+            lines.append(f"    and {len(without) - NAMED} more: `--json` lists them all")
     return lines
+
+
+def _unvalued(sample: dict[str, Any]) -> str:
+    repeat = f", repeat {sample['repeat']}" if sample["repeat"] else ""
+    why = ": ".join(part for part in (sample["failure"], " ".join(sample["error"].split())[:160]) if part)
+    return f"{sample['item']}{repeat}: {sample['status'].replace('_', ' ')}" + (f" ({why})" if why else "")

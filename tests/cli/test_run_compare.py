@@ -94,6 +94,15 @@ def test_failures_are_counted_and_never_scored_zero(endpoint, config, run_evalki
     assert suite["counts"]["failed"] == 1
     assert suite["failures"] == {"bad_request": 1}
     assert suite["valued"] == 59
+    assert suite["mean_if_others_wrong"] == pytest.approx(suite["mean"] * 59 / 60)
+    (named,) = suite["without_value"]
+    assert named["item"].startswith("astronomy/")
+    assert (named["status"], named["failure"]) == ("failed", "bad_request")
+    assert "bad" in named["error"]
+    words = run_evalkit("run", config("ref", endpoint.url, [MANY]), "--quiet")
+    assert words.returncode == 3
+    assert "if the 1 without a value were wrong" in words.stdout
+    assert f"{named['item']}: failed (bad_request: " in words.stdout
 
 
 def test_transport_faults_heal(endpoint, config, run_evalkit):
