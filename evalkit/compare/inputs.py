@@ -70,7 +70,7 @@ class Samples:
     def rows(self, chosen: NDArray[np.int64]) -> Samples:
         """The samples of these rows, in this order."""
         columns = {name: getattr(self, name) for name in self.__slots__ if name != "items"}
-        picked = {
+        picked: dict[str, Any] = {
             name: column.rows(chosen) if isinstance(column, Labels) else column[chosen]
             for name, column in columns.items()
         }

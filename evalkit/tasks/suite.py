@@ -63,7 +63,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """SafeLoader that reads lm-eval's `!function` tag as the text behind it."""
 
 
-_Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))  # type: ignore[arg-type]
+_Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
