@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# evalkit as a peer of the other harnesses in the side-by-side measurements: DATA_DIR C TASKS (comma-separated).
+# evalkit as a peer of the other harnesses in the side-by-side measurements:
+# DATA_DIR C TASKS (comma-separated) [more options of `evalkit run`].
 # Reads DATA_DIR/items/NAME.jsonl (id, prompt, answer) and asks $SIM_BASE; needs `evalkit` on PATH or $EVALKIT.
 set -euo pipefail
 data=$1 concurrency=$2 tasks=$3
+shift 3
 home=$(cd "$(dirname "$0")" && pwd)
 work=${SIM_DIR:-$(mktemp -d)}
 mkdir -p "$work/suites"
@@ -21,4 +23,4 @@ suite_folders: [$work/suites]
 limits: {concurrency: $concurrency}
 suites: [$(IFS=,; echo "${suites[*]}")]
 YAML
-exec "${EVALKIT:-evalkit}" run "$work/endpoint.yaml" --quiet
+exec "${EVALKIT:-evalkit}" run "$work/endpoint.yaml" --quiet "$@"
