@@ -50,7 +50,10 @@ class _Probe:
         pool = Pool(
             client=self.client,
             settings=PoolSettings(
-                concurrency=1, retries=min(_TRIES, limits.retries), outage_seconds=limits.outage_seconds
+                # Eight refusals in a row would count as an outage to be waited for; the few tries here are fewer.
+                concurrency=8,
+                retries=min(_TRIES, limits.retries),
+                outage_seconds=limits.outage_seconds,
             ),
             sink=lambda _request, outcome: outcomes.append(outcome),
             progress={"preflight": Progress(planned=1)},

@@ -18,7 +18,7 @@ from evalkit.digest import digest, digest_lines
 from evalkit.errors import DataError, SuiteError
 from evalkit.model import FinalText, Item, Message, Prompt, Score
 from evalkit.tasks import cache
-from evalkit.tasks.pictures import Picture, image_refs, parts_of
+from evalkit.tasks.pictures import Picture, image_refs, parts_of, pixel_limit
 from evalkit.tasks.suite import Suite, members
 
 FEWSHOT_SEED = 1234
@@ -281,7 +281,7 @@ def _prompt(messages: tuple[Message, ...], pictures: Sequence[Picture], options:
     """The prompt of an item; pictures go where the last user turn marks them."""
     if not pictures:
         return Prompt(digest=digest(messages), messages=messages)
-    max_pixels = (options.settings or {}).get("max_pixels")
+    max_pixels = pixel_limit(options.settings or {})
     refs = image_refs(pictures, max_pixels)
     last = {**messages[-1], "content": parts_of(messages[-1]["content"], len(refs))}
     whole = (*messages[:-1], last)

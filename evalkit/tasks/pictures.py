@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import DataError
+from evalkit.errors import DataError, SuiteError
 from evalkit.model import ImageRef
 
 KEPT_GROUPS = 3
@@ -160,6 +160,18 @@ def _add_text(parts: list[dict[str, Any]], text: str) -> None:
         parts[-1] = {"type": "text", "text": parts[-1]["text"] + text}
     elif text:
         parts.append({"type": "text", "text": text})
+
+
+def pixel_limit(settings: Mapping[str, Any]) -> int | None:
+    """The suite setting `max_pixels`: larger pictures are refused, never resized; None without it.
+
+    Raises:
+        SuiteError: where it is no positive whole number.
+    """
+    limit = settings.get("max_pixels")
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise SuiteError(f"settings.max_pixels: {limit!r} is no number of pixels, such as 4000000")
+    return limit
 
 
 def image_refs(pictures: Sequence[Picture], max_pixels: int | None) -> tuple[ImageRef, ...]:

@@ -16,53 +16,11 @@ from PIL import Image, ImageDraw, ImageFont
 FOLDER = Path(__file__).resolve().parents[2] / "suites" / "demo_multimodal"
 EACH = 15
 GREYS = 16
-WORDS = [
-    "anchor",
-    "basket",
-    "candle",
-    "dragon",
-    "ember",
-    "falcon",
-    "garden",
-    "harbor",
-    "island",
-    "jacket",
-    "kernel",
-    "ladder",
-    "marble",
-    "needle",
-    "orange",
-    "pepper",
-    "quarry",
-    "ribbon",
-    "saddle",
-    "timber",
-    "umbrella",
-    "velvet",
-    "walnut",
-    "yellow",
-    "zipper",
-    "bottle",
-    "copper",
-    "donkey",
-    "engine",
-    "flower",
-    "guitar",
-    "hammer",
-    "insect",
-    "jungle",
-    "kitten",
-    "lantern",
-    "mirror",
-    "napkin",
-    "oyster",
-    "parrot",
-    "rocket",
-    "silver",
-    "tunnel",
-    "valley",
-    "window",
-]
+WORDS = tuple(
+    "anchor basket candle dragon ember falcon garden harbor island jacket kernel ladder marble needle orange pepper "  # noqa: SIM905 - a list of words reads as words
+    "quarry ribbon saddle timber umbrella velvet walnut yellow zipper bottle copper donkey engine flower guitar hammer "
+    "insect jungle kitten lantern mirror napkin oyster parrot rocket silver tunnel valley window".split()
+)
 GOODS = ["bread", "milk", "apples", "coffee", "soap", "paper", "rice", "cheese", "tea", "salt"]
 
 
