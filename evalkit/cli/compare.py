@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evalkit.cli import ci_output, judging, options
+from evalkit.cli import before, ci_output, judging, options
 
 if TYPE_CHECKING:
     from evalkit.compare.inputs import Side
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     metavar="[SUITE=]RULE",
     help="Score tables with a stratum column: micro (mean over items) or macro (mean over strata, the default).",
 )
+@before.options
 @ci_output.options
 @options.quiet
 @options.as_json
@@ -161,7 +162,9 @@ def _run(paths: tuple[Path, Path], configs: tuple[EndpointConfig | None, ...], g
     planned = [None if config is None else execute.prepare(config, known) for config in configs]
     judging.check_margins(given, [suite.name for side in planned if side is not None for suite in side.plan.suites])
     bank = planned[0] is None or planned[0].missing == 0
-    outcomes = run_with_display([side for side in planned if side is not None], quiet=given["quiet"])
+    asked = [side for side in planned if side is not None]
+    before.stage_zero(asked, given)
+    outcomes = run_with_display(asked, quiet=given["quiet"], examine=before.examiner(given))
     trouble = [sentence for outcome in outcomes for sentence in problems(outcome)]
     sides = (read_run(folders[0]), read_run(folders[1]))
     if len(both) == 1:

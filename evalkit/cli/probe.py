@@ -71,9 +71,7 @@ def command(reference: Path, candidate: Path, **given: Any) -> int:
             raise
         return _unsupported(str(error))
     if given["as_json"]:
-        import orjson
-
-        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        print_document(document)
     else:
         show(report)
         click.echo(f"stored in {home / 'probe.json'}", err=True)
@@ -88,8 +86,20 @@ def _plan(messages: tuple[tuple[Message, ...], ...], given: Mapping[str, Any], c
         tokens=given["tokens"],
         greedy=min(given["greedy"], len(messages)),
         seed=given["seed"],
-        at_once=min(config.limits.concurrency for config in configs),
+        at_once=at_once(configs),
     )
+
+
+def at_once(configs: list[EndpointConfig]) -> int:
+    """How many requests at a time both sides take."""
+    return min(config.limits.concurrency for config in configs)
+
+
+def neutral() -> tuple[tuple[Message, ...], ...]:
+    """The built-in prompts."""
+    from evalkit.endpoint.prompts import neutral_prompts
+
+    return neutral_prompts(DEFAULT_PROMPTS)
 
 
 def prompts_for(
@@ -110,14 +120,14 @@ def prompts_for(
             share = -(-count // len(plan.suites))
             chosen: list[tuple[Message, ...]] = []
             for suite in plan.suites:
-                fitting = [item.prompt.messages for item in suite.loaded.items if _fits(item.prompt)]
+                fitting = [item.prompt.messages for item in suite.loaded.items if fits(item.prompt)]
                 chosen += spread(fitting, share)
             if chosen:
                 return spread(chosen, count), "prompts of the suites"
     return neutral_prompts(count), f"built-in prompts (of {len(NEUTRAL)})"
 
 
-def _fits(prompt: Any) -> bool:
+def fits(prompt: Any) -> bool:
     """Text only, and short enough that a few hundred of them are read in minutes."""
     if not prompt.messages or prompt.images:
         return False
@@ -176,13 +186,17 @@ def _store(home: Path, told: Mapping[str, Any], findings: Findings) -> None:
 
 
 def _unsupported(why: str) -> int:
-    import orjson
-
     from evalkit.model import Verdict
 
-    told = {"kind": "fidelity probe", "supported": False, "verdict": Verdict.INVALID.value, "reasons": [why]}
-    click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+    print_document({"kind": "fidelity probe", "supported": False, "verdict": Verdict.INVALID.value, "reasons": [why]})
     return Verdict.INVALID.exit_code
+
+
+def print_document(document: Mapping[str, Any]) -> None:
+    """The probe's document as JSON, on stdout."""
+    import orjson
+
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
 def show(report: FidelityReport) -> None:

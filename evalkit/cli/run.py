@@ -44,8 +44,11 @@ def command(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bo
     return 0 if outcome.problem is None and not outcome.failed and not outcome.stopped else 3
 
 
-def run_with_display(sides: list[Any], *, quiet: bool) -> list[Any]:
-    """Runs the sides with the progress shown on stderr, and then what was noticed on the way."""
+def run_with_display(sides: list[Any], *, quiet: bool, examine: Any = None) -> list[Any]:
+    """Runs the sides with the progress shown on stderr, and then what was noticed on the way.
+
+    `examine` makes, from the watch, what looks at each endpoint before it is asked.
+    """
     from evalkit.cli import progress
     from evalkit.run import execute
 
@@ -54,7 +57,7 @@ def run_with_display(sides: list[Any], *, quiet: bool) -> list[Any]:
         click.echo(f"evalkit: {sentence}", err=True)
     context, show = progress.display(watch, quiet=quiet)
     with context:
-        outcomes = asyncio.run(execute.run_sides(sides, watch, show))
+        outcomes = asyncio.run(execute.run_sides(sides, watch, show, examine and examine(watch)))
     for notice in watch.notices:
         click.echo(f"evalkit: {notice}", err=True)
     return outcomes

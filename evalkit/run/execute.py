@@ -68,6 +68,9 @@ class Outcome:
     stopped: Mapping[str, str]
 
 
+Examine: TypeAlias = Callable[[SideRun, ClientSettings], Awaitable[None]]
+
+
 def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
     """Plans a side and reads what its run folder holds.
 
@@ -83,11 +86,15 @@ def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
 
 
 async def run_sides(
-    sides: Sequence[SideRun], watch: Watch, show: Callable[[Watch], Awaitable[None]] | None = None
+    sides: Sequence[SideRun],
+    watch: Watch,
+    show: Callable[[Watch], Awaitable[None]] | None = None,
+    examine: Examine | None = None,
 ) -> list[Outcome]:
     """Asks what is missing on every side and grades it; a side's trouble is in its outcome, not raised.
 
-    Sides whose `launch` says `sequential` take turns; all others run at the same time.
+    Sides whose `launch` says `sequential` take turns; all others run at the same time. `examine` is called with each
+    side that has something to ask, once its endpoint is up; what it raises ends the run of all sides.
 
     Raises:
         StorageError: where the disk refuses.
@@ -102,10 +109,10 @@ async def run_sides(
     try:
         await _look_at_judges(sides, watch)
         if turns:
-            outcomes = [await _run_side(side, sides, watch, encoder) for side in sides]
+            outcomes = [await _run_side(side, sides, watch, encoder, examine) for side in sides]
         else:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(_run_side(side, sides, watch, encoder)) for side in sides]
+                tasks = [group.create_task(_run_side(side, sides, watch, encoder, examine)) for side in sides]
             outcomes = [task.result() for task in tasks]
         await grade_sides(sides, watch)
     except BaseExceptionGroup as errors:
@@ -134,7 +141,13 @@ def _progress(side: SideRun) -> dict[str, Progress]:
     return progress
 
 
-async def _run_side(side: SideRun, sides: Sequence[SideRun], watch: Watch, encoder: ImageEncoder | None) -> Outcome:
+async def _run_side(
+    side: SideRun,
+    sides: Sequence[SideRun],
+    watch: Watch,
+    encoder: ImageEncoder | None,
+    examine: Examine | None,
+) -> Outcome:
     progress = watch.sides[side.config.name]
     started = datetime.now(UTC).isoformat(timespec="seconds")
     problem: EvalkitError | None = None
@@ -146,6 +159,8 @@ async def _run_side(side: SideRun, sides: Sequence[SideRun], watch: Watch, encod
             try:
                 async with _endpoint(side.config, side.folder) as settings:
                     identity = await _look(side, settings)
+                    if examine is not None:
+                        await examine(side, settings)
                     session = manifest.Session(session.name, started, session.model, session.config, identity)
                     manifest.append(side.folder, manifest.manifest_line(session, side.plan))
                     possible = await _possible(side, settings, missing, progress)

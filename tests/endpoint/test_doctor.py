@@ -134,7 +134,7 @@ async def test_llama_cpp_tells_its_defaults_itself(toy):
     report = await doctor.examine(subject(toy("llama.cpp"), parameters={"temperature": 0.5, "min_p": 0.0}))
     (finding,) = found(report, "defaults")
     assert finding.severity is Severity.WARNING
-    assert "fills top_k 40.0 where requests leave it unset" in finding.what
+    assert "fills top_k 40 where requests leave it unset" in finding.what
 
 
 @pytest.mark.parametrize(
