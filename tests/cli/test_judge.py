@@ -102,3 +102,49 @@ def test_a_judge_that_is_never_readable_leaves_no_score(endpoint, other_endpoint
     assert suite["mean"] is None
     assert suite["counts"] == {"grade_error": 24}
     assert len(other_endpoint.requests) == 24 * 5
+
+
+def test_a_judge_that_changes_its_name_stops_the_grading(
+    endpoint, other_endpoint, config, run_evalkit, mmvet, tmp_path
+):
+    endpoint.answer = lambda messages: f"{number_in(messages)} cups"
+    Judge(other_endpoint)
+    path = judged(config, "ref", endpoint.url, mmvet, other_endpoint.url)
+    other_endpoint.spoil = lambda body, number: (
+        None if number <= 6 else (200, {"model": "loopback-2", "choices": [{"message": {"content": '{"score": 1}'}}]})
+    )
+    done = run_evalkit("run", path, "--json", "--quiet")
+    assert done.returncode == 3
+    assert "loopback, loopback-2" in done.stderr
+    assert "a judge that changes is no judge" in done.stderr
+    (folder,) = (tmp_path / "runs").glob("judge-*")
+    assert "loopback-2" not in (folder / "journal.jsonl").read_text(), "what the second judge said is not kept"
+    answers = len(endpoint.requests)
+    other_endpoint.spoil = lambda body, number: None
+    done = run_evalkit("run", path, "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["suites"][0]["mean"] == pytest.approx(1.0)
+    assert len(endpoint.requests) == answers, "the answers were kept"
+
+
+def test_a_judge_that_refuses_leaves_the_answers_and_score_asks_nobody(
+    endpoint, other_endpoint, config, run_evalkit, mmvet
+):
+    endpoint.answer = lambda messages: f"{number_in(messages)} cups"
+    judge = Judge(other_endpoint)
+    path = judged(config, "ref", endpoint.url, mmvet, other_endpoint.url, repeats=2)
+    other_endpoint.spoil = lambda body, number: (400, {"error": {"message": "no quota"}})
+    done = run_evalkit("run", path, "--quiet")
+    assert done.returncode == 3
+    assert "judge: stopped after 20 failures" in done.stderr
+    assert "no quota" in done.stderr
+    other_endpoint.spoil = lambda body, number: None
+    done = run_evalkit("score", path, "--json")
+    (suite,) = json.loads(done.stdout)["suites"]
+    assert (suite["mean"], suite["counts"], judge.cases) == (None, {"grade_error": 24}, [])
+    assert run_evalkit("run", path, "--quiet").returncode == 0
+    assert len(judge.cases) == 2 * (24 + 5), "two gradings an answer, and five first replies that cannot be read"
+    asked = len(other_endpoint.requests)
+    done = run_evalkit("score", path, "--json")
+    assert json.loads(done.stdout)["suites"][0]["mean"] == pytest.approx(1.0)
+    assert len(other_endpoint.requests) == asked, "stored grades are enough"

@@ -1,0 +1,100 @@
+"""Measures a whole run of a multimodal suite: time and peak memory of `evalkit run` on OCRBench's 1,000 items.
+
+    python benchmarks/multimodal_run.py [--items 1000]
+
+The pictures are those of `images.py`, in the mix of sizes of the public suites, in one parquet file with image structs
+as the Hub has them. They go to a loopback server in another process that throws them away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import Process, Queue
+from pathlib import Path
+
+from images import draw
+
+ROWS_PER_GROUP = 100
+
+
+def write_rows(path: Path, items: int) -> int:
+    """An OCRBench of invented rows; gives the bytes of its pictures."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    texts = [(name, pa.string()) for name in ("dataset", "question", "question_type")]
+    schema = pa.schema([*texts, ("answer", pa.list_(pa.string())), ("image", picture)])
+    total = 0
+    with parquet.ParquetWriter(path, schema) as out:
+        for start in range(0, items, ROWS_PER_GROUP):
+            rows = []
+            for n in range(start, min(items, start + ROWS_PER_GROUP)):
+                source = draw(n)
+                total += len(source)
+                row = {"dataset": "own", "question": f"What is written in picture {n}?", "answer": [f"w{n}"]}
+                kind = {"question_type": "Regular Text Recognition"}
+                rows.append({**row, **kind, "image": {"bytes": source, "path": f"{n}.png"}})
+            out.write_table(pa.Table.from_pylist(rows, schema))
+    return total
+
+
+def serve(port: Queue[int]) -> None:
+    """Answers every chat request alike."""
+    from aiohttp import web
+
+    async def chat(request: web.Request) -> web.Response:
+        await request.read()
+        message = {"role": "assistant", "content": "w7"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return web.json_response({"id": "x", "model": "m", "choices": [choice]})
+
+    async def models(_request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "m", "object": "model"}]})
+
+    import socket
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    port.put(listener.getsockname()[1])
+    app = web.Application(client_max_size=1 << 30)
+    app.add_routes([web.post("/v1/chat/completions", chat), web.get("/v1/models", models)])
+    web.run_app(app, sock=listener, print=None)
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--items", type=int, default=1000)
+    options = parser.parse_args()
+    port: Queue[int] = Queue()
+    server = Process(target=serve, args=(port,), daemon=True)
+    server.start()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "data" / "ocrbench"
+        folder.mkdir(parents=True)
+        total = write_rows(folder / "test.parquet", options.items)
+        suites = [{"name": "ocrbench", "partial_data": True}]
+        config = {"name": "bench", "model": "m", "base_url": f"http://127.0.0.1:{port.get()}/v1", "suites": suites}
+        file = Path(scratch) / "bench.yaml"
+        file.write_text(json.dumps({**config, "data": str(folder.parent), "runs": str(Path(scratch) / "runs")}))
+        before = time.perf_counter()
+        command = [sys.executable, "-m", "evalkit", "run", str(file), "--quiet"]
+        done = subprocess.run(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False)
+        seconds = time.perf_counter() - before
+    server.terminate()
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(
+        f"{options.items} items, {total / 2**20:.0f} MiB of pictures: exit code {done.returncode}, {seconds:.1f} s, "
+        f"peak resident size of the run {peak:.0f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
