@@ -21,6 +21,7 @@ COMMANDS = {
     "aa": ("aa", "Compare an endpoint with itself: the noise floor of every difference."),
     "doctor": ("doctor", "Check an endpoint before it is asked for hours; with two, what differs between them."),
     "probe": ("probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
+    "bisect": ("bisect", "Find the operators that make a candidate fail the probe, by halving."),
     "run": ("run", "Run one endpoint's suites and store every reply."),
     "score": ("score", "Grade the stored replies of a run again, without asking anything."),
     "suites": ("suites", "List the suites, or show one with the prompt of an item."),
