@@ -42,6 +42,7 @@ _FORMATS: Final = ("PNG", "JPEG", "WEBP")
 _OPTION: Final = re.compile(r"^[ \t]*\(?([A-Z])[.):\u3001][ \t]+(\S.*)$", re.MULTILINE)
 _DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,")
 _KEPT_READINGS: Final = 2048
+NO_PICTURE: Final = "There is no picture to read."
 MIB: Final = 1 << 20
 
 
@@ -181,7 +182,7 @@ def answer(prompt: str, readings: Sequence[str]) -> str:
     read = "\n".join(readings)
     options = listed_options(prompt)
     if not options:
-        return read
+        return read if readings else NO_PICTURE
     folded = " ".join(read.casefold().split())
     likeness = [difflib.SequenceMatcher(None, folded, option.casefold(), autojunk=False).ratio() for option in options]
     return f"Answer: {chr(ord('A') + likeness.index(max(likeness)))}"

@@ -44,13 +44,13 @@ class PictureEndpoint:
     """Answers with the prompt's hint; every response says under `received` what came: texts, and digests of pixels.
 
     `spoil(received, number)` may turn a request into (status, body) or "drop"; `asked` holds what was received, but for
-    the preflight's questions, which are in `preflight`.
+    the preflight's questions, which are in `preflight`, and those of `compare`'s doctor.
     """
 
     model = "loopback"
 
     def __init__(self):
-        self.asked, self.preflight = [], []
+        self.asked, self.preflight, self.doctor = [], [], []
         self.answer = lambda text: f"Answer: {hint_of(text)}"
         self.spoil = lambda received, number: None
         self._lock = threading.Lock()
@@ -88,7 +88,8 @@ class PictureEndpoint:
         received = received_of(body)
         text = "".join(value for kind, value in received if kind == "text")
         with self._lock:
-            log = self.preflight if text == "Say yes." else self.asked
+            of_an_item = "hint" in text or any(kind == "image" for kind, _ in received)
+            log = self.preflight if text == "Say yes." else self.asked if of_an_item else self.doctor
             log.append(received)
             number = len(self.asked)
         spoiled = self.spoil(received, number)

@@ -1,0 +1,43 @@
+"""The multimodal demonstration: the copy that loses pixels is found, and the suite's pictures are all there."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITE = ROOT / "suites" / "demo_multimodal"
+
+
+def test_the_pictures_are_there_and_small():
+    rows = [json.loads(line) for line in (SUITE / "demo_multimodal.jsonl").read_text().splitlines()]
+    files = {SUITE / row["image"] for row in rows}
+    assert len(rows) == len(files) == 60
+    assert files == set((SUITE / "pictures").iterdir())
+    assert sum(file.stat().st_size for file in files) < 300_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
+def test_a_copy_that_loses_pixels_is_found(tmp_path):
+    files = [ROOT / "examples" / "demo-multimodal" / f"{name}.yaml" for name in ("reference", "degraded")]
+    command = [
+        sys.executable,
+        "-m",
+        "evalkit",
+        "compare",
+        *map(str, files),
+        "--set",
+        f"runs={tmp_path}",
+        "--json",
+        "--quiet",
+    ]
+    done = subprocess.run([*command, "--limit", "30"], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 1, done.stderr
+    (suite,) = json.loads(done.stdout)["suites"]
+    assert suite["verdict"] == "DEGRADED"
+    assert 0.7 < suite["reference"]["mean"] < 1
+    assert suite["candidate"]["mean"] < 0.5
