@@ -19,6 +19,7 @@ from evalkit.compare.agreement import (
     text_agreement,
 )
 from evalkit.compare.inputs import Samples, Side
+from evalkit.compare.options import option_rows
 from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.policy import NoiseFloor
 from evalkit.compare.rates import RateChange, rate_change
@@ -53,7 +54,14 @@ def behaviour_of(
     distance = logprob_distance(suite, reference, candidate, aligned)
     if distance is not None:
         texts.append(_logprob_row(distance))
-    rows = [*texts, *_length_rows(left, right, aligned), *_rate_rows(left, right, aligned), *_speed_rows(left, right)]
+    options = option_rows(reference.suites[suite], candidate.suites[suite])
+    rows = [
+        *options,
+        *texts,
+        *_length_rows(left, right, aligned),
+        *_rate_rows(left, right, aligned),
+        *_speed_rows(left, right),
+    ]
     return Behaviour(tuple(rows), tuple(row.alert for row in texts if row.alert))
 
 

@@ -103,10 +103,11 @@ class SuiteFacts:
 
 @dataclass(frozen=True, slots=True)
 class SuiteSide:
-    """One suite on one side."""
+    """One suite on one side; `options` are the log-probabilities (nats) of an item's options by (item, repeat)."""
 
     facts: SuiteFacts
     samples: Samples
+    options: Mapping[tuple[str, int], tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

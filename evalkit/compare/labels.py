@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,8 +21,7 @@ class Labels:
     def of(cls, words: Iterable[str]) -> Labels:
         """The column of these words."""
         made = LabelsBuilder()
-        for word in words:
-            made.add(word)
+        made.extend(list(words))
         return made.labels()
 
     def __len__(self) -> int:
@@ -58,9 +57,13 @@ class LabelsBuilder:
     codes: array[int] = field(default_factory=lambda: array("i"))
     names: dict[str, int] = field(default_factory=dict)
 
-    def add(self, word: str) -> None:
-        """Appends a row."""
-        self.codes.append(self.names.setdefault(word, len(self.names)))
+    def extend(self, words: Sequence[str]) -> None:
+        """Appends rows."""
+        names = self.names
+        for word in dict.fromkeys(words):  # few words, in the order in which they come
+            if word not in names:
+                names[word] = len(names)
+        self.codes.extend([names[word] for word in words])
 
     def labels(self) -> Labels:
         """The finished column."""

@@ -70,13 +70,14 @@ class Layout:
 class Aligned:
     """One suite on both sides.
 
-    `both` are the positions, in either side's cells, of the cells that both sides list; `paired` is None where no item
-    has a score on both sides; `coverage` is the smaller side's share of planned cells that enter the comparison;
-    `duplicates` counts items that repeat another item's question, and `contradictions` those of which the two sides
-    say different headings, weights or clusters.
+    `codes` are the item codes of the rows of either side's item table; `both` are the positions, in either side's
+    cells, of the cells that both sides list; `paired` is None where no item has a score on both sides; `coverage` is
+    the smaller side's share of planned cells that enter the comparison; `duplicates` counts items that repeat another
+    item's question, and `contradictions` those of which the two sides say different headings, weights or clusters.
     """
 
     layout: Layout
+    codes: tuple[Ints, Ints]
     reference: Cells
     candidate: Cells
     both: tuple[Ints, Ints]
@@ -102,7 +103,8 @@ def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
         DataError: where a side lists an (item, repeat) twice.
     """
     left, right = reference.samples, candidate.samples
-    items = tuple(sorted({*left.items.name, *right.items.name}))
+    same_names = left.items.name == right.items.name
+    items = tuple(sorted(left.items.name if same_names else {*left.items.name, *right.items.name}))
     codes = {name: code for code, name in enumerate(items)}
     own = [_item_codes(table, codes) for table in (left.items, right.items)]
     stride = 1 + max((int(s.repeat.max()) for s in (left, right) if len(s)), default=0)
@@ -110,11 +112,12 @@ def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
     one, two = _cells(left, keys[0], keys[1], stride), _cells(right, keys[1], keys[0], stride)
     _no_twins("reference", one, items)
     _no_twins("candidate", two, items)
-    _common, in_one, in_two = np.intersect1d(one.key, two.key, assume_unique=True, return_indices=True)
+    in_one, in_two = _in_both(one.key, two.key)
     clusters, duplicates = _clusters(len(items), (left.items, own[0]), (right.items, own[1]))
     strata, weight = _headings(len(items), (left.items, own[0]), (right.items, own[1]))
     bare = Aligned(
         layout=Layout(items, strata, weight, clusters, reference.facts.headline),
+        codes=(own[0], own[1]),
         reference=one,
         candidate=two,
         both=(in_one, in_two),
@@ -147,7 +150,7 @@ def _cells(samples: Samples, own: Ints, other: Ints, stride: int) -> Cells:
     A side that asked fewer repeats throughout planned fewer; one that lacks repeats in between lost them.
     """
     most = int(samples.repeat.max()) if len(samples) else stride
-    absent = np.setdiff1d(other[other % stride <= most], own)
+    absent = _missing_from(own, other[other % stride <= most])
     key = np.concatenate([own, absent]).astype(np.int64, copy=False)
     row = np.concatenate([np.arange(len(own)), np.full(len(absent), -1)])
     value = np.concatenate([samples.value, np.full(len(absent), np.nan)])
@@ -155,6 +158,27 @@ def _cells(samples: Samples, own: Ints, other: Ints, stride: int) -> Cells:
         order = np.argsort(key, kind="stable")
         key, row, value = key[order], row[order], value[order]
     return Cells(key, key // stride, key % stride, row, value)
+
+
+def _missing_from(own: Ints, wanted: Ints) -> Ints:
+    """The wanted keys that are not among a side's own, in ascending order."""
+    own, wanted = np.sort(own), np.sort(wanted)
+    if np.array_equal(own, wanted):
+        return wanted[:0]
+    found = np.searchsorted(own, wanted)
+    there = np.zeros(wanted.size, dtype=np.bool_)
+    inside = found < own.size
+    there[inside] = own[found[inside]] == wanted[inside]
+    return wanted[~there]
+
+
+def _in_both(one: Ints, two: Ints) -> tuple[Ints, Ints]:
+    """Where the keys that both sorted lists hold stand in either."""
+    if np.array_equal(one, two):
+        everywhere = np.arange(one.size)
+        return everywhere, everywhere
+    _common, in_one, in_two = np.intersect1d(one, two, assume_unique=True, return_indices=True)
+    return in_one, in_two
 
 
 def _no_twins(side: str, cells: Cells, items: Sequence[str]) -> None:
@@ -229,6 +253,8 @@ def _clusters(n_items: int, reference: tuple[ItemTable, Ints], candidate: tuple[
     repeated: set[int] = set()
     for table, codes in (reference, candidate):
         for number, column in enumerate((table.cluster, table.document, table.prompt)):
+            if len({word for word in column if word}) == sum(map(bool, column)):
+                continue  # no word comes twice
             first: dict[str, int] = {}
             for code, word in zip(codes.tolist(), column, strict=True):
                 home = first.setdefault(word, code) if word else code
@@ -244,6 +270,7 @@ class _Groups:
 
     def __init__(self, size: int) -> None:
         self._parent = list(range(size))
+        self.joined = False
 
     def find(self, code: int) -> int:
         while self._parent[code] != code:
@@ -252,15 +279,21 @@ class _Groups:
         return code
 
     def join(self, one: int, two: int) -> None:
+        self.joined = True
         low, high = sorted((self.find(one), self.find(two)))
         self._parent[high] = low
 
     def codes(self) -> Ints:
+        if not self.joined:
+            return np.arange(len(self._parent))
         return np.fromiter((self.find(code) for code in range(len(self._parent))), np.int64, count=len(self._parent))
 
 
 def _contradictions(left: ItemTable, right: ItemTable) -> int:
     """Items of which both sides say something, and not the same."""
+    equal = left.name == right.name and left.stratum == right.stratum and left.cluster == right.cluster
+    if equal and np.array_equal(left.weight, right.weight):
+        return 0
     about = {name: row for row, name in enumerate(left.name)}
     found = 0
     for row, name in enumerate(right.name):

@@ -52,6 +52,8 @@ def _differing_items(reference: SuiteSide, candidate: SuiteSide, aligned: Aligne
 
 
 def _changed(left: ItemTable, right: ItemTable, column: str) -> list[str]:
+    if left.name == right.name and getattr(left, column) == getattr(right, column):
+        return []
     known = dict(zip(left.name, getattr(left, column), strict=True))
     pairs = zip(right.name, getattr(right, column), strict=True)
     return sorted(name for name, digest in pairs if digest and known.get(name) and known[name] != digest)
@@ -59,7 +61,8 @@ def _changed(left: ItemTable, right: ItemTable, column: str) -> list[str]:
 
 def differing_prompt_lengths(left: Samples, right: Samples, aligned: Aligned) -> Iterator[str]:
     """A sentence where the servers count other prompt lengths for any item that both report."""
-    one, two = (_token_range(samples, aligned) for samples in (left, right))
+    n_items = len(aligned.layout.items)
+    one, two = (_token_range(s, codes, n_items) for s, codes in zip((left, right), aligned.codes, strict=True))
     known = np.isfinite(one[0]) & np.isfinite(two[0])
     differing = np.flatnonzero(known & ((one[0] != two[0]) | (one[1] != two[1])))
     if differing.size:
@@ -72,12 +75,11 @@ def differing_prompt_lengths(left: Samples, right: Samples, aligned: Aligned) ->
         )
 
 
-def _token_range(samples: Samples, aligned: Aligned) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _token_range(
+    samples: Samples, own: NDArray[np.int64], n_items: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Smallest and largest prompt length by item code; infinite where none is known."""
-    n_items = len(aligned.layout.items)
     low, high = np.full(n_items, np.inf), np.full(n_items, -np.inf)
-    codes = {name: code for code, name in enumerate(aligned.layout.items)}
-    own = np.fromiter((codes[name] for name in samples.items.name), dtype=np.int64, count=len(samples.items))
     known = ~np.isnan(samples.prompt_tokens)
     np.minimum.at(low, own[samples.item[known]], samples.prompt_tokens[known])
     np.maximum.at(high, own[samples.item[known]], samples.prompt_tokens[known])

@@ -17,7 +17,7 @@ from evalkit.compare.rates import RateChange, rate_change
 from evalkit.compare.same import differing_prompt_lengths, differing_settings
 from evalkit.model import Status
 from evalkit.stats.equivalence import DifferenceTest, judge_difference
-from evalkit.stats.proportions import Count, clopper_pearson
+from evalkit.stats.proportions import Count, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _level(reference: SuiteSide, candidate: SuiteSide) -> Iterator[str]:
             yield f"the {name} scores exactly 0 on all {values.size} samples: a failed run, or nothing to compare"
         elif chance is not None and chance > 0:
             items = len(side.samples.items)
-            upper = clopper_pearson(Count(min(mean, 1.0) * items, items)).high
+            upper = wilson(Count(min(mean, 1.0) * items, items)).high
             if upper <= chance:
                 yield f"the {name} scores {mean:.3f}, below chance ({chance:.3f}) even at its upper limit {upper:.3f}"
     if perfect == 2:

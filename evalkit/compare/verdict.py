@@ -7,6 +7,7 @@ inside the margin EQUIVALENT, wholly below DEGRADED, wholly above ELEVATED, anyt
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -18,12 +19,13 @@ from evalkit.compare.policy import NoiseFloor, Policy
 from evalkit.compare.sentences import reason_of
 from evalkit.compare.summary import summarise
 from evalkit.compare.validity import imputation_reasons, invalid_reasons
-from evalkit.model import BreakdownRow, Flips, NeededRepeats, SideSummary, SuiteResult, Verdict
-from evalkit.stats.clustered import Layout, clustered_mean
-from evalkit.stats.equivalence import Decision, DifferenceTest, judge_difference
+from evalkit.model import BreakdownRow, Flips, Interval, NeededRepeats, SideSummary, SuiteResult, Verdict
+from evalkit.stats.clustered import Layout, clustered_mean, floored_difference
+from evalkit.stats.equivalence import Decision, DifferenceTest, discordance, judge_difference, t_interval
 from evalkit.stats.paired import FloatArray, IntArray, PairedItems, harmonic_mean
 from evalkit.stats.secondary import count_flips, split_variance
 from evalkit.stats.signflip import difference_test
+from evalkit.stats.tango import Discordance, score_interval
 from evalkit.stats.variance import measured_variance
 
 _MOST_HEADINGS = 400  # a breakdown with more rows is no breakdown
@@ -43,6 +45,7 @@ class _Findings:
     """The parts of one result, while it is put together."""
 
     margin: float
+    alpha: float
     aligned: Aligned
     sides: tuple[SideSummary, SideSummary]
     test: DifferenceTest | None
@@ -61,7 +64,7 @@ def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: P
     one, two = _summaries(reference, candidate, aligned)
     paired = aligned.paired
     if paired is None:
-        found = _Findings(margin, aligned, (one, two), None, tuple(invalid), None, None, ())
+        found = _Findings(margin, policy.alpha, aligned, (one, two), None, tuple(invalid), None, None, ())
         return Judged(_result(name, reference, candidate, found), None, aligned)
     test = judge_difference(paired, margin, policy.alpha)
     noise = policy.noise.get(name) or halves(aligned, margin, policy.alpha)
@@ -72,7 +75,7 @@ def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: P
     if not invalid and test.decision is Decision.INCONCLUSIVE:
         needed = needed_repeats(paired, test, (reference, candidate), (one, two), policy)
     notes = tuple(_notes(aligned, paired, noise, policy))
-    found = _Findings(margin, aligned, (one, two), test, tuple(invalid), needed, noise, notes)
+    found = _Findings(margin, policy.alpha, aligned, (one, two), test, tuple(invalid), needed, noise, notes)
     return Judged(_result(name, reference, candidate, found), test, aligned)
 
 
@@ -180,7 +183,7 @@ def _result(name: str, left: SuiteSide, right: SuiteSide, found: _Findings) -> S
         flips=Flips(0, 0, 0.0) if paired is None else count_flips(paired),
         needed_repeats=found.needed,
         noise_floor=None if found.noise is None else found.noise.interval,
-        breakdown=() if paired is None else _breakdown(found.aligned, paired),
+        breakdown=() if paired is None else _breakdown(found.aligned, paired, found.alpha),
         headline=left.facts.headline,
         chance=left.facts.chance,
         gated=left.facts.gated or right.facts.gated,
@@ -193,7 +196,7 @@ def _result(name: str, left: SuiteSide, right: SuiteSide, found: _Findings) -> S
     )
 
 
-def _breakdown(aligned: Aligned, paired: PairedItems) -> tuple[BreakdownRow, ...]:
+def _breakdown(aligned: Aligned, paired: PairedItems, alpha: float) -> tuple[BreakdownRow, ...]:
     """One row a heading at every level under the suite, for information."""
     members: dict[tuple[str, ...], list[int]] = {}
     for row, code in enumerate(paired.item.tolist()):
@@ -209,6 +212,20 @@ def _breakdown(aligned: Aligned, paired: PairedItems) -> tuple[BreakdownRow, ...
             continue
         share = part.share
         one, two = float(share @ part.reference_mean), float(share @ part.candidate_mean)
-        interval = judge_difference(part, 0.0).ci90 if part.n_items > 1 else None
+        interval = _interval(part, 1.0 - 2.0 * alpha) if part.n_items > 1 else None
         rows.append(BreakdownRow(heading, part.n_items, one, two, two - one, interval))
     return tuple(rows)
+
+
+def _interval(paired: PairedItems, level: float) -> Interval:
+    """The interval that `judge_difference` would give, without its tests: a breakdown has many rows."""
+    paired = paired.select(paired.weight > 0)
+    if Layout.of(paired).is_plain and (counts := discordance(paired)) is not None:
+        return _score_interval(counts, level)
+    floored = floored_difference(paired)
+    return t_interval(floored.estimate.point, floored.standard_error, floored.estimate.df, level)
+
+
+@cache
+def _score_interval(counts: Discordance, level: float) -> Interval:
+    return score_interval(counts, level)

@@ -40,6 +40,7 @@ class _Suite:
     scorers: dict[str, str] = field(default_factory=dict)
     replies: int = 1
     files: list[Path] = field(default_factory=list)
+    repeat: array[int] = field(default_factory=lambda: array("i"))
     file: array[int] = field(default_factory=lambda: array("i"))
     offset: array[int] = field(default_factory=lambda: array("q"))
     item_line: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -110,6 +111,7 @@ def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choi
             suite.item_line[item] = (len(suite.files) - 1, offset)
         values = values_of(where, metric, row)
         _add(suite, item, row, values, repeat * len(values))
+        suite.repeat.extend(range(len(values)))
         suite.file.extend([len(suite.files) - 1] * len(values))
         suite.offset.extend([offset] * len(values))
     suite.scorers[task] = f"{metric},{name}"
@@ -311,7 +313,7 @@ class _Texts:
         replies = reply_of(self._line(about.files[about.file[row]], about.offset[row]))
         if not replies:
             return None
-        number = about.samples.repeat[row]
+        number = about.repeat[row]
         return ReplyText(replies[number] if number < len(replies) else replies[0])
 
     def item(self, suite: str, item: str) -> ItemText | None:

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from evalkit.compare.columns import SamplesBuilder
-from evalkit.compare.inputs import Side, SuiteFacts, SuiteSide
+from evalkit.compare.inputs import Samples, Side, SuiteFacts, SuiteSide
 from evalkit.errors import DataError
 from evalkit.foreign.choices import Choices
 from evalkit.model import RunIdentity, Status
@@ -54,9 +54,10 @@ def read_table(path: Path, choices: Choices) -> Side:
         _add(suites, row, f"{path}:{line}")
     if not suites:
         raise DataError(f"{path}: holds no row: a score table has one a sample")
-    _no_twins(path, suites)
+    samples = {name: suite.samples.samples() for name, suite in suites.items()}
+    _no_twins(path, samples)
     notes = (f"{path.name}: columns that are not used: {', '.join(unused)}",) if unused else ()
-    sides = {name: SuiteSide(_facts(name, suite, choices), suite.samples.samples()) for name, suite in suites.items()}
+    sides = {name: SuiteSide(_facts(name, suite, choices), samples[name]) for name, suite in suites.items()}
     return Side(_identity(path), {"table": path.name}, sides, notes=notes)
 
 
@@ -260,12 +261,11 @@ def _status(status: Any, value: float | None, where: str) -> Status:
     return known
 
 
-def _no_twins(path: Path, suites: dict[str, _Suite]) -> None:
+def _no_twins(path: Path, suites: dict[str, Samples]) -> None:
     """Raises where an (item, repeat) of a suite is listed twice."""
-    for name, suite in suites.items():
-        samples = suite.samples
-        cells = np.asarray(samples.item, dtype=np.int64) << 31 | np.asarray(samples.repeat, dtype=np.int64)
-        if np.unique(cells).size == cells.size:
+    for name, samples in suites.items():
+        cells = np.sort(samples.item.astype(np.int64) << 31 | samples.repeat)
+        if np.all(cells[1:] != cells[:-1]):
             continue
         seen: set[tuple[str, int]] = set()
         for line, row in _rows(path)[0]:

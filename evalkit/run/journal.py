@@ -19,7 +19,6 @@ from typing import Any, BinaryIO, Self
 
 import orjson
 
-from evalkit.endpoint.body import reply_of
 from evalkit.errors import RunError, StorageError
 from evalkit.model import Failure, Reply, Request
 
@@ -123,6 +122,8 @@ def stored_reply(record: Mapping[str, Any]) -> Reply:
     Raises:
         RunError: where the body cannot be read any more.
     """
+    from evalkit.endpoint.body import reply_of  # most comparisons read scores and few replies
+
     body = record["body"]
     choices = body.get("choices") if isinstance(body, dict) else None
     chat = not (isinstance(choices, list) and choices and isinstance(choices[0], dict) and "text" in choices[0])

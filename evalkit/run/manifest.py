@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from evalkit import __version__
 from evalkit.errors import RunError, StorageError
-from evalkit.run.plan import PROTOCOL_VERSION, Plan, PlannedSuite
+
+if TYPE_CHECKING:  # a comparison of stored runs reads manifests and needs no task layer
+    from evalkit.run.plan import Plan, PlannedSuite
 
 FORMAT = 1
 NAME = "manifest.jsonl"
@@ -60,6 +62,8 @@ def versions() -> dict[str, str]:
 
 def suite_block(suite: PlannedSuite) -> dict[str, Any]:
     """What a manifest says of one suite: enough to judge it without its data set or lm-eval."""
+    from evalkit.run.plan import PROTOCOL_VERSION
+
     described = suite.loaded.suite
     return {
         "suite": suite.name,

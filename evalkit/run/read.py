@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,10 @@ UNJUDGED_SHARE = 0.01
 
 @dataclass(slots=True)
 class _Suite:
-    """One suite while it is read: its samples, and where each sample's reply lies (-1 where there is none)."""
+    """One suite while it is read: its samples, and where each sample's reply lies (-1 where there is none).
+
+    `file` is empty where there is one journal only.
+    """
 
     samples: SamplesBuilder = field(default_factory=SamplesBuilder)
     offset: array[int] = field(default_factory=lambda: array("q"))
@@ -33,17 +36,25 @@ class _Suite:
     unjudged: int = 0
     gradings: int = 0
     judge_variance: float = 0.0
+    options: dict[tuple[str, int], tuple[float, ...]] = field(default_factory=dict)
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """One row of a scores file."""
-        self.samples.add(row)
-        self.offset.append(row.get("j", -1))
-        self.file.append(row.get("jf", 0))
-        self.unanswered += row["st"] in _UNANSWERED
-        self.unjudged += row["st"] == Status.GRADE_ERROR.value and row.get("why") == "unjudged"
-        metrics = row.get("m") or {}
-        self.gradings = max(self.gradings, int(metrics.get("judge_repeats", 0)))
-        self.judge_variance += metrics.get("judge_variance", 0.0)
+    def extend(self, rows: Sequence[Mapping[str, Any]], *, several_journals: bool) -> None:
+        """Rows of a scores file."""
+        self.samples.extend(rows)
+        self.offset.extend([row.get("j", -1) for row in rows])
+        if several_journals:
+            self.file.extend([row.get("jf", 0) for row in rows])
+        without = [row for row in rows if row["v"] is None]
+        self.unanswered += sum(row["st"] in _UNANSWERED for row in without)
+        self.unjudged += sum(row["st"] == Status.GRADE_ERROR.value and row.get("why") == "unjudged" for row in without)
+        for row in rows:
+            if (metrics := row.get("m")) is None:
+                continue
+            if "logprob_A" in metrics:
+                names = sorted(name for name in metrics if name.startswith("logprob_"))
+                self.options[row["i"], row["r"]] = tuple(metrics[name] for name in names)
+            self.gradings = max(self.gradings, int(metrics.get("judge_repeats", 0)))
+            self.judge_variance += metrics.get("judge_variance", 0.0)
 
 
 def is_run(path: Path) -> bool:
@@ -59,20 +70,23 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
     """
     about = manifest.latest(folder, plan)
     read: dict[str, _Suite] = {}
-    for row in store.read_lines(store.items_path(folder, about["plan"])):
-        (read.get(row["s"]) or read.setdefault(row["s"], _Suite())).samples.items.add(row)
+    for block in store.read_blocks(store.items_path(folder, about["plan"])):
+        for name, rows in _by_suite(block):
+            (read.get(name) or read.setdefault(name, _Suite())).samples.items.extend(rows)
     scores = store.scores_path(folder, about["plan"])
-    rows = store.read_lines(scores)
-    header = _header(folder, scores, rows)
+    header = _header(folder, scores)
     try:
-        for row in rows:
-            read[row["s"]].add(row)
+        for block in store.read_blocks(scores):
+            for name, rows in _by_suite(block[1:] if block[0].get("format") else block):
+                read[name].extend(rows, several_journals=len(header["journals"]) > 1)
     except KeyError as error:
         raise RunError(f"{scores}: names {error}, which the items do not: `evalkit score` makes both again") from error
     texts = _Texts(folder, about["plan"], header["journals"], read)
     suites = {
         block["suite"]: SuiteSide(
-            _facts(block, read[block["suite"]], about["name"]), read[block["suite"]].samples.samples()
+            _facts(block, read[block["suite"]], about["name"]),
+            read[block["suite"]].samples.samples(),
+            read[block["suite"]].options,
         )
         for block in about["suites"]
         if block["suite"] in read
@@ -80,10 +94,17 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
     return Side(_identity(folder, about), about["config"], suites, texts.reply, texts.item)
 
 
-def _header(folder: Path, scores: Path, rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
+def _by_suite(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The rows by suite, each suite's in their order."""
+    names = dict.fromkeys([row["s"] for row in rows])
+    for name in names:
+        yield name, rows if len(names) == 1 else [row for row in rows if row["s"] == name]
+
+
+def _header(folder: Path, scores: Path) -> dict[str, Any]:
     if not scores.exists():
         raise RunError(f"{folder}: has no scores yet: run `evalkit score` with its configuration file")
-    header = next(rows, {})
+    header = next(store.read_lines(scores), {})
     if header.get("format") != store.SCORES_FORMAT:
         raise RunError(f"{scores}: was made by another version of evalkit: `evalkit score` makes it again")
     return header
@@ -172,7 +193,8 @@ class _Texts:
         offsets, files = self._places[suite]
         if offsets[row] < 0:
             return None
-        record = journal.read_at(journal.Place(self._files[files[row]], offsets[row], None))
+        file = self._files[files[row] if files else 0]
+        record = journal.read_at(journal.Place(file, offsets[row], None))
         reply = journal.stored_reply(record)
         return ReplyText(reply.content, reply.reasoning, _logprobs(record["body"]))
 

@@ -174,10 +174,10 @@ def test_a_stored_bank_stands_against_a_configuration(endpoint, other_endpoint, 
     assert invoke("run", ref, "--quiet").code == 0
     endpoint.close()
     cand = config("cand", other_endpoint.url, [MANY])
-    done = invoke("compare", tmp_path / "runs" / "ref", cand, "--json", "--quiet")
+    done = invoke("compare", tmp_path / "runs" / "ref", cand, "--json", "--quiet", "--no-doctor")
     document = json.loads(done.out)
     assert (done.code, [suite["suite"] for suite in document["suites"]]) == (0, ["mmlu_gen_5shot"])
-    again = invoke("compare", ref, cand, "--json", "--quiet")
+    again = invoke("compare", ref, cand, "--json", "--quiet", "--no-doctor")
     assert (
         json.loads(again.out)["verdict"] == "INVALID"
     )  # the candidate did not run all that the reference's file names
@@ -216,7 +216,7 @@ def test_an_endpoint_against_itself_gives_the_noise_floor(endpoint, other_endpoi
     assert (document["reference"]["name"], document["candidate"]["name"]) == ("ref", "ref-aa")
     assert (home_of(tmp_path / "runs", "ref") / "comparison.json").is_file()
     cand = config("cand", other_endpoint.url, sampled("aime24"), sampling=sampling)
-    compared = json.loads(invoke("compare", ref, cand, "--json", "--quiet").out)
+    compared = json.loads(invoke("compare", ref, cand, "--json", "--quiet", "--no-doctor").out)
     (suite,) = compared["suites"]
     (own,) = document["suites"]
     floor = suite["noise_floor"]
@@ -234,7 +234,7 @@ def test_a_harness_that_differs_from_itself_makes_comparisons_invalid(
     assert invoke("run", ref, "--quiet").code == 0
     endpoint.answer = lambda _messages: "I lost my way."
     assert invoke("aa", ref, "--quiet").code in {1, 3}
-    done = invoke("compare", ref, config("cand", other_endpoint.url, [MANY]), "--quiet")
+    done = invoke("compare", ref, config("cand", other_endpoint.url, [MANY]), "--quiet", "--no-doctor")
     assert done.code == 3
     assert "the reference" in done.out
 
@@ -261,7 +261,7 @@ def test_a_degraded_night_is_asked_again_and_only_two_in_a_row_fail(
     ref = config("ref", endpoint.url, suites, sampling=sampling)
     cand = config("cand", other_endpoint.url, suites, sampling=sampling)
     other_endpoint.spoil = lambda body, number: bad(body, number) if "boxed" in str(body["messages"]) else None
-    done = invoke("compare", ref, cand, "--rerun-on-fail", "--quiet", "--json")
+    done = invoke("compare", ref, cand, "--rerun-on-fail", "--quiet", "--json", "--no-doctor")
     document = json.loads(done.out)
     assert "DEGRADED: aime24: asking the candidate again with other seeds" in done.err
     assert (done.code, document["exit_code"]) == (code, code)

@@ -1,0 +1,188 @@
+"""How long a comparison of stored runs takes, start-up included: small runs, MMLU with four repeats, a million pairs.
+
+    python benchmarks/compare.py [FOLDER]
+
+Runs are invented and written to FOLDER (default: a temporary one): whole run folders, as `evalkit run` leaves them,
+with items under headings, token counts, answers and replies. Each comparison is a process of its own, whose wall time,
+processor time and peak memory are printed with the promise; the exit code is 1 where one is broken. Wall time counts,
+so run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from evalkit.run import manifest, store
+
+PLAN = "b" * 64
+REPLIES = 1000
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two runs of so many items and repeats; `mb` is None where only time was promised."""
+
+    name: str
+    items: int
+    repeats: int
+    seconds: float
+    mb: float | None
+
+
+CASES = (
+    Case("small runs", 200, 1, 1.0, None),
+    Case("n = 14,042, k = 4", 14_042, 4, 5.0, 500.0),
+    Case("1,000,000 pairs", 250_000, 4, 20.0, None),
+)
+
+
+def write_run(folder: Path, name: str, case: Case, seed: int) -> Path:
+    """A run folder with one suite; the two sides of a case agree on the items and are right as often."""
+    home = folder / name
+    home.mkdir(parents=True, exist_ok=True)
+    draw = random.Random(seed)
+    offsets = write_journal(home, draw)
+    names = [f"subject{number % 57}/{number:06x}" for number in range(case.items)]
+    chances = [random.Random(text).betavariate(0.4, 0.27) for text in names]
+    store.write_lines(store.items_path(home, PLAN), (item_row(text, n) for n, text in enumerate(names)))
+    docs = ({"s": "quiz", "i": text, "target": "A", "question": f"Question {text}?", "doc": {}} for text in names)
+    store.write_lines(store.docs_path(home, PLAN), docs)
+    header = {"format": store.SCORES_FORMAT, "journals": ["journal.jsonl"]}
+    rows = (
+        score_row(text, repeat, draw.random() < chances[number], draw, offsets)
+        for number, text in enumerate(names)
+        for repeat in range(case.repeats)
+    )
+    store.write_lines(store.scores_path(home, PLAN), (row for part in ([header], rows) for row in part))
+    (home / manifest.NAME).unlink(missing_ok=True)
+    manifest.append(home, manifest_line(name, case))
+    return home
+
+
+def write_journal(home: Path, draw: random.Random) -> list[int]:
+    """Some replies of a few hundred words, and where each begins."""
+    words = ["energy", "is", "conserved", "so", "the", "answer", "must", "be", "larger", "than", "before", "we", "see"]
+    offsets = []
+    with (home / "journal.jsonl").open("wb") as out:
+        for number in range(REPLIES):
+            offsets.append(out.tell())
+            text = " ".join(draw.choices(words, k=300))
+            body = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {}}
+            out.write(orjson.dumps({"t": "reply", "key": str(number), "seconds": 1.0, "body": body}) + b"\n")
+    return offsets
+
+
+def item_row(text: str, number: int) -> dict[str, object]:
+    """A line of the items file."""
+    return {
+        "s": "quiz",
+        "i": text,
+        "task": "quiz",
+        "stratum": [text.partition("/")[0]],
+        "cluster": "",
+        "weight": 1.0,
+        "doc_hash": f"{number:064x}",
+        "prompt": f"{number + 7:064x}",
+    }
+
+
+def score_row(text: str, repeat: int, right: bool, draw: random.Random, offsets: list[int]) -> dict[str, object]:
+    """A line of the scores file."""
+    answer = "A" if right else draw.choice("BCD")
+    return {
+        "k": f"{draw.getrandbits(128):032x}",
+        "j": draw.choice(offsets),
+        "s": "quiz",
+        "i": text,
+        "r": repeat,
+        "v": float(right),
+        "st": "scored",
+        "why": "right" if right else "wrong",
+        "a": answer,
+        "h": f"{draw.getrandbits(64):016x}",
+        "n": 1800,
+        "p": 80 + len(text),
+        "c": draw.randrange(200, 600),
+        "sec": round(draw.uniform(2, 9), 4),
+        "l": float(right),
+    }
+
+
+def manifest_line(name: str, case: Case) -> dict[str, object]:
+    """The manifest of a run of one suite."""
+    block = {
+        "suite": "quiz",
+        "label": "Quiz",
+        "origin": "invented",
+        "margin_pt": 1.0,
+        "headline": "micro",
+        "strata": ["subject"],
+        "chance": 0.25,
+        "gated": False,
+        "licence": "none",
+        "repeats": case.repeats,
+        "items": case.items,
+        "items_in_data": case.items,
+        "rows": case.items,
+        "seed": 0,
+        "notes": [],
+        "parameters": {"temperature": 0.7, "top_p": 1.0, "max_tokens": 4096},
+        "digests": {"data": "d", "prompts": "p", "scorer": "choice@1", "protocol": "1"},
+    }
+    return {
+        "format": manifest.FORMAT,
+        "name": name,
+        "run_id": PLAN[:12],
+        "plan": PLAN,
+        "started": "2026-01-01T00:00:00+00:00",
+        "model": "acme-7b",
+        "served": {},
+        "versions": {},
+        "endpoint": {},
+        "config": {"name": name, "model": "acme-7b"},
+        "suites": [block],
+    }
+
+
+def measure(reference: Path, candidate: Path, out: Path) -> tuple[float, float, float, int]:
+    """Wall seconds, processor seconds, peak MB and exit code of one `evalkit compare`."""
+    command = [sys.executable, "-m", "evalkit", "compare", str(reference), str(candidate), "--out", str(out)]
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        _pid, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in {0, 1, 3, 4} and process.stderr is not None:
+            sys.exit(process.stderr.read().decode())
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, process.returncode
+
+
+def main(arguments: list[str]) -> int:
+    """Print the three measurements."""
+    kept = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(arguments[0]) if arguments else Path(temporary)
+        print(f"{'comparison':<20}{'wall s':>8}{'cpu s':>8}{'MB':>7}   promise")
+        for number, case in enumerate(CASES):
+            folder = root / f"case{number}"
+            sides = [write_run(folder, name, case, seed) for seed, name in enumerate(("reference", "candidate"), 1)]
+            wall, cpu, mb, code = measure(*sides, folder / "compared")
+            promise = f"{case.seconds:g} s" + (f", {case.mb:g} MB" if case.mb else "")
+            good = wall <= case.seconds and (case.mb is None or mb <= case.mb)
+            kept += good
+            told = f"{promise}: {'kept' if good else 'broken'}, exit {code}"
+            print(f"{case.name:<20}{wall:>8.2f}{cpu:>8.2f}{mb:>7.0f}   {told}")
+    return 0 if kept == len(CASES) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
