@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 
+import pytest
+
 from evalkit.scoring.option_logprobs import continuation_logprob, score
 
 SUITE = {"name": "mmlu_logprob", "partial_data": True, "margin_pt": 20}
@@ -91,3 +93,17 @@ def test_a_reply_without_logprobs_has_no_value():
     doc = {"answer": "A", "continuations": [" A", " B"]}
     found = score(doc, [{"choices": [{"text": "x"}]}] * 2)
     assert found.value is None
+
+
+def test_a_small_numerical_change_shows_in_the_option_logprobs_before_any_answer_changes(
+    endpoint, other_endpoint, config, run_evalkit
+):
+    endpoint.complete = vllm_completion
+    other_endpoint.complete = lambda body: vllm_completion(body, shift=0.004)
+    ref, cand = config("ref", endpoint.url, [SUITE]), config("cand", other_endpoint.url, [SUITE])
+    done = run_evalkit("compare", ref, cand, "--json", "--quiet")
+    (suite,) = json.loads(done.stdout)["suites"]
+    rows = {row["name"]: row for row in suite["behaviour"]}
+    assert rows["|Δ log-probability| of an option"]["candidate"] == pytest.approx(0.004)
+    assert rows["questions whose likeliest option changed"]["candidate"] == 0
+    assert suite["verdict"] == "EQUIVALENT"
