@@ -6,6 +6,7 @@ Journals (replies) and documents (questions) are left out, so a comparison of st
 which do not compress, are cut to sixteen characters, the same on both sides.
 """
 
+# ruff: noqa: INP001 - a script
 from __future__ import annotations
 
 import json

@@ -3,6 +3,7 @@
 python docs/validation/tables.py RUNS PROBES
 """
 
+# ruff: noqa: INP001 - a script
 from __future__ import annotations
 
 import json

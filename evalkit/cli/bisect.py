@@ -168,7 +168,8 @@ def _plan(given: Mapping[str, Any], configs: tuple[EndpointConfig, EndpointConfi
     from evalkit.endpoint.fidelity import Plan
     from evalkit.endpoint.prompts import neutral_prompts
 
-    at_once = min(config.limits.concurrency for config in configs)
+    said = [config.limits.concurrency for config in configs if isinstance(config.limits.concurrency, int)]
+    at_once = min(said, default=8)
     return Plan(neutral_prompts(given["prompts"]), given["tokens"], greedy=0, at_once=at_once)
 
 

@@ -10,6 +10,7 @@
 `python -m flaggems_switch` prints the names of all of FlagGems' operators, one a line.
 """
 
+# ruff: noqa: INP001, T201 - a module of its own, whose output is the log of a server
 from __future__ import annotations
 
 import os
@@ -20,7 +21,7 @@ _registered: list[Any] = []  # an operator is only replaced as long as its libra
 
 
 def enable() -> None:
-    """vLLM calls this in each of its processes before a model is loaded."""
+    """Called by vLLM in each of its processes before a model is loaded."""
     damaged = _names("DAMAGED_OPERATORS")
     if damaged:
         damage(damaged, int(os.environ.get("DAMAGED_BITS", "3")))
