@@ -32,4 +32,5 @@ class AiohttpClient(AttemptClient):
         data = body.request_bytes(fields)
         if isinstance(data, Failure):
             return data
-        return await self._transport.exchange("POST", self._urls[base_url, path], body=data)
+        silence = self._settings.before_answer(fields)
+        return await self._transport.exchange("POST", self._urls[base_url, path], body=data, silence=silence)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from evalkit.errors import ConfigError
@@ -19,6 +19,10 @@ from evalkit.model import Failure, Message, Prompt, Reply, Request
 
 Materialise: TypeAlias = Callable[[Prompt], Awaitable[tuple[Message, ...]]]
 """Turns a prompt with pictures into messages that can be sent; raises `DataError` for a picture that cannot."""
+
+
+STALL_SECONDS: Final = 600.0
+SLOWEST_TOKENS_PER_SECOND: Final = 5.0
 
 
 class Client(Protocol):
@@ -38,8 +42,8 @@ class ClientSettings:
     """How an endpoint is reached.
 
     `base_urls` are replicas of one endpoint, each up to and including `/v1`. `stall_seconds` is the longest silence
-    within a request, which for a reply that is not streamed is the whole generation. `max_body_bytes` bounds a reply
-    after decompression; a streamed one is counted with the framing of its events. `concurrency` bounds connections.
+    within a request; None: as `between_pieces` and `before_answer` say. `max_body_bytes` bounds a reply after
+    decompression; a streamed one is counted with the framing of its events. `concurrency` bounds connections.
 
     Raises:
         ConfigError: an address that is none or holds a password, a number out of range, a `ca_file` that is absent.
@@ -50,13 +54,29 @@ class ClientSettings:
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     connect_seconds: float = 10.0
-    stall_seconds: float = 600.0
+    stall_seconds: float | None = None
     total_seconds: float | None = None
     max_body_bytes: int = 64_000_000
     stream: bool = False
     tls_verify: bool = True
     ca_file: Path | None = None
     concurrency: int = 32
+
+    @property
+    def between_pieces(self) -> float:
+        """The longest silence, in seconds, once an answer has begun to come."""
+        return STALL_SECONDS if self.stall_seconds is None else self.stall_seconds
+
+    def before_answer(self, fields: Mapping[str, Any]) -> float:
+        """The longest silence, in seconds, before the first piece of the answer to a request body with these fields.
+
+        An answer that is not streamed is silent until it is whole, and a streamed one may wait in the server's queue
+        for as long: both get the time that `max_tokens` take at 5 tokens per second.
+        """
+        if self.stall_seconds is not None:
+            return self.stall_seconds
+        tokens = fields.get("max_tokens") or fields.get("max_completion_tokens") or 0
+        return max(STALL_SECONDS, tokens / SLOWEST_TOKENS_PER_SECOND) if isinstance(tokens, int) else STALL_SECONDS
 
     def __post_init__(self) -> None:
         if not self.base_urls:

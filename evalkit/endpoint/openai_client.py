@@ -8,6 +8,7 @@ the package's own environment (OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_ORG_ID, .
 from __future__ import annotations
 
 import sys
+from contextvars import ContextVar
 from typing import Any, Final
 
 import openai
@@ -24,6 +25,10 @@ _PASSED_ON: Final = frozenset({"authorization", "content-type", "idempotency-key
 _PASSED_ON_PREFIX: Final = "x-stainless-"
 # Of an answer that is decompressed, assembled and at an end; and cookies are nobody's business.
 _TAKEN_OFF: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "set-cookie"})
+
+
+# How long the server may be silent before the answer to the request that this task sends: through the package, unseen.
+_silence: ContextVar[float | None] = ContextVar("_silence", default=None)
 
 
 class OpenAIClient(AttemptClient):
@@ -45,6 +50,7 @@ class OpenAIClient(AttemptClient):
             return unsendable
         package = self._packages[base_url]
         # What the package does not take as an argument of its own, it takes as extra_body: the JSON is the same.
+        _silence.set(self._settings.before_answer(fields))
         asked = {name: fields.pop(name) for name in ("model", "messages", "prompt") if name in fields}
         resource: Any = package.chat.completions if path == body.CHAT_PATH else package.completions
         try:
@@ -79,7 +85,7 @@ class _Bridge:
     async def handle_async_request(self, request: Any) -> Any:
         headers = {name: value for name, value in request.headers.items() if self._passes(name.lower())}
         answer = await self._transport.exchange(
-            request.method, URL(str(request.url)), body=request.content, headers=headers
+            request.method, URL(str(request.url)), body=request.content, headers=headers, silence=_silence.get()
         )
         if isinstance(answer, Failure):
             raise _Undelivered(answer)

@@ -56,6 +56,16 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What is asked, wherever a redirect leads it; `silence` as `exchange` has it."""
+
+    method: str
+    body: bytes | None
+    headers: Mapping[str, str] | None
+    silence: float
+
+
 @dataclass(slots=True)
 class _Hop:
     """One request on the line. With no new socket, it went over a connection that had been used before."""
@@ -83,19 +93,28 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     async def exchange(
-        self, method: str, url: URL, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: URL,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence: float | None = None,
     ) -> Answer | Failure:
         """Send one request and read the whole answer; `headers` are beside those of the settings.
+
+        `silence` is the longest time in seconds without a byte, until an answer begins to come that is streamed.
 
         A redirect (307 or 308 for a POST) is followed up to three times within the same scheme, host and port, or
         from http to https of the same host on their usual ports; never to another host.
         """
+        call = _Call(method, body, headers, self._settings.between_pieces if silence is None else silence)
         seconds = self._settings.total_seconds
         if seconds is None:
-            return await self._follow(method, url, body, headers)
+            return await self._follow(call, url)
         try:
             async with asyncio.timeout(seconds):
-                return await self._follow(method, url, body, headers)
+                return await self._follow(call, url)
         except TimeoutError:
             return Failure(FailureKind.TIMEOUT, f"no whole answer within {seconds:g} s from {place(url)}")
 
@@ -104,22 +123,18 @@ class Transport:
         if self._session is not None:
             await self._session.close()
 
-    async def _follow(
-        self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str] | None
-    ) -> Answer | Failure:
+    async def _follow(self, call: _Call, url: URL) -> Answer | Failure:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._once(method, url, body, headers)
+            answer = await self._once(call, url)
             if isinstance(answer, Failure) or not 300 <= answer.status <= 399:
                 return answer
-            target = _redirected(method, url, answer)
+            target = _redirected(call.method, url, answer)
             if isinstance(target, Failure):
                 return target
             url = target
         return Failure(FailureKind.REDIRECT, f"more than {MAX_REDIRECTS} redirects, the last to {place(url)}")
 
-    async def _once(
-        self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str] | None
-    ) -> Answer | Failure:
+    async def _once(self, call: _Call, url: URL) -> Answer | Failure:
         """One exchange, sent again where it met connections that the server had closed while they were idle.
 
         llama.cpp closes each after a stream without saying so; any server may, just as a request comes in.
@@ -128,19 +143,20 @@ class Transport:
             hop = _Hop(time.monotonic())
             mark = _hop.set(hop)
             try:
-                return await self._send(method, url, body, headers)
+                return await self._send(call, url)
             except (aiohttp.ClientError, OSError) as error:  # time-outs are OSErrors
                 if not _was_stale(hop, error):
-                    return of_trouble(error, place(url), self._settings)
+                    return of_trouble(error, place(url), self._settings, call.silence)
             finally:
                 _hop.reset(mark)
         return Failure(FailureKind.CONNECTION, f"{place(url)} closed {_MAX_STALE} idle connections without a word")
 
-    async def _send(
-        self, method: str, url: URL, body: bytes | None, headers: Mapping[str, str] | None
-    ) -> Answer | Failure:
+    async def _send(self, call: _Call, url: URL) -> Answer | Failure:
         session = self._session if self._session is not None else self._open()
-        options: dict[str, Any] = {"headers": headers, "allow_redirects": False}
+        options: dict[str, Any] = {"headers": call.headers, "allow_redirects": False}
+        if call.silence != self._settings.between_pieces:
+            options["timeout"] = _timeout(self._settings, call.silence)
+        body = call.body
         if body is not None:
             options["data"] = body if len(body) <= _ONE_PIECE_BYTES else io.BytesIO(body)
         try:
@@ -149,15 +165,15 @@ class Transport:
             return Failure(FailureKind.CONNECTION, str(error))
         if proxy is not None:
             options.update(proxy=proxy.url, proxy_auth=proxy.auth)
-        async with session.request(method, url, **options) as response:
-            return await self._read(response)
+        async with session.request(call.method, url, **options) as response:
+            return await self._read(response, call.silence)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> Answer | Failure:
+    async def _read(self, response: aiohttp.ClientResponse, silence: float) -> Answer | Failure:
         status, headers = response.status, response.headers
         if status >= 300:
             return Answer(status, headers, await _beginning(response.content))
         if headers.get("Content-Type", "").lower().startswith("text/event-stream"):
-            return await self._read_stream(response)
+            return await self._read_stream(response, silence)
         limit = self._settings.max_body_bytes
         declared = response.content_length
         if declared is not None and declared > limit:
@@ -165,17 +181,28 @@ class Transport:
         body = await _whole(response.content, limit)
         return self._too_large(status, "more") if body is None else Answer(status, headers, body)
 
-    async def _read_stream(self, response: aiohttp.ClientResponse) -> Answer | Failure:
+    async def _read_stream(self, response: aiohttp.ClientResponse, silence: float) -> Answer | Failure:
         reply = StreamedReply()
         content = response.content
-        size = 0
-        while chunk := await content.readany():
-            size += len(chunk)
-            if size > self._settings.max_body_bytes:
-                return self._too_large(response.status, "more")
-            if reply.feed(chunk):
-                await _last_bytes(content)
-                break
+        # The first piece may have to wait in the server's queue; what may come between pieces is shorter.
+        between = self._settings.between_pieces
+        clock = asyncio.get_running_loop().time
+        size, ended = 0, False
+        try:
+            async with asyncio.timeout(None) as pause:
+                while not ended and (chunk := await content.readany()):
+                    size += len(chunk)
+                    if size > self._settings.max_body_bytes:
+                        return self._too_large(response.status, "more")
+                    ended = reply.feed(chunk)
+                    if between < silence:
+                        pause.reschedule(clock() + between)
+        except TimeoutError:
+            if not pause.expired():
+                raise  # the connection's own, of the longer silence
+            return Failure(FailureKind.STALL, f"{place(response.url)} sent nothing more for {between:g} s")
+        if ended:
+            await _last_bytes(content)
         body = reply.finish()
         return body if isinstance(body, Failure) else Answer(response.status, response.headers, body)
 
@@ -199,9 +226,7 @@ class Transport:
             headers=_headers(settings),
             max_line_size=_HEADER_BYTES,
             max_field_size=_HEADER_BYTES,
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=settings.connect_seconds, sock_read=settings.stall_seconds
-            ),
+            timeout=_timeout(settings, settings.between_pieces),
         )
         return self._session
 
@@ -210,6 +235,10 @@ class Transport:
         if origin not in self._proxies:
             self._proxies[origin] = environment_proxy(url)
         return self._proxies[origin]
+
+
+def _timeout(settings: ClientSettings, silence: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_seconds, sock_read=silence)
 
 
 def endpoint_url(base_url: str, path: str) -> URL:

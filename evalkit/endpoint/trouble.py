@@ -12,8 +12,10 @@ from evalkit.endpoint.client import ClientSettings
 from evalkit.model import Failure, FailureKind
 
 
-def of_trouble(error: aiohttp.ClientError | OSError, where: str, settings: ClientSettings) -> Failure:
-    """Classify a transport error; `where` is the address for people."""
+def of_trouble(
+    error: aiohttp.ClientError | OSError, where: str, settings: ClientSettings, silence: float | None = None
+) -> Failure:
+    """Classify a transport error; `where` is the address for people, `silence` how long was waited for a byte."""
     kind = FailureKind.CONNECTION
     status = None
     match error:
@@ -21,7 +23,7 @@ def of_trouble(error: aiohttp.ClientError | OSError, where: str, settings: Clien
             detail = f"no connection to {where} within {settings.connect_seconds:g} s"
         case TimeoutError():  # aiohttp's SocketTimeoutError is one: nothing was read for so long
             kind = FailureKind.STALL
-            detail = f"{where} sent nothing for {settings.stall_seconds:g} s"
+            detail = f"{where} sent nothing for {silence or settings.between_pieces:g} s"
         case aiohttp.ClientHttpProxyError():
             kind = FailureKind.AUTH if error.status == 407 else FailureKind.CONNECTION
             status = error.status

@@ -45,6 +45,27 @@ def test_settings_that_cannot_work_are_refused(change, says):
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("stall_seconds", "fields", "before", "between"),
+    [
+        (None, {}, 600, 600),
+        (None, {"max_tokens": 2048}, 600, 600),
+        (None, {"max_tokens": 38_912}, 38_912 / 5, 600),
+        (None, {"max_completion_tokens": 38_912}, 38_912 / 5, 600),
+        (None, {"max_tokens": None}, 600, 600),
+        (None, {"max_tokens": "many"}, 600, 600),
+        (30.0, {"max_tokens": 38_912}, 30, 30),
+        (9999.0, {"max_tokens": 1}, 9999, 9999),
+    ],
+)
+def test_silence_is_borne_for_as_long_as_the_longest_answer_may_take(stall_seconds, fields, before, between):
+    settings = ClientSettings((URL,), "tiny", stall_seconds=stall_seconds)
+    assert settings.before_answer(fields) == before
+    assert settings.between_pieces == between
+    if stall_seconds is None and fields.get("max_tokens") == 38_912:
+        assert before > 38_912 / 10, "at ten tokens a second the answer survives, with room for a queue"
+
+
 def test_an_authority_file_must_be_there_and_be_one(tmp_path):
     with pytest.raises(ConfigError, match="is not a file"):
         ClientSettings((URL,), "tiny", ca_file=tmp_path / "absent.pem")

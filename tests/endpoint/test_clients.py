@@ -6,6 +6,7 @@ import zlib
 
 import orjson
 import pytest
+from aiohttp import web
 from loopback import DONE, OK_BODY, chat, delta, drops, drops_after, event, holds, never_ends, plain, says, streams
 
 from evalkit.errors import DataError
@@ -517,6 +518,56 @@ async def test_half_a_stream_is_no_reply(serve, connect, behaviour, kind):
 async def test_a_stream_that_falls_silent_is_a_stall(serve, connect):
     server = await serve(holds((delta("half"),)))
     assert kinds(await connect(server.url, stream=True, stall_seconds=0.05).ask(chat())) is FailureKind.STALL
+
+
+@pytest.fixture
+def short_silences(monkeypatch):
+    """A stall after 0.2 s in place of 600, and 2 tokens a second at the least: 30 s for 60 tokens."""
+    monkeypatch.setattr("evalkit.endpoint.client.STALL_SECONDS", 0.2)
+    monkeypatch.setattr("evalkit.endpoint.client.SLOWEST_TOKENS_PER_SECOND", 2.0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_may_be_as_long_in_coming_as_its_tokens_take(serve, connect, short_silences, stream):
+    async def slow(request):
+        await asyncio.sleep(0.6)
+        return await says()(request)
+
+    server = await serve(slow)
+    client = connect(server.url, stream=stream, stall_seconds=None)
+    assert (await client.ask(chat(max_tokens=60))).content == "Paris"
+    failure = await client.ask(chat(max_tokens=0))
+    assert failure.kind is FailureKind.STALL
+    assert "sent nothing for 0.2 s" in failure.detail
+
+
+async def test_a_stream_may_wait_for_its_first_piece_but_not_within(serve, connect, short_silences):
+    async def queued(request):
+        await asyncio.sleep(0.6)
+        return await holds((delta("half"),))(request)
+
+    server = await serve(queued)
+    failure = await connect(server.url, stream=True, stall_seconds=None).ask(chat(max_tokens=60))
+    assert failure.kind is FailureKind.STALL
+    assert "sent nothing more for 0.2 s" in failure.detail
+
+
+async def test_a_stream_lives_for_as_long_as_pieces_come(serve, connect, monkeypatch):
+    monkeypatch.setattr("evalkit.endpoint.client.STALL_SECONDS", 1.0)
+
+    async def slowly(request):
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for _ in range(15):
+            await asyncio.sleep(0.1)
+            await response.write(delta("word "))
+        await response.write(delta(finish="stop") + DONE)
+        return response
+
+    server = await serve(slowly)
+    reply = await connect(server.url, stream=True, stall_seconds=None).ask(chat(max_tokens=38_912))
+    assert reply.content == "word " * 15
+    assert reply.seconds > 1.0
 
 
 async def test_a_stream_that_takes_too_long_in_all_is_a_timeout(serve, connect):
