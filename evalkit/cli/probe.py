@@ -92,7 +92,7 @@ def _plan(messages: tuple[tuple[Message, ...], ...], given: Mapping[str, Any], c
 
 def at_once(configs: list[EndpointConfig]) -> int:
     """How many requests at a time both sides take."""
-    return min(config.limits.concurrency for config in configs)
+    return min(config.limits.in_flight for config in configs)
 
 
 def neutral() -> tuple[tuple[Message, ...], ...]:

@@ -19,7 +19,7 @@ from evalkit.config.tree import Node
 _SHOWN_CHARACTERS: Final = 60
 
 # Pydantic puts the branch of a union that it took into an error's location; no file holds these.
-_BRANCHES: Final = frozenset({"llama_cpp", "command", "folder", "folders"})
+_BRANCHES: Final = frozenset({"llama_cpp", "command", "folder", "folders", "count", "auto"})
 
 _BOUNDS: Final = {
     "greater_than": ("greater than", "gt"),

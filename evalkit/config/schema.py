@@ -74,23 +74,46 @@ def _one_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _concurrency_tag(value: Any) -> str:
+    return "auto" if value == "auto" else "count"
+
+
 def _data_tag(value: Any) -> str:
     return "folders" if isinstance(value, Mapping) else "folder"
 
 
 Secret = Annotated[SecretStr, BeforeValidator(_secret_text)]
 Headers = Annotated[dict[str, Secret], AfterValidator(_headers)]
+Concurrency = Annotated[
+    Annotated[Count, Tag("count")] | Annotated[Literal["auto"], Tag("auto")], Discriminator(_concurrency_tag)
+]
 DataFolders = Annotated[
     Annotated[Path, Tag("folder")] | Annotated[dict[str, Path], Tag("folders")], Discriminator(_data_tag)
 ]
 
 
+IN_FLIGHT: Final = 32
+"""Requests in flight where nobody says otherwise and nothing is measured."""
+MOST_IN_FLIGHT: Final = 512
+"""What a search for the number goes up to."""
+
+
 class Limits(Section):
     """How hard and how long an endpoint is asked."""
 
-    concurrency: Count = Field(default=32, description="Most requests in flight at this endpoint.")
+    concurrency: Concurrency = Field(
+        default=IN_FLIGHT,
+        description="Most requests in flight at this endpoint; auto: found while it runs, by raising the number for as "
+        "long as tokens per second rise. The number decides how a server batches, and so the last bits of its "
+        "arithmetic: with auto on both sides the second takes what the first settles on.",
+    )
     connect_seconds: Seconds = Field(default=10.0, description="Longest time to connect.")
-    stall_seconds: Seconds = Field(default=600.0, description="Longest silence of the server within a request.")
+    stall_seconds: Seconds | None = Field(
+        default=None,
+        description="Longest silence of the server within a request; null: 600 s between the pieces of a stream, and "
+        "before the first of them (or before an answer that is not streamed, whose whole generation is one silence) "
+        "as long as max_tokens take at 5 tokens per second, at least 600 s. For 38,912 tokens that is 130 minutes.",
+    )
     total_seconds: Seconds | None = Field(default=None, description="Longest time for one request; null: no limit.")
     retries: Annotated[int, Field(ge=0, le=1000), NUMBER] = Field(
         default=8, description="Further attempts after a failure that asking again may heal."
@@ -104,6 +127,16 @@ class Limits(Section):
     permanent_failures_to_stop: Count = Field(
         default=20, description="A suite is stopped after so many failures in a row that asking again cannot heal."
     )
+
+    @property
+    def in_flight(self) -> int:
+        """The number of requests in flight where none is looked for: the fixed one, or 32."""
+        return IN_FLIGHT if self.concurrency == "auto" else self.concurrency
+
+    @property
+    def connections(self) -> int:
+        """The most connections that may be open at a time."""
+        return MOST_IN_FLIGHT if self.concurrency == "auto" else self.concurrency
 
 
 class Tls(Section):
@@ -230,7 +263,10 @@ class EndpointConfig(Connection):
         "another build is another run.",
     )
     stream: bool = Field(
-        default=False, description="Receive answers as a stream, for servers or proxies that cut long waits."
+        default=False,
+        description="Receive answers as a stream, for proxies that cut long silences, and to notice a server that "
+        "hangs in mid-answer sooner (limits.stall_seconds). Off by default: servers parse the thinking in streams by "
+        "other code, and long answers survive without it.",
     )
     logprobs: bool = Field(default=False, description="Ask for the log-probability of every token of an answer.")
     thinking: Thinking = Field(default=Thinking(), description="How the thinking trace is recognised.")

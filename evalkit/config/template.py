@@ -57,9 +57,9 @@ pack: flagrelease-text
 #   closing_tags: ["</think>", "</thinking>", "</thought>"]
 
 limits:
-  concurrency: 32              # most requests in flight at one endpoint
+  concurrency: 32              # most requests in flight at one endpoint; auto: as many as it makes use of
   # connect_seconds: 10
-  # stall_seconds: 600         # longest silence of the server within a request
+  # stall_seconds: null        # longest silence within a request; null: 600, more before a long answer (max_tokens)
   # total_seconds: null        # longest time for one request; null: no limit
   # retries: 8                 # further attempts after a failure that may heal
   # max_body_mb: 64

@@ -43,5 +43,5 @@ def client_settings(config: EndpointConfig, urls: tuple[str, ...]) -> ClientSett
         stream=config.stream,
         tls_verify=config.tls.verify,
         ca_file=config.tls.ca_file,
-        concurrency=limits.concurrency,
+        concurrency=limits.connections,
     )

@@ -30,7 +30,7 @@ def test_the_defaults_are_those_that_the_documentation_promises():
     assert config.limits == Limits(
         concurrency=32,
         connect_seconds=10,
-        stall_seconds=600,
+        stall_seconds=None,
         total_seconds=None,
         retries=8,
         max_body_mb=64,
