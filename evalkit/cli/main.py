@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from evalkit import __version__
-from evalkit.errors import EXIT_INTERRUPTED, EvalkitError
+from evalkit.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EvalkitError
 
 # name: (module under evalkit.cli, one line of help). Nothing of a command is imported until it is used.
 COMMANDS = {
@@ -29,7 +29,6 @@ COMMANDS = {
     "explain": ("explain", "Say a verdict in three plain sentences, in English or Chinese."),
     "card": ("card", "Make a model card's table; `card check` finds what is wrong in published ones."),
     "history": ("history", "Show the nights: trends, the first bad one, what changed then; `history add` adds one."),
-    "bench-client": ("bench_client", "Measure evalkit's own client, to see that it is not the bottleneck."),
     "schema": ("schema", "Print the JSON Schema of a configuration file or of a document."),
     "init": ("init", "Write a commented pair of configuration files to start from."),
 }
@@ -75,7 +74,7 @@ def cli(debug: bool) -> None:
     """Shows whether a ported model is still the same model.
 
     Suites run on two OpenAI-compatible endpoints, are paired item by item and judged against a tolerance.
-    Exit codes: 0 equivalent, 1 degraded or elevated, 2 usage, 3 invalid, 4 inconclusive, 70 internal.
+    Exit codes: 0 equivalent, 1 degraded or elevated, 2 usage, 3 invalid, 4 inconclusive, 70 internal, 130 interrupted.
     """
     if debug:
         os.environ["EVALKIT_DEBUG"] = "1"
@@ -86,7 +85,9 @@ def main() -> None:
     # A cluster's "stop" is SIGTERM: treated as Ctrl-C, so that launched servers end and the journal closes.
     signal.signal(signal.SIGTERM, _end)
     try:
-        result: Any = cli.main(standalone_mode=False)
+        # click's own `main` would end with 1, a verdict's code, where the reader of our output goes away.
+        with cli.make_context("evalkit", sys.argv[1:]) as context:
+            result: Any = cli.invoke(context)
         code = result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         code = error.exit_code
@@ -100,14 +101,26 @@ def main() -> None:
         _show(error)
         code = error.exit_code
     except BrokenPipeError:
-        # The reader of our output (head, less) went away: nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = EXIT_BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the last stop: a defect of ours ends with 70 and says so
         _show(error)
         click.echo("this is a defect of evalkit; `evalkit --debug ...` shows where", err=True)
         code = 70
-    sys.exit(code)
+    sys.exit(_flushed(code))
+
+
+def _flushed(code: int) -> int:
+    """The code, with what is still to be written written; a reader that went away does not change a verdict's code."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Or the interpreter would try again at its end, and say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        click.echo(f"evalkit: the output cannot be written: {error.strerror}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 3
+    return code
 
 
 def _end(*_: object) -> None:
