@@ -2,7 +2,16 @@
 
 from evalkit.config.checks import warnings_for
 from evalkit.config.differences import differences, public_dump, stored_differences
-from evalkit.config.launch import CommandLaunch, DegradeConfig, Launch, LlamaCppLaunch, OcrLaunch
+from evalkit.config.json_schema import json_schema
+from evalkit.config.launch import (
+    CommandLaunch,
+    DegradeConfig,
+    FlagScaleLaunch,
+    FlagScaleSource,
+    Launch,
+    LlamaCppLaunch,
+    OcrLaunch,
+)
 from evalkit.config.load import load_config
 from evalkit.config.redact import redact_url, redacted
 from evalkit.config.sampling import PROFILES, Sampling, SamplingOverrides
@@ -14,7 +23,6 @@ from evalkit.config.schema import (
     SuiteChoice,
     Thinking,
     Tls,
-    json_schema,
 )
 from evalkit.config.template import write_pair
 
@@ -24,6 +32,8 @@ __all__ = [
     "Connection",
     "DegradeConfig",
     "EndpointConfig",
+    "FlagScaleLaunch",
+    "FlagScaleSource",
     "JudgeConfig",
     "Launch",
     "Limits",

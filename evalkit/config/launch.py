@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from evalkit.config.base import NUMBER, Count, Environment, Seconds, Section, Text, Word, conflict
@@ -27,6 +27,29 @@ def _switch(value: Any) -> Any:
 Switch = Annotated[
     Literal["auto", "on", "off"], BeforeValidator(_switch, json_schema_input_type=Literal["auto", "on", "off"] | bool)
 ]
+
+
+def _one_path(value: Any) -> Any:
+    """A serve configuration may be given by its bare path."""
+    return {"config": value} if isinstance(value, str) else value
+
+
+class FlagScaleSource(Section):
+    """A FlagScale serve configuration that describes this endpoint; all but the first two keys are read from it."""
+
+    config: Path = Field(description="FlagScale's serve.yaml; the files that its defaults name are read too.")
+    overrides: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Dotted keys that FlagScale was started with, e.g. {experiment.envs.USE_FLAGGEMS: true}.",
+    )
+    engine: Text | None = Field(default=None, description="Read from the file: vllm, sglang or llama_cpp.")
+    engine_args: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Read from the file: the engine's arguments, so that runs can be told apart."
+    )
+    env: Environment = Field(default_factory=dict, description="Read from the file: the server's variables.")
+
+
+FlagScalePath = Annotated[FlagScaleSource, BeforeValidator(_one_path, json_schema_input_type=Path | FlagScaleSource)]
 
 
 class _Launch(Section):
@@ -173,4 +196,42 @@ class CommandLaunch(_Launch):
         return any(PORT_MARK in argument for argument in self.argv)
 
 
-Launch: TypeAlias = Annotated[LlamaCppLaunch | OcrLaunch | CommandLaunch, Field(discriminator="kind")]
+class FlagScaleLaunch(_Launch):
+    """`flagscale serve` with the serve configuration that `flagscale:` names, on this machine alone."""
+
+    kind: Literal["flagscale"] = Field(description="FlagScale, with the serve configuration that `flagscale:` names.")
+    program: Annotated[tuple[Word, ...], Field(min_length=1)] = Field(
+        default=("flagscale",),
+        description="How to call it, one list entry each, e.g. [conda, run, -n, flagscale-inference, flagscale].",
+    )
+    name: Word | None = Field(
+        default=None, description="The name argument of `flagscale serve`; null: experiment.exp_name of the file."
+    )
+    config: Path | None = Field(default=None, description="The serve configuration; null: that of `flagscale:`.")
+    port: Annotated[int, Field(ge=1, le=65_535), NUMBER] | None = Field(
+        default=None, description="Passed on as --port, over the file's; FlagScale 0.8 and later."
+    )
+    model_path: Word | None = Field(
+        default=None, description="Passed on as --model-path, over the file's; FlagScale 0.8 and later."
+    )
+    engine_args: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Passed on as --engine-args, over the file's; FlagScale 0.8 and later."
+    )
+    flaggems: bool | None = Field(
+        default=None, description="USE_FLAGGEMS of the server: true 1, false 0; null: as the file and the shell say."
+    )
+    vendor: Word | None = Field(default=None, description="GEMS_VENDOR of the server, such as nvidia; null: not set.")
+    cwd: Path | None = Field(
+        default=None, description="Working folder, below which FlagScale writes its logs; null: evalkit's own."
+    )
+    ready_seconds: Seconds = Field(
+        default=1800.0, description="How long the server may take to answer for the first time."
+    )
+    stop_seconds: Seconds = Field(
+        default=60.0, description="How long the server may take to end after SIGTERM before it is killed."
+    )
+    log: Path | None = Field(default=None, description="File for FlagScale's output; null: in the run folder.")
+
+
+Launch: TypeAlias = Annotated[LlamaCppLaunch | OcrLaunch | CommandLaunch | FlagScaleLaunch, Field(discriminator="kind")]
+KINDS: Final = ("llama_cpp", "ocr", "command", "flagscale")

@@ -11,6 +11,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from evalkit.config.flagscale_source import with_flagscale
 from evalkit.config.interpolate import Interpolator
 from evalkit.config.launch import KNOWN_MODEL
 from evalkit.config.origin import KeyPath, Origins, dotted
@@ -32,6 +33,9 @@ PATH_KEYS: Final[frozenset[tuple[str, ...]]] = frozenset(
         ("suite_folders", "*"),
         ("data",),
         ("data", "*"),
+        ("flagscale",),
+        ("flagscale", "config"),
+        ("launch", "config"),
         ("launch", "model"),
         ("launch", "chat_template_file"),
         ("launch", "cwd"),
@@ -53,6 +57,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         override = parse_override(text, interpolator)
         resolved = replace(override, value=_resolve_paths(override.value, override.parts, Path()))
         tree = resolved.apply(tree)
+    tree = with_flagscale(tree)
     try:
         config = EndpointConfig.model_validate(tree.plain())
     except ValidationError as error:

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from evalkit.config.base import Section
+from evalkit.config.launch import KINDS
 from evalkit.config.origin import MAX_PROBLEMS, KeyPath, dotted, told
 from evalkit.config.redact import is_secret_name, redact_url
 from evalkit.config.schema import EndpointConfig
@@ -19,7 +20,8 @@ from evalkit.config.tree import Node
 _SHOWN_CHARACTERS: Final = 60
 
 # Pydantic puts the branch of a union that it took into an error's location; no file holds these.
-_BRANCHES: Final = frozenset({"llama_cpp", "command", "folder", "folders", "count", "auto"})
+_BRANCHES: Final = frozenset({*KINDS, "folder", "folders", "count", "auto"})
+_KINDS: Final = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
 _BOUNDS: Final = {
     "greater_than": ("greater than", "gt"),
@@ -85,10 +87,10 @@ def _sentence(tree: Node, path: KeyPath, detail: ErrorDetails) -> str:
     if kind == "conflict":
         return _conflict(tree, path, detail)
     if kind == "union_tag_not_found":
-        return f"{_place(tree, path)}: {dotted((*path, 'kind'))} is missing: it is llama_cpp or command"
+        return f"{_place(tree, path)}: {dotted((*path, 'kind'))} is missing: it is {_KINDS}"
     if kind == "union_tag_invalid":
         path = (*path, "kind")
-        return f"{_place(tree, path)}: {dotted(path)}: must be llama_cpp or command{_not(tree, path)}"
+        return f"{_place(tree, path)}: {dotted(path)}: must be {_KINDS}{_not(tree, path)}"
     key = dotted(path) or "the file"
     return f"{_place(tree, path)}: {key}: {_wrong(detail)}{_not(tree, path, kind)}{_mend(tree, path, kind)}"
 

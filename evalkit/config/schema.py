@@ -33,13 +33,12 @@ from evalkit.config.base import (
     Word,
     conflict,
 )
-from evalkit.config.launch import CommandLaunch, Launch, LlamaCppLaunch, OcrLaunch
+from evalkit.config.launch import CommandLaunch, FlagScaleLaunch, FlagScalePath, Launch, LlamaCppLaunch, OcrLaunch
 from evalkit.config.origin import Origins
 from evalkit.config.redact import redacted
 from evalkit.config.sampling import Sampling, SamplingOverrides
 from evalkit.errors import ConfigError
 
-JSON_SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 CLOSING_TAGS: Final = ("</think>", "</thinking>", "</thought>")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -285,6 +284,10 @@ class EndpointConfig(Connection):
         default=False, description="Run code that the model wrote, inside a sandbox, for the suites that need it."
     )
     judge: JudgeConfig | None = Field(default=None, description="The model that grades the suites which need one.")
+    flagscale: FlagScalePath | None = Field(
+        default=None,
+        description="A FlagScale serve configuration: fills in base_url and model where this file does not say them.",
+    )
     launch: Launch | None = Field(default=None, description="Start this endpoint, and stop it again afterwards.")
     runs: Path = Field(default=Path("runs"), description="Folder that holds the run folders.")
 
@@ -307,6 +310,8 @@ class EndpointConfig(Connection):
                 "base_url" if self.base_url is not None else "base_urls",
                 "launch",
             )
+        if isinstance(self.launch, FlagScaleLaunch) and self.flagscale is None:
+            raise conflict("launch kind flagscale needs flagscale: the path of a serve configuration", "launch")
         if isinstance(self.launch, CommandLaunch) and not addressed and not self.launch.chooses_port:
             raise conflict("launch kind command needs base_url, or {port} in argv for a free port", "launch")
         if self.launch is None and not addressed:
@@ -375,28 +380,3 @@ def _secrets_of(connection: Connection) -> set[str]:
     key = os.environ.get(connection.api_key_env, "").strip() if connection.api_key_env else ""
     values = connection.request_headers().values()
     return {key, *values, *(value.rpartition(" ")[2] for value in values)}  # "Bearer abc": abc alone is the secret
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of one configuration file.
-
-    A file that extends another may leave out what that one says, so nothing is required of it.
-    """
-    schema = EndpointConfig.model_json_schema(mode="validation")
-    required = schema.pop("required")
-    properties = {
-        "extends": {
-            "type": "string",
-            "title": "Extends",
-            "description": "A YAML file, relative to this one, whose keys hold where this file does not say otherwise.",
-        },
-        **schema.pop("properties"),
-    }
-    return {
-        "$schema": JSON_SCHEMA_DIALECT,
-        **schema,
-        "title": "evalkit endpoint configuration",
-        "properties": properties,
-        "if": {"not": {"required": ["extends"]}},
-        "then": {"required": required},
-    }

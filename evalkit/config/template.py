@@ -112,6 +112,9 @@ base_url: ${CANDIDATE_URL:-http://127.0.0.1:8001/v1}
 # api_key_env: CANDIDATE_API_KEY
 # build: FlagScale 1.0, FlagGems 4.0, image sha256:...
 
+# A FlagScale serve configuration fills in base_url and model, and names the two stacks' differences.
+# flagscale: conf/serve.yaml
+
 # evalkit can start the server itself, and stops it whatever happens.
 # launch:
 #   kind: command

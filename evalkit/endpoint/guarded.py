@@ -37,7 +37,8 @@ GUARD_SECONDS: Final = 15.0
 class Command:
     """What is to be run: `env` is added to evalkit's own environment; output is appended to `log_file`.
 
-    `title` stands for the command line in messages where that would tell nobody anything.
+    `title` stands for the command line in messages where that would tell nobody anything. `other_logs` are files to
+    which the command appends by itself: their ends are shown too.
     """
 
     argv: tuple[str, ...]
@@ -46,6 +47,7 @@ class Command:
     cwd: Path | None = None
     stop_seconds: float = 30.0
     title: str = ""
+    other_logs: tuple[Path, ...] = ()
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -70,7 +72,8 @@ class Guarded:
         self.pid = 0
         self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         """Done when the command ended by itself: its exit code, minus the signal's number, or None if unknown."""
-        self._log_start = log_start
+        others = [(log, log.stat().st_size if log.is_file() else 0) for log in command.other_logs]
+        self._logs = [(command.log_file, log_start), *others]
 
     def end_sentence(self) -> str:
         """How the command ended and the last lines that it wrote; only where `ended` is done."""
@@ -78,10 +81,12 @@ class Guarded:
 
     def log_tail(self) -> str:
         """The last lines that this command wrote, for the end of a message: bounded, and without secrets."""
-        lines = _tail(self.command.log_file, self._log_start, self.command.secrets)
-        if not lines:
-            return f"; it wrote nothing to {self.command.log_file}"
-        return f"; the end of {self.command.log_file}:\n" + "\n".join(f"    {line}" for line in lines)
+        told = ""
+        for log, start in self._logs:
+            lines = _tail(log, start, self.command.secrets)
+            if lines:
+                told += f"; the end of {log}:\n" + "\n".join(f"    {line}" for line in lines)
+        return told or f"; it wrote nothing to {self.command.log_file}"
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from evalkit.config import CommandLaunch, LlamaCppLaunch, OcrLaunch
+from evalkit.config import CommandLaunch, FlagScaleLaunch, Launch, LlamaCppLaunch, OcrLaunch
 from evalkit.config.launch import PORT_MARK
 from evalkit.config.redact import redact_url
 from evalkit.endpoint.guarded import Command, Guarded, guarded
@@ -49,9 +49,7 @@ class Server:
 
 
 @asynccontextmanager
-async def launched(
-    config: LlamaCppLaunch | OcrLaunch | CommandLaunch, base_url_hint: str | None, log_file: Path
-) -> AsyncIterator[Launched]:
+async def launched(config: Launch, base_url_hint: str | None, log_file: Path) -> AsyncIterator[Launched]:
     """The endpoint of `config`, answering, for the length of the context; afterwards nothing of it is left.
 
     `base_url_hint` is the endpoint's configured address; without it a command must hold {port}. The server's output
@@ -69,9 +67,7 @@ async def launched(
             yield Launched(base_url, running.pid, server.command.log_file)
 
 
-def _server(
-    config: LlamaCppLaunch | OcrLaunch | CommandLaunch, base_url_hint: str | None, log_file: Path
-) -> AbstractAsyncContextManager[Server]:
+def _server(config: Launch, base_url_hint: str | None, log_file: Path) -> AbstractAsyncContextManager[Server]:
     if isinstance(config, LlamaCppLaunch):
         from evalkit.endpoint.llama import llama_server
 
@@ -80,6 +76,10 @@ def _server(
         from evalkit.endpoint.ocr_launch import ocr_server
 
         return ocr_server(config, log_file)
+    if isinstance(config, FlagScaleLaunch):
+        from evalkit.endpoint.flagscale import flagscale_server
+
+        return flagscale_server(config, base_url_hint, log_file)
     return _command_server(config, base_url_hint, log_file)
 
 
@@ -91,7 +91,7 @@ async def _command_server(config: CommandLaunch, base_url_hint: str | None, log_
         if not config.chooses_port:
             raise LaunchError("launch: a command needs {port} among its arguments, or base_url beside launch")
         base_url = f"http://{LOCAL}:{free_port()}/v1"
-    host, port = _host_and_port(base_url)
+    host, port = host_and_port(base_url)
     argv = tuple(argument.replace(PORT_MARK, str(port)) for argument in config.argv)
     command = Command(
         argv=argv,
@@ -129,7 +129,8 @@ async def refuse_a_taken_port(host: str, port: int, advice: str) -> None:
     raise LaunchError(f"port {port} of {host} is already in use: stop what listens there, or {advice}")
 
 
-def _host_and_port(base_url: str) -> tuple[str, int]:
+def host_and_port(base_url: str) -> tuple[str, int]:
+    """Where the server of an address listens."""
     parts = urlsplit(base_url)
     return parts.hostname or LOCAL, parts.port or (443 if parts.scheme == "https" else 80)
 

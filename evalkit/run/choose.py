@@ -66,9 +66,15 @@ def served(config: EndpointConfig) -> dict[str, Any]:
     launch = None
     if config.launch is not None:
         ignored = {"port", "ready_seconds", "stop_seconds", "log", "sequential", "health_path", "slots", "threads"}
+        ignored |= {"config", "cwd", "program"}
         launch = config.launch.model_dump(mode="json", exclude=ignored)
         launch["env"] = digest(launch.get("env") or {})
-    return {"model": config.model, "build": config.build, "launch": launch, "client_body": "chat"}
+    identity = {"model": config.model, "build": config.build, "launch": launch, "client_body": "chat"}
+    if config.flagscale is not None:
+        # What decides the answers, not where the file lies or on which port it serves.
+        arguments = {key: value for key, value in config.flagscale.engine_args.items() if key not in {"host", "port"}}
+        identity["flagscale"] = digest([config.flagscale.engine, arguments, dict(config.flagscale.env)])
+    return identity
 
 
 def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:

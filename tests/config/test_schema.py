@@ -256,14 +256,16 @@ def test_the_json_schema_asks_nothing_of_a_file_that_extends_another():
     schema = json_schema()
     assert "required" not in schema
     assert schema["if"] == {"not": {"required": ["extends"]}}
-    assert set(schema["then"]["required"]) == {"name", "model"}
+    assert schema["then"]["if"] == {"not": {"required": ["flagscale"]}}
+    assert set(schema["then"]["then"]["required"]) == {"name", "model"}
+    assert schema["then"]["else"]["required"] == ["name"]
 
 
 def test_the_json_schema_knows_the_short_forms():
     schema = json_schema()
     assert {"type": "string"} in schema["properties"]["suites"]["items"]["anyOf"]
     kinds = schema["properties"]["launch"]["anyOf"][0]["discriminator"]["mapping"]
-    assert set(kinds) == {"llama_cpp", "ocr", "command"}
+    assert set(kinds) == {"llama_cpp", "ocr", "command", "flagscale"}
     switch = schema["$defs"]["LlamaCppLaunch"]["properties"]["flash_attention"]["anyOf"]
     assert {"type": "boolean"} in switch
 

@@ -39,6 +39,9 @@ def test_every_key_is_shown(pair):
 def test_what_is_commented_out_is_right_too(pair, name, tmp_path, monkeypatch):
     """Every commented key, taken in on its own, loads: a comment that would be refused is a trap."""
     monkeypatch.setenv("TEAM_HEADER", "x")
+    served = "serve: [{serve_id: vllm_model, engine: vllm, engine_args: {model: m}}]\n"
+    (pair[0].parent / "conf").mkdir()
+    (pair[0].parent / "conf" / "serve.yaml").write_text(served)
     original = FILES[name].splitlines()
     target = next(path for path in pair if path.name == name)
     whole = pair[1] if name == "candidate.yaml" else pair[0]
