@@ -17,6 +17,7 @@ Verdicts have exit codes of their own (`evalkit.model.Verdict.exit_code`): 0, 1,
 from __future__ import annotations
 
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141  # what a shell gives to a program that wrote to a closed pipe
 
 
 class EvalkitError(Exception):

@@ -81,7 +81,8 @@ def problems(outcome: Any) -> list[str]:
         sentences.insert(0, str(outcome.problem))
     elif outcome.failed:
         sentences.append(
-            f"{outcome.side.config.name}: {outcome.failed} requests have no answer; run again to ask them again"
+            f"{outcome.side.config.name}: {outcome.failed} without an answer; run again to ask again, after mending "
+            "what the failures name"
         )
     return sentences
 

@@ -18,7 +18,7 @@ from evalkit.cli import options
 def command(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool) -> int:
     """Grade the stored replies of a run again; no endpoint is asked.
 
-    FILE is the endpoint's YAML, as given to `evalkit run`.
+    FILE is the endpoint's YAML, as given to `evalkit run`. Exits 3 where a sample has no score.
     """
     from datetime import UTC, datetime
 
@@ -44,4 +44,4 @@ def command(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: 
         click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
     else:
         click.echo("\n".join(_lines(report)))
-    return 0
+    return 0 if all(suite["valued"] == suite["planned"] for suite in report["suites"]) else 3

@@ -94,7 +94,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    return record if isinstance(record, dict) and "t" in record else None
+    return record if isinstance(record, dict) and "t" in record and "key" in record else None
 
 
 def read_at(place: Place) -> dict[str, Any]:
@@ -171,6 +171,8 @@ class Lock:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = (folder / "lock").open("a+b")
+        except (NotADirectoryError, FileExistsError, PermissionError) as error:
+            raise RunError(f"{folder}: cannot hold a run ({error.strerror}): give another `runs:`") from error
         except OSError as error:
             raise StorageError(f"{folder}: cannot be written: {error.strerror}") from error
         try:

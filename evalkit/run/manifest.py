@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from evalkit import __version__
+from evalkit.config import redacted
 from evalkit.errors import RunError, StorageError
 
 if TYPE_CHECKING:  # a comparison of stored runs reads manifests and needs no task layer
@@ -82,7 +83,7 @@ def suite_block(suite: PlannedSuite) -> dict[str, Any]:
         "complete": _complete(suite),
         "notes": list(suite.loaded.notes),
         "seed": suite.base_seed,
-        "parameters": dict(suite.parameters),
+        "parameters": redacted(dict(suite.parameters)),
         "digests": {
             "data": suite.loaded.data_digest,
             "prompts": suite.loaded.prompt_digest,
