@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -100,8 +101,14 @@ def main() -> None:
     except EvalkitError as error:
         _show(error)
         code = error.exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # rich raises SystemExit where the reader of our output went away; nothing else does.
         code = EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo("evalkit: the output cannot be written: no space left on the device", err=True)
+        code = 3
     except Exception as error:  # noqa: BLE001 - the last stop: a defect of ours ends with 70 and says so
         _show(error)
         click.echo("this is a defect of evalkit; `evalkit --debug ...` shows where", err=True)
