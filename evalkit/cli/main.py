@@ -104,16 +104,18 @@ def main() -> None:
     except (BrokenPipeError, SystemExit):
         # rich raises SystemExit where the reader of our output went away; nothing else does.
         code = EXIT_BROKEN_PIPE
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        click.echo("evalkit: the output cannot be written: no space left on the device", err=True)
-        code = 3
     except Exception as error:  # noqa: BLE001 - the last stop: a defect of ours ends with 70 and says so
-        _show(error)
-        click.echo("this is a defect of evalkit; `evalkit --debug ...` shows where", err=True)
-        code = 70
+        code = _unforeseen(error)
     sys.exit(_flushed(code))
+
+
+def _unforeseen(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        click.echo("evalkit: the output cannot be written: no space left on the device", err=True)
+        return 3
+    _show(error)
+    click.echo("this is a defect of evalkit; `evalkit --debug ...` shows where", err=True)
+    return 70
 
 
 def _flushed(code: int) -> int:
