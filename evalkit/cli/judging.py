@@ -91,7 +91,7 @@ def policy(given: Mapping[str, Any], case: Case | None = None) -> Policy:
     """
     from evalkit.compare.policy import Policy
 
-    margins, default = _margins(given["margins"])
+    margins, default = read_margins(given["margins"])
     if given["pack"] is not None:
         from evalkit.tasks.packs import find_pack
 
@@ -110,7 +110,8 @@ def policy(given: Mapping[str, Any], case: Case | None = None) -> Policy:
     )
 
 
-def _margins(texts: tuple[str, ...]) -> tuple[dict[str, float], float | None]:
+def read_margins(texts: tuple[str, ...]) -> tuple[dict[str, float], float | None]:
+    """The tolerances by name and the one for all others (fractions) that `[NAME=]POINTS` texts say."""
     margins: dict[str, float] = {}
     default: float | None = None
     for text in texts:
@@ -154,7 +155,7 @@ def check_margins(given: Mapping[str, Any], suites: Iterable[str]) -> None:
     from evalkit.errors import UsageError
 
     known = sorted(set(suites))
-    for name in _margins(given["margins"])[0]:
+    for name in read_margins(given["margins"])[0]:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
