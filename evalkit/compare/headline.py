@@ -64,4 +64,6 @@ def headline(side: SuiteSide) -> float | None:
     asked = np.flatnonzero(counts)
     strata = [samples.items.stratum[item] for item in asked.tolist()]
     shares, _codes = item_shares(strata, samples.items.weight[asked], side.facts.headline)
-    return float(shares @ (sums[asked] / counts[asked]))
+    means = sums[asked] / counts[asked]
+    # Exact sums: a side that has everything right is exactly 1, whatever its number of items.
+    return min(1.0, math.fsum((shares * means).tolist()) / math.fsum(shares.tolist()))

@@ -91,6 +91,11 @@ def ocrbench(doc: Doc, results: Results) -> dict[str, float]:
     return accuracy("ocrbench", doc, results)
 
 
+def judged(doc: Doc, results: Results) -> dict[str, float]:
+    """Answers that a judge model grades; plain lm-eval has no judge, so none of them has a verdict."""
+    return accuracy("judged", doc, results)
+
+
 def accuracy(name: str, doc: Doc, results: Results) -> dict[str, float]:
     """{"acc": the mean value in [0, 1] of the replies under the scorer `name`}, or {} where none has a verdict.
 
