@@ -83,15 +83,10 @@ class _Limits:
     def of(cls, given: dict[str, Any]) -> _Limits:
         """What the options say."""
         from evalkit.cli.judging import read_margins
+        from evalkit.cli.plan import read_items
 
         margins, margin = read_margins(given["margins"])
-        items: dict[str, int] = {}
-        for text in given["items"]:
-            metric, _, number = text.rpartition("=")
-            if not metric or not number.isdecimal() or int(number) < 1:
-                raise click.BadParameter(f"{text!r} is not METRIC=N", param_hint="--items")
-            items[metric] = int(number)
-        return cls(0.02 if margin is None else margin, margins, items)
+        return cls(0.02 if margin is None else margin, margins, read_items(given["items"]))
 
 
 def _tables(file: Path, limits: _Limits) -> Iterator[_Table]:

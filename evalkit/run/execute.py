@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import orjson
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from evalkit.config import EndpointConfig, JudgeConfig, public_dump
 from evalkit.endpoint.client import Client, ClientSettings, open_client
-from evalkit.endpoint.probe import ServedModels, endpoint_identity, served_models
-from evalkit.errors import ConfigError, EndpointError, EvalkitError
-from evalkit.model import Failure, FailureKind, Item, Prompt, Reply, Request
+from evalkit.endpoint.opened import opened
+from evalkit.errors import EndpointError, EvalkitError
+from evalkit.model import Failure, Reply, Request
 from evalkit.run import grade, journal, manifest, preflight, store
 from evalkit.run.choose import Loaded, make_plan
 from evalkit.run.judging import Side as Judged
-from evalkit.run.judging import identity_of, judge_sides, look, needs_judge, with_grades
-from evalkit.run.plan import Plan, PlannedSuite, order
+from evalkit.run.judging import identity_of, judge_sides, needs_judge, with_grades
+from evalkit.run.judging import look as look_at_judge
+from evalkit.run.look import look, possible
+from evalkit.run.pace import Pace, as_before, paces, with_number
+from evalkit.run.plan import Missing, Plan, order
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
-from evalkit.scoring.option_logprobs import has_prompt_logprobs
-from evalkit.tasks.load import by_logprobs
 
 if TYPE_CHECKING:
     from evalkit.endpoint.images import ImageEncoder
 
+OTHER_FILES: Final = 256
+"""Files that a run may have open beside its connections."""
+
 Lengths: TypeAlias = dict[tuple[str, str], float]
-Missing: TypeAlias = list[tuple[PlannedSuite, Item, int]]
 
 
 @dataclass(slots=True)
@@ -71,6 +72,17 @@ class Outcome:
 Examine: TypeAlias = Callable[[SideRun, ClientSettings], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the sides of a run have in common."""
+
+    sides: list[SideRun]
+    watch: Watch
+    encoder: ImageEncoder | None
+    examine: Examine | None
+    paces: Mapping[str, Pace]
+
+
 def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
     """Plans a side and reads what its run folder holds.
 
@@ -100,19 +112,20 @@ async def run_sides(
         StorageError: where the disk refuses.
         UsageError: where an endpoint does not serve the model, or a run folder is in use.
     """
+    _allow_connections(sum(side.config.limits.connections for side in sides))
     for side in sides:
         watch.sides[side.config.name] = _progress(side)
         watch.notices.extend(f"{side.config.name}: {note}" for note in side.plan.notes)
     display = asyncio.create_task(_forever(show, watch)) if show is not None else None
-    encoder = _encoder(sides)
+    shared = _Shared(list(sides), watch, _encoder(sides), examine, paces(sides))
     turns = any(side.config.launch is not None and side.config.launch.sequential for side in sides)
     try:
         await _look_at_judges(sides, watch)
         if turns:
-            outcomes = [await _run_side(side, sides, watch, encoder, examine) for side in sides]
+            outcomes = [await _in_turn(number, shared) for number in range(len(sides))]
         else:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(_run_side(side, sides, watch, encoder, examine)) for side in sides]
+                tasks = [group.create_task(_run_side(side, shared)) for side in sides]
             outcomes = [task.result() for task in tasks]
         await grade_sides(sides, watch)
     except BaseExceptionGroup as errors:
@@ -120,11 +133,20 @@ async def run_sides(
     else:
         return outcomes
     finally:
-        if encoder is not None:
-            encoder.close()
+        if shared.encoder is not None:
+            shared.encoder.close()
         if display is not None:
             display.cancel()
             await asyncio.gather(display, return_exceptions=True)
+
+
+def _allow_connections(count: int) -> None:
+    """Raises the number of open files that this process allows itself, where so many connections need it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = count + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 async def _forever(show: Callable[[Watch], Awaitable[None]], watch: Watch) -> None:
@@ -141,31 +163,36 @@ def _progress(side: SideRun) -> dict[str, Progress]:
     return progress
 
 
-async def _run_side(
-    side: SideRun,
-    sides: Sequence[SideRun],
-    watch: Watch,
-    encoder: ImageEncoder | None,
-    examine: Examine | None,
-) -> Outcome:
-    progress = watch.sides[side.config.name]
+async def _in_turn(number: int, shared: _Shared) -> Outcome:
+    """Runs one side; those that come after it know how long its answers are."""
+    side = shared.sides[number]
+    outcome = await _run_side(side, shared)
+    shared.sides[number] = replace(side, answered=journal.index(side.folder)[0])
+    return outcome
+
+
+async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
+    progress = shared.watch.sides[side.config.name]
     started = datetime.now(UTC).isoformat(timespec="seconds")
     problem: EvalkitError | None = None
-    missing = order(side.plan, side.answered, _known_lengths(side, sides))
+    missing = order(side.plan, side.answered, _known_lengths(side, shared.sides))
     session = manifest.Session(side.config.name, started, side.config.model, public_dump(side.config), {})
     with journal.Journal(side.folder) as out:
         store.write_items(side.folder, side.plan)
         if missing:
             try:
-                async with _endpoint(side.config, side.folder) as settings:
-                    identity = await _look(side, settings)
-                    if examine is not None:
-                        await examine(side, settings)
-                    session = manifest.Session(session.name, started, session.model, session.config, identity)
+                async with opened(side.config, side.folder / "server.log") as settings:
+                    identity = await look(side.config, side.plan, settings)
+                    if shared.examine is not None:
+                        await shared.examine(side, settings)
+                    session = replace(session, endpoint=identity)
                     manifest.append(side.folder, manifest.manifest_line(session, side.plan))
-                    possible = await _possible(side, settings, missing, progress)
-                    possible = await preflight.with_pictures(side.config, settings, possible, progress)
-                    await _ask(side, settings, possible, out, progress, encoder)
+                    missing = await possible(side.config, settings, missing, progress)
+                    missing = await preflight.with_pictures(side.config, settings, missing, progress)
+                    try:
+                        await _ask(side, settings, missing, out, shared)
+                    finally:
+                        _tell_number(side, session, shared)
             except EndpointError as error:
                 problem = error
         if problem is not None or not missing:
@@ -221,7 +248,7 @@ async def _look_at_judges(sides: Sequence[SideRun], watch: Watch) -> None:
         ConfigError: where a judge's key is not there, or it does not serve the model.
     """
     for config, _judged in _by_judge([side for side in sides if side.missing]):
-        if (sentence := await look(config)) is not None:
+        if (sentence := await look_at_judge(config)) is not None:
             watch.notices.append(f"{sentence}; answers are asked for and kept, and graded when it does")
 
 
@@ -231,6 +258,7 @@ def unasked(side: SideRun, session: manifest.Session) -> dict[str, Any]:
     if (side.folder / manifest.NAME).exists():
         earlier = manifest.latest(side.folder)
         if earlier["plan"] == line["plan"]:
+            line = as_before(line, earlier)
             return {**line, "endpoint": earlier["endpoint"] or line["endpoint"], "started": earlier["started"]}
     return line
 
@@ -246,124 +274,38 @@ def _known_lengths(side: SideRun, sides: Sequence[SideRun]) -> Lengths:
     return {place: sum(values) / len(values) for place, values in sums.items()}
 
 
-@asynccontextmanager
-async def _endpoint(config: EndpointConfig, folder: Path) -> AsyncIterator[ClientSettings]:
-    """The endpoint's client settings, with the endpoint started first where the configuration says so."""
-    if config.launch is None:
-        yield client_settings(config, config.urls)
+def _tell_number(side: SideRun, session: manifest.Session, shared: _Shared) -> None:
+    """Says how many requests in flight were found to be right, where that was left open."""
+    pace = shared.paces[side.config.name]
+    if pace.finder is None:
         return
-    from evalkit.endpoint.launch import launched
-
-    hint = config.urls[0] if config.urls else None
-    async with launched(config.launch, hint, folder / "server.log") as server:
-        yield client_settings(config, config.urls or (server.base_url,))
-
-
-def client_settings(config: EndpointConfig, urls: tuple[str, ...]) -> ClientSettings:
-    """How the client reaches the endpoint of a configuration."""
-    limits = config.limits
-    return ClientSettings(
-        base_urls=urls,
-        model=config.model,
-        api_key=config.api_key(),
-        headers=config.request_headers(),
-        connect_seconds=limits.connect_seconds,
-        stall_seconds=limits.stall_seconds,
-        total_seconds=limits.total_seconds,
-        max_body_bytes=int(limits.max_body_mb * 1_000_000),
-        stream=config.stream,
-        tls_verify=config.tls.verify,
-        ca_file=config.tls.ca_file,
-        concurrency=limits.concurrency,
-    )
-
-
-async def _look(side: SideRun, settings: ClientSettings) -> dict[str, str]:
-    """A look at the endpoint before anything is asked: it answers, serves the model, and has room for the answers.
-
-    Raises:
-        EndpointError: where it does not answer.
-        ConfigError: where it does not serve the model, or its context is too small for `max_tokens`.
-    """
-    found = await served_models(settings)
-    if isinstance(found, Failure):
-        if found.kind is FailureKind.NOT_FOUND:
-            return await endpoint_identity(settings)
-        raise EndpointError(f"{side.config.name}: {settings.base_urls[0]}: {found.detail}")
-    _check_model(side, settings, found)
-    identity = await endpoint_identity(settings)
-    return {**identity, "served": ", ".join(sorted(found.ids))}
-
-
-def _check_model(side: SideRun, settings: ClientSettings, found: ServedModels) -> None:
-    config = side.config
-    if found.ids and config.model not in found.ids:
-        served = ", ".join(repr(name) for name in sorted(found.ids)[:5])
-        raise ConfigError(
-            f"{config.where('model') or config.name}: model: {config.model!r} is not served at "
-            f"{settings.base_urls[0]}, which serves {served}"
-        )
-    context = found.max_model_len.get(config.model)
-    for suite in side.plan.suites:
-        limit = suite.parameters.get("max_tokens")
-        if context is not None and limit is not None and limit >= context:
-            raise ConfigError(
-                f"{config.where('sampling.max_tokens') or config.name}: sampling.max_tokens: {suite.name} asks for "
-                f"up to {limit} tokens, the whole context is {context}: lower max_tokens, the same on both sides"
-            )
-
-
-async def _possible(
-    side: SideRun, settings: ClientSettings, missing: Missing, progress: dict[str, Progress]
-) -> Missing:
-    """The samples that this endpoint can be asked: a suite that needs what it lacks is stopped with a sentence."""
-    needing = {suite.name for suite, _item, _repeat in missing if by_logprobs(suite.loaded.suite)}
-    if not needing:
-        return missing
-    client = open_client(settings, side.config.client)
-    try:
-        text = "Two and two make four. Three and three make six."
-        probe = Prompt(digest="probe", text=text)
-        parameters = {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0}
-        outcome = await client.ask(Request("probe", "", "", 0, probe, parameters))
-    finally:
-        await client.close()
-    if isinstance(outcome, Reply) and has_prompt_logprobs(orjson.loads(outcome.raw), text):
-        return missing
-    why = outcome.detail if isinstance(outcome, Failure) else "its replies have no log-probabilities of the prompt"
-    for name in needing:
-        progress[name].stopped = (
-            f"needs /v1/completions with `echo` and `logprobs`, which this endpoint does not give ({why}): serve the "
-            "model with vLLM, or take the suite out"
-        )
-    return [sample for sample in missing if sample[0].name not in needing]
+    manifest.append(side.folder, with_number(manifest.manifest_line(session, side.plan), pace))
+    shared.watch.notices.append(f"{side.config.name}: {pace.finder.sentence}")
 
 
 async def _ask(
-    side: SideRun,
-    settings: ClientSettings,
-    missing: Missing,
-    out: journal.Journal,
-    progress: dict[str, Progress],
-    encoder: ImageEncoder | None,
+    side: SideRun, settings: ClientSettings, missing: Missing, out: journal.Journal, shared: _Shared
 ) -> None:
     def keep(request: Request, outcome: Reply | Failure) -> None:
         record = journal.reply_record if isinstance(outcome, Reply) else journal.failure_record
         out.append(record(request, outcome, time.time()))  # type: ignore[arg-type]
 
     limits = side.config.limits
+    encoder, pace = shared.encoder, shared.paces[side.config.name]
     client: Client = open_client(settings, side.config.client, encoder.messages if encoder is not None else None)
     pool = Pool(
         client=client,
         settings=PoolSettings(
-            concurrency=limits.concurrency,
+            concurrency=limits.in_flight,
             retries=limits.retries,
             outage_seconds=limits.outage_seconds,
             permanent_failures_to_stop=limits.permanent_failures_to_stop,
         ),
         sink=keep,
-        progress=progress,
+        progress=shared.watch.sides[side.config.name],
         name=side.config.name,
+        finder=pace.finder,
+        leads=pace.leads,
     )
     try:
         await pool.run(_requests(side.plan, missing))

@@ -20,6 +20,7 @@ from evalkit.endpoint.probe import served_models
 from evalkit.errors import ConfigError, EndpointError
 from evalkit.model import Failure, FailureKind, FinalText, Prompt, Reply, Request, Score
 from evalkit.run import journal
+from evalkit.run.concurrency import Finder
 from evalkit.run.plan import Plan
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 from evalkit.scoring import judge
@@ -261,13 +262,14 @@ async def _ask(
             for ask, attempt in asks
         )
         settings = PoolSettings(
-            concurrency=limits.concurrency,
+            concurrency=limits.in_flight,
             retries=limits.retries,
             outage_seconds=limits.outage_seconds,
             permanent_failures_to_stop=limits.permanent_failures_to_stop,
         )
         try:
-            await Pool(client, settings, keep, {"judge": progress}, name="judge").run(requests)
+            finder = Finder() if limits.concurrency == "auto" else None
+            await Pool(client, settings, keep, {"judge": progress}, name="judge", finder=finder).run(requests)
         finally:
             await client.close()
     if progress.stopped:
@@ -287,5 +289,5 @@ def _settings(config: JudgeConfig) -> ClientSettings:
         max_body_bytes=int(limits.max_body_mb * 1_000_000),
         tls_verify=config.tls.verify,
         ca_file=config.tls.ca_file,
-        concurrency=limits.concurrency,
+        concurrency=limits.connections,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from evalkit.digest import digest
 from evalkit.model import Item, Request
@@ -116,9 +116,11 @@ def key_of(base: str, prompt_digest: str, seed: int | None, repeat: int) -> str:
     return hashlib.sha256(f"{base}|{prompt_digest}|{seed}|{repeat}".encode()).hexdigest()[:32]
 
 
-def order(
-    plan: Plan, answered: Mapping[str, Any], expected: Mapping[tuple[str, str], float]
-) -> list[tuple[PlannedSuite, Item, int]]:
+Missing: TypeAlias = list[tuple[PlannedSuite, Item, int]]
+"""What is to be asked, in this order: suite, item, repeat."""
+
+
+def order(plan: Plan, answered: Mapping[str, Any], expected: Mapping[tuple[str, str], float]) -> Missing:
     """The samples that have no answer yet, those expected to take longest first.
 
     `expected` gives completion tokens by (suite, item), measured on the other side or on an earlier run; without it

@@ -6,6 +6,8 @@ lowers the number of requests in flight, and `Retry-After` holds the pool until 
 When connections fail in a row the endpoint counts as down: the pool waits for it with one request at a time and uses
 up no tries, for `outage_seconds` at most. A 4xx that will not heal is recorded at once, and a run of them stops the
 suite (or the endpoint, where no request can succeed).
+
+The number in flight is fixed, or a finder's (`concurrency.Finder`); then a stall lowers it for a while as a 429 does.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from typing import Final, Protocol
 
 from evalkit.errors import EndpointError
 from evalkit.model import Failure, FailureKind, Reply, Request
+from evalkit.run.concurrency import Finder, tokens_of
 
 _ENDPOINT_WIDE: Final = frozenset({FailureKind.AUTH, FailureKind.NOT_FOUND, FailureKind.REDIRECT})
 _DOWN_AFTER: Final = 8
 _FATAL_AFTER: Final = 3
+_LESS_AFTER_STALL: Final = 0.75
 
 
 class Asks(Protocol):
@@ -35,7 +39,10 @@ class Asks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """How hard an endpoint is asked. `rate_limit_tries` bounds the 429s of one request."""
+    """How hard an endpoint is asked. `rate_limit_tries` bounds the 429s of one request.
+
+    `concurrency` is the most requests in flight, unless the pool has a finder.
+    """
 
     concurrency: int = 32
     retries: int = 8
@@ -70,11 +77,15 @@ class _Waiting:
     limited: int = 0
     attempts: int = 0
     last: Failure | None = None
+    sent: float = 0.0
 
 
 @dataclass(slots=True)
 class Pool:
-    """Asks every request of one endpoint and hands each outcome to `sink` exactly once. Time is the event loop's."""
+    """Asks every request of one endpoint and hands each outcome to `sink` exactly once. Time is the event loop's.
+
+    With a `finder`, its number is the most in flight; a pool that `leads` tells it how the endpoint fares.
+    """
 
     client: Asks
     settings: PoolSettings
@@ -82,13 +93,18 @@ class Pool:
     progress: dict[str, Progress]
     name: str = "endpoint"
     rng: random.Random = field(default_factory=random.Random)
+    finder: Finder | None = None
+    leads: bool = True
     _source: Iterator[Request] = field(default_factory=lambda: iter(()))
     _exhausted: bool = False
     _asked: int = 0
     _delayed: list[tuple[float, int, _Waiting]] = field(default_factory=list)
     _in_flight: int = 0
-    _limit: float = 1.0
+    _limit: float = float("inf")
     _since_limited: int = 0
+    _lowered: float = 0.0
+    _slots: int = 0
+    _group: asyncio.TaskGroup | None = None
     _hold_until: float = 0.0
     _refused: int = 0
     _down_since: float | None = None
@@ -104,19 +120,36 @@ class Pool:
             EndpointError: where the endpoint is gone or refuses everything; what was answered has been handed over.
             StorageError: where `sink` cannot keep an outcome.
         """
-        self._limit = float(self.settings.concurrency)
         self._source = iter(requests)
+        if self.finder is not None:
+            self.finder.watch(self._open_slots)
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self.settings.concurrency):
-                    group.create_task(self._work())
+            async with asyncio.TaskGroup() as self._group:
+                self._open_slots()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
+            self._group = None
             if self._timer is not None:
                 self._timer.cancel()
         if self._fatal:
             raise EndpointError(f"{self.name}: {self._fatal}")
+
+    @property
+    def _most(self) -> int:
+        """The most requests in flight, while the endpoint refuses none."""
+        return self.settings.concurrency if self.finder is None else self.finder.number
+
+    @property
+    def _allowed(self) -> int:
+        """How many requests may be in flight now."""
+        return 1 if self._down_since is not None else max(1, int(min(self._limit, self._most)))
+
+    def _open_slots(self) -> None:
+        """Starts as many slots as there may be requests in flight."""
+        while self._group is not None and self._slots < self._most and not self._finished():
+            self._slots += 1
+            self._group.create_task(self._work())
 
     async def _work(self) -> None:
         """One slot: takes requests until nothing is left that it may ask."""
@@ -136,8 +169,7 @@ class Pool:
     def _take(self) -> _Waiting | None:
         """The next request, or None where there is none now or the endpoint is not to be asked now."""
         now = self._now()
-        allowed = 1 if self._down_since is not None else max(1, int(self._limit))
-        if self._fatal or self._in_flight >= allowed or self._hold_until > now:
+        if self._fatal or self._in_flight >= self._allowed or self._hold_until > now:
             return None
         if self._delayed and self._delayed[0][0] <= now:
             return heappop(self._delayed)[2]
@@ -172,8 +204,9 @@ class Pool:
     async def _one(self, entry: _Waiting) -> None:
         """One attempt, and what follows from its outcome."""
         progress = self.progress[entry.request.suite]
+        entry.sent = self._now()
         if progress.started is None:
-            progress.started = self._now()
+            progress.started = entry.sent
         self._in_flight += 1
         try:
             outcome = await self.client.ask(entry.request)
@@ -194,16 +227,21 @@ class Pool:
         self._permanent[entry.request.suite] = 0
         self._permanent["*"] = 0
         self._since_limited += 1
-        if self._limit < self.settings.concurrency and self._since_limited >= max(200, 8 * self._limit):
+        if self._limit < self._most and self._since_limited >= max(200, 8 * self._limit):
             self._limit, self._since_limited = self._limit + 1, 0
             self._notify()
         progress = self.progress[entry.request.suite]
         progress.done += 1
         progress.completion_tokens += reply.usage.completion_tokens or 0
-        self.sink(entry.request, replace(reply, attempts=entry.attempts))
+        if self.finder is not None and self.leads and not self.finder.settled:
+            tokens = tokens_of(reply.usage.completion_tokens, len(reply.content) + len(reply.reasoning))
+            self.finder.answered(entry.sent, self._now(), tokens)
+        self.sink(entry.request, reply if entry.attempts == 1 else replace(reply, attempts=entry.attempts))
 
     def _failed(self, entry: _Waiting, failure: Failure) -> None:
         entry.last = failure
+        if self.finder is not None:
+            self._tell(self.finder, entry, failure)
         if failure.kind is FailureKind.CONNECTION:
             self._refused += 1
             if self._down(entry, failure):
@@ -218,10 +256,19 @@ class Pool:
         else:
             self._permanent_failure(entry, failure)
 
+    def _tell(self, finder: Finder, entry: _Waiting, failure: Failure) -> None:
+        """What a failure says of the number in flight."""
+        if failure.kind in {FailureKind.STALL, FailureKind.TIMEOUT} and entry.sent >= self._lowered:
+            # One step for all that were sent at the same number and stall together.
+            self._limit = max(1.0, _LESS_AFTER_STALL * min(self._limit, self._most))
+            self._lowered, self._since_limited = self._now(), 0
+        if self.leads and failure.kind.retryable:
+            finder.failed(failure.kind, entry.sent)
+
     def _down(self, entry: _Waiting, failure: Failure) -> bool:
         """Counts the endpoint as down after refusals in a row; then a refusal costs the request no try."""
         if self._down_since is None:
-            if self._refused < min(_DOWN_AFTER, self.settings.concurrency):
+            if self._refused < min(_DOWN_AFTER, self._most):
                 return False
             self._down_since = self._now()
         lasted = self._now() - self._down_since
@@ -234,7 +281,7 @@ class Pool:
 
     def _rate_limited(self, entry: _Waiting, failure: Failure) -> None:
         entry.limited += 1
-        self._limit = max(1.0, min(self._limit, float(self.settings.concurrency)) - 1)
+        self._limit = max(1.0, min(self._limit, float(self._most)) - 1)
         self._since_limited = 0
         wait = failure.retry_after if failure.retry_after is not None else 0.0
         self._hold_until = max(self._hold_until, self._now() + wait)
