@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": ("doctor", "Check an endpoint before it is asked for hours; with two, what differs between them."),
     "probe": ("probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
     "bisect": ("bisect", "Find the operators that make a candidate fail the probe, by halving."),
+    "plan": ("plan", "Say what a comparison will cost and which of its gates can decide, before anything is asked."),
     "judge-table": ("judge_table", "Say what published tables of two means can support, and what they cannot."),
     "run": ("run", "Run one endpoint's suites and store every reply."),
     "score": ("score", "Grade the stored replies of a run again, without asking anything."),
