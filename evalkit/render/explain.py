@@ -12,6 +12,7 @@ from evalkit.model import Comparison, NeededRepeats, SuiteResult, Verdict
 from evalkit.render import numbers
 from evalkit.render.escape import one_line
 from evalkit.render.numbers import Change, Range
+from evalkit.render.reasons import localised
 from evalkit.render.rows import SuiteRow, suite_row
 from evalkit.render.words import Language, verdict_text
 
@@ -37,6 +38,7 @@ def explain(comparison: Comparison, suite: str | None = None, *, language: Langu
     Raises:
         UsageError: the comparison has no such suite.
     """
+    comparison = localised(comparison, language)
     if suite is not None:
         chosen = next((result for result in comparison.suites if result.suite == suite), None)
         if chosen is None:

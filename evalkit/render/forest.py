@@ -16,6 +16,7 @@ ROW_HEIGHT: Final = 34
 _MIDDLE: Final = ROW_HEIGHT / 2
 _WIDEST_MARGINS: Final = 3.0
 """The scale ends at this many of the largest margin, so that one outlier does not flatten all the others."""
+_WIDEST_ALONE: Final = 15.0
 _EDGE_PERCENT: Final = 2.5
 _MOST_TICKS: Final = 7
 SHAPES: Final = {
@@ -40,8 +41,9 @@ class Scale:
 
 
 def scale_of(suites: Sequence[SuiteResult]) -> Scale:
-    """The common scale of some suites."""
-    return scale_to([suite.margin for suite in suites], [suite.ci90 for suite in suites if suite.ci90])
+    """The common scale of some suites; one alone flattens no other, and has all the room that it needs."""
+    widest = _WIDEST_MARGINS if len(suites) > 1 else _WIDEST_ALONE
+    return scale_to([suite.margin for suite in suites], [suite.ci90 for suite in suites if suite.ci90], widest)
 
 
 def scale_to(margins: Sequence[float], intervals: Sequence[Interval], widest: float = _WIDEST_MARGINS) -> Scale:

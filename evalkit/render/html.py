@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -18,6 +19,7 @@ from evalkit.render.explain import overall, sentences
 from evalkit.render.flips import flips_json, script_json
 from evalkit.render.jinja import fill
 from evalkit.render.private import without_hosts
+from evalkit.render.reasons import localised
 from evalkit.render.rows import SuiteRow, suite_row, table_of
 from evalkit.render.words import WORDS, Language
 from evalkit.resources import data_folder
@@ -38,6 +40,7 @@ class _SuiteView:
     sentences: tuple[str, str, str]
     plot: Markup
     breakdown: tuple[dict[str, Any], ...]
+    churn: Decimal
 
 
 def report(
@@ -55,7 +58,7 @@ def report(
         include_questions: print questions, answers and replies of gated data sets too, where the comparison holds them.
         include_hosts: print where the endpoints are.
     """
-    comparison = comparison if include_hosts else without_hosts(comparison)
+    comparison = localised(comparison if include_hosts else without_hosts(comparison), language)
     folder = data_folder("reports")
     style = (folder / "html" / "report.css").read_text(encoding="utf-8")
     script = (folder / "html" / "report.js").read_text(encoding="utf-8")
@@ -77,6 +80,8 @@ def report(
         "suites": [_view(suite, scale, language) for suite in comparison.suites],
         "axis": Markup(forest.axis_svg(scale)),  # noqa: S704
         "markers": {verdict.value: Markup(forest.marker_svg(verdict)) for verdict in Verdict},  # noqa: S704
+        "changed_items": sum(suite.flips.regressed + suite.flips.improved for suite in comparison.suites),
+        "shown_items": sum(flip.reference_score != flip.candidate_score for flip in comparison.flips),
         "questions_left_out": not include_questions and any(suite.gated for suite in comparison.suites),
     }
     return fill(folder / "report.html.j2", context)
@@ -88,6 +93,7 @@ def _view(suite: SuiteResult, scale: forest.Scale, language: Language) -> _Suite
         result=suite,
         sentences=sentences(suite, language),
         plot=Markup(forest.row_svg(suite, scale)),  # noqa: S704 - numbers and fixed words only
+        churn=numbers.rounded(numbers.points(suite.flips.churn), 1),
         breakdown=tuple(_breakdown_line(row, suite.margin) for row in suite.breakdown),
     )
 

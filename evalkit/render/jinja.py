@@ -18,6 +18,7 @@ from evalkit.errors import UsageError
 from evalkit.model import Comparison
 from evalkit.render import escape, numbers
 from evalkit.render.numbers import Change, Range
+from evalkit.render.reasons import is_english, localised
 from evalkit.render.rows import BehaviourLine, table_of
 from evalkit.render.words import SYMBOLS, WORDS, Language, verdict_text
 from evalkit.resources import data_folder
@@ -57,6 +58,7 @@ def render_template(
     """
     if not path.is_file():
         raise UsageError(f"there is no template {path}: give the path of a file named NAME.FORMAT.j2")
+    comparison = localised(comparison, language)
     context = {
         "comparison": comparison,
         "table": table_of(comparison),
@@ -164,6 +166,7 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
         "code": lambda text: Raw(escape.one_line(text).replace("`", "'").replace("|", "/").strip()),
         "say": _say,
         "ends": ends,
+        "english": is_english,
     }
 
 

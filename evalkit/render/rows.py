@@ -89,7 +89,10 @@ def table_of(comparison: Comparison) -> Table:
         candidate=comparison.candidate.name,
         level_percent=numbers.shortest(numbers.points(1 - 2 * comparison.alpha), 0),
         rows=tuple(suite_row(suite) for suite in comparison.suites),
-        macro=_macro_row(comparison.macro, comparison.suites) if comparison.macro else None,
+        # The mean of one suite says nothing that its row does not say.
+        macro=_macro_row(comparison.macro, comparison.suites)
+        if comparison.macro and comparison.macro.suites > 1
+        else None,
     )
 
 

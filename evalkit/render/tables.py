@@ -11,6 +11,7 @@ from evalkit.model import Comparison, Verdict
 from evalkit.render import console, numbers
 from evalkit.render.escape import one_line
 from evalkit.render.jinja import render_template
+from evalkit.render.reasons import localised
 from evalkit.render.rows import BehaviourLine, SideCell, SuiteRow, Table, table_of
 from evalkit.render.words import WORDS, Language
 from evalkit.resources import data_folder
@@ -62,7 +63,8 @@ class TerminalTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay the table out for a console; rich calls this."""
-        layout = _Layout(table_of(self.comparison), self.language, options.max_width, options.ascii_only)
+        content = table_of(localised(self.comparison, self.language))
+        layout = _Layout(content, self.language, options.max_width, options.ascii_only)
         yield layout.table()
         yield ""
         yield from layout.reasons()

@@ -24,7 +24,8 @@ def test_ticks_are_few_round_symmetric_and_inside(reach):
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(0.001, 0.2))
 def test_every_position_is_inside_the_plot(comparison_suite, a, b, margin):
     suite = replace(comparison_suite, ci90=Interval(min(a, b), max(a, b), 0.9), difference=(a + b) / 2, margin=margin)
-    scale = scale_of([suite])
+    assert margin <= scale_of([suite]).reach <= 15 * margin + 1e-12
+    scale = scale_of([suite, suite])
     assert margin <= scale.reach <= 3 * margin + 1e-12
     svg = ET.fromstring(row_svg(suite, scale))
     positions = [
