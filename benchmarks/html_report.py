@@ -1,0 +1,94 @@
+"""How long the HTML report of a large comparison takes to make, and how large it is: 14 suites, 20,000 changed answers.
+
+The bars are 5 seconds and 40 MB; the exit code is 1 where one is missed. Replies have the lengths of reasoning models'
+answers, and the comparison is read from its file first, as `evalkit report` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import random
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from evalkit.model import Comparison, Flip, Verdict
+from evalkit.render.document import from_json, to_json
+from evalkit.render.html import report
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS, MEGABYTES = 5.0, 40.0
+PHRASES = (
+    "so",
+    "the answer follows",
+    "from what is given",
+    "and we check it once more",
+    "因此",
+    "答案",
+    "<b> &",
+    "\\frac{1}{2}",
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--suites", type=int, default=14)
+    parser.add_argument("--flips", type=int, default=20_000)
+    parser.add_argument("--pieces", type=int, default=150, help="phrases of a reply, on average")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "comparison.json"
+        file.write_bytes(to_json(comparison(given.suites, given.flips, given.pieces)))
+        started = time.perf_counter()
+        read = from_json(file.read_bytes(), str(file))
+        loaded = time.perf_counter()
+        text = report(read)
+        ended = time.perf_counter()
+        size = len(text.encode()) / 1e6
+        stored = file.stat().st_size / 1e6
+    seconds = ended - loaded
+    print(f"{given.suites} suites, {given.flips} flips: comparison of {stored:.0f} MB read in {loaded - started:.2f} s")
+    print(f"HTML made in {seconds:.2f} s (bar {SECONDS:g} s), {size:.1f} MB (bar {MEGABYTES:g} MB)")
+    return 0 if seconds < SECONDS and size < MEGABYTES else 1
+
+
+def comparison(suites: int, flips: int, pieces: int) -> Comparison:
+    """Invented, from the examples of the tests; the replies are random phrases, alike at their beginnings."""
+    example = _example()
+    chosen = tuple(
+        example.suite(f"suite{number}", f"Suite {number}", Verdict.EQUIVALENT, gated=False) for number in range(suites)
+    )
+    dice = random.Random(7)
+    made = tuple(_flip(dice, chosen[number % suites].suite, number, pieces) for number in range(flips))
+    return replace(example.clean(), suites=chosen, macro=None, flips=made)
+
+
+def _flip(dice: random.Random, suite: str, number: int, pieces: int) -> Flip:
+    length = dice.randint(pieces // 2, pieces * 3 // 2)
+    alike = dice.randint(0, length)
+    shared = " ".join(dice.choices(PHRASES, k=alike))
+    texts = [f"{shared} {' '.join(dice.choices(PHRASES, k=length - alike))} {letter}" for letter in "AB"]
+    return Flip(
+        suite, f"item-{number:05d}", dice.choice(("regressed", "improved", "changed")), 1.0, 0.0, "scored", "scored",
+        "A", "B", texts[0], texts[1], "A", dice.random(), question="Which of these is right, and why? " * 10,
+    )  # fmt: skip
+
+
+def _example() -> Any:
+    path = ROOT / "tests" / "render" / "example.py"
+    spec = importlib.util.spec_from_file_location("render_example", path)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"{path} is missing: run this from a checkout")
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    sys.modules["render_example"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    sys.exit(main())
