@@ -116,6 +116,14 @@ def _own_judge(config: EndpointConfig, judge: JudgeConfig) -> tuple[str, ...]:
     return (f"{config.name} grades its own answers: judge is the same endpoint and model",)
 
 
+def _label(chosen: Chosen, loaded: LoadedSuite) -> str:
+    """How tables call the suite; one that lacks categories says so in its name, lest it be taken for the whole."""
+    label = chosen.choice.label or chosen.suite.label
+    parts = [note.partition(":")[0] for note in loaded.notes]
+    part = next((part for part in parts if part.endswith(" categories")), None)
+    return label if part is None else f"{label} ({part})"
+
+
 def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> PlannedSuite:
     sampling = config.sampling_for(chosen.suite.name)
     parameters: dict[str, Any] = dict(sampling.parameters())
@@ -140,6 +148,6 @@ def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> Pla
         repeats=repeats,
         parameters=parameters,
         margin_pt=chosen.suite.margin_pt if margin is None else float(margin),
-        label=chosen.choice.label or chosen.suite.label,
+        label=_label(chosen, loaded),
         base_seed=sampling.seed,
     )

@@ -172,14 +172,14 @@ def _files(suite: Suite, options: LoadOptions) -> tuple[list[Path], tuple[str, .
         return [suite.file], ()
     allowed = bool((options.settings or {}).get("allow_code_execution"))
     missing = _no_sandbox() if allowed else "allow_code_execution is not set"
-    chosen, left_out = [], []
-    for member in members(suite):
-        if "code_execution" in member.needs and missing:
-            left_out.append(member.name)
-        else:
-            chosen.append(member.file)
-    notes = (f"without {', '.join(left_out)}: {missing}",) if left_out else ()
-    return chosen, notes
+    group = members(suite)
+    left_out = [member for member in group if "code_execution" in member.needs and missing]
+    kept = [member for member in group if member not in left_out]
+    if not left_out:
+        return [member.file for member in kept], ()
+    part = f"{len({member.category for member in kept})} of {len({member.category for member in group})} categories"
+    note = f"{part}: without {', '.join(member.name for member in left_out)}: {missing}"
+    return [member.file for member in kept], (note,)
 
 
 def _tasks(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[list[Any], tuple[str, ...]]:

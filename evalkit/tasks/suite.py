@@ -174,11 +174,15 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One task of a suite that is a group: `needs` names what it cannot run without ("code_execution")."""
+    """One task of a suite that is a group: `needs` names what it cannot run without ("code_execution").
+
+    `category` is the heading that it stands under, its own name where it says none.
+    """
 
     name: str
     file: Path
     needs: tuple[str, ...]
+    category: str
 
 
 def members(suite: Suite) -> tuple[Member, ...]:
@@ -197,7 +201,8 @@ def members(suite: Suite) -> tuple[Member, ...]:
         if name not in files:
             raise SuiteError(f"{suite.file}: task: {name!r} has no file in {suite.file.parent}")
         path, fields = files[name]
-        found.append(Member(name, path, tuple(fields.get("needs", ()))))
+        category = str((fields.get("options") or {}).get("category", name))
+        found.append(Member(name, path, tuple(fields.get("needs", ())), category))
     return tuple(found)
 
 
