@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-multimodal test check format bench dist setup clean
+.PHONY: demo demo-multimodal test check format bench docs docs-commands pictures dist setup clean
 
 setup: $(VENV)/.installed
 
@@ -29,7 +29,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config pyproject.toml
 	$(BIN)/deptry .
-	$(BIN)/codespell evalkit suites reports examples docs README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/codespell evalkit suites reports examples docs action.yml README.md CHANGELOG.md CONTRIBUTING.md
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -38,8 +38,19 @@ format: setup
 bench: setup
 	$(BIN)/python benchmarks/run.py
 
+docs: setup
+	$(BIN)/python -m zensical build --strict --clean
+
+# The help of every command; a test says when this is due.
+docs-commands: setup
+	$(BIN)/python -m evalkit.cli.reference > docs/commands.md
+
+# The pictures of README and docs, from the runs of `make demo`; needs chromium and chromedriver.
+pictures: demo
+	$(BIN)/python examples/demo/pictures.py
+
 dist: setup
 	$(BIN)/python -m build --no-isolation
 
 clean:
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

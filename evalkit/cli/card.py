@@ -136,7 +136,7 @@ def _hub_file(comparison: Comparison, given: dict[str, Any]) -> HubFile:
     return hub.every_eval_ever(comparison, "candidate", publisher)
 
 
-@command.command("check")
+@command.command("check", short_help="Find what is wrong in the tables of published cards.")
 @click.argument("files", metavar="README.md...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def check(files: tuple[Path, ...], as_json: bool) -> int:

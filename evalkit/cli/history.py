@@ -127,7 +127,8 @@ def add(comparison: Path, runs: Path | None, **given: Any) -> None:
         facts[name] = value
     night = night_of(made, given["night"], given["series"], facts)
     folder = comparison if comparison.is_dir() else comparison.parent
-    path = (runs or folder.resolve().parent) / history_file.NAME
+    beside = folder.parent if folder.name not in {"", ".."} else folder.resolve().parent
+    path = (runs or beside) / history_file.NAME
     if history_file.add(path, night):
         click.echo(f"added {night.night} of {night.series} to {path}", err=True)
     else:

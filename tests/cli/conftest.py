@@ -141,6 +141,27 @@ def make_endpoint():
         server.close()
 
 
+@pytest.fixture
+def answering():
+    """Makes answers to the invented GPQA, whose right choices begin with "yes".
+
+    `wrong` says for which fingerprints (0 to 5) of a question another letter is given.
+    """
+
+    def make(wrong):
+        def answer(messages):
+            text = messages[-1]["content"]
+            right = re.search(r"([A-D])[).:]+ *yes", text) if isinstance(text, str) else None
+            if right is None:
+                return "OK."
+            letter = right[1]
+            return f"Answer: {'BCDA'['ABCD'.index(letter)] if wrong(sum(text.encode()) % 6) else letter}"
+
+        return answer
+
+    return make
+
+
 def _jsonl(path, rows):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

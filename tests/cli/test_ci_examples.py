@@ -64,23 +64,14 @@ def home(tmp_path):
     return home
 
 
-def answering(wrong):
-    """Finds the right choice, whose text begins with "yes"; `wrong` says for which fingerprints it gives another."""
-
-    def answer(messages):
-        text = messages[-1]["content"]
-        letter = re.search(r"([A-D])[).:]+ *yes", text)[1]
-        return f"Answer: {'BCDA'['ABCD'.index(letter)] if wrong(sum(text.encode()) % 6) else letter}"
-
-    return answer
-
-
-knowing, spoiled = answering(lambda fingerprint: fingerprint == 1), answering(lambda fingerprint: fingerprint > 0)
+@pytest.fixture
+def spoiled(answering):
+    return answering(lambda fingerprint: fingerprint > 0)
 
 
 @pytest.fixture
-def environment(home, tmp_path, endpoint, other_endpoint, invented):
-    endpoint.answer = other_endpoint.answer = knowing
+def environment(home, tmp_path, endpoint, other_endpoint, answering, invented):
+    endpoint.answer = other_endpoint.answer = answering(lambda fingerprint: fingerprint == 1)
     other = ("EVALKIT_", "HF_", "GITHUB_", "GITLAB_", "CI_")
     return {key: value for key, value in os.environ.items() if not key.startswith(other)} | {
         "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
@@ -159,7 +150,7 @@ def test_the_action_passes_and_leaves_its_reports(home, environment, tmp_path):
     assert (tmp_path / "installed").read_text() == f"-m pip install --quiet {ROOT}\n"
 
 
-def test_the_action_fails_as_the_verdict_says(home, environment, other_endpoint):
+def test_the_action_fails_as_the_verdict_says(home, environment, other_endpoint, spoiled):
     other_endpoint.answer = spoiled
     runner = GitHub(home, environment, {})
     assert runner.action({"reference": "reference.yaml", "candidate": "candidate.yaml", "arguments": "--margin 5"}) == 1
@@ -271,7 +262,7 @@ def cron_job(home):
 
 
 @pytest.mark.slow
-def test_the_night_that_cron_and_systemd_start(home, environment, other_endpoint):
+def test_the_night_that_cron_and_systemd_start(home, environment, other_endpoint, spoiled):
     settings, command = cron_job(home)
     assert settings["PATH"].startswith("/srv/evalkit/.venv/bin:")
     done = bash(command, home.parent, environment)

@@ -1,0 +1,235 @@
+"""README and docs: every command block runs and prints what the page says; help, links and YAML are right; the site builds.
+
+A block fenced with ```console needs a line `<!-- run: FIXTURE -->` above it; FIXTURE is a key of FIXTURES here. Blocks
+of one page with the same fixture run in order in one folder. A line `$ command` must end with 0; the lines below it are
+its output, where `...` stands for any lines. What needs a network or a GPU is fenced with ```text.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evalkit.render.cards import BEGIN, END
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+RUN = re.compile(r"<!-- run: (\w+) -->\n\Z")
+QUIET_KINDS = {"text", "yaml", "markdown", "json", "html"}
+
+
+def blocks(path):
+    """Each fenced block: line, kind, body, and the fixture that is named above it."""
+    text = path.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        named = RUN.search(text[: match.start()])
+        yield text.count("\n", 0, match.start()) + 1, match["kind"].strip(), match["body"], named and named[1]
+
+
+def test_every_block_says_what_it_is():
+    for path in PAGES:
+        for line, kind, _body, fixture in blocks(path):
+            place = f"{path.name} line {line}"
+            if kind == "console":
+                assert fixture in FIXTURES, f"{place}: name a fixture above it: <!-- run: {' | '.join(FIXTURES)} -->"
+            else:
+                assert kind in QUIET_KINDS, (
+                    f"{place}: ```{kind}: fence commands with ```console, what cannot run with ```text"
+                )
+                assert fixture is None, f"{place}: only ```console blocks are run"
+
+
+def test_yaml_blocks_are_yaml():
+    for path in PAGES:
+        for _line, kind, body, _fixture in blocks(path):
+            if kind == "yaml":
+                assert yaml.safe_load(body) is not None
+
+
+# ---------------------------------------------------------------- the fixtures
+
+
+@pytest.fixture
+def endpoints(endpoint, other_endpoint, answering, invented, tmp_path):
+    """Two endpoints, known to the files of `evalkit init` by their variables, and small packs under the usual names."""
+    endpoint.answer = other_endpoint.answer = answering(lambda fingerprint: fingerprint == 1)
+    packs = tmp_path / "suites" / "packs"
+    packs.mkdir(parents=True)
+    suite = {"name": "gpqa_diamond", "partial_data": True, "repeats": 1, "margin_pt": 40}
+    for name in ("nightly", "flagrelease-text"):
+        (packs / f"{name}.yaml").write_text(yaml.safe_dump({"about": "small", "suites": [suite]}))
+    return {
+        "REFERENCE_URL": endpoint.url,
+        "CANDIDATE_URL": other_endpoint.url,
+        "EVALKIT_MODEL": "loopback",
+        "EVALKIT_DATA": str(invented),
+        "EVALKIT_SUITES": str(tmp_path / "suites"),
+    }
+
+
+CARD = """# Acme-7B on {}
+
+| Metrics | Acme-7B-Nvidia-Origin | Acme-7B-{}-FlagOS |
+| --- | --- | --- |
+| mmmu | {} | {} |
+| ERQA | {} | {} |
+| AIME24 | {} | 33.33 |
+"""
+
+
+@pytest.fixture
+def compared(store, example, tmp_path):
+    """A stored comparison that is EQUIVALENT, a README with markers, a style, a template, two published cards."""
+    store(example.clean())
+    home = tmp_path
+    (home / "README.md").write_text(f"# Acme\n\n{BEGIN}\n{END}\n")
+    (home / "house.yaml").write_text(yaml_block("cards.md", "extends:"))
+    (home / "summary.md.j2").write_text(
+        "{% for row in table.rows %}\n- {{ row.label }}: {{ row.change | change }}, {{ row.verdict | verdict(language) }}\n{% endfor %}\n"
+    )
+    (home / "published").mkdir()
+    cards = {
+        "Acme-7B-FlagOS": ("Nvidia", 60.89, 57.44, 41.0, 42.5, 36.67),
+        "Acme-7B-MetaX-FlagOS": ("MetaX", 57.44, 60.89, 42.5, 41.0, 0),
+    }
+    for name, (chip, *scores) in cards.items():
+        (home / "published" / f"{name}.md").write_text(CARD.format(chip, chip, *scores))
+    return {}
+
+
+@pytest.fixture
+def nights(store, story, tmp_path, invoke):
+    """Twelve nights, the last of which is still to be added, and the known differences of the page."""
+    for one in story[:-1]:
+        invoke("history", "add", store(one))
+    store(story[-1])
+    (tmp_path / "known-differences.yaml").write_text(yaml_block("history.md", "- suite:"))
+    return {}
+
+
+def yaml_block(page, beginning):
+    """A YAML block of a page, so that what the page shows is what its commands use."""
+    return next(b for _l, kind, b, _f in blocks(ROOT / "docs" / page) if kind == "yaml" and b.startswith(beginning))
+
+
+FIXTURES = ("endpoints", "compared", "nights")
+JOBS = [
+    pytest.param(path, fixture, id=f"{path.stem}-{fixture}")
+    for path in PAGES
+    for fixture in FIXTURES
+    if any(named == fixture for _line, _kind, _body, named in blocks(path))
+]
+
+
+@pytest.mark.parametrize(("path", "fixture"), JOBS)
+def test_the_commands_of_a_page(path, fixture, request, tmp_path):
+    environment = shell_environment(tmp_path, request.getfixturevalue(fixture))
+    for line, kind, body, named in blocks(path):
+        if kind == "console" and named == fixture:
+            for command, expected in commands(body):
+                place = f"{path.name} line {line}: $ {command}"
+                done = subprocess.run(
+                    ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", command],
+                    cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
+                )  # fmt: skip
+                assert done.returncode == 0, f"{place}\n{done.stdout}"
+                assert matches(expected, done.stdout), f"{place}\n{done.stdout}"
+
+
+def shell_environment(folder, more):
+    """A clean shell in which `evalkit` is this checkout's."""
+    bin_folder = folder / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "evalkit").write_text(f'#!/bin/sh\nexec {sys.executable} -m evalkit "$@"\n')
+    (bin_folder / "evalkit").chmod(0o755)
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("EVALKIT_", "HF_", "GITHUB_", "GITLAB_"))
+    }
+    path = f"{bin_folder}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "COLUMNS": "80", **more}
+
+
+def commands(body):
+    """The commands of a block with the output that is shown below each."""
+    parts = re.split(r"^\$ ", body, flags=re.MULTILINE)
+    assert parts[0] == "", "a console block begins with `$ `"
+    for part in parts[1:]:
+        command, _, output = part.partition("\n")
+        yield command, output
+
+
+def matches(expected, output):
+    """True where the output is as shown; `...` stands for any lines, and no output shown means: any."""
+    if not expected:
+        return True
+    lines = [line.rstrip() for line in expected.splitlines()]
+    pattern = "".join(r"(?:.*\n)*?" if line == "..." else re.escape(line) + r"\n" for line in lines)
+    return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in output.splitlines())) is not None
+
+
+@pytest.mark.parametrize(
+    ("expected", "output", "same"),
+    [
+        ("a\nb\n", "a\nb\n", True),
+        ("a\n...\n", "a\nb\nc\n", True),
+        ("...\nc\n...\n", "a\nb\nc\n", True),
+        ("a\n", "a\nb\n", False),
+        ("...\nx\n", "a\nb\n", False),
+        ("", "a\n", True),
+    ],
+)
+def test_the_runner_itself(expected, output, same):
+    assert matches(expected, output) is same
+
+
+# ---------------------------------------------------------------- help, links, site
+
+
+def test_the_page_of_commands_is_what_help_prints():
+    from evalkit.cli.reference import reference
+
+    written = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert written == reference(), "docs/commands.md is old: `make docs-commands` writes it anew"
+
+
+def test_every_rule_of_the_card_check_is_in_its_page():
+    from evalkit.render.card_check import RULES
+
+    page = (ROOT / "docs" / "cards.md").read_text(encoding="utf-8")
+    for rule, meaning in RULES.items():
+        assert f"| `{rule}` | {meaning} |" in page
+
+
+def test_every_style_is_in_its_page():
+    from evalkit.render.styles import style_names
+
+    page = (ROOT / "docs" / "cards.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in style_names())
+
+
+def test_links_of_the_readme_lead_somewhere():
+    targets = re.findall(r"\]\(([^)#\s]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    inside = [target for target in targets if "://" not in target]
+    assert len(inside) > 5
+    assert [target for target in inside if not (ROOT / target).exists()] == []
+
+
+def test_the_site_builds_without_a_warning_and_asks_for_nothing(tmp_path):
+    pytest.importorskip("zensical", reason="zensical is not installed (dependency group docs)")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) >= len(PAGES) - 1
+    for page in pages:
+        loads = re.findall(r'<(?:script|link|img|iframe)[^>]*?(?:src|href)="((?:https?:)?//[^"]+)"', page.read_text())
+        assert loads == [], page
