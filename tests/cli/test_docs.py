@@ -220,6 +220,21 @@ def test_links_of_the_readme_lead_somewhere():
     assert [target for target in inside if not (ROOT / target).exists()] == []
 
 
+def test_pictures_are_small_and_ask_for_nothing():
+    pictures = sorted((ROOT / "docs" / "pictures").iterdir())
+    assert {"table.svg", "report.png", "flips.png"} <= {path.name for path in pictures}
+    for path in pictures:
+        data = path.read_bytes()
+        assert len(data) < 300_000, path
+        if path.suffix == ".svg":
+            assert set(re.findall(rb"https?://[^\"' )]+", data)) <= {
+                b"http://www.w3.org/2000/svg",
+                b"https://www.textualize.io",
+            }
+            assert b"@font-face" not in data
+            assert b"<script" not in data
+
+
 def test_the_site_builds_without_a_warning_and_asks_for_nothing(tmp_path):
     pytest.importorskip("zensical", reason="zensical is not installed (dependency group docs)")
     shutil.copytree(ROOT / "docs", tmp_path / "docs")

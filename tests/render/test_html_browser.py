@@ -188,6 +188,19 @@ def test_filters(browser, files):
     assert browser.get_log("browser") == []
 
 
+def test_of_a_gated_data_set_only_scores_are_shown(browser, files):
+    visit(browser, files / "en.html")
+    pick(browser, "filter-suite", "1")
+    assert "rec001" in chosen(browser)
+    detail = js(browser, "return document.getElementById('detail').textContent")
+    assert detail.count("not in this file: the data set is gated") == 2
+    assert "0.875 (scored)" in detail
+    assert "0.25 (scored)" in detail
+    assert "Answer" not in detail
+    assert "Angular" not in js(browser, "return document.documentElement.outerHTML")
+    assert browser.get_log("browser") == []
+
+
 def wait(browser, text):
     from selenium.webdriver.support.ui import WebDriverWait
 
