@@ -1,0 +1,68 @@
+"""Both sides take one number of requests in flight, and the manifest says which."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import orjson
+
+from evalkit.config import EndpointConfig
+from evalkit.run import manifest
+from evalkit.run.concurrency import Finder
+from evalkit.run.pace import Pace, as_before, paces, with_number
+
+
+@dataclass
+class Side:
+    config: EndpointConfig
+    folder: Path
+    plan: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(digest="p1"))
+
+
+def side(name, concurrency, folder):
+    fields = {"name": name, "base_url": "http://127.0.0.1:1/v1", "model": "m", "limits": {"concurrency": concurrency}}
+    return Side(EndpointConfig.model_validate(fields), folder / name)
+
+
+def test_two_sides_that_leave_it_open_share_a_finder_and_the_first_leads(tmp_path):
+    found = paces([side("ref", "auto", tmp_path), side("cand", "auto", tmp_path)])
+    assert found["ref"].finder is found["cand"].finder is not None
+    assert (found["ref"].leads, found["cand"].leads) == (True, False)
+
+
+def test_a_number_in_the_configuration_is_no_search(tmp_path):
+    found = paces([side("ref", 64, tmp_path), side("cand", "auto", tmp_path)])
+    assert found["ref"].finder is None
+    assert found["cand"].leads
+
+
+LINE = {"plan": "p1", "format": 1, "config": {"limits": {"concurrency": "auto", "retries": 8}}}
+
+
+def test_what_was_found_stands_in_the_manifest_where_a_comparison_sees_it_differ(tmp_path):
+    line = with_number(LINE, Pace(Finder(96, settled=True, why="more gave nothing")))
+    assert line["config"]["limits"] == {"concurrency": 96, "retries": 8}
+    assert line["in_flight"]["number"] == 96
+    assert "more gave nothing" in line["in_flight"]["why"]
+    assert LINE["config"]["limits"]["concurrency"] == "auto"
+    assert with_number(LINE, Pace()) == LINE
+
+
+def test_a_session_that_asks_nothing_keeps_what_was_found():
+    earlier = with_number(LINE, Pace(Finder(96, settled=True)))
+    assert as_before(LINE, earlier)["config"]["limits"]["concurrency"] == 96
+    fixed = {**LINE, "config": {"limits": {"concurrency": 8}}}
+    assert as_before(fixed, earlier) == fixed
+    assert as_before(LINE, LINE) == LINE
+
+
+def test_a_run_goes_on_with_the_number_that_it_was_begun_with(tmp_path):
+    one = side("ref", "auto", tmp_path)
+    one.folder.mkdir()
+    settled = with_number(LINE, Pace(Finder(96, settled=True, why="x")))
+    (one.folder / manifest.NAME).write_bytes(orjson.dumps(settled) + b"\n")
+    finder = paces([one])["ref"].finder
+    assert (finder.number, finder.settled) == (96, True)
+    open_still = with_number(LINE, Pace(Finder(64)))
+    (one.folder / manifest.NAME).write_bytes(orjson.dumps(open_still) + b"\n")
+    assert not paces([one])["ref"].finder.settled
