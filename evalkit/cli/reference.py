@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from evalkit.cli.main import COMMANDS, cli
+from evalkit.cli.app import COMMANDS, cli
 
 _WIDTH = 100
 _HEAD = """\

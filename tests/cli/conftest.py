@@ -275,7 +275,7 @@ def invoke():
     """Runs the command in this process: quick, for what needs no process of its own."""
     from click.testing import CliRunner
 
-    from evalkit.cli.main import cli
+    from evalkit.cli.app import cli
 
     return lambda *arguments: Done(CliRunner().invoke(cli, [str(one) for one in arguments], standalone_mode=False))
 

@@ -287,7 +287,7 @@ def test_a_comparison_of_stored_runs_loads_little(endpoint, other_endpoint, conf
     for path in (reference, candidate):
         assert invoke("run", path, "--quiet").code == 0
     script = (
-        "import sys\nfrom click.testing import CliRunner\nfrom evalkit.cli.main import cli\n"
+        "import sys\nfrom click.testing import CliRunner\nfrom evalkit.cli.app import cli\n"
         f"done = CliRunner().invoke(cli, ['compare', {str(tmp_path / 'runs' / 'ref')!r},"
         f" {str(tmp_path / 'runs' / 'cand')!r}], standalone_mode=False)\n"
         "assert done.exception is None, done.exception\nassert 'quiz' in done.output or 'MMLU' in done.output\n"

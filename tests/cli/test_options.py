@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from evalkit.cli import options
-from evalkit.cli.main import cli
+from evalkit.cli.app import cli
 from evalkit.cli.options import Sectioned
 
 

@@ -1,12 +1,15 @@
 """Start-up time is a promise: `--help` imports nothing heavy, and a run does not index lm-eval's own tasks."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from evalkit.cli.main import COMMANDS
+from evalkit.cli.app import COMMANDS
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
     "lm_eval",
     "datasets",
@@ -50,7 +53,7 @@ seen = []
 original = index.TaskIndex._iter_yaml_files
 index.TaskIndex._iter_yaml_files = staticmethod(lambda root: seen.append(root) or original(root))
 from click.testing import CliRunner
-from evalkit.cli.main import cli
+from evalkit.cli.app import cli
 result = CliRunner().invoke(cli, ["run", {str(path)!r}, "--limit", "1", "--quiet"], standalone_mode=False)
 assert result.exception is None, result.exception
 assert not seen, seen
@@ -65,7 +68,7 @@ def test_a_run_whose_prompts_were_built_before_imports_no_lm_eval(endpoint, conf
 import os
 os.environ["EVALKIT_CACHE"] = {str(tmp_path / "cache")!r}
 from click.testing import CliRunner
-from evalkit.cli.main import cli
+from evalkit.cli.app import cli
 result = CliRunner().invoke(cli, ["run", {str(path)!r}, "--limit", "1", "--quiet"], standalone_mode=False)
 assert result.exception is None, result.exception
 """
@@ -83,3 +86,17 @@ def test_version_and_module_entry(run_evalkit):
     from evalkit import __version__
 
     assert run_evalkit("--version").stdout.strip().endswith(__version__)
+
+
+@pytest.mark.parametrize("entry", [["-m", "evalkit"], ["-c", "from evalkit.cli.main import main; main()"]])
+def test_ctrl_c_during_the_imports_is_quiet(entry, tmp_path):
+    (tmp_path / "click.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, *entry, "--version"], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

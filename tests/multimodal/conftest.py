@@ -208,7 +208,7 @@ class Done:
 def invoke():
     from click.testing import CliRunner
 
-    from evalkit.cli.main import cli
+    from evalkit.cli.app import cli
 
     return lambda *arguments: Done(CliRunner().invoke(cli, [str(one) for one in arguments], standalone_mode=False))
 

@@ -1,0 +1,158 @@
+"""The list of commands, each loaded when used, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import importlib
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from evalkit import __version__
+from evalkit.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EvalkitError
+
+# name: (module under evalkit.cli, one line of help). Nothing of a command is imported until it is used.
+COMMANDS = {
+    "compare": ("compare", "Run what is missing on two endpoints, judge every suite, print the table."),
+    "flips": ("flips", "List the items that changed, both replies side by side."),
+    "aa": ("aa", "Compare an endpoint with itself: the noise floor of every difference."),
+    "doctor": ("doctor", "Check an endpoint before it is asked for hours; with two, what differs between them."),
+    "probe": ("probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
+    "bisect": ("bisect", "Find the operators that make a candidate fail the probe, by halving."),
+    "plan": ("plan", "Say what a comparison will cost and which of its gates can decide, before anything is asked."),
+    "judge-table": ("judge_table", "Say what published tables of two means can support, and what they cannot."),
+    "run": ("run", "Run one endpoint's suites and store every reply."),
+    "score": ("score", "Grade the stored replies of a run again, without asking anything."),
+    "suites": ("suites", "List the suites, or show one with the prompt of an item."),
+    "report": ("report", "Render a stored comparison: table, HTML page, CI file, or a template of yours."),
+    "explain": ("explain", "Say a verdict in three plain sentences, in English or Chinese."),
+    "card": ("card", "Make a model card's table; `card check` finds what is wrong in published ones."),
+    "history": ("history", "Show the nights: trends, the first bad one, what changed then; `history add` adds one."),
+    "bench-client": ("bench_client", "Measure what asking costs this machine: requests/s and CPU of evalkit's client."),
+    "schema": ("schema", "Print the JSON Schema of a configuration file or of a document."),
+    "init": ("init", "Write a commented pair of configuration files to start from."),
+}
+
+
+class Commands(click.Group):
+    """A click group whose commands live in modules of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The commands, in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Imports the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"evalkit.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest command named for a mistyped one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f": did you mean {close[0]!r}?" if close else "; `evalkit --help` lists them"
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Lists the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_module, about) in COMMANDS.items()])
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="evalkit")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Shows whether a ported model is still the same model.
+
+    Suites run on two OpenAI-compatible endpoints, are paired item by item and judged against a tolerance.
+    Exit codes: 0 equivalent, 1 degraded or elevated, 2 usage, 3 invalid, 4 inconclusive, 70 internal, 130 interrupted.
+    """
+    if debug:
+        os.environ["EVALKIT_DEBUG"] = "1"
+
+
+def run() -> None:
+    """Runs the command line and ends the process with the verdict's or the error's exit code."""
+    # A command makes much that stays and few cycles: going through all of it as often as Python does by itself takes a
+    # sixth of the processor time that a sample costs.
+    gc.set_threshold(10_000, 20, 50)
+    # A cluster's "stop" is SIGTERM: treated as Ctrl-C, so that launched servers end and the journal closes.
+    signal.signal(signal.SIGTERM, _end)
+    if sys.stderr.isatty():
+        from evalkit.waits import show_on
+
+        show_on(lambda sentence: click.echo(f"evalkit: {sentence}", err=True))
+    try:
+        # click's own `main` would end with 1, a verdict's code, where the reader of our output goes away.
+        with cli.make_context("evalkit", sys.argv[1:]) as context:
+            result: Any = cli.invoke(context)
+        code = result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: all answers that came back are kept; run again to go on", err=True)
+        code = EXIT_INTERRUPTED
+    except EvalkitError as error:
+        _show(error)
+        code = error.exit_code
+    except (BrokenPipeError, SystemExit):
+        # rich raises SystemExit where the reader of our output went away; nothing else does.
+        code = EXIT_BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last stop: a defect of ours ends with 70 and says so
+        code = _unforeseen(error)
+    sys.exit(_flushed(code))
+
+
+def _unforeseen(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        click.echo("evalkit: the output cannot be written: no space left on the device", err=True)
+        return 3
+    _show(error)
+    click.echo("this is a defect of evalkit; `evalkit --debug ...` shows where", err=True)
+    return 70
+
+
+def _flushed(code: int) -> int:
+    """The code, with what is still to be written written; a reader that went away does not change a verdict's code."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Or the interpreter would try again at its end, and say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        click.echo(f"evalkit: the output cannot be written: {error.strerror}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 3
+    return code
+
+
+def _end(*_: object) -> None:
+    """Ends as Ctrl-C does, also where a shell has started the process in the background and had Ctrl-C ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
+
+
+def _show(error: BaseException) -> None:
+    if os.environ.get("EVALKIT_DEBUG"):
+        traceback.print_exception(error)
+    else:
+        name = "" if isinstance(error, EvalkitError) else f"{type(error).__name__}: "
+        click.echo(f"evalkit: {name}{error}", err=True)
