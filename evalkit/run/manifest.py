@@ -16,6 +16,7 @@ import orjson
 
 from evalkit import __version__
 from evalkit.errors import RunError, StorageError
+from evalkit.model import RunIdentity
 
 # A comparison of stored runs reads manifests and needs neither the task layer nor configurations: half a second.
 if TYPE_CHECKING:
@@ -119,6 +120,21 @@ def manifest_line(session: Session, plan: Plan) -> dict[str, Any]:
         "config": dict(session.config),
         "suites": [suite_block(suite) for suite in plan.suites],
     }
+
+
+def identity(folder: Path, line: Mapping[str, Any]) -> RunIdentity:
+    """Which run a manifest line tells of; the user's word on what is served there is part of the endpoint."""
+    build = line["served"].get("build")
+    return RunIdentity(
+        name=line["name"],
+        run_id=line["run_id"],
+        model=line["model"],
+        path=str(folder),
+        started=line["started"],
+        versions=line["versions"],
+        endpoint={**line["endpoint"], **({"build": str(build)} if build else {})},
+        sampling=line["suites"][0]["parameters"] if line["suites"] else {},
+    )
 
 
 def append(folder: Path, line: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from evalkit.compare.columns import Columns, SamplesBuilder, turned
 from evalkit.compare.inputs import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import RunError
-from evalkit.model import RunIdentity, Status
+from evalkit.model import Status
 from evalkit.run import journal, manifest, store
 
 # What is sent and decides no answer.
@@ -135,7 +135,7 @@ def _read_run(folder: Path, plan: str | None) -> Side:
         if block["suite"] in read
     }
     notes = () if plan is not None else tuple(_narrower(about, manifest.sessions(folder)))
-    return Side(_identity(folder, about), about["config"], suites, texts.reply, texts.item, notes)
+    return Side(manifest.identity(folder, about), about["config"], suites, texts.reply, texts.item, notes)
 
 
 def _by_suite(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -152,25 +152,6 @@ def _header(folder: Path, scores: Path) -> dict[str, Any]:
     if header.get("format") != store.SCORES_FORMAT:
         raise RunError(f"{scores}: was made by another version of evalkit: `evalkit score` makes it again")
     return header
-
-
-def _identity(folder: Path, about: Mapping[str, Any]) -> RunIdentity:
-    return RunIdentity(
-        name=about["name"],
-        run_id=about["run_id"],
-        model=about["model"],
-        path=str(folder),
-        started=about["started"],
-        versions=about["versions"],
-        endpoint=_endpoint(about),
-        sampling=about["suites"][0]["parameters"] if about["suites"] else {},
-    )
-
-
-def _endpoint(about: Mapping[str, Any]) -> dict[str, str]:
-    """What the endpoint said of itself, and what the user says is served there."""
-    build = about["served"].get("build")
-    return {**about["endpoint"], **({"build": str(build)} if build else {})}
 
 
 def _facts(block: Mapping[str, Any], suite: _Suite, name: str) -> SuiteFacts:
