@@ -35,7 +35,7 @@ def command(comparison: Path, suite: str | None, **given: Any) -> None:
 
     CMP is the folder that `evalkit compare` stored, or the comparison.json in it. Replies are read from the two runs;
     where those are gone, the shortened ones in CMP are shown. "regressed" and "improved" items changed their score,
-    "changed" ones only their answer.
+    "changed" ones only their answer. Repeats count from 0.
     """
     made = stored.read(comparison)
     _check_suite(made, suite)
@@ -121,7 +121,7 @@ def _print(flip: Flip, made: Comparison, *, whole: bool) -> None:
 
     label = next((suite.label for suite in made.suites if suite.suite == flip.suite), flip.suite)
     scores = f"{flip.reference_score:.3g} -> {flip.candidate_score:.3g}"
-    heading = f"{label}, item {flip.item}, repeat {flip.repeat + 1}: {flip.kind} {scores}, evidence {flip.evidence:.1f}"
+    heading = f"{label}, item {flip.item}, repeat {flip.repeat}: {flip.kind} {scores}, evidence {flip.evidence:.1f}"
 
     def text(content: str, style: str = "") -> Text:
         return Text(without_commands(content), style=style)

@@ -1,8 +1,9 @@
 """Plain score tables (CSV, JSONL, Parquet) as one side of a comparison: the way in for every other harness.
 
-One row a sample: `suite`, `item`, `repeat` (a whole number from 0 or 1), `score` (from 0 to 1, empty where there is
-none); optional `cluster` (items that change together), `stratum` (headings of a mean of means), `status` (one of
-`evalkit.model.Status`). A sample without a score and without a status counts as failed.
+One row a sample: `suite`, `item`, `repeat` (a whole number; a table that counts from 1 is read as if it did from 0, as
+everything of evalkit's does), `score` (from 0 to 1, empty where there is none); optional `cluster` (items that change
+together), `stratum` (headings of a mean of means), `status` (one of `evalkit.model.Status`). A sample without a score
+and without a status counts as failed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import difflib
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -56,6 +57,7 @@ def read_table(path: Path, choices: Choices) -> Side:
         raise DataError(f"{path}: holds no row: a score table has one a sample")
     samples = {name: suite.samples.samples() for name, suite in suites.items()}
     _no_twins(path, samples)
+    samples = _counted_from_zero(samples)
     notes = (f"{path.name}: columns that are not used: {', '.join(unused)}",) if unused else ()
     sides = {name: SuiteSide(_facts(name, suite, choices), samples[name]) for name, suite in suites.items()}
     return Side(_identity(path), {"table": path.name}, sides, notes=notes)
@@ -259,6 +261,13 @@ def _status(status: Any, value: float | None, where: str) -> Status:
     if value is None and known is Status.SCORED:
         raise DataError(f"{where}: score: is empty, but the status is scored")
     return known
+
+
+def _counted_from_zero(suites: dict[str, Samples]) -> dict[str, Samples]:
+    """Repeats as evalkit counts them; whether a table counts from 1 shows over all its suites, not in one of them."""
+    if min(int(samples.repeat.min()) for samples in suites.values()) != 1:
+        return suites
+    return {name: replace(samples, repeat=samples.repeat - 1) for name, samples in suites.items()}
 
 
 def _no_twins(path: Path, suites: dict[str, Samples]) -> None:

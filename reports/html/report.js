@@ -126,7 +126,7 @@
     const facts = make("dl");
     const fact = (name, value) => { if (value !== null && value !== "") facts.append(make("dt", name), make("dd", value)); };
     fact(words.target, flip.g);
-    fact(words.repeat, String(flip.n + 1));
+    fact(words.repeat, String(flip.n));
     fact(words.question, flip.q);
     fact(words.heading, flip.h);
     detail.append(facts);

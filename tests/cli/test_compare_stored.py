@@ -171,6 +171,21 @@ def test_flips_of_a_suite_that_is_not_there(table, invoke, tmp_path):
     assert "no item of quiz changed" in invoke("flips", tmp_path / "ref--cand", "quiz").out
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_repeats_count_from_zero_wherever_a_table_begins(invoke, tmp_path, first):
+    for name, start in (("ref", 0), ("cand", first)):
+        lines = [
+            f"quiz,q{item},{start + repeat},{int((item, repeat, name) != (7, 2, 'cand'))}"
+            for item in range(60)
+            for repeat in range(4)
+        ]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["suite,item,repeat,score", *lines]) + "\n")
+    assert invoke("compare", tmp_path / "ref.csv", tmp_path / "cand.csv", "--margin", "20").code == 0
+    assert "item q7, repeat 2: regressed" in invoke("flips", tmp_path / "ref--cand").out
+    assert json.loads(invoke("flips", tmp_path / "ref--cand", "--json").out)[0]["repeat"] == 2
+    assert invoke("aa", tmp_path / "cand.csv", "--margin", "20").code == 0
+
+
 # ------------------------------------------------------------ banks, second runs
 
 

@@ -91,6 +91,18 @@ def test_names_that_are_numbers_are_the_same_in_every_format(tmp_path):
     assert {read_table(path, Choices()).suites["q"].samples.items.name for path in made} == {("7",)}
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_that_counts_repeats_from_one_is_the_one_that_counts_from_zero(tmp_path, suffix):
+    later = [(suite, item, repeat + 1, *rest) for suite, item, repeat, *rest in ROWS]
+    from_zero = content(read_table(write(tmp_path, ROWS, suffix), Choices()))
+    assert content(read_table(write(tmp_path, later, suffix), Choices())) == from_zero
+
+
+def test_a_suite_without_its_first_repeat_is_none_that_counts_from_one(tmp_path):
+    side = read_table(write(tmp_path, [*ROWS, ("late", "x", 1, 1.0, None, None, None)], ".csv"), Choices())
+    assert side.suites["late"].samples.repeat.tolist() == [1]
+
+
 def test_headings_in_lists_are_nested_and_a_headline_may_be_chosen(tmp_path):
     path = tmp_path / "t.jsonl"
     rows = [{"suite": "q", "item": str(i), "repeat": 0, "score": i % 2, "stratum": ["m", str(i % 3)]} for i in range(6)]
