@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from evalkit.model import Comparison, Verdict
 from evalkit.render import console, numbers
-from evalkit.render.rows import BehaviourLine, SideCell, SuiteRow, Table, table_of
+from evalkit.render.rows import BehaviourLine, MacroRow, SideCell, SuiteRow, Table, table_of
 from evalkit.render.words import WORDS, Language
 from evalkit.resources import data_folder
 
@@ -21,8 +22,29 @@ if TYPE_CHECKING:
 TableFormat: TypeAlias = Literal["markdown", "csv", "latex", "json"]
 TEMPLATES: Final = {"markdown": "table.md.j2", "csv": "table.csv.j2", "latex": "table.tex.j2"}
 
-_NARROW: Final = 94
-"""Columns under which margin and noise floor move below the difference."""
+_Arrangement: TypeAlias = tuple[tuple[str, ...], ...]
+_ARRANGEMENTS: Final[tuple[_Arrangement, ...]] = (
+    (("suite",), ("n_k",), ("ref",), ("cand",), ("difference",), ("margin",), ("noise_floor",), ("verdict",)),
+    (("suite",), ("n_k",), ("ref",), ("cand",), ("difference", "margin", "noise_floor"), ("verdict",)),
+    (("suite", "n_k", "scores"), ("difference", "margin", "noise_floor"), ("verdict",)),
+    (("suite", "n_k", "scores"), ("difference", "margin", "noise_floor", "verdict")),
+)
+"""What stands in the columns, from the widest terminal to the narrowest; what shares a column stands in lines."""
+
+_NAMED: Final = ("margin", "noise_floor")
+"""What is named in its cell and not above it where it shares a column."""
+
+_GAP: Final = 2
+"""Columns between two columns of a table."""
+
+_WIDE: Final = 94
+"""Columns of a terminal under which the first arrangement is not tried."""
+
+_LABEL: Final = 12
+"""Columns that a suite's name has at least (or its whole length), or less stands beside it."""
+
+_BEHAVIOUR: Final = 66
+"""Columns of a terminal under which the values beside accuracy stand below one another."""
 
 
 def table_text(
@@ -54,7 +76,7 @@ def _plain(value: object) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class TerminalTable:
-    """A rich renderable: fits the console's width from 60 columns, needs no colour, and is ASCII where it must be."""
+    """A rich renderable: fits the console's width from 40 columns, needs no colour, and is ASCII where it must be."""
 
     comparison: Comparison
     language: Language = "en"
@@ -84,6 +106,18 @@ def _in_language(comparison: Comparison, language: Language) -> Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is said of one suite, by the names in `_ARRANGEMENTS`.
+
+    `alone` holds what stands in a column of its own, `named` what stands below something else (None: nothing) where
+    that is otherwise.
+    """
+
+    alone: Mapping[str, Text]
+    named: Mapping[str, Text | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class _Layout:
     """One table on one console: `width` in columns."""
 
@@ -94,24 +128,87 @@ class _Layout:
 
     def table(self) -> RichTable:
         """Suites in rows; the mean over suites below a rule."""
+        columns, heads, rows = self._arranged()
         table = self._empty_table()
-        words = WORDS[self.language]
-        table.add_column(self._text(words["suite"]), overflow="fold")
-        for name in ("n_k", "ref", "cand"):
-            table.add_column(self._text(words[name]), justify="right", no_wrap=True)
-        interval = words["interval"].format(level=self.content.level_percent)
-        difference = self._text(words["difference"]).append("\n").append_text(self._text(f"[{interval}]"))
-        table.add_column(difference, justify="right", no_wrap=True)
-        if self.width >= _NARROW:
-            table.add_column(self._text(words["margin"]), justify="right", no_wrap=True)
-            table.add_column(self._text(words["noise_floor"]), justify="right", no_wrap=True)
-        table.add_column(self._text(words["verdict"]), no_wrap=True)
-        for row in self.content.rows:
-            table.add_row(*self._cells(row))
+        for number, (column, head) in enumerate(zip(columns, heads, strict=True)):
+            if number == 0:
+                table.add_column(head, overflow="fold")
+            else:
+                table.add_column(head, justify="left" if column == ("verdict",) else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
         if self.content.macro:
             table.add_section()
-            table.add_row(*self._macro_cells())
+            parts = self._macro_parts(self.content.macro)
+            table.add_row(*(self._stacked(parts, column) for column in columns))
         return table
+
+    def _arranged(self) -> tuple[_Arrangement, list[Text], list[list[Text]]]:
+        """Columns, heads and rows of the first arrangement that leaves the suites' names room."""
+        least = min(_LABEL, max((self._text(row.label).cell_len for row in self.content.rows), default=0))
+        columns: _Arrangement = ()
+        heads: list[Text] = []
+        rows: list[list[Text]] = []
+        for columns in _ARRANGEMENTS[0 if self.width >= _WIDE else 1 :]:
+            heads = [self._stacked(self._heads(), column) for column in columns]
+            rows = [[self._stacked(self._parts(row), column) for column in columns] for row in self.content.rows]
+            beside = zip(heads[1:], *(row[1:] for row in rows), strict=True)
+            if self.width - sum(_GAP + max(map(_text_width, cells)) for cells in beside) >= least:
+                break
+        return columns, heads, rows
+
+    def _heads(self) -> _Parts:
+        words = WORDS[self.language]
+        interval = words["interval"].format(level=self.content.level_percent)
+        difference = self._text(words["difference"]).append("\n").append_text(self._text(f"[{interval}]"))
+        alone = {name: self._text(words[name]) for name in ("suite", "n_k", "ref", "cand", "margin", "noise_floor")}
+        scores = self._text(f"{words['ref']} → {words['cand']}")
+        verdict = self._text(words["verdict"])
+        named: dict[str, Text | None] = dict.fromkeys(_NAMED)
+        return _Parts({**alone, "difference": difference, "scores": scores, "verdict": verdict}, named)
+
+    def _parts(self, row: SuiteRow) -> _Parts:
+        words = WORDS[self.language]
+        reference, candidate = self._score(row.reference), self._score(row.candidate)
+        margin = f"±{row.margin:f}"
+        floor = numbers.bounds(row.noise_floor) if row.noise_floor else None
+        cells = {
+            "suite": row.label,
+            "n_k": f"{row.n}×{row.k}",
+            "ref": reference,
+            "cand": candidate,
+            "scores": f"{reference} → {candidate}",
+            "difference": self._change(row),
+            "margin": margin,
+            "noise_floor": floor or "—",
+        }
+        alone = {name: self._text(cell) for name, cell in cells.items()}
+        named = {
+            "margin": self._text(f"{words['margin_below']} {margin}"),
+            "noise_floor": self._text(f"{words['noise_below']} {floor}") if floor else None,
+        }
+        return _Parts({**alone, "verdict": self._verdict(row.verdict)}, named)
+
+    def _macro_parts(self, macro: MacroRow) -> _Parts:
+        cells = {
+            "suite": WORDS[self.language]["mean_of_suites"].format(n=macro.suites),
+            "ref": f"{macro.reference:f}",
+            "cand": f"{macro.candidate:f}",
+            "scores": f"{macro.reference:f} → {macro.candidate:f}",
+            "difference": f"{numbers.signed(macro.change.difference)} {numbers.bounds(macro.change.interval)}",
+        }
+        return _Parts({name: self._text(cell) for name, cell in cells.items()})
+
+    def _stacked(self, parts: _Parts, column: tuple[str, ...]) -> Text:
+        """What stands in one column: one part, or several below one another."""
+        if len(column) == 1:
+            return parts.alone.get(column[0], self._text(""))
+        lines = [parts.named.get(name, parts.alone.get(name)) for name in column]
+        first, *others = [line for line in lines if line is not None]
+        cell = first.copy()
+        for line in others:
+            cell.append("\n").append_text(line)
+        return cell
 
     def reasons(self) -> list[Text]:
         """One paragraph a suite, in the order of the table."""
@@ -129,10 +226,17 @@ class _Layout:
         tables = []
         for row in (row for row in self.content.rows if row.behaviour):
             table = self._empty_table(f"{words['behaviour']}{words['colon']}{row.label}")
-            table.add_column(self._text(words["measure"]), overflow="fold")
-            for name in ("reference", "candidate", "bounds"):
-                table.add_column(self._text(words[name]), justify="right", no_wrap=True)
-            table.add_column(self._text(words["alert"]), overflow="fold", ratio=1)
+            heads = [self._text(words[name]) for name in ("measure", "reference", "candidate", "bounds", "alert")]
+            if self.width < _BEHAVIOUR:
+                table.add_column(heads[0], overflow="fold", ratio=1)
+                table.add_column(
+                    self._values(words["ref"], words["cand"], words["bounds"]), justify="right", no_wrap=True
+                )
+            else:
+                table.add_column(heads[0], overflow="fold")
+                for head in heads[1:4]:
+                    table.add_column(head, justify="right", no_wrap=True)
+                table.add_column(heads[4], overflow="fold", ratio=1)
             for line in row.behaviour:
                 table.add_row(*self._behaviour_cells(line))
             tables.append(table)
@@ -152,38 +256,22 @@ class _Layout:
     def _empty_table(self, title: str | None = None) -> RichTable:
         return console.frame(ascii_only=self.ascii_only, title=title)
 
-    def _cells(self, row: SuiteRow) -> list[Text]:
-        change = self._change(row)
-        margin = f"±{row.margin:f}"
-        floor = numbers.bounds(row.noise_floor) if row.noise_floor else "—"
-        cells = [row.label, f"{row.n}×{row.k}", self._score(row.reference), self._score(row.candidate)]
-        if self.width >= _NARROW:
-            return [*map(self._text, (*cells, change, margin, floor)), self._verdict(row.verdict)]
-        words = WORDS[self.language]
-        below = [f"{words['margin_below']} {margin}"]
-        if row.noise_floor:
-            below.append(f"{words['noise_below']} {floor}")
-        stacked = self._text(change)
-        for line in below:
-            stacked.append("\n").append_text(self._text(line))
-        return [*map(self._text, cells), stacked, self._verdict(row.verdict)]
-
-    def _macro_cells(self) -> list[Text]:
-        macro = self.content.macro
-        if macro is None:
-            return []
-        words = WORDS[self.language]
-        change = f"{numbers.signed(macro.change.difference)} {numbers.bounds(macro.change.interval)}"
-        cells = [words["mean_of_suites"].format(n=macro.suites), "", f"{macro.reference:f}", f"{macro.candidate:f}"]
-        rest = ["", "", ""] if self.width >= _NARROW else [""]
-        return [self._text(cell) for cell in (*cells, change, *rest)]
-
     def _behaviour_cells(self, line: BehaviourLine) -> list[Text]:
         words = WORDS[self.language]
         sides = ["—" if value is None else f"{value:f}" for value in (line.reference, line.candidate)]
         ends = "—" if line.low is None or line.high is None else f"[{line.low:f}, {line.high:f}]"
         name = f"{line.name}{words['open']}{line.unit}{words['close']}"
-        return [self._text(cell) for cell in (name, *sides, ends, line.alert)]
+        if self.width >= _BEHAVIOUR:
+            return [self._text(cell) for cell in (name, *sides, ends, line.alert)]
+        told = self._text(name)
+        if line.alert:
+            told.append("\n").append_text(self._text(line.alert))
+        return [told, self._values(sides[0], sides[1], ends)]
+
+    def _values(self, reference: str, candidate: str, ends: str) -> Text:
+        """Both sides above the interval, where a terminal is too narrow for three columns."""
+        value = self._text(f"{reference} → {candidate}")
+        return value if ends == "—" else value.append("\n").append_text(self._text(ends))
 
     def _change(self, row: SuiteRow) -> str:
         if row.change is None:
@@ -201,3 +289,7 @@ class _Layout:
 
     def _text(self, text: str) -> Text:
         return console.text(text, ascii_only=self.ascii_only)
+
+
+def _text_width(text: Text) -> int:
+    return max(line.cell_len for line in text.split("\n"))

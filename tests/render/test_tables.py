@@ -32,7 +32,7 @@ def test_terminal_golden(comparison, golden, width, language):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("width", [140, 100, 80, 66])
+@pytest.mark.parametrize("width", [140, 100, 80, 66, 60, 50, 40])
 def test_nothing_is_wider_than_the_terminal_and_nothing_is_cut(comparison, width, language):
     text = terminal(comparison, width=width, language=language, behaviour=True)
     assert max(cell_len(line) for line in text.splitlines()) <= width
@@ -44,6 +44,36 @@ def test_nothing_is_wider_than_the_terminal_and_nothing_is_cut(comparison, width
         told = "".join(f"{row.label}{WORDS[language]['colon']}".split())
         assert told in "".join(text.split())
     assert "…" not in re.sub(r"\d\s*…\s*[-+]", "", text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", [60, 40])
+def test_a_narrow_terminal_golden(comparison, golden, width, language):
+    golden(f"terminal-{width}.{language}.txt", terminal(comparison, width=width, language=language, behaviour=True))
+
+
+@pytest.mark.parametrize("behaviour", [True, False])
+@pytest.mark.parametrize("width", range(40, 141))
+def test_every_suite_keeps_its_name_and_numbers_at_every_width(comparison, width, behaviour):
+    text = terminal(comparison, width=width, behaviour=behaviour)
+    table, _, below = text.partition("\n\n")
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    assert "…" not in table
+    for row in table_of(comparison).rows:
+        # A word is broken only where it is longer than a name's least room.
+        assert all(word in table for word in row.label.split() if word.isascii() and len(word) <= 12), table
+        assert f"{row.n}×{row.k}" in table
+        assert f"{row.reference.score:f}" in table
+    words = {"answer", "candidate", "refusals"} if behaviour else set()
+    assert words <= set(below.split()), text
+
+
+def test_a_label_that_is_short_leaves_the_table_as_it_is(comparison):
+    from dataclasses import replace
+
+    small = replace(comparison, suites=(replace(comparison.suites[0], label="q"),), macro=None)
+    wide = terminal(small, width=64).splitlines()[1]
+    assert wide.split()[:4] == ["Suite", "n×k", "Ref.", "Cand."]
 
 
 def test_colour_is_never_alone(comparison, monkeypatch):
