@@ -16,6 +16,8 @@ from evalkit.errors import UsageError
 
 KEY: Final = "model-index"
 _OURS: Final = re.compile(r"n=\d+, .*, evalkit \S+")  # a metric's name as `hub.model_index` writes it
+_EMPTY: Final = re.compile(r"\s*---(?:\r\n|\r|\n)(?=---[ \t]*(?:\r\n|\n|$))")
+_OPENING: Final = re.compile(r"\s*(?=---(?:\r|\n|$))")
 _ENCODING_MARK: Final = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 
@@ -28,7 +30,8 @@ def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = Fa
         named: the name was asked for; otherwise the one model that the file names keeps its name.
 
     Raises:
-        UsageError: the file is not UTF-8, or its front matter is no YAML mapping or not one that can be edited.
+        UsageError: the file is not UTF-8, or its front matter is not closed, no YAML mapping or not one that can be
+            edited.
     """
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
@@ -38,8 +41,12 @@ def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = Fa
         raise UsageError(f"the file is not UTF-8 (byte {error.start}): save it as UTF-8 first") from None
     mark, text = (_ENCODING_MARK, text[1:]) if text.startswith(_ENCODING_MARK) else ("", text)
     newline = "\r\n" if "\r\n" in text.partition("\n")[0] + "\n" else "\n"
+    empty = _EMPTY.match(text)
+    if empty:
+        return (mark + text[: empty.end()] + _lines(_dump([entry]), newline) + text[empty.end() :]).encode()
     match = REGEX_YAML_BLOCK.search(text)
     if match is None:
+        _refuse_unclosed(text)
         return (mark + _lines(f"---\n{_dump([entry])}---\n", newline) + text).encode()
     block = match.group(2)
     data, span = _read(block, text.count("\n", 0, match.start(2)) + 1)
@@ -51,6 +58,16 @@ def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = Fa
         edited = (block[: span[0]] + new + block[span[1] :]).removesuffix(newline if span[1] == len(block) else "")
     _check(data, edited)
     return (mark + text[: match.start(2)] + edited + text[match.end(2) :]).encode()
+
+
+def _refuse_unclosed(text: str) -> None:
+    """A second block above the one that was begun would be the file's front matter, and the first one its text."""
+    opening = _OPENING.match(text)
+    if opening:
+        line = text.count("\n", 0, opening.end()) + 1
+        raise UsageError(
+            f"line {line}: the front matter that begins here is never closed: put a line --- below its last key"
+        )
 
 
 def _lines(text: str, newline: str) -> str:

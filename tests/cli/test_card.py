@@ -121,6 +121,10 @@ def test_a_model_index_goes_into_the_front_matter(invoke, folder, tmp_path):
     done = invoke("card", folder, "--hub", "model-index", "--into", readme)
     assert (done.code, readme.read_text()) == (2, "---\n- a list\n---\n")
     assert f"{readme}: the front matter is not a YAML mapping" in done.err
+    readme.write_text("---\nlicense: mit\n# Acme\n")
+    done = invoke("card", folder, "--hub", "model-index", "--into", readme)
+    assert (done.code, readme.read_text()) == (2, "---\nlicense: mit\n# Acme\n")
+    assert f"{readme}: line 1: the front matter that begins here is never closed" in done.err
 
 
 def test_nothing_to_publish_is_no_success(invoke, store, comparison):

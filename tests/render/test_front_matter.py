@@ -98,6 +98,37 @@ def test_a_file_without_front_matter_gets_one(entry):
         assert into_front_matter(after, entry) == after
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("rest", ["", "# Acme\n", "# Acme\n\n---\na rule above\n"])
+def test_empty_front_matter_is_filled(entry, newline, rest):
+    before = f"---\n---\n{rest}".replace("\n", newline).encode()
+    after = into_front_matter(before, entry)
+    assert after.startswith(f"---{newline}model-index:{newline}".encode())
+    assert after.endswith(f"{newline}---{newline}{rest}".replace("\r\n", "\n").replace("\n", newline).encode())
+    assert len(ModelCard(after.decode()).data.eval_results) == 5
+    assert into_front_matter(after, entry) == after
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("---\nlicense: mit\n# Acme\n", 1),
+        ("---\nlicense: mit\n --- \n", 1),
+        ("\n\n---\nlicense: mit\n----\n# Acme\n", 3),
+        ("---\n", 1),
+        ("---", 1),
+        ("\N{ZERO WIDTH NO-BREAK SPACE}---\na: 1\n", 1),
+    ],
+)
+def test_front_matter_that_is_never_closed_is_a_mistake(entry, text, line, newline):
+    with pytest.raises(UsageError) as caught:
+        into_front_matter(text.replace("\n", newline).encode(), entry)
+    assert str(caught.value) == (
+        f"line {line}: the front matter that begins here is never closed: put a line --- below its last key"
+    )
+
+
 @pytest.mark.parametrize(
     ("front", "words"),
     [
