@@ -8,7 +8,7 @@
     │   └── RunError              2  a run folder: locked, unreadable, not a run
     ├── EndpointError             3  an endpoint that does not answer, or answers so that going on is pointless
     │   └── LaunchError           3  an endpoint that evalkit was to start and that did not come up
-    └── StorageError              3  the disk: full, read-only; what was written before is kept
+    └── StorageError              3  a file or folder that cannot be written; what was written before is kept
 
 A failing *request* is not in this tree: it is data (`evalkit.model.Failure`), never an exception and never a score.
 Verdicts have exit codes of their own (`evalkit.model.Verdict.exit_code`): 0, 1, 3, 4. Interrupted is 130.
@@ -59,6 +59,6 @@ class LaunchError(EndpointError):
 
 
 class StorageError(EvalkitError):
-    """The disk refuses to take what came back; everything written before is kept."""
+    """The disk (full, read-only, another's) refuses what is to be written; everything written before is kept."""
 
     exit_code = 3

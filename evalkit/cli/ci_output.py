@@ -37,7 +37,7 @@ def write(comparison: Comparison, folder: Path, given: Mapping[str, Any]) -> Non
     `folder` is the comparison's; `given` may hold `on_inconclusive` ("fail", "warn" or "pass") and `as_json`.
 
     Raises:
-        UsageError: a file cannot be written.
+        StorageError: a file cannot be written.
     """
     on_platform = os.environ.get("EVALKIT_CI") != "off" and {"GITHUB_ACTIONS", "GITLAB_CI"} & set(os.environ)
     if not (on_platform or given.get("junit") or given.get("openmetrics")):
@@ -61,7 +61,7 @@ def write(comparison: Comparison, folder: Path, given: Mapping[str, Any]) -> Non
 
 def _job_summary(comparison: Comparison) -> None:
     """Appends to the file that GitHub names, as much as it shows."""
-    from evalkit.errors import UsageError
+    from evalkit.errors import StorageError
 
     name = os.environ.get("GITHUB_STEP_SUMMARY")
     if not name:
@@ -72,7 +72,7 @@ def _job_summary(comparison: Comparison) -> None:
         with path.open("ab") as out:
             out.write(_fitting_summary(comparison, room))
     except OSError as error:
-        raise UsageError(f"GITHUB_STEP_SUMMARY: {path}: cannot be written: {error.strerror}") from error
+        raise StorageError(f"GITHUB_STEP_SUMMARY: {path}: cannot be written: {error.strerror}") from error
 
 
 def _fitting_summary(comparison: Comparison, room: int) -> bytes:

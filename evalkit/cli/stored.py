@@ -54,9 +54,9 @@ def deliver(content: str | bytes, out: Path | None) -> None:
     """Writes to a file and says so on stderr, or prints to stdout.
 
     Raises:
-        UsageError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
-    from evalkit.errors import UsageError
+    from evalkit.errors import StorageError
 
     data = content.encode() if isinstance(content, str) else content
     if out is None:
@@ -66,7 +66,7 @@ def deliver(content: str | bytes, out: Path | None) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(data)
     except OSError as error:
-        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
+        raise StorageError(f"{out}: cannot be written: {error.strerror}") from error
     click.echo(f"wrote {out}", err=True)
 
 
@@ -74,9 +74,9 @@ def replace_file(path: Path, content: bytes) -> None:
     """Puts new content in place of a file's, whole or not at all; the file keeps its permissions.
 
     Raises:
-        UsageError: the folder cannot be written.
+        StorageError: the folder cannot be written.
     """
-    from evalkit.errors import UsageError
+    from evalkit.errors import StorageError
 
     real = path.resolve()  # a link stays a link
     draft = real.with_name(f".{real.name}.evalkit-{os.getpid()}")
@@ -87,7 +87,7 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):  # a file system that refuses to write refuses to remove, too
             draft.unlink()
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def refuse_terminal(option: str) -> None:

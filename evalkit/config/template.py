@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from evalkit.errors import ConfigError
+from evalkit.errors import ConfigError, StorageError
 
 COMMON: Final = """\
 # What both endpoints share: reference.yaml and candidate.yaml extend this file.
@@ -132,7 +132,8 @@ def write_pair(folder: str | Path) -> list[Path]:
     """Write reference.yaml, candidate.yaml and common.yaml into a folder, which is made where it is missing.
 
     Raises:
-        ConfigError: one of the three is there already (nothing is written then), or the folder cannot be written.
+        ConfigError: one of the three is there already (nothing is written then).
+        StorageError: the folder cannot be written.
     """
     folder = Path(folder)
     paths = [folder / name for name in FILES]
@@ -145,5 +146,5 @@ def write_pair(folder: str | Path) -> list[Path]:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
-        raise ConfigError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+        raise StorageError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     return paths

@@ -172,10 +172,8 @@ class Lock:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = (folder / "lock").open("a+b")
-        except (NotADirectoryError, FileExistsError, PermissionError) as error:
-            raise RunError(f"{folder}: cannot hold a run ({error.strerror}): give another `runs:`") from error
         except OSError as error:
-            raise StorageError(f"{folder}: cannot be written: {error.strerror}") from error
+            raise StorageError(f"{folder}: cannot be written: {error.strerror}: give another `runs:`") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

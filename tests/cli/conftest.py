@@ -292,3 +292,20 @@ def store(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes a score table of one or more suites: {name: scores by item and repeat}."""
+
+    def write(name, suites, folder=tmp_path):
+        lines = ["suite,item,repeat,score"]
+        for suite, items in suites.items():
+            for number, scores in enumerate(items):
+                lines += [f"{suite},q{number},{k},{'' if s is None else s}" for k, s in enumerate(scores)]
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{name}.csv"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write

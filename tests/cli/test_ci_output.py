@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from evalkit.cli import ci_output
-from evalkit.errors import UsageError
+from evalkit.errors import StorageError
 
 CI_NAMES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_STEP_SUMMARY", "EVALKIT_CI")
 
@@ -95,7 +95,7 @@ def test_off(comparison, tmp_path, monkeypatch, capsys, name):
 
 def test_what_cannot_be_written_is_said(comparison, tmp_path, github):
     github.mkdir()
-    with pytest.raises(UsageError, match=r"GITHUB_STEP_SUMMARY: .*cannot be written"):
+    with pytest.raises(StorageError, match=r"GITHUB_STEP_SUMMARY: .*cannot be written"):
         ci_output.write(comparison, tmp_path, {})
 
 

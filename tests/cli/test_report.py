@@ -110,7 +110,7 @@ def test_what_is_no_comparison_is_said(invoke, tmp_path):
 def test_a_file_that_cannot_be_written(invoke, folder, tmp_path):
     (tmp_path / "file").write_text("")
     done = invoke("report", folder, "--format", "csv", "--out", tmp_path / "file" / "x.csv")
-    assert (done.code, "cannot be written" in done.err) == (2, True)
+    assert (done.code, "cannot be written" in done.err) == (3, True)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

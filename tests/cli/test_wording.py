@@ -189,3 +189,42 @@ def test_the_minutes_of_a_probe_are_not_silent(toy, tmp_path):
     assert said.count("draws 8 texts of up to 30 tokens, and 2 greedy ones") == 2
     assert said.count("scores 8 texts") == 5, "reference twice, candidate twice, and the candidate's texts back"
     assert "draws" not in on_a_terminal((*arguments, "--quiet"), tmp_path)
+
+
+# ---------------------------------------------------------------- what cannot be written
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("report", "CMP", "--format", "csv", "--out", "BLOCKED/x.csv"),
+        ("history", "--runs", "RUNS", "--html", "BLOCKED/x.html"),
+        ("history", "add", "CMP", "--runs", "BLOCKED/x"),
+        ("init", "BLOCKED/x"),
+        ("compare", "ref.csv", "cand.csv", "--out", "BLOCKED/x"),
+        ("compare", "ref.csv", "cand.csv", "--junit", "BLOCKED/x.xml"),
+        ("compare", "ref.csv", "cand.csv", "--openmetrics", "BLOCKED/x.txt"),
+        ("run", "ENDPOINT"),
+    ],
+)
+def test_what_the_disk_refuses_ends_with_3_whichever_the_command(
+    arguments, store, comparison, table, config, endpoint, invoke, tmp_path
+):
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where a folder would have to be")
+    home = store(comparison)
+    invoke("history", "add", home)
+    places = {"CMP": home, "RUNS": home.parent, "ENDPOINT": config("ref", endpoint.url, runs=str(blocked / "runs"))}
+    places |= {f"{name}.csv": table(name, {"quiz": [[1.0]] * 30}) for name in ("ref", "cand")}
+    given = [str(places.get(one, one)).replace("BLOCKED", str(blocked)) for one in arguments]
+    done = invoke(*given)
+    assert (done.code, f"{blocked}" in done.err, "cannot be written: " in done.err) == (3, True, True), done.err
+
+
+def test_a_readme_that_cannot_be_replaced_ends_with_3(store, comparison, example, invoke, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("# Acme\n")
+    (tmp_path / f".README.md.evalkit-{os.getpid()}").mkdir()  # root may write everywhere, but no file over a folder
+    done = invoke("card", store(example.clean()), "--hub", "model-index", "--into", readme)
+    assert (done.code, readme.read_text()) == (3, "# Acme\n")
+    assert f"{readme}: cannot be written: " in done.err

@@ -6,7 +6,7 @@ import pytest
 
 from evalkit.config import EndpointConfig, Limits, Sampling, differences, load_config, warnings_for, write_pair
 from evalkit.config.template import FILES
-from evalkit.errors import ConfigError
+from evalkit.errors import ConfigError, StorageError
 
 
 @pytest.fixture
@@ -77,5 +77,5 @@ def test_nothing_is_overwritten(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         write_pair(tmp_path / "file" / "sub")
