@@ -212,12 +212,12 @@ def _add(suites: dict[str, _Suite], row: Row, where: str) -> None:
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or value == ""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _name(value: Any) -> str:
-    """Names that are numbers are the same whichever format wrote them: 7, 7.0 and "7"."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    """Names that are numbers are the same whichever format wrote them: 7, 7.0 and "7"; blanks around are no part."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def _repeat(repeat: Any, where: str) -> int:
@@ -231,7 +231,7 @@ def _repeat(repeat: Any, where: str) -> int:
 
 
 def _score(score: Any, where: str) -> float | None:
-    if score is None or (isinstance(score, str) and not score.strip()):
+    if _is_empty(score):
         return None
     try:
         value = float(score)
@@ -246,14 +246,14 @@ def _score(score: Any, where: str) -> float | None:
 
 def _stratum(stratum: Any) -> tuple[str, ...]:
     if isinstance(stratum, (list, tuple)):
-        return tuple(str(part) for part in stratum)
+        return tuple(_name(part) for part in stratum)
     return () if _is_empty(stratum) else (_name(stratum),)
 
 
 def _status(status: Any, value: float | None, where: str) -> Status:
     if _is_empty(status):
         return Status.FAILED if value is None else Status.SCORED
-    known = _STATUSES.get(str(status))
+    known = _STATUSES.get(str(status).strip())
     if known is None:
         raise DataError(f"{where}: status: {status!r} is none of {', '.join(_STATUSES)}")
     if value is not None and not known.has_value:
@@ -276,10 +276,14 @@ def _no_twins(path: Path, suites: dict[str, Samples]) -> None:
         cells = np.sort(samples.item.astype(np.int64) << 31 | samples.repeat)
         if np.all(cells[1:] != cells[:-1]):
             continue
-        seen: set[tuple[str, int]] = set()
+        seen: dict[tuple[str, int], tuple[str, str]] = {}
         for line, row in _rows(path)[0]:
-            cell = (_name(row[1]), _repeat(row[2], ""))
-            if _name(row[0]) == name and cell in seen:
-                raise DataError(f"{path}:{line}: suite {name!r}, item {cell[0]!r}, repeat {cell[1]} is listed twice")
-            if _name(row[0]) == name:
-                seen.add(cell)
+            if _name(row[0]) != name:
+                continue
+            cell, written = (_name(row[1]), _repeat(row[2], "")), (str(row[0]), str(row[1]))
+            if seen.setdefault(cell, written) is not written:
+                padded = [text for text in (*seen[cell], *written) if text != text.strip()]
+                blanks = " (blanks around a name are no part of it)" if padded else ""
+                raise DataError(
+                    f"{path}:{line}: suite {name!r}, item {cell[0]!r}, repeat {cell[1]} is listed twice{blanks}"
+                )

@@ -92,6 +92,31 @@ def test_names_that_are_numbers_are_the_same_in_every_format(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_blanks_around_a_name_are_no_part_of_it(tmp_path, suffix):
+    padded = [tuple(f" {cell}\t" if isinstance(cell, str) else cell for cell in row) for row in ROWS]
+    plain = content(read_table(write(tmp_path, ROWS, suffix), Choices()))
+    assert content(read_table(write(tmp_path, padded, suffix), Choices())) == plain
+
+
+def test_headings_in_a_list_lose_their_blanks_too(tmp_path):
+    row = {"suite": "q", "item": "a", "repeat": 0, "score": 1, "stratum": ["m ", " n"]}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row))
+    assert read_table(tmp_path / "t.jsonl", Choices()).suites["q"].samples.items.stratum == (("m", "n"),)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("twin", [("q", " a", 0, 1.0), ("q ", "a", 0, 1.0)])
+def test_two_rows_that_only_blanks_told_apart_are_named(tmp_path, suffix, twin):
+    path = write(tmp_path, [("q", "a", 0, 0.5), ("q", "b", 0, 0.5), twin], suffix, COLUMNS[:4])
+    with pytest.raises(DataError) as caught:
+        read_table(path, Choices())
+    assert str(caught.value) == (
+        f"{path}:{4 if suffix == '.csv' else 3}: suite 'q', item 'a', repeat 0 is listed twice "
+        "(blanks around a name are no part of it)"
+    )
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_a_table_that_counts_repeats_from_one_is_the_one_that_counts_from_zero(tmp_path, suffix):
     later = [(suite, item, repeat + 1, *rest) for suite, item, repeat, *rest in ROWS]
     from_zero = content(read_table(write(tmp_path, ROWS, suffix), Choices()))
@@ -121,6 +146,7 @@ def test_headings_in_lists_are_nested_and_a_headline_may_be_chosen(tmp_path):
         (("q", "a", -1, 1.0), "repeat: "),
         (("q", "", 0, 1.0), "item: is empty"),
         (("", "a", 0, 1.0), "suite: is empty"),
+        (("q", "  ", 0, 1.0), "item: is empty"),
     ],
 )
 def test_a_wrong_cell_names_file_line_and_column(tmp_path, suffix, row, sentence):
