@@ -94,22 +94,26 @@ def policy(given: Mapping[str, Any], case: Case | None = None) -> Policy:
     from evalkit.compare.policy import Policy
 
     margins, default = read_margins(given["margins"])
-    if given["pack"] is not None:
-        from evalkit.tasks.packs import find_pack
-
-        for entry in find_pack(given["pack"]).suites:
-            if entry.get("margin_pt") is not None and default is None:
-                margins.setdefault(entry["name"], float(entry["margin_pt"]) / 100)
+    if given["pack"] is not None and default is None:
+        margins = {**_pack_margins(given["pack"]), **margins}
     return Policy(
         alpha=given["alpha"],
         margins=margins,
         default_margin=default,
+        pack=given["pack"] or "",
         on_inconclusive=given["on_inconclusive"],
         bank=case is not None and case.bank,
         noise={} if case is None else case.noise,
         flips=_flips(given["flips"]),
         questions=given["include_questions"],
     )
+
+
+def _pack_margins(name: str) -> dict[str, float]:
+    from evalkit.tasks.packs import find_pack
+
+    entries = find_pack(name).suites
+    return {one["name"]: float(one["margin_pt"]) / 100 for one in entries if one.get("margin_pt") is not None}
 
 
 def read_margins(texts: tuple[str, ...]) -> tuple[dict[str, float], float | None]:
@@ -149,21 +153,30 @@ def judge(case: Case, chosen: Policy) -> Comparison:
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     made = compare(*case.sides, chosen, now, case.differences)
-    return replace(made, notes=(*made.notes, *case.trouble))
+    beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites})
+    return replace(made, notes=(*made.notes, *beyond, *case.trouble))
 
 
 def check_margins(given: Mapping[str, Any], suites: Iterable[str]) -> None:
-    """Raises `UsageError` where --margin names a suite that is not compared: its tolerance would silently not hold."""
+    """Raises `UsageError` where --margin or --pack names no suite that is compared: it would silently not hold."""
     import difflib
 
     from evalkit.errors import UsageError
 
     known = sorted(set(suites))
-    for name in read_margins(given["margins"])[0]:
+    margins, default = read_margins(given["margins"])
+    for name in margins:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
             raise UsageError(f"--margin {name}=...: no such suite is compared; {hint}")
+    if given.get("pack") is not None and default is None:
+        listed = _pack_margins(given["pack"])
+        if not listed.keys() & set(known):
+            raise UsageError(
+                f"--pack {given['pack']}: has no effect here: it gives no tolerance for {', '.join(known)} "
+                f"(only for {', '.join(listed)}); say --margin"
+            )
 
 
 def show(comparison: Comparison, case: Case, given: Mapping[str, Any]) -> int:

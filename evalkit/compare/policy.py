@@ -33,15 +33,17 @@ class NoiseFloor:
 class Policy:
     """`margins` are fractions by suite and stand over `default_margin`, which stands over the runs' own.
 
-    `alpha` is the level of each one-sided test, `power` that of the needed repeats. `bank` says that the reference is
-    a stored run that will not be asked again. `noise` holds noise floors by suite. `flips` bounds how many flips of a
-    suite the comparison holds with their texts (None: all), `questions` lets it hold the questions of gated suites.
+    `pack` names the pack that margins were taken from. `alpha` is the level of each one-sided test, `power` that of
+    the needed repeats. `bank` says that the reference is a stored run that will not be asked again. `noise` holds
+    noise floors by suite. `flips` bounds how many flips of a suite the comparison holds with their texts (None: all),
+    `questions` lets it hold the questions of gated suites.
     """
 
     alpha: float = 0.05
     power: float = 0.80
     margins: Mapping[str, float] = field(default_factory=dict)
     default_margin: float | None = None
+    pack: str = ""
     rules: Rules = field(default_factory=Rules)
     on_inconclusive: OnInconclusive = "fail"
     bank: bool = False
@@ -56,6 +58,16 @@ class Policy:
         if self.default_margin is not None:
             return self.default_margin
         return DEFAULT_MARGIN if side.facts.margin is None else side.facts.margin
+
+    def beyond_pack(self, margins: Mapping[str, float]) -> list[str]:
+        """What to say of suites that the pack gives no tolerance for; `margins` are those they were judged by."""
+        if not self.pack or self.default_margin is not None:
+            return []
+        return [
+            f"the pack {self.pack} gives no tolerance for {name}: it is judged against ±{margin * 100:g} points"
+            for name, margin in margins.items()
+            if name not in self.margins
+        ]
 
     def margin_conflict(self, name: str, reference: SuiteSide, candidate: SuiteSide) -> list[str]:
         """A sentence where the two sides name different tolerances and nobody chose."""

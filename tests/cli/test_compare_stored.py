@@ -62,6 +62,7 @@ def test_exit_codes(table, invoke, candidate, options, code, verdict):
         (("--rerun-on-fail",), "--rerun-on-fail: has no effect here"),
         (("--headline", "mean"), "--headline mean: say micro or macro"),
         (("--pack", "nightli"), "did you mean 'nightly'?"),
+        (("--pack", "nightly"), "--pack nightly: has no effect here: it gives no tolerance for quiz (only for mmlu"),
     ],
 )
 def test_mistakes_are_usage_errors(table, invoke, options, sentence):
@@ -101,6 +102,22 @@ def test_a_pack_gives_tolerances(table, invoke):
         for options in ((), ("--pack", "nightly"), ("--pack", "nightly", "--margin", "7"))
     ]
     assert margins == [0.02, 0.03, 0.07]
+
+
+def test_a_suite_that_the_pack_does_not_list_is_said(table, invoke):
+    suites = {"musr": column(150, 150), "quiz": column(150, 150), "maths": column(150, 150)}
+    sides = table("ref", suites), table("cand", suites)
+    said = [
+        f"the pack nightly gives no tolerance for {name}: it is judged against ±2 points" for name in ("quiz", "maths")
+    ]
+    done = invoke("compare", *sides, "--pack", "nightly")
+    assert all(f"evalkit: {sentence}\n" in done.err for sentence in said)
+    document = json.loads(invoke("compare", *sides, "--pack", "nightly", "--json").out)
+    assert document["notes"] == said
+    for options in ((), ("--pack", "nightly", "--margin", "5")):
+        assert json.loads(invoke("compare", *sides, "--json", *options).out)["notes"] == []
+    one = json.loads(invoke("compare", *sides, "--json", "--pack", "nightly", "--margin", "quiz=3").out)["notes"]
+    assert one == said[1:]
 
 
 def test_behaviour_is_printed_where_it_says_something(table, invoke, tmp_path):
