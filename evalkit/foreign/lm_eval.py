@@ -22,7 +22,7 @@ from evalkit.compare.headline import headline
 from evalkit.compare.inputs import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.config.redact import redacted
 from evalkit.errors import DataError
-from evalkit.foreign.choices import Choices
+from evalkit.foreign.choices import Choices, Named
 from evalkit.foreign.lm_eval_files import Session, chosen_sessions
 from evalkit.foreign.lm_eval_rows import choose_filter, choose_metric, question_of, reply_of, values_of
 from evalkit.model import RunIdentity, Status
@@ -56,13 +56,17 @@ def read_lm_eval(folder: Path, choices: Choices) -> Side:
     latest = max((found[-1] for found in by_task.values()), key=lambda session: session.date)
     homes = _homes(latest, list(by_task))
     suites: dict[str, _Suite] = {}
-    taken: set[str] = set()
+    filters: set[str] = set()
+    metrics: set[str] = set()
     for task, found in sorted(by_task.items()):
         suite = suites.setdefault(homes.get(task, task), _Suite(grouped=task in homes))
         suite.tasks.append(task)
         for repeat, session in enumerate(found):
-            taken.add(_read(suite, task, session, repeat, choices))
-    _check_named(choices, taken, folder)
+            metric, name = _read(suite, task, session, repeat, choices)
+            metrics.add(metric)
+            filters.add(name)
+    _check_named("filter", choices.filters, filters, folder)
+    _check_named("metric", choices.metrics, metrics, folder)
     texts = _Texts(suites)
     sides = {name: _side(name, suite, latest) for name, suite in suites.items()}
     return Side(_identity(folder, latest), _config(latest), sides, texts.reply, texts.item)
@@ -90,8 +94,8 @@ def _homes(session: Session, tasks: Sequence[str]) -> dict[str, str]:
     return homes
 
 
-def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choices) -> str:
-    """Adds the samples of one file, and gives the filter that they are of."""
+def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choices) -> tuple[str, str]:
+    """Adds the samples of one file, and gives the metric and the filter that they are of."""
     path = session.samples[task]
     name = choose_filter(path, task, _filters(path), choices)
     suite.files.append(path)
@@ -115,7 +119,7 @@ def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choi
         suite.file.extend([len(suite.files) - 1] * len(values))
         suite.offset.extend([offset] * len(values))
     suite.scorers[task] = f"{metric},{name}"
-    return name
+    return str(metric), name
 
 
 def _add(suite: _Suite, item: str, row: Mapping[str, Any], values: Sequence[float], first: int) -> None:
@@ -169,10 +173,11 @@ def _about(row: Mapping[str, Any], item: str, identity: str, task: str) -> dict[
     return {"i": item, "doc_hash": identity, "prompt": str(row.get("prompt_hash") or ""), "stratum": (task,)}
 
 
-def _check_named(choices: Choices, taken: set[str], folder: Path) -> None:
-    named = choices.filters.everywhere
-    if named is not None and named not in taken:
-        raise DataError(f"{folder}: no task has a filter {named!r}; there are {', '.join(sorted(taken))}")
+def _check_named(what: str, named: Named, taken: set[str], folder: Path) -> None:
+    """Raises where a choice for all tasks is none that any task has."""
+    name = named.everywhere
+    if name is not None and name not in taken:
+        raise DataError(f"{folder}: no task has a {what} {name!r}; there are {', '.join(sorted(taken))}")
 
 
 # ---------------------------------------------------------------- what the results file says

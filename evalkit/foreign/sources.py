@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from evalkit.compare.inputs import Side
 from evalkit.errors import RunError, UsageError
-from evalkit.foreign.choices import Choices
+from evalkit.foreign.choices import Choices, Named
 
 Kind: TypeAlias = Literal["config", "run", "lm_eval", "table"]
 NAMES: dict[Kind, str] = {
@@ -17,6 +18,18 @@ NAMES: dict[Kind, str] = {
     "lm_eval": "an output folder of lm-eval",
     "table": "a score table",
 }
+_PLURALS: dict[Kind, str] = {
+    "run": "runs of evalkit's own",
+    "lm_eval": "output folders of lm-eval",
+    "table": "score tables",
+}
+_ABOUT: dict[str, tuple[str, Kind]] = {
+    "filters": ("--filter", "lm_eval"),
+    "metrics": ("--metric", "lm_eval"),
+    "dates": ("--dates", "lm_eval"),
+    "headlines": ("--headline", "table"),
+}
+"""What a field of `Choices` is called on the command line, and what it is about."""
 
 
 def kind_of(path: Path) -> Kind:
@@ -66,7 +79,7 @@ def read_pair(reference: Path, candidate: Path, choices: Choices) -> tuple[Side,
     """Two stored sides of the same kind, with names of their own.
 
     Raises:
-        UsageError: where they are of different kinds, or cannot be read.
+        UsageError: where they are of different kinds, or cannot be read, or nothing in them heeds a choice.
     """
     kinds = kind_of(reference), kind_of(candidate)
     if kinds[0] != kinds[1]:
@@ -74,13 +87,46 @@ def read_pair(reference: Path, candidate: Path, choices: Choices) -> tuple[Side,
             f"{reference} is {NAMES[kinds[0]]}, {candidate} is {NAMES[kinds[1]]}: their items have different names, so "
             "give two of one kind"
         )
+    _refuse_unheeded(choices, kinds[0])
     one, two = read_side(reference, choices), read_side(candidate, choices)
+    _refuse_unknown(choices, (one, two), kinds[0])
     if one.identity.name != two.identity.name:
         return one, two
     names = [_longer(path) for path in (reference, candidate)]
     if names[0] == names[1]:
         names = [f"{name}-{side}" for name, side in zip(names, ("reference", "candidate"), strict=True)]
     return _renamed(one, names[0]), _renamed(two, names[1])
+
+
+def _refuse_unheeded(choices: Choices, kind: Kind) -> None:
+    for name, (option, about) in _ABOUT.items():
+        if about != kind and getattr(choices, name) != getattr(Choices(), name):
+            raise UsageError(f"{option}: has no effect on {_PLURALS[kind]}: it is about {_PLURALS[about]}")
+
+
+def _refuse_unknown(choices: Choices, sides: tuple[Side, Side], kind: Kind) -> None:
+    """Raises where a choice is for a suite or task that neither side has, or for headings that nothing has."""
+    items = {name: suite.samples.items for side in sides for name, suite in side.suites.items()}
+    if kind == "lm_eval":
+        # A task of a group is no suite of its own; it is the heading of its items.
+        tasks = {task for one in items.values() for heading in one.stratum for task in heading}
+        _refuse_names("--filter", choices.filters, "task", tasks)
+        _refuse_names("--metric", choices.metrics, "task", tasks)
+    if kind == "table":
+        _refuse_names("--headline", choices.headlines, "suite", set(items))
+        headed = {name for side in sides for name, suite in side.suites.items() if any(suite.samples.items.stratum)}
+        for name in choices.headlines.by_suite.keys() - headed:
+            raise UsageError(f"--headline {name}=...: has no effect here: no item of {name} has a stratum")
+        if choices.headlines.everywhere is not None and not headed:
+            raise UsageError("--headline: has no effect here: no item has a stratum")
+
+
+def _refuse_names(option: str, named: Named, what: str, known: set[str]) -> None:
+    for name in named.by_suite:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+            raise UsageError(f"{option} {name}=...: no such {what} is compared; {hint}")
 
 
 def _longer(path: Path) -> str:

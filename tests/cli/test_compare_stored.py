@@ -61,6 +61,12 @@ def test_exit_codes(table, invoke, candidate, options, code, verdict):
         (("--limit", "5"), "--limit: has no effect here"),
         (("--rerun-on-fail",), "--rerun-on-fail: has no effect here"),
         (("--headline", "mean"), "--headline mean: say micro or macro"),
+        (("--headline", "micro"), "--headline: has no effect here: no item has a stratum"),
+        (("--headline", "quiz=macro"), "--headline quiz=...: has no effect here: no item of quiz has a stratum"),
+        (("--headline", "quizz=macro"), "--headline quizz=...: no such suite is compared; did you mean 'quiz'?"),
+        (("--filter", "maj"), "--filter: has no effect on score tables: it is about output folders of lm-eval"),
+        (("--metric", "quiz=acc"), "--metric: has no effect on score tables: it is about output folders of lm-eval"),
+        (("--dates", "latest"), "--dates: has no effect on score tables: it is about output folders of lm-eval"),
         (("--pack", "nightli"), "did you mean 'nightly'?"),
         (("--pack", "nightly"), "--pack nightly: has no effect here: it gives no tolerance for quiz (only for mmlu"),
     ],
@@ -70,6 +76,18 @@ def test_mistakes_are_usage_errors(table, invoke, options, sentence):
     done = invoke("compare", path, table("cand", {"quiz": column(20, 20)}), *options)
     assert done.code == 2
     assert sentence in done.err
+
+
+@pytest.mark.parametrize(
+    "option", [("--filter", "x"), ("--metric", "x"), ("--dates", "latest"), ("--headline", "micro")]
+)
+def test_choices_about_files_of_others_have_no_effect_on_runs(invoke, tmp_path, option):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.jsonl").write_text("{}\n")
+    done = invoke("compare", tmp_path / "one", tmp_path / "two", *option)
+    assert done.code == 2
+    assert f"{option[0]}: has no effect on runs of evalkit's own: it is about " in done.err
 
 
 def test_kinds_do_not_mix(table, invoke, tmp_path):

@@ -12,6 +12,7 @@ from evalkit.compare.policy import Policy
 from evalkit.errors import DataError, UsageError
 from evalkit.foreign.choices import Choices, Named
 from evalkit.foreign.lm_eval import read_lm_eval
+from evalkit.foreign.sources import read_pair
 from evalkit.model import Status, Verdict
 
 DATE = "2026-03-04T05-06-07.890123"
@@ -169,6 +170,30 @@ def test_a_metric_is_named_and_never_guessed(tmp_path, half):
     with pytest.raises(DataError, match="has the metrics acc, acc_norm: name the one that counts with --metric"):
         read_lm_eval(folder, Choices())
     assert read_lm_eval(folder, Choices(metrics=Named("acc_norm"))).suites["sums"].samples.value.all()
+
+
+def test_a_metric_that_no_task_has_is_refused(tmp_path, half):
+    folder = write(tmp_path / "out", {"sums": lines_of(half), "plain": lines_of(half)})
+    with pytest.raises(DataError, match="no task has a metric 'acc'; there are exact_match"):
+        read_lm_eval(folder, Choices(metrics=Named("acc")))
+
+
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({"headlines": Named("micro")}, "--headline: has no effect on output folders of lm-eval: it is about score ta"),
+        ({"filters": Named(None, {"sum": "none"})}, "--filter sum=...: no such task is compared; did you mean 'sums'?"),
+        ({"metrics": Named(None, {"x": "acc"})}, "--metric x=...: no such task is compared; there are left, sums"),
+    ],
+)
+def test_a_choice_that_nothing_heeds_is_a_mistake(tmp_path, half, choices, sentence):
+    tasks = {"sums": lines_of(half), "left": lines_of(half)}
+    folders = [write(tmp_path / name, tasks, groups={"both": (["left"], "micro")}) for name in ("a", "b")]
+    with pytest.raises(UsageError) as caught:
+        read_pair(*folders, Choices(**choices))
+    assert sentence in str(caught.value)
+    heeded = Choices(filters=Named(None, {"left": "none"}), metrics=Named(None, {"sums": "exact_match"}))
+    assert set(read_pair(*folders, heeded)[0].suites) == {"sums", "both"}
 
 
 def test_a_metric_that_is_no_score(tmp_path):
