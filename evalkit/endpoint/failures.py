@@ -277,7 +277,7 @@ def _number(text: str | None) -> float | None:
 def _until(date: str, now: float) -> float | None:
     try:
         moment = email.utils.parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):  # a day or a year with twenty digits is the latter
         return None
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() - now
 

@@ -23,8 +23,9 @@ from evalkit.model import Failure, FailureKind
 # What the package says of itself and of the request; everything else is the transport's or the configuration's.
 _PASSED_ON: Final = frozenset({"authorization", "content-type", "idempotency-key", "user-agent"})
 _PASSED_ON_PREFIX: Final = "x-stainless-"
-# Of an answer that is decompressed, assembled and at an end; and cookies are nobody's business.
-_TAKEN_OFF: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "set-cookie"})
+# All that the client reads of an answer's headers. The package would stumble over others: characters that are not
+# ASCII, or a character set in which it then cannot read the words of an error.
+_HANDED_BACK: Final = ("retry-after", "retry-after-ms")
 
 
 # How long the server may be silent before the answer to the request that this task sends: through the package, unseen.
@@ -89,7 +90,8 @@ class _Bridge:
         )
         if isinstance(answer, Failure):
             raise _Undelivered(answer)
-        kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _TAKEN_OFF]
+        told = {name: answer.headers.get(name, "") for name in _HANDED_BACK}
+        kept = {name: value for name, value in told.items() if value and value.isascii()}
         httpx = sys.modules[type(request).__module__.partition(".")[0]]
         return httpx.Response(answer.status, headers=kept, content=answer.body, request=request)
 

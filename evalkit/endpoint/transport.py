@@ -174,7 +174,16 @@ class Transport:
             return Failure(FailureKind.CONNECTION, str(error))
         if proxy is not None:
             options.update(proxy=proxy.url, proxy_auth=proxy.auth)
-        async with session.request(call.method, url, **options) as response:
+        # aiohttp's own limit ends with the first byte of a "102 Processing", after which nothing need ever come.
+        seconds = call.silence + self._settings.connect_seconds
+        try:
+            async with asyncio.timeout(seconds) as head:
+                response = await session.request(call.method, url, **options)
+        except TimeoutError:
+            if not head.expired():
+                raise  # the connection's own
+            return Failure(FailureKind.STALL, f"{place(url)} sent no answer for {seconds:g} s")
+        async with response:
             try:
                 return await self._read(response, call.silence)
             except (aiohttp.ClientError, OSError) as error:

@@ -344,6 +344,29 @@ async def test_what_does_not_speak_http(serve_bytes, connect, data):
     assert "does not speak HTTP" in failure.detail
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Server: \xff\xfe",
+        b"X-Team: \xc3\xa9quipe",
+        b"Location: http://\xff/",
+        b"Retry-After: \xff",
+        b"Retry-After: Mon, 99999999999 Jan 2026 00:00:00 GMT",
+        b"Content-Type: application/json; charset=utf-16",
+        b"Content-Type: text/html; charset=no-such",
+        b"Set-Cookie: a=b; expires=Mon, 99999999999 Jan 2026",
+    ],
+)
+@pytest.mark.parametrize(("status", "kind"), [(200, None), (429, FailureKind.RATE_LIMITED), (500, "server_error")])
+async def test_no_header_is_too_odd(serve_bytes, connect, header, status, kind):
+    head = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n%b\r\n\r\n" % (status, len(OK_BODY), header)
+    outcome = await connect(f"http://{await serve_bytes(head + OK_BODY)}/v1").ask(chat())
+    if kind is None:
+        assert outcome.content == "Paris"
+    else:
+        assert (kinds(outcome), outcome.status, outcome.retry_after) == (kind, status, None)
+
+
 async def test_a_body_without_a_length_ends_with_the_connection(serve_bytes, connect):
     address = await serve_bytes(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + OK_BODY)
     assert (await connect(f"http://{address}/v1").ask(chat())).content == "Paris"
@@ -401,6 +424,33 @@ async def test_an_error_that_drips_is_known_by_its_status(serve, connect):
 
     failure = await connect((await serve(drips)).url, stall_seconds=0.2).ask(chat())
     assert (failure.kind, failure.status) == (FailureKind.SERVER_ERROR, 503)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HTTP/1.1 100 Continue\r\n\r\n"],
+        [b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"],
+        [b"HTTP/1.1 102 Processing\r\n\r\n"] * 1000,
+        [b"HTTP/1.1 200 OK\r\n"] + [b"X: y\r\n"] * 1000,
+    ],
+    ids=["continue", "hints", "processing", "headers"],
+)
+async def test_an_answer_that_is_only_announced_is_a_stall(connect, pieces):
+    async def announces(reader, writer):
+        with suppress(ConnectionError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+            await reader.read(-1)
+
+    server = await asyncio.start_server(announces, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    failure = await connect(url, stall_seconds=0.2, connect_seconds=0.2).ask(chat())
+    assert failure.kind is FailureKind.STALL
+    assert "sent no answer for 0.4 s" in failure.detail
+    server.close()
 
 
 @pytest.mark.parametrize("after", [(), (b'{"choices"',)])

@@ -209,6 +209,11 @@ async def test_a_clock_that_is_off(serve, minutes, severity):
     assert severities(report, "clock") == [severity]
 
 
+async def test_a_date_that_is_none_is_no_finding(serve):
+    server = await serve(says(b'{"data": [{"id": "toy"}]}', Date="Mon, 99999999999999999999 Jan 2026 00:00:00 GMT"))
+    assert severities(await doctor.quick_check(subject(server)), "clock") == []
+
+
 async def test_a_quick_check_is_quick(toy):
     server = toy("vllm")
     report = await doctor.quick_check(subject(server))

@@ -229,6 +229,8 @@ def test_no_body_is_too_odd_to_be_classified(body, status):
         ({"Retry-After": formatdate(NOW - 30, usegmt=True)}, 0.0),
         ({"Retry-After": formatdate(NOW + 86_400, usegmt=True)}, 600.0),
         ({"Retry-After": "Fri, 15 Jan 2027 08:00:30 -0000"}, 30.0),
+        ({"Retry-After": "Fri, 99999999999999999999 Jan 2027 08:00:30 GMT"}, None),
+        ({"Retry-After": "Fri, 15 Jan 99999999999 08:00:30 GMT"}, None),
         ({"retry-after-ms": "1500", "Retry-After": "7"}, 1.5),
         ({"retry-after-ms": "x", "Retry-After": "7"}, 7.0),
     ],

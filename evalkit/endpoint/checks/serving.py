@@ -138,7 +138,7 @@ async def _clock_and_process(patient: Patient) -> list[Finding]:
         return []
     try:
         moment = email.utils.parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return []
     apart = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
     if abs(apart) <= CLOCK_SECONDS:
