@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -168,38 +169,15 @@ script = f"nohup {python} {engine} {{port}} >> {{logs}}/host_0_localhost.output 
 subprocess.run(script, shell=True, check=True)
 """
 
-# It holds the only GPU: a lock that a second engine cannot have.
-ENGINE = """
-import fcntl, http.server, json, os, sys
-
-gpu = open(os.environ["GPU"], "w")
-fcntl.flock(gpu, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *_): pass
-    def send(self, document):
-        data = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-    def do_GET(self): self.send({"object": "list", "data": [{"id": "m"}]})
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        usage = {"prompt_tokens": 5, "completion_tokens": 2}
-        self.send({"choices": [{"message": {"role": "assistant", "content": "Paris"}, "finish_reason": "stop"}], "usage": usage})
-
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
+ENGINE = Path(__file__).with_name("stand_in.py")  # with a lock for the only GPU
 
 
 @pytest.fixture
 def flagscale(tmp_path):
     """A stand-in `flagscale` on the PATH, two serve configurations and the endpoints' files; gives the environment."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "engine.py").write_text(ENGINE)
     program = tmp_path / "bin" / "flagscale"
-    program.write_text(STAND_IN.format(python=sys.executable, engine=tmp_path / "engine.py"))
+    program.write_text(STAND_IN.format(python=sys.executable, engine=ENGINE))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     for (name, switch), listener in zip((("ref", False), ("cand", True)), held, strict=True):

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,23 +81,7 @@ def test_names_that_lead_nowhere_have_file_line_and_key(tmp_path, invoke, more, 
 
 # ---------------------------------------------------------------- on a terminal
 
-SLOW = """
-import http.server, json, sys, time
-time.sleep(float(sys.argv[2]))
-class Handler(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *_): pass
-    def send(self, document):
-        data = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-    def do_GET(self): self.send({"object": "list", "data": [{"id": "m"}]})
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send({"choices": [{"message": {"role": "assistant", "content": "12"}, "finish_reason": "stop"}]})
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
+STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
 def on_a_terminal(arguments, folder, **environment):
@@ -125,10 +110,9 @@ def on_a_terminal(arguments, folder, **environment):
 @pytest.fixture
 def slow(tmp_path):
     """An endpoint file with a server that takes so many seconds to come up."""
-    (tmp_path / "slow.py").write_text(SLOW)
 
     def write(seconds):
-        argv = [sys.executable, str(tmp_path / "slow.py"), "{port}", str(seconds)]
+        argv = [sys.executable, str(STAND_IN), "{port}", str(seconds)]
         endpoint = {"name": "slow", "model": "m", "launch": {"kind": "command", "argv": argv}, "runs": "runs"}
         path = tmp_path / "slow.yaml"
         path.write_text(json.dumps(endpoint | {"suites": [{"name": "demo", "limit": 2}]}))
