@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from evalkit.compare.inputs import Side
     from evalkit.compare.policy import NoiseFloor, Policy
     from evalkit.model import Comparison, Difference, RunIdentity
+
+EARLIER: Final = 30
+"""How many earlier comparisons a folder keeps: a month of nights."""
+
+_KEPT_NAME: Final = re.compile(r"comparison-(?P<date>\d{8}T\d{6}|earlier)(?:-(?P<number>[1-9]\d*))?\.json")
+"""A name that `_keep_earlier` gives; a file of any other name is somebody's own."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -232,6 +239,7 @@ def _store(document: bytes, out: Path | None, home: Path) -> Path | None:
         _write_whole(file, document)
         if kept is not None:
             click.echo(f"evalkit: the earlier comparison in this folder is kept as {kept.name}", err=True)
+            _drop_oldest(file.parent)
     except OSError as error:
         if out is not None:
             raise StorageError(f"{file}: cannot be written: {error.strerror}") from error
@@ -251,13 +259,33 @@ def _keep_earlier(file: Path, document: bytes) -> Path | None:
     if _but_for_the_date(earlier) == _but_for_the_date(document):
         return None
     found = re.search(rb'^"created": "([^"]*)"', earlier, re.MULTILINE)
-    date = "".join(letter for letter in (found[1].decode(errors="replace") if found else "earlier") if letter.isalnum())
-    name = f"{file.stem}-{date[:15]}"
+    date = re.sub(r"[-:]", "", found[1].decode(errors="replace"))[:15] if found else ""
+    name = f"{file.stem}-{date if re.fullmatch(r'[0-9]{8}T[0-9]{6}', date) else 'earlier'}"
     number = 1
     while (kept := file.with_name(f"{name}{f'-{number}' if number > 1 else ''}{file.suffix}")).exists():
         number += 1
     file.rename(kept)
     return kept
+
+
+def _drop_oldest(folder: Path) -> None:
+    """Removes the oldest of the earlier comparisons that evalkit kept here, so that a nightly job fills no disk."""
+    found = [
+        (match, path) for path in folder.iterdir() if (match := _KEPT_NAME.fullmatch(path.name)) and _is_plain(path)
+    ]
+    # One without a date is of an evalkit that wrote none, and older than all that have one.
+    found.sort(key=lambda one: (one[0]["date"].replace("earlier", ""), int(one[0]["number"] or 1)))
+    oldest = [path for _match, path in found[:-EARLIER]]
+    for path in oldest:
+        with contextlib.suppress(OSError):  # what cannot be removed stays
+            path.unlink()
+    if oldest:
+        names = ", ".join(path.name for path in oldest)
+        click.echo(f"evalkit: removed {names}: a folder keeps {EARLIER} earlier comparisons", err=True)
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _but_for_the_date(document: bytes) -> list[bytes]:

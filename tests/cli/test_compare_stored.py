@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from evalkit.cli.judging import EARLIER
 from evalkit.cli.noise import home_of
 
 MANY = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 10}
@@ -352,6 +353,44 @@ def test_an_earlier_comparison_is_kept_under_its_date(table, invoke, tmp_path):
     invoke("compare", one, two, "--margin", "6")
     assert len(list(folder.iterdir())) == 3
     assert invoke("flips", kept).code == 0  # what is kept is a comparison like any other
+
+
+def test_of_the_earlier_comparisons_the_newest_are_kept(table, invoke, tmp_path):
+    one, two = table("ref", {"quiz": column(150, 150)}), table("cand", {"quiz": column(149, 151)})
+    invoke("compare", one, two)
+    folder = tmp_path / "ref--cand"
+    dates = [f"2026{month:02}{day:02}T010203" for month in (1, 2) for day in range(1, 29)]
+    old = [f"comparison-{date}.json" for date in (*dates[:-EARLIER], *dates[-EARLIER:])]
+    theirs = ["comparison-before-the-upgrade.json", "comparison-20250101T010203.json.bak", "comparison-20250101.json"]
+    theirs += ["my-comparison-20250101T010203.json", "comparison-20250101T010203-02.json", "probe.json"]
+    for name in (*old, *theirs, "comparison-earlier.json", "comparison-20260101T010203-2.json"):
+        (folder / name).write_text("{}")
+    (folder / "comparison-20240101T010203.json").mkdir()
+    (folder / "comparison-20240102T010203.json").symlink_to(one)
+    theirs += ["comparison-20240101T010203.json", "comparison-20240102T010203.json", "comparison.json"]
+    done = invoke("compare", one, two, "--margin", "5")
+    (now,) = re.findall(r"is kept as (\S+)", done.err)
+    left = {path.name for path in folder.iterdir()}
+    assert left == {*theirs, now, *old[-EARLIER + 1 :]}
+    assert (
+        "evalkit: removed comparison-earlier.json, comparison-20260101T010203.json, comparison-20260101T010203-2"
+        in done.err
+    )
+    assert f": a folder keeps {EARLIER} earlier comparisons" in done.err
+    again = invoke("compare", one, two, "--margin", "6")
+    assert f"evalkit: removed {old[-EARLIER + 1]}: a folder" in again.err
+    assert "removed" not in invoke("compare", one, two, "--margin", "6").err
+
+
+def test_an_earlier_comparison_without_a_date_is_kept(table, invoke, tmp_path):
+    one, two = table("ref", {"quiz": column(150, 150)}), table("cand", {"quiz": column(149, 151)})
+    folder = tmp_path / "ref--cand"
+    folder.mkdir()
+    for number, text in enumerate((b"{}", b'{\n"created": "../../x"\n}', b"\xff"), 1):
+        (folder / "comparison.json").write_bytes(text)
+        invoke("compare", one, two)
+        name = f"comparison-earlier{f'-{number}' if number > 1 else ''}.json"
+        assert (folder / name).read_bytes() == text
 
 
 def test_failures_are_told_by_kind_in_the_words_of_run_and_compare(endpoint, other_endpoint, config, invoke, tmp_path):
