@@ -299,7 +299,11 @@ class EndpointConfig(Connection):
         description="A FlagScale serve configuration: fills in base_url and model where this file does not say them.",
     )
     launch: Launch | None = Field(default=None, description="Start this endpoint, and stop it again afterwards.")
-    runs: Path = Field(default=Path("runs"), description="Folder that holds the run folders.")
+    runs: Path = Field(
+        default=Path("runs"),
+        description="Folder that holds the run folders. Given here it counts from this file; not given it is `runs` in "
+        "the folder in which evalkit is called.",
+    )
 
     _origins: Origins = PrivateAttr(default_factory=Origins)
 

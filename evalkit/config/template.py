@@ -74,7 +74,7 @@ limits:
 #   repeats: 1
 #   noise_items: 100         # answers that are graded a second time, for the judge's own noise
 
-# runs: runs                   # the folder of the run folders (not set: runs, where evalkit is called)
+# runs: runs                   # the folder of the run folders, beside this file (not set: runs where evalkit is called)
 """
 
 REFERENCE: Final = """\

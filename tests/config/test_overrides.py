@@ -73,11 +73,17 @@ def test_a_refused_override_does_not_show_a_secret(problem, smallest):
 
 def test_a_path_in_an_override_counts_from_where_the_command_is_run(folder, smallest):
     from evalkit.config import load_config
+    from evalkit.config.json_schema import json_schema
 
     (folder / "sub").mkdir()
     (folder / "sub" / "ref.yaml").write_text(smallest + "runs: out\n")
     assert str(load_config("sub/ref.yaml").runs) == "sub/out"
     assert str(load_config("sub/ref.yaml", ["runs=out"]).runs) == "out"
+    (folder / "sub" / "ref.yaml").write_text(smallest)
+    assert str(load_config("sub/ref.yaml").runs) == "runs", "not given: where evalkit is called"
+    told = json_schema()["properties"]["runs"]["description"]
+    assert "counts from this file" in told
+    assert "in the folder in which evalkit is called" in told
 
 
 def test_a_huge_override_is_refused(load, smallest):
