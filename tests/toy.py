@@ -143,6 +143,8 @@ class Toy:
         card = {"id": self.name, "object": "model", "owned_by": owner}
         if self.kind in {"vllm", "sglang"}:
             card["max_model_len"] = self.context
+        if path == "/v1/models" and "no_list" in self.faults:
+            return 500, b"Internal Server Error"
         pages = {"/v1/models": {"object": "list", "data": [card]}}
         if self.kind == "vllm":
             pages["/version"] = {"version": "0.24.0"}
@@ -160,7 +162,9 @@ class Toy:
     def post(self, path, body, crowded):
         if path == "/v1/chat/completions":
             return self.chat(body, crowded)
-        if path == "/v1/completions" and self.kind != "transformers":
+        if self.kind == "transformers" and not isinstance(body.get("prompt", ""), str):
+            return 400, {"detail": "prompt must be a string."}
+        if path == "/v1/completions":
             return self.completions(body)
         if path == "/tokenize" and self.kind == "llama.cpp":
             return 200, {"tokens": [int(t) for t in body["content"].split(",")]}
@@ -208,8 +212,11 @@ class Toy:
         return ids, values
 
     def chat(self, body, crowded):
-        if "reject_unknown" in self.faults and set(body) & {"return_token_ids", "top_k", "min_p", "repetition_penalty"}:
-            return 422, {"detail": "extra fields not permitted"}
+        unknown = set(body) & {"return_token_ids", "top_k", "min_p", "repetition_penalty"}
+        if "reject_unknown" in self.faults and unknown:
+            return 422, {"detail": f"Unexpected fields in the request: {unknown}"}
+        if self.kind == "transformers" and body["model"] != self.name:
+            return 400, {"detail": f"Server is pinned to '{self.name}'; requested '{body['model']}'."}
         seen = self.pictures(body["messages"])
         if seen is not None:
             return seen
@@ -229,7 +236,8 @@ class Toy:
             if body.get("return_token_ids") and "no_token_ids" not in self.faults and self.kind == "sglang":
                 choices[-1]["prompt_token_ids"] = prompt
         made = sum(choice.pop("made") for choice in choices)
-        reply = {"id": "x", "object": "chat.completion", "model": self.name, "choices": choices}
+        revision = "@main" if self.kind == "transformers" else ""
+        reply = {"id": "x", "object": "chat.completion", "model": self.name + revision, "choices": choices}
         if "no_usage" not in self.faults:
             reply["usage"] = {"prompt_tokens": len(prompt), "completion_tokens": made}
         if body.get("return_token_ids") and "no_token_ids" not in self.faults and self.kind == "vllm":

@@ -58,6 +58,7 @@ _CONTEXT_WORDS: Final = re.compile(
 # A 500 is here because llama.cpp answered so before it had a code of its own.
 _CONTEXT_STATUSES: Final = frozenset({400, 413, 422, 500})
 
+_UNDER_BASE_URL: Final = ("/completions", "/models")
 _MODEL_CODES: Final = frozenset({"model_not_found"})
 _MODEL_WORDS: Final = re.compile(
     r"\bmodel\b.{0,300}?(?:does not exist|not exist|not found|not served|not available)|unknown model|no such model",
@@ -108,7 +109,7 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes, *, where: st
     elif kind is None:
         kind = FailureKind.SERVER_ERROR if status >= 500 else FailureKind.BAD_REQUEST
     said = f": {error.message}" if error.message else ""
-    detail = f"HTTP {status} from {where}{_hint(status, error)}{said}"
+    detail = f"HTTP {status} from {where}{_hint(status, where, error)}{said}"
     return Failure(kind, detail, status=status, retry_after=retry_after(headers, now))
 
 
@@ -253,7 +254,7 @@ def _compact(document: Any) -> str:
         return "an error that cannot be shown"
 
 
-def _hint(status: int, error: ServerError) -> str:
+def _hint(status: int, where: str, error: ServerError) -> str:
     """What a status usually means to the one who wrote the configuration."""
     if status in {401, 403}:
         return " (the key was not accepted: api_key_env must name a variable that holds a key of this server)"
@@ -262,7 +263,8 @@ def _hint(status: int, error: ServerError) -> str:
     if status in {404, 405, 410}:
         if error.is_unknown_model:
             return " (the model is not served there)"
-        return " (no such path: base_url must end where /chat/completions follows, usually in /v1)"
+        if where.endswith(_UNDER_BASE_URL):  # a server's own interface lies elsewhere, and not every server has it
+            return " (no such path: base_url must end where /chat/completions follows, usually in /v1)"
     return ""
 
 

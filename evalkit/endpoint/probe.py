@@ -1,4 +1,7 @@
-"""What an endpoint says of itself: the models it serves, and the software that serves them. Nothing is generated."""
+"""What an endpoint says of itself: the models it serves, and the software that serves them.
+
+Nothing is generated, except a token where the list of models cannot be believed.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,13 @@ from typing import Any, Final
 
 from evalkit.endpoint import body, failures, lenient
 from evalkit.endpoint.client import ClientSettings
+from evalkit.endpoint.native import Native
 from evalkit.endpoint.transport import Answer, Transport, endpoint_url, place
 from evalkit.model import Failure, FailureKind
 
 _MODELS_PATH: Final = "/models"
+_CHAT_PATH: Final = "/v1/chat/completions"
+_NO_MODEL: Final = "evalkit/no-such-model"
 _MOST_MODELS: Final = 10_000
 _IDENTITY_SECONDS: Final = 5.0
 _IDENTITY_BYTES: Final = 4_000_000
@@ -48,6 +54,32 @@ async def served_models(settings: ClientSettings) -> ServedModels | Failure:
         await transport.close()
     outcome = _models(answer, place(url)) if isinstance(answer, Answer) else answer
     return redactor.failure(outcome, time.perf_counter() - started) if isinstance(outcome, Failure) else outcome
+
+
+async def served_unlisted(native: Native, found: ServedModels | Failure) -> bool:
+    """Whether the model is served though the list of models is broken, or does not have it: one or two questions.
+
+    `transformers serve` lists what lies in the hub's cache, not what it serves. Where there is a list, another name
+    must be refused: some servers answer under any name with whatever they have. False, and nothing asked, where the
+    list has the model, or says nothing, or there is no server.
+    """
+    if isinstance(found, Failure):
+        doubtful = found.kind in {FailureKind.SERVER_ERROR, FailureKind.MALFORMED}
+    else:
+        doubtful = bool(found.ids) and native.settings.model not in found.ids
+    if not doubtful:
+        return False
+    asked = await native.post(_CHAT_PATH, _greeting(native.settings.model))
+    if isinstance(asked, Failure) or "choices" not in asked:
+        return False
+    if isinstance(found, Failure):
+        return True
+    other = await native.post(_CHAT_PATH, _greeting(_NO_MODEL))
+    return isinstance(other, Failure) and other.kind in {FailureKind.BAD_REQUEST, FailureKind.NOT_FOUND}
+
+
+def _greeting(model: str) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "Hi."}], "max_tokens": 1, "temperature": 0.0}
 
 
 async def endpoint_identity(settings: ClientSettings) -> dict[str, str]:

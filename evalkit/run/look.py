@@ -6,7 +6,8 @@ import orjson
 
 from evalkit.config import EndpointConfig
 from evalkit.endpoint.client import ClientSettings, open_client
-from evalkit.endpoint.probe import ServedModels, endpoint_identity, served_models
+from evalkit.endpoint.native import Native
+from evalkit.endpoint.probe import ServedModels, endpoint_identity, served_models, served_unlisted
 from evalkit.errors import ConfigError, EndpointError
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request
 from evalkit.run.plan import Missing, Plan
@@ -23,11 +24,14 @@ async def look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> 
         ConfigError: where it does not serve the model, or its context is too small for `max_tokens`.
     """
     found = await served_models(settings)
+    async with Native(settings, pauses_seconds=()) as native:
+        unlisted = await served_unlisted(native, found)
     if isinstance(found, Failure):
-        if found.kind is FailureKind.NOT_FOUND:
+        if unlisted or found.kind is FailureKind.NOT_FOUND:
             return await endpoint_identity(settings)
         raise EndpointError(f"{config.name}: {settings.base_urls[0]}: {found.detail}")
-    _check_model(config, plan, settings, found)
+    if not unlisted:
+        _check_model(config, plan, settings, found)
     identity = await endpoint_identity(settings)
     return {**identity, "served": ", ".join(sorted(found.ids))}
 

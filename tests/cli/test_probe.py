@@ -88,6 +88,22 @@ def test_a_server_that_cannot_is_said_not_to_be_supported(toy, files, run_evalki
     assert (document["supported"], document["verdict"]) == (False, "INVALID")
 
 
+def test_a_careless_server_is_run_though_its_list_of_models_is_not_to_be_believed(toy, files, run_evalkit, invented):
+    suites = [{"name": "aime24", "partial_data": True, "sampling": {"max_tokens": 32}}]
+    careless = {"suites": suites, "data": str(invented)}
+    server = toy("transformers", faults={"no_list", "reject_unknown"})
+    done = run_evalkit("run", files("broken", server, **careless), "--limit", "3")
+    assert (done.returncode, len(server.requests)) == (0, 4), done.stderr
+    other = toy("transformers")
+    other.pages["/v1/models"] = b'{"data": [{"id": "org/cached"}]}'
+    done = run_evalkit("run", files("listed", other, **careless), "--limit", "3")
+    assert (done.returncode, len(other.requests)) == (0, 5), done.stderr
+    anything = toy("vllm")
+    done = run_evalkit("run", files("anything", anything, **careless, model="absent"), "--limit", "3")
+    assert done.returncode == 2
+    assert "'absent' is not served at" in done.stderr
+
+
 def test_fields_that_decide_the_prompt_are_sent(toy, files, run_evalkit):
     server = toy("vllm")
     sampling = {"chat_template_kwargs": {"enable_thinking": False}, "extra_body": {"documents": []}}

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 import orjson
 import pytest
 from loopback import says
-from toy import Model
+from toy import END, Model
 
 from evalkit.endpoint import doctor
 from evalkit.endpoint.checks import machine, pictures
@@ -78,8 +78,79 @@ async def test_transformers_serve_is_seen_through(toy):
     assert "three seeds gives the greedy answer each time" in told["temperature"].what
     assert "accepted and not read" in told["pictures"].what
     assert [one.what for one in found(report, "n")] == ["`n: 2` gives 1 choice: the field is ignored"]
-    assert "cannot be had" in found(report, "prompt_logprobs")[0].what
-    assert all(one.why and one.fix for one in report.problems)
+    (unsupported,) = found(report, "prompt_logprobs")
+    assert "cannot be had" in unsupported.what
+    assert "base_url" not in unsupported.what, "an address beside the API that is not there is no wrong base_url"
+    assert all(one.why and one.fix for one in (*report.problems, *found(report, "n")))
+
+
+class Endless(Model):
+    """Talks until its tokens are used up: a drawn answer is never too short to look into."""
+
+    def logprobs(self, ids):
+        values = super().logprobs(ids).copy()
+        values[END] = -40.0
+        return values
+
+
+async def test_continuous_batching_that_began_with_a_sampled_request_is_seen_through(toy):
+    """`transformers serve --continuous-batching` after somebody else's first request: hot for ever, and no `stop`."""
+    server = toy(
+        "transformers", model=Endless(), faults={"no_logprobs", "no_n", "ignores_stop", "sticky", "reject_unknown"}
+    )
+    server.sampling({"temperature": 1.5})
+    report = await doctor.examine(subject(server))
+    (hot,) = report.problems
+    assert hot.check == "temperature"
+    assert "temperature 0 draws answers at random" in hot.what
+    assert "an earlier request stays" in hot.why
+    assert hot.fix
+    assert "repeatable" not in {one.check for one in report.findings}
+    assert ["`stop` is ignored" in one.what for one in found(report, "stop")] == [True], found(report, "stop")
+    assert "`n: 2` gives 1 choice" in found(report, "n")[0].what
+
+
+@pytest.mark.parametrize(
+    ("faults", "severity"), [(set(), "ok"), ({"keeps_stop"}, "warning"), ({"ignores_stop"}, "warning")]
+)
+async def test_stop_texts_are_judged_though_no_answer_comes_twice(toy, faults, severity):
+    report = await doctor.examine(subject(toy("vllm", model=Endless(), faults={"random", *faults})))
+    assert severities(report, "stop") == [severity], found(report, "stop")
+
+
+async def test_fields_that_a_strict_server_refuses(toy):
+    """docs/doctor.md advises top_k: -1; a run with it would get a 422 for every item of `transformers serve`."""
+    server = toy("transformers", faults={"reject_unknown"})
+    for check in (doctor.quick_check, doctor.examine):
+        report = await check(subject(server, parameters={"temperature": 0.0, "top_k": -1}))
+        (refused,) = report.problems
+        assert refused.check == "fields"
+        assert "requests with top_k get no answer, and without do" in refused.what
+        assert "Unexpected fields" in refused.what
+        assert "sampling:" in refused.fix
+    assert not (await doctor.examine(subject(server))).problems
+    taken = await doctor.examine(subject(toy("vllm"), parameters={"top_k": -1}))
+    assert not found(taken, "fields")
+
+
+async def test_a_list_of_models_that_is_broken_or_of_other_models_is_no_end(toy):
+    """`transformers serve` lists the hub's cache: a 500 where there is none, and never a model out of a folder."""
+    server = toy("transformers", faults={"no_list"})
+    broken = await doctor.quick_check(subject(server))
+    assert severities(broken, "reachable") == ["note"]
+    assert "its list of models is broken (HTTP 500" in found(broken, "reachable")[0].what
+    assert severities(broken, "reply") == ["ok"]
+    assert broken.requests == len(server.requests) == 3
+    elsewhere = toy("transformers")
+    elsewhere.pages["/v1/models"] = b'{"data": [{"id": "org/cached"}]}'
+    other = await doctor.quick_check(subject(elsewhere))
+    assert severities(other, "model") == ["note"]
+    assert "served all the same: another name is refused" in found(other, "model")[0].what
+    assert severities(other, "reply") == ["ok"]
+    wrong = await doctor.quick_check(subject(elsewhere, model="org/other"))
+    assert [one.check for one in wrong.problems] == ["model"]
+    dead = toy("transformers", faults={"no_list"}, name="another")
+    assert [one.check for one in (await doctor.quick_check(subject(dead))).problems] == ["reachable"]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +252,7 @@ async def test_another_model_and_no_server_end_it_early(toy, unused_tcp_port):
     report = await doctor.examine(subject(server, model="other"))
     assert [one.check for one in report.problems] == ["model"]
     assert "it serves 'toy'" in report.problems[0].what
-    assert not server.asked("/v1/chat/completions")
+    assert len(server.requests) == report.requests == 2, "one for the name, and one for a name that nothing has"
     settings = ClientSettings((f"http://127.0.0.1:{unused_tcp_port}/v1",), "toy")
     down = await doctor.examine(Subject("down", settings))
     assert [one.check for one in down.findings] == ["reachable"]

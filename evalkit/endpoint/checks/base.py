@@ -92,7 +92,8 @@ class Patient:
     """An endpoint that is being examined: asked one short question at a time, or several at once.
 
     `facts` is what checks learn of it in words, to be compared with the other side's; `requests` counts questions;
-    `fixed` are the body fields that go along with each: template arguments, and what else the configuration sends.
+    `fixed` are the body fields that go along with each: template arguments, and what else the configuration sends;
+    `extensions` are the configured sampling fields that OpenAI's API does not have.
     `answered` and `refused` say whether any question got a reply, and whether any was refused for want of a good key.
     """
 
@@ -104,6 +105,7 @@ class Patient:
         self.refused = False
         self._client: Client = open_client(subject.settings, subject.client, materialise)
         self.fixed = {key: subject.parameters[key] for key in subject.parameters if key not in _DECIDED_BY_CHECKS}
+        self.extensions = {key: subject.parameters[key] for key in EXTENSIONS if key in subject.parameters}
 
     async def close(self) -> None:
         """Close the connections."""
@@ -133,11 +135,12 @@ class Patient:
         return Request("doctor", "", "", 0, prompt, {k: v for k, v in fields.items() if v is not None}, seed)
 
 
+EXTENSIONS: Final = ("top_k", "min_p", "repetition_penalty")
+
 # What the checks vary themselves; everything else (template arguments, further body fields) goes along as configured.
 _DECIDED_BY_CHECKS: Final = frozenset(
     {"temperature", "top_p", "presence_penalty", "frequency_penalty", "max_tokens", "stop", "seed", "logprobs"}
-    | {"top_k", "min_p", "repetition_penalty"}
-)
+).union(EXTENSIONS)
 
 
 def said(reply: Reply) -> str:

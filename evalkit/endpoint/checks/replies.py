@@ -16,6 +16,9 @@ REPLY_TOKENS: Final = 48
 THINKING_TOKENS: Final = 1_024
 LEAST_GROWTH: Final = 20
 LEAST_TEMPLATE: Final = 5
+COMMON_LETTER: Final = "e"
+TOKEN_CHARACTERS: Final = 16
+"""More than most tokens of words have."""
 
 _WORDS: Final = (
     "apple bridge candle desert engine forest guitar harbour island jacket kettle ladder mirror needle orange pencil "
@@ -178,12 +181,19 @@ async def _reasoning_only(patient: Patient, reply: Reply) -> list[Finding]:
 
 
 async def check_template(patient: Patient, *, short: bool = False) -> list[Finding]:
-    """Whether what is asked reaches the model, by the number of prompt tokens; `short` asks once, for the facts."""
-    small = await _prompt_tokens(patient, ({"role": "user", "content": "Hi."},))
-    if not isinstance(small, int):
-        return [] if small is None else [failed("template", small, "a greeting gets no answer")]
-    patient.facts["prompt tokens of a greeting"] = str(small)
+    """Whether what is asked reaches the model, by the number of prompt tokens; `short` asks once, for the facts.
+
+    The first question is sent with the sampling fields of the run, which a strict server may refuse.
+    """
+    small = await _prompt_tokens(patient, _GREETING, **patient.extensions)
     findings = []
+    if isinstance(small, Failure) and patient.extensions:
+        refused, small = small, await _prompt_tokens(patient, _GREETING)
+        if not isinstance(small, Failure):
+            findings.append(_refused_fields(patient, refused))
+    if not isinstance(small, int):
+        return findings if small is None else [failed("template", small, "a greeting gets no answer")]
+    patient.facts["prompt tokens of a greeting"] = str(small)
     if small < LEAST_TEMPLATE:
         findings.append(
             Finding(
@@ -219,6 +229,18 @@ async def check_template(patient: Patient, *, short: bool = False) -> list[Findi
     ]
 
 
+def _refused_fields(patient: Patient, outcome: Failure) -> Finding:
+    names = ", ".join(patient.extensions)
+    return Finding(
+        "fields",
+        Severity.PROBLEM,
+        f"requests with {names} get no answer, and without do: {outcome.detail}",
+        "the configuration sends these fields with every request of the run: none would be answered",
+        "take what the server does not know out of sampling:, on both sides, or use a server that takes it",
+    )
+
+
+_GREETING: Final[tuple[Message, ...]] = ({"role": "user", "content": "Hi."},)
 _CONVERSATIONS: Final[Sequence[tuple[str, tuple[Message, ...], int, str]]] = (
     ("a longer message", ({"role": "user", "content": _WORDS},), LEAST_GROWTH, "the model does not see the question"),
     (
@@ -240,13 +262,17 @@ _CONVERSATIONS: Final[Sequence[tuple[str, tuple[Message, ...], int, str]]] = (
 )
 
 
-async def _prompt_tokens(patient: Patient, messages: Sequence[Message]) -> int | Failure | None:
-    reply = await patient.chat(messages, max_tokens=1)
+async def _prompt_tokens(patient: Patient, messages: Sequence[Message], **fields: Any) -> int | Failure | None:
+    reply = await patient.chat(messages, max_tokens=1, **fields)
     return reply if isinstance(reply, Failure) else reply.usage.prompt_tokens
 
 
 async def check_stop(patient: Patient) -> list[Finding]:
-    """A stop text taken from the middle of the greedy answer must end it, and must not be part of it."""
+    """A stop text taken from the middle of the greedy answer must end it, and must not be part of it.
+
+    Where the second answer is another one than the first, as on a server whose temperature 0 is not greedy, a stop
+    text that no answer does without is asked for once more.
+    """
     plain = await patient.chat(QUESTION, max_tokens=REPLY_TOKENS)
     if isinstance(plain, Failure):
         return [failed("stop", plain, "a plain question gets no answer")]
@@ -257,9 +283,16 @@ async def check_stop(patient: Patient) -> list[Finding]:
     severity = Severity.PROBLEM if patient.subject.wants_stops else Severity.WARNING
     if isinstance(cut, Failure):
         return [failed("stop", cut, "stop texts are refused", severity)]
+    if stop not in cut.content and cut.content.rstrip() != plain.content.partition(stop)[0].rstrip():
+        stop = COMMON_LETTER
+        cut = await patient.chat(QUESTION, max_tokens=REPLY_TOKENS, stop=[stop])
+        if isinstance(cut, Failure):
+            return [failed("stop", cut, "stop texts are refused", severity)]
     if stop not in cut.content:
         return [Finding("stop", Severity.OK, "a stop text ends the answer and is left out of it")]
-    kept = cut.content.rstrip().endswith(stop) and len(cut.content) < len(plain.content)
+    # A server that looks at whole tokens leaves the rest of the last one behind the stop text.
+    behind = cut.content.partition(stop)[2].rstrip()
+    kept = len(behind) < TOKEN_CHARACTERS and len(cut.content) < len(plain.content)
     what = "the stop text is left in the answer" if kept else "`stop` is ignored"
     return [
         Finding(
@@ -296,6 +329,7 @@ async def check_choices(patient: Patient) -> list[Finding]:
             Severity.NOTE,
             f"`n: 2` gives {count} choice: the field is ignored",
             "evalkit asks each repeat by itself and loses nothing; other tools silently lose repeats",
+            "nothing to do for evalkit; where another tool asks this server, have it send each repeat as a request",
         )
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 from evalkit.endpoint.checks.base import Finding, Patient, Severity, failed, said, shown
@@ -38,6 +39,8 @@ async def check_repeatable(patient: Patient) -> list[Finding]:
     texts = [said(reply) for reply in (first, second) if isinstance(reply, Reply)]
     if texts[0] != texts[1]:
         patient.facts["temperature 0 repeats"] = "no"
+        if await _seed_decides(patient):
+            return [_not_greedy(texts)]
         return [
             Finding(
                 "repeatable",
@@ -78,6 +81,28 @@ async def check_repeatable(patient: Patient) -> list[Finding]:
             )
         )
     return findings or [Finding("repeatable", Severity.OK, "temperature 0 repeats, alone and under load")]
+
+
+async def _seed_decides(patient: Patient) -> bool:
+    """Whether a seed repeats the answer at temperature 0, and others change it: then it is drawn, not the likeliest."""
+    texts = []
+    for seed in (SEEDS[0], SEEDS[1], SEEDS[0], SEEDS[2]):
+        reply = await patient.chat(OPEN_QUESTION, max_tokens=SAMPLED_TOKENS, temperature=0.0, seed=seed)
+        if isinstance(reply, Failure):
+            return False
+        texts.append(said(reply))
+    return texts[0] == texts[2] and len(set(texts)) == len(SEEDS)
+
+
+def _not_greedy(texts: Sequence[str]) -> Finding:
+    return Finding(
+        "temperature",
+        Severity.PROBLEM,
+        f"temperature 0 draws answers at random: {shown(texts[0])}, then {shown(texts[1])}; the seed decides",
+        "the temperature is ignored, or the sampling of an earlier request stays (transformers serve "
+        "--continuous-batching): answers come from another distribution than the one that is asked for",
+        "restart the server and send only requests with the same sampling to it, or use another one",
+    )
 
 
 async def check_seed(patient: Patient) -> list[Finding]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from evalkit.endpoint.checks.base import Finding, Patient, Severity, SuiteNeeds, failed
 from evalkit.endpoint.native import Native
-from evalkit.endpoint.probe import ServedModels, endpoint_identity, served_models
+from evalkit.endpoint.probe import ServedModels, endpoint_identity, served_models, served_unlisted
 from evalkit.endpoint.transport import Answer
 from evalkit.model import Failure, FailureKind
 
@@ -26,11 +26,14 @@ async def check_serving(patient: Patient) -> tuple[list[Finding], bool]:
     """Reachable, model, software, context, clock; and whether going on makes sense."""
     settings = patient.subject.settings
     found = await served_models(settings)
-    if isinstance(found, Failure) and found.kind is not FailureKind.NOT_FOUND:
+    async with Native(settings, pauses_seconds=()) as native:
+        unlisted = await served_unlisted(native, found)
+        patient.requests += native.requests
+    if isinstance(found, Failure) and found.kind is not FailureKind.NOT_FOUND and not unlisted:
         return [failed("reachable", found, "nothing can be asked")], False
     findings = [_reachable(found)]
     if isinstance(found, ServedModels):
-        findings.append(_model(found, settings.model))
+        findings.append(_unlisted(settings.model) if unlisted else _model(found, settings.model))
     identity = await endpoint_identity(settings)
     findings.append(_software(identity))
     patient.facts |= identity
@@ -42,8 +45,21 @@ async def check_serving(patient: Patient) -> tuple[list[Finding], bool]:
     return findings, findings[1].severity is not Severity.PROBLEM or findings[1].check != "model"
 
 
+def _unlisted(wanted: str) -> Finding:
+    return Finding(
+        "model",
+        Severity.NOTE,
+        f"{wanted!r} is not on the list of models, and served all the same: another name is refused",
+        "the list is of no use here (transformers serve lists the hub's cache)",
+    )
+
+
 def _reachable(found: ServedModels | Failure) -> Finding:
     if isinstance(found, Failure):
+        if found.kind is not FailureKind.NOT_FOUND:
+            what = f"answers, but its list of models is broken ({found.detail})"
+            why = "whether it serves the right model cannot be seen"
+            return Finding("reachable", Severity.NOTE, what, why, "look at the server's log")
         return Finding("reachable", Severity.NOTE, "answers, but has no list of models (/v1/models)")
     return Finding("reachable", Severity.OK, f"serves {len(found.ids)} model{'s' * (len(found.ids) != 1)}")
 
