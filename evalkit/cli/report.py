@@ -31,7 +31,7 @@ FORMATS: Final = ("terminal", "markdown", "csv", "latex", "json", "html", "junit
 @click.option(
     "--include-questions", is_flag=True, help="HTML: print questions, answers and replies of gated data sets too."
 )
-@click.option("--include-hosts", is_flag=True, help="HTML: print where the endpoints are.")
+@click.option("--include-hosts", is_flag=True, help="HTML: print where the endpoints are, and whole paths.")
 def command(comparison: Path, form: str, out: Path | None, **given: Any) -> None:
     """Render a stored comparison.
 

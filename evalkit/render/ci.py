@@ -15,7 +15,7 @@ from evalkit.model import Comparison, SuiteResult, Verdict
 from evalkit.render.escape import clean, one_line
 from evalkit.render.explain import sentences
 from evalkit.render.jinja import render_template
-from evalkit.render.private import without_hosts
+from evalkit.render.private import fit_to_pass_on
 from evalkit.render.words import Language
 from evalkit.resources import data_folder
 
@@ -100,9 +100,10 @@ def _properties(comparison: Comparison) -> dict[str, str]:
 def summary(comparison: Comparison, *, language: Language = "en", brief: bool = False) -> str:
     """Markdown for `$GITHUB_STEP_SUMMARY` or a GitLab merge request note: verdict, table, differing configuration.
 
-    Others read it, so it does not say where the endpoints are. `brief` leaves out all but verdict and table.
+    Others read it, so it says neither where the endpoints are nor in which folders their files lie. `brief` leaves out
+    all but verdict and table.
     """
-    comparison = without_hosts(comparison)
+    comparison = fit_to_pass_on(comparison)
     if brief:
         comparison = replace(comparison, differences=())
     options = {"behaviour": not brief, "most_differences": _MOST_DIFFERENCES}
@@ -114,7 +115,7 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
 
     As the summary, they do not say where the endpoints are.
     """
-    comparison = without_hosts(comparison)
+    comparison = fit_to_pass_on(comparison)
     lines = []
     for suite in comparison.suites:
         level = _level(suite.verdict, undecided)

@@ -18,7 +18,7 @@ from evalkit.render import forest, numbers
 from evalkit.render.explain import overall, sentences
 from evalkit.render.flips import flips_json, script_json
 from evalkit.render.jinja import fill
-from evalkit.render.private import without_hosts
+from evalkit.render.private import fit_to_pass_on
 from evalkit.render.reasons import localised
 from evalkit.render.rows import SuiteRow, suite_row, table_of
 from evalkit.render.words import WORDS, Language
@@ -56,9 +56,9 @@ def report(
         comparison: what is reported.
         language: of everything but names and what other programs said.
         include_questions: print questions, answers and replies of gated data sets too, where the comparison holds them.
-        include_hosts: print where the endpoints are.
+        include_hosts: print where the endpoints are, and whole paths.
     """
-    comparison = localised(comparison if include_hosts else without_hosts(comparison), language)
+    comparison = localised(comparison if include_hosts else fit_to_pass_on(comparison), language)
     folder = data_folder("reports")
     style = (folder / "html" / "report.css").read_text(encoding="utf-8")
     script = (folder / "html" / "report.js").read_text(encoding="utf-8")

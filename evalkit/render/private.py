@@ -1,7 +1,8 @@
-"""What a report that is passed on must not say: where the endpoints are.
+"""What a report that is passed on must not say: where the endpoints are, and in which folders of whose machine.
 
-Addresses stand in what an endpoint says of itself, in the configuration keys that differ, and in sentences about
-requests that failed. The host goes; the rest of an address stays, so that a reader still sees what it was.
+Addresses and paths stand in what an endpoint says of itself, in the configuration keys that differ, and in sentences
+about requests that failed. The host goes and so do the folders; the rest of an address and the name of a file (of
+weights, say) stay, so that a reader still sees what it was.
 """
 
 from __future__ import annotations
@@ -20,6 +21,57 @@ _PORT: Final = re.compile(r":\d{1,5}\Z")
 _ADDRESS_KEY: Final = re.compile(
     r"(?:^|[._])(?:hosts?|hostname|address|addresses|base_urls?|urls?|ip)\Z", re.IGNORECASE
 )
+
+# The path of an address is not one of a machine, and neither is the API's own. What `evalkit.leaves` cut off before
+# begins with dots.
+_LETTER: Final = r"[^\s/'\"<>,;:|(){}\[\]]"
+_PART: Final = f"{_LETTER}+"
+_PATH: Final = re.compile(
+    r"(?P<address>\b(?!file:)[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s'\"<>]*)"
+    rf"|(?:\A\.\.\.{_LETTER}*(?:/{_PART})*|(?:(?<![\w./~…)-])~?|(?<=file://))(?!/(?:api/)?v\d)(?:/{_PART})+)"
+    rf"/(?P<name>{_PART})/?"
+)
+_ONE_PATH: Final = re.compile(r"~?(?:/[^/'\"\[\]{}\n]+)+/(?P<name>[^/'\"\[\]{}\n]+)/?")
+_COMMAND_KEY: Final = re.compile(r"(?:^|[._])(?:argv|args?|command|cmd)\Z", re.IGNORECASE)
+
+
+def fit_to_pass_on(comparison: Comparison) -> Comparison:
+    """The comparison without hosts, and with every absolute path shortened to its last part."""
+    shown = without_hosts(comparison)
+    return replace(
+        shown,
+        reference=_without_paths(shown.reference),
+        candidate=_without_paths(shown.candidate),
+        suites=tuple(_suite(suite, _shortened) for suite in shown.suites),
+        differences=tuple(
+            Difference(one.key, *without_folders(one.key, one.reference, one.candidate)) for one in shown.differences
+        ),
+        reasons=tuple(map(_shortened, shown.reasons)),
+        notes=tuple(map(_shortened, shown.notes)),
+    )
+
+
+def without_folders(key: str, one: str, other: str) -> tuple[str, str]:
+    """Two values of a dotted key that differ, with their absolute paths shortened; they still differ then."""
+    short, alike = _short_value(key, one), _short_value(key, other)
+    if short != alike or one == other:
+        return short, alike
+    return short.replace(f"{HIDDEN}/", f"{HIDDEN}(1)/"), alike.replace(f"{HIDDEN}/", f"{HIDDEN}(2)/")
+
+
+def _without_paths(run: RunIdentity) -> RunIdentity:
+    endpoint = {key: _short_value(key, value) for key, value in run.endpoint.items()}
+    return replace(run, model=_short_value("model", run.model), endpoint=endpoint)
+
+
+def _short_value(key: str, value: str) -> str:
+    """A value that is one path may have blanks in it; in a command they part its words."""
+    whole = None if _COMMAND_KEY.search(key) else _ONE_PATH.fullmatch(value)
+    return f"{HIDDEN}/{whole['name']}" if whole else _shortened(value)
+
+
+def _shortened(text: str) -> str:
+    return _PATH.sub(lambda match: match["address"] or f"{HIDDEN}/{match['name']}", text)
 
 
 def is_address_key(name: str) -> bool:

@@ -6,7 +6,7 @@ Made as the report is: one file, inline SVG, a policy that allows the page's own
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from xml.etree import ElementTree as ET  # only written here; nothing foreign is parsed
 
@@ -15,10 +15,11 @@ from markupsafe import Markup
 from evalkit import __version__
 from evalkit.model import Verdict
 from evalkit.render.forest import SHAPES, Scale, marker_svg, place_shape, scale_to, ticks
-from evalkit.render.history import Episode, Known, Series, SuiteTrend
+from evalkit.render.history import Episode, FactChange, Known, Series, SuiteTrend
 from evalkit.render.history_rows import NightRow, night_rows
 from evalkit.render.html import policy
 from evalkit.render.jinja import fill
+from evalkit.render.private import without_folders
 from evalkit.render.words import WORDS, Language
 from evalkit.resources import data_folder
 
@@ -65,7 +66,18 @@ def page(series: Sequence[Series], known: Sequence[Known], *, last: int = 60, la
 def _view(trend: SuiteTrend, known: Sequence[Known], last: int) -> _TrendView:
     rows = night_rows(trend, known, last)
     # The policy and the escaping of ElementTree make the plot safe; it holds no foreign text but dates.
-    return _TrendView(trend, Markup(trend_svg(rows)), rows, tuple(reversed(trend.episodes)))  # noqa: S704
+    episodes = tuple(map(_shown, reversed(trend.episodes)))
+    return _TrendView(trend, Markup(trend_svg(rows)), rows, episodes)  # noqa: S704
+
+
+def _shown(episode: Episode) -> Episode:
+    """The page is passed on: paths of what changed are shortened."""
+    return replace(episode, changed=tuple(map(_without_folders, episode.changed)))
+
+
+def _without_folders(change: FactChange) -> FactChange:
+    before, after = without_folders(change.name, change.before or "", change.after or "")
+    return FactChange(change.name, before if change.before else change.before, after if change.after else change.after)
 
 
 def trend_svg(rows: Sequence[NightRow]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from evalkit.model import Difference
 from evalkit.render.ci import github_annotations, summary
 from evalkit.render.html import report
-from evalkit.render.private import HIDDEN, without_hosts
+from evalkit.render.private import HIDDEN, fit_to_pass_on, without_hosts
 
 
 def with_addresses(comparison):
@@ -62,6 +62,76 @@ def test_the_rest_stays(comparison):
     )
     assert hidden.flips is comparison.flips
     assert without_hosts(hidden) == hidden
+
+
+WEIGHTS = "/home/alice/models/acme 7b/acme-7b.Q8_0.gguf"
+
+
+def with_paths(comparison):
+    endpoint = {"model_path": WEIGHTS, "version": "0.28.0"}
+    return replace(
+        comparison,
+        reference=replace(comparison.reference, endpoint=endpoint, model="/srv/alice/Acme-7B/"),
+        candidate=replace(comparison.candidate, endpoint={"model_path": "~/alice/acme.gguf"}),
+        differences=(
+            Difference("launch.model", WEIGHTS, "/home/alice/other/acme-7b.Q8_0.gguf"),
+            Difference("launch.argv", '["vllm", "serve", "/data/alice/Acme", "--log=/var/alice/x.log"]', "(not set)"),
+            Difference("launch.command", "/opt/alice/bin/serve /mnt/alice/a.gguf", "(not set)"),
+            Difference("base_url", "http://gpu-7:8000/deep/alice/v1", "(not set)"),
+            Difference("data.mmlu", "...ome/alice/rows", "file:///home/alice/rows"),
+            Difference("sampling.top_p", "0.9", "0.95"),
+        ),
+        notes=("see /tmp/alice/server.log: it stopped", "POST /v1/chat/completions answers 404"),
+        suites=(replace(comparison.suites[0], reasons=("/tmp/alice/a/b.png cannot be read",)),),
+    )
+
+
+@pytest.mark.parametrize("make", [report, summary])
+def test_no_folder_is_printed(comparison, make):
+    text = make(with_paths(comparison)).replace("/deep/alice/v1", "")
+    assert "alice" not in text
+    assert "models" not in text
+    assert "acme-7b.Q8_0.gguf" in text
+
+
+def test_folders_are_printed_where_asked_for(comparison):
+    text = report(with_paths(comparison), include_hosts=True)
+    assert WEIGHTS in text
+    assert "/var/alice/x.log" in text
+
+
+def test_of_a_path_the_last_part_stays_and_what_differs_still_differs(comparison):
+    shown = fit_to_pass_on(with_paths(comparison))
+    assert {one.key: (one.reference, one.candidate) for one in shown.differences} == {
+        "launch.model": ("…(1)/acme-7b.Q8_0.gguf", "…(2)/acme-7b.Q8_0.gguf"),
+        "launch.argv": ('["vllm", "serve", "…/Acme", "--log=…/x.log"]', "(not set)"),
+        "launch.command": ("…/serve …/a.gguf", "(not set)"),
+        "base_url": (f"http://{HIDDEN}/deep/alice/v1", "(not set)"),
+        "data.mmlu": ("…/rows", "file://…/rows"),
+        "sampling.top_p": ("0.9", "0.95"),
+    }
+    assert (shown.reference.model, shown.reference.endpoint["model_path"]) == ("…/Acme-7B", "…/acme-7b.Q8_0.gguf")
+    assert shown.candidate.endpoint == {"model_path": "…/acme.gguf"}
+    assert shown.notes == ("see …/server.log: it stopped", "POST /v1/chat/completions answers 404")
+    assert shown.suites[0].reasons == ("…/b.png cannot be read",)
+    assert fit_to_pass_on(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.2 tokens/s",
+        "either/or/both",
+        "./near/by.gguf",
+        "../a/b/c",
+        "/health is gone",
+        "n/a",
+        "Qwen/Qwen3-8B",
+        "a / b",
+    ],
+)
+def test_what_is_no_absolute_path_stays(comparison, text):
+    assert fit_to_pass_on(replace(comparison, notes=(text,))).notes == (text,)
 
 
 def test_annotations_do_not_say_it_either(comparison):

@@ -41,6 +41,22 @@ def test_golden_page(series, golden, language):
     golden(f"history.{language}.html", re.sub(r"(evalkit) \d+\.\d+\S*?([ .<]| 生成)", r"\1 VERSION\2", text))
 
 
+def test_the_page_shows_which_weights_changed_and_not_where_they_lie(story):
+    def night(number):
+        one = story[number]
+        endpoint = {"model_path": f"/home/alice/night-{number}/acme.gguf", "mmproj": f"/home/alice/{number}.mmproj"}
+        return night_of(replace(one, candidate=replace(one.candidate, endpoint=endpoint)))
+
+    made = series_of([night(3), night(5)])
+    text = page(made, ())
+    assert "alice" not in text
+    assert "night-" not in text
+    for words in ("…(1)/acme.gguf", "…(2)/acme.gguf", "…/3.mmproj", "…/5.mmproj"):
+        assert f"<td>{words}</td>" in text
+    # The history itself is the user's own: there it shows what moved.
+    assert "/home/alice/night-5/acme.gguf" in json.dumps(document(made, ()))
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_golden_terminal(series, golden, language):
     golden(f"history.{language}.txt", terminal(HistoryTable(series, KNOWN, language=language)))
