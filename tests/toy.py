@@ -303,6 +303,8 @@ class Toy:
         return -9999.0 if value == -np.inf and self.kind == "vllm" else value
 
     def completions(self, body):
+        if "short_only" in self.faults and body.get("max_tokens", 16) > 16:
+            return 500, {"error": {"message": "out of memory"}}
         given = body["prompt"] if isinstance(body["prompt"], list) else self.model.tokens(body["prompt"])
         ids, values = self.draw(given, body, max(1, body.get("max_tokens", 16)), body.get("seed"))
         choice = {

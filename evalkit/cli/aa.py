@@ -36,7 +36,7 @@ def command(reference: Path, **given: Any) -> int:
 
     case = _second_run(reference, given) if kind_of(reference) == "config" else _halves(reference, given)
     judging.check_margins(given, case.sides[0].suites)
-    return judging.show(judging.judge(case, judging.policy(given)), case, given)
+    return judging.show(judging.judge(case, judging.policy(given)), case.home, given)
 
 
 def _second_run(path: Path, given: dict[str, Any]) -> judging.Case:

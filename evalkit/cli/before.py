@@ -1,20 +1,34 @@
-"""What happens before the expensive part of `evalkit compare`: the doctor's quick check, and the fidelity probe."""
+"""What happens before the expensive part of `evalkit compare`: the doctor's quick check, and the fidelity probe.
+
+    both endpoints are up  ->  each is looked at  ->  the probe compares them  ->  the suites are asked
+
+What is found there can end the comparison: then nothing is asked, and why is its verdict.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EndpointError, EvalkitError
+from evalkit.model import Probe, Verdict
 
 if TYPE_CHECKING:
     from evalkit.endpoint.client import ClientSettings
     from evalkit.endpoint.doctor import Finding, Report
+    from evalkit.endpoint.fidelity import Plan
     from evalkit.run.execute import Examine, SideRun, Watch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+WORTH_SAMPLES: Final = 2_000
+WORTH_TOKENS: Final = 200_000
+"""The probe reads and writes some ten thousand tokens a side: by itself it runs where the suites ask for much more."""
 
 _OPTIONS: Final = (
     click.option(
@@ -24,17 +38,24 @@ _OPTIONS: Final = (
         help="Skip the quick check of both endpoints (two short requests each) before they are asked.",
     ),
     click.option(
-        "--probe",
-        is_flag=True,
-        help="First compare log-probabilities as `evalkit probe` does; a DEGRADED candidate is not asked any further.",
+        "--probe/--no-probe",
+        default=None,
+        envvar="EVALKIT_PROBE",
+        help="First compare log-probabilities as `evalkit probe` does; a DEGRADED candidate is not asked any further. "
+        "By itself where much is to be asked, both are up at once, and each scores a text in one request.",
     ),
 )
 
 
-class UnfitError(EvalkitError):
-    """An endpoint in whose state no comparison is worth its cost."""
+class StoppedError(EvalkitError):
+    """What was found before the suites were asked makes the comparison not worth its cost: its verdict, and why."""
 
-    exit_code = 3
+    def __init__(self, verdict: Verdict, reasons: tuple[str, ...], probe: Probe | None = None) -> None:
+        super().__init__("; ".join(reasons))
+        self.verdict = verdict
+        self.reasons = reasons
+        self.probe = probe
+        self.exit_code = verdict.exit_code
 
 
 def options(function: Function) -> Function:
@@ -44,81 +65,154 @@ def options(function: Function) -> Function:
     return function
 
 
-def examiner(given: Mapping[str, Any]) -> Callable[[Watch], Examine] | None:
-    """What looks at each endpoint once it is up and before it is asked; None where that is to be skipped."""
-    return None if given["no_doctor"] else _Examiner
+class Before:
+    """All that is done with the endpoints of one comparison before its suites are asked; `probe` is what was found.
 
-
-class _Examiner:
-    """Examines each side, and the pair as soon as both are known; warnings become notices of the run.
-
-    Raises:
-        UnfitError: a problem at one endpoint, or between the two.
+    `home` is the comparison's folder, where the probe keeps its tokens.
     """
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, sides: Sequence[SideRun], given: Mapping[str, Any], home: Path) -> None:
+        self.probe: Probe | None = None
+        self._sides, self._given, self._home = sides, given, home
+        self._doctor = not given["no_doctor"]
+        self._up: dict[str, ClientSettings] = {}
         self._reports: list[Report] = []
+        self._within = self._look_at_the_probe()
 
-    async def __call__(self, side: SideRun, settings: ClientSettings) -> None:
+    def ahead(self) -> None:
+        """The probe that is asked for by name where the suites do not have both servers up at once.
+
+        Raises:
+            StoppedError: the candidate is shown to differ.
+            EndpointError: an endpoint does not answer.
+        """
+        if not self._given["probe"] or self._within or not any(side.missing for side in self._sides):
+            return
+        if len(self._sides) < 2:
+            click.echo("evalkit: --probe needs both endpoints: one side is a stored run", err=True)
+            return
+        from evalkit.cli import probe
+
+        told = asyncio.run(self._probed([probe.side_of(side.config) for side in self._sides], self._plan()))
+        if told and not self._given["quiet"]:
+            click.echo(f"evalkit: {told}", err=True)
+
+    def examiner(self) -> Callable[[Watch], Examine] | None:
+        """What looks at each endpoint once it is up and before it is asked; None where nothing is to be done."""
+        if not self._doctor and not self._within:
+            return None
+
+        def of(watch: Watch) -> Examine:
+            async def examine(side: SideRun, settings: ClientSettings) -> None:
+                if self._doctor:
+                    await self._examine(side, settings, watch)
+                self._up[side.config.name] = settings
+                if self._within and len(self._up) == len(self._sides):
+                    watch.notices.extend(await self._probe_both())
+
+            return examine
+
+        return of
+
+    def _look_at_the_probe(self) -> bool:
+        """Whether the probe runs while the servers are up for the suites; takes what an earlier session found."""
+        wanted = self._given["probe"]
+        if wanted is False or len(self._sides) < 2:
+            return False
+        from evalkit.cli import probe
+
+        self.probe = probe.stored(self._home, self._plans())
+        turns = any(side.config.launch is not None and side.config.launch.sequential for side in self._sides)
+        if turns or not all(side.missing for side in self._sides):
+            return False
+        return bool(wanted) or (self.probe is None and _worth_it(self._sides[1]))
+
+    def _plans(self) -> list[str]:
+        return [side.plan.digest for side in self._sides]
+
+    def _plan(self) -> Plan:
+        """The prompts of the suites, evenly spread, or the built-in ones."""
+        from evalkit.cli import probe
+        from evalkit.endpoint.fidelity import Plan
+        from evalkit.endpoint.prompts import spread
+
+        fitting = [
+            item.prompt.messages
+            for suite in self._sides[0].plan.suites
+            for item in suite.loaded.items
+            if probe.fits(item.prompt)
+        ]
+        return Plan(
+            spread(fitting, probe.DEFAULT_PROMPTS) or probe.neutral(),
+            probe.DEFAULT_TOKENS,
+            probe.DEFAULT_GREEDY,
+            at_once=probe.at_once([side.config for side in self._sides]),
+            slow_methods=bool(self._given["probe"]),
+        )
+
+    async def _probe_both(self) -> list[str]:
+        """The probe with the servers that are up; where nobody asked for it, its own trouble is only said."""
+        from evalkit.cli import probe
+
+        sides = [probe.side_of(side.config, opened=nullcontext(self._up[side.config.name])) for side in self._sides]
+        try:
+            return [await self._probed(sides, self._plan())]
+        except EndpointError as error:
+            if self._given["probe"]:
+                raise
+            return [f"the fidelity probe came to nothing: {error}"]
+
+    async def _probed(self, sides: Sequence[Any], plan: Plan) -> str:
+        """Runs the probe and keeps what it found; what is to be said of it.
+
+        A server that cannot score given tokens is no reason to stop, and neither is an open verdict.
+        """
+        from evalkit.cli import probe
+        from evalkit.endpoint.fidelity import NotSupportedError, run_probe
+
+        turns = any(side.config.launch is not None and side.config.launch.sequential for side in self._sides)
+        try:
+            findings = await run_probe(sides[0], sides[1], plan, in_turn=turns)
+        except NotSupportedError as error:
+            return f"{error}; going on with the suites"
+        report, _told = probe.kept(findings, self._home, {"plans": self._plans()})
+        self.probe = probe.as_told(report)
+        if report.verdict is Verdict.DEGRADED:
+            reasons = tuple(f"fidelity probe: {reason}" for reason in report.reasons)
+            raise StoppedError(report.verdict, (*reasons, NOT_ASKED), self.probe)
+        return f"probe: {report.verdict.value}; stored in {self._home / probe.NAME}"
+
+    async def _examine(self, side: SideRun, settings: ClientSettings, watch: Watch) -> None:
+        """The doctor's word on a side, and on the pair as soon as both are known; warnings become notices."""
         from evalkit.cli.doctor import needs_of_planned, subject_of
         from evalkit.endpoint.doctor import between, quick_check
 
         needs = [needs_of_planned(suite) for suite in side.plan.suites]
         report = await quick_check(subject_of(side.config, settings, needs))
-        self._raise_or_note(side.config.name, report.findings)
+        _raise_or_note(side.config.name, report.findings, watch)
         for other in self._reports:
-            self._raise_or_note(f"{other.name} and {report.name}", between(other, report))
+            _raise_or_note(f"{other.name} and {report.name}", between(other, report), watch)
         self._reports.append(report)
 
-    def _raise_or_note(self, name: str, findings: Sequence[Finding]) -> None:
-        for finding in findings:
-            sentence = f"{name}: {finding.check}: {finding.what}" + (f" ({finding.why})" if finding.why else "")
-            if finding.severity == "problem":
-                fix = f"; {finding.fix}" if finding.fix else ""
-                raise UnfitError(f"{sentence}{fix}; --no-doctor goes on all the same")
-            if finding.severity == "warning":
-                self._watch.notices.append(sentence)
+
+NOT_ASKED: Final = "the suites are not asked: the probe shows that the candidate differs"
 
 
-def stage_zero(sides: Sequence[SideRun], given: Mapping[str, Any]) -> None:
-    """The fidelity probe, where it is asked for, there are two endpoints, and something is left to ask.
+def _worth_it(side: SideRun) -> bool:
+    """Whether what is left to ask of a side costs much more than the probe."""
+    samples = tokens = 0
+    left = side.missing / max(1, sum(suite.planned for suite in side.plan.suites))
+    for suite in side.plan.suites:
+        samples += suite.planned
+        tokens += suite.planned * int(suite.parameters.get("max_tokens") or 1)
+    return samples * left >= WORTH_SAMPLES or tokens * left >= WORTH_TOKENS
 
-    A server that cannot score given tokens is no reason to stop, and neither is an open verdict: both are said.
 
-    Raises:
-        click.exceptions.Exit: with the verdict's exit code, where the candidate is shown to differ.
-        EndpointError: an endpoint does not answer.
-    """
-    if not given["probe"]:
-        return
-    if len(sides) < 2:
-        click.echo("evalkit: --probe needs both endpoints: one side is a stored run", err=True)
-        return
-    if not any(side.missing for side in sides):
-        return
-    from evalkit.cli import probe
-    from evalkit.endpoint.fidelity import NotSupportedError, Plan
-    from evalkit.endpoint.prompts import spread
-
-    configs = [side.config for side in sides]
-    fitting = [
-        item.prompt.messages for suite in sides[0].plan.suites for item in suite.loaded.items if probe.fits(item.prompt)
-    ]
-    messages = spread(fitting, probe.DEFAULT_PROMPTS) or probe.neutral()
-    plan = Plan(messages, probe.DEFAULT_TOKENS, probe.DEFAULT_GREEDY, at_once=probe.at_once(configs))
-    home = given["out"] or configs[0].runs / f"{configs[0].name}--{configs[1].name}"
-    try:
-        report, document = probe.probe_and_store(configs, plan, home)
-    except NotSupportedError as error:
-        click.echo(f"evalkit: {error}; going on with the suites", err=True)
-        return
-    if report.verdict == "DEGRADED":
-        if given["as_json"]:
-            probe.print_document(document)
-        else:
-            probe.show(report)
-        click.echo("evalkit: the suites are not asked: the probe shows that the candidate differs", err=True)
-        raise click.exceptions.Exit(report.verdict.exit_code)
-    if not given["quiet"]:
-        click.echo(f"probe: {report.verdict.value}; stored in {home / 'probe.json'}", err=True)
+def _raise_or_note(name: str, findings: Sequence[Finding], watch: Watch) -> None:
+    for finding in findings:
+        sentence = f"{name}: {finding.check}: {finding.what}" + (f" ({finding.why})" if finding.why else "")
+        if finding.severity == "problem":
+            fix = f"; {finding.fix}" if finding.fix else ""
+            raise StoppedError(Verdict.INVALID, (f"{sentence}{fix}; --no-doctor goes on all the same",))
+        if finding.severity == "warning":
+            watch.notices.append(sentence)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from evalkit.cli import before, ci_output, judging, options
 
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from evalkit.compare.inputs import Side
     from evalkit.config import EndpointConfig
     from evalkit.foreign.choices import Choices
-    from evalkit.model import Comparison
+    from evalkit.model import Comparison, Difference
+    from evalkit.run.execute import SideRun
 
 
 _SECTIONS: Final = {
@@ -82,12 +84,12 @@ def command(reference: Path, candidate: Path, **given: Any) -> int:
     _no_endpoint_options(given)
     case = _stored_case(reference, candidate, _choices(given))
     judging.check_margins(given, [name for side in case.sides for name in side.suites])
-    return _show(judging.judge(case, judging.policy(given, case)), case, given)
+    return _show(judging.judge(case, judging.policy(given, case)), case.home, given)
 
 
-def _show(comparison: Comparison, case: judging.Case, given: dict[str, Any]) -> int:
-    code = judging.show(comparison, case, given)
-    ci_output.write(comparison, given["out"] or case.home, given)
+def _show(comparison: Comparison, home: Path, given: dict[str, Any]) -> int:
+    code = judging.show(comparison, home, given)
+    ci_output.write(comparison, given["out"] or home, given)
     return code
 
 
@@ -106,8 +108,9 @@ def _no_endpoint_options(given: dict[str, Any]) -> None:
     """An option that has no effect on stored sides is a mistake, not a wish."""
     from evalkit.errors import UsageError
 
+    context = click.get_current_context()
     for name in ("overrides", "limit", "rerun_on_fail", "probe"):
-        if given[name]:
+        if given[name] and context.get_parameter_source(name) is not ParameterSource.ENVIRONMENT:
             option = "--set" if name == "overrides" else f"--{name.replace('_', '-')}"
             raise UsageError(f"{option}: has no effect here: nothing is asked of an endpoint")
 
@@ -153,21 +156,41 @@ def _with_endpoints(paths: tuple[Path, Path], kinds: tuple[str, str], given: dic
         options.load(path, given["overrides"], given["limit"]) if kind == "config" else None
         for path, kind in zip(paths, kinds, strict=True)
     )
-    case = _run(paths, configs, given)
+    planned = _plan(paths, configs, given)
+    try:
+        case = _ask(planned, given)
+    except before.StoppedError as stopped:
+        return _show(_not_asked(planned, stopped, given), planned.home, given)
     chosen = judging.policy(given, case)
     comparison = judging.judge(case, chosen)
     if given["rerun_on_fail"] and configs[1] is not None:
         case, comparison = _rerun(case, comparison, configs[1], given)
-    return _show(comparison, case, given)
+    return _show(comparison, case.home, given)
 
 
-def _run(paths: tuple[Path, Path], configs: tuple[EndpointConfig | None, ...], given: dict[str, Any]) -> judging.Case:
-    """Asks what is missing on the sides that have a configuration, and reads both."""
-    from evalkit.cli.noise import noise_floors
-    from evalkit.cli.run import problems, run_with_display
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A comparison with endpoints to ask, before they are; a side that is a stored run has no configuration.
+
+    `found` are the differences of two configurations.
+    """
+
+    folders: tuple[Path, Path]
+    configs: tuple[EndpointConfig | None, ...]
+    sides: tuple[SideRun | None, ...]
+    found: tuple[Difference, ...]
+    names: tuple[str, str]
+
+    @property
+    def home(self) -> Path:
+        """The comparison's folder."""
+        return self.folders[0].parent / f"{self.names[0]}--{self.names[1]}"
+
+
+def _plan(paths: tuple[Path, Path], configs: tuple[EndpointConfig | None, ...], given: dict[str, Any]) -> _Planned:
+    """What is to be asked, and where it is stored; says in what two configurations differ."""
     from evalkit.config import differences
-    from evalkit.run import execute
-    from evalkit.run.read import read_run
+    from evalkit.run import execute, manifest
 
     folders = [
         path if config is None else config.runs / config.name for path, config in zip(paths, configs, strict=True)
@@ -178,19 +201,59 @@ def _run(paths: tuple[Path, Path], configs: tuple[EndpointConfig | None, ...], g
     if found is not None and not given["quiet"] and not given["as_json"]:
         _show_differences(found)
     known: dict[str, Any] = {}
-    planned = [None if config is None else execute.prepare(config, known) for config in configs]
-    judging.check_margins(given, [suite.name for side in planned if side is not None for suite in side.plan.suites])
-    bank = planned[0] is None or planned[0].missing == 0
-    asked = [side for side in planned if side is not None]
-    before.stage_zero(asked, given)
-    outcomes = run_with_display(asked, quiet=given["quiet"], examine=before.examiner(given))
+    sides = tuple(None if config is None else execute.prepare(config, known) for config in configs)
+    judging.check_margins(given, [suite.name for side in sides if side is not None for suite in side.plan.suites])
+    names = [
+        manifest.latest(folder)["name"] if config is None else config.name
+        for folder, config in zip(folders, configs, strict=True)
+    ]
+    return _Planned((folders[0], folders[1]), configs, sides, found or (), (names[0], names[1]))
+
+
+def _ask(planned: _Planned, given: dict[str, Any]) -> judging.Case:
+    """Asks what is missing on the sides that have a configuration, and reads both.
+
+    Raises:
+        StoppedError: what is found before the suites are asked says that they should not be.
+    """
+    from evalkit.cli.noise import noise_floors
+    from evalkit.cli.run import problems, run_with_display
+    from evalkit.run.read import read_run
+
+    bank = planned.sides[0] is None or planned.sides[0].missing == 0
+    asked = [side for side in planned.sides if side is not None]
+    first = before.Before(asked, given, given["out"] or planned.home)
+    first.ahead()
+    outcomes = run_with_display(asked, quiet=given["quiet"], examine=first.examiner())
     trouble = [sentence for outcome in outcomes for sentence in problems(outcome)]
-    sides = (read_run(folders[0]), read_run(folders[1]))
-    if len(both) == 1:
-        sides = _of_the_gate(sides, 0 if configs[0] is None else 1)
+    sides = (read_run(planned.folders[0]), read_run(planned.folders[1]))
+    found = planned.found
+    if len(asked) == 1:
+        sides = _of_the_gate(sides, 0 if planned.sides[0] is None else 1)
         found = _differences(sides)
-    home = folders[0].parent / f"{sides[0].identity.name}--{sides[1].identity.name}"
-    return judging.Case(sides, found or (), home, tuple(trouble), bank, noise_floors(sides[0]))
+    return judging.Case(sides, found, planned.home, tuple(trouble), bank, noise_floors(sides[0]), first.probe)
+
+
+def _not_asked(planned: _Planned, stopped: before.StoppedError, given: dict[str, Any]) -> Comparison:
+    """The comparison where the suites were not asked: what was found before is its verdict."""
+    from datetime import UTC, datetime
+
+    from evalkit.compare.judge import not_asked
+    from evalkit.config import public_dump
+    from evalkit.run import manifest
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    runs = []
+    for folder, side in zip(planned.folders, planned.sides, strict=True):
+        if side is None:
+            line = manifest.latest(folder)
+        else:
+            config = side.config
+            session = manifest.Session(config.name, now, config.model, public_dump(config), {})
+            line = manifest.manifest_line(session, side.plan)
+        runs.append(manifest.identity(folder, line))
+    made = not_asked((runs[0], runs[1]), stopped.verdict, stopped.reasons, judging.policy(given), now)
+    return replace(made, probe=stopped.probe, differences=planned.found)
 
 
 def _two_folders(paths: tuple[Path, Path], folders: list[Path], configs: tuple[EndpointConfig | None, ...]) -> None:

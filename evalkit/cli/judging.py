@@ -17,7 +17,7 @@ from evalkit.cli import stored
 if TYPE_CHECKING:
     from evalkit.compare.inputs import Side
     from evalkit.compare.policy import NoiseFloor, Policy
-    from evalkit.model import Comparison, Difference, RunIdentity
+    from evalkit.model import Comparison, Difference, Probe, RunIdentity
 
 EARLIER: Final = 30
 """How many earlier comparisons a folder keeps: a month of nights."""
@@ -74,7 +74,8 @@ class Case:
     """Two sides, ready to be judged.
 
     `home` is where the comparison is stored; `trouble` are sentences on what kept a run from being whole; `bank` says
-    that the reference was stored before; `noise` holds what the reference against itself showed, by suite.
+    that the reference was stored before; `noise` holds what the reference against itself showed, by suite; `probe` is
+    what the fidelity probe found before the suites were asked.
     """
 
     sides: tuple[Side, Side]
@@ -83,6 +84,7 @@ class Case:
     trouble: tuple[str, ...] = ()
     bank: bool = False
     noise: Mapping[str, NoiseFloor] = field(default_factory=dict)
+    probe: Probe | None = None
 
 
 def judging_options(function: Function) -> Function:
@@ -161,7 +163,7 @@ def judge(case: Case, chosen: Policy) -> Comparison:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     made = compare(*case.sides, chosen, now, case.differences)
     beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites})
-    return replace(made, notes=(*made.notes, *beyond, *case.trouble))
+    return replace(made, notes=(*made.notes, *beyond, *case.trouble), probe=case.probe)
 
 
 def check_margins(given: Mapping[str, Any], suites: Iterable[str]) -> None:
@@ -186,20 +188,21 @@ def check_margins(given: Mapping[str, Any], suites: Iterable[str]) -> None:
             )
 
 
-def show(comparison: Comparison, case: Case, given: Mapping[str, Any]) -> int:
-    """Stores the comparison, prints it, and gives the exit code."""
+def show(comparison: Comparison, home: Path, given: Mapping[str, Any]) -> int:
+    """Stores the comparison (in `home` where `given` names no folder), prints it, and gives the exit code."""
     from evalkit.render.document import to_json
 
     document = to_json(comparison)
-    file = _store(document, given["out"], case.home)
+    file = _store(document, given["out"], home)
     if given["as_json"]:
         click.echo(document.decode(), nl=False)
     else:
         _print(comparison, given)
         if file is not None:
             click.echo(f"stored in {file}", err=True)
-            one, two = (f"{run.name} (run {run.run_id}, {run.started[:16]})" for run in _runs(comparison))
-            click.echo(f"it compares {one} with {two}", err=True)
+            if comparison.suites:
+                one, two = (f"{run.name} (run {run.run_id}, {run.started[:16]})" for run in _runs(comparison))
+                click.echo(f"it compares {one} with {two}", err=True)
     for sentence in comparison.notes:
         click.echo(f"evalkit: {sentence}", err=True)
     if comparison.verdict.exit_code != comparison.exit_code and given["on_inconclusive"] == "warn":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,10 +14,12 @@ from evalkit.cli import options
 
 if TYPE_CHECKING:
     from evalkit.config import EndpointConfig
+    from evalkit.endpoint.client import ClientSettings
     from evalkit.endpoint.fidelity import Findings, Plan, Side
     from evalkit.endpoint.fidelity_report import FidelityReport
-    from evalkit.model import Message
+    from evalkit.model import Message, Probe
 
+NAME: Final = "probe.json"
 LONGEST_PROMPT_CHARACTERS: Final = 6_000
 DEFAULT_PROMPTS: Final = 64
 DEFAULT_TOKENS: Final = 128
@@ -158,35 +161,81 @@ def probe_and_store(
         StorageError: where the disk refuses.
     """
     from dataclasses import asdict
-    from datetime import UTC, datetime
 
-    from evalkit import __version__
     from evalkit.endpoint import fidelity_prefix
     from evalkit.endpoint.fidelity import run_probe
-    from evalkit.endpoint.fidelity_report import assess, document
 
     sides = [side_of(config) for config in configs]
     in_turn = any(config.launch is not None and config.launch.sequential for config in configs)
     findings = asyncio.run(run_probe(sides[0], sides[1], plan, in_turn=in_turn))
-    report = assess(findings)
-    told = document(report, findings, datetime.now(UTC).isoformat(timespec="seconds"), __version__)
+    more: dict[str, Any] = {}
     if enough:
         found = fidelity_prefix.enough(findings)
-        told["enough"] = None if found is None else asdict(found)
+        more["enough"] = None if found is None else asdict(found)
+    return kept(findings, home, more)
+
+
+def kept(findings: Findings, home: Path, more: Mapping[str, Any]) -> tuple[FidelityReport, dict[str, Any]]:
+    """Judges what was found and keeps it in `home`, with `more` in the document; gives the report and the document.
+
+    Raises:
+        StorageError: where the disk refuses.
+    """
+    from datetime import UTC, datetime
+
+    from evalkit import __version__
+    from evalkit.endpoint.fidelity_report import assess, document
+
+    report = assess(findings)
+    told = document(report, findings, datetime.now(UTC).isoformat(timespec="seconds"), __version__) | dict(more)
     _store(home, told, findings)
     return report, told
 
 
-def side_of(config: EndpointConfig, log: Path | None = None) -> Side:
-    """One side of the probe, from its configuration; a server of its own writes to `log` (default: beside its runs)."""
+def as_told(report: FidelityReport) -> Probe:
+    """What a comparison holds of the probe."""
+    from evalkit.endpoint.fidelity_report import FORWARD
+    from evalkit.model import Probe
+
+    one = report.comparisons[FORWARD]
+    sizes = (0, 0, None) if one is None else (one.sequences, one.tokens, one.mean_abs)
+    return Probe(report.verdict, report.reasons, *sizes)
+
+
+def stored(home: Path, plans: list[str]) -> Probe | None:
+    """What an earlier session's probe before the same suites (by the digests of their plans) found, and let pass."""
+    import orjson
+
+    from evalkit.endpoint.fidelity_report import FORWARD
+    from evalkit.model import Probe, Verdict
+
+    try:
+        told = orjson.loads((home / NAME).read_bytes())
+        if told["plans"] != plans or told["verdict"] == Verdict.DEGRADED.value:
+            return None
+        one = told["comparisons"][FORWARD] or {"sequences": 0, "tokens": 0, "mean_abs": None}
+        sizes = int(one["sequences"]), int(one["tokens"]), one["mean_abs"] and float(one["mean_abs"])
+        return Probe(Verdict(told["verdict"]), tuple(map(str, told["reasons"])), *sizes)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # none, or none that can be read: it is made again
+
+
+def side_of(
+    config: EndpointConfig, log: Path | None = None, opened: AbstractAsyncContextManager[ClientSettings] | None = None
+) -> Side:
+    """One side of the probe, from its configuration; a server of its own writes to `log` (default: beside its runs).
+
+    `opened` is the endpoint where it is up already.
+    """
+    from evalkit.endpoint import opened as endpoint
     from evalkit.endpoint.fidelity import Side
-    from evalkit.endpoint.opened import opened
 
     sampling = config.sampling
     fields: dict[str, Any] = dict(sampling.extra_body)
     if sampling.chat_template_kwargs:
         fields["chat_template_kwargs"] = sampling.chat_template_kwargs
-    return Side(config.name, lambda: opened(config, log or config.runs / config.name / "server.log"), fields)
+    file = log or config.runs / config.name / "server.log"
+    return Side(config.name, lambda: opened or endpoint.opened(config, file), fields)
 
 
 def _store(home: Path, told: Mapping[str, Any], findings: Findings) -> None:
@@ -198,7 +247,7 @@ def _store(home: Path, told: Mapping[str, Any], findings: Findings) -> None:
     lines = b"".join(orjson.dumps(entry) + b"\n" for entry in sequences(findings))
     try:
         home.mkdir(parents=True, exist_ok=True)
-        (home / "probe.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        (home / NAME).write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
         (home / "probe_tokens.jsonl").write_bytes(lines)
     except OSError as error:
         raise StorageError(f"{home}: cannot be written: {error.strerror}") from error

@@ -16,7 +16,7 @@ from evalkit.compare.inputs import Side
 from evalkit.compare.policy import Policy
 from evalkit.compare.sentences import overall_reasons
 from evalkit.compare.verdict import Judged, absent_suite, judge_suite
-from evalkit.model import Comparison, Difference, Flip, Macro, Verdict
+from evalkit.model import Comparison, Difference, Flip, Macro, RunIdentity, Verdict
 from evalkit.stats.equivalence import DifferenceTest
 from evalkit.stats.multiplicity import SuiteDifference, holm, macro_mean
 
@@ -46,6 +46,28 @@ def compare(
         created=created,
         evalkit_version=__version__,
         notes=tuple(dict.fromkeys((*reference.notes, *candidate.notes))),
+    )
+
+
+def not_asked(
+    runs: tuple[RunIdentity, RunIdentity], verdict: Verdict, reasons: tuple[str, ...], policy: Policy, created: str
+) -> Comparison:
+    """The comparison of two sides (reference first) whose suites were not asked: what was found before is the verdict.
+
+    `created` is the moment as ISO 8601 text.
+    """
+    return Comparison(
+        reference=runs[0],
+        candidate=runs[1],
+        suites=(),
+        verdict=verdict,
+        exit_code=verdict.exit_code,
+        reasons=reasons,
+        macro=None,
+        differences=(),
+        alpha=policy.alpha,
+        created=created,
+        evalkit_version=__version__,
     )
 
 

@@ -36,13 +36,17 @@ AGAIN_FRACTION: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked: a text of at most `tokens` for each prompt, and a greedy one for the first `greedy` of them."""
+    """What is asked: a text of at most `tokens` for each prompt, and a greedy one for the first `greedy` of them.
+
+    Without `slow_methods` a server that scores a text with a request for each token counts as not supported.
+    """
 
     prompts: tuple[tuple[Message, ...], ...]
     tokens: int = 128
     greedy: int = 16
     seed: int = 0
     at_once: int = 8
+    slow_methods: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,10 @@ async def open_session(stack: AsyncExitStack, side: Side, plan: Plan) -> Session
     if isinstance(forcer, Unsupported):
         raise NotSupportedError(
             f"{side.name}: the fidelity probe is not supported by {settings.base_urls[0]} ({'; '.join(forcer.reasons)})"
+        )
+    if forcer.request_per_token and not plan.slow_methods:
+        raise NotSupportedError(
+            f"{side.name}: the fidelity probe takes a request for each token there ({forcer.method}): --probe asks so"
         )
     return Session(native, forcer, identity, plan.at_once)
 

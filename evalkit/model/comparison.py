@@ -202,8 +202,26 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What the fidelity probe found before the suites were asked: its verdict with the reasons, and on how much.
+
+    `tokens` are those of the reference's texts that both sides scored, of so many `texts`; the mean absolute difference
+    of their log-probabilities is in nats, None where nothing could be compared.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    texts: int
+    tokens: int
+    mean_abs_nats: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything a report is made from: two runs, the judgment on each suite, and the verdict."""
+    """Everything a report is made from: two runs, the judgment on each suite, and the verdict.
+
+    Without suites nothing was asked: `reasons` say why, and `probe` where it was the fidelity probe that said so.
+    """
 
     reference: RunIdentity
     candidate: RunIdentity
@@ -218,4 +236,5 @@ class Comparison:
     evalkit_version: str
     flips: tuple[Flip, ...] = ()
     notes: tuple[str, ...] = ()
+    probe: Probe | None = None
     schema_version: int = COMPARISON_SCHEMA_VERSION

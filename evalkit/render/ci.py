@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 from xml.etree import ElementTree as ET  # only written here; nothing foreign is parsed
 
-from evalkit.model import Comparison, SuiteResult, Verdict
+from evalkit.model import Comparison, Probe, SuiteResult, Verdict
 from evalkit.render.escape import clean, one_line
-from evalkit.render.explain import sentences
+from evalkit.render.explain import probe_sentence, sentences
 from evalkit.render.jinja import render_template
 from evalkit.render.private import fit_to_pass_on
 from evalkit.render.words import Language
@@ -47,6 +47,8 @@ def outcome(verdict: Verdict, undecided: Undecided = "fail") -> str:
 def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
     """JUnit XML with one case a suite, named once each; a comparison of no suites is one error, never a pass."""
     cases = [_case(suite, undecided) for suite in comparison.suites] or [_empty_case(comparison)]
+    if comparison.probe is not None and comparison.suites:
+        cases.insert(0, _probe_case(comparison.probe))
     outcomes = [child.tag for case in cases for child in case if child.tag in {"failure", "error", "skipped"}]
     counts = {
         "tests": str(len(cases)),
@@ -62,6 +64,8 @@ def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
     for key, value in _properties(comparison).items():
         ET.SubElement(properties, "property", {"name": key, "value": clean(value)})
     group.extend(cases)
+    if comparison.notes:
+        ET.SubElement(group, "system-err").text = clean("\n".join(comparison.notes))
     ET.indent(root)
     written: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return written + b"\n"
@@ -82,9 +86,27 @@ def _case(suite: SuiteResult, undecided: Undecided) -> ET.Element:
 
 
 def _empty_case(comparison: Comparison) -> ET.Element:
-    case = ET.Element("testcase", {"classname": "evalkit", "name": "comparison", "time": "0"})
+    """Nothing was asked: a failure where the probe shows a difference, else an error; never a pass."""
+    name = "fidelity probe" if comparison.probe is not None else "comparison"
+    case = ET.Element("testcase", {"classname": "evalkit", "name": name, "time": "0"})
     message = "; ".join(comparison.reasons) or "the comparison holds no suites"
-    ET.SubElement(case, "error", {"message": one_line(message), "type": Verdict.INVALID.value})
+    shown = comparison.verdict is Verdict.DEGRADED
+    kind, verdict = ("failure", Verdict.DEGRADED) if shown else ("error", Verdict.INVALID)
+    ET.SubElement(case, kind, {"message": one_line(message), "type": verdict.value}).text = clean(
+        "\n".join(comparison.reasons)
+    )
+    return case
+
+
+def _probe_case(probe: Probe) -> ET.Element:
+    """The probe where the suites were asked: it did not stop them, so it passes, or was open and is skipped."""
+    case = ET.Element("testcase", {"classname": "evalkit", "name": "fidelity probe", "time": "0"})
+    told = "\n".join((probe_sentence(probe), *probe.reasons))
+    if probe.verdict is Verdict.EQUIVALENT:
+        ET.SubElement(case, "system-out").text = clean(told)
+    else:
+        message = one_line(f"{probe.verdict.value}: {'; '.join(probe.reasons)}")
+        ET.SubElement(case, "skipped", {"message": message}).text = clean(told)
     return case
 
 
@@ -126,9 +148,8 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
             text = f"{found} {means}{reasons}"[:_LONGEST_ANNOTATION]
             lines.append(f"::{level} title={_property(title)}::{_message(text)}\n")
     if not comparison.suites:
-        lines.append(
-            f"::error title=evalkit::{_message('; '.join(comparison.reasons) or 'the comparison holds no suites')}\n"
-        )
+        text = "; ".join(comparison.reasons)[:_LONGEST_ANNOTATION] or "the comparison holds no suites"
+        lines.append(f"::error title=evalkit is {comparison.verdict.value}::{_message(text)}\n")
     return "".join(lines)
 
 

@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import Final
 
 from evalkit.errors import UsageError
-from evalkit.model import Comparison, NeededRepeats, SuiteResult, Verdict
+from evalkit.model import Comparison, NeededRepeats, Probe, SuiteResult, Verdict
 from evalkit.render import numbers
 from evalkit.render.escape import one_line
 from evalkit.render.numbers import Change, Range
 from evalkit.render.reasons import localised
 from evalkit.render.rows import SuiteRow, suite_row
-from evalkit.render.words import Language, verdict_text
+from evalkit.render.words import WORDS, Language, verdict_text
 
 _OVERALL_ENGLISH: Final = {
     Verdict.EQUIVALENT: "Every suite was shown to agree within its margin: the candidate may be called the same model.",
@@ -29,6 +29,12 @@ _OVERALL_CHINESE: Final = {
     Verdict.ELEVATED: "至少有一个评测集的上升超出容差：两端的测试条件不同，或者不是同一个模型。",
     Verdict.INCONCLUSIVE: "没有评测集证明有差异，但并非全部证明一致：签发之前需要更多重复。",
     Verdict.INVALID: "至少有一个评测集无法比较：在修复之前不得签发。",
+}
+
+
+_NOT_ASKED: Final = {
+    "en": "The suites were not asked, for what was found before.",
+    "zh": "由于事先发现的问题，评测集没有运行。",
 }
 
 
@@ -47,17 +53,31 @@ def explain(comparison: Comparison, suite: str | None = None, *, language: Langu
             hint = f"did you mean {near[0]}? " if near else ""
             raise UsageError(f"the comparison has no suite {suite!r}: {hint}it has {', '.join(names) or 'none'}")
         return _paragraph(chosen, language) + "\n"
-    return (
-        "\n\n".join(
-            [overall(comparison.verdict, language), *(_paragraph(result, language) for result in comparison.suites)]
-        )
-        + "\n"
-    )
+    parts = [overall(comparison, language), *(_paragraph(result, language) for result in comparison.suites)]
+    if not comparison.suites:
+        parts += [one_line(reason) for reason in comparison.reasons]
+    elif comparison.probe is not None:
+        parts.append(probe_sentence(comparison.probe, language))
+    return "\n\n".join(parts) + "\n"
 
 
-def overall(verdict: Verdict, language: Language = "en") -> str:
+def overall(comparison: Comparison, language: Language = "en") -> str:
     """What the verdict on the whole comparison means, in one sentence."""
-    return (_OVERALL_ENGLISH if language == "en" else _OVERALL_CHINESE)[verdict]
+    if not comparison.suites:
+        return f"{verdict_text(comparison.verdict, language)}{WORDS[language]['colon']}{_NOT_ASKED[language]}"
+    return (_OVERALL_ENGLISH if language == "en" else _OVERALL_CHINESE)[comparison.verdict]
+
+
+def probe_sentence(probe: Probe | None, language: Language = "en") -> str:
+    """What the fidelity probe said and on how much; "" where there was none."""
+    if probe is None:
+        return ""
+    words = WORDS[language]
+    size = words["probe_size"].format(tokens=f"{probe.tokens:,}", texts=probe.texts)
+    parts = [f"{words['probe']}{words['colon']}{verdict_text(probe.verdict, language)}", size]
+    if probe.mean_abs_nats is not None:
+        parts.append(words["probe_nats"].format(nats=f"{probe.mean_abs_nats:.2g}"))
+    return words["semicolon"].join(parts)
 
 
 def sentences(suite: SuiteResult, language: Language = "en") -> tuple[str, str, str]:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from evalkit.model import BreakdownRow, Comparison, SuiteResult, Verdict
 from evalkit.render import forest, numbers
-from evalkit.render.explain import overall, sentences
+from evalkit.render.explain import overall, probe_sentence, sentences
 from evalkit.render.flips import flips_json, script_json
 from evalkit.render.jinja import fill
 from evalkit.render.private import fit_to_pass_on
@@ -76,7 +76,8 @@ def report(
         "script": Markup(script),  # noqa: S704
         "flips_data": Markup(flips_json(comparison, include_questions=include_questions)),  # noqa: S704
         "script_words": Markup(script_json(_script_words(language))),  # noqa: S704
-        "overall": overall(comparison.verdict, language),
+        "overall": overall(comparison, language),
+        "probe": probe_sentence(comparison.probe, language),
         "suites": [_view(suite, scale, language) for suite in comparison.suites],
         "axis": Markup(forest.axis_svg(scale)),  # noqa: S704
         "markers": {verdict.value: Markup(forest.marker_svg(verdict)) for verdict in Verdict},  # noqa: S704

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from evalkit.errors import UsageError
 from evalkit.model import Comparison
 from evalkit.render import escape, numbers
+from evalkit.render.explain import probe_sentence
 from evalkit.render.numbers import Change, Range
 from evalkit.render.reasons import is_english, localised
 from evalkit.render.rows import BehaviourLine, table_of, value_text
@@ -44,7 +45,7 @@ class Raw(str):
 def render_template(
     path: Path, comparison: Comparison, *, language: Language = "en", options: Mapping[str, Any] | None = None
 ) -> str:
-    """Fill one template. It sees `comparison`, `table` (rounded rows), `words`, `language` and its `options`.
+    """Fill one template. It sees `comparison`, `table` (rounded rows), `probe` (a sentence), `words`, `language`.
 
     Args:
         path: a file named `NAME.FORMAT.j2`; what it includes or extends is looked for beside it, then in evalkit's
@@ -64,6 +65,7 @@ def render_template(
         "table": table_of(comparison),
         "words": WORDS[language],
         "language": language,
+        "probe": probe_sentence(comparison.probe, language),
         **(options or {}),
     }
     return fill(path, context)

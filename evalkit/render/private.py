@@ -90,6 +90,7 @@ def without_hosts(comparison: Comparison) -> Comparison:
         differences=tuple(_difference(difference, hide) for difference in comparison.differences),
         reasons=tuple(map(hide, comparison.reasons)),
         notes=tuple(map(hide, comparison.notes)),
+        probe=comparison.probe and replace(comparison.probe, reasons=tuple(map(hide, comparison.probe.reasons))),
     )
 
 
@@ -102,6 +103,7 @@ def _texts(comparison: Comparison) -> Iterable[str]:
         yield difference.candidate
     yield from comparison.reasons
     yield from comparison.notes
+    yield from comparison.probe.reasons if comparison.probe else ()
     for suite in comparison.suites:
         yield from (*suite.reasons, *suite.notes, *(row.alert for row in suite.behaviour))
 

@@ -57,6 +57,8 @@ def localised(comparison: Comparison, language: Language) -> Comparison:
         reasons=tuple(map(chinese_reason, comparison.reasons)),
         notes=tuple(map(chinese_reason, comparison.notes)),
         suites=tuple(map(_chinese_suite, comparison.suites)),
+        probe=comparison.probe
+        and replace(comparison.probe, reasons=tuple(map(chinese_reason, comparison.probe.reasons))),
     )
 
 

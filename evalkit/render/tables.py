@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from evalkit.model import Comparison, Verdict
 from evalkit.render import console, numbers
+from evalkit.render.explain import probe_sentence
 from evalkit.render.rows import BehaviourLine, MacroRow, SideCell, SuiteRow, Table, table_of
 from evalkit.render.words import WORDS, Language
 from evalkit.resources import data_folder
@@ -86,14 +87,19 @@ class TerminalTable:
         """Lay the table out for a console; rich calls this."""
         content = table_of(_in_language(self.comparison, self.language))
         layout = _Layout(content, self.language, options.max_width, options.ascii_only)
-        yield layout.table()
-        yield ""
-        yield from layout.reasons()
+        if content.rows:
+            yield layout.table()
+            yield ""
+            yield from layout.reasons()
         if self.behaviour:
             for table in layout.behaviour():
                 yield ""
                 yield table
-        yield ""
+        if self.comparison.probe is not None:
+            yield ""
+            yield layout.line(probe_sentence(self.comparison.probe, self.language))
+        if content.rows:
+            yield ""
         yield layout.conclusion()
 
 
@@ -241,6 +247,10 @@ class _Layout:
                 table.add_row(*self._behaviour_cells(line))
             tables.append(table)
         return tables
+
+    def line(self, text: str) -> Text:
+        """A line of its own."""
+        return self._text(text)
 
     def conclusion(self) -> Text:
         """The verdict on the whole, with its reasons."""

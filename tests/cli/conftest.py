@@ -242,7 +242,13 @@ def evalkit(*arguments, cwd=None, env=None, timeout=120):
     kept = {"EVALKIT_CACHE"}
     environment = {k: v for k, v in os.environ.items() if k in kept or not k.startswith(OURS)}
     # Without the quick check before a comparison, so that requests can be counted.
-    environment |= {"COLUMNS": "160", "HF_HUB_OFFLINE": "1", "EVALKIT_NO_DOCTOR": "1", **(env or {})}
+    environment |= {
+        "COLUMNS": "160",
+        "HF_HUB_OFFLINE": "1",
+        "EVALKIT_NO_DOCTOR": "1",
+        "EVALKIT_PROBE": "0",
+        **(env or {}),
+    }
     return subprocess.run(
         [sys.executable, "-m", "evalkit", *map(str, arguments)],
         capture_output=True,

@@ -1,9 +1,13 @@
 """Before the suites are asked: the quick check of both endpoints, and the probe where it is wanted."""
 
 import json
+from xml.etree import ElementTree as ET
 
 import pytest
 from toy import Model
+
+from evalkit.cli import before
+from evalkit.render.document import from_json
 
 CHECKED = {"EVALKIT_NO_DOCTOR": "0"}
 SUITE = {"name": "aime24", "partial_data": True, "sampling": {"max_tokens": 32}}
@@ -42,8 +46,9 @@ def test_a_problem_ends_it_before_anything_is_asked(toy, files, run_evalkit):
     pair = files("ref", one), files("cand", other)
     done = run_evalkit("compare", *pair, env=CHECKED)
     assert done.returncode == 3
-    assert "cand: template: a template mark is left in the answer" in done.stderr
-    assert "--no-doctor goes on all the same" in done.stderr
+    told = " ".join(done.stdout.split())
+    assert "INVALID: cand: template: a template mark is left in the answer" in told
+    assert "--no-doctor goes on all the same" in told
     assert not suite_requests(other)
     run_evalkit("compare", *pair, "--no-doctor", env=CHECKED)
     assert len(suite_requests(other)) == 30
@@ -53,7 +58,7 @@ def test_two_prompts_for_one_question_end_it_too(toy, files, run_evalkit):
     pair = files("ref", toy("vllm")), files("cand", toy("vllm", model=Model(template="greeting")))
     done = run_evalkit("compare", *pair, env=CHECKED)
     assert done.returncode == 3
-    assert "the same messages reach the two models as prompts of other lengths" in done.stderr
+    assert "the same messages reach the two models as prompts of other lengths" in " ".join(done.stdout.split())
 
 
 def test_a_warning_is_said_and_the_run_goes_on(toy, files, run_evalkit):
@@ -63,19 +68,101 @@ def test_a_warning_is_said_and_the_run_goes_on(toy, files, run_evalkit):
     assert len(suite_requests(one)) == 30
 
 
+def test_a_problem_found_before_is_in_every_file_that_ci_reads(toy, files, run_evalkit, tmp_path):
+    pair = files("ref", toy("vllm")), files("cand", toy("vllm", faults={"leaks_template"}))
+    done = run_evalkit("compare", *pair, "--junit", tmp_path / "junit.xml", "--json", env=CHECKED)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["verdict"], told["exit_code"], told["suites"]) == (3, "INVALID", 3, [])
+    assert told["reasons"][0].startswith("cand: template: a template mark is left in the answer")
+    case = ET.parse(tmp_path / "junit.xml").find(".//testcase/error")
+    assert case.get("message") == told["reasons"][0]
+    home = tmp_path / "runs" / "ref--cand"
+    assert from_json((home / "comparison.json").read_bytes()).verdict.value == "INVALID"
+    assert run_evalkit("history", "add", home).returncode == 0
+    assert run_evalkit("history", "--gate", "strict", "--runs", tmp_path / "runs").returncode == 3
+
+
 def test_a_candidate_that_fails_the_probe_is_not_asked(toy, files, run_evalkit, tmp_path):
     one, other = toy("vllm"), toy("vllm", model=Model(noise=0.5))
     pair = files("ref", one), files("cand", other)
-    done = run_evalkit("compare", *pair, "--probe", "--no-doctor")
+    done = run_evalkit("compare", *pair, "--probe", "--no-doctor", "--junit", tmp_path / "junit.xml")
     assert done.returncode == 1, done.stderr
-    assert "DEGRADED: shown to differ" in done.stdout
-    assert "the suites are not asked" in done.stderr
+    printed = " ".join(done.stdout.split())
+    assert "Fidelity probe: DEGRADED; " in printed
+    assert "DEGRADED: fidelity probe: reference's texts: nll shift" in printed
+    assert "the suites are not asked" in printed
     assert not suite_requests(one)
     assert not suite_requests(other)
-    assert json.loads((tmp_path / "runs" / "ref--cand" / "probe.json").read_bytes())["verdict"] == "DEGRADED"
+    home = tmp_path / "runs" / "ref--cand"
+    assert json.loads((home / "probe.json").read_bytes())["verdict"] == "DEGRADED"
+    case = ET.parse(tmp_path / "junit.xml").find(".//testcase")
+    assert case.get("name") == "fidelity probe"
+    assert case.find("failure").get("type") == "DEGRADED"
+    assert "the probe shows that the candidate differs" in run_evalkit("explain", home).stdout
     told = run_evalkit("compare", *pair, "--probe", "--no-doctor", "--json")
-    assert told.returncode == 1
-    assert json.loads(told.stdout)["verdict"] == "DEGRADED"
+    document = json.loads(told.stdout)
+    assert (told.returncode, document["verdict"], document["probe"]["verdict"]) == (1, "DEGRADED", "DEGRADED")
+    assert document["probe"]["texts"] == 30
+    assert {one["key"] for one in document["differences"]} == {"base_url", "name"}
+
+
+@pytest.fixture
+def much(monkeypatch, invoke):
+    """Runs `compare` where 30 short answers are much to ask, and nobody said whether the probe is wanted."""
+    monkeypatch.setattr(before, "WORTH_TOKENS", 30 * 32)
+    monkeypatch.setenv("EVALKIT_NO_DOCTOR", "1")
+    monkeypatch.setenv("EVALKIT_PROBE", "")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return lambda *arguments: invoke("compare", *arguments)
+
+
+def test_the_probe_comes_by_itself_where_much_is_to_be_asked(toy, files, much, tmp_path):
+    one, other = toy("vllm"), toy("vllm", model=Model(noise=0.5))
+    pair = files("ref", one), files("cand", other)
+    stopped = much(*pair)
+    assert stopped.code == 1, stopped.err
+    assert "the suites are not asked" in " ".join(stopped.out.split())
+    other.model = Model()
+    passed = much(*pair)
+    assert "Fidelity probe: EQUIVALENT; " in passed.out, passed.err
+    assert len(suite_requests(one)) == 30
+    asked = len(one.requests)
+    again = much(*pair, "--json")
+    assert len(one.requests) == asked, "what it found is kept with the runs"
+    assert json.loads(again.out)["probe"]["verdict"] == "EQUIVALENT"
+    assert json.loads(much(*pair, "--json", "--no-probe").out)["probe"] is None
+    (tmp_path / "runs" / "ref--cand" / "probe.json").write_bytes(b'{"plans": 7')
+    assert json.loads(much(*pair, "--json").out)["probe"] is None
+
+
+def test_the_probe_does_not_come_by_itself_for_little_or_when_told_not_to(toy, files, much, monkeypatch):
+    one, other = toy("vllm"), toy("vllm")
+    pair = files("ref", one), files("cand", other)
+    much(*pair, "--limit", "29")
+    assert not one.asked("/v1/completions")
+    monkeypatch.setenv("EVALKIT_PROBE", "0")
+    monkeypatch.setattr(before, "WORTH_TOKENS", 1)
+    much(*pair)
+    assert not one.asked("/v1/completions")
+    assert len(suite_requests(one)) == 30
+
+
+def test_a_slow_probe_is_only_said_where_nobody_asked_for_it(toy, files, much):
+    done = much(files("ref", toy("llama.cpp")), files("cand", toy("llama.cpp")))
+    assert "takes a request for each token there" in done.err
+    assert "--probe asks so" in done.err
+    assert "Fidelity probe" not in done.out
+    assert "AIME 2024" in done.out, "the suites are asked all the same"
+
+
+def test_an_unsupported_or_failing_probe_is_only_said_where_nobody_asked_for_it(toy, files, much):
+    done = much(files("ref", toy("transformers")), files("cand", toy("transformers")))
+    assert "not supported by" in done.err
+    assert "AIME 2024" in done.out, "the suites are asked all the same"
+    one = toy("vllm", faults={"short_only"})
+    done = much(files("third", one), files("fourth", toy("vllm")))
+    assert "the fidelity probe came to nothing: " in done.err
+    assert len(suite_requests(one)) == 30
 
 
 def test_a_candidate_that_passes_the_probe_is_asked(toy, files, run_evalkit):

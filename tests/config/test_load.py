@@ -194,7 +194,9 @@ def test_importing_the_configuration_imports_nothing_heavy():
 
     def loaded(program):
         told = f"import sys{program}; print(*{{name.partition('.')[0] for name in sys.modules}})"
-        return {*subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()}
+        return {
+            *subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.split()
+        }
 
     # What a distribution's Python loads by itself (sitecustomize, editable finders) is none of ours.
     outside = {name for name in loaded(", evalkit.config") - loaded("") if not name.startswith("_")}

@@ -59,7 +59,7 @@ def test_a_comparison_without_suites_is_an_error_everywhere(comparison):
     empty = replace(comparison, suites=(), reasons=())
     root = ET.fromstring(junit(empty))
     assert (root.get("tests"), root.get("errors")) == ("1", "1")
-    assert github_annotations(empty) == "::error title=evalkit::the comparison holds no suites\n"
+    assert github_annotations(empty) == "::error title=evalkit is INVALID::the comparison holds no suites\n"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

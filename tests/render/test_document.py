@@ -22,6 +22,7 @@ from evalkit.model import (
     Interval,
     Macro,
     NeededRepeats,
+    Probe,
     RunIdentity,
     SideSummary,
     SuiteResult,
@@ -68,6 +69,7 @@ def values_of(cls):
 for _cls in (
     Flips,
     NeededRepeats,
+    Probe,
     SideSummary,
     BehaviourRow,
     BreakdownRow,

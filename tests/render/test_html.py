@@ -116,8 +116,10 @@ def test_questions_of_gated_data_sets(comparison):
 
 
 def test_a_report_without_flips_or_suites(comparison):
+    unchanged = report(replace(comparison, flips=(), macro=None, differences=(), notes=(), reasons=()))
+    assert "No stored answer changed." in unchanged
     empty = report(replace(comparison, flips=(), suites=(), macro=None, differences=(), notes=(), reasons=()))
-    assert "No stored answer changed." in empty
+    assert "The suites were not asked, for what was found before." in empty
     assert 'id="flips-data"' not in empty
 
 

@@ -54,10 +54,14 @@ class Spent:
 
 
 class Forcer(Protocol):
-    """One server's way of scoring given tokens: `method` names it, `most_at_once` bounds its requests in flight."""
+    """One server's way of scoring given tokens: `method` names it, `most_at_once` bounds its requests in flight.
+
+    `request_per_token` says that a text takes as many requests as it has tokens, not one.
+    """
 
     method: str
     most_at_once: int
+    request_per_token: bool
     spent: Spent
 
     async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:

@@ -41,6 +41,7 @@ class LlamaCpp:
     def __init__(self, native: Native, chat_fields: Mapping[str, Any], slots: int) -> None:
         self.method = "logit_bias on llama.cpp's /completion"
         self.most_at_once = max(1, slots)
+        self.request_per_token = True
         self.spent = Spent()
         self._native = native
         self._chat_fields = chat_fields

@@ -22,6 +22,7 @@ class Sglang:
     def __init__(self, native: Native, chat_fields: Mapping[str, Any]) -> None:
         self.method = "return_logprob of SGLang's /generate"
         self.most_at_once = 64
+        self.request_per_token = False
         self.spent = Spent()
         self._native = native
         self._chat_fields = chat_fields

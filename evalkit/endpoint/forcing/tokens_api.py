@@ -33,6 +33,7 @@ class TokensApi:
     def __init__(self, native: Native, chat_fields: Mapping[str, Any], way: Literal["prompt_logprobs", "echo"]) -> None:
         self.method = f"{way} of /v1/completions"
         self.most_at_once = 64
+        self.request_per_token = False
         self.spent = Spent()
         self._native = native
         self._chat_fields = chat_fields
