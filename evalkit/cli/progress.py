@@ -50,8 +50,21 @@ def _row(side: str, suite: str, progress: Progress, now: float) -> Row:
         failed=progress.failed,
         tokens_per_second=progress.completion_tokens / elapsed if elapsed > 1 and left else None,
         eta_seconds=elapsed / fresh * left if fresh and left else None,
-        note="stopped" if progress.stopped else "",
+        note=_note(progress, left),
     )
+
+
+def _note(progress: Progress, left: int) -> str:
+    if progress.stopped:
+        return "stopped"
+    if left <= 0:
+        return "done"
+    return "waiting" if progress.waits_for else ""
+
+
+def waits(watch: Watch) -> list[str]:
+    """What is waited for where nothing is asked at present, each reason once."""
+    return list(dict.fromkeys(p.waits_for for suites in watch.sides.values() for p in suites.values() if p.waits_for))
 
 
 def duration(seconds: float | None) -> str:
@@ -82,7 +95,7 @@ async def _line(watch: Watch) -> None:
         + (f" {row.tokens_per_second:.0f} tok/s, {duration(row.eta_seconds)} left" if row.eta_seconds else "")
         for row in rows(watch, now)
     ]
-    click.echo(f"{time.strftime('%H:%M:%S')} " + "; ".join(parts), err=True)
+    click.echo(f"{time.strftime('%H:%M:%S')} " + "; ".join([*parts, *waits(watch)]), err=True)
 
 
 def _live(watch: Watch) -> tuple[AbstractContextManager[Any], Callable[[Watch], Awaitable[None]]]:
@@ -101,19 +114,22 @@ def _live(watch: Watch) -> tuple[AbstractContextManager[Any], Callable[[Watch], 
 
 def _table(watch: Watch) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     try:
         now = asyncio.get_running_loop().time()
     except RuntimeError:
         # rich draws from a thread of its own, where the loop's clock is the monotonic one.
         now = time.monotonic()
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0), caption_justify="left")
+    if waiting := waits(watch):
+        table.caption = Text("\n".join(waiting), style="yellow")  # a server's words, so no markup
     for name, justify in (("side", "left"), ("suite", "left"), ("done", "right"), ("failed", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     table.add_column("tok/s", justify="right")
     table.add_column("left", justify="right")
     for row in rows(watch, now):
         speed = "" if row.tokens_per_second is None else f"{row.tokens_per_second:.0f}"
-        ended = row.note or ("done" if row.done + row.failed >= row.planned else duration(row.eta_seconds))
+        ended = row.note or duration(row.eta_seconds)
         table.add_row(row.side, row.suite, f"{row.done}/{row.planned}", str(row.failed or ""), speed, ended)
     return table

@@ -13,7 +13,7 @@ from evalkit.endpoint.transport import Answer, Transport, endpoint_url, place
 from evalkit.errors import DataError
 from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
 
-# These say nothing about whether a replica can be reached.
+# These say nothing about whether a replica is fit to be asked.
 _NEVER_SENT = frozenset({FailureKind.STALL, FailureKind.TIMEOUT, FailureKind.BAD_REQUEST, FailureKind.IMAGE})
 
 
@@ -75,9 +75,13 @@ class AttemptClient(ABC):
 
 
 def _reached(answer: Answer | Failure) -> bool | None:
-    """Whether the replica answered: an error status does, a broken connection does not, a silence leaves it open."""
+    """Whether the replica is fit to be asked: not where the line breaks or it answers 5xx; silence leaves it open.
+
+    A replica with a broken device answers 500 to everything, and at once: as the one with the fewest requests in flight
+    it would draw nearly all of them to itself.
+    """
     if isinstance(answer, Answer):
-        return True
+        return answer.status < 500
     if answer.kind is FailureKind.CONNECTION:
         return False
     return None if answer.kind in _NEVER_SENT else True

@@ -1,4 +1,4 @@
-"""Which of several addresses takes the next request: the one with the fewest in flight that can be reached.
+"""Which of several addresses takes the next request: the one with the fewest in flight that is fit.
 
 Pure but for the clock, which is given. One address needs none of this and loses nothing by it.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 FAILURES_TO_REST: Final = 3
-"""So many failed connections in a row, and a replica is left alone for a while."""
+"""So many failures in a row, and a replica is left alone for a while."""
 FIRST_REST_SECONDS: Final = 5.0
 LONGEST_REST_SECONDS: Final = 60.0
 TRIAL_SECONDS: Final = 10.0
@@ -46,12 +46,11 @@ class Lease:
 
 
 class Replicas:
-    """Spreads requests over replicas and rests those whose connections fail.
+    """Spreads requests over replicas and rests those that fail: no connection, or a 5xx in place of an answer.
 
-    Three failed connections in a row take a replica out for 5 s. After that it gets one request on trial (another
-    every 10 s while that one is open): if the connection fails again it is out for twice as long, up to 60 s; any
-    answer brings it back at once. Where all are out, the one whose last failure is longest ago is used, so a lone
-    replica is never refused.
+    Three failures in a row take a replica out for 5 s. After that it gets one request on trial (another every 10 s
+    while that one is open): if it fails again it is out for twice as long, up to 60 s; any answer brings it back at
+    once. Where all are out, the one whose last failure is longest ago is used, so a lone replica is never refused.
     """
 
     def __init__(self, urls: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -69,7 +68,7 @@ class Replicas:
         return Lease(chosen, chosen.rests_taken)
 
     def give_back(self, lease: Lease, reached: bool | None) -> None:
-        """End a request's hold: `reached` says whether the replica answered (anything), None where nobody knows."""
+        """End a request's hold: `reached` says whether the replica answered, None where nobody knows."""
         replica = lease.replica
         replica.in_flight -= 1
         if reached:

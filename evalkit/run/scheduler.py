@@ -3,9 +3,9 @@
 What happens to a time-out, in one place: a failure that asking again may heal goes back into the queue with a delay
 (exponential, with jitter) until its tries are used up, and is then recorded as a failure. A 429 costs no try: it
 lowers the number of requests in flight, and `Retry-After` holds the pool until it has passed or an answer arrives.
-When connections fail in a row before an answer began, the endpoint counts as down: the pool waits for it with one
-request at a time and uses up no tries, for `outage_seconds` at most. A 4xx that will not heal is recorded at once, and
-a run of them stops the suite (or the endpoint, where no request can succeed).
+When connections fail in a row before an answer began, or a 502 or 503 stands in for the server, the endpoint counts as
+down: the pool waits for it with one request at a time and uses up no tries, for `outage_seconds` at most. A 4xx that
+will not heal is recorded at once, and a run of them stops the suite (or the endpoint, where no request can succeed).
 
 The number in flight is fixed, or a finder's (`concurrency.Finder`); then a stall lowers it for a while as a 429 does.
 """
@@ -25,8 +25,12 @@ from evalkit.model import Failure, FailureKind, Reply, Request
 from evalkit.run.concurrency import Finder, tokens_of
 
 _ENDPOINT_WIDE: Final = frozenset({FailureKind.AUTH, FailureKind.NOT_FOUND, FailureKind.REDIRECT})
+_STANDS_IN: Final = frozenset({502, 503})
+"""What a gateway says whose server is gone, and a server (llama.cpp) that still loads its model."""
 _DOWN_AFTER: Final = 8
 _FATAL_AFTER: Final = 3
+_LONG_HOLD_SECONDS: Final = 5.0
+"""A Retry-After of as much is told to the one who waits."""
 _LESS_AFTER_STALL: Final = 0.75
 _AGAIN_AFTER: Final = 64
 """After so many answers without a 429 (or eight for each slot) one more in flight is tried."""
@@ -57,7 +61,10 @@ class PoolSettings:
 
 @dataclass(slots=True)
 class Progress:
-    """Running counts of one suite on one endpoint, for whoever shows them. `started` is by the event loop's clock."""
+    """Running counts of one suite on one endpoint, for whoever shows them. `started` is by the event loop's clock.
+
+    `waits_for` says why nothing is asked at present, "" where something is.
+    """
 
     planned: int = 0
     stored: int = 0
@@ -67,6 +74,7 @@ class Progress:
     completion_tokens: int = 0
     started: float | None = None
     stopped: str = ""
+    waits_for: str = ""
 
 
 @dataclass(slots=True)
@@ -238,6 +246,7 @@ class Pool:
     def _answered(self, entry: _Waiting, reply: Reply) -> None:
         if self._down_since is not None or self._hold_until:
             self._down_since, self._hold_until = None, 0.0
+            self._waits_for("")
             self._notify()
         self._refused = 0
         self._permanent[entry.request.suite] = 0
@@ -258,11 +267,13 @@ class Pool:
         entry.last = failure
         if self.finder is not None:
             self._tell(self.finder, entry, failure)
-        if failure.kind is FailureKind.CONNECTION and failure.status is None:
+        if _is_away(failure):
             self._refused += 1
             if self._down(entry, failure):
                 return
         elif failure.kind is not FailureKind.STALL:
+            if self._down_since is not None:
+                self._waits_for("")
             self._refused, self._down_since = 0, None
         if failure.kind is FailureKind.RATE_LIMITED:
             self._rate_limited(entry, failure)
@@ -292,8 +303,14 @@ class Pool:
             self._fatal = f"no answer for {lasted:.0f} s ({failure.detail}); what was answered is kept, run again later"
             self._give_up(entry, failure)
             return True
-        self._requeue(entry, self._backoff(min(6, 1 + int(lasted // 5))))
+        self._waits_for(f"waiting for {self.name} to come back: {failure.detail}")
+        asked = min(failure.retry_after or 0.0, self.settings.backoff_limit_seconds)
+        self._requeue(entry, max(asked, self._backoff(min(6, 1 + int(lasted // 5)))))
         return True
+
+    def _waits_for(self, what: str) -> None:
+        for progress in self.progress.values():
+            progress.waits_for = what
 
     def _rate_limited(self, entry: _Waiting, failure: Failure) -> None:
         entry.limited += 1
@@ -302,6 +319,8 @@ class Pool:
             self._since_limited = 0
         wait = failure.retry_after if failure.retry_after is not None else 0.0
         self._hold_until = max(self._hold_until, self._now() + wait)
+        if wait >= _LONG_HOLD_SECONDS:
+            self._waits_for(f"{self.name} asks to be left alone for {wait:.0f} s: {failure.detail}")
         if entry.limited > self.settings.rate_limit_tries:
             self._give_up(entry, failure)
         else:
@@ -339,3 +358,13 @@ class Pool:
         """Exponential, between half and all of it, so that requests that failed together do not return together."""
         full = min(self.settings.backoff_limit_seconds, self.settings.backoff_seconds * 2.0 ** (tries - 1))
         return full * (0.5 + self.rng.random() / 2)
+
+
+def _is_away(failure: Failure) -> bool:
+    """True where nobody was there to ask: no connection was made, or something else answered in the server's place.
+
+    A connection that broke in mid-answer has a status.
+    """
+    if failure.kind is FailureKind.CONNECTION:
+        return failure.status is None
+    return failure.kind is FailureKind.SERVER_ERROR and failure.status in _STANDS_IN

@@ -726,9 +726,19 @@ async def test_a_dead_replica_is_rested(serve, connect, unused_tcp_port):
     assert all(isinstance(outcome, Reply) for outcome in outcomes[6:])
 
 
-async def test_a_replica_that_answers_with_errors_stays(serve, connect):
-    bad, good = await serve(says(b"", 503)), await serve(says())
+@pytest.mark.parametrize("status", [500, 503])
+async def test_a_replica_that_answers_everything_with_an_error_is_rested(serve, connect, status):
+    """It would be the one with the fewest in flight, and draw nearly every request to itself."""
+    bad, good = await serve(says(b"", status)), await serve(says())
     client = connect(bad.url, good.url)
     for _ in range(12):
         await client.ask(chat())
-    assert (len(bad.received), len(good.received)) == (6, 6)
+    assert (len(bad.received), len(good.received)) == (3, 9)
+
+
+async def test_a_replica_that_refuses_what_it_is_asked_stays(serve, connect):
+    refusing, good = await serve(says(b"", 400)), await serve(says())
+    client = connect(refusing.url, good.url)
+    for _ in range(12):
+        await client.ask(chat())
+    assert (len(refusing.received), len(good.received)) == (6, 6)

@@ -125,25 +125,64 @@ async def test_retry_after_holds_the_whole_pool():
     assert times[1] - times[0] >= 0.19
 
 
-async def test_an_endpoint_that_restarts_is_waited_for_without_using_up_tries():
+async def test_a_long_hold_is_told_to_the_one_who_waits(monkeypatch):
+    monkeypatch.setattr("evalkit.run.scheduler._LONG_HOLD_SECONDS", 0.05)
+    said = []
+
+    def script(request, attempt):
+        said.append(progress["s"].waits_for)
+        return fail(FailureKind.RATE_LIMITED, retry_after=0.05) if attempt == 1 else GOOD
+
+    outcomes, progress = [], {"s": Progress()}
+    await Pool(Scripted(script), QUICK, lambda _r, o: outcomes.append(o), progress).run(requests(1))
+    assert said == ["", "endpoint asks to be left alone for 0 s: why"]
+    assert progress["s"].waits_for == ""
+
+
+AWAY = [
+    fail(FailureKind.CONNECTION),
+    fail(FailureKind.SERVER_ERROR, status=502),  # a gateway whose server is gone
+    fail(FailureKind.SERVER_ERROR, status=503, retry_after=0.001),  # a server that still loads its model
+]
+
+
+@pytest.mark.parametrize("failure", AWAY, ids=["refused", "502", "503"])
+async def test_an_endpoint_that_restarts_is_waited_for_without_using_up_tries(failure):
     down = {"left": 60}
+    said = set()
 
     def script(request, attempt):
         if request.key != "s0" and down["left"] > 0:
             down["left"] -= 1
-            return fail(FailureKind.CONNECTION)
+            said.add(progress["s"].waits_for)
+            return failure
         return GOOD
 
     settings = PoolSettings(concurrency=8, retries=2, backoff_seconds=0.001, backoff_limit_seconds=0.002)
-    outcomes, _, _ = await run(script, requests(30), settings)
-    assert sum(isinstance(outcome, Reply) for outcome in outcomes.values()) == 30
+    outcomes, progress = [], {"s": Progress()}
+    pool = Pool(Scripted(script), settings, lambda _r, o: outcomes.append(o), progress, rng=random.Random(0))
+    await asyncio.wait_for(pool.run(requests(30)), 30)
+    assert [type(outcome) for outcome in outcomes] == [Reply] * 30
+    assert said == {"", "waiting for endpoint to come back: why"}
+    assert progress["s"].waits_for == "", "it is back"
 
 
-async def test_an_endpoint_that_is_gone_for_good_ends_the_run_with_what_was_answered_kept():
+async def test_servers_that_are_merely_faulty_are_not_waited_for():
+    settings = PoolSettings(concurrency=8, retries=2, backoff_seconds=0.001, backoff_limit_seconds=0.002)
+    outcomes, client, progress = await run(
+        lambda r, n: fail(FailureKind.SERVER_ERROR, status=500), requests(30), settings
+    )
+    assert set(client.tries.values()) == {3}
+    assert progress["s"].waits_for == ""
+    assert len(outcomes) == 30
+
+
+@pytest.mark.parametrize("failure", AWAY, ids=["refused", "502", "503"])
+async def test_an_endpoint_that_is_gone_for_good_ends_the_run_with_what_was_answered_kept(failure):
     kept = []
 
     def script(request, attempt):
-        return GOOD if request.key in {"s0", "s1"} else fail(FailureKind.CONNECTION)
+        return GOOD if request.key in {"s0", "s1"} else failure
 
     settings = PoolSettings(concurrency=4, backoff_seconds=0.001, backoff_limit_seconds=0.002, outage_seconds=0.05)
     pool = Pool(Scripted(script), settings, lambda r, o: kept.append((r.key, o)), {"s": Progress()})
