@@ -13,7 +13,7 @@ from evalkit.cli import options
 
 if TYPE_CHECKING:
     from evalkit.compare.inputs import Side
-    from evalkit.compare.planning import Ask, PlannedGate
+    from evalkit.compare.planning import Ask, Judging, PlannedGate
     from evalkit.config import EndpointConfig
     from evalkit.run.choose import Chosen
 
@@ -80,8 +80,9 @@ def command(reference: Path, candidate: Path, **given: Any) -> int:
     """Plan a comparison of two endpoints without asking either, and without their data sets.
 
     For each suite: items x repeats, the chance that equal stacks come out EQUIVALENT, the repeats that would be
-    needed, tokens, hours, and whether the gate can decide at all. A stored run of the reference gives its measured
-    variances and lengths; what is assumed otherwise is said. Exits 0 where every gate can decide, else 4.
+    needed, tokens, hours, the most calls of a judge, and whether the gate can decide at all. A stored run of the
+    reference gives its measured variances and lengths; what is assumed otherwise is said. Exits 0 where every gate
+    can decide, else 4.
     """
     from evalkit.compare.planning import plan_gate
     from evalkit.stats.power import Goal
@@ -129,6 +130,7 @@ def _asks(reference: EndpointConfig, candidate: EndpointConfig, given: dict[str,
     from evalkit.run.choose import chosen_suites
 
     sides = [{one.suite.name: one for one in chosen_suites(config)} for config in (reference, candidate)]
+    _drop_unjudged(sides, (reference, candidate))
     names = list(dict.fromkeys([*sides[0], *sides[1]]))
     check_margins(given, names)
     margins, default = read_margins(given["margins"])
@@ -148,6 +150,29 @@ def _asks(reference: EndpointConfig, candidate: EndpointConfig, given: dict[str,
             _ask((pair[0], pair[1]), (reference, candidate), own[0] if margin is None else margin, given, stored)
         )
     return asks, problems
+
+
+def _drop_unjudged(sides: list[dict[str, Chosen]], configs: tuple[EndpointConfig, EndpointConfig]) -> None:
+    """Takes out, and says, what a run leaves out: suites that need a judge, where none is named."""
+    for side, config in zip(sides, configs, strict=True):
+        for name in [name for name, one in side.items() if "judge" in one.suite.needs and config.judge is None]:
+            label = side.pop(name).suite.label
+            click.echo(
+                f"evalkit: {config.name}: {label} is not run: it needs a judge; name one under `judge:`", err=True
+            )
+
+
+def _judged(chosen: Chosen, configs: tuple[EndpointConfig, EndpointConfig]) -> tuple[Judging, Judging] | None:
+    """How both sides' answers are graded; one judge grades only answers of the first side a second time."""
+    judges = configs[0].judge, configs[1].judge
+    if "judge" not in chosen.suite.needs or judges[0] is None or judges[1] is None:
+        return None
+    from evalkit.compare.planning import Judging
+    from evalkit.run.judging import identity_of
+
+    one, two = ((identity_of(judge).digest, judge.base_url, judge.repeats) for judge in judges if judge is not None)
+    again = 0 if one == two else judges[1].noise_items
+    return Judging(judges[0].repeats, judges[0].noise_items), Judging(judges[1].repeats, again)
 
 
 def _margin_pt(chosen: Chosen) -> float:
@@ -181,6 +206,7 @@ def _ask(
         mean_tokens=given["tokens_per_answer"],
         stored=known,
         bank=bank,
+        judged=_judged(pair[0], configs),
     )
 
 
@@ -266,14 +292,18 @@ def _print(gates: list[PlannedGate], unknown: list[str], given: dict[str, Any]) 
     console = Console()
     console.print(table)
     for gate in gates:
-        console.print(Text(f"{gate.label}: {gate.note}; variance {gate.variance}; length {gate.length}"))
+        judged = f"; at most {gate.judge_calls:,} judge calls" if gate.judge_calls else ""
+        console.print(Text(f"{gate.label}: {gate.note}; variance {gate.variance}; length {gate.length}{judged}"))
     for sentence in unknown:
         console.print(Text(sentence))
     if gates:
         tokens = sum(sum(gate.tokens) for gate in gates if gate.tokens is not None)
         hours = sum(gate.hours(speed) or 0.0 for gate in gates)
         samples = sum(sum(gate.samples) for gate in gates)
-        cost = f"{samples:,} samples, {amount(tokens)} tokens, {hours:.1f} hours at {speed:g} tokens/s on each side"
+        calls = sum(gate.judge_calls for gate in gates)
+        judged = f"at most {calls:,} judge calls, " if calls else ""
+        cost = f"{samples:,} samples, {judged}{amount(tokens)} tokens, "
+        cost += f"{hours:.1f} hours at {speed:g} tokens/s on each side"
         suites = "the only suite" if len(gates) == 1 else f"all {len(gates)} suites"
         chance = f"{suites} would be EQUIVALENT with a chance of {percent(power_of_all(gates))} %"
         console.print(Text(f"in all {cost}; were the stacks equal, {chance}"))

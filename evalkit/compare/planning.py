@@ -25,12 +25,20 @@ ASSUMED_CHURN: Final = 0.03
 
 
 @dataclass(frozen=True, slots=True)
+class Judging:
+    """How one side's answers are graded by a judge: gradings of each, and answers that are graded a second time."""
+
+    repeats: int
+    noise_items: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """A suite as both sides will run it.
 
     `items` is None where nobody knows; `repeats` are the reference's and the candidate's; `stored` is what an earlier
     run of the reference holds, with `bank` where it will be reused as it is; `limit` is `max_tokens`; `mean_tokens`
-    is the user's word on the length of an answer.
+    is the user's word on the length of an answer. `judged` says how a judge grades each side, where one does.
     """
 
     suite: str
@@ -43,6 +51,7 @@ class Ask:
     mean_tokens: float | None = None
     stored: SuiteSide | None = None
     bank: bool = False
+    judged: tuple[Judging, Judging] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,8 @@ class PlannedGate:
     `power` is the chance of EQUIVALENT, were the stacks equal, with the repeats as configured; `needed_repeats` those
     of the candidate (and of the reference, unless it is a bank) that reach the goal, None where none below the limit
     does; `smallest_margin` what the most repeats allowed can show (a fraction). `samples` and `tokens` are what is
-    still to be asked as configured, by side; tokens are None where lengths are unknown.
+    still to be asked as configured, by side; tokens are None where lengths are unknown. `judge_calls` is the most that
+    a judge is asked, were every answer another and none graded before (a reply that cannot be read is asked again).
     """
 
     suite: str
@@ -69,6 +79,7 @@ class PlannedGate:
     variance: str
     length: str
     note: str
+    judge_calls: int = 0
 
     def hours(self, tokens_per_second: float) -> float | None:
         """Time of the slower side, both being asked at once."""
@@ -100,6 +111,16 @@ def plan_gate(ask: Ask, goal: Goal, most_repeats: int) -> PlannedGate | None:
         variance=variance,
         length=length,
         note=_note(ask, made, power, goal),
+        judge_calls=_judge_calls(ask, ask.items),
+    )
+
+
+def _judge_calls(ask: Ask, items: int) -> int:
+    if ask.judged is None:
+        return 0
+    return sum(
+        judging.repeats * (items * repeats + min(judging.noise_items, items))
+        for judging, repeats in zip(ask.judged, ask.repeats, strict=True)
     )
 
 

@@ -117,6 +117,48 @@ def test_a_packs_sampling_decides_greedy_or_not(pair, invoke, tmp_path):
     assert greedy["repeats"] == [1, 1]
 
 
+JUDGED = {"name": "mmvet_v2", "repeats": 2, "margin_pt": 5, "sampling": {"temperature": 0.6}}
+JUDGE = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "repeats": 3, "noise_items": 100}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "limit", "calls"),
+    [
+        ({}, None, 3 * (517 * 4 + 100)),
+        ({"limits": {"concurrency": 2}}, None, 3 * (517 * 4 + 100)),  # the same judge, asked more slowly
+        ({"model": "another"}, None, 3 * (517 * 4 + 200)),
+        ({"repeats": 1, "noise_items": 0}, None, 3 * (517 * 2 + 100) + 517 * 2),
+        ({}, 40, 3 * (40 * 4 + 40)),
+    ],
+)
+def test_the_calls_of_a_judge_are_counted(endpoint, config, invoke, theirs, limit, calls):
+    files = (
+        config("ref", endpoint.url, [JUDGED], judge=JUDGE),
+        config("cand", endpoint.url, [JUDGED], judge=JUDGE | theirs),
+    )
+    limited = ["--limit", limit] if limit else []
+    (suite,) = json.loads(invoke("plan", *files, *limited, "--json").out)["suites"]
+    assert suite["judge_calls"] == calls
+    shown = " ".join(invoke("plan", *files, *limited).out.split())
+    assert shown.count(f"at most {calls:,} judge calls") == 2, "for the suite, and in all"
+    assert not endpoint.requests
+
+
+def test_a_suite_that_lacks_its_judge_is_not_planned(endpoint, config, invoke):
+    suites = [JUDGED, {**MANY, "margin_pt": 5}]
+    bare = config("ref", endpoint.url, suites), config("cand", endpoint.url, suites)
+    done = invoke("plan", *bare, "--json")
+    document = json.loads(done.out)
+    assert (done.code, [one["suite"] for one in document["suites"]]) == (0, ["mmlu_gen_5shot"])
+    assert document["suites"][0]["judge_calls"] == 0
+    assert "judge calls" not in invoke("plan", *bare).out
+    for name in ("ref", "cand"):
+        assert f"{name}: MM-Vet v2 is not run: it needs a judge; name one under `judge:`" in done.err
+    one_sided = invoke("plan", config("ref", endpoint.url, suites, judge=JUDGE), bare[1], "--json")
+    assert one_sided.code == 4
+    assert json.loads(one_sided.out)["problems"] == ["mmvet_v2: only the reference runs it: INVALID"]
+
+
 def test_items_that_no_description_names_are_asked_for(pair, invoke):
     for text in ("many", "=5", "mmlu_gen_5shot=0"):
         done = invoke("plan", *pair([MANY]), "--items", text)
