@@ -99,8 +99,14 @@ def policy(given: Mapping[str, Any], case: Case | None = None) -> Policy:
 
     Raises:
         click.BadParameter: for a value that means nothing.
+        UsageError: for an option that nothing in the case heeds.
     """
+    from evalkit.compare.inputs import no_item
     from evalkit.compare.policy import Policy
+    from evalkit.errors import UsageError
+
+    if given["include_questions"] and case is not None and all(side.item is no_item for side in case.sides):
+        raise UsageError("--include-questions: has no effect here: neither side holds questions")
 
     margins, default = read_margins(given["margins"])
     if given["pack"] is not None and default is None:

@@ -65,6 +65,7 @@ def test_exit_codes(table, invoke, candidate, options, code, verdict):
         (("--headline", "micro"), "--headline: has no effect here: no item has a stratum"),
         (("--headline", "quiz=macro"), "--headline quiz=...: has no effect here: no item of quiz has a stratum"),
         (("--headline", "quizz=macro"), "--headline quizz=...: no such suite is compared; did you mean 'quiz'?"),
+        (("--include-questions",), "--include-questions: has no effect here: neither side holds questions"),
         (("--filter", "maj"), "--filter: has no effect on score tables: it is about output folders of lm-eval"),
         (("--metric", "quiz=acc"), "--metric: has no effect on score tables: it is about output folders of lm-eval"),
         (("--dates", "latest"), "--dates: has no effect on score tables: it is about output folders of lm-eval"),
