@@ -178,8 +178,7 @@ class Before:
         report, _told = probe.kept(findings, self._home, {"plans": self._plans()})
         self.probe = probe.as_told(report)
         if report.verdict is Verdict.DEGRADED:
-            reasons = tuple(f"fidelity probe: {reason}" for reason in report.reasons)
-            raise StoppedError(report.verdict, (*reasons, NOT_ASKED), self.probe)
+            raise StoppedError(report.verdict, (NOT_ASKED, *report.reasons), self.probe)
         return f"probe: {report.verdict.value}; stored in {self._home / probe.NAME}"
 
     async def _examine(self, side: SideRun, settings: ClientSettings, watch: Watch) -> None:

@@ -50,7 +50,9 @@ def command(comparison: Path, suite: str | None, **given: Any) -> None:
 
         click.echo(orjson.dumps([asdict(flip) for flip in found], option=orjson.OPT_INDENT_2).decode())
         return
-    if not found:
+    if not found and not made.suites:
+        click.echo(f"the suites were not asked: {'; '.join(made.reasons) or 'the comparison holds none'}")
+    elif not found:
         click.echo("no item changed" if suite is None else f"no item of {suite} changed")
     for flip in found:
         _print(flip, made, whole=given["whole"])

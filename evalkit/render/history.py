@@ -25,6 +25,8 @@ FORMAT: Final = 1
 BAD: Final = frozenset({Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INVALID})
 _LONGEST_FACT: Final = 300
 _PAIR: Final = re.compile(r"([A-Za-z][\w.-]{0,60})=([^\s,;=]+)")
+STOPPED: Final = "stopped"
+"""The fact that says why the suites of a night were not asked."""
 _DATED: Final = frozenset({"night", "date", "time"})
 """Parts of a build's name that are another every night and explain nothing."""
 _TOLD_ELSEWHERE: Final = frozenset({"build", "name"})
@@ -71,6 +73,11 @@ class Night:
     def order(self) -> tuple[str, str]:
         """Sorts nights in time."""
         return (self.night, self.created)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the suites were not asked; None where they were."""
+        return None if self.suites else self.facts.get(STOPPED, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +172,7 @@ def night_of(
         verdict=comparison.verdict,
         exit_code=comparison.exit_code,
         suites=tuple(_suite_night(suite) for suite in comparison.suites),
-        facts={**_facts(comparison), **(facts or {})},
+        facts={**_facts(comparison), **_stopped(comparison), **(facts or {})},
     )
 
 
@@ -184,6 +191,11 @@ def _suite_night(suite: SuiteResult) -> SuiteNight:
         margin=suite.margin,
         reasons=suite.reasons,
     )
+
+
+def _stopped(comparison: Comparison) -> dict[str, str]:
+    """Why the suites of a night were not asked; nothing where they were."""
+    return {} if comparison.suites else {STOPPED: "; ".join(comparison.reasons)[:_LONGEST_FACT]}
 
 
 def _facts(comparison: Comparison) -> dict[str, str]:

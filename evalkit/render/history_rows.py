@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from evalkit.render import console, numbers
 from evalkit.render.history import Episode, Known, Night, Series, SuiteNight, SuiteTrend, known_for
 from evalkit.render.numbers import Change
-from evalkit.render.words import WORDS, Language
+from evalkit.render.words import WORDS, Language, verdict_text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -67,6 +67,15 @@ def _percent(mean: float | None) -> Decimal | None:
     return None if mean is None else numbers.rounded(numbers.points(mean), 1)
 
 
+def stopped_night(one: Series, language: Language) -> str:
+    """What is to be said where nothing was asked of the suites on the last night; "" where they were."""
+    last, words = one.nights[-1], WORDS[language]
+    if last.stopped is None:
+        return ""
+    told = words["stopped_night"].format(night=last.night, verdict=verdict_text(last.verdict, language))
+    return words["colon"].join([told, last.stopped] if last.stopped else [told])
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryTable:
     """A rich renderable: a row a suite with its signs night by night, and what is to be said of bad ones.
@@ -120,9 +129,13 @@ class _Pen:
             cells = self._text(trend.label), self._signs(rows), self._text(_change(now)), self._text(f"±{now.margin:f}")
             table.add_row(*cells, self._marked(now, []))
         yield self.heading(one)
-        yield table
+        if one.suites:
+            yield table
         for trend in one.suites:
             yield from self.remarks(trend)
+        told = stopped_night(one, self.language)
+        if told:
+            yield self._text(told)
 
     def heading(self, one: Series, label: str = "") -> Text:
         """The name of the series and its nights."""

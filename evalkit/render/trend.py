@@ -16,7 +16,7 @@ from evalkit import __version__
 from evalkit.model import Verdict
 from evalkit.render.forest import SHAPES, Scale, marker_svg, place_shape, scale_to, ticks
 from evalkit.render.history import Episode, FactChange, Known, Series, SuiteTrend
-from evalkit.render.history_rows import NightRow, night_rows
+from evalkit.render.history_rows import NightRow, night_rows, stopped_night
 from evalkit.render.html import policy
 from evalkit.render.jinja import fill
 from evalkit.render.private import without_folders
@@ -55,6 +55,7 @@ def page(series: Sequence[Series], known: Sequence[Known], *, last: int = 60, la
         "policy": policy(style),
         # The style is evalkit's own file; the plots hold numbers, dates and fixed words, written as XML.
         "style": Markup(style),  # noqa: S704
+        "stopped": [stopped_night(one, language) for one in series],
         "series": [(one, [_view(trend, known, last) for trend in one.suites]) for one in series],
         "known": known,
         "markers": {verdict.value: Markup(marker_svg(verdict)) for verdict in Verdict},  # noqa: S704
