@@ -48,6 +48,7 @@ def fit_to_pass_on(comparison: Comparison) -> Comparison:
         ),
         reasons=tuple(map(_shortened, shown.reasons)),
         notes=tuple(map(_shortened, shown.notes)),
+        probe=shown.probe and replace(shown.probe, reasons=tuple(map(_shortened, shown.probe.reasons))),
     )
 
 

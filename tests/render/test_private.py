@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from evalkit.model import Difference
+from evalkit.model import Difference, Probe, Verdict
 from evalkit.render.ci import github_annotations, summary
 from evalkit.render.html import report
 from evalkit.render.private import HIDDEN, fit_to_pass_on, without_hosts
@@ -83,6 +83,7 @@ def with_paths(comparison):
         ),
         notes=("see /tmp/alice/server.log: it stopped", "POST /v1/chat/completions answers 404"),
         suites=(replace(comparison.suites[0], reasons=("/tmp/alice/a/b.png cannot be read",)),),
+        probe=Probe(Verdict.INVALID, ("/var/alice/models/acme-7b.Q8_0.gguf answers nothing",), 8, 0, None),
     )
 
 
@@ -114,6 +115,7 @@ def test_of_a_path_the_last_part_stays_and_what_differs_still_differs(comparison
     assert shown.candidate.endpoint == {"model_path": "…/acme.gguf"}
     assert shown.notes == ("see …/server.log: it stopped", "POST /v1/chat/completions answers 404")
     assert shown.suites[0].reasons == ("…/b.png cannot be read",)
+    assert shown.probe.reasons == ("…/acme-7b.Q8_0.gguf answers nothing",)
     assert fit_to_pass_on(shown) == shown
 
 
