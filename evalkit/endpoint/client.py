@@ -8,6 +8,7 @@ Retries, pacing and give-up rules are the scheduler's: a client makes one attemp
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,7 @@ class ClientSettings:
     decompression; a streamed one is counted with the framing of its events. `concurrency` bounds connections.
 
     Raises:
-        ConfigError: an address that is none or holds a password, a number out of range, a `ca_file` that is absent.
+        ConfigError: an address that is none or holds a password, a number out of range, a `ca_file` that is none.
     """
 
     base_urls: tuple[str, ...]
@@ -91,6 +92,20 @@ class ClientSettings:
                 raise ConfigError(f"{name} is {value}: it must be more than 0")
         if self.ca_file is not None and not self.ca_file.is_file():
             raise ConfigError(f"ca_file {self.ca_file} is not a file: give a PEM file of authorities to trust")
+        if self.ca_file is not None:
+            trusted(self.ca_file)
+
+
+def trusted(ca_file: Path) -> ssl.SSLContext:
+    """The TLS settings that trust the authorities of a PEM file, and no others.
+
+    Raises:
+        ConfigError: it cannot be read as one.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(f"ca_file {ca_file} cannot be read as a PEM file of authorities: {error}") from error
 
 
 def open_client(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from evalkit.endpoint.checks.addresses import check_addresses
 from evalkit.endpoint.checks.base import Finding, Patient, Severity, Subject, shown
 from evalkit.endpoint.checks.pictures import check_pictures
 from evalkit.endpoint.checks.replies import check_choices, check_reply, check_stop, check_template
@@ -56,17 +57,20 @@ async def quick_check(subject: Subject) -> Report:
 
 
 async def _examined(subject: Subject, checks: Sequence[Callable[[Patient], Awaitable[list[Finding]]]]) -> Report:
+    urls = subject.settings.base_urls
+    subject, apart = await check_addresses(subject)
     async with ImageEncoder() as encoder:
         patient = Patient(subject, encoder.messages)
         try:
             findings, usable = await check_serving(patient)
+            findings += apart
             for check in checks if usable else ():
                 findings += await check(patient)
-                if patient.refused and not patient.answered:
-                    break  # every other question would be refused in the same words
+                if patient.hopeless and not patient.answered:
+                    break  # every other question would end in the same words, and perhaps as late
         finally:
             await patient.close()
-    return Report(subject.name, tuple(findings), subject.settings.base_urls, patient.requests, patient.facts)
+    return Report(subject.name, tuple(findings), urls, patient.requests, patient.facts)
 
 
 async def _check_forcing(patient: Patient) -> list[Finding]:

@@ -20,6 +20,7 @@ from evalkit.endpoint.transport import Answer, Transport, endpoint_url, place
 from evalkit.model import Failure, FailureKind
 
 PAUSES_SECONDS: Final = (0.5, 2.0)
+PAGE_SECONDS: Final = 60.0
 
 # Asking such a failure's question again is worth the wait here; a malformed answer will be malformed again.
 _PASSING: Final = frozenset(
@@ -64,9 +65,10 @@ class Native:
         return await self._asked("GET", path, None)
 
     async def answer(self, path: str) -> Answer | Failure:
-        """What a GET brings, whatever its status and form; one attempt."""
+        """What a GET brings, whatever its status and form; one attempt, and a minute's patience."""
         self.requests += 1
-        return await self._transport.exchange("GET", endpoint_url(*self._split(path)))
+        silence = min(self.settings.between_pieces, PAGE_SECONDS)
+        return await self._transport.exchange("GET", endpoint_url(*self._split(path)), silence=silence)
 
     async def _asked(self, method: str, path: str, body: bytes | None) -> dict[str, Any] | Failure:
         for pause in (*self._pauses, None):

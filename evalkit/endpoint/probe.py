@@ -21,6 +21,8 @@ _MODELS_PATH: Final = "/models"
 _CHAT_PATH: Final = "/v1/chat/completions"
 _NO_MODEL: Final = "evalkit/no-such-model"
 _MOST_MODELS: Final = 10_000
+LIST_SECONDS: Final = 60.0
+"""So long may a server be silent that is asked for its models: nothing is generated, but it may be at its limit."""
 _IDENTITY_SECONDS: Final = 5.0
 _IDENTITY_BYTES: Final = 4_000_000
 
@@ -49,7 +51,7 @@ async def served_models(settings: ClientSettings) -> ServedModels | Failure:
     started = time.perf_counter()
     try:
         url = endpoint_url(base_url, _MODELS_PATH)
-        answer = await transport.exchange("GET", url)
+        answer = await transport.exchange("GET", url, silence=min(settings.between_pieces, LIST_SECONDS))
     finally:
         await transport.close()
     outcome = _models(answer, place(url)) if isinstance(answer, Answer) else answer
@@ -117,7 +119,10 @@ def _models(answer: Answer, where: str) -> ServedModels | Failure:
     try:
         document, raw = body.read_document(answer.body)
     except ValueError as error:
-        return Failure(FailureKind.MALFORMED, f"the list of models of {where} is not JSON: {error}", status=200)
+        what = (
+            failures.read_error(answer.body).message if failures.looks_like_html(answer.body) else f"no JSON: {error}"
+        )
+        return Failure(FailureKind.MALFORMED, f"the list of models of {where} is {what}", status=200)
     entries = document.get("data") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         return Failure(FailureKind.MALFORMED, f"{where} has no list of models", status=200)

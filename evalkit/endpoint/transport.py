@@ -20,7 +20,7 @@ import aiohttp
 from yarl import URL
 
 from evalkit import __version__
-from evalkit.endpoint.client import ClientSettings
+from evalkit.endpoint.client import ClientSettings, trusted
 from evalkit.endpoint.pieces import DripError, beginning, last_bytes, whole
 from evalkit.endpoint.proxies import Proxy, environment_proxy
 from evalkit.endpoint.stream import StreamedReply
@@ -352,12 +352,7 @@ def _headers(settings: ClientSettings) -> dict[str, str]:
 def _tls_context(settings: ClientSettings) -> ssl.SSLContext | bool:
     if not settings.tls_verify:
         return False
-    if settings.ca_file is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"ca_file {settings.ca_file} cannot be read as a PEM file of authorities: {error}") from error
+    return True if settings.ca_file is None else trusted(settings.ca_file)
 
 
 def _kept_alive_socket(address: Any) -> socket.socket:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import orjson
 
 from evalkit.config import EndpointConfig
@@ -19,10 +22,22 @@ from evalkit.tasks.load import by_logprobs
 async def look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> dict[str, str]:
     """What the endpoint says of itself, once it answers, serves the model, and has room for the answers.
 
+    Of several addresses one must answer; those that do must all serve the model. The first of them is told of.
+
     Raises:
-        EndpointError: where it does not answer.
-        ConfigError: where it does not serve the model, or its context is too small for `max_tokens`.
+        EndpointError: where none answers.
+        ConfigError: where one does not serve the model, or its context is too small for `max_tokens`.
     """
+    each = [replace(settings, base_urls=(url,)) for url in settings.base_urls]
+    outcomes = await asyncio.gather(*(_look(config, plan, one) for one in each), return_exceptions=True)
+    told = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not (told and isinstance(outcome, EndpointError)):
+            raise outcome
+    return told[0]
+
+
+async def _look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> dict[str, str]:
     found = await served_models(settings)
     async with Native(settings, pauses_seconds=()) as native:
         unlisted = await served_unlisted(native, found)

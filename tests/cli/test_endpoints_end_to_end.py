@@ -94,6 +94,12 @@ def replica():
         one.close()
 
 
+@pytest.fixture
+def endpoint_of_another_model(endpoint):
+    endpoint.model = "other"
+    return endpoint.url
+
+
 def endpoint(tmp_path, name, **more):
     path = tmp_path / f"{name}.yaml"
     fixed = {"name": name, "model": "m", "suites": ["demo"], "runs": str(tmp_path / "runs")}
@@ -122,6 +128,26 @@ def test_a_dead_replica_comes_back_and_nothing_is_lost(replica, tmp_path, run_ev
     assert (len(both), set(both.values())) == (ITEMS, {1}), "each question is answered once, wherever"
     assert len(late.asked) >= 20, "the replica that came back takes its share"
     assert max(first.most, late.most) <= IN_FLIGHT
+
+
+def test_a_replica_that_is_gone_from_the_start_keeps_no_run_from_the_others(
+    replica, tmp_path, run_evalkit, unused_tcp_port_factory
+):
+    files = []
+    for name in ("ref", "cand"):
+        gone = f"http://127.0.0.1:{unused_tcp_port_factory()}/v1"
+        suites = [{"name": "demo", "limit": 8}]
+        files.append(endpoint(tmp_path, name, base_urls=[gone, replica().begin().url], suites=suites))
+    done = run_evalkit("compare", *files, "--json", env={"EVALKIT_NO_DOCTOR": "0"})
+    assert json.loads(done.stdout)["suites"][0]["coverage"] == 1.0, done.stderr
+    assert done.stderr.count("addresses: no connection to http") == 2, "and it is said"
+
+
+def test_a_replica_that_serves_another_model_is_a_mistake(replica, endpoint_of_another_model, tmp_path, run_evalkit):
+    path = endpoint(tmp_path, "ref", base_urls=[replica().begin().url, endpoint_of_another_model])
+    done = run_evalkit("run", path)
+    assert done.returncode == 2
+    assert f"'m' is not served at {endpoint_of_another_model}" in done.stderr
 
 
 def test_replicas_are_balanced_by_what_is_in_flight(replica, tmp_path, run_evalkit):

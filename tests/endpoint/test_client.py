@@ -72,7 +72,7 @@ def test_an_authority_file_must_be_there_and_be_one(tmp_path):
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
     with pytest.raises(ConfigError, match="cannot be read as a PEM file"):
-        open_client(ClientSettings((URL,), "tiny", ca_file=wrong))
+        ClientSettings((URL,), "tiny", ca_file=wrong)
 
 
 @pytest.mark.parametrize(("kind", "made"), [("aiohttp", AiohttpClient), ("openai", OpenAIClient)])

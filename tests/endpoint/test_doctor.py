@@ -6,7 +6,7 @@ from email.utils import format_datetime
 
 import orjson
 import pytest
-from loopback import says
+from loopback import holds, says
 from toy import END, Model
 
 from evalkit.endpoint import doctor
@@ -257,6 +257,73 @@ async def test_another_model_and_no_server_end_it_early(toy, unused_tcp_port):
     down = await doctor.examine(Subject("down", settings))
     assert [one.check for one in down.findings] == ["reachable"]
     assert "start the server" in down.problems[0].fix
+
+
+def several(*urls, **more):
+    settings = ClientSettings(urls, more.pop("model", "toy"), stall_seconds=5.0, connect_seconds=2.0)
+    return Subject("ref", settings, **more)
+
+
+async def test_one_address_of_several_may_be_gone(toy, unused_tcp_port):
+    gone, server = f"http://127.0.0.1:{unused_tcp_port}/v1", toy("vllm")
+    report = await doctor.quick_check(several(gone, server.url))
+    assert (severities(report, "addresses"), severities(report, "reply")) == (["warning"], ["ok"])
+    assert gone in found(report, "addresses")[0].what
+    assert report.problems == ()
+    assert report.urls == (gone, server.url)
+    both = await doctor.quick_check(several(gone, gone + "/"))
+    assert [one.check for one in both.findings] == ["reachable"]
+
+
+async def test_all_addresses_serve_the_model_and_with_the_same_software(toy):
+    one, same, other = toy("vllm"), toy("vllm"), toy("vllm", name="other")
+    alike = await doctor.quick_check(several(one.url, same.url))
+    assert found(alike, "addresses") == []
+    apart = await doctor.quick_check(several(other.url, one.url))
+    (problem,) = found(apart, "addresses")
+    assert (problem.severity, "it serves 'other'" in problem.what) == (Severity.PROBLEM, True)
+    assert severities(apart, "model") == ["ok"]
+    assert [page["model"] for path, page in other.requests if "completions" in path] == []
+    mixed = await doctor.quick_check(several(one.url, toy("sglang").url))
+    assert "differ in owned_by" in found(mixed, "addresses")[0].what
+
+
+@pytest.mark.parametrize("examination", [doctor.quick_check, doctor.examine])
+async def test_a_server_that_hangs_is_asked_once(serve, examination, monkeypatch):
+    """Sixty questions of ten minutes each would be a night."""
+    monkeypatch.setattr("evalkit.endpoint.checks.base.SLOW_SECONDS", 0.05)
+    waits = []
+    monkeypatch.setattr("evalkit.endpoint.checks.base.announce", waits.append)
+
+    async def behave(request):
+        return await (says(b'{"data": [{"id": "toy"}]}') if request.method == "GET" else holds())(request)
+
+    server = await serve(behave)
+    report = await examination(Subject("ref", ClientSettings((server.url,), "toy", stall_seconds=0.2)))
+    assert [(one.check, one.severity) for one in report.problems] == [("reply", Severity.PROBLEM)]
+    assert report.requests == len(waits) == 1
+    assert waits[0].startswith("waiting for ref to answer a short question, for 0.2 s at most; the first answer")
+
+
+async def test_pages_that_hang_are_not_waited_for_as_answers_are(serve, monkeypatch):
+    monkeypatch.setattr("evalkit.endpoint.probe.LIST_SECONDS", 0.1)
+    report = await doctor.quick_check(Subject("ref", ClientSettings(((await serve(holds())).url,), "toy")))
+    assert [one.what.partition(" sent ")[2] for one in report.problems] == ["nothing for 0.1 s"]
+
+
+async def test_a_web_page_in_place_of_the_api_is_said_with_its_fix(serve):
+    server = await serve(says(b"<!doctype html><title>Welcome</title>"))
+    (problem,) = (await doctor.quick_check(subject(server))).problems
+    assert "is an HTML page titled 'Welcome'" in problem.what
+    assert "base_url" in problem.fix
+
+
+async def test_a_certificate_that_is_not_trusted_is_no_server_to_be_started(serve):
+    server = await serve(says())
+    url = server.url.replace("http:", "https:")
+    (problem,) = (await doctor.quick_check(Subject("ref", ClientSettings((url,), "toy")))).problems
+    assert "does it speak plain http" in problem.what
+    assert problem.fix == "correct base_url (http or https), or tls: ca_file"
 
 
 async def test_a_server_without_a_list_of_models_is_asked_all_the_same(serve):

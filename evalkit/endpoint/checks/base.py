@@ -10,14 +10,19 @@ from typing import Any, Final, Literal
 
 from evalkit.endpoint.client import Client, ClientSettings, Materialise, open_client
 from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
+from evalkit.waits import announce
 
 ATTEMPTS: Final = 3
 PAUSE_SECONDS: Final = 0.5
 SHOWN_CHARACTERS: Final = 120
 
-_PASSING: Final = frozenset(
-    {FailureKind.CONNECTION, FailureKind.RATE_LIMITED, FailureKind.SERVER_ERROR, FailureKind.STALL}
+_PASSING: Final = frozenset({FailureKind.CONNECTION, FailureKind.RATE_LIMITED, FailureKind.SERVER_ERROR})
+# Where the first question ends so, the others would: a stall takes ten minutes each time.
+_HOPELESS: Final = frozenset(
+    {FailureKind.AUTH, FailureKind.CONNECTION, FailureKind.REDIRECT, FailureKind.STALL, FailureKind.TIMEOUT}
 )
+SLOW_SECONDS: Final = 10.0
+"""A short question that takes longer is said to be waited for."""
 
 
 class Severity(StrEnum):
@@ -94,7 +99,7 @@ class Patient:
     `facts` is what checks learn of it in words, to be compared with the other side's; `requests` counts questions;
     `fixed` are the body fields that go along with each: template arguments, and what else the configuration sends;
     `extensions` are the configured sampling fields that OpenAI's API does not have.
-    `answered` and `refused` say whether any question got a reply, and whether any was refused for want of a good key.
+    `answered` says whether any question got a reply, `hopeless` whether any ended so that none ever will.
     """
 
     def __init__(self, subject: Subject, materialise: Materialise | None = None) -> None:
@@ -102,7 +107,7 @@ class Patient:
         self.facts: dict[str, str] = {}
         self.requests = 0
         self.answered = False
-        self.refused = False
+        self.hopeless = False
         self._client: Client = open_client(subject.settings, subject.client, materialise)
         self.fixed = {key: subject.parameters[key] for key in subject.parameters if key not in _DECIDED_BY_CHECKS}
         self.extensions = {key: subject.parameters[key] for key in EXTENSIONS if key in subject.parameters}
@@ -116,13 +121,22 @@ class Patient:
         request = self._request(prompt, parameters)
         for attempt in range(ATTEMPTS):
             self.requests += 1
-            outcome = await self._client.ask(request)
+            notice = asyncio.get_running_loop().call_later(SLOW_SECONDS, announce, self._waited_for())
+            try:
+                outcome = await self._client.ask(request)
+            finally:
+                notice.cancel()
             self.answered |= isinstance(outcome, Reply)
-            self.refused |= isinstance(outcome, Failure) and outcome.kind is FailureKind.AUTH
+            self.hopeless |= isinstance(outcome, Failure) and outcome.kind in _HOPELESS
             if isinstance(outcome, Reply) or outcome.kind not in _PASSING or attempt == ATTEMPTS - 1:
                 return outcome
             await asyncio.sleep(min(outcome.retry_after or PAUSE_SECONDS, 10.0))
         raise AssertionError("the last attempt returns")
+
+    def _waited_for(self) -> str:
+        seconds = self.subject.settings.before_answer({})
+        why = "" if self.answered else "; the first answer of a server that compiles its kernels may take minutes"
+        return f"waiting for {self.subject.name} to answer a short question, for {seconds:g} s at most{why}"
 
     def _request(self, prompt: str | Sequence[Message] | Prompt, parameters: dict[str, Any]) -> Request:
         if isinstance(prompt, str):
@@ -156,7 +170,10 @@ def shown(text: str) -> str:
 
 def failed(check: str, outcome: Failure, why: str, severity: Severity = Severity.PROBLEM) -> Finding:
     """A finding about a question that got no answer."""
-    return Finding(check, severity, outcome.detail, why, _FIXES.get(outcome.kind, ""))
+    fix = _FIXES.get(outcome.kind, "")
+    if outcome.kind is FailureKind.CONNECTION and ("TLS" in outcome.detail):
+        fix = "correct base_url (http or https), or tls: ca_file"
+    return Finding(check, severity, outcome.detail, why, fix)
 
 
 _FIXES: Final[Mapping[FailureKind, str]] = {
@@ -168,4 +185,6 @@ _FIXES: Final[Mapping[FailureKind, str]] = {
     FailureKind.RATE_LIMITED: "lower limits.concurrency, or wait",
     FailureKind.REDIRECT: "put the address it moved to into base_url",
     FailureKind.CONTEXT_OVERFLOW: "serve the model with a longer context",
+    FailureKind.MALFORMED: "see that base_url is the address of the API itself, up to and including /v1",
+    FailureKind.TOO_LARGE: "see what the server sends there; limits.max_body_mb bounds it",
 }
