@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -32,6 +34,21 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("evalkit"))
+
+
+def tidy(folder: Path, pattern: str, keep: Path, *, seconds: float, most_bytes: int) -> None:
+    """Removes the files of a cache that were not used for so long, and the longest unused above a size in all.
+
+    Raises:
+        OSError: where the folder cannot be read.
+    """
+    entries = sorted(((entry.stat(), entry) for entry in folder.glob(pattern)), key=lambda e: -e[0].st_mtime)
+    held = 0
+    for about, entry in entries:
+        held += about.st_size
+        if entry != keep and (held > most_bytes or about.st_mtime < time.time() - seconds):
+            with suppress(OSError):
+                entry.unlink()
 
 
 def suite_folders() -> Iterator[tuple[str, Path]]:

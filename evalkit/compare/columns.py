@@ -24,7 +24,26 @@ _NO_DIGEST: Final = "0" * 16
 Row = dict[str, Any]
 Columns = Mapping[str, Sequence[Any]]
 """Rows that all have the same keys, turned: the values by key, all of the same length (at least 1)."""
-Chunks = list[NDArray[Any]]
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """A column of numbers while it is read: one piece of memory that grows where it lies, so none is held twice."""
+
+    kind: type[np.generic]
+    _held: bytearray = field(default_factory=bytearray)
+
+    def extend(self, values: Sequence[Any] | NDArray[Any]) -> None:
+        """Appends values; None becomes NaN."""
+        self._held += np.ascontiguousarray(values, dtype=self.kind).data
+
+    def repeat(self, value: float, times: int) -> None:
+        """Appends so many times the same value."""
+        self.extend(np.full(times, value, dtype=self.kind))
+
+    def array(self) -> NDArray[Any]:
+        """The finished column, which nothing can be appended to any more."""
+        return np.frombuffer(self._held, dtype=self.kind)
 
 
 def turned(rows: Sequence[Row]) -> Iterator[Columns]:
@@ -100,8 +119,8 @@ def _labels() -> dict[str, LabelsBuilder]:
     return {key: LabelsBuilder() for key in ("st", "why", "a", "f")}
 
 
-def _numbers() -> dict[str, Chunks]:
-    return {key: [] for key in ("v", "p", "c", "n", "sec", "l")}
+def _numbers() -> dict[str, _Numbers]:
+    return {key: _Numbers(np.float64) for key in ("v", "p", "c", "n", "sec", "l")}
 
 
 @dataclass(slots=True)
@@ -113,12 +132,12 @@ class SamplesBuilder:
 
     items: ItemsBuilder = field(default_factory=ItemsBuilder)
     _waiting: list[Row] = field(default_factory=list)
-    _item: Chunks = field(default_factory=list)
-    _repeat: Chunks = field(default_factory=list)
-    _text: Chunks = field(default_factory=list)
-    _cut: Chunks = field(default_factory=list)
-    _loops: Chunks = field(default_factory=list)
-    _numbers: dict[str, Chunks] = field(default_factory=_numbers)
+    _item: _Numbers = field(default_factory=lambda: _Numbers(np.int32))
+    _repeat: _Numbers = field(default_factory=lambda: _Numbers(np.int32))
+    _text: _Numbers = field(default_factory=lambda: _Numbers(np.uint64))
+    _cut: _Numbers = field(default_factory=lambda: _Numbers(np.bool_))
+    _loops: _Numbers = field(default_factory=lambda: _Numbers(np.bool_))
+    _numbers: dict[str, _Numbers] = field(default_factory=_numbers)
     _labels: dict[str, LabelsBuilder] = field(default_factory=_labels)
 
     def add(self, row: Row) -> None:
@@ -144,14 +163,19 @@ class SamplesBuilder:
         """
         names = columns["i"]
         size = len(names)
-        self._item.append(np.fromiter(map(self.items.codes.__getitem__, names), np.int32, size))
-        self._repeat.append(np.asarray(columns["r"], dtype=np.int32))
-        self._text.append(_digests(columns.get("h"), size))
+        self._item.extend(np.fromiter(map(self.items.codes.__getitem__, names), np.int32, size))
+        self._repeat.extend(columns["r"])
+        self._text.extend(_digests(columns.get("h"), size))
         for key, flags in (("cut", self._cut), ("loop", self._loops)):
-            flags.append(np.asarray(columns[key], dtype=np.bool_) if key in columns else np.zeros(size, np.bool_))
-        for key, chunks in self._numbers.items():  # None becomes NaN
-            known = columns.get(key)
-            chunks.append(np.full(size, np.nan) if known is None else np.asarray(known, dtype=np.float64))
+            if key in columns:
+                flags.extend(columns[key])
+            else:
+                flags.repeat(0, size)
+        for key, numbers in self._numbers.items():
+            if key in columns:
+                numbers.extend(columns[key])
+            else:
+                numbers.repeat(np.nan, size)
         for key, labels in self._labels.items():
             words = columns.get(key)
             if words is None:
@@ -166,25 +190,25 @@ class SamplesBuilder:
             KeyError: for an item that is not listed.
         """
         self._flush()
-        numbers = {key: _joined(chunks, np.float64) for key, chunks in self._numbers.items()}
+        numbers = {key: column.array() for key, column in self._numbers.items()}
         labels = {key: builder.labels() for key, builder in self._labels.items()}
         return Samples(
             items=self.items.table(),
-            item=_joined(self._item, np.int32),
-            repeat=_joined(self._repeat, np.int32),
+            item=self._item.array(),
+            repeat=self._repeat.array(),
             value=numbers["v"],
             status=labels["st"],
             reason=labels["why"],
             answer=labels["a"],
             failure=labels["f"],
-            text=_joined(self._text, np.uint64),
+            text=self._text.array(),
             prompt_tokens=numbers["p"],
             completion_tokens=numbers["c"],
             characters=numbers["n"],
             seconds=numbers["sec"],
             lenient=numbers["l"],
-            truncated=_joined(self._cut, np.bool_) | labels["st"].mask(Status.TRUNCATED),
-            loops=_joined(self._loops, np.bool_),
+            truncated=self._cut.array() | labels["st"].mask(Status.TRUNCATED),
+            loops=self._loops.array(),
         )
 
     def _flush(self) -> None:
@@ -199,10 +223,3 @@ def _digests(words: Sequence[str] | None, size: int) -> NDArray[np.uint64]:
         return np.zeros(size, dtype=np.uint64)
     digits = "".join([word or _NO_DIGEST for word in words])
     return np.frombuffer(bytes.fromhex(digits), dtype=">u8").astype(np.uint64)
-
-
-def _joined(chunks: Chunks, kind: type[np.generic]) -> NDArray[Any]:
-    """The chunks as one array; they are let go, so that both are never held for long."""
-    whole = np.concatenate(chunks) if chunks else np.zeros(0, dtype=kind)
-    chunks[:] = [whole]
-    return whole

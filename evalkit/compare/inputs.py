@@ -16,7 +16,7 @@ NO_TEXT = 0
 """The text digest of a sample that has no reply, or whose reply nobody stored."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ItemTable:
     """What one side says of the items of a suite; all columns of the same length, names unique.
 

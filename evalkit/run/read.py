@@ -4,82 +4,28 @@ from __future__ import annotations
 
 import gc
 import re
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from math import prod
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from evalkit.compare.columns import Columns, SamplesBuilder, turned
 from evalkit.compare.inputs import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import RunError
-from evalkit.model import Status
-from evalkit.run import journal, manifest, store
+from evalkit.run import columnar, journal, manifest, store
+from evalkit.run.parse import Files, Stored, StoredSuite
 
 # What is sent and decides no answer.
 _NO_SAMPLING = frozenset({"model", "logprobs", "top_logprobs"})
-_UNANSWERED = frozenset({Status.FAILED.value, Status.NOT_ASKED.value})
 # Scorers of evalkit's own that give 1 or 0 and nothing between.
 _RIGHT_OR_WRONG = frozenset(
     {"choice", "option_logprobs", "integer", "expression", "short", "theoremqa"}
     | {f"multimodal.{name}" for name in ("mmmu", "mmmu_pro", "cmmmu", "cii_bench", "blink", "mathvision", "ocrbench")}
 )
 _SCORER = re.compile(r"^evalkit\.scoring\.|:score@.*$")
-_NOWHERE, _FIRST_FILE = array("q", (-1,)), array("h", (0,))
 UNJUDGED_SHARE = 0.01
 """Above this share of answers that the judge could not grade there is no verdict."""
-
-
-@dataclass(slots=True)
-class _Suite:
-    """One suite while it is read: its samples, and where each sample's reply lies (-1 where there is none).
-
-    `file` is empty where there is one journal only.
-    """
-
-    samples: SamplesBuilder = field(default_factory=SamplesBuilder)
-    offset: array[int] = field(default_factory=lambda: array("q"))
-    file: array[int] = field(default_factory=lambda: array("h"))
-    unanswered: int = 0
-    unjudged: int = 0
-    gradings: int = 0
-    judge_variance: float = 0.0
-    options: dict[tuple[str, int], tuple[float, ...]] = field(default_factory=dict)
-    second: dict[tuple[str, int], float] = field(default_factory=dict)
-
-    def extend(self, rows: Sequence[dict[str, Any]], *, several_journals: bool) -> None:
-        """Rows of a scores file."""
-        for columns in turned(rows):
-            self.samples.extend_columns(columns)
-            size = len(columns["i"])
-            self.offset.extend(columns.get("j", _NOWHERE * size))
-            if several_journals:
-                self.file.extend(columns.get("jf", _FIRST_FILE * size))
-            if None in columns["v"]:
-                self._count_missing(columns)
-            if "m" in columns:
-                self._read_metrics(columns)
-
-    def _count_missing(self, columns: Columns) -> None:
-        reasons = columns.get("why", ("",) * len(columns["v"]))
-        for value, status, reason in zip(columns["v"], columns["st"], reasons, strict=True):
-            if value is None:
-                self.unanswered += status in _UNANSWERED
-                self.unjudged += status == Status.GRADE_ERROR.value and reason == "unjudged"
-
-    def _read_metrics(self, columns: Columns) -> None:
-        for item, repeat, metrics in zip(columns["i"], columns["r"], columns["m"], strict=True):
-            if "logprob_A" in metrics:
-                names = sorted(name for name in metrics if name.startswith("logprob_"))
-                self.options[item, repeat] = tuple(metrics[name] for name in names)
-            if "judge_second" in metrics:
-                self.second[item, repeat] = metrics["judge_second"]
-            self.gradings = max(self.gradings, int(metrics.get("judge_repeats", 0)))
-            self.judge_variance += metrics.get("judge_variance", 0.0)
 
 
 def is_run(path: Path) -> bool:
@@ -111,50 +57,26 @@ def _without_collector() -> Iterator[None]:
 
 def _read_run(folder: Path, plan: str | None) -> Side:
     about = manifest.latest(folder, plan)
-    read: dict[str, _Suite] = {}
-    for block in store.read_blocks(store.items_path(folder, about["plan"])):
-        for name, rows in _by_suite(block):
-            (read.get(name) or read.setdefault(name, _Suite())).samples.items.extend(rows)
-    scores = store.scores_path(folder, about["plan"])
-    header = _header(folder, scores)
-    try:
-        for block in store.read_blocks(scores):
-            for name, rows in _by_suite(block[1:] if block[0].get("format") else block):
-                read[name].extend(rows, several_journals=len(header["journals"]) > 1)
-    except KeyError as error:
-        raise RunError(f"{scores}: names {error}, which the items do not: `evalkit score` makes both again") from error
-    texts = _Texts(folder, about["plan"], header["journals"], read)
+    files = Files(store.items_path(folder, about["plan"]), store.scores_path(folder, about["plan"]))
+    if not files.scores.exists():
+        raise RunError(f"{folder}: has no scores yet: run `evalkit score` with its configuration file")
+    stored = columnar.load(files)
+    texts = _Texts(folder, about["plan"], stored)
     suites = {
         block["suite"]: SuiteSide(
-            _facts(block, read[block["suite"]], about["name"]),
-            read[block["suite"]].samples.samples(),
-            read[block["suite"]].options,
-            read[block["suite"]].second,
+            _facts(block, suite, about["name"]),
+            suite.samples,
+            suite.options,
+            suite.second,
         )
         for block in about["suites"]
-        if block["suite"] in read
+        if (suite := stored.suites.get(block["suite"])) is not None
     }
     notes = () if plan is not None else tuple(_narrower(about, manifest.sessions(folder)))
     return Side(manifest.identity(folder, about), about["config"], suites, texts.reply, texts.item, notes)
 
 
-def _by_suite(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The rows by suite, each suite's in their order."""
-    names = dict.fromkeys(map(itemgetter("s"), rows))
-    for name in names:
-        yield name, rows if len(names) == 1 else [row for row in rows if row["s"] == name]
-
-
-def _header(folder: Path, scores: Path) -> dict[str, Any]:
-    if not scores.exists():
-        raise RunError(f"{folder}: has no scores yet: run `evalkit score` with its configuration file")
-    header = next(store.read_lines(scores), {})
-    if header.get("format") != store.SCORES_FORMAT:
-        raise RunError(f"{scores}: was made by another version of evalkit: `evalkit score` makes it again")
-    return header
-
-
-def _facts(block: Mapping[str, Any], suite: _Suite, name: str) -> SuiteFacts:
+def _facts(block: Mapping[str, Any], suite: StoredSuite, name: str) -> SuiteFacts:
     parameters = {
         f"sampling.{key}": str(value) for key, value in block["parameters"].items() if key not in _NO_SAMPLING
     }
@@ -202,10 +124,10 @@ def _narrower(about: Mapping[str, Any], sessions: Sequence[Mapping[str, Any]]) -
         )
 
 
-def _judge_noise(suite: _Suite, name: str) -> Iterator[str]:
+def _judge_noise(suite: StoredSuite, name: str) -> Iterator[str]:
     """How much of a judged mean is the judge's own: the SD over its repeats; the interval holds it in any case."""
     if suite.gradings > 1:
-        sd_pt = 100 * suite.judge_variance**0.5 / len(suite.offset)
+        sd_pt = 100 * suite.judge_variance**0.5 / len(suite.samples)
         yield (
             f"{name}: each answer graded up to {suite.gradings} times; the judge's own noise in the mean is "
             f"{sd_pt:.2f} points (SD)"
@@ -214,9 +136,9 @@ def _judge_noise(suite: _Suite, name: str) -> Iterator[str]:
         yield f"{name}: each answer graded once: the judge's own noise is in the interval, but not measured by itself"
 
 
-def _defects(block: Mapping[str, Any], suite: _Suite, name: str) -> Iterator[str]:
+def _defects(block: Mapping[str, Any], suite: StoredSuite, name: str) -> Iterator[str]:
     """Why a suite that must be whole is not; without any answer at all another rule speaks."""
-    rows = len(suite.offset)
+    rows = len(suite.samples)
     if block.get("complete") and 0 < suite.unanswered < rows:
         yield (
             f"{name}: {suite.unanswered} of {rows} requests have no answer; a suite with pictures or a judge is judged "
@@ -232,18 +154,18 @@ def _defects(block: Mapping[str, Any], suite: _Suite, name: str) -> Iterator[str
 class _Texts:
     """Fetches stored texts when they are needed: replies by their place in the journal, questions from an index."""
 
-    def __init__(self, folder: Path, plan: str, journals: list[str], read: Mapping[str, _Suite]) -> None:
-        self._files = [folder / name for name in journals]
+    def __init__(self, folder: Path, plan: str, stored: Stored) -> None:
+        self._files = [folder / name for name in stored.journals]
         self._documents = store.docs_path(folder, plan)
-        self._places = {suite: (columns.offset, columns.file) for suite, columns in read.items()}
+        self._places = {name: (suite.offset, suite.file) for name, suite in stored.suites.items()}
 
     def reply(self, suite: str, row: int) -> ReplyText | None:
         """The stored reply of one sample."""
         offsets, files = self._places[suite]
         if offsets[row] < 0:
             return None
-        file = self._files[files[row] if files else 0]
-        record = journal.read_at(journal.Place(file, offsets[row], None))
+        file = self._files[files[row] if len(files) else 0]
+        record = journal.read_at(journal.Place(file, int(offsets[row]), None))
         reply = journal.stored_reply(record)
         return ReplyText(reply.content, reply.reasoning, _logprobs(record["body"]))
 

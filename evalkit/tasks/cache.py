@@ -15,9 +15,7 @@ import os
 import platform
 import re
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -111,7 +109,7 @@ def write(name: str, key: str, built: Built) -> None:
                 return
         os.replace(temporary, path)  # noqa: PTH105 - the path is a string
         temporary = None
-        _tidy(path.parent, keep=path)
+        resources.tidy(path.parent, "*.jsonl", keep=path, seconds=KEPT_SECONDS, most_bytes=KEPT_BYTES)
     except (OSError, TypeError, ValueError):
         return  # a cache that cannot be written is none
     finally:
@@ -121,17 +119,6 @@ def write(name: str, key: str, built: Built) -> None:
 
 def _path(name: str, key: str) -> Path:
     return resources.cache_folder() / "suites" / f"{re.sub('[^A-Za-z0-9._-]', '_', name)[:60]}-{key[:32]}.jsonl"
-
-
-def _tidy(folder: Path, keep: Path) -> None:
-    """Removes what was not used for a month, and the longest unused of the rest above the limit in size."""
-    entries = sorted(((entry.stat(), entry) for entry in folder.glob("*.jsonl")), key=lambda e: -e[0].st_mtime)
-    held = 0
-    for about, entry in entries:
-        held += about.st_size
-        if entry != keep and (held > KEPT_BYTES or about.st_mtime < time.time() - KEPT_SECONDS):
-            with suppress(OSError):
-                entry.unlink()
 
 
 def _lines(built: Built) -> Iterator[bytes]:
