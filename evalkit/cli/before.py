@@ -194,7 +194,10 @@ class Before:
         self._reports.append(report)
 
 
-NOT_ASKED: Final = "the suites are not asked: the probe shows that the candidate differs"
+NOT_ASKED: Final = (
+    "the suites are not asked, because the fidelity probe shows that the candidate differs "
+    "(--no-probe asks them all the same)"
+)
 
 
 def _worth_it(side: SideRun) -> bool:

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
+from evalkit.cli.before import NOT_ASKED
 from evalkit.model import Probe, Verdict
 from evalkit.render.ci import github_annotations, junit, summary
 from evalkit.render.document import from_json, to_json
@@ -24,7 +25,7 @@ def probe(verdict, *reasons):
 
 @pytest.fixture
 def stopped(comparison):
-    reasons = ("the suites are not asked: the probe shows that the candidate differs", WHY)
+    reasons = (NOT_ASKED, WHY)
     found = probe(Verdict.DEGRADED, WHY)
     return replace(
         comparison, suites=(), flips=(), macro=None, verdict=Verdict.DEGRADED, exit_code=1, reasons=reasons, probe=found
@@ -70,7 +71,7 @@ def test_a_comparison_that_it_stopped_says_so_everywhere(stopped):
         assert WHY in text
         assert "At least one suite" not in text
     page = report(stopped, language="zh")
-    assert "评测集没有运行：探针显示待测端与参考端不同" in page
+    assert "保真度探针显示待测端与参考端不同，因此没有运行评测集" in page
     assert "参考端生成的文本：k3 每词元 0.11 nat" in page
     assert "Suite" not in printed(stopped), "there is no table without suites"
 
