@@ -33,7 +33,7 @@ def stopped(comparison):
 
 
 def printed(comparison, language="en"):
-    console = Console(width=200, color_system=None)
+    console = Console(width=600, color_system=None)
     with console.capture() as captured:
         console.print(TerminalTable(comparison, language))
     return captured.get()
