@@ -145,7 +145,8 @@ def _with_endpoints(paths: tuple[Path, Path], kinds: tuple[str, str], given: dic
 
     for name in ("filters", "metrics", "headlines", "dates"):
         if given[name]:
-            raise UsageError(f"--{name.removesuffix('s')}: has no effect on runs of evalkit's own")
+            option = name if name == "dates" else name.removesuffix("s")
+            raise UsageError(f"--{option}: has no effect on runs of evalkit's own")
     for path, kind in zip(paths, kinds, strict=True):
         if kind not in {"config", "run"}:
             other = paths[1 - paths.index(path)]

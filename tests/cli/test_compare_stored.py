@@ -434,3 +434,12 @@ def test_a_side_against_itself_is_a_mistake(invoke, tmp_path):
     done = invoke("compare", tmp_path / "ref.csv", tmp_path / "ref.csv")
     assert done.code == 2
     assert "both sides are the same" in done.err
+
+
+@pytest.mark.parametrize("option", [("--dates", "latest"), ("--filter", "x"), ("--metric", "acc")])
+def test_options_about_other_programs_files_are_named_whole_with_endpoints(invoke, tmp_path, option):
+    pair = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for path in pair:
+        path.write_text("name: x\n")
+    done = invoke("compare", *pair, *option)
+    assert (done.code, done.err) == (2, f"evalkit: {option[0]}: has no effect on runs of evalkit's own\n")
