@@ -10,7 +10,7 @@ from loopback import holds, says
 from toy import END, Model
 
 from evalkit.endpoint import doctor
-from evalkit.endpoint.checks import machine, pictures
+from evalkit.endpoint.checks import machine, pictures, sampling
 from evalkit.endpoint.checks.base import Severity, Subject, SuiteNeeds
 from evalkit.endpoint.client import ClientSettings
 
@@ -176,6 +176,24 @@ async def test_each_fault_is_found(toy, faults, check, severity, words):
     assert (severity, True) in [(one.severity.value, words in one.what) for one in found(report, check)], (
         report.findings
     )
+
+
+async def test_seeds_that_are_lost_among_other_requests(toy):
+    """`transformers serve` has one stream of random numbers, and each request that comes in sets its seed."""
+    server = toy("vllm")
+    draw, seeded = server.draw, []
+
+    def at_once(prompt, body, tokens, seed):
+        seeded.append(seed)
+        late = sum(one in sampling.SEEDS for one in seeded) > len(sampling.SEEDS) + 1
+        return draw(prompt, body, tokens, None if late else seed)
+
+    server.draw = at_once
+    report = await doctor.examine(subject(server, parameters={"temperature": 0.6, **NEUTRAL}))
+    (finding,) = found(report, "seed")
+    assert "repeats the answer alone, and 6 of 6 times not among other requests" in finding.what
+    assert (finding.severity, report.facts["seed"]) == (Severity.NOTE, "honoured alone")
+    assert finding.fix
 
 
 async def test_a_sampled_run_takes_ignored_sampling_harder(toy):

@@ -29,7 +29,7 @@ USERS_CACHE = os.environ.get("EVALKIT_CACHE", "")
 CAREFUL = {"no logprobs", "one choice", "list of models broken", "top_k refused", "no prompt logprobs"}
 FAULTS = {
     ("5.23.0", "plain"): CAREFUL | {"stop text kept", "always greedy"},
-    ("5.23.0", "continuous batching"): CAREFUL | {"stop ignored", "first sampling stays"},
+    ("5.23.0", "continuous batching"): CAREFUL | {"stop ignored", "first sampling stays", "seeds lost in a crowd"},
 }
 
 # A folder as save_pretrained writes it, and a second one whose model samples unless it is told not to.
@@ -122,7 +122,10 @@ class Asked:
         refused, _ = await self.chat(temperature=0, top_k=-1, max_tokens=4)
         status, echoed = await self.post("/completions", prompt="Good day to you", max_tokens=1, echo=True, logprobs=1)
         greedy = [await self.text(temperature=0, seed=seed) for seed in (1, 2)]
-        drawn = [await self.text(temperature=1.0, seed=seed) for seed in (1, 2)]
+        seeds = (1, 2, 1, 2)
+        drawn = [await self.text(temperature=1.0, seed=seed) for seed in seeds]
+        crowd = await asyncio.gather(*(self.text(temperature=1.0, seed=seed) for seed in seeds))
+        honoured = drawn[0] == drawn[2] != drawn[1] == drawn[3]
         left = "e" in stopped
         return {
             name
@@ -136,6 +139,7 @@ class Asked:
                 "no prompt logprobs": status != 200 or not echoed["choices"][0].get("logprobs"),
                 "always greedy": len({*greedy, *drawn}) == 1,
                 "first sampling stays": greedy[0] != greedy[1],
+                "seeds lost in a crowd": honoured and sum(map(str.__ne__, drawn, crowd)) >= len(seeds) - 1,
             }.items()
             if seen
         }
@@ -153,6 +157,7 @@ def said_by(findings):
         "no prompt logprobs": ("prompt_logprobs", "cannot be had"),
         "always greedy": ("temperature", "gives the greedy answer each time"),
         "first sampling stays": ("temperature", "draws answers at random"),
+        "seeds lost in a crowd": ("seed", "not among other requests"),
     }
     named = set()
     for fault, (check, what) in words.items():
