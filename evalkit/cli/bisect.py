@@ -156,13 +156,15 @@ def _bench(reference: Path, candidate: Path, names: list[str], switch: Switch, g
         loaded: EndpointConfig = options.load(candidate, (*given["overrides"], switch.override(on, names)))
         return loaded
 
+    from evalkit.config.redact import redact_url
+
     second = config_with(frozenset(names))
     if second.launch is None:
         raise ConfigError(f"{candidate}: launch: is needed, because every set of operators is another server")
     plan = _plan(given, (first, second))
     folder = given["out"] or first.runs / f"{first.name}--{second.name}-bisect"
     meant = {
-        "reference": {**served(first), "urls": list(first.urls)},
+        "reference": {**served(first), "urls": [redact_url(url) for url in first.urls]},
         "candidate": served(second),
         "operators": names,
         "switch": asdict(switch),

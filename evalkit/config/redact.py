@@ -48,12 +48,24 @@ def redact_url(url: str) -> str:
     return urlunsplit(SplitResult(parts.scheme, netloc, parts.path, _redacted_query(parts.query), parts.fragment))
 
 
+def secrets_of_query(url: str) -> set[str]:
+    """The values in an address's query whose names say that they are secret; none where it is no address."""
+    try:
+        pairs = parse_qsl(urlsplit(url).query)
+    except ValueError:
+        return set()
+    return {value for name, value in pairs if _is_secret_in_query(name)}
+
+
 def _redacted_query(query: str) -> str:
     pairs = parse_qsl(query, keep_blank_values=True)
-    if not any(is_secret_name(name) or name.lower() == "code" for name, _ in pairs):
+    if not any(_is_secret_in_query(name) for name, _ in pairs):
         return query
-    shown = [(name, REDACTED if is_secret_name(name) or name.lower() == "code" else value) for name, value in pairs]
-    return urlencode(shown, safe="*")
+    return urlencode([(name, REDACTED if _is_secret_in_query(name) else value) for name, value in pairs], safe="*")
+
+
+def _is_secret_in_query(name: str) -> bool:
+    return is_secret_name(name) or name.lower() == "code"
 
 
 def redacted(value: Any, secrets: Iterable[str] = (), name: str = "") -> Any:

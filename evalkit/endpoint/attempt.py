@@ -25,7 +25,7 @@ class AttemptClient(ABC):
         self._materialise = materialise
         self._transport = Transport(settings)
         self._replicas = Replicas(settings.base_urls)
-        self._redactor = failures.Redactor(settings.api_key, settings.headers)
+        self._redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
 
     async def ask(self, request: Request) -> Reply | Failure:
         """Make one attempt; an endpoint's trouble is returned, never raised. Cancellation passes through."""

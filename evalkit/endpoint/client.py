@@ -64,6 +64,13 @@ class ClientSettings:
     concurrency: int = 32
 
     @property
+    def shown_urls(self) -> tuple[str, ...]:
+        """The addresses as they may be said and stored: without keys in their queries."""
+        from evalkit.config.redact import redact_url
+
+        return tuple(map(redact_url, self.base_urls))
+
+    @property
     def between_pieces(self) -> float:
         """The longest silence, in seconds, once an answer has begun to come."""
         return STALL_SECONDS if self.stall_seconds is None else self.stall_seconds

@@ -57,7 +57,7 @@ async def quick_check(subject: Subject) -> Report:
 
 
 async def _examined(subject: Subject, checks: Sequence[Callable[[Patient], Awaitable[list[Finding]]]]) -> Report:
-    urls = subject.settings.base_urls
+    urls = subject.settings.shown_urls
     subject, apart = await check_addresses(subject)
     async with ImageEncoder() as encoder:
         patient = Patient(subject, encoder.messages)

@@ -168,12 +168,14 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 class Redactor:
     """Makes a failure fit to be shown and stored: its detail is bounded, printable and holds no secret.
 
-    Secrets are the API key and the values of all configured headers, also where a server echoes them quoted for
-    JSON, HTML or a URL. Values of fewer than four characters are no secrets.
+    Secrets are the API key, the values of all configured headers, and what stands under the name of a key in the query
+    of an address (`urls`), also where a server echoes them quoted for JSON, HTML or a URL. Values of fewer than four
+    characters are no secrets.
     """
 
-    def __init__(self, api_key: str | None, headers: Mapping[str, str]) -> None:
-        values = {api_key or ""}
+    def __init__(self, api_key: str | None, headers: Mapping[str, str], urls: Iterable[str] = ()) -> None:
+        asked = _secrets_of_queries(urls)
+        values = {api_key or "", *asked}
         for value in headers.values():
             values.add(value)
             values.add(value.partition(" ")[2])  # the token of "Bearer <token>" on its own
@@ -181,7 +183,7 @@ class Redactor:
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         self._longest = max(map(len, forms), default=0)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
-        self._in_bodies = _key_bytes(api_key, headers)
+        self._in_bodies = _key_bytes({api_key or "", *asked}, headers)
 
     def clean(self, text: str) -> str:
         """At most 500 printable characters of `text`, secrets replaced."""
@@ -209,11 +211,17 @@ class Redactor:
         return replace(failure, detail=self.clean(failure.detail), seconds=seconds)
 
 
-def _key_bytes(api_key: str | None, headers: Mapping[str, str]) -> tuple[bytes, ...]:
+def _secrets_of_queries(urls: Iterable[str]) -> set[str]:
+    from evalkit.config.redact import secrets_of_query
+
+    return {secret for url in urls if "?" in url for secret in secrets_of_query(url)}
+
+
+def _key_bytes(keys: Iterable[str], headers: Mapping[str, str]) -> tuple[bytes, ...]:
     # Who only reads what is stored needs none of the configuration.
     from evalkit.config.redact import MIN_SECRET_CHARACTERS, is_secret_name
 
-    values = [api_key or ""]
+    values = [*keys]
     for name, value in headers.items():
         if is_secret_name(name):
             values += [value, value.partition(" ")[2]]

@@ -175,7 +175,7 @@ class Session:
         )
 
     def _tell(self, what: str) -> None:
-        announce(f"probe: {self._native.settings.base_urls[0]} {what}")
+        announce(f"probe: {self._native.settings.shown_urls[0]} {what}")
 
     async def _each(
         self,
@@ -199,7 +199,7 @@ class Session:
             tasks = [group.create_task(one(entry)) for entry in work]
         if len(failed) > MOST_FAILING * len(work):
             raise EndpointError(
-                f"{self._native.settings.base_urls[0]}: {len(failed)} of {len(work)} requests of the fidelity probe "
+                f"{self._native.settings.shown_urls[0]}: {len(failed)} of {len(work)} requests of the fidelity probe "
                 f"failed; the last: {failed[-1].detail}"
             )
         return tuple(task.result() for task in tasks)
@@ -219,9 +219,8 @@ async def open_session(stack: AsyncExitStack, side: Side, plan: Plan) -> Session
     if isinstance(forcer, Unsupported) and forcer.refused:
         raise EndpointError(f"{side.name}: {forcer.reasons[0]}")
     if isinstance(forcer, Unsupported):
-        raise NotSupportedError(
-            f"{side.name}: the fidelity probe is not supported by {settings.base_urls[0]} ({'; '.join(forcer.reasons)})"
-        )
+        why = "; ".join(forcer.reasons)
+        raise NotSupportedError(f"{side.name}: the fidelity probe is not supported by {settings.shown_urls[0]} ({why})")
     if forcer.request_per_token and not plan.slow_methods:
         raise NotSupportedError(
             f"{side.name}: the fidelity probe takes a request for each token there ({forcer.method}): --probe asks so"

@@ -44,7 +44,7 @@ class Native:
         self._pauses = pauses_seconds
         self._base = self.settings.base_urls[0].rstrip("/")
         self._root = self._base.removesuffix("/v1")
-        self._redactor = failures.Redactor(settings.api_key, settings.headers)
+        self._redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
         self._transport = Transport(self.settings)
 
     async def __aenter__(self) -> Self:

@@ -46,7 +46,7 @@ async def served_models(settings: ClientSettings) -> ServedModels | Failure:
     An endpoint without the list (some gateways) is a `Failure` of kind NOT_FOUND, and may still answer questions.
     """
     base_url = settings.base_urls[0]
-    redactor = failures.Redactor(settings.api_key, settings.headers)
+    redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
     transport = Transport(settings)
     started = time.perf_counter()
     try:
@@ -97,7 +97,7 @@ async def endpoint_identity(settings: ClientSettings) -> dict[str, str]:
         max_body_bytes=min(settings.max_body_bytes, _IDENTITY_BYTES),
         stream=False,
     )
-    redactor = failures.Redactor(settings.api_key, settings.headers)
+    redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
     root = settings.base_urls[0].rstrip("/").removesuffix("/v1")
     transport = Transport(quick)
     try:

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from evalkit.config import JudgeConfig
+from evalkit.config.redact import redact_url
 from evalkit.digest import digest
 from evalkit.endpoint.client import ClientSettings, open_client
 from evalkit.endpoint.probe import served_models
@@ -108,10 +109,12 @@ async def look(config: JudgeConfig) -> str | None:
     found = await served_models(_settings(config))
     if isinstance(found, Failure):
         unlisted = found.kind is FailureKind.NOT_FOUND
-        return None if unlisted else f"judge: {config.base_url} does not answer yet ({found.detail})"
+        return None if unlisted else f"judge: {redact_url(config.base_url)} does not answer yet ({found.detail})"
     if found.ids and config.model not in found.ids:
         served = ", ".join(repr(name) for name in sorted(found.ids)[:5])
-        raise ConfigError(f"judge.model: {config.model!r} is not served at {config.base_url}, which serves {served}")
+        raise ConfigError(
+            f"judge.model: {config.model!r} is not served at {redact_url(config.base_url)}, which serves {served}"
+        )
     return None
 
 

@@ -44,7 +44,7 @@ async def _look(config: EndpointConfig, plan: Plan, settings: ClientSettings) ->
     if isinstance(found, Failure):
         if unlisted or found.kind is FailureKind.NOT_FOUND:
             return await endpoint_identity(settings)
-        raise EndpointError(f"{config.name}: {settings.base_urls[0]}: {found.detail}")
+        raise EndpointError(f"{config.name}: {settings.shown_urls[0]}: {found.detail}")
     if not unlisted:
         _check_model(config, plan, settings, found)
     identity = await endpoint_identity(settings)
@@ -56,7 +56,7 @@ def _check_model(config: EndpointConfig, plan: Plan, settings: ClientSettings, f
         served = ", ".join(repr(name) for name in sorted(found.ids)[:5])
         raise ConfigError(
             f"{config.where('model') or config.name}: model: {config.model!r} is not served at "
-            f"{settings.base_urls[0]}, which serves {served}"
+            f"{settings.shown_urls[0]}, which serves {served}"
         )
     context = found.max_model_len.get(config.model)
     for suite in plan.suites:

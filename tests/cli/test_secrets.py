@@ -177,6 +177,38 @@ def test_userinfo_of_an_address_is_refused_and_not_shown(files, say, command):
     assert clean(said)
 
 
+def test_a_key_in_the_query_of_an_address_is_said_and_stored_nowhere(files, say, server):
+    def answer(path):
+        where, _, query = path.partition("?")
+        assert f"subscription-key={KEY}" in query, "it did reach the server"
+        if where.endswith("/models") and not where.startswith("/broken"):
+            return 200, {}, {"object": "list", "data": [{"id": "m"}]}
+        if where.startswith("/v1/chat"):
+            return 200, {}, CHAT | {"id": path}
+        return 500 if where.startswith("/broken") else 404, {}, {"error": {"message": f"nothing under {path}"}}
+
+    url = server(answer).url
+    gone = "http://127.0.0.1:9/v1"
+    for name, base in (("good", url), ("same", url), ("broken", url.replace("/v1", "/broken/v1")), ("gone", gone)):
+        endpoint = json.loads((files / "ref.yaml").read_text()) | {"name": name}
+        del endpoint["launch"]
+        address = {"base_url": base + "?subscription-key=${PLANTED_KEY}&api-version=7"}
+        (files / f"{name}.yaml").write_text(json.dumps(endpoint | address))
+    mine = set(everything_under(files))
+    for arguments in (
+        *(("doctor", f"{name}.yaml") for name in ("good", "broken", "gone")),
+        ("doctor", "good.yaml", "--json"),
+        *(("run", f"{name}.yaml", "--json") for name in ("good", "broken", "gone")),
+        ("probe", "good.yaml", "same.yaml"),
+        ("compare", "--no-doctor", "good.yaml", "same.yaml"),
+    ):
+        code, said = say(*arguments)
+        assert code in {0, 3, 4}, said
+        assert clean(said), f"{arguments}\n{said}"
+    for path, data in everything_under(files).items():
+        assert path in mine or clean(data.decode("utf-8", "replace")), path
+
+
 # ---------------------------------------------------------------- where a key is sent
 
 CHAT = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Paris"}, "finish_reason": "stop"}]}

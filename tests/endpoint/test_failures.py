@@ -276,6 +276,20 @@ def test_header_values_are_secrets_with_and_without_their_scheme():
     assert shown == "got [redacted] and [redacted] and [redacted]"
 
 
+def test_a_key_in_the_query_of_an_address_is_a_secret():
+    urls = (
+        "http://h/v1?subscription-key=swordfish-1&api-version=2024",
+        "http://h/v1?code=open%2Fsesame",
+        "http://h/v1",
+    )
+    redactor = Redactor(None, {}, urls)
+    said = "no such path /v1/x?subscription-key=swordfish-1&api-version=2024 code=open%2Fsesame (open/sesame)"
+    assert redactor.clean(said) == (
+        "no such path /v1/x?subscription-key=[redacted]&api-version=2024 code=[redacted] ([redacted])"
+    )
+    assert redactor.body(b'{"id": "swordfish-1"}') == b'{"id": "[redacted]"}'
+
+
 def test_without_secrets_text_stays():
     assert Redactor(None, {}).clean("a b\tc\r\nd\x1b[31me") == "a b c d[31me"
     assert Redactor("", {"x": "1"}).clean("x is 1") == "x is 1"

@@ -24,7 +24,7 @@ _SOFTWARE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """What one address says of itself."""
+    """What one address says of itself; `url` as it may be said."""
 
     url: str
     found: ServedModels | Failure
@@ -55,14 +55,15 @@ async def check_addresses(subject: Subject) -> tuple[Subject, list[Finding]]:
     findings += [_other_model(one, settings.model) for one in others]
     fit = [one for one in living if one not in others]
     findings += _other_software(fit)
-    return replace(subject, settings=replace(settings, base_urls=tuple(one.url for one in fit))), findings
+    urls = tuple(url for url, one in zip(settings.base_urls, seen, strict=True) if one in fit)
+    return replace(subject, settings=replace(settings, base_urls=urls)), findings
 
 
 async def _seen(subject: Subject, url: str) -> _Address:
     alone = replace(subject.settings, base_urls=(url,))
     found = await served_models(alone)
     gone = isinstance(found, Failure) and found.kind is not FailureKind.NOT_FOUND
-    return _Address(url, found, {} if gone else await endpoint_identity(alone))
+    return _Address(alone.shown_urls[0], found, {} if gone else await endpoint_identity(alone))
 
 
 def _absent(found: Failure) -> Finding:
