@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 from evalkit.endpoint import failures
 from evalkit.endpoint.client import ClientSettings
-from evalkit.endpoint.transport import Answer, Transport, endpoint_url, place
+from evalkit.endpoint.transport import Answer, Transport, endpoint_url, place, server_root
 from evalkit.model import Failure, FailureKind
 
 PAUSES_SECONDS: Final = (0.5, 2.0)
@@ -43,7 +43,7 @@ class Native:
         self.requests = 0
         self._pauses = pauses_seconds
         self._base = self.settings.base_urls[0].rstrip("/")
-        self._root = self._base.removesuffix("/v1")
+        self._root = server_root(self._base)
         self._redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
         self._transport = Transport(self.settings)
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from evalkit.endpoint import body, failures, lenient
 from evalkit.endpoint.client import ClientSettings
 from evalkit.endpoint.native import Native
-from evalkit.endpoint.transport import Answer, Transport, endpoint_url, place
+from evalkit.endpoint.transport import Answer, Transport, endpoint_url, place, server_root
 from evalkit.model import Failure, FailureKind
 
 _MODELS_PATH: Final = "/models"
@@ -98,7 +98,7 @@ async def endpoint_identity(settings: ClientSettings) -> dict[str, str]:
         stream=False,
     )
     redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
-    root = settings.base_urls[0].rstrip("/").removesuffix("/v1")
+    root = server_root(settings.base_urls[0])
     transport = Transport(quick)
     try:
         urls = (endpoint_url(settings.base_urls[0], _MODELS_PATH), *(endpoint_url(root, path) for path in _PAGES))

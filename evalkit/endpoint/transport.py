@@ -288,6 +288,12 @@ def endpoint_url(base_url: str, path: str) -> URL:
         raise ConfigError(f"base_urls: an address cannot be used: {error}") from error
 
 
+def server_root(base_url: str) -> str:
+    """The address below which a server has its own pages: a base address without its `/v1`, a query kept."""
+    base = URL(base_url)
+    return str(base.with_path(base.path.rstrip("/").removesuffix("/v1"), keep_query=True))
+
+
 def place(url: URL) -> str:
     """An address for people: without the parts that may hold a key or a password."""
     return str(url.with_user(None).with_query(None).with_fragment(None))

@@ -11,7 +11,15 @@ from yarl import URL
 
 from evalkit.endpoint.client import ClientSettings, open_client
 from evalkit.endpoint.proxies import environment_proxy
-from evalkit.endpoint.transport import Answer, Transport, _kept_alive_socket, _redirected, endpoint_url, place
+from evalkit.endpoint.transport import (
+    Answer,
+    Transport,
+    _kept_alive_socket,
+    _redirected,
+    endpoint_url,
+    place,
+    server_root,
+)
 from evalkit.errors import ConfigError
 from evalkit.model import FailureKind, Reply
 
@@ -176,6 +184,21 @@ def test_a_proxy_of_another_kind_is_refused_with_a_sentence(monkeypatch, address
 def test_addresses(base, url):
     assert str(endpoint_url(base, "/models")) == url
     assert "?" not in place(endpoint_url(base, "/models"))
+
+
+@pytest.mark.parametrize(
+    ("base", "page"),
+    [
+        ("http://h:8/v1", "http://h:8/props"),
+        ("http://h:8/v1/", "http://h:8/props"),
+        ("http://h/llm/v1?api-version=7", "http://h/llm/props?api-version=7"),
+        ("http://h/v1?api-version=7", "http://h/props?api-version=7"),
+        ("http://h", "http://h/props"),
+        ("https://h/v10", "https://h/v10/props"),
+    ],
+)
+def test_a_servers_own_pages_lie_beside_its_api(base, page):
+    assert str(endpoint_url(server_root(base), "/props")) == page
 
 
 @pytest.mark.parametrize("base", ["http://a..b/v1", "http://" + "a" * 70 + "é.example/v1"])
