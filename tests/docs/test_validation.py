@@ -63,7 +63,7 @@ def test_the_stored_bisect_is_within_the_bound_and_names_what_the_page_names():
 
 def test_what_was_printed_on_the_card_is_on_the_page():
     page = PAGE.read_text()
-    for name in ("doctor.txt", "mul.txt"):
+    for name in ("doctor.txt", "mul.txt", "stage0.txt"):
         assert (VALIDATION / name).read_text().strip() in page
 
 
