@@ -28,7 +28,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 WORTH_SAMPLES: Final = 2_000
 WORTH_TOKENS: Final = 200_000
-"""The probe reads and writes some ten thousand tokens a side: by itself it runs where the suites ask for much more."""
+"""The probe generates ten thousand tokens a side at most, and reads every prompt several times: by itself it runs where
+the suites ask for much more. docs/validation.md has what it took on a GPU."""
 
 _OPTIONS: Final = (
     click.option(
