@@ -94,9 +94,8 @@ class Before:
             return
         from evalkit.cli import probe
 
-        told = asyncio.run(self._probed([probe.side_of(side.config) for side in self._sides], self._plan()))
-        if told and not self._given["quiet"]:
-            click.echo(f"evalkit: {told}", err=True)
+        for trouble in asyncio.run(self._probed([probe.side_of(side.config) for side in self._sides], self._plan())):
+            click.echo(f"evalkit: {trouble}", err=True)
 
     def examiner(self) -> Callable[[Watch], Examine] | None:
         """What looks at each endpoint once it is up and before it is asked; None where nothing is to be done."""
@@ -132,19 +131,15 @@ class Before:
         return [side.plan.digest for side in self._sides]
 
     def _plan(self) -> Plan:
-        """The prompts of the suites, evenly spread, or the built-in ones."""
+        """The built-in prompts: short, and answered at length.
+
+        Suites' own are asked by the suites; many (five shots, an answer of one letter) cost much and say little here.
+        """
         from evalkit.cli import probe
         from evalkit.endpoint.fidelity import Plan
-        from evalkit.endpoint.prompts import spread
 
-        fitting = [
-            item.prompt.messages
-            for suite in self._sides[0].plan.suites
-            for item in suite.loaded.items
-            if probe.fits(item.prompt)
-        ]
         return Plan(
-            spread(fitting, probe.DEFAULT_PROMPTS) or probe.neutral(),
+            probe.neutral(),
             probe.DEFAULT_TOKENS,
             probe.DEFAULT_GREEDY,
             at_once=probe.at_once([side.config for side in self._sides]),
@@ -157,30 +152,41 @@ class Before:
 
         sides = [probe.side_of(side.config, opened=nullcontext(self._up[side.config.name])) for side in self._sides]
         try:
-            return [await self._probed(sides, self._plan())]
+            return await self._probed(sides, self._plan())
         except EndpointError as error:
             if self._given["probe"]:
                 raise
             return [f"the fidelity probe came to nothing: {error}"]
 
-    async def _probed(self, sides: Sequence[Any], plan: Plan) -> str:
-        """Runs the probe and keeps what it found; what is to be said of it.
+    async def _probed(self, sides: Sequence[Any], plan: Plan) -> list[str]:
+        """Runs the probe and keeps what it found; why it could not, where it could not.
 
         A server that cannot score given tokens is no reason to stop, and neither is an open verdict.
         """
+        import time
+
         from evalkit.cli import probe
         from evalkit.endpoint.fidelity import NotSupportedError, run_probe
 
         turns = any(side.config.launch is not None and side.config.launch.sequential for side in self._sides)
+        self._say(f"probe: asking both endpoints {len(plan.prompts)} built-in prompts first")
+        started = time.perf_counter()
         try:
             findings = await run_probe(sides[0], sides[1], plan, in_turn=turns)
         except NotSupportedError as error:
-            return f"{error}; going on with the suites"
-        report, _told = probe.kept(findings, self._home, {"plans": self._plans()})
+            return [f"{error}; going on with the suites"]
+        seconds = time.perf_counter() - started
+        more = {"plans": self._plans(), "seconds": round(seconds, 1)}
+        report, _told = probe.kept(findings, self._home, more)
         self.probe = probe.as_told(report)
         if report.verdict is Verdict.DEGRADED:
             raise StoppedError(report.verdict, (NOT_ASKED, *report.reasons), self.probe)
-        return f"probe: {report.verdict.value}; stored in {self._home / probe.NAME}"
+        self._say(f"probe: {report.verdict.value} after {seconds:.0f} s; stored in {self._home / probe.NAME}")
+        return []
+
+    def _say(self, sentence: str) -> None:
+        if not self._given["quiet"]:
+            click.echo(f"evalkit: {sentence}", err=True)
 
     async def _examine(self, side: SideRun, settings: ClientSettings, watch: Watch) -> None:
         """The doctor's word on a side, and on the pair as soon as both are known; warnings become notices."""

@@ -1,6 +1,7 @@
 """Before the suites are asked: the quick check of both endpoints, and the probe where it is wanted."""
 
 import json
+import re
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -107,7 +108,7 @@ def test_a_candidate_that_fails_the_probe_is_not_asked(toy, files, run_evalkit, 
     told = run_evalkit("compare", *pair, "--probe", "--no-doctor", "--json")
     document = json.loads(told.stdout)
     assert (told.returncode, document["verdict"], document["probe"]["verdict"]) == (1, "DEGRADED", "DEGRADED")
-    assert document["probe"]["texts"] == 30
+    assert document["probe"]["texts"] == 64
     assert {one["key"] for one in document["differences"]} == {"base_url", "name"}
 
 
@@ -173,7 +174,8 @@ def test_an_unsupported_or_failing_probe_is_only_said_where_nobody_asked_for_it(
 def test_a_candidate_that_passes_the_probe_is_asked(toy, files, run_evalkit):
     one, other = toy("vllm"), toy("vllm")
     done = run_evalkit("compare", files("ref", one), files("cand", other), "--probe", "--no-doctor")
-    assert "probe: EQUIVALENT; stored in" in done.stderr
+    assert "probe: asking both endpoints 64 built-in prompts first" in done.stderr
+    assert re.search(r"probe: EQUIVALENT after \d+ s; stored in", done.stderr)
     assert len(suite_requests(other)) == 30
     asked = len(one.requests)
     run_evalkit("compare", files("ref", one), files("cand", other), "--probe", "--no-doctor")
