@@ -1,12 +1,14 @@
 """The fidelity probe held to real servers: thirteen llama.cpp candidates, faithful, broken and between the two.
 
-    python benchmarks/probe_candidates.py [--stages 10,24,48] [--only rope-10k,kv-q4_0] [--write docs/probe.md]
+    python benchmarks/probe_candidates.py [--stages 10x48,24x48,64x128] [--only rope-10k,bf16] [--write docs/probe.md]
 
-One reference server stays up; the candidates come one after the other and are asked as `evalkit probe` asks, in stages:
-one that is DEGRADED on the first prompts is asked no more, one that is INCONCLUSIVE after the second stage is asked the
-third, as the verdict advises (a borderline one is not: only its size is wanted). The margin is the reference's own
-noise; nothing here chooses it. The table goes to stdout, and with --write between the marks of a page. Needs the `demo`
-extra. Exits 1 where a faithful candidate is not passed or a broken one not flagged.
+One reference server stays up; the candidates come one after the other and are asked as `evalkit probe` asks, in stages
+of so many prompts with texts of so many tokens: one that is DEGRADED on the first prompts is asked no more, one that is
+INCONCLUSIVE after the second stage is asked the next, as the verdict advises (a borderline one is not: only its size is
+wanted). Longer texts are drawn anew, and the verdict is theirs alone. The third stage is what `evalkit probe` asks by
+default. The margin is the reference's own noise; nothing here chooses it. The table goes to stdout, and with --write
+between the marks of a page. Needs the `demo` extra. Exits 1 where a faithful candidate is not passed or a broken one
+not flagged.
 """
 
 from __future__ import annotations
@@ -20,9 +22,19 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
+
+from probe_stages import (
+    Candidate,
+    Reference,
+    Stage,
+    ask,
+    asked_of_candidate,
+    of_material,
+    of_reference,
+)
 
 from evalkit.cli.probe import side_of
 from evalkit.config import load_config
@@ -30,13 +42,8 @@ from evalkit.endpoint import weights
 from evalkit.endpoint.fidelity import (
     CandidateSide,
     Findings,
-    Material,
     Plan,
-    ReferenceSide,
-    Session,
-    candidate_part,
     open_session,
-    reference_part,
 )
 from evalkit.endpoint.fidelity_report import FORWARD, FidelityReport, assess, document
 from evalkit.endpoint.prompts import neutral_prompts
@@ -56,16 +63,6 @@ NO_SYSTEM: Final = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One way to serve the same model: what is other than at the reference, and what the probe has to say of it."""
-
-    name: str
-    kind: Literal["faithful", "borderline", "broken"]
-    about: str
-    launch: Mapping[str, Any] = field(default_factory=dict)
 
 
 CANDIDATES: Final = (
@@ -143,33 +140,6 @@ def first_prompts(findings: Findings, count: int) -> Findings:
     )
 
 
-def of_material(material: Material, part: slice) -> Material:
-    """The texts of some of the prompts."""
-    return Material(material.prompts[part], material.texts[part], material.greedy[part])
-
-
-def of_reference(given: ReferenceSide, part: slice) -> ReferenceSide:
-    """What the reference gave for some of the prompts."""
-    return ReferenceSide(of_material(given.material, part), given.scored[part], given.again[part])
-
-
-def joined(one: CandidateSide, other: CandidateSide) -> CandidateSide:
-    """What a candidate gave for some prompts and for those that follow."""
-    a, b = one.material, other.material
-    return CandidateSide(
-        Material(a.prompts + b.prompts, a.texts + b.texts, a.greedy + b.greedy),
-        one.reference_texts + other.reference_texts,
-        one.own_texts + other.own_texts,
-    )
-
-
-def asked_of_candidate(findings: Findings) -> int:
-    """Tokens that the candidate drew or scored, its prompts aside."""
-    own = [text for text in (*findings.candidate.material.texts, *findings.candidate.material.greedy) if text]
-    scored = [text for text in (*findings.candidate.reference_texts, *findings.candidate.own_texts) if text]
-    return sum(len(text.ids) for text in own) + sum(len(text.logprobs) for text in scored)
-
-
 def found_after(findings: Findings) -> int | None:
     """How many tokens of the candidate it takes until the verdict is DEGRADED and stays so; None where it is not.
 
@@ -185,8 +155,38 @@ def found_after(findings: Findings) -> int | None:
     return found
 
 
-def row_of(candidate: Candidate, findings: Findings, report: FidelityReport, cpu: float, wall: float) -> Row:
+def side(folder: Path, name: str, launch: Mapping[str, Any]) -> Any:
+    """A side of the probe, from an endpoint's YAML as a user would write it."""
+    path = folder / f"{name}.yaml"
+    endpoint = {"name": name, "model": "smollm2", "runs": "runs", "launch": {**REFERENCE, **launch}}
+    path.write_text(json.dumps(endpoint), encoding="utf-8")
+    return side_of(load_config(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was found of one candidate; what it was asked before in shorter texts; and the cost of its server."""
+
+    findings: Findings
+    tokens_before: int
+    cpu_seconds: float
+    wall_seconds: float
+
+
+async def measure(candidate: Candidate, folder: Path, reference: Reference, stages: Sequence[Stage]) -> Measured:
+    """Ask one candidate all that `evalkit probe` asks."""
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    async with AsyncExitStack() as stack:
+        session = await open_session(stack, side(folder, candidate.name, candidate.launch), reference.plan)
+        findings, tokens_before = await ask(candidate, session, reference, stages)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Measured(findings, tokens_before, cpu, time.perf_counter() - started)
+
+
+def row_of(candidate: Candidate, measured: Measured, report: FidelityReport) -> Row:
     """What is told of one candidate."""
+    findings = measured.findings
     one, asked = report.comparisons[FORWARD], findings.asked[candidate.name]
     judged = report.judged.get(FORWARD)
     return Row(
@@ -203,101 +203,29 @@ def row_of(candidate: Candidate, findings: Findings, report: FidelityReport, cpu
         other_prompts=report.other_prompts,
         greedy_identical=report.greedy.identical,
         greedy_compared=report.greedy.compared,
-        tokens=asked_of_candidate(findings),
+        tokens=measured.tokens_before + asked_of_candidate(findings),
         found_after=found_after(findings),
         read=asked.prompt_tokens,
         generated=asked.completion_tokens,
-        cpu_seconds=cpu,
-        wall_seconds=wall,
+        cpu_seconds=measured.cpu_seconds,
+        wall_seconds=measured.wall_seconds,
         reasons=report.reasons,
     )
 
 
-def side(folder: Path, name: str, launch: Mapping[str, Any]) -> Any:
-    """A side of the probe, from an endpoint's YAML as a user would write it."""
-    path = folder / f"{name}.yaml"
-    endpoint = {"name": name, "model": "smollm2", "runs": "runs", "launch": {**REFERENCE, **launch}}
-    path.write_text(json.dumps(endpoint), encoding="utf-8")
-    return side_of(load_config(path))
-
-
-@dataclass(slots=True)
-class Reference:
-    """The open reference, and what it gave for the prompts that were needed so far."""
-
-    session: Session
-    plan: Plan
-    given: ReferenceSide = field(default_factory=lambda: ReferenceSide(Material((), (), ()), (), ()))
-
-    async def upto(self, count: int) -> ReferenceSide:
-        """What it gives for the first `count` prompts; asked only where it was not yet."""
-        known = len(self.given.scored)
-        if known < count:
-            more = await reference_part(self.session, await self.session.draw(piece(self.plan, known, count)))
-            a, b = self.given.material, more.material
-            material = Material(a.prompts + b.prompts, a.texts + b.texts, a.greedy + b.greedy)
-            self.given = ReferenceSide(material, self.given.scored + more.scored, self.given.again + more.again)
-        return of_reference(self.given, slice(count))
-
-
-def piece(plan: Plan, start: int, stop: int) -> Plan:
-    """The plan for some of its prompts, with the seeds that these have in the whole."""
-    prompts = plan.prompts[start:stop]
-    greedy = max(0, min(plan.greedy - start, len(prompts)))
-    return replace(plan, prompts=prompts, greedy=greedy, seed=plan.seed + start)
-
-
-async def measure(
-    candidate: Candidate, folder: Path, reference: Reference, stages: Sequence[int]
-) -> tuple[Findings, float, float]:
-    """Ask one candidate all that `evalkit probe` asks; also CPU seconds of its server, and seconds by the clock."""
-    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    async with AsyncExitStack() as stack:
-        session = await open_session(stack, side(folder, candidate.name, candidate.launch), reference.plan)
-        findings = await ask(candidate, session, reference, stages)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return findings, cpu, time.perf_counter() - started
-
-
-async def ask(candidate: Candidate, session: Session, reference: Reference, stages: Sequence[int]) -> Findings:
-    """Stage by stage, until the verdict is there: DEGRADED at any, EQUIVALENT from the second on."""
-    findings: Findings | None = None
-    for number, (start, stop) in enumerate(zip((0, *stages), stages, strict=False), 1):
-        given = await reference.upto(stop)
-        new = of_reference(given, slice(start, stop))
-        own = await session.draw(piece(reference.plan, start, stop))
-        async with asyncio.TaskGroup() as group:
-            parts = group.create_task(candidate_part(session, own, new.material))
-            backward = group.create_task(reference.session.score(new.material.prompts, own.texts))
-        made, back = parts.result(), backward.result()
-        if findings is not None:
-            made, back = joined(findings.candidate, made), findings.candidate_on_reference + back
-        asked = {"reference": reference.session.asked(), candidate.name: session.asked()}
-        done = replace(reference.plan, prompts=reference.plan.prompts[:stop])
-        findings = Findings(done, given, made, back, asked)
-        verdict = assess(findings).verdict
-        decided = verdict is Verdict.EQUIVALENT or candidate.kind == "borderline"
-        if verdict is Verdict.DEGRADED or (number >= 2 and decided):
-            break
-    if findings is None:
-        raise ValueError("there must be a stage")
-    return findings
-
-
 async def measure_all(
-    chosen: Sequence[Candidate], plan: Plan, stages: Sequence[int], folder: Path, keep: Path | None
+    chosen: Sequence[Candidate], plan: Plan, stages: Sequence[Stage], folder: Path, keep: Path | None
 ) -> list[Row]:
-    """One row a candidate; the reference is asked each prompt once and stays up."""
+    """One row a candidate; the reference is asked each prompt once for each length of texts, and stays up."""
     rows = []
     async with AsyncExitStack() as stack:
         reference = Reference(await open_session(stack, side(folder, "reference", {}), plan), plan)
         for candidate in chosen:
-            findings, cpu, wall = await measure(candidate, folder, reference, stages)
-            report = assess(findings)
-            rows.append(row_of(candidate, findings, report, cpu, wall))
+            measured = await measure(candidate, folder, reference, stages)
+            report = assess(measured.findings)
+            rows.append(row_of(candidate, measured, report))
             if keep is not None:
-                told = document(report, findings, "", "")
+                told = document(report, measured.findings, "", "")
                 (keep / f"{candidate.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
             print(f"{candidate.name}: {report.verdict.value}", *report.reasons, sep="\n  ", file=sys.stderr, flush=True)
     return rows
@@ -339,8 +267,9 @@ def write(page: Path, text: str) -> None:
 def main() -> int:
     """Measure, print the table, write it where told."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--stages", default="10,24,48", help="so many prompts are asked at each stage, all told")
-    parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument(
+        "--stages", default="10x48,24x48,64x128,64x256", help="prompts, all told, and longest text in tokens, by stage"
+    )
     parser.add_argument("--greedy", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="names of candidates, with commas between them")
@@ -351,12 +280,15 @@ def main() -> int:
     chosen = [one for one in CANDIDATES if one.name in names]
     if len(chosen) < len(names):
         parser.error(f"--only: choose from {', '.join(one.name for one in CANDIDATES)}")
+    try:
+        stages = [Stage.read(text) for text in options.stages.split(",")]
+    except ValueError:
+        parser.error("--stages: prompts and tokens of each stage, such as 10x48,24x48")
     if options.keep is not None:
         options.keep.mkdir(parents=True, exist_ok=True)
     for weights_type in sorted({str({**REFERENCE, **one.launch}["weights_type"]) for one in chosen} | {"F16"}):
         weights.fetch(weights_type)
-    stages = [int(count) for count in options.stages.split(",")]
-    plan = Plan(neutral_prompts(stages[-1]), options.tokens, options.greedy, options.seed, at_once=4)
+    plan = Plan(neutral_prompts(max(stages).prompts), stages[0].tokens, options.greedy, options.seed, at_once=4)
     with tempfile.TemporaryDirectory() as folder:
         rows = asyncio.run(measure_all(chosen, plan, stages, Path(folder), options.keep))
     text = table(rows)

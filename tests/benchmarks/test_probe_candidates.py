@@ -23,7 +23,9 @@ def benchmark():
     spec = importlib.util.spec_from_file_location("probe_candidates", ROOT / "benchmarks" / "probe_candidates.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        spec.loader.exec_module(module)
     return module
 
 
@@ -97,7 +99,7 @@ async def test_a_faithful_server_passes_and_a_broken_one_is_flagged(benchmark, m
     chosen = [one for one in benchmark.CANDIDATES if one.name in {"restart", "rope-10k"}]
     plan = benchmark.Plan(neutral_prompts(8), tokens=26, greedy=1, at_once=4)
     monkeypatch.chdir(tmp_path)
-    faithful, broken = await benchmark.measure_all(chosen, plan, (8,), tmp_path, None)
+    faithful, broken = await benchmark.measure_all(chosen, plan, (benchmark.Stage(8, 26),), tmp_path, None)
     assert (faithful.verdict, faithful.found_after) == ("EQUIVALENT", None)
     assert broken.verdict == "DEGRADED"
     assert broken.found_after is not None
