@@ -23,6 +23,12 @@ def pytest_addoption(parser):
     parser.addoption("--regen-golden", action="store_true", help="write the golden files anew; review the diff")
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests begin first: at the end, one worker would wait for the other."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("llama")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def _load(name, path):
     """Tests are no package: what several folders share is loaded by its path, under a name of its own."""
     spec = importlib.util.spec_from_file_location(name, path)

@@ -354,10 +354,13 @@ async def test_a_killed_guard_takes_the_server_with_it(folder):
 
 
 USER = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from evalkit.config import CommandLaunch
 from evalkit.endpoint.launch import launched
+
+# A shell has what it starts in the background ignore Ctrl-C, and that is handed on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 async def main():
     argv = (sys.executable, "server.py", "{port}", "helper", *sys.argv[1:])
