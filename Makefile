@@ -21,7 +21,7 @@ demo-multimodal: setup
 	$(BIN)/python examples/demo-multimodal/demo.py
 
 test: setup
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from toy import Model
 
-from evalkit.cli import before
+from evalkit.cli import before, probe
 from evalkit.render.document import from_json
 
 CHECKED = {"EVALKIT_NO_DOCTOR": "0"}
@@ -105,9 +105,8 @@ def test_a_candidate_that_fails_the_probe_is_not_asked(toy, files, run_evalkit, 
     assert case.get("name") == "fidelity probe"
     assert case.find("failure").get("type") == "DEGRADED"
     assert "probe shows that the candidate differs" in run_evalkit("explain", home).stdout
-    told = run_evalkit("compare", *pair, "--probe", "--no-doctor", "--json")
-    document = json.loads(told.stdout)
-    assert (told.returncode, document["verdict"], document["probe"]["verdict"]) == (1, "DEGRADED", "DEGRADED")
+    document = json.loads((home / "comparison.json").read_bytes())
+    assert (document["exit_code"], document["verdict"], document["probe"]["verdict"]) == (1, "DEGRADED", "DEGRADED")
     assert document["probe"]["texts"] == 64
     assert {one["key"] for one in document["differences"]} == {"base_url", "name"}
 
@@ -116,6 +115,8 @@ def test_a_candidate_that_fails_the_probe_is_not_asked(toy, files, run_evalkit, 
 def much(monkeypatch, invoke):
     """Runs `compare` where 30 short answers are much to ask, and nobody said whether the probe is wanted."""
     monkeypatch.setattr(before, "WORTH_TOKENS", 30 * 32)
+    monkeypatch.setattr(probe, "DEFAULT_PROMPTS", 16)
+    monkeypatch.setattr(probe, "DEFAULT_TOKENS", 40)
     monkeypatch.setenv("EVALKIT_NO_DOCTOR", "1")
     monkeypatch.setenv("EVALKIT_PROBE", "")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
