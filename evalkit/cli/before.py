@@ -8,6 +8,7 @@ What is found there can end the comparison: then nothing is asked, and why is it
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -76,6 +77,7 @@ class Before:
         self.probe: Probe | None = None
         self._sides, self._given, self._home = sides, given, home
         self._doctor = not given["no_doctor"]
+        self._turns = any(side.config.launch is not None and side.config.launch.sequential for side in sides)
         self._up: dict[str, ClientSettings] = {}
         self._reports: list[Report] = []
         self._within = self._look_at_the_probe()
@@ -122,8 +124,7 @@ class Before:
         from evalkit.cli import probe
 
         self.probe = probe.stored(self._home, self._plans())
-        turns = any(side.config.launch is not None and side.config.launch.sequential for side in self._sides)
-        if turns or not all(side.missing for side in self._sides):
+        if self._turns or not all(side.missing for side in self._sides):
             return False
         return bool(wanted) or (self.probe is None and _worth_it(self._sides[1]))
 
@@ -163,16 +164,13 @@ class Before:
 
         A server that cannot score given tokens is no reason to stop, and neither is an open verdict.
         """
-        import time
-
         from evalkit.cli import probe
         from evalkit.endpoint.fidelity import NotSupportedError, run_probe
 
-        turns = any(side.config.launch is not None and side.config.launch.sequential for side in self._sides)
         self._say(f"probe: asking both endpoints {len(plan.prompts)} built-in prompts first")
         started = time.perf_counter()
         try:
-            findings = await run_probe(sides[0], sides[1], plan, in_turn=turns)
+            findings = await run_probe(sides[0], sides[1], plan, in_turn=self._turns)
         except NotSupportedError as error:
             return [f"{error}; going on with the suites"]
         seconds = time.perf_counter() - started
