@@ -19,7 +19,7 @@ from typing import Any
 
 from agreement_livebench import DEFAULT, read_lines
 
-from evalkit.scoring import sandbox
+from evalkit.scoring.answers import sandbox
 from evalkit.scoring.livebench import coding
 
 TASKS = ("LCB_generation", "coding_completion")

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.model import FinalText, Score
-from evalkit.scoring.livebench import dispatch, rows
+from evalkit.scoring.livebench import graders as dispatch
+from evalkit.scoring.livebench import rows
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT.parent / "shared" / "data" / "livebench"

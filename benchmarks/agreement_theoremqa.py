@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.model import Score, Status
-from evalkit.scoring.final import final_text_of
-from evalkit.scoring.numbers import SeveralNumbersError, read_list, read_number
+from evalkit.scoring.answers.number import SeveralNumbersError, read_list, read_number
+from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.theoremqa import score
 
 DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "theoremqa"

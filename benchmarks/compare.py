@@ -27,7 +27,8 @@ from pathlib import Path
 
 import orjson
 
-from evalkit.run import manifest, store
+from evalkit.run import manifest
+from evalkit.run import rows as store
 
 PLAN = "b" * 64
 REPLIES = 1000

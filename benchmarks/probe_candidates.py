@@ -38,17 +38,11 @@ from probe_stages import (
 
 from evalkit.cli.probe import side_of
 from evalkit.config import load_config
-from evalkit.endpoint import weights
-from evalkit.endpoint.fidelity import (
-    CandidateSide,
-    Findings,
-    Plan,
-    open_session,
-)
-from evalkit.endpoint.fidelity_report import FORWARD, FidelityReport, assess, document
-from evalkit.endpoint.prompts import neutral_prompts
+from evalkit.examine.probe import CandidateSide, Findings, Plan, neutral_prompts, open_session
+from evalkit.examine.probe_report import FORWARD, FidelityReport, assess, document
 from evalkit.model import Verdict
-from evalkit.stats.fidelity import LEAST_SEQUENCES
+from evalkit.serve import weights
+from evalkit.stats.divergence import LEAST_SEQUENCES
 
 BEGIN: Final = "<!-- candidates: written by benchmarks/probe_candidates.py -->"
 END: Final = "<!-- /candidates -->"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from evalkit.endpoint.fidelity import (
+from evalkit.examine.probe import (
     CandidateSide,
     Findings,
     Material,
@@ -18,7 +18,7 @@ from evalkit.endpoint.fidelity import (
     candidate_part,
     reference_part,
 )
-from evalkit.endpoint.fidelity_report import assess
+from evalkit.examine.probe_report import assess
 from evalkit.model import Verdict
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.config import FlagScaleLaunch, differences, load_config
-from evalkit.tasks.packs import find_pack
+from evalkit.tasks.suites import find_pack
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SET = {

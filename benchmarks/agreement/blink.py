@@ -9,7 +9,7 @@ from typing import Any
 
 from agreement.report import UNCLASSED, Agreement, Tally, json_lines
 from evalkit.model import Score, Status
-from evalkit.scoring.final import final_text_of
+from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.multimodal import blink
 from evalkit.scoring.multimodal.letters import BRIEF_CHARS, SHORT_CHARS
 

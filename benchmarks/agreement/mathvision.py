@@ -9,9 +9,8 @@ from typing import Any
 
 from agreement.report import UNCLASSED, Agreement, Tally, json_lines
 from evalkit.model import Score
-from evalkit.scoring.final import final_text_of
+from evalkit.scoring.answers.reply import boxes, final_text_of, for_maths
 from evalkit.scoring.multimodal import mathvision, rows
-from evalkit.scoring.normalise import boxes, for_maths
 
 LETTERS = "ABCDE"
 

@@ -11,7 +11,7 @@ import orjson
 
 from agreement.choices import classify
 from agreement.report import Agreement, Tally, json_lines
-from evalkit.scoring.final import final_text_of
+from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.multimodal import mmmu, mmmu_pro, rows
 
 

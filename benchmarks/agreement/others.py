@@ -10,8 +10,8 @@ import orjson
 
 from agreement.report import UNCLASSED, Agreement, Tally, json_lines
 from evalkit.model import Score
-from evalkit.scoring.final import final_text_of
-from evalkit.scoring.judge import grade
+from evalkit.scoring.answers.judge import grade
+from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.multimodal import cii_bench, cmmmu, mathvision, mmmu, mmmu_pro, ocrbench, rows
 
 

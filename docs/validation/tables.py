@@ -17,9 +17,8 @@ from typing import Any
 
 from prefixes import SIZES, cut, generated
 
-from evalkit.endpoint.bisect import search
-from evalkit.endpoint.fidelity_prefix import enough, read_findings
-from evalkit.endpoint.fidelity_report import assess
+from evalkit.examine.bisect import search
+from evalkit.examine.probe_report import assess, enough, read_findings
 
 PAIRS = (
     ("native", "native-again", "native-whole", "native-again-whole", "native-sampled", "native-again-sampled"),

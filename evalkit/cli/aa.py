@@ -10,7 +10,7 @@ import click
 from evalkit.cli import judging, options
 
 if TYPE_CHECKING:
-    from evalkit.compare.inputs import Side
+    from evalkit.compare.columns import Side
 
 
 @click.command("aa")
@@ -42,7 +42,8 @@ def command(reference: Path, **given: Any) -> int:
 def _second_run(path: Path, given: dict[str, Any]) -> judging.Case:
     from evalkit.cli.noise import home_of, second_name
     from evalkit.cli.run import problems, run_with_display
-    from evalkit.run import again, execute
+    from evalkit.run import execute
+    from evalkit.run import execute as again
     from evalkit.run.read import read_run
 
     config = options.load(path, given["overrides"], given["limit"])

@@ -20,9 +20,9 @@ from evalkit.errors import EndpointError, EvalkitError
 from evalkit.model import Probe, Verdict
 
 if TYPE_CHECKING:
-    from evalkit.endpoint.client import ClientSettings
-    from evalkit.endpoint.doctor import Finding, Report
-    from evalkit.endpoint.fidelity import Plan
+    from evalkit.endpoint.settings import ClientSettings
+    from evalkit.examine.doctor import Finding, Report
+    from evalkit.examine.probe import Plan
     from evalkit.run.execute import Examine, SideRun, Watch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -137,7 +137,7 @@ class Before:
         Suites' own are asked by the suites; many (five shots, an answer of one letter) cost much and say little here.
         """
         from evalkit.cli import probe
-        from evalkit.endpoint.fidelity import Plan
+        from evalkit.examine.probe import Plan
 
         return Plan(
             probe.neutral(),
@@ -165,7 +165,7 @@ class Before:
         A server that cannot score given tokens is no reason to stop, and neither is an open verdict.
         """
         from evalkit.cli import probe
-        from evalkit.endpoint.fidelity import NotSupportedError, run_probe
+        from evalkit.examine.probe import NotSupportedError, run_probe
 
         self._say(f"probe: asking both endpoints {len(plan.prompts)} built-in prompts first")
         started = time.perf_counter()
@@ -189,7 +189,7 @@ class Before:
     async def _examine(self, side: SideRun, settings: ClientSettings, watch: Watch) -> None:
         """The doctor's word on a side, and on the pair as soon as both are known; warnings become notices."""
         from evalkit.cli.doctor import needs_of_planned, subject_of
-        from evalkit.endpoint.doctor import between, quick_check
+        from evalkit.examine.doctor import between, quick_check
 
         needs = [needs_of_planned(suite) for suite in side.plan.suites]
         report = await quick_check(subject_of(side.config, settings, needs))

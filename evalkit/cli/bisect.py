@@ -16,9 +16,8 @@ from evalkit.cli import options
 
 if TYPE_CHECKING:
     from evalkit.config import EndpointConfig
-    from evalkit.endpoint.bisect import Operators
-    from evalkit.endpoint.bisect_probes import Bisected, Result
-    from evalkit.endpoint.fidelity import Plan, Side
+    from evalkit.examine.bisect import Bisected, Operators, Result
+    from evalkit.examine.probe import Plan, Side
 
 MARK: Final = "{}"
 
@@ -85,8 +84,7 @@ def command(reference: Path, candidate: Path, **given: Any) -> int:
     together are named together; a server that does not come up or dies, twice, counts as failing. Exits 0 where
     nothing is guilty, 1 where something is, 3 where the candidate fails with everything off.
     """
-    from evalkit.endpoint.bisect import most_tests
-    from evalkit.endpoint.bisect_probes import run
+    from evalkit.examine.bisect import most_tests, run
 
     names = operators(given["operators"])
     switch = _switch(given["on_key"], given["off_key"])
@@ -146,9 +144,9 @@ def _switch(on_key: str | None, off_key: str | None) -> Switch:
 
 def _bench(reference: Path, candidate: Path, names: list[str], switch: Switch, given: Mapping[str, Any]) -> Any:
     from evalkit.cli.probe import side_of
-    from evalkit.endpoint.bisect_probes import Bench, key
     from evalkit.errors import ConfigError
-    from evalkit.run.choose import served
+    from evalkit.examine.bisect import Bench, key
+    from evalkit.run.plan import served
 
     first = options.load(reference, given["overrides"])
 
@@ -180,8 +178,7 @@ def _bench(reference: Path, candidate: Path, names: list[str], switch: Switch, g
 
 
 def _plan(given: Mapping[str, Any], configs: tuple[EndpointConfig, EndpointConfig]) -> Plan:
-    from evalkit.endpoint.fidelity import Plan
-    from evalkit.endpoint.prompts import neutral_prompts
+    from evalkit.examine.probe import Plan, neutral_prompts
 
     said = [config.limits.concurrency for config in configs if isinstance(config.limits.concurrency, int)]
     at_once = min(said, default=8)

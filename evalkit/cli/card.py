@@ -12,7 +12,7 @@ from evalkit.cli import stored
 
 if TYPE_CHECKING:
     from evalkit.model import Comparison
-    from evalkit.render.hub import HubFile
+    from evalkit.publish.hub import HubFile
 
 HUB_FORMATS: Final = ("eval-results", "model-index", "every-eval-ever")
 _FOR_CARDS: Final = ("style", "chip", "language", "allow_invalid")
@@ -71,8 +71,7 @@ def make(comparison: Path, **given: Any) -> None:
 
 def _print_card(comparison: Comparison, given: dict[str, Any]) -> None:
     from evalkit.errors import UsageError
-    from evalkit.render.cards import CardSubject, card, into
-    from evalkit.render.styles import load_style, style_names
+    from evalkit.publish.cards import CardSubject, card, into, load_style, style_names
 
     if given["source"]:
         raise UsageError("--source: has an effect with --hub only; a card names the runs that it was made from")
@@ -133,14 +132,14 @@ def _print_hub_file(comparison: Comparison, given: dict[str, Any]) -> None:
     if given["into"] is None:
         stored.deliver(file.text, None)
         return
-    from evalkit.render.front_matter import into_front_matter
+    from evalkit.publish.hub import into_front_matter
 
     named = bool(given["model"])
     _edit(given["into"], lambda before: into_front_matter(before, file.entry, named=named), "model-index")
 
 
 def _hub_file(comparison: Comparison, given: dict[str, Any]) -> HubFile:
-    from evalkit.render import hub
+    from evalkit.publish import hub
 
     publisher = hub.Publisher(source_url=given["source"] or "", source_name="evalkit" if given["source"] else "")
     if given["hub"] == "eval-results":
@@ -161,7 +160,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from evalkit.render.card_check import RULES, check_files
+    from evalkit.publish.card_check import RULES, check_files
     from evalkit.render.escape import one_line
 
     findings = check_files(files)

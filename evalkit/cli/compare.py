@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from evalkit.cli import before, ci_output, judging, options
 
 if TYPE_CHECKING:
-    from evalkit.compare.inputs import Side
+    from evalkit.compare.columns import Side
     from evalkit.config import EndpointConfig
     from evalkit.foreign.choices import Choices
     from evalkit.model import Comparison, Difference
@@ -132,7 +132,7 @@ def _stored_case(reference: Path, candidate: Path, choices: Choices) -> judging.
 def _differences(sides: tuple[Side, Side]) -> tuple[Any, ...]:
     if not sides[0].config and not sides[1].config:
         return ()
-    from evalkit.leaves import stored_differences
+    from evalkit.config.differences import stored_differences
 
     return stored_differences(sides[0].config, sides[1].config)
 
@@ -286,8 +286,9 @@ def _rerun(
 ) -> tuple[judging.Case, Comparison]:
     """A DEGRADED night: one independent second run of the failed suites, judged in the place of the first."""
     from evalkit.cli.run import problems, run_with_display
-    from evalkit.compare.rerun import degraded_suites, second_look, with_second_run
-    from evalkit.run import again, execute
+    from evalkit.compare.judge import degraded_suites, second_look, with_second_run
+    from evalkit.run import execute
+    from evalkit.run import execute as again
     from evalkit.run.read import read_run
 
     suites = degraded_suites(first)

@@ -14,9 +14,9 @@ from evalkit.cli import options
 
 if TYPE_CHECKING:
     from evalkit.config import EndpointConfig
-    from evalkit.endpoint.checks.base import SuiteNeeds
-    from evalkit.endpoint.client import ClientSettings
-    from evalkit.endpoint.doctor import Finding, Report, Subject
+    from evalkit.endpoint.settings import ClientSettings
+    from evalkit.examine.checks import SuiteNeeds
+    from evalkit.examine.doctor import Finding, Report, Subject
     from evalkit.model import Difference
     from evalkit.run.plan import PlannedSuite
 
@@ -45,7 +45,7 @@ def command(reference: Path, candidate: Path | None, **given: Any) -> int:
     across: tuple[Finding, ...] = ()
     if len(configs) == 2:
         from evalkit.config import differences as differ
-        from evalkit.endpoint.doctor import between
+        from evalkit.examine.doctor import between
 
         differences, across = differ(*configs), between(*reports)
     everything = [*(one for report in reports for one in report.findings), *across]
@@ -63,9 +63,9 @@ def command(reference: Path, candidate: Path | None, **given: Any) -> int:
 async def _examined(config: EndpointConfig, needs: Sequence[SuiteNeeds]) -> Report:
     from dataclasses import replace
 
-    from evalkit.endpoint.checks.machine import check_data, check_disk
-    from evalkit.endpoint.doctor import examine
-    from evalkit.endpoint.opened import opened
+    from evalkit.endpoint.opening import opened
+    from evalkit.examine.checks import check_data, check_disk
+    from evalkit.examine.doctor import examine
     from evalkit.waits import announce
 
     async with opened(config, config.runs / config.name / "server.log") as settings:
@@ -77,7 +77,7 @@ async def _examined(config: EndpointConfig, needs: Sequence[SuiteNeeds]) -> Repo
 
 def subject_of(config: EndpointConfig, settings: ClientSettings, needs: Sequence[SuiteNeeds] = ()) -> Subject:
     """The endpoint of a configuration as the doctor sees it."""
-    from evalkit.endpoint.checks.base import Subject
+    from evalkit.examine.checks import Subject
 
     return Subject(
         name=config.name,
@@ -93,9 +93,9 @@ def subject_of(config: EndpointConfig, settings: ClientSettings, needs: Sequence
 
 def needs_of(config: EndpointConfig) -> tuple[SuiteNeeds, ...]:
     """What each configured suite needs; a suite whose data is not on this machine says so. Fetches nothing."""
-    from evalkit.endpoint.checks.base import SuiteNeeds
     from evalkit.errors import UsageError
-    from evalkit.run.choose import chosen_suites, make_plan
+    from evalkit.examine.checks import SuiteNeeds
+    from evalkit.run.plan import chosen_suites, make_plan
 
     if not config.suites and config.pack is None:
         return ()
@@ -115,7 +115,7 @@ def needs_of(config: EndpointConfig) -> tuple[SuiteNeeds, ...]:
 
 def needs_of_planned(suite: PlannedSuite) -> SuiteNeeds:
     """What one planned suite asks of an endpoint."""
-    from evalkit.endpoint.checks.base import SuiteNeeds
+    from evalkit.examine.checks import SuiteNeeds
 
     prompts = [item.prompt for item in suite.loaded.items]
     return SuiteNeeds(
@@ -142,7 +142,7 @@ def _characters(prompt: Any) -> int:
 
 def _said_by_configuration(config: EndpointConfig) -> list[Finding]:
     from evalkit.config import warnings_for
-    from evalkit.endpoint.doctor import Finding, Severity
+    from evalkit.examine.doctor import Finding, Severity
 
     return [Finding("configuration", Severity.WARNING, sentence) for sentence in warnings_for(config)]
 

@@ -11,7 +11,7 @@ import click
 from evalkit.cli import options, stored
 
 if TYPE_CHECKING:
-    from evalkit.compare.inputs import Side
+    from evalkit.compare.columns import Side
     from evalkit.model import Comparison, Flip
 
 _KINDS: Final = ("regressed", "improved", "changed")
@@ -151,7 +151,7 @@ def _print(flip: Flip, made: Comparison, *, whole: bool) -> None:
 
 def _windows(flip: Flip, *, whole: bool) -> tuple[str, str, int]:
     """What is shown of both replies, and how many characters before it are alike and left out."""
-    from evalkit.compare.texts import first_difference, word_start
+    from evalkit.compare.behaviour import first_difference, word_start
 
     one, two = flip.reference_text, flip.candidate_text
     if whole:

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from evalkit.cli import stored
 
 if TYPE_CHECKING:
-    from evalkit.render.history import Known, Series
+    from evalkit.publish.history import Known, Series
 
 
 @click.group("history", invoke_without_command=True)
@@ -42,15 +42,16 @@ def command(ctx: click.Context, /, runs: Path, **given: Any) -> int:
     if ctx.invoked_subcommand is not None:
         _nothing_before(ctx)
         return 0
-    from evalkit.render import history_file, known
-    from evalkit.render.history import gate, series_of
+    from evalkit.publish import history as history_file
+    from evalkit.publish import history as known
+    from evalkit.publish.history import gate, series_of
 
     series = series_of(history_file.read(runs / history_file.NAME))
     listed = known.read_known(given["known_file"]) if given["known_file"] else ()
     for sentence in known.remarks(listed, series):
         click.echo(f"evalkit: {given['known_file']} {sentence}", err=True)
     if given["html"]:
-        from evalkit.render.trend import page
+        from evalkit.publish.history_page import page
 
         text = page(series, listed, last=given["last"], language=given["language"])
         stored.deliver(text, given["html"])
@@ -84,14 +85,14 @@ def _show(series: tuple[Series, ...], known: tuple[Known, ...], given: dict[str,
     if given["as_json"]:
         import orjson
 
-        from evalkit.render.history_json import document
+        from evalkit.publish.history import document
 
         made = document(series, known, suite=suite, last=given["last"])
         click.echo(orjson.dumps(made, option=orjson.OPT_INDENT_2).decode())
         return
     from rich.console import Console
 
-    from evalkit.render.history_rows import HistoryTable
+    from evalkit.publish.history_page import HistoryTable
 
     Console().print(HistoryTable(series, known, given["last"], suite, given["language"]))
 
@@ -115,8 +116,8 @@ def add(comparison: Path, runs: Path | None, **given: Any) -> None:
     versions, builds, sampling, digests. Adding a comparison twice changes nothing.
     """
     from evalkit.errors import UsageError
-    from evalkit.render import history_file
-    from evalkit.render.history import night_of
+    from evalkit.publish import history as history_file
+    from evalkit.publish.history import night_of
 
     made = stored.read(comparison)
     facts: dict[str, str] = {}

@@ -91,7 +91,7 @@ class _Limits:
 
 def _tables(file: Path, limits: _Limits) -> Iterator[_Table]:
     from evalkit.errors import UsageError
-    from evalkit.render.card_parse import parse_file
+    from evalkit.publish.card_parse import parse_file
 
     if file.suffix == ".csv":
         yield from _csv_tables(file, limits)
@@ -106,7 +106,7 @@ def _tables(file: Path, limits: _Limits) -> Iterator[_Table]:
 
 def _csv_tables(file: Path, limits: _Limits) -> Iterator[_Table]:
     from evalkit.errors import UsageError
-    from evalkit.render.card_parse import read_cell
+    from evalkit.publish.card_parse import read_cell
 
     try:
         with file.open(encoding="utf-8-sig", newline="") as content:
@@ -143,7 +143,7 @@ def _whole(text: str | None, where: str) -> int | None:
 
 def _row(label: str, cells: tuple[Any, Any], n: int | None, limits: _Limits) -> PublishedRow:
     from evalkit.compare.published import PublishedRow
-    from evalkit.render.benchmarks import benchmark_of
+    from evalkit.publish.cards import benchmark_of
 
     known = benchmark_of(label)
     fractions = [cell.fraction for cell in cells]

@@ -15,7 +15,7 @@ import click
 from evalkit.cli import stored
 
 if TYPE_CHECKING:
-    from evalkit.compare.inputs import Side
+    from evalkit.compare.columns import Side
     from evalkit.compare.policy import NoiseFloor, Policy
     from evalkit.model import Comparison, Difference, Probe, RunIdentity
 
@@ -101,7 +101,7 @@ def policy(given: Mapping[str, Any], case: Case | None = None) -> Policy:
         click.BadParameter: for a value that means nothing.
         UsageError: for an option that nothing in the case heeds.
     """
-    from evalkit.compare.inputs import no_item
+    from evalkit.compare.columns import no_item
     from evalkit.compare.policy import Policy
     from evalkit.errors import UsageError
 
@@ -125,7 +125,7 @@ def policy(given: Mapping[str, Any], case: Case | None = None) -> Policy:
 
 
 def _pack_margins(name: str) -> dict[str, float]:
-    from evalkit.tasks.packs import find_pack
+    from evalkit.tasks.suites import find_pack
 
     entries = find_pack(name).suites
     return {one["name"]: float(one["margin_pt"]) / 100 for one in entries if one.get("margin_pt") is not None}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from evalkit.cli import stored
 
 if TYPE_CHECKING:
-    from evalkit.compare.inputs import Side
+    from evalkit.compare.columns import Side
     from evalkit.compare.policy import NoiseFloor
     from evalkit.model import Comparison, SuiteResult
 

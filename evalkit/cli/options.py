@@ -82,7 +82,7 @@ def load(path: Path, given: tuple[str, ...], limit: int | None = None) -> Any:
 def with_limit(config: Any, limit: int) -> Any:
     """The configuration with every suite, a pack's too, limited to so many items."""
     from evalkit.config import SuiteChoice
-    from evalkit.tasks.packs import find_pack
+    from evalkit.tasks.suites import find_pack
 
     names = [entry["name"] for entry in find_pack(config.pack, config.suite_folders).suites] if config.pack else []
     choices = {choice.name: choice for choice in config.suites}

@@ -12,10 +12,10 @@ import click
 from evalkit.cli import options
 
 if TYPE_CHECKING:
-    from evalkit.compare.inputs import Side
+    from evalkit.compare.columns import Side
     from evalkit.compare.planning import Ask, Judging, PlannedGate
     from evalkit.config import EndpointConfig
-    from evalkit.run.choose import Chosen
+    from evalkit.run.plan import Chosen
 
 
 def _number(_context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -127,7 +127,7 @@ def read_items(texts: tuple[str, ...]) -> dict[str, int]:
 def _asks(reference: EndpointConfig, candidate: EndpointConfig, given: dict[str, Any]) -> tuple[list[Ask], list[str]]:
     """What is asked of both sides, suite by suite, and a sentence for every suite that cannot be compared."""
     from evalkit.cli.judging import check_margins, read_margins
-    from evalkit.run.choose import chosen_suites
+    from evalkit.run.plan import chosen_suites
 
     sides = [{one.suite.name: one for one in chosen_suites(config)} for config in (reference, candidate)]
     _drop_unjudged(sides, (reference, candidate))
@@ -168,7 +168,7 @@ def _judged(chosen: Chosen, configs: tuple[EndpointConfig, EndpointConfig]) -> t
     if "judge" not in chosen.suite.needs or judges[0] is None or judges[1] is None:
         return None
     from evalkit.compare.planning import Judging
-    from evalkit.run.judging import identity_of
+    from evalkit.run.plan import identity_of
 
     one, two = ((identity_of(judge).digest, judge.base_url, judge.repeats) for judge in judges if judge is not None)
     again = 0 if one == two else judges[1].noise_items
@@ -187,7 +187,7 @@ def _ask(
     stored: Side | None,
 ) -> Ask:
     from evalkit.compare.planning import Ask
-    from evalkit.run.choose import sampling_of
+    from evalkit.run.plan import sampling_of
 
     name = pair[0].suite.name
     sampling = sampling_of(configs[0], pair[0])
@@ -213,7 +213,7 @@ def _ask(
 def _repeats(chosen: Chosen, config: EndpointConfig) -> int:
     if chosen.choice.repeats is not None:
         return int(chosen.choice.repeats)
-    from evalkit.run.choose import sampling_of
+    from evalkit.run.plan import sampling_of
 
     return int(chosen.suite.repeats) if sampling_of(config, chosen).temperature > 0 else 1
 
@@ -269,7 +269,7 @@ def _print(gates: list[PlannedGate], unknown: list[str], given: dict[str, Any]) 
     from rich.text import Text
 
     from evalkit.compare.planning import power_of_all
-    from evalkit.compare.sentences import amount
+    from evalkit.compare.verdict import amount
 
     speed = given["tokens_per_second"]
     table = Table(box=None, padding=(0, 2, 0, 0))

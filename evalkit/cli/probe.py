@@ -14,9 +14,9 @@ from evalkit.cli import options
 
 if TYPE_CHECKING:
     from evalkit.config import EndpointConfig
-    from evalkit.endpoint.client import ClientSettings
-    from evalkit.endpoint.fidelity import Findings, Plan, Side
-    from evalkit.endpoint.fidelity_report import FidelityReport
+    from evalkit.endpoint.settings import ClientSettings
+    from evalkit.examine.probe import Findings, Plan, Side
+    from evalkit.examine.probe_report import FidelityReport
     from evalkit.model import Message, Probe
 
 NAME: Final = "probe.json"
@@ -60,7 +60,7 @@ def command(reference: Path, candidate: Path, **given: Any) -> int:
     equivalent, 1 degraded, 3 invalid or not supported by a server, 4 inconclusive. A detector of faults, no measure of
     quality: what passes here still has to pass the suites.
     """
-    from evalkit.endpoint.fidelity import NotSupportedError
+    from evalkit.examine.probe import NotSupportedError
 
     configs = [options.load(path, given["overrides"]) for path in (reference, candidate)]
     messages, source = prompts_for(configs[0], given["prompts"], neutral=given["neutral"])
@@ -85,7 +85,7 @@ def command(reference: Path, candidate: Path, **given: Any) -> int:
 
 
 def _plan(messages: tuple[tuple[Message, ...], ...], given: Mapping[str, Any], configs: list[EndpointConfig]) -> Plan:
-    from evalkit.endpoint.fidelity import Plan
+    from evalkit.examine.probe import Plan
 
     return Plan(
         prompts=messages,
@@ -103,7 +103,7 @@ def at_once(configs: list[EndpointConfig]) -> int:
 
 def neutral() -> tuple[tuple[Message, ...], ...]:
     """The built-in prompts."""
-    from evalkit.endpoint.prompts import neutral_prompts
+    from evalkit.examine.probe import neutral_prompts
 
     return neutral_prompts(DEFAULT_PROMPTS)
 
@@ -112,11 +112,11 @@ def prompts_for(
     config: EndpointConfig, count: int, *, neutral: bool = False
 ) -> tuple[tuple[tuple[Message, ...], ...], str]:
     """Prompts of the configured suites, evenly spread, or the built-in ones where there are none; and what they are."""
-    from evalkit.endpoint.prompts import NEUTRAL, neutral_prompts, spread
     from evalkit.errors import UsageError
+    from evalkit.examine.probe import NEUTRAL, neutral_prompts, spread
 
     if not neutral and (config.suites or config.pack):
-        from evalkit.run.choose import make_plan
+        from evalkit.run.plan import make_plan
 
         try:
             plan = make_plan(config)
@@ -162,15 +162,15 @@ def probe_and_store(
     """
     from dataclasses import asdict
 
-    from evalkit.endpoint import fidelity_prefix
-    from evalkit.endpoint.fidelity import run_probe
+    from evalkit.examine import probe_report
+    from evalkit.examine.probe import run_probe
 
     sides = [side_of(config) for config in configs]
     in_turn = any(config.launch is not None and config.launch.sequential for config in configs)
     findings = asyncio.run(run_probe(sides[0], sides[1], plan, in_turn=in_turn))
     more: dict[str, Any] = {}
     if enough:
-        found = fidelity_prefix.enough(findings)
+        found = probe_report.enough(findings)
         more["enough"] = None if found is None else asdict(found)
     return kept(findings, home, more)
 
@@ -184,7 +184,7 @@ def kept(findings: Findings, home: Path, more: Mapping[str, Any]) -> tuple[Fidel
     from datetime import UTC, datetime
 
     from evalkit import __version__
-    from evalkit.endpoint.fidelity_report import assess, document
+    from evalkit.examine.probe_report import assess, document
 
     report = assess(findings)
     told = document(report, findings, datetime.now(UTC).isoformat(timespec="seconds"), __version__) | dict(more)
@@ -194,7 +194,7 @@ def kept(findings: Findings, home: Path, more: Mapping[str, Any]) -> tuple[Fidel
 
 def as_told(report: FidelityReport) -> Probe:
     """What a comparison holds of the probe."""
-    from evalkit.endpoint.fidelity_report import FORWARD
+    from evalkit.examine.probe_report import FORWARD
     from evalkit.model import Probe
 
     one = report.comparisons[FORWARD]
@@ -206,7 +206,7 @@ def stored(home: Path, plans: list[str]) -> Probe | None:
     """What an earlier session's probe before the same suites (by the digests of their plans) found, and let pass."""
     import orjson
 
-    from evalkit.endpoint.fidelity_report import FORWARD
+    from evalkit.examine.probe_report import FORWARD
     from evalkit.model import Probe, Verdict
 
     try:
@@ -227,8 +227,8 @@ def side_of(
 
     `opened` is the endpoint where it is up already.
     """
-    from evalkit.endpoint import opened as endpoint
-    from evalkit.endpoint.fidelity import Side
+    from evalkit.endpoint import opening as endpoint
+    from evalkit.examine.probe import Side
 
     sampling = config.sampling
     fields: dict[str, Any] = dict(sampling.extra_body)
@@ -241,8 +241,8 @@ def side_of(
 def _store(home: Path, told: Mapping[str, Any], findings: Findings) -> None:
     import orjson
 
-    from evalkit.endpoint.fidelity_report import sequences
     from evalkit.errors import StorageError
+    from evalkit.examine.probe_report import sequences
 
     lines = b"".join(orjson.dumps(entry) + b"\n" for entry in sequences(findings))
     try:

@@ -71,7 +71,7 @@ def run_with_display(sides: list[Any], *, quiet: bool, examine: Any = None) -> l
 def _warnings(sides: list[Any]) -> list[str]:
     """What does as it says but perhaps not as it was meant, said before anything is paid for."""
     from evalkit.config import warnings_for
-    from evalkit.run.choose import samplings
+    from evalkit.run.plan import samplings
 
     return [
         sentence
@@ -137,14 +137,14 @@ def _suite_summary(name: str, suite: Any) -> dict[str, Any]:
 
 def headline(suite: Any) -> float | None:
     """The suite's headline number over the samples that have a value."""
-    from evalkit.compare.headline import headline as compute
+    from evalkit.compare.pair import headline as compute
 
     return compute(suite)
 
 
 def _lines(report: dict[str, Any], said: str = "") -> list[str]:
     """For people; a reason that `said` holds, which is said elsewhere, is not repeated."""
-    from evalkit.compare.lacking import all_counts
+    from evalkit.compare.validity import all_counts
 
     lines = [f"{report['run']}: {report['asked']} requests asked"]
     for suite in report["suites"]:

@@ -25,14 +25,14 @@ def command(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: 
     from evalkit.cli.run import _lines, summary
     from evalkit.config import public_dump
     from evalkit.errors import RunError
-    from evalkit.run import execute, journal, manifest, store
+    from evalkit.run import execute, journal, manifest, rows
 
     config = options.load(file, overrides, limit)
     side = execute.prepare(config)
     if not side.folder.is_dir():
         raise RunError(f"{side.folder}: there is no such run: `evalkit run {file}` makes it")
     with journal.Journal(side.folder):
-        store.write_items(side.folder, side.plan)
+        rows.write_items(side.folder, side.plan)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         session = manifest.Session(config.name, now, config.model, public_dump(config), {})
         manifest.append(side.folder, execute.unasked(side, session))

@@ -19,8 +19,7 @@ def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> Non
     ctx.obj = folders
     if ctx.invoked_subcommand is not None:
         return
-    from evalkit.tasks.packs import all_packs
-    from evalkit.tasks.suite import all_suites
+    from evalkit.tasks.suites import all_packs, all_suites
 
     suites = sorted(all_suites(folders).values(), key=lambda suite: suite.name)
     packs = all_packs(folders)
@@ -89,8 +88,8 @@ def _print_table(suites: list[Any]) -> None:
 def show(folders: tuple[Path, ...], name: str, item: str | None, data: Path | None) -> None:
     """Print the rendered prompt of an item of suite NAME, and what the scorer expects."""
     from evalkit.errors import SuiteError
-    from evalkit.tasks.load import LoadOptions, load_suite
-    from evalkit.tasks.suite import find_suite
+    from evalkit.tasks.items import LoadOptions, load_suite
+    from evalkit.tasks.suites import find_suite
 
     suite = find_suite(name, folders)
     options = LoadOptions(data=str(data) if data else None, limit=None if item else 1, partial=True)

@@ -1,12 +1,10 @@
-"""Fills the columns of a suite: the one way in which samples of any origin become `Samples`.
-
-Rows are taken in blocks and turned into columns a block at a time: a million samples take seconds, not a minute.
-"""
+"""What a comparison is made from: one side's samples by column, whoever wrote them (evalkit, lm-eval, a table)."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -14,9 +12,234 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.compare.inputs import ItemTable, Samples
-from evalkit.compare.labels import LabelsBuilder
-from evalkit.model import Status
+from evalkit.model import RunIdentity, Status
+
+# ----------------------------------------------------------------
+# A column of words that repeat (statuses, answers, reasons), held as numbers: small in memory and fast to count
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """One word a row: row `i` is `names[codes[i]]`."""
+
+    codes: NDArray[np.int32]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, words: Iterable[str]) -> Labels:
+        """The column of these words."""
+        made = LabelsBuilder()
+        made.extend(list(words))
+        return made.labels()
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.codes)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self.names[code] for code in self.codes.tolist())
+
+    def __getitem__(self, row: int) -> str:
+        word: str = self.names[self.codes[row]]
+        return word
+
+    def rows(self, chosen: NDArray[np.int64]) -> Labels:
+        """The column of these rows, in this order."""
+        return Labels(self.codes[chosen], self.names)
+
+    def mask(self, *words: str) -> NDArray[np.bool_]:
+        """True in the rows that hold one of the words."""
+        wanted = [code for code, name in enumerate(self.names) if name in words]
+        return np.isin(self.codes, wanted) if wanted else np.zeros(len(self.codes), dtype=np.bool_)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows hold each word that occurs."""
+        numbers = np.bincount(self.codes, minlength=len(self.names)).tolist()
+        return {name: number for name, number in zip(self.names, numbers, strict=True) if number}
+
+
+class _Codes(dict[str | None, int]):
+    """Numbers words in the order in which they come; None is no word, like ""."""
+
+    def __missing__(self, word: str | None) -> int:
+        code: int = self[""] if word is None else len(self) - (None in self)
+        self[word] = code
+        return code
+
+
+@dataclass(slots=True)
+class LabelsBuilder:
+    """A column while it is read."""
+
+    codes: array[int] = field(default_factory=lambda: array("i"))
+    _known: _Codes = field(default_factory=_Codes)
+
+    def extend(self, words: Sequence[str | None]) -> None:
+        """Appends rows; None is no word, like ""."""
+        self.codes.extend(map(self._known.__getitem__, words))
+
+    def repeat(self, word: str, times: int) -> None:
+        """Appends so many rows of one word."""
+        self.codes.extend(array("i", (self._known[word],)) * times)
+
+    def labels(self) -> Labels:
+        """The finished column."""
+        names = tuple(word for word in self._known if word is not None)
+        return Labels(np.asarray(self.codes, dtype=np.int32), names)
+
+
+# ----------------------------------------------------------------
+# What a comparison is made from: one side's samples by column, whoever wrote them (evalkit, lm-eval, a table)
+
+
+NO_TEXT = 0
+"""The text digest of a sample that has no reply, or whose reply nobody stored."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class ItemTable:
+    """What one side says of the items of a suite; all columns of the same length, names unique.
+
+    `stratum` is the path of headings, `cluster` "" where an item stands for itself, `weight` relative (>= 0);
+    `tags` are headings for information under which an item is counted beside its stratum, () where no item has any;
+    `document` and `prompt` are digests of the question's data and of what was sent, "" where unknown.
+    """
+
+    name: tuple[str, ...]
+    stratum: tuple[tuple[str, ...], ...]
+    cluster: tuple[str, ...]
+    weight: NDArray[np.float64]
+    document: tuple[str, ...]
+    prompt: tuple[str, ...]
+    tags: tuple[tuple[tuple[str, ...], ...], ...] = ()
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self.name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """One suite on one side; one row a planned (item, repeat), all columns of the same length.
+
+    `item` holds rows of `items`; `value` is in [0, 1], NaN where there is none; `status` holds `model.Status` values;
+    `failure` a `model.FailureKind` or ""; `answer` "" where none was read; `text` is a 64-bit digest of the reply,
+    `NO_TEXT` without one; token counts, characters and seconds are NaN where unknown; `truncated` says that the server
+    stopped at the token limit, `loops` that the reply ends in a loop.
+    """
+
+    items: ItemTable
+    item: NDArray[np.int32]
+    repeat: NDArray[np.int32]
+    value: NDArray[np.float64]
+    status: Labels
+    reason: Labels
+    answer: Labels
+    failure: Labels
+    text: NDArray[np.uint64]
+    prompt_tokens: NDArray[np.float64]
+    completion_tokens: NDArray[np.float64]
+    characters: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    lenient: NDArray[np.float64]
+    truncated: NDArray[np.bool_]
+    loops: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        """Number of planned samples."""
+        return len(self.item)
+
+    def rows(self, chosen: NDArray[np.int64]) -> Samples:
+        """The samples of these rows, in this order."""
+        columns = {name: getattr(self, name) for name in self.__slots__ if name != "items"}
+        picked: dict[str, Any] = {
+            name: column.rows(chosen) if isinstance(column, Labels) else column[chosen]
+            for name, column in columns.items()
+        }
+        return Samples(items=self.items, **picked)
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteFacts:
+    """What a side says about a suite beside its samples.
+
+    `digests` must be equal on both sides for a comparison: data, prompts, scorer, sampling, max_tokens, ... by name;
+    an empty value means "not known" and is not compared. `margin` is a fraction, None where the side gives none;
+    `headline` is "micro", "macro" or "nested"; `greedy` says that temperature was 0; each of `defects` is a sentence
+    that says why this side's numbers must not be used; `step` is the distance between the scores that the scorer can
+    give a sample (1 for right or wrong), None where it may give any.
+    """
+
+    suite: str
+    label: str
+    margin: float | None
+    headline: str = "micro"
+    chance: float | None = None
+    gated: bool = False
+    licence: str = ""
+    greedy: bool = False
+    repeats: int = 1
+    notes: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
+    step: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteSide:
+    """One suite on one side.
+
+    By (item, repeat): `options` are the log-probabilities (nats) of an item's options; `second` are scores of the same
+    reply from a second grading by the judge, for some replies.
+    """
+
+    facts: SuiteFacts
+    samples: Samples
+    options: Mapping[tuple[str, int], tuple[float, ...]] = field(default_factory=dict)
+    second: Mapping[tuple[str, int], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyText:
+    """One stored reply; `logprobs` are (token, log-probability) where the server gave them."""
+
+    content: str
+    reasoning: str = ""
+    logprobs: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemText:
+    """What a flip shows of an item."""
+
+    question: str
+    target: str
+
+
+def no_reply(_suite: str, _row: int) -> None:
+    """The `reply` of a side that stores no texts."""
+
+
+def no_item(_suite: str, _item: str) -> None:
+    """The `item` of a side that stores no questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison. Texts are fetched on demand: `reply` by suite and row, `item` by suite and name."""
+
+    identity: RunIdentity
+    config: Mapping[str, Any]
+    suites: Mapping[str, SuiteSide]
+    reply: Callable[[str, int], ReplyText | None] = no_reply
+    item: Callable[[str, str], ItemText | None] = no_item
+    notes: tuple[str, ...] = ()
+
+
+# ----------------------------------------------------------------
+# Fills the columns of a suite: the one way in which samples of any origin become `Samples`
+# Rows are taken in blocks and turned into columns a block at a time: a million samples take seconds, not a minute.
+
 
 _BLOCK: Final = 4096
 _NO_DIGEST: Final = "0" * 16
@@ -127,7 +350,7 @@ def _numbers() -> dict[str, _Numbers]:
 class SamplesBuilder:
     """The samples of one suite while they are read; `items` must know an item before its samples are finished.
 
-    Rows are those of a scores file (see `evalkit.run.store`); "i", "r", "v" and "st" must be there.
+    Rows are those of a scores file (see `evalkit.run.rows`); "i", "r", "v" and "st" must be there.
     """
 
     items: ItemsBuilder = field(default_factory=ItemsBuilder)

@@ -15,12 +15,11 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.compare.inputs import ReplyText, Samples, Side
-from evalkit.compare.labels import Labels
+from evalkit.compare.behaviour import bounded, whole_text
+from evalkit.compare.columns import Labels, ReplyText, Samples, Side
 from evalkit.compare.pair import Aligned, Cells
-from evalkit.compare.texts import bounded, whole_text
 from evalkit.model import Flip
-from evalkit.stats.secondary import SAME
+from evalkit.stats.methods import SAME
 
 Kind: TypeAlias = Literal["regressed", "improved", "changed"]
 KINDS: Final[tuple[Kind, ...]] = ("regressed", "improved", "changed")

@@ -1,21 +1,19 @@
-"""The noise floor: how far the reference lies from itself, asked twice (`evalkit aa`) or cut into halves.
-
-A difference between two stacks means little beside what one stack differs from itself by; and where that is not
-compatible with none at all, it is the harness that is broken, and nothing it says of the candidate counts.
-"""
+"""The noise floors: how far the reference lies from itself, asked or graded twice, and what that means for a suite."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.compare.inputs import ReplyText, Side, SuiteSide
+from evalkit.compare.columns import NO_TEXT, ReplyText, Side, SuiteSide
 from evalkit.compare.pair import Aligned
 from evalkit.compare.policy import NoiseFloor
-from evalkit.model import Verdict
-from evalkit.stats.equivalence import judge_difference
+from evalkit.model import Interval, Verdict
+from evalkit.stats.methods import judge_difference
 from evalkit.stats.paired import Scores, pair_scores
 
 _FLAGRANT = 0.001  # the one-sided level at which the halves of a bank are held to differ
@@ -78,3 +76,85 @@ def half(side: Side, *, odd: bool) -> Side:
 
     identity = replace(side.identity, name=f"{side.identity.name}-{word}")
     return replace(side, identity=identity, suites=suites, reply=reply)
+
+
+# ----------------------------------------------------------------
+# The judge's own noise: some answers of the reference, graded twice, and what that means for a suite's
+# difference
+# What the judge says of the same answer twice differs for no reason of the endpoints. Its mean difference is a noise
+# floor beside the suite's difference, and the spread of the differences gives the part of the suite's difference that
+# is
+# the judge's alone: answers that both sides gave are graded once, so only the others carry any.
+
+
+_FLAGRANT_GRADES: Final = 0.001  # the one-sided level at which a judge is held to have drifted between its two gradings
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeNoise:
+    """What a second grading showed.
+
+    `floor` is the interval of its difference from the first; `graded` of `answers` were graded twice; `sd` is the
+    standard deviation of the suite's difference that the judge alone would cause (a fraction); `differing` is the share
+    of paired answers whose texts differ.
+    """
+
+    floor: NoiseFloor
+    shift: float
+    graded: int
+    answers: int
+    sd: float
+    differing: float
+
+    def sentence(self, difference: float) -> str:
+        """For the report: the floor, the judge's part of the difference, and whether the difference exceeds it."""
+        interval: Interval | None = self.floor.interval
+        bounds = "" if interval is None else f" [{interval.low * 100:+.2f}, {interval.high * 100:+.2f}]"
+        text = (
+            f"judge's own noise: grading {self.graded} of the reference's {self.answers} answers a second time moved "
+            f"their mean by {self.shift * 100:+.2f} points{bounds}; in this suite's difference its noise is "
+            f"{self.sd * 100:.2f} points (SD; {self.differing * 100:.0f} % of the answers differ between the sides)"
+        )
+        if difference and abs(difference) <= 2 * self.sd:
+            text += f"; the difference of {difference * 100:+.2f} is within twice that: no more than the judge itself"
+        return text
+
+
+def judge_noise(
+    reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, margin: float, alpha: float
+) -> JudgeNoise | None:
+    """The judge's noise from the reference's second grading; None where fewer than two answers have one."""
+    cells, samples = aligned.reference, reference.samples
+    names = samples.items.name
+    second = np.full(len(cells), np.nan)
+    for place, row in enumerate(cells.row.tolist()) if reference.second else ():
+        if row >= 0:
+            key = names[int(samples.item[row])], int(samples.repeat[row])
+            second[place] = reference.second.get(key, np.nan)
+    twice = ~np.isnan(second) & ~np.isnan(cells.value)
+    if np.count_nonzero(twice) < 2:
+        return None
+    item, repeat = cells.item[twice], cells.repeat[twice]
+    one, two = (Scores(item, repeat, column[twice]) for column in (cells.value, second))
+    paired = pair_scores(one, two, aligned.layout.traits(np.unique(item)))
+    changes = second[twice] - cells.value[twice]
+    differing = _differing(reference, candidate, aligned)
+    answers = int(np.count_nonzero(~np.isnan(cells.value)))
+    floor = NoiseFloor(
+        judge_difference(paired, margin, alpha).ci90,
+        Verdict[judge_difference(paired, margin, _FLAGRANT_GRADES).decision.name],
+        f"the judge, asked twice about {int(np.count_nonzero(twice))} of the reference's {answers} answers",
+    )
+    # Twice the variance of one grading is the variance of such a change, and of a difference between two other answers.
+    sd = sqrt(differing * float(np.mean(changes**2)) / answers)
+    return JudgeNoise(floor, float(paired.share @ paired.difference), int(twice.sum()), answers, sd, differing)
+
+
+def _differing(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> float:
+    """The share of cells that both sides answered whose texts differ; an unknown text differs from every other."""
+    rows = aligned.reference.row[aligned.both[0]], aligned.candidate.row[aligned.both[1]]
+    there = (rows[0] >= 0) & (rows[1] >= 0)
+    if not there.any():
+        return 1.0
+    one, two = reference.samples.text[rows[0][there]], candidate.samples.text[rows[1][there]]
+    return float(np.mean((one != two) | (one == NO_TEXT)))

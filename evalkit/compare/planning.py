@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from evalkit.compare.headline import headline
-from evalkit.compare.inputs import SuiteSide
+from evalkit.compare.columns import SuiteSide
+from evalkit.compare.pair import headline
 from evalkit.stats.power import Goal, SuitePlan, plan_suite, power_of
 from evalkit.stats.variance import DesignVariance, assumed_variance, stored_variance
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from evalkit.compare.inputs import SuiteSide
+from evalkit.compare.columns import SuiteSide
 from evalkit.compare.validity import Rules
 from evalkit.model import Interval, Verdict
 

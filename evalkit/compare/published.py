@@ -13,10 +13,9 @@ from types import MappingProxyType
 from typing import Final
 
 from evalkit.model import Interval, Macro, Verdict
-from evalkit.stats.equivalence import Decision, DifferenceTest
+from evalkit.stats.methods import Decision, DifferenceTest
 from evalkit.stats.multiplicity import SuiteDifference, macro_mean
-from evalkit.stats.proportions import Count, wilson
-from evalkit.stats.unpaired import judge_means
+from evalkit.stats.proportions import Count, judge_means, wilson
 
 LEAST_ITEMS: Final = 20
 

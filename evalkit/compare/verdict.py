@@ -10,25 +10,182 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evalkit.compare.inputs import SuiteSide
-from evalkit.compare.judge_noise import judge_noise
-from evalkit.compare.lacking import lacking_sentences
-from evalkit.compare.needed import needed_repeats
-from evalkit.compare.noise import halves, noise_reasons
-from evalkit.compare.pair import Aligned, align
+from evalkit.compare.columns import Samples, SuiteSide
+from evalkit.compare.noise import halves, judge_noise, noise_reasons
+from evalkit.compare.pair import Aligned, align, headline
 from evalkit.compare.policy import NoiseFloor, Policy
-from evalkit.compare.sentences import reason_of
-from evalkit.compare.summary import summarise
-from evalkit.compare.validity import imputation_reasons, invalid_reasons
-from evalkit.model import BreakdownRow, Flips, Interval, NeededRepeats, SideSummary, SuiteResult, Verdict
-from evalkit.stats.clustered import Layout, clustered_mean, floored_difference
-from evalkit.stats.equivalence import Decision, DifferenceTest, discordance, judge_difference, t_interval
-from evalkit.stats.paired import FloatArray, IntArray, PairedItems, harmonic_mean
-from evalkit.stats.secondary import count_flips, split_variance
-from evalkit.stats.signflip import difference_test
-from evalkit.stats.tango import Discordance, score_interval
-from evalkit.stats.variance import measured_variance
+from evalkit.compare.validity import imputation_reasons, invalid_reasons, lacking_sentences
+from evalkit.model import BreakdownRow, Flips, Interval, NeededRepeats, SideSummary, Status, SuiteResult, Verdict
+from evalkit.stats.methods import (
+    Decision,
+    DifferenceTest,
+    Discordance,
+    count_flips,
+    difference_test,
+    discordance,
+    judge_difference,
+    t_interval,
+    tango_interval,
+)
+from evalkit.stats.paired import (
+    FloatArray,
+    IntArray,
+    Layout,
+    PairedItems,
+    clustered_mean,
+    floored_difference,
+    harmonic_mean,
+    median,
+    quantile,
+)
+from evalkit.stats.power import repeats_to_decide
+from evalkit.stats.variance import measured_variance, split_variance
+
+# ----------------------------------------------------------------
+# Verdicts in words: one sentence each, with the numbers that decided
+
+
+def reason_of(test: DifferenceTest, needed: NeededRepeats | None) -> str:
+    """Why a suite that may be judged got its verdict."""
+    low, high, m = test.ci90.low * 100, test.ci90.high * 100, test.margin * 100
+    interval = f"the {100 * (1 - 2 * test.alpha):g} % interval {low:+.2f} … {high:+.2f} points"
+    if test.decision is Decision.EQUIVALENT:
+        note = " (0 is outside it: a real difference, but within tolerance)" if low > 0 or high < 0 else ""
+        return f"{interval} lies inside ±{m:g}{note}"
+    if test.decision is Decision.DEGRADED:
+        return f"{interval} lies wholly below -{m:g}"
+    if test.decision is Decision.ELEVATED:
+        return f"{interval} lies wholly above +{m:g}: suspect another prompt, scorer, token limit or data set"
+    leaning = f", leaning {'worse' if test.point < 0 else 'better'}" if test.leans else ""
+    then = f"; {_what_would_decide(needed)}" if needed is not None else ""
+    return f"{interval} is neither inside ±{m:g} nor wholly outside it{leaning}{then}"
+
+
+def _what_would_decide(needed: NeededRepeats) -> str:
+    if needed.repeats is None:
+        return needed.note
+    tokens = "" if needed.completion_tokens is None else f", about {amount(needed.completion_tokens)} tokens"
+    samples = "" if needed.samples is None else f" ({needed.samples:,} samples{tokens})"
+    return f"{needed.repeats} repeats of every item{samples} would decide with {needed.power * 100:g} % power"
+
+
+def amount(number: float) -> str:
+    """A large number for people: 950, 12 k, 3.4 M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f}"
+
+
+def overall_reasons(verdicts: list[tuple[str, Verdict]], verdict: Verdict, unconfirmed: list[str]) -> tuple[str, ...]:
+    """Why the comparison got its verdict: `verdicts` are (label, verdict) of every suite.
+
+    `unconfirmed` are suites outside their margin whose alarm does not survive the correction for several suites.
+    """
+    if not verdicts:
+        return ("no suite was compared: an empty gate is no pass",)
+    if verdict is Verdict.EQUIVALENT:
+        count = "the only suite is" if len(verdicts) == 1 else f"all {len(verdicts)} suites are"
+        return (f"{count} shown equivalent within the margin",)
+    found = []
+    for kind in (Verdict.INVALID, Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INCONCLUSIVE):
+        labels = [label for label, one in verdicts if one is kind]
+        if labels:
+            count = "the only suite is" if len(verdicts) == 1 else f"{len(labels)} of {len(verdicts)} suites"
+            found.append(f"{count} {kind.value}: {', '.join(labels)}")
+    if unconfirmed:
+        suites = f"{len(verdicts)} suites"
+        found.append(
+            f"{', '.join(unconfirmed)}: outside the margin, but not after Holm's correction for {suites}: "
+            "run again with other seeds"
+        )
+    return tuple(found)
+
+
+# ----------------------------------------------------------------
+# What an undecided suite still needs: repeats, samples and tokens, from the run's own variances and lengths
+
+
+_GREEDY = (
+    "greedy answers repeat themselves, so asking again cannot decide: ask more items, widen the margin, or sample "
+    "(temperature above 0) with repeats"
+)
+
+
+def needed_repeats(
+    paired: PairedItems,
+    test: DifferenceTest,
+    facts: tuple[SuiteSide, SuiteSide],
+    summaries: tuple[SideSummary, SideSummary],
+    policy: Policy,
+) -> NeededRepeats:
+    """Repeats of every item that would decide with the policy's power, and what they cost on both sides together.
+
+    With a reference bank only the candidate is asked again, and only its samples are counted.
+    """
+    if all(side.facts.greedy for side in facts):
+        return NeededRepeats(None, None, None, policy.power, _GREEDY)
+    bank = harmonic_mean(paired.reference_k) if policy.bank else None
+    found = repeats_to_decide(paired, test, policy.power, bank_repeats=bank)
+    if found.repeats is None:
+        return NeededRepeats(None, None, None, policy.power, found.note)
+    asked = summaries[1:] if policy.bank else summaries
+    samples = found.repeats * paired.n_items
+    lengths = [side.completion_tokens_mean for side in asked]
+    known = [length for length in lengths if length is not None]
+    tokens = round(samples * sum(known)) if len(known) == len(lengths) else None
+    note = f"{found.note}; against the stored reference of {bank:g} repeats" if bank is not None else found.note
+    return NeededRepeats(found.repeats, samples * len(asked), tokens, policy.power, note)
+
+
+# ----------------------------------------------------------------
+# One side of one suite in numbers: counts by status, failures, tokens, latency; all beside the headline
+
+
+def summarise(side: SuiteSide, absent: int = 0) -> SideSummary:
+    """The summary of a side by itself; `absent` planned cells are not in its samples and count as not asked."""
+    samples = side.samples
+    tokens = _known(samples.completion_tokens)
+    prompt = _known(samples.prompt_tokens)
+    seconds = _known(samples.seconds)
+    lenient = _known(samples.lenient)
+    counts = samples.status.counts()
+    if absent:
+        counts[Status.NOT_ASKED.value] = counts.get(Status.NOT_ASKED.value, 0) + absent
+    return SideSummary(
+        mean=headline(side),
+        standard_error=None,
+        planned=len(samples) + absent,
+        valued=int((~np.isnan(samples.value)).sum()),
+        k=repeats(samples),
+        counts=counts,
+        failures={kind: number for kind, number in samples.failure.counts().items() if kind},
+        prompt_tokens=int(prompt.sum()) if prompt.size else None,
+        completion_tokens_mean=float(tokens.mean()) if tokens.size else None,
+        completion_tokens_p95=quantile(tokens, 0.95) if tokens.size else None,
+        latency_p50_seconds=median(seconds) if seconds.size else None,
+        lenient_mean=float(lenient.mean()) if lenient.size else None,
+    )
+
+
+def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(values[~np.isnan(values)])
+
+
+def repeats(samples: Samples) -> float:
+    """The harmonic mean of the repeats that have a value, over items that have one; 0 where none has."""
+    counts = np.bincount(samples.item[~np.isnan(samples.value)])
+    asked = counts[counts > 0]
+    return float(asked.size / np.sum(1.0 / asked)) if asked.size else 0.0
+
+
+# ----------------------------------------------------------------
+# The judgment on one suite: may it be judged at all, what does the interval say, and what belongs beside it
+# A suite that breaks a rule of `validity.py` is INVALID. Otherwise the 90 % interval of the paired difference decides:
+# inside the margin EQUIVALENT, wholly below DEGRADED, wholly above ELEVATED, anything else INCONCLUSIVE.
+
 
 _MOST_HEADINGS = 400  # a breakdown with more rows is no breakdown
 
@@ -240,4 +397,4 @@ def _interval(paired: PairedItems, level: float) -> Interval:
 
 @cache
 def _score_interval(counts: Discordance, level: float) -> Interval:
-    return score_interval(counts, level)
+    return tango_interval(counts, level)

@@ -1,8 +1,6 @@
 """The configuration of an endpoint: YAML files into one checked, frozen model."""
 
-from evalkit.config.checks import warnings_for
 from evalkit.config.differences import differences, public_dump, stored_differences
-from evalkit.config.json_schema import json_schema
 from evalkit.config.launch import (
     CommandLaunch,
     DegradeConfig,
@@ -12,7 +10,7 @@ from evalkit.config.launch import (
     LlamaCppLaunch,
     OcrLaunch,
 )
-from evalkit.config.load import load_config
+from evalkit.config.load import load_config, warnings_for
 from evalkit.config.redact import redact_url, redacted
 from evalkit.config.sampling import PROFILES, Sampling, SamplingOverrides
 from evalkit.config.schema import (
@@ -23,6 +21,7 @@ from evalkit.config.schema import (
     SuiteChoice,
     Thinking,
     Tls,
+    json_schema,
 )
 from evalkit.config.template import write_pair
 

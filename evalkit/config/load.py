@@ -1,26 +1,121 @@
-"""YAML files and overrides into one checked `EndpointConfig`; every mistake is a sentence with its file and line."""
+"""YAML files and `--set` overrides into one checked `EndpointConfig`; mistakes are sentences with file and line."""
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from pydantic import ValidationError
 
-from evalkit.config.flagscale_source import with_flagscale
-from evalkit.config.interpolate import Interpolator
+from evalkit.config.flagscale import with_flagscale
 from evalkit.config.launch import KNOWN_MODEL
-from evalkit.config.origin import KeyPath, Origins, dotted
-from evalkit.config.overrides import parse_override
 from evalkit.config.problems import problems
 from evalkit.config.redact import redacted
+from evalkit.config.sampling import Sampling
 from evalkit.config.schema import EndpointConfig
-from evalkit.config.tree import Node, merge, parse
+from evalkit.config.yaml import (
+    Interpolate,
+    Interpolator,
+    KeyPath,
+    Node,
+    Origin,
+    Origins,
+    dotted,
+    merge,
+    parse,
+    parse_value,
+)
 from evalkit.errors import ConfigError
+
+# ----------------------------------------------------------------
+# `--set a.b=c`: one value of a configuration, changed from the command line
+
+
+MAX_OVERRIDE_CHARACTERS: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A parsed `a.b=c`; `source` is how messages name it (never with its value, which may be secret)."""
+
+    parts: tuple[str, ...]
+    value: Node
+    source: str
+
+    def apply(self, tree: Node) -> Node:
+        """The tree with this override applied.
+
+        `suites.0.repeats` is a key of a list entry, `suites.mmlu.repeats` one of the entry of that name.
+
+        Raises:
+            ConfigError: the list has no such entry, or a part of the key is under something that is no mapping.
+        """
+        return self._set(tree, self.parts)
+
+    def _set(self, node: Node | None, parts: Sequence[str]) -> Node:
+        if not parts:
+            return self.value
+        part, rest = parts[0], parts[1:]
+        origin = Origin(self.source) if node is None else node.origin
+        if node is None or node.value is None:
+            return Node({part: self._set(None, rest)}, origin)
+        if isinstance(node.value, Mapping):
+            changed = self._set(node.value.get(part), rest)
+            return Node({**node.value, part: changed}, origin)
+        if isinstance(node.value, tuple):
+            index = self._index(node.value, part)
+            entry = node.value[index]
+            if rest and isinstance(entry.value, str):  # a suite that is given by its bare name
+                entry = Node({"name": entry}, entry.origin)
+            changed = self._set(entry, rest)
+            return Node((*node.value[:index], changed, *node.value[index + 1 :]), origin)
+        raise ConfigError(f"{self.source}: '{part}' cannot be set: {origin} holds a single value there, not a mapping")
+
+    def _index(self, entries: Sequence[Node], part: str) -> int:
+        names = [_name(entry) for entry in entries]
+        if part.isascii() and part.isdigit() and len(part) < 6:
+            if int(part) < len(entries):
+                return int(part)
+        elif part in names:
+            return names.index(part)
+        known = [name for name in names if name]
+        near = difflib.get_close_matches(part, known, n=1)
+        hint = f": did you mean {near[0]!r}?" if near else f": there are {len(entries)}, counted from 0"
+        raise ConfigError(f"{self.source}: the list has no entry {part!r}{hint}")
+
+
+def parse_override(text: str, interpolate: Interpolate) -> Override:
+    """Read `a.b=c`. The value is YAML; nothing after the `=` is null.
+
+    Raises:
+        ConfigError: no `=`, an empty part of the key, or a value that is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set {key}: write it as key=value, for example --set sampling.temperature=0.6")
+    source = f"--set {key}"
+    if key == "extends":
+        raise ConfigError(f"{source}: only a file can extend another")
+    if len(value) > MAX_OVERRIDE_CHARACTERS:
+        raise ConfigError(f"{source}: the value is longer than {MAX_OVERRIDE_CHARACTERS} characters")
+    return Override(tuple(key.split(".")), parse_value(value, tuple(key.split(".")), source, interpolate), source)
+
+
+def _name(entry: Node) -> str:
+    """The name by which a list entry can be picked, "" where it has none."""
+    named = entry.child("name") if isinstance(entry.value, Mapping) else entry
+    return named.value if named is not None and isinstance(named.value, str) else ""
+
+
+# ----------------------------------------------------------------
+# YAML files and overrides into one checked `EndpointConfig`; every mistake is a sentence with its file and line
+
 
 MAX_FILE_BYTES: Final = 2**20
 MAX_EXTENDS: Final = 10
@@ -137,3 +232,74 @@ def _is_path_key(path: KeyPath) -> bool:
         len(pattern) == len(path) and all(want in ("*", part) for want, part in zip(pattern, path, strict=True))
         for pattern in PATH_KEYS
     )
+
+
+# ----------------------------------------------------------------
+# What is allowed in a configuration but seldom meant: said in a sentence, never changed in silence
+
+
+def warnings_for(
+    config: EndpointConfig,
+    repeats: Mapping[str, int] | None = None,
+    sampling: Mapping[str, Sampling] | None = None,
+) -> tuple[str, ...]:
+    """Sentences about a configuration that does what it says but perhaps not what was meant.
+
+    `repeats` gives the planned samples of every item by suite, where a pack or suite decides them, `sampling` how they
+    are drawn, where a pack may decide it; without them only what the file itself says is looked at.
+    """
+    drawn = sampling or {}
+    planned = {choice.name: choice.repeats or 1 for choice in config.suites} | dict(repeats or {})
+    found = [
+        sentence for suite, count in planned.items() if (sentence := _repeats_at_zero(config, suite, count, drawn))
+    ]
+    found += _greedy_thinking(config, list(planned), drawn)
+    if not config.tls.verify:
+        found.append(
+            f"{_at(config, 'tls.verify')}the server's certificate is not checked: anyone in between can read on"
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def _at(config: EndpointConfig, key: str) -> str:
+    place = config.where(key)
+    return f"{place}: " if place else ""
+
+
+def _index(config: EndpointConfig, suite: str) -> int | None:
+    return next((index for index, choice in enumerate(config.suites) if choice.name == suite), None)
+
+
+def _says(config: EndpointConfig, suite: str, parameter: str) -> str:
+    """Which key decides a sampling parameter of a suite, with its place: "ref.yaml:7 (sampling.temperature)"."""
+    sections = [] if (index := _index(config, suite)) is None else [f"suites.{index}.sampling"]
+    for section in [*sections, "sampling"]:
+        for key in (f"{section}.{parameter}", f"{section}.profile"):
+            if config.says(key):
+                return f"{config.where(key)} ({key})"
+    return f"the default of sampling.{parameter}"
+
+
+def _repeats_at_zero(config: EndpointConfig, suite: str, count: int, drawn: Mapping[str, Sampling]) -> str:
+    if count == 1 or (drawn.get(suite) or config.sampling_for(suite)).temperature > 0:
+        return ""
+    index = _index(config, suite)
+    key = f"suites.{index}.repeats"
+    repeats = f"{config.where(key)} ({key})" if index is not None and config.says(key) else f"suite {suite}"
+    return (
+        f"{repeats} asks for {count} repeats, and {_says(config, suite, 'temperature')} gives temperature 0: all are "
+        "asked, and will differ only by the noise of the server; raise the temperature or set repeats to 1"
+    )
+
+
+def _greedy_thinking(config: EndpointConfig, suites: list[str], drawn: Mapping[str, Sampling]) -> list[str]:
+    found = []
+    for suite in suites or [""]:
+        sampling = drawn.get(suite) or config.sampling_for(suite)
+        thinks = sampling.chat_template_kwargs.get("enable_thinking") is True
+        if thinks and sampling.temperature == 0:
+            found.append(
+                f"{_says(config, suite, 'temperature')} gives temperature 0 to a thinking model: greedy thinking tends "
+                "to repeat itself without end; the model's authors advise a temperature such as 0.6"
+            )
+    return found

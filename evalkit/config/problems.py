@@ -12,10 +12,9 @@ from pydantic_core import ErrorDetails
 
 from evalkit.config.base import Section
 from evalkit.config.launch import KINDS
-from evalkit.config.origin import MAX_PROBLEMS, KeyPath, dotted, told
 from evalkit.config.redact import is_secret_name, redact_url
 from evalkit.config.schema import EndpointConfig
-from evalkit.config.tree import Node
+from evalkit.config.yaml import MAX_PROBLEMS, KeyPath, Node, dotted, told
 
 _SHOWN_CHARACTERS: Final = 60
 

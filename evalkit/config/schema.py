@@ -34,9 +34,9 @@ from evalkit.config.base import (
     conflict,
 )
 from evalkit.config.launch import CommandLaunch, FlagScaleLaunch, FlagScalePath, Launch, LlamaCppLaunch, OcrLaunch
-from evalkit.config.origin import Origins
 from evalkit.config.redact import redacted
 from evalkit.config.sampling import Sampling, SamplingOverrides
+from evalkit.config.yaml import Origins
 from evalkit.errors import ConfigError
 
 CLOSING_TAGS: Final = ("</think>", "</thinking>", "</thought>")
@@ -366,7 +366,7 @@ class EndpointConfig(Connection):
     def sampling_for(self, suite: str) -> Sampling:
         """The sampling of a suite: the endpoint's, changed by what `suites` says of it; without what its pack says.
 
-        `evalkit.run.choose.sampling_of` knows the pack.
+        `evalkit.run.plan.sampling_of` knows the pack.
         """
         overrides = next((choice.sampling for choice in self.suites if choice.name == suite), None)
         return self.sampling.for_suite(suite, overrides)
@@ -397,3 +397,40 @@ def _secrets_of(connection: Connection) -> set[str]:
     key = os.environ.get(connection.api_key_env, "").strip() if connection.api_key_env else ""
     values = connection.request_headers().values()
     return {key, *values, *(value.rpartition(" ")[2] for value in values)}  # "Bearer abc": abc alone is the secret
+
+
+# ----------------------------------------------------------------
+# The JSON Schema of a configuration file, for editors that complete and check as one types
+
+
+JSON_SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of one configuration file.
+
+    A file that extends another may leave out what that one says, so nothing is required of it; the model's name may
+    come from a FlagScale configuration.
+    """
+    schema = EndpointConfig.model_json_schema(mode="validation")
+    required = schema.pop("required")
+    properties = {
+        "extends": {
+            "type": "string",
+            "title": "Extends",
+            "description": "A YAML file, relative to this one, whose keys hold where this file does not say otherwise.",
+        },
+        **schema.pop("properties"),
+    }
+    return {
+        "$schema": JSON_SCHEMA_DIALECT,
+        **schema,
+        "title": "evalkit endpoint configuration",
+        "properties": properties,
+        "if": {"not": {"required": ["extends"]}},
+        "then": {
+            "if": {"not": {"required": ["flagscale"]}},
+            "then": {"required": required},
+            "else": {"required": [key for key in required if key != "model"]},
+        },
+    }

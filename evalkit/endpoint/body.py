@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import orjson
 
-from evalkit.endpoint import failures, lenient
+from evalkit.endpoint import failures
+from evalkit.endpoint import failures as lenient
 from evalkit.model import Failure, FailureKind, Message, Reply, Request, Usage
 
 CHAT_PATH: Final = "/chat/completions"

@@ -1,148 +1,217 @@
-"""The one seam to an endpoint: `ask` a request, get a reply or a failure.
-
-    Client.ask ─> AiohttpClient ─> Transport (aiohttp) ─────────────────> endpoint      the hot path
-               └> OpenAIClient ─> the openai package ─> Transport ─────> endpoint      `client: openai`
-
-Retries, pacing and give-up rules are the scheduler's: a client makes one attempt and says how it went.
-"""
+"""One attempt at an endpoint: fill in pictures, choose a replica, send, read the answer, take the time."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeAlias
-from urllib.parse import urlsplit
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from evalkit.errors import ConfigError
-from evalkit.model import Failure, Message, Prompt, Reply, Request
+from yarl import URL
 
-Materialise: TypeAlias = Callable[[Prompt], Awaitable[tuple[Message, ...]]]
-"""Turns a prompt with pictures into messages that can be sent; raises `DataError` for a picture that cannot."""
+from evalkit.endpoint import body, failures
+from evalkit.endpoint.http import Answer, Transport, endpoint_url, place
+from evalkit.endpoint.settings import ClientSettings, Materialise
+from evalkit.errors import DataError
+from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
+
+# ----------------------------------------------------------------
+# Which of several addresses takes the next request: the one with the fewest in flight that is fit
+# Pure but for the clock, which is given. One address needs none of this and loses nothing by it.
 
 
-STALL_SECONDS: Final = 600.0
-SLOWEST_TOKENS_PER_SECOND: Final = 5.0
+FAILURES_TO_REST: Final = 3
+"""So many failures in a row, and a replica is left alone for a while."""
+FIRST_REST_SECONDS: Final = 5.0
+LONGEST_REST_SECONDS: Final = 60.0
+TRIAL_SECONDS: Final = 10.0
+"""How long a replica on trial is kept from further requests while the first has neither failed nor been answered."""
 
 
-class Client(Protocol):
-    """What the scheduler, the judge and the doctor know of an endpoint."""
+@dataclass(slots=True)
+class Replica:
+    """One address and how it has fared. Times are the clock's, in seconds."""
 
-    async def ask(self, request: Request) -> Reply | Failure:
-        """Make one attempt; an endpoint's trouble is returned, never raised. Cancellation passes through."""
-        ...
-
-    async def close(self) -> None:
-        """Close every connection; the client is not used after it."""
-        ...
+    url: str
+    in_flight: int = 0
+    failures: int = 0
+    rest_seconds: float = FIRST_REST_SECONDS
+    rests_until: float | None = None
+    failed_at: float = float("-inf")
+    rests_taken: int = 0
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class ClientSettings:
-    """How an endpoint is reached.
+class Lease:
+    """One request's hold on a replica, to be given back once."""
 
-    `base_urls` are replicas of one endpoint, each up to and including `/v1`. `stall_seconds` is the longest silence
-    within a request; None: as `between_pieces` and `before_answer` say. `max_body_bytes` bounds a reply after
-    decompression; a streamed one is counted with the framing of its events. `concurrency` bounds connections.
-
-    Raises:
-        ConfigError: an address that is none or holds a password, a number out of range, a `ca_file` that is none.
-    """
-
-    base_urls: tuple[str, ...]
-    model: str
-    api_key: str | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    connect_seconds: float = 10.0
-    stall_seconds: float | None = None
-    total_seconds: float | None = None
-    max_body_bytes: int = 64_000_000
-    stream: bool = False
-    tls_verify: bool = True
-    ca_file: Path | None = None
-    concurrency: int = 32
+    replica: Replica
+    rests_taken: int
 
     @property
-    def shown_urls(self) -> tuple[str, ...]:
-        """The addresses as they may be said and stored: without keys in their queries."""
-        from evalkit.config.redact import redact_url
-
-        return tuple(map(redact_url, self.base_urls))
-
-    @property
-    def between_pieces(self) -> float:
-        """The longest silence, in seconds, once an answer has begun to come."""
-        return STALL_SECONDS if self.stall_seconds is None else self.stall_seconds
-
-    def before_answer(self, fields: Mapping[str, Any]) -> float:
-        """The longest silence, in seconds, before the first piece of the answer to a request body with these fields.
-
-        An answer that is not streamed is silent until it is whole, and a streamed one may wait in the server's queue
-        for as long: both get the time that `max_tokens` take at 5 tokens per second.
-        """
-        if self.stall_seconds is not None:
-            return self.stall_seconds
-        tokens = fields.get("max_tokens") or fields.get("max_completion_tokens") or 0
-        return max(STALL_SECONDS, tokens / SLOWEST_TOKENS_PER_SECOND) if isinstance(tokens, int) else STALL_SECONDS
-
-    def __post_init__(self) -> None:
-        if not self.base_urls:
-            raise ConfigError("base_urls is empty: give the endpoint's address, e.g. http://127.0.0.1:8000/v1")
-        for url in self.base_urls:
-            _check_url(url)
-        if any(set(text) & set("\r\n\0") for text in (self.api_key or "", *self.headers, *self.headers.values())):
-            raise ConfigError("the API key or a header holds a line break: take it out of the environment variable")
-        for name in ("connect_seconds", "stall_seconds", "total_seconds", "max_body_bytes", "concurrency"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} is {value}: it must be more than 0")
-        if self.ca_file is not None and not self.ca_file.is_file():
-            raise ConfigError(f"ca_file {self.ca_file} is not a file: give a PEM file of authorities to trust")
-        if self.ca_file is not None:
-            trusted(self.ca_file)
+    def url(self) -> str:
+        """The address to send the request to."""
+        return self.replica.url
 
 
-def trusted(ca_file: Path) -> ssl.SSLContext:
-    """The TLS settings that trust the authorities of a PEM file, and no others.
+class Replicas:
+    """Spreads requests over replicas and rests those that fail: no connection, or a 5xx in place of an answer.
+
+    Three failures in a row take a replica out for 5 s. After that it gets one request on trial (another every 10 s
+    while that one is open): if it fails again it is out for twice as long, up to 60 s; any answer brings it back at
+    once. Where all are out, the one whose last failure is longest ago is used, so a lone replica is never refused.
+    """
+
+    def __init__(self, urls: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._replicas = tuple(Replica(url) for url in urls)
+        self._clock = clock
+        self._turn = 0
+
+    def take(self) -> Lease:
+        """Choose a replica for one request; equals take turns."""
+        replicas = self._replicas
+        chosen = replicas[0] if len(replicas) == 1 else self._choose()
+        self._turn += 1
+        chosen.turn = self._turn
+        chosen.in_flight += 1
+        return Lease(chosen, chosen.rests_taken)
+
+    def give_back(self, lease: Lease, reached: bool | None) -> None:
+        """End a request's hold: `reached` says whether the replica answered, None where nobody knows."""
+        replica = lease.replica
+        replica.in_flight -= 1
+        if reached:
+            if replica.failures:
+                replica.failures = 0
+                replica.rests_until = None
+                replica.rest_seconds = FIRST_REST_SECONDS
+        elif reached is not None:
+            self._failed(replica, lease)
+
+    def _choose(self) -> Replica:
+        now = self._clock()
+        ready = [replica for replica in self._replicas if replica.rests_until is None or now >= replica.rests_until]
+        if not ready:
+            return min(self._replicas, key=lambda replica: (replica.failed_at, replica.turn))
+        chosen = min(ready, key=lambda replica: (replica.in_flight, replica.turn))
+        if chosen.rests_until is not None:
+            chosen.rests_until = now + TRIAL_SECONDS
+        return chosen
+
+    def _failed(self, replica: Replica, lease: Lease) -> None:
+        now = self._clock()
+        replica.failed_at = now
+        if lease.rests_taken != replica.rests_taken:
+            return  # sent before the rest began: no news about how the replica fares after it
+        replica.failures += 1
+        if replica.failures >= FAILURES_TO_REST:
+            replica.rests_until = now + replica.rest_seconds
+            replica.rest_seconds = min(2 * replica.rest_seconds, LONGEST_REST_SECONDS)
+            replica.rests_taken += 1
+
+
+# ----------------------------------------------------------------
+# What both clients do around sending: fill in pictures, choose a replica, read the answer, take the time
+
+
+# These say nothing about whether a replica is fit to be asked.
+_NEVER_SENT = frozenset({FailureKind.STALL, FailureKind.TIMEOUT, FailureKind.BAD_REQUEST, FailureKind.IMAGE})
+
+
+class AttemptClient(ABC):
+    """One attempt for a request, but for the sending itself."""
+
+    def __init__(self, settings: ClientSettings, materialise: Materialise | None) -> None:
+        self._settings = settings
+        self._materialise = materialise
+        self._transport = Transport(settings)
+        self._replicas = Replicas(settings.base_urls)
+        self._redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
+
+    async def ask(self, request: Request) -> Reply | Failure:
+        """Make one attempt; an endpoint's trouble is returned, never raised. Cancellation passes through."""
+        messages = await self._messages(request.prompt)
+        if isinstance(messages, Failure):
+            return self._redactor.failure(messages, 0.0)
+        settings = self._settings
+        fields = body.request_fields(request, messages, model=settings.model, stream=settings.stream)
+        path = body.CHAT_PATH if request.prompt.text is None else body.TEXT_PATH
+        lease = self._replicas.take()
+        reached: bool | None = None
+        started = time.perf_counter()
+        try:
+            answer = await self._send(lease.url, path, fields)
+            reached = _reached(answer)
+        finally:
+            self._replicas.give_back(lease, reached)
+        seconds = time.perf_counter() - started
+        outcome = self._outcome(answer, lease.url, path, seconds)
+        return self._redactor.failure(outcome, seconds) if isinstance(outcome, Failure) else outcome
+
+    async def close(self) -> None:
+        """Close every connection; the client is not used after it."""
+        await self._transport.close()
+
+    @abstractmethod
+    async def _send(self, base_url: str, path: str, fields: dict[str, Any]) -> Answer | Failure:
+        """Send one request to one replica."""
+
+    def _outcome(self, answer: Answer | Failure, base_url: str, path: str, seconds: float) -> Reply | Failure:
+        if isinstance(answer, Failure):
+            return answer
+        if 200 <= answer.status <= 299:
+            return body.parse_reply(self._redactor.body(answer.body), chat=path == body.CHAT_PATH, seconds=seconds)
+        where = place(endpoint_url(base_url, path))
+        return failures.of_status(answer.status, answer.headers, answer.body, where=where, now=time.time())
+
+    async def _messages(self, prompt: Prompt) -> tuple[Message, ...] | Failure:
+        if not prompt.images:
+            return prompt.messages
+        if self._materialise is None:
+            return Failure(FailureKind.IMAGE, "the prompt has pictures, and this client has nothing to read them with")
+        try:
+            return await self._materialise(prompt)
+        except DataError as error:
+            return Failure(FailureKind.IMAGE, str(error))
+
+
+def _reached(answer: Answer | Failure) -> bool | None:
+    """Whether the replica is fit to be asked: not where the line breaks or it answers 5xx; silence leaves it open.
+
+    A replica with a broken device answers 500 to everything, and at once: as the one with the fewest requests in flight
+    it would draw nearly all of them to itself.
+    """
+    if isinstance(answer, Answer):
+        return answer.status < 500
+    if answer.kind is FailureKind.CONNECTION:
+        return False
+    return None if answer.kind in _NEVER_SENT else True
+
+
+# ----------------------------------------------------------------
+# The client of the hot path: the request's JSON goes straight to aiohttp
+
+
+class AiohttpClient(AttemptClient):
+    """Asks an endpoint over aiohttp; use it from one event loop.
 
     Raises:
-        ConfigError: it cannot be read as one.
+        ConfigError: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
     """
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"ca_file {ca_file} cannot be read as a PEM file of authorities: {error}") from error
 
+    def __init__(self, settings: ClientSettings, materialise: Materialise | None = None) -> None:
+        super().__init__(settings, materialise)
+        self._urls: dict[tuple[str, str], URL] = {
+            (base_url, path): endpoint_url(base_url, path)
+            for base_url in settings.base_urls
+            for path in (body.CHAT_PATH, body.TEXT_PATH)
+        }
 
-def open_client(
-    settings: ClientSettings, kind: Literal["aiohttp", "openai"] = "aiohttp", materialise: Materialise | None = None
-) -> Client:
-    """Make a client of the given kind; nothing is connected before the first `ask`.
-
-    Raises:
-        ConfigError: a proxy of the environment is of a kind that cannot be used, or the TLS authorities cannot be read.
-    """
-    if kind == "openai":
-        from evalkit.endpoint.openai_client import OpenAIClient
-
-        return OpenAIClient(settings, materialise)
-    from evalkit.endpoint.aiohttp_client import AiohttpClient
-
-    return AiohttpClient(settings, materialise)
-
-
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        # The address is not repeated: one that cannot be parsed may hold a password anywhere.
-        raise ConfigError("base_urls: an address must look like http://127.0.0.1:8000/v1")
-    if parts.username or parts.password:
-        raise ConfigError(
-            f"base_urls: the address of {parts.hostname} holds a user name or password, which would be stored with "
-            "the run: take it out and give it as a header or through api_key_env"
-        )
+    async def _send(self, base_url: str, path: str, fields: dict[str, Any]) -> Answer | Failure:
+        data = body.request_bytes(fields)
+        if isinstance(data, Failure):
+            return data
+        silence = self._settings.before_answer(fields)
+        return await self._transport.exchange("POST", self._urls[base_url, path], body=data, silence=silence)

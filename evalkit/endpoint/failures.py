@@ -18,8 +18,61 @@ from datetime import UTC
 from typing import Any, Final
 from urllib.parse import quote
 
-from evalkit.endpoint import lenient
+import orjson
+
 from evalkit.model import Failure, FailureKind
+
+# ----------------------------------------------------------------
+# JSON as servers really write it: orjson first, and a slow second reading for what orjson refuses
+# Python and JavaScript servers emit `NaN` and `-Infinity` (log-probabilities), byte-order marks, and escapes of half a
+# surrogate pair (a stream cut inside an emoji). A reply is worth more than its server's JSON library: numbers that are
+# none become null, halves that meet again are joined, and a half that stays alone becomes U+FFFD. Invalid UTF-8 and
+# truncated documents stay errors.
+
+
+def loads(data: bytes) -> Any:
+    """Read one JSON document.
+
+    Raises:
+        ValueError: it is not JSON, is not UTF-8, or is nested too deeply.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as refused:
+        try:
+            return json.loads(data.decode("utf-8-sig"), parse_constant=_null)
+        except RecursionError:
+            raise refused from None
+
+
+def dumps(document: Any) -> bytes:
+    """Write a document that `loads` made as one line of valid JSON in UTF-8.
+
+    Raises:
+        ValueError: it holds a number beyond any float, or is nested too deeply.
+    """
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError as refused:
+        try:
+            text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        except RecursionError:
+            raise ValueError("nested too deeply") from refused
+    # UTF-16 is where surrogates live: a pair becomes its character, one alone is replaced.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _null(_name: str) -> None:
+    return None
+
+
+# ----------------------------------------------------------------
+# From what a server says in place of an answer to a `Failure`: which kind, when to ask again, and words for
+# people
+# Servers agree on nothing here. `ServerError` is what an error body says, whoever wrote it (vLLM, SGLang, llama.cpp,
+# TGI, FastAPI, OpenAI, a proxy's HTML page); `of_status`, `of_stream` and `of_body` classify it by where it stood;
+# `Redactor` comes last and makes the detail bounded, printable and free of the key.
+
 
 DETAIL_CHARACTERS: Final = 500
 RETRY_AFTER_LIMIT_SECONDS: Final = 600.0
@@ -135,7 +188,7 @@ def in_band(document: Any, *, named_error: bool = False) -> ServerError | None:
 def read_error(body: bytes) -> ServerError:
     """What an error body says: JSON of any known shape, the title of an HTML page, or the text as it is."""
     try:
-        return _of_document(lenient.loads(body))
+        return _of_document(loads(body))
     except ValueError:
         pass
     text = body[: 4 * _RAW_CHARACTERS].decode("utf-8", "replace").strip()
@@ -257,7 +310,7 @@ def _of_document(document: Any) -> ServerError:
 
 def _compact(document: Any) -> str:
     try:
-        return lenient.dumps(document).decode()
+        return dumps(document).decode()
     except ValueError:
         return "an error that cannot be shown"
 

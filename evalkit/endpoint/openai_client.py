@@ -15,9 +15,9 @@ import openai
 from yarl import URL
 
 from evalkit.endpoint import body
-from evalkit.endpoint.attempt import AttemptClient
-from evalkit.endpoint.client import ClientSettings, Materialise
-from evalkit.endpoint.transport import Answer, Transport, endpoint_url
+from evalkit.endpoint.client import AttemptClient
+from evalkit.endpoint.http import Answer, Transport, endpoint_url
+from evalkit.endpoint.settings import ClientSettings, Materialise
 from evalkit.model import Failure, FailureKind
 
 # What the package says of itself and of the request; everything else is the transport's or the configuration's.

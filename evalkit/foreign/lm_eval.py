@@ -8,6 +8,7 @@ metric is a list (one value a reply), or several runs are declared to be repeats
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +18,213 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from evalkit.compare.columns import SamplesBuilder
-from evalkit.compare.headline import headline
-from evalkit.compare.inputs import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
+from evalkit.compare.columns import ItemText, ReplyText, SamplesBuilder, Side, SuiteFacts, SuiteSide
+from evalkit.compare.pair import headline
 from evalkit.config.redact import redacted
 from evalkit.errors import DataError
-from evalkit.foreign.choices import Choices, Named
-from evalkit.foreign.lm_eval_files import Session, chosen_sessions
-from evalkit.foreign.lm_eval_rows import choose_filter, choose_metric, question_of, reply_of, values_of
+from evalkit.foreign.choices import Choices, Dates, Named
 from evalkit.model import RunIdentity, Status
+
+# ----------------------------------------------------------------
+# Finds what `lm_eval --log_samples` left in an output folder: results by date, samples by task and date
+
+
+_DATE: Final = r"(\d{4}-\d\d-\d\dT[\d:.-]+)"
+_RESULTS: Final = re.compile(rf"results_{_DATE}\.json")
+_SAMPLES: Final = re.compile(rf"samples_(.+)_{_DATE}\.jsonl")
+_DEPTH: Final = 4  # lm-eval puts the model's name between the output path and the files
+_MOST_BYTES: Final = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run of lm-eval in the folder: its date, its results document, its files of samples by task."""
+
+    date: str
+    results: Mapping[str, Any]
+    results_file: Path
+    samples: Mapping[str, Path]
+
+
+def is_lm_eval(folder: Path) -> bool:
+    """True where a folder holds samples or results of lm-eval."""
+    return any(_RESULTS.fullmatch(path.name) or _SAMPLES.fullmatch(path.name) for path in _files(folder))
+
+
+def sessions(folder: Path) -> list[Session]:
+    """The runs in an output folder, oldest first.
+
+    Raises:
+        DataError: where there is none, results or samples lack each other, or several models share the folder.
+    """
+    results: dict[str, Path] = {}
+    samples: dict[str, dict[str, Path]] = {}
+    for path in _files(folder):
+        if found := _RESULTS.fullmatch(path.name):
+            results[found[1]] = path
+        elif found := _SAMPLES.fullmatch(path.name):
+            samples.setdefault(found[2], {})[found[1]] = path
+    homes = sorted({str(path.parent) for files in samples.values() for path in files.values()})
+    if len(homes) > 1:
+        raise DataError(f"{folder}: holds the samples of several models ({', '.join(homes)}): name one of them")
+    if not samples:
+        raise DataError(f"{folder}: has results, but no samples_*.jsonl: run lm_eval with --log_samples")
+    alone = sorted(set(samples) - set(results))
+    if alone:
+        raise DataError(
+            f"{folder}: has samples of {alone[0]}, but no results_{alone[0]}.json: the run was not finished"
+        )
+    return [Session(date, _document(results[date]), results[date], files) for date, files in sorted(samples.items())]
+
+
+def chosen_sessions(folder: Path, dates: Dates | None) -> dict[str, list[Session]]:
+    """For each task the sessions that count, oldest first: the only one, the latest, or all as repeats.
+
+    Raises:
+        DataError: where a task was run more than once and nobody says what that means.
+    """
+    by_task: dict[str, list[Session]] = {}
+    for session in sessions(folder):
+        for task in session.samples:
+            by_task.setdefault(task, []).append(session)
+    for task, found in by_task.items():
+        if len(found) > 1 and dates is None:
+            listed = ", ".join(session.date for session in found)
+            raise DataError(
+                f"{folder}: {task} was run {len(found)} times ({listed}): say --dates latest, or --dates repeats where "
+                "each run is a repeat of the same"
+            )
+    return by_task if dates == "repeats" else {task: found[-1:] for task, found in by_task.items()}
+
+
+def _files(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    level = [folder]
+    for _ in range(_DEPTH):
+        entries = [entry for place in level for entry in sorted(place.iterdir())]
+        found += [entry for entry in entries if entry.suffix in {".json", ".jsonl"}]
+        level = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    return found
+
+
+def _document(path: Path) -> dict[str, Any]:
+    import orjson
+
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise DataError(f"{path}: is larger than {_MOST_BYTES} bytes: this is no results file")
+        document = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{path}: is no JSON: {error}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("results"), dict):
+        raise DataError(f"{path}: has no `results`: this is no results file of lm-eval")
+    return document
+
+
+# ----------------------------------------------------------------
+# One line of an lm-eval samples file: which filter and metric count, its values, its replies, its question
+
+
+def choose_filter(path: Path, task: str, filters: Sequence[str], choices: Choices) -> str:
+    """The filter whose scores count: the only one, or the one that is named.
+
+    Raises:
+        DataError: listing the filters, where one must be named or the named one is not there.
+    """
+    if not filters:
+        raise DataError(f"{path}: holds no sample")
+    return _choose(f"{path}: {task}", "filter", filters, choices.filters)
+
+
+def choose_metric(where: str, task: str, row: Mapping[str, Any], choices: Choices) -> str:
+    """The metric that is the score: the only one, or the one that is named.
+
+    Raises:
+        DataError: listing the metrics, where one must be named or the named one is not there.
+    """
+    metrics = [str(name) for name in row.get("metrics") or [] if name in row]
+    if not metrics:
+        raise DataError(f"{where}: {task} names no metric that it holds: this is no sample of lm-eval 0.4")
+    return _choose(f"{where}: {task}", "metric", metrics, choices.metrics)
+
+
+def _choose(where: str, what: str, there: Sequence[str], named: Named) -> str:
+    task = where.rpartition(" ")[2]
+    wanted = named.of(task)
+    if wanted in there:
+        return str(wanted)
+    listed = ", ".join(there)
+    if task in named.by_suite:
+        raise DataError(f"{where} has no {what} {wanted!r}; there are: {listed}")
+    if len(there) == 1:
+        return there[0]
+    if wanted is not None:
+        raise DataError(f"{where} has no {what} {wanted!r}; there are: {listed}: name one with --{what} {task}=NAME")
+    raise DataError(
+        f"{where} has the {what}s {listed}: name the one that counts with --{what} NAME or --{what} {task}=NAME"
+    )
+
+
+def values_of(where: str, metric: str, row: Mapping[str, Any]) -> list[float]:
+    """The item's scores: one, or one a reply where the metric is a list.
+
+    Raises:
+        DataError: where they are no numbers from 0 to 1.
+    """
+    value = row.get(metric)
+    values: list[Any] = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(v, (int, float)) and 0.0 <= v <= 1.0 for v in values):
+        raise DataError(
+            f"{where}: metric {metric!r} is {str(value)[:60]}, not a score from 0 to 1 for each item: name another "
+            "with --metric"
+        )
+    return [float(v) for v in values]
+
+
+def reply_of(row: Mapping[str, Any]) -> list[str]:
+    """The generated texts of the item's request, one a repeat; none for log-likelihood tasks."""
+    requests = row.get("resps")
+    if not isinstance(requests, list) or len(requests) != 1 or not isinstance(requests[0], list):
+        return []
+    return [reply for reply in requests[0] if isinstance(reply, str)]
+
+
+def question_of(row: Mapping[str, Any]) -> str:
+    """What was sent: the prompt's text, or the last user turn of a chat."""
+    arguments = row.get("arguments")
+    first: Any = None
+    if isinstance(arguments, Mapping):
+        first = next(iter(arguments.values()), None)
+    elif isinstance(arguments, list) and arguments:
+        first = arguments[0]
+    if isinstance(first, Mapping):
+        first = first.get("arg_0")
+    elif isinstance(first, list) and first:
+        first = first[0]
+    return _last_turn(first) if isinstance(first, str) else ""
+
+
+def _last_turn(prompt: str) -> str:
+    """The prompt, or what the user said last where lm-eval stored a chat as JSON."""
+    text = prompt.removeprefix('JsonChatStr(prompt="').removesuffix('")')
+    if not text.lstrip().startswith("["):
+        return prompt
+    try:
+        turns = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return prompt
+    users = [turn for turn in turns if isinstance(turn, dict) and turn.get("role") == "user"]
+    return str(users[-1].get("content", "")) if users else prompt
+
+
+# ----------------------------------------------------------------
+# lm-eval's output folders as sides of a comparison: items by `doc_hash`, one named filter, one named metric
+# A suite is a task, or a group whose published number is the mean over its tasks' items (or over its tasks). lm-eval
+# makes one score an item, whatever it asked: the replies of `repeats: k` end in a filter that chooses or votes. Where a
+# metric is a list (one value a reply), or several runs are declared to be repeats, there are several scores.
+
 
 _SAME: Final = 1e-6  # a published mean and that of its samples differ by less than this
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from evalkit.compare.inputs import Side
+from evalkit.compare.columns import Side
 from evalkit.errors import RunError, UsageError
 from evalkit.foreign.choices import Choices, Named
 
@@ -38,7 +38,7 @@ def kind_of(path: Path) -> Kind:
     Raises:
         RunError: for a folder that holds neither a run nor lm-eval's output.
     """
-    from evalkit.foreign.lm_eval_files import is_lm_eval
+    from evalkit.foreign.lm_eval import is_lm_eval
     from evalkit.foreign.tables import SUFFIXES
     from evalkit.run.read import is_run
 

@@ -20,8 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from evalkit.compare.columns import SamplesBuilder
-from evalkit.compare.inputs import Samples, Side, SuiteFacts, SuiteSide
+from evalkit.compare.columns import Samples, SamplesBuilder, Side, SuiteFacts, SuiteSide
 from evalkit.errors import DataError
 from evalkit.foreign.choices import Choices
 from evalkit.model import RunIdentity, Status

@@ -12,9 +12,8 @@ from evalkit.model import Comparison, NeededRepeats, Probe, SuiteResult, Verdict
 from evalkit.render import numbers
 from evalkit.render.escape import one_line
 from evalkit.render.numbers import Change, Range
-from evalkit.render.reasons import localised
 from evalkit.render.rows import SuiteRow, suite_row
-from evalkit.render.words import WORDS, Language, verdict_text
+from evalkit.render.words import WORDS, Language, localised, verdict_text
 
 _OVERALL_ENGLISH: Final = {
     Verdict.EQUIVALENT: "Every suite was shown to agree within its margin: the candidate may be called the same model.",

@@ -19,9 +19,8 @@ from evalkit.model import Comparison
 from evalkit.render import escape, numbers
 from evalkit.render.explain import probe_sentence
 from evalkit.render.numbers import Change, Range
-from evalkit.render.reasons import is_english, localised
 from evalkit.render.rows import BehaviourLine, table_of, value_text
-from evalkit.render.words import SYMBOLS, WORDS, Language, verdict_text
+from evalkit.render.words import SYMBOLS, WORDS, Language, is_english, localised, verdict_text
 from evalkit.resources import data_folder
 
 if TYPE_CHECKING:

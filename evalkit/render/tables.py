@@ -9,16 +9,86 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from evalkit.model import Comparison, Verdict
-from evalkit.render import console, numbers
+from evalkit.render import numbers
+from evalkit.render.escape import one_line, without_commands
 from evalkit.render.explain import probe_sentence
 from evalkit.render.rows import BehaviourLine, MacroRow, SideCell, SuiteRow, Table, table_of
-from evalkit.render.words import WORDS, Language
+from evalkit.render.words import ASCII_SYMBOLS, SYMBOLS, WORDS, Language
 from evalkit.resources import data_folder
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table as RichTable
     from rich.text import Text
+
+
+# ----------------------------------------------------------------
+# What every table on a terminal is made of: a plain frame, foreign text without effects, and the verdict's word
+# rich is imported when something is drawn.
+
+
+_STYLES: Final = {
+    Verdict.EQUIVALENT: "green",
+    Verdict.DEGRADED: "bold red",
+    Verdict.ELEVATED: "bold magenta",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.INVALID: "bold red",
+}
+
+
+def frame(*, ascii_only: bool, title: str | None = None) -> RichTable:
+    """An empty table with a rule below its heads."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        title=None if title is None else text(title, ascii_only=ascii_only),
+        title_justify="left",
+        box=box.ASCII if ascii_only else box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+
+
+def text(content: str, *, ascii_only: bool) -> Text:
+    """Foreign text: no markup, no control characters, and nothing that the console's encoding lacks."""
+    from rich.text import Text
+
+    line = without_commands(one_line(content))
+    if ascii_only:
+        line = line.replace("±", "+/-").replace("—", "-").replace("×", "x").replace("→", "->").replace("…", "...")
+        line = line.encode("ascii", "replace").decode()
+    if not line.isascii():
+        from evalkit.render.chinese_text import HAS_WIDE, ChineseText
+
+        if HAS_WIDE.search(line):
+            return ChineseText(line)
+    return Text(line)
+
+
+def symbol(verdict: Verdict, *, ascii_only: bool) -> str:
+    """The verdict's sign."""
+    return (ASCII_SYMBOLS if ascii_only else SYMBOLS)[verdict]
+
+
+def verdict_word(verdict: Verdict, language: Language, *, ascii_only: bool) -> Text:
+    """Sign and word, coloured: never the colour alone."""
+    word = text(f"{symbol(verdict, ascii_only=ascii_only)} {WORDS[language][verdict.value]}", ascii_only=ascii_only)
+    word.stylize(_STYLES[verdict])
+    return word
+
+
+def coloured_symbol(verdict: Verdict, *, ascii_only: bool) -> Text:
+    """The sign alone, coloured, for a row of nights."""
+    sign = text(symbol(verdict, ascii_only=ascii_only), ascii_only=ascii_only)
+    sign.stylize(_STYLES[verdict])
+    return sign
+
+
+# ----------------------------------------------------------------
+# The comparison as a table: for the terminal by rich, as Markdown, CSV and LaTeX by a template, as JSON rows
+
 
 TableFormat: TypeAlias = Literal["markdown", "csv", "latex", "json"]
 TEMPLATES: Final = {"markdown": "table.md.j2", "csv": "table.csv.j2", "latex": "table.tex.j2"}
@@ -106,7 +176,7 @@ class TerminalTable:
 def _in_language(comparison: Comparison, language: Language) -> Comparison:
     if language == "en":
         return comparison
-    from evalkit.render.reasons import localised
+    from evalkit.render.words import localised
 
     return localised(comparison, language)
 
@@ -264,7 +334,7 @@ class _Layout:
         return told
 
     def _empty_table(self, title: str | None = None) -> RichTable:
-        return console.frame(ascii_only=self.ascii_only, title=title)
+        return frame(ascii_only=self.ascii_only, title=title)
 
     def _behaviour_cells(self, line: BehaviourLine) -> list[Text]:
         words = WORDS[self.language]
@@ -292,13 +362,13 @@ class _Layout:
         return "—" if side.score is None else f"{side.score:f}"
 
     def _symbol(self, verdict: Verdict) -> str:
-        return console.symbol(verdict, ascii_only=self.ascii_only)
+        return symbol(verdict, ascii_only=self.ascii_only)
 
     def _verdict(self, verdict: Verdict) -> Text:
-        return console.verdict_word(verdict, self.language, ascii_only=self.ascii_only)
+        return verdict_word(verdict, self.language, ascii_only=self.ascii_only)
 
-    def _text(self, text: str) -> Text:
-        return console.text(text, ascii_only=self.ascii_only)
+    def _text(self, content: str) -> Text:
+        return text(content, ascii_only=self.ascii_only)
 
 
 def _text_width(text: Text) -> int:

@@ -22,15 +22,16 @@ from typing import Any, Final, Literal, TypeAlias
 import aiohttp
 import orjson
 
-from evalkit.endpoint import canned
-from evalkit.endpoint.client import ClientSettings, open_client
+from evalkit.endpoint.opening import open_client
+from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError
 from evalkit.model import Failure, Prompt, Reply, Request
 from evalkit.run import journal
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
+from evalkit.serve import canned
 
 ROUNDS: Final = 3
-SERVER: Final = "evalkit.endpoint.canned"
+SERVER: Final = "evalkit.serve.canned"
 Way: TypeAlias = Literal["floor", "client", "run"]
 WAYS: Final[tuple[Way, ...]] = ("floor", "client", "run")
 _MESSAGES: Final = ({"role": "user", "content": "Which of these is right, and why? " * 15},)

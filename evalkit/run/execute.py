@@ -11,26 +11,117 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from evalkit.config import EndpointConfig, JudgeConfig, public_dump
-from evalkit.endpoint.client import Client, ClientSettings, open_client
-from evalkit.endpoint.opened import opened
-from evalkit.errors import EndpointError, EvalkitError
+from evalkit.endpoint.opening import open_client, opened
+from evalkit.endpoint.settings import Client, ClientSettings
+from evalkit.errors import EndpointError, EvalkitError, RunError
 from evalkit.model import Failure, Reply, Request
-from evalkit.run import grade, journal, manifest, preflight, store
-from evalkit.run.choose import Loaded, make_plan
-from evalkit.run.gate import Gate
-from evalkit.run.judging import Side as Judged
-from evalkit.run.judging import identity_of, judge_sides, needs_judge, with_grades
-from evalkit.run.judging import look as look_at_judge
-from evalkit.run.look import look, possible
-from evalkit.run.pace import Pace, as_before, paces, with_number
-from evalkit.run.plan import Missing, Plan, order
+from evalkit.run import grade, journal, manifest, readiness, rows
+from evalkit.run.concurrency import Finder
+from evalkit.run.judge_pass import Side as Judged
+from evalkit.run.judge_pass import judge_sides, needs_judge, with_grades
+from evalkit.run.judge_pass import look as look_at_judge
+from evalkit.run.plan import (
+    SEED_SPACE,
+    Loaded,
+    Missing,
+    Plan,
+    chosen_suites,
+    identity_of,
+    make_plan,
+    order,
+    sampling_of,
+)
+from evalkit.run.readiness import Gate, look, possible
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 
 if TYPE_CHECKING:
     from evalkit.endpoint.images import ImageEncoder
+
+
+# ----------------------------------------------------------------
+# Who says how many requests are in flight: the configuration, or a finder that the sides of a comparison share
+
+
+class Planned(Protocol):
+    """What this module needs to know of a side."""
+
+    @property
+    def config(self) -> EndpointConfig:
+        """The endpoint's configuration."""
+
+    @property
+    def plan(self) -> Plan:
+        """What it is asked."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A side's way to its number of requests in flight: no finder where the configuration says a number."""
+
+    finder: Finder | None = None
+    leads: bool = True
+
+
+def paces(sides: Sequence[Planned]) -> dict[str, Pace]:
+    """The pace of every side, by its name.
+
+    The number decides how a server batches, and so what it computes: the first side that leaves it open leads, the
+    others take its number, and a run that goes on takes the number that it was begun with.
+    """
+    found: dict[str, Pace] = {}
+    lead: Finder | None = None
+    for side in sides:
+        if side.config.limits.concurrency != "auto":
+            found[side.config.name] = Pace()
+        elif lead is None:
+            lead = _begun(side) or Finder()
+            found[side.config.name] = Pace(lead)
+        else:
+            found[side.config.name] = Pace(lead, leads=False)
+    return found
+
+
+def with_number(line: Mapping[str, Any], pace: Pace) -> dict[str, Any]:
+    """A manifest line that says what was found; as a part of the configuration, so that a comparison sees it differ."""
+    if pace.finder is None:
+        return dict(line)
+    return _told(line, pace.finder.number, settled=pace.finder.settled, why=pace.finder.sentence)
+
+
+def as_before(line: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest line that says what the line before it says was found."""
+    found = earlier.get("in_flight")
+    if found is None or line["config"]["limits"]["concurrency"] != "auto":
+        return dict(line)
+    return _told(line, found["number"], settled=found["settled"], why=found["why"])
+
+
+def _told(line: Mapping[str, Any], number: int, *, settled: bool, why: str) -> dict[str, Any]:
+    config = {**line["config"], "limits": {**line["config"]["limits"], "concurrency": number}}
+    return {**line, "config": config, "in_flight": {"number": number, "settled": settled, "why": why}}
+
+
+def _begun(side: Planned) -> Finder | None:
+    """The number that the run was begun with, where it was found."""
+    try:
+        found = manifest.latest(side.folder, side.plan.digest).get("in_flight")
+    except RunError:
+        return None
+    if not found or not found["settled"]:
+        return None
+    return Finder(found["number"], settled=True, why="found when the run was begun")
+
+
+# ----------------------------------------------------------------
+# Runs one or two sides to the end: launch, look, ask what is missing, grade; all of it in one event loop
+
 
 OTHER_FILES: Final = 256
 """Files that a run may have open beside its connections."""
@@ -202,7 +293,7 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
     session = manifest.Session(side.config.name, started, side.config.model, public_dump(side.config), {})
     shared.watch.notices.extend(moved(side, session))
     with journal.Journal(side.folder) as out:
-        store.write_items(side.folder, side.plan)
+        rows.write_items(side.folder, side.plan)
         if missing:
             try:
                 async with opened(side.config, side.folder / "server.log") as settings:
@@ -213,7 +304,7 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
                     session = replace(session, endpoint=identity)
                     manifest.append(side.folder, manifest.manifest_line(session, side.plan))
                     missing = await possible(side.config, settings, missing, progress)
-                    missing = await preflight.with_pictures(side.config, settings, missing, progress)
+                    missing = await readiness.with_pictures(side.config, settings, missing, progress)
                     try:
                         await _ask(side, settings, missing, out, shared)
                     finally:
@@ -385,3 +476,44 @@ def _encoder(sides: Sequence[SideRun]) -> ImageEncoder | None:
 def _requests(plan: Plan, missing: Missing) -> Iterator[Request]:
     for suite, item, repeat in missing:
         yield plan.request(suite, item, repeat)
+
+
+# ----------------------------------------------------------------
+# The same endpoint asked once more: other seeds, other keys, nothing shared with the first run but the
+# questions
+
+
+RERUN_SEEDS: Final = 1_000_003
+"""Added to every base seed for the second run of a DEGRADED night."""
+AA_SEEDS: Final = 2_000_003
+"""Added to every base seed for the second run of `evalkit aa`."""
+
+
+def second_config(
+    config: EndpointConfig, suites: Sequence[str] | None, seeds: int, name: str | None = None
+) -> EndpointConfig:
+    """The configuration for an independent second run: base seeds moved, other suites left out, perhaps another name.
+
+    A greedy endpoint answers by the seed no differently, but it is asked again, so its own noise shows.
+    """
+    choices = []
+    for chosen in chosen_suites(config):
+        choice = chosen.choice
+        if suites is not None and choice.name not in suites:
+            continue
+        seed = (sampling_of(config, chosen).seed + seeds) % SEED_SPACE
+        choices.append(choice.model_copy(update={"sampling": choice.sampling.model_copy(update={"seed": seed})}))
+    changes = {"pack": None, "suites": tuple(choices), **({} if name is None else {"name": name})}
+    return config.model_copy(update=changes)
+
+
+def restore(config: EndpointConfig) -> None:
+    """Makes the configuration's own plan the present meaning of its run folder again, after a run with other seeds.
+
+    Raises:
+        StorageError: where the folder cannot be written.
+    """
+    side = prepare(config)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    session = manifest.Session(config.name, now, config.model, public_dump(config), {})
+    manifest.append(side.folder, unasked(side, session))

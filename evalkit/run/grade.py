@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from evalkit.compare.texts import ends_in_loop
+from evalkit.compare.behaviour import ends_in_loop
 from evalkit.errors import RunError
 from evalkit.model import FinalText, Reply, Score, Status
-from evalkit.run import journal, store
+from evalkit.run import journal
+from evalkit.run import rows as store
 from evalkit.run.plan import Plan
-from evalkit.scoring.final import final_text
+from evalkit.scoring.answers.reply import final_text
 
 Grader: TypeAlias = Callable[[Mapping[str, Any], FinalText], Score]
 

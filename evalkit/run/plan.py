@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
+from pydantic import ValidationError
+
+from evalkit.config import EndpointConfig, JudgeConfig, Sampling, SuiteChoice
+from evalkit.config.redact import redacted
 from evalkit.digest import digest
+from evalkit.errors import ConfigError, DataError, SuiteError
 from evalkit.model import Item, Request
-from evalkit.tasks.load import LoadedSuite
+from evalkit.scoring.answers import judge
+from evalkit.tasks.data import names_of
+from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
+from evalkit.tasks.suites import Suite, all_suites, find_pack, find_suite
 
 # Raised when requests are built differently for the same inputs, so that old answers are not taken for new ones.
 PROTOCOL_VERSION = 1
@@ -137,3 +148,228 @@ def order(plan: Plan, answered: Mapping[str, Any], expected: Mapping[tuple[str, 
         missing.append((-length, index, suite, item, repeat))
     missing.sort(key=lambda entry: (entry[0], entry[1]))
     return [(suite, item, repeat) for _length, _index, suite, item, repeat in missing]
+
+
+JUDGE_TOKENS = 4096
+
+
+def identity_of(config: JudgeConfig) -> judge.JudgeIdentity:
+    """What decides this judge's grades."""
+    parameters = {"max_tokens": JUDGE_TOKENS, **config.sampling.parameters()}
+    return judge.JudgeIdentity(config.model, {**parameters, "base_seed": config.sampling.seed})
+
+
+# ----------------------------------------------------------------
+# Which suites a side runs and how: the pack, changed by `suites:`, and each suite's own values for the rest
+
+
+Loaded = dict[str, LoadedSuite]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A suite with what this side says of it."""
+
+    suite: Suite
+    choice: SuiteChoice
+
+
+def chosen_suites(config: EndpointConfig) -> list[Chosen]:
+    """The suites of a side, the pack's first, in their order.
+
+    Raises:
+        ConfigError: where there are none.
+        SuiteError: where a suite or pack does not exist.
+    """
+    choices: dict[str, SuiteChoice] = {}
+    if config.pack is not None:
+        with _said_at(config, "pack"):
+            pack = find_pack(config.pack, config.suite_folders)
+        for entry in pack.suites:
+            choices[entry["name"]] = _pack_choice(entry, pack.file)
+    for choice in config.suites:
+        known = choices.get(choice.name)
+        choices[choice.name] = choice if known is None else _changed(known, choice)
+    if not choices:
+        raise ConfigError(
+            f"{config.where('suites') or config.name}: name at least one suite under `suites:`, or a `pack:`"
+        )
+    return [Chosen(_find(config, choice.name), choice) for choice in choices.values()]
+
+
+def _find(config: EndpointConfig, name: str) -> Suite:
+    with _said_at(config, _key_of(config, name)):
+        return find_suite(name, config.suite_folders)
+
+
+def _key_of(config: EndpointConfig, suite: str) -> str:
+    """The key under which the configuration names a suite: an entry of `suites`, else the pack."""
+    numbered = (f"suites.{number}" for number, choice in enumerate(config.suites) if choice.name == suite)
+    return next(numbered, "pack")
+
+
+@contextmanager
+def _said_at(config: EndpointConfig, key: str) -> Iterator[None]:
+    """Puts file, line and key before what is wrong with something that the configuration names.
+
+    Raises:
+        SuiteError, DataError: those of the body, with the place in front.
+    """
+    try:
+        yield
+    except (SuiteError, DataError) as error:
+        # What the message itself says of a key, such as `data: /srv/data does not exist`, is nearer to the mistake.
+        named = next((name for name in ("suite_folders", "data") if str(error).startswith(f"{name}: ")), None)
+        place = config.where(named or key)
+        told = str(error) if named else f"{key}: {error}"
+        raise type(error)(f"{place}: {told}" if place else str(error)) from error
+
+
+def _changed(known: SuiteChoice, choice: SuiteChoice) -> SuiteChoice:
+    """A pack's entry as the endpoint's file changes it: key by key, in `sampling` too.
+
+    A profile in the file stands in for all that the pack says of sampling.
+    """
+    said = {key: getattr(choice, key) for key in choice.model_fields_set}
+    own = choice.sampling
+    if "sampling" in said and own.profile is None:
+        changes = {key: getattr(own, key) for key in own.model_fields_set}
+        said["sampling"] = known.sampling.model_copy(update=changes)
+    return known.model_copy(update=said)
+
+
+def sampling_of(config: EndpointConfig, chosen: Chosen) -> Sampling:
+    """How a suite's answers are drawn: the endpoint's sampling, changed by its pack's entry and by `suites:`."""
+    return config.sampling.for_suite(chosen.suite.name, chosen.choice.sampling)
+
+
+def samplings(config: EndpointConfig) -> dict[str, Sampling]:
+    """`sampling_of` by suite."""
+    return {chosen.suite.name: sampling_of(config, chosen) for chosen in chosen_suites(config)}
+
+
+def _pack_choice(entry: Mapping[str, Any], file: Path) -> SuiteChoice:
+    try:
+        return SuiteChoice.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SuiteError(f"{file}: {entry['name']}: {key}: {first['msg']}") from error
+
+
+def served(config: EndpointConfig) -> dict[str, Any]:
+    """What identifies the model that answers: two sides or nights with equal values may share answers."""
+    launch = None
+    if config.launch is not None:
+        ignored = {"port", "ready_seconds", "stop_seconds", "log", "sequential", "health_path", "slots", "threads"}
+        ignored |= {"config", "cwd", "program"}
+        launch = config.launch.model_dump(mode="json", exclude=ignored)
+        launch["env"] = digest(launch.get("env") or {})
+        # A key on the command line is none of the model's, and the identity is stored.
+        launch = redacted(launch, config.known_secrets())
+    identity = {"model": config.model, "build": config.build, "launch": launch, "client_body": "chat"}
+    if config.flagscale is not None:
+        # What decides the answers, not where the file lies or on which port it serves.
+        arguments = {key: value for key, value in config.flagscale.engine_args.items() if key not in {"host", "port"}}
+        identity["flagscale"] = digest([config.flagscale.engine, arguments, dict(config.flagscale.env)])
+    return identity
+
+
+def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
+    """Loads the side's suites and plans them; `known` shares loaded suites between sides that ask the same.
+
+    Raises:
+        UsageError: where a suite, its data or its settings are wrong.
+    """
+    known = {} if known is None else known
+    planned, notes = [], []
+    choices = chosen_suites(config)
+    _check_data(config, [chosen.suite for chosen in choices])
+    for chosen in choices:
+        if "judge" in chosen.suite.needs and config.judge is None:
+            notes.append(f"{chosen.suite.label} is not run: it needs a judge; name one under `judge:`")
+            continue
+        settings = {**chosen.choice.settings, "allow_code_execution": config.allow_code_execution}
+        options = LoadOptions(
+            data=_data(config), limit=chosen.choice.limit, partial=chosen.choice.partial_data, settings=settings
+        )
+        same = digest([str(chosen.suite.file), options.limit, str(options.data), options.partial, settings])
+        if same not in known:
+            with _said_at(config, _key_of(config, chosen.suite.name)):
+                known[same] = load_suite(chosen.suite, options)
+        planned.append(_planned(config, chosen, known[same]))
+    if not planned:
+        raise ConfigError(f"{config.where('suites') or config.name}: nothing is left to run: {'; '.join(notes)}")
+    return Plan(tuple(planned), served(config), tuple(notes))
+
+
+def _check_data(config: EndpointConfig, suites: Sequence[Suite]) -> None:
+    """Refuses a key of a `data:` mapping that no suite or data set goes by; one of a suite that is not run may stand.
+
+    Raises:
+        ConfigError: naming the key and what was probably meant.
+    """
+    if not isinstance(config.data, Mapping):
+        return
+    names = {name for suite in suites for name in (suite.name, *names_of(suite.source))}
+    if names.issuperset(config.data):
+        return
+    every = all_suites(config.suite_folders).values()  # read only now: it takes a while
+    names |= {name for suite in every for name in (suite.name, *names_of(suite.source))}
+    for key in config.data:
+        if key not in names:
+            place = config.where(f"data.{key}") or config.name
+            near = difflib.get_close_matches(key, sorted(names), n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else "; `evalkit suites` lists the suites"
+            raise ConfigError(f"{place}: data: no suite or data set is called {key!r}{meant}")
+
+
+def _data(config: EndpointConfig) -> str | dict[str, str] | None:
+    if isinstance(config.data, Mapping):
+        return {name: str(folder) for name, folder in config.data.items()}
+    return None if config.data is None else str(config.data)
+
+
+def _own_judge(config: EndpointConfig, judge: JudgeConfig) -> tuple[str, ...]:
+    """A judge that grades itself is allowed, and said."""
+    addresses = {url.rstrip("/") for url in config.urls}
+    if judge.base_url.rstrip("/") not in addresses or judge.model != config.model:
+        return ()
+    return (f"{config.name} grades its own answers: judge is the same endpoint and model",)
+
+
+def _label(chosen: Chosen, loaded: LoadedSuite) -> str:
+    """How tables call the suite; one that lacks categories says so in its name, lest it be taken for the whole."""
+    label = chosen.choice.label or chosen.suite.label
+    parts = [note.partition(":")[0] for note in loaded.notes]
+    part = next((part for part in parts if part.endswith(" categories")), None)
+    return label if part is None else f"{label} ({part})"
+
+
+def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> PlannedSuite:
+    sampling = sampling_of(config, chosen)
+    parameters: dict[str, Any] = dict(sampling.parameters())
+    parameters.setdefault("max_tokens", loaded.max_tokens)
+    if loaded.stop and "stop" not in parameters:
+        parameters["stop"] = list(loaded.stop)
+    if by_logprobs(chosen.suite):
+        parameters |= {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0, "top_p": 1.0}
+    elif config.logprobs:
+        parameters["logprobs"] = True
+    repeats = chosen.choice.repeats
+    if repeats is None:
+        # A greedy answer repeated is mostly the same answer: several are asked only where somebody says so.
+        repeats = chosen.suite.repeats if sampling.temperature > 0 and not by_logprobs(chosen.suite) else 1
+    if config.judge is not None and "judge" in chosen.suite.needs:
+        identity = identity_of(config.judge).digest
+        scorer = f"judge {config.judge.model} {identity[:12]} x{config.judge.repeats}"
+        loaded = replace(loaded, scorer_id=scorer, notes=(*loaded.notes, *_own_judge(config, config.judge)))
+    margin = chosen.choice.margin_pt
+    return PlannedSuite(
+        loaded=loaded,
+        repeats=repeats,
+        parameters=parameters,
+        margin_pt=chosen.suite.margin_pt if margin is None else float(margin),
+        label=_label(chosen, loaded),
+        base_seed=sampling.seed,
+    )

@@ -11,10 +11,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from evalkit.compare.inputs import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
+from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import RunError
-from evalkit.run import columnar, journal, manifest, store
-from evalkit.run.parse import Files, Stored, StoredSuite
+from evalkit.run import columnar, journal, manifest
+from evalkit.run import rows as store
+from evalkit.run.rows import Files, Stored, StoredSuite
 
 # What is sent and decides no answer.
 _NO_SAMPLING = frozenset({"model", "logprobs", "top_logprobs"})

@@ -13,12 +13,15 @@ verdict that nobody reached.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from evalkit.scoring.final import final_text_of
-from evalkit.scoring.registry import scorer
-from evalkit.scoring.truth import name_of
+from lm_eval.api.samplers import ContextSampler
+
+from evalkit.errors import SuiteError
+from evalkit.model import FinalText, Score, Status
+from evalkit.scoring.answers.reply import final_text_of
+from evalkit.scoring.registry import name_of, scorer
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,17 +30,17 @@ Results = Sequence[str | Sequence[str]]
 
 
 def choice(doc: Doc, results: Results) -> dict[str, float]:
-    """Multiple choice; see `evalkit.scoring.choice.score`."""
+    """Multiple choice; see `evalkit.scoring.answers.choice.score`."""
     return accuracy("choice", doc, results)
 
 
 def integer(doc: Doc, results: Results) -> dict[str, float]:
-    """Integer answers; see `evalkit.scoring.integer.score`."""
+    """Integer answers; see `evalkit.scoring.aime.score`."""
     return accuracy("integer", doc, results)
 
 
 def expression(doc: Doc, results: Results) -> dict[str, float]:
-    """Mathematical expressions; see `evalkit.scoring.expression.score`."""
+    """Mathematical expressions; see `evalkit.scoring.answers.expression.score`."""
     return accuracy("expression", doc, results)
 
 
@@ -52,7 +55,7 @@ def theoremqa(doc: Doc, results: Results) -> dict[str, float]:
 
 
 def livebench(doc: Doc, results: Results) -> dict[str, float]:
-    """LiveBench; see `evalkit.scoring.livebench.dispatch.score`."""
+    """LiveBench; see `evalkit.scoring.livebench.graders.score`."""
     return accuracy("livebench", doc, results)
 
 
@@ -113,3 +116,93 @@ def accuracy(name: str, doc: Doc, results: Results) -> dict[str, float]:
         _LOG.warning("%s: the grader ran out of time, the item is left out of the mean", name_of(doc))
         return {}
     return {"acc": sum(values) / len(values)}
+
+
+# ----------------------------------------------------------------
+# Headlines of suites whose items weigh differently, for plain lm-eval (evalkit computes its own from the
+# weights)
+
+
+def weighted_choice(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, tuple[float, float]]:
+    """`process_results` of a multiple-choice suite whose documents carry their weight in `subsets`."""
+    return {"acc": (choice(doc, results)["acc"], float(doc["subsets"]))}
+
+
+def needs_judge(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:  # noqa: ARG001 - lm-eval's call
+    """`process_results` of a suite that a judge model grades: plain lm-eval has no judge, so there is no score."""
+    return {}
+
+
+def weighted_mean(values: Sequence[tuple[float, float]]) -> float:
+    """The mean of (value, weight) pairs by weight; the weights must not all be zero."""
+    return sum(value * weight for value, weight in values) / sum(weight for _value, weight in values)
+
+
+# ----------------------------------------------------------------
+# Few-shot examples that travel with each document, for lm-eval's `fewshot_config: sampler:`
+# lm-eval draws shots from one pool for a whole task; MMLU wants those of the item's own subject. So the loader puts
+# them
+# into the document's field `shots`, the suite names the split of the items as its few-shot split (only then does
+# lm-eval tell the sampler which item it is drawing for), and this sampler reads them from there.
+
+
+class FromDocument(ContextSampler):  # type: ignore[misc] # lm-eval ships no types
+    """The first n of the document's own `shots`, in their order."""
+
+    def sample(
+        self,
+        n: int,
+        eval_doc: dict[str, Any] | None = None,
+        df: Any = None,  # noqa: ARG002 - lm-eval's signature
+        **kwargs: Any,  # noqa: ARG002 - lm-eval's signature
+    ) -> Sequence[dict[str, Any]]:
+        """The shots for `eval_doc`.
+
+        Raises:
+            ValueError: where lm-eval does not say for which document, or the document has fewer than n.
+        """
+        shots: list[dict[str, Any]] = list((eval_doc or {}).get("shots") or ())
+        if len(shots) < n:
+            raise ValueError(f"{n} few-shot examples are needed, the document has {len(shots)}")
+        return shots[:n]
+
+
+# ----------------------------------------------------------------
+# Scores a reply with an lm-eval task's own filters and `process_results`, for tasks that evalkit has no scorer
+# for
+
+
+def scorer_of(task: Any) -> tuple[Callable[[Mapping[str, Any], FinalText], Score], str]:
+    """A scorer that runs the task's first filter and takes its first metric; and the name of that rule.
+
+    The names of filter and metric are part of the rule's identity, so a comparison never mixes two of them.
+
+    Raises:
+        SuiteError: where the task has no metric whose values are numbers from 0 to 1.
+    """
+    chosen = task._filters[0]  # noqa: SLF001 - lm-eval offers no public list of filters
+    metric = next(iter(task.aggregation()), None)
+    if metric is None:
+        raise SuiteError(f"{task.config.task}: has no metric; evalkit cannot score it")
+
+    def score(document: Mapping[str, Any], final: FinalText) -> Score:
+        if final.status is not None:
+            return Score(0.0, final.status, reason=final.reason)
+        filtered = _filtered(task, chosen, document, final.text)
+        value = task.process_results(document, [filtered]).get(metric)
+        if not isinstance(value, (int, float)) or not 0 <= float(value) <= 1:
+            raise SuiteError(f"{task.config.task}: metric {metric!r} gave {value!r}, not a number from 0 to 1")
+        answer = filtered if isinstance(filtered, str) else str(filtered)
+        return Score(float(value), Status.SCORED, reason="right" if value == 1 else "wrong", answer=answer[:200])
+
+    version = (task.config.metadata or {}).get("version", task.VERSION)
+    return score, f"lm-eval:{task.config.task}/{chosen.name}/{metric}@{version}"
+
+
+def _filtered(task: Any, chosen: Any, document: Mapping[str, Any], text: str) -> Any:
+    from lm_eval.api.instance import Instance
+
+    instance = Instance("generate_until", dict(document), ("", {}), 0, (task.config.task, 0, 1))
+    instance.resps = [text]
+    chosen.apply([instance])
+    return instance.filtered_resps[chosen.name]

@@ -6,19 +6,19 @@ import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from evalkit.errors import SuiteError
+from evalkit.errors import DataError, SuiteError
 from evalkit.model import Scorer
 
 SCORERS: Final[Mapping[str, str]] = {
-    "choice": "evalkit.scoring.choice:score",
+    "choice": "evalkit.scoring.answers.choice:score",
     "option_logprobs": "evalkit.scoring.option_logprobs:score",
-    "integer": "evalkit.scoring.integer:score",
-    "expression": "evalkit.scoring.expression:score",
+    "integer": "evalkit.scoring.aime:score",
+    "expression": "evalkit.scoring.answers.expression:score",
     "short": "evalkit.scoring.short:score",
     "theoremqa": "evalkit.scoring.theoremqa:score",
-    "livebench": "evalkit.scoring.livebench.dispatch:score",
+    "livebench": "evalkit.scoring.livebench.graders:score",
     "mmmu": "evalkit.scoring.multimodal.mmmu:score",
     "mmmu_pro": "evalkit.scoring.multimodal.mmmu_pro:score",
     "cmmmu": "evalkit.scoring.multimodal.cmmmu:score",
@@ -26,7 +26,7 @@ SCORERS: Final[Mapping[str, str]] = {
     "blink": "evalkit.scoring.multimodal.blink:score",
     "mathvision": "evalkit.scoring.multimodal.mathvision:score",
     "ocrbench": "evalkit.scoring.multimodal.ocrbench:score",
-    "judged": "evalkit.scoring.judge:score",
+    "judged": "evalkit.scoring.answers.judge:score",
 }
 
 
@@ -84,3 +84,35 @@ def _module_name(target: str) -> str:
 
 def _function_name(target: str) -> str:
     return target.partition(":")[2]
+
+
+# ----------------------------------------------------------------
+# What a scorer may demand of a document: an absent or empty truth is an error of the data, never a match
+
+
+_NAMES = ("id", "ID", "item_id", "question_id", "Record ID", "index", "idx")
+
+
+def required(doc: Mapping[str, Any], key: str) -> Any:
+    """The value of `key` in `doc`.
+
+    Raises:
+        DataError: it is absent, None, blank or an empty collection.
+    """
+    value = doc.get(key)
+    if (
+        value is None
+        or (isinstance(value, str) and not value.strip())
+        or (hasattr(value, "__len__") and not len(value))
+    ):
+        raise DataError(f"{name_of(doc)} has no {key!r}: check the data set, for an empty truth would match anything")
+    return value
+
+
+def name_of(doc: Mapping[str, Any]) -> str:
+    """How an error message names the document: its id where it has one, else the start of its question."""
+    for key in _NAMES:
+        if doc.get(key) not in (None, ""):
+            return f"item {str(doc[key])[:80]!r}"
+    question = str(doc.get("question", doc.get("problem", "")))[:60]
+    return f"the item that begins {question!r}" if question else "an item without an id"

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring.final import ends_midway, unanswered
-from evalkit.scoring.truth import name_of, required
+from evalkit.scoring.answers.reply import ends_midway, unanswered
+from evalkit.scoring.registry import name_of, required
 
 VERSION: Final = 1
 LONGEST: Final = 200

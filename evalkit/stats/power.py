@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from evalkit.stats.equivalence import Decision, DifferenceTest, check_margin
+from evalkit.stats.methods import Decision, DifferenceTest, check_margin
 from evalkit.stats.paired import FloatArray, IntArray, PairedItems, harmonic_mean
 from evalkit.stats.tails import t_quantile, t_sf
 from evalkit.stats.variance import DesignVariance, measured_variance

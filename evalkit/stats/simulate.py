@@ -14,10 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.stats.equivalence import check_margin
+from evalkit.stats.methods import check_margin, tango_statistic
 from evalkit.stats.paired import FloatArray, IntArray, Scores
 from evalkit.stats.tails import normal_quantile, t_quantile
-from evalkit.stats.tango import score_statistic
 
 _LEVELS: Final = 60  # kinds of items that stand for a Beta distribution
 _SPAN: Final = 250  # simulated comparisons held in memory at once
@@ -192,7 +191,7 @@ def _judge(outcomes: _Outcomes, counts: IntArray, design: Design) -> tuple[NDArr
     whole = alike[0] & alike[1]
     if whole.any():
         lost, gained = (counts[whole][:, outcomes.difference == d].sum(axis=1) for d in (-1.0, 1.0))
-        at_lower[whole] = score_statistic(lost, gained, n, -margin)
-        at_upper[whole] = score_statistic(lost, gained, n, margin)
+        at_lower[whole] = tango_statistic(lost, gained, n, -margin)
+        at_upper[whole] = tango_statistic(lost, gained, n, margin)
         critical[whole] = normal_quantile(1.0 - design.alpha)
     return (at_lower > critical) & (at_upper < -critical), at_lower < -critical, at_upper > critical

@@ -29,7 +29,7 @@ from evalkit.digest import digest
 from evalkit.errors import DataError
 from evalkit.model import Item, Message, Prompt
 from evalkit.tasks.data import source_files
-from evalkit.tasks.suite import Suite, chain, read_yaml
+from evalkit.tasks.suites import Suite, chain, read_yaml
 
 FORMAT: Final = 1
 KEPT_SECONDS: Final = 30 * 86400.0

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.endpoint import weights
-from evalkit.endpoint.prompts import neutral_prompts
 from evalkit.errors import LaunchError
+from evalkit.examine.probe import neutral_prompts
+from evalkit.serve import weights
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "probe.md"

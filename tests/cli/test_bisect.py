@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.endpoint.bisect import most_tests
+from evalkit.examine.bisect import most_tests
 
 TESTS = Path(__file__).resolve().parent.parent
 

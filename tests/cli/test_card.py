@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from evalkit.model import Status
-from evalkit.render.card_parse import parse_file
-from evalkit.render.cards import BEGIN, END
+from evalkit.publish.card_parse import parse_file
+from evalkit.publish.cards import BEGIN, END
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "render"
 STYLES = ["evalkit", "flagrelease-2025", "flagrelease-2025-percent", "flagrelease-2026", "flagrelease-2026-fraction"]

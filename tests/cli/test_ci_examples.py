@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evalkit.render.history_file import read
+from evalkit.publish.history import read
 
 ROOT = Path(__file__).resolve().parents[2]
 CI = ROOT / "examples" / "ci"

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from evalkit.render.cards import BEGIN, END
+from evalkit.publish.cards import BEGIN, END
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -260,7 +260,7 @@ def test_the_page_of_commands_is_what_help_prints():
 
 
 def test_every_rule_of_the_card_check_is_in_its_page():
-    from evalkit.render.card_check import RULES
+    from evalkit.publish.card_check import RULES
 
     page = (ROOT / "docs" / "cards.md").read_text(encoding="utf-8")
     for rule, meaning in RULES.items():
@@ -268,7 +268,7 @@ def test_every_rule_of_the_card_check_is_in_its_page():
 
 
 def test_every_style_is_in_its_page():
-    from evalkit.render.styles import style_names
+    from evalkit.publish.cards import style_names
 
     page = (ROOT / "docs" / "cards.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in page for name in style_names())

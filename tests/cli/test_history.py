@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from evalkit.render.history_file import read
+from evalkit.publish.history import read
 
 
 @pytest.fixture

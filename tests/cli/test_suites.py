@@ -72,7 +72,7 @@ def test_what_cannot_run_over_chat_is_refused_with_a_sentence(endpoint, config, 
 
 
 def test_lm_evals_own_generative_tasks_are_found_without_its_index():
-    from evalkit.tasks.suite import find_suite
+    from evalkit.tasks.suites import find_suite
 
     suite = find_suite("gsm8k")
     assert suite.origin == "lm-eval"

@@ -145,7 +145,7 @@ def test_a_first_fetch_of_data_is_announced(monkeypatch, tmp_path):
     import huggingface_hub
 
     from evalkit import waits
-    from evalkit.tasks import hub
+    from evalkit.tasks import data as hub
 
     def fetched(*, local_files_only=False, **_):
         if local_files_only:

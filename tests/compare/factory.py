@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.compare.columns import SamplesBuilder
-from evalkit.compare.inputs import ReplyText, Side, SuiteFacts, SuiteSide
+from evalkit.compare.behaviour import whole_text
+from evalkit.compare.columns import ReplyText, SamplesBuilder, Side, SuiteFacts, SuiteSide
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import Policy
-from evalkit.compare.texts import whole_text
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult
 
 NOW = "2026-01-02T03:04:05+00:00"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from compare_factory import side, with_replies
 
-from evalkit.compare.agreement import FAITHFUL_TOKENS_PER_SPLIT, logprob_distance, text_agreement
-from evalkit.compare.inputs import ReplyText
+from evalkit.compare.behaviour import FAITHFUL_TOKENS_PER_SPLIT, logprob_distance, text_agreement
+from evalkit.compare.columns import ReplyText
 from evalkit.compare.pair import align
 
 QUESTIONS = 200

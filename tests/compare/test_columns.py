@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.compare.columns import ItemsBuilder, SamplesBuilder, turned
-from evalkit.compare.labels import LabelsBuilder
+from evalkit.compare.columns import ItemsBuilder, LabelsBuilder, SamplesBuilder, turned
 
 rows = st.lists(
     st.fixed_dictionaries(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from compare_factory import NOW, side, suite, with_replies
 
+from evalkit.compare.columns import ItemText, ReplyText
 from evalkit.compare.flips import Shown, describe, find_flips, likelihood_ratio
-from evalkit.compare.inputs import ItemText, ReplyText
 from evalkit.compare.judge import compare
 from evalkit.compare.pair import align
 from evalkit.compare.policy import Policy

@@ -9,7 +9,7 @@ from compare_factory import NOW, binary, compared, judged, side, suite
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import NoiseFloor, Policy
 from evalkit.model import Difference, Interval, Verdict
-from evalkit.stats.equivalence import judge_difference
+from evalkit.stats.methods import judge_difference
 from evalkit.stats.multiplicity import holm
 from evalkit.stats.paired import pair_single
 

@@ -10,7 +10,7 @@ from compare_factory import compared, judged, suite
 
 from evalkit.compare.policy import NoiseFloor, Policy
 from evalkit.model import Interval, Verdict
-from evalkit.stats.equivalence import judge_difference
+from evalkit.stats.methods import judge_difference
 from evalkit.stats.paired import pair_single
 
 

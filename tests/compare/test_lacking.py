@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from compare_factory import judged, suite
 
-from evalkit.compare.lacking import all_counts, lacking
+from evalkit.compare.validity import all_counts, lacking
 from evalkit.model import Status, Verdict
 
 

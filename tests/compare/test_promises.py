@@ -27,7 +27,7 @@ from evalkit.compare.validity import Rules
 from evalkit.model import Verdict
 from evalkit.render.ci import junit
 from evalkit.render.document import to_json
-from evalkit.stats.clustered import floored_difference
+from evalkit.stats.paired import floored_difference
 
 # ------------------------------------------------------------ disasters that print PASS elsewhere
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from evalkit.config.interpolate import Interpolator
-from evalkit.config.origin import Origin
+from evalkit.config.yaml import Interpolator, Origin
 from evalkit.errors import ConfigError
 
 ENVIRONMENT = {"HOST": "h", "EMPTY": "", "API_KEY": "sk-abcdefgh", "TRICKY": "${HOST}"}

@@ -73,7 +73,7 @@ def test_a_refused_override_does_not_show_a_secret(problem, smallest):
 
 def test_a_path_in_an_override_counts_from_where_the_command_is_run(folder, smallest):
     from evalkit.config import load_config
-    from evalkit.config.json_schema import json_schema
+    from evalkit.config.schema import json_schema
 
     (folder / "sub").mkdir()
     (folder / "sub" / "ref.yaml").write_text(smallest + "runs: out\n")

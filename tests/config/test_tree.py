@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.config.origin import Origin
-from evalkit.config.tree import MAX_DEPTH, Node, merge, parse, parse_value
+from evalkit.config.yaml import MAX_DEPTH, Node, Origin, merge, parse, parse_value
 from evalkit.errors import ConfigError
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.config import load_config
-from evalkit.endpoint.bisect import most_tests
-from evalkit.endpoint.fidelity_prefix import enough, read_findings
-from evalkit.endpoint.fidelity_report import assess
+from evalkit.examine.bisect import most_tests
+from evalkit.examine.probe_report import assess, enough, read_findings
 
 ROOT = Path(__file__).resolve().parents[2]
 VALIDATION = ROOT / "docs" / "validation"

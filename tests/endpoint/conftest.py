@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from evalkit.endpoint.client import ClientSettings, open_client
+from evalkit.endpoint.opening import open_client
+from evalkit.endpoint.settings import ClientSettings
 
 _spec = importlib.util.spec_from_file_location("loopback", Path(__file__).with_name("loopback.py"))
 loopback = importlib.util.module_from_spec(_spec)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.endpoint.bisect import Found, ahead, most_tests, search
+from evalkit.examine.bisect import Found, ahead, most_tests, search
 
 NAMES = [f"op{number:03}" for number in range(400)]
 

@@ -6,12 +6,10 @@ from contextlib import asynccontextmanager
 import pytest
 from toy import Model
 
-from evalkit.endpoint.bisect import most_tests
-from evalkit.endpoint.bisect_probes import Bench, run
-from evalkit.endpoint.client import ClientSettings
-from evalkit.endpoint.fidelity import Plan, Side
-from evalkit.endpoint.prompts import neutral_prompts
+from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, LaunchError
+from evalkit.examine.bisect import Bench, most_tests, run
+from evalkit.examine.probe import Plan, Side, neutral_prompts
 from evalkit.model import Verdict
 
 NAMES = [f"op{number:03}" for number in range(400)]

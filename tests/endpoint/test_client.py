@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from evalkit.endpoint.aiohttp_client import AiohttpClient
-from evalkit.endpoint.client import ClientSettings, open_client
+from evalkit.endpoint.client import AiohttpClient
 from evalkit.endpoint.openai_client import OpenAIClient
+from evalkit.endpoint.opening import open_client
+from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import ConfigError
 
 URL = "http://127.0.0.1:8000/v1"
@@ -84,7 +85,7 @@ async def test_a_client_is_opened_by_name_and_closed_unused(kind, made):
 
 def test_the_seam_imports_no_client_before_one_is_opened():
     code = (
-        "import sys, evalkit.endpoint.client as c\n"
+        "import sys, evalkit.endpoint.opening as c\n"
         "assert not {'aiohttp', 'openai', 'orjson', 'yarl'} & set(sys.modules)\n"
         f"c.open_client(c.ClientSettings(({URL!r},), 'tiny'))\n"
         "assert 'aiohttp' in sys.modules and 'openai' not in sys.modules\n"

@@ -299,7 +299,7 @@ async def test_a_connection_that_the_server_had_closed_is_no_failure(serve, conn
 
 
 async def test_a_used_connection_that_breaks_late_is_a_failure(serve, connect, monkeypatch):
-    monkeypatch.setattr("evalkit.endpoint.transport._STALE_SECONDS", 0.0)
+    monkeypatch.setattr("evalkit.endpoint.http._STALE_SECONDS", 0.0)
     server = await serve(closes_used_connections())
     client = connect(server.url)
     assert isinstance(await client.ask(chat()), Reply)
@@ -629,8 +629,8 @@ async def test_a_stream_that_falls_silent_is_a_stall(serve, connect):
 @pytest.fixture
 def short_silences(monkeypatch):
     """A stall after 0.2 s in place of 600, and 2 tokens a second at the least: 30 s for 60 tokens."""
-    monkeypatch.setattr("evalkit.endpoint.client.STALL_SECONDS", 0.2)
-    monkeypatch.setattr("evalkit.endpoint.client.SLOWEST_TOKENS_PER_SECOND", 2.0)
+    monkeypatch.setattr("evalkit.endpoint.settings.STALL_SECONDS", 0.2)
+    monkeypatch.setattr("evalkit.endpoint.settings.SLOWEST_TOKENS_PER_SECOND", 2.0)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -659,7 +659,7 @@ async def test_a_stream_may_wait_for_its_first_piece_but_not_within(serve, conne
 
 
 async def test_a_stream_lives_for_as_long_as_pieces_come(serve, connect, monkeypatch):
-    monkeypatch.setattr("evalkit.endpoint.client.STALL_SECONDS", 1.0)
+    monkeypatch.setattr("evalkit.endpoint.settings.STALL_SECONDS", 1.0)
 
     async def slowly(request):
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -679,8 +679,8 @@ async def test_a_stream_lives_for_as_long_as_pieces_come(serve, connect, monkeyp
 @pytest.mark.parametrize("stream", [False, True])
 async def test_38912_tokens_at_ten_a_second_survive(serve, connect, monkeypatch, stream):
     """An hour of generation, 2,000 times as fast but for the limit on silence: a second of it in place of 0.3."""
-    monkeypatch.setattr("evalkit.endpoint.client.STALL_SECONDS", 1.0)
-    monkeypatch.setattr("evalkit.endpoint.client.SLOWEST_TOKENS_PER_SECOND", 10_000.0)
+    monkeypatch.setattr("evalkit.endpoint.settings.STALL_SECONDS", 1.0)
+    monkeypatch.setattr("evalkit.endpoint.settings.SLOWEST_TOKENS_PER_SECOND", 10_000.0)
     tokens, bursts = 38_912, 32
     seconds = tokens / 20_000
 

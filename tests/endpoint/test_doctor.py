@@ -9,10 +9,11 @@ import pytest
 from loopback import holds, says
 from toy import END, Model
 
-from evalkit.endpoint import doctor
-from evalkit.endpoint.checks import machine, pictures, sampling
-from evalkit.endpoint.checks.base import Severity, Subject, SuiteNeeds
-from evalkit.endpoint.client import ClientSettings
+from evalkit.endpoint.settings import ClientSettings
+from evalkit.examine import checks as machine
+from evalkit.examine import doctor, sampling
+from evalkit.examine import serving as pictures
+from evalkit.examine.checks import Severity, Subject, SuiteNeeds
 
 NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
@@ -309,9 +310,9 @@ async def test_all_addresses_serve_the_model_and_with_the_same_software(toy):
 @pytest.mark.parametrize("examination", [doctor.quick_check, doctor.examine])
 async def test_a_server_that_hangs_is_asked_once(serve, examination, monkeypatch):
     """Sixty questions of ten minutes each would be a night."""
-    monkeypatch.setattr("evalkit.endpoint.checks.base.SLOW_SECONDS", 0.05)
+    monkeypatch.setattr("evalkit.examine.checks.SLOW_SECONDS", 0.05)
     waits = []
-    monkeypatch.setattr("evalkit.endpoint.checks.base.announce", waits.append)
+    monkeypatch.setattr("evalkit.examine.checks.announce", waits.append)
 
     async def behave(request):
         return await (says(b'{"data": [{"id": "toy"}]}') if request.method == "GET" else holds())(request)
@@ -324,7 +325,7 @@ async def test_a_server_that_hangs_is_asked_once(serve, examination, monkeypatch
 
 
 async def test_pages_that_hang_are_not_waited_for_as_answers_are(serve, monkeypatch):
-    monkeypatch.setattr("evalkit.endpoint.probe.LIST_SECONDS", 0.1)
+    monkeypatch.setattr("evalkit.endpoint.identity.LIST_SECONDS", 0.1)
     report = await doctor.quick_check(Subject("ref", ClientSettings(((await serve(holds())).url,), "toy")))
     assert [one.what.partition(" sent ")[2] for one in report.problems] == ["nothing for 0.1 s"]
 
@@ -467,6 +468,6 @@ def test_missing_data_is_said_by_suite():
 
 
 def test_a_build_that_is_not_told_is_said_so():
-    from evalkit.endpoint.checks.serving import _software
+    from evalkit.examine.serving import _software
 
     assert _software({"llama_cpp_build": "b0-unknown"}).what == "llama.cpp (build not told)"

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from toy import Model
 
-from evalkit.endpoint.client import ClientSettings
-from evalkit.endpoint.fidelity import NotSupportedError, Plan, Side, run_probe
-from evalkit.endpoint.fidelity_report import BACKWARD, FORWARD, SELF, assess, document, sequences
-from evalkit.endpoint.prompts import NEUTRAL, neutral_prompts, spread
+from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError
+from evalkit.examine.probe import NEUTRAL, NotSupportedError, Plan, Side, neutral_prompts, run_probe, spread
+from evalkit.examine.probe_report import BACKWARD, FORWARD, SELF, assess, document, sequences
 from evalkit.model import Verdict
 
 PLAN = Plan(neutral_prompts(16), tokens=20, greedy=6)

@@ -7,11 +7,9 @@ import orjson
 import pytest
 from toy import Model
 
-from evalkit.endpoint.client import ClientSettings
-from evalkit.endpoint.fidelity import Plan, Side, run_probe
-from evalkit.endpoint.fidelity_prefix import enough, first, read_findings
-from evalkit.endpoint.fidelity_report import FORWARD, assess, sequences
-from evalkit.endpoint.prompts import neutral_prompts
+from evalkit.endpoint.settings import ClientSettings
+from evalkit.examine.probe import Plan, Side, neutral_prompts, run_probe
+from evalkit.examine.probe_report import FORWARD, assess, enough, first, read_findings, sequences
 from evalkit.model import Verdict
 
 PLAN = Plan(neutral_prompts(24), tokens=30, greedy=0)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.config import load_config
-from evalkit.endpoint.opened import opened
-from evalkit.endpoint.probe import served_models
+from evalkit.endpoint.identity import served_models
+from evalkit.endpoint.opening import opened
 from evalkit.errors import LaunchError
 
 STAND_IN = """#!{python}

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from evalkit.config import CommandLaunch
-from evalkit.endpoint import launch
-from evalkit.endpoint.guarded import Command, guarded
-from evalkit.endpoint.launch import free_port, launched
 from evalkit.errors import LaunchError
+from evalkit.serve import launch
+from evalkit.serve.launch import launched
+from evalkit.serve.process import Command, free_port, guarded
 
 PATIENCE_SECONDS = 20
 

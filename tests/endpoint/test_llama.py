@@ -11,9 +11,10 @@ import aiohttp
 import pytest
 
 from evalkit.config import LlamaCppLaunch
-from evalkit.endpoint import llama, llama_child, weights
-from evalkit.endpoint.launch import launched
 from evalkit.errors import ConfigError, LaunchError
+from evalkit.serve import kinds as llama
+from evalkit.serve import llama_child, weights
+from evalkit.serve.launch import launched
 
 QUESTIONS = ("Name the capital of France.", "What is the past tense of go?", "Say it again: river, candle, stone")
 

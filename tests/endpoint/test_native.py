@@ -5,9 +5,9 @@ import math
 import pytest
 from loopback import drops, holds, says
 
-from evalkit.endpoint.client import ClientSettings
-from evalkit.endpoint.native import Native
-from evalkit.endpoint.transport import Answer
+from evalkit.endpoint.http import Answer
+from evalkit.endpoint.identity import Native
+from evalkit.endpoint.settings import ClientSettings
 from evalkit.model import Failure, FailureKind
 
 

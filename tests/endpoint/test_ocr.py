@@ -12,10 +12,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from PIL import Image, ImageDraw, ImageFont
 
 from evalkit.endpoint.images import ImageEncoder, pixel_digest
-from evalkit.endpoint.ocr import BadRequest, OcrServer, ServerOptions, answer, cut, decode, listed_options, main
-from evalkit.endpoint.ocr_engines import Degrade, _lines, load_engine
 from evalkit.errors import ConfigError, LaunchError
 from evalkit.model import ImageRef, Prompt
+from evalkit.serve.ocr import BadRequest, OcrServer, ServerOptions, answer, cut, decode, listed_options, main
+from evalkit.serve.ocr_engines import Degrade, _lines, load_engine
 
 needs_tesseract = pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
 
@@ -284,7 +284,7 @@ async def test_the_command_serves_until_it_is_stopped():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "evalkit.endpoint.ocr", "--engine", "tesseract", "--port", str(port),
+        sys.executable, "-m", "evalkit.serve.ocr", "--engine", "tesseract", "--port", str(port),
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

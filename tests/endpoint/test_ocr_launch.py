@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from evalkit.config import OcrLaunch
-from evalkit.endpoint.launch import launched
 from evalkit.errors import LaunchError
+from evalkit.serve.launch import launched
 
 needs_tesseract = pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
 

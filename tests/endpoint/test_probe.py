@@ -5,8 +5,8 @@ import pytest
 from aiohttp import web
 from loopback import holds, says, streams
 
-from evalkit.endpoint.client import ClientSettings
-from evalkit.endpoint.probe import endpoint_identity, served_models
+from evalkit.endpoint.identity import endpoint_identity, served_models
+from evalkit.endpoint.settings import ClientSettings
 from evalkit.model import Failure, FailureKind
 
 VLLM_MODELS = {

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.endpoint.replicas import LONGEST_REST_SECONDS, TRIAL_SECONDS, Replicas
+from evalkit.endpoint.client import LONGEST_REST_SECONDS, TRIAL_SECONDS, Replicas
 
 
 class Clock:

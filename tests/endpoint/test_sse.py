@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.endpoint.sse import SseParser
+from evalkit.endpoint.stream import SseParser
 
 
 def read(*chunks: bytes):

@@ -17,9 +17,9 @@ import aiohttp
 import pytest
 
 from evalkit.config import CommandLaunch
-from evalkit.endpoint import weights
-from evalkit.endpoint.launch import launched
 from evalkit.errors import LaunchError
+from evalkit.serve import weights
+from evalkit.serve.launch import launched
 
 ROOT = Path(__file__).resolve().parents[2]
 VARIABLE = "EVALKIT_TRANSFORMERS"

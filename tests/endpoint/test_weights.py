@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.endpoint import weights
 from evalkit.errors import LaunchError
+from evalkit.serve import weights
 
 gguf = pytest.importorskip("gguf", reason="the demo extra is not installed")
 quants = pytest.importorskip("gguf.quants")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evalkit.render.card_check import RULES, check_files, check_tables
-from evalkit.render.card_parse import parse_markdown
+from evalkit.publish.card_check import RULES, check_files, check_tables
+from evalkit.publish.card_parse import parse_markdown
 
 
 def tables(*cards):

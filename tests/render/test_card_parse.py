@@ -8,11 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
-from evalkit.render.benchmarks import benchmark_of, chip_of, nearest_name
-from evalkit.render.card_check import check_tables
-from evalkit.render.card_parse import model_of, parse_file, parse_markdown, read_cell
-from evalkit.render.cards import CardSubject, card, score_text
-from evalkit.render.styles import load_style, style_names
+from evalkit.publish.card_check import check_tables
+from evalkit.publish.card_parse import model_of, parse_file, parse_markdown, read_cell
+from evalkit.publish.cards import (
+    CardSubject,
+    benchmark_of,
+    card,
+    chip_of,
+    load_style,
+    nearest_name,
+    score_text,
+    style_names,
+)
 from evalkit.render.words import LANGUAGES
 
 CARD = """---

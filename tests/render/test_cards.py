@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
 from evalkit.model import Verdict
-from evalkit.render.cards import BEGIN, END, CardSubject, card, into, score_text, unpublishable
-from evalkit.render.styles import load_style, style_names
+from evalkit.publish.cards import (
+    BEGIN,
+    END,
+    CardSubject,
+    card,
+    into,
+    load_style,
+    score_text,
+    style_names,
+    unpublishable,
+)
 from evalkit.render.words import LANGUAGES
 
 SUBJECT = CardSubject("ascend")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.render.flips import TEXT_BYTES, first_difference, fitted, flips_json, script_json
+from evalkit.render.html import TEXT_BYTES, first_difference, fitted, flips_json, script_json
 
 TEXT = st.text(st.sampled_from("ab 答\n<&"), max_size=30) | st.text(max_size=30)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.model import Interval
-from evalkit.render.forest import axis_svg, marker_svg, row_svg, scale_of, ticks
+from evalkit.render.html import axis_svg, marker_svg, row_svg, scale_of, ticks
 
 
 @given(st.floats(0.01, 500))

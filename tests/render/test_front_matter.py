@@ -7,8 +7,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from evalkit.errors import UsageError
-from evalkit.render.front_matter import into_front_matter
-from evalkit.render.hub import model_index
+from evalkit.publish.hub import into_front_matter, model_index
 
 README = """---
 # what the hub shows

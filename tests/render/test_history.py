@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
 from evalkit.model import Verdict
-from evalkit.render.history import FactChange, Known, changes, from_line, gate, night_of, series_of, to_line
+from evalkit.publish.history import FactChange, Known, changes, from_line, gate, night_of, series_of, to_line
 
 
 @pytest.fixture(scope="module")

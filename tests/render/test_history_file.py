@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from evalkit.errors import StorageError, UsageError
-from evalkit.render.history import night_of
-from evalkit.render.history_file import add, read
+from evalkit.publish.history import add, night_of, read
 
 
 @pytest.fixture

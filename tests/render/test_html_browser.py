@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.render.history import Known, night_of, series_of
+from evalkit.publish.history import Known, night_of, series_of
+from evalkit.publish.history_page import page
 from evalkit.render.html import report
-from evalkit.render.trend import page
 
 pytestmark = pytest.mark.slow
 NEWER_AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"

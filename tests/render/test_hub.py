@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from evalkit.errors import UsageError
-from evalkit.render.hub import Publisher, eval_results, every_eval_ever, model_index
+from evalkit.publish.hub import Publisher, eval_results, every_eval_ever, model_index
 from evalkit.resources import data_folder
 
 PUBLISHER = Publisher("https://example.org/evidence", "Evidence", "Example", "third_party")

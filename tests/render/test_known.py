@@ -5,8 +5,7 @@ from datetime import date
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.render.history import Known, night_of, series_of
-from evalkit.render.known import read_known, remarks
+from evalkit.publish.history import Known, night_of, read_known, remarks, series_of
 
 GOOD = """\
 # what we live with

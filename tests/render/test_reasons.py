@@ -12,19 +12,19 @@ import yaml
 
 import evalkit.compare
 from evalkit.cli import run as cli_run
-from evalkit.compare.judge_noise import JudgeNoise
+from evalkit.compare.noise import JudgeNoise
 from evalkit.compare.policy import NoiseFloor
-from evalkit.compare.sentences import overall_reasons, reason_of
+from evalkit.compare.verdict import overall_reasons, reason_of
 from evalkit.foreign import lm_eval, tables
 from evalkit.model import BehaviourRow, Interval, NeededRepeats, Verdict
 from evalkit.render.explain import explain
 from evalkit.render.html import report
-from evalkit.render.reasons import chinese_reason, is_english, localised
 from evalkit.render.tables import table_text
+from evalkit.render.words import chinese_reason, is_english, localised
 from evalkit.resources import data_folder
 from evalkit.run import read as run_read
 from evalkit.stats import power, variance
-from evalkit.stats.equivalence import Decision, DifferenceTest
+from evalkit.stats.methods import Decision, DifferenceTest
 
 NEEDED = [
     None,

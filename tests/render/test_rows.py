@@ -4,10 +4,9 @@ from dataclasses import replace
 from decimal import Decimal
 
 from evalkit.model import Interval
-from evalkit.render.cards import CardSubject, card
+from evalkit.publish.cards import CardSubject, card, load_style
 from evalkit.render.html import report
 from evalkit.render.rows import table_of, value_text
-from evalkit.render.styles import load_style
 
 
 def test_the_example(comparison):

@@ -11,10 +11,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from evalkit.render.history import Known, night_of, series_of
-from evalkit.render.history_json import document
-from evalkit.render.history_rows import HistoryTable, night_rows
-from evalkit.render.trend import HEIGHT, page, trend_svg
+from evalkit.publish.history import Known, document, night_of, series_of
+from evalkit.publish.history_page import HEIGHT, HistoryTable, night_rows, page, trend_svg
 from evalkit.render.words import LANGUAGES
 from evalkit.resources import data_folder
 

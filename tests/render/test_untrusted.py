@@ -19,12 +19,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
 from evalkit.model import Difference
+from evalkit.publish.cards import BEGIN, END, CardSubject, card, into, load_style, style_names
+from evalkit.publish.hub import every_eval_ever, model_index
 from evalkit.render import ci
-from evalkit.render.cards import BEGIN, END, CardSubject, card, into
 from evalkit.render.explain import explain
 from evalkit.render.html import report
-from evalkit.render.hub import every_eval_ever, model_index
-from evalkit.render.styles import load_style, style_names
 from evalkit.render.tables import TerminalTable, table_text
 from evalkit.render.words import LANGUAGES
 

@@ -6,9 +6,8 @@ import pytest
 
 from evalkit.config import load_config, warnings_for
 from evalkit.errors import ConfigError
-from evalkit.run.again import second_config
-from evalkit.run.choose import chosen_suites, make_plan, samplings
-from evalkit.run.plan import PlannedSuite
+from evalkit.run.execute import second_config
+from evalkit.run.plan import PlannedSuite, chosen_suites, make_plan, samplings
 
 PACK = """
 about: a pack that says how answers are drawn

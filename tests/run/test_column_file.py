@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from evalkit.compare.labels import Labels
-from evalkit.run import column_file
-from evalkit.run.column_file import ColumnReader, ColumnWriter, content_of
+from evalkit.compare.columns import Labels
+from evalkit.run import columnar as column_file
+from evalkit.run.columnar import ColumnReader, ColumnWriter, content_of
 
 KINDS = ("|u1", "|b1", "<i2", "<i4", "<i8", "<u8", "<f8")
 REFUSED = (OSError, ValueError, KeyError, TypeError)

@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 
 from evalkit import resources
 from evalkit.cli.app import cli
+from evalkit.compare.columns import Labels
 from evalkit.compare.judge import compare
-from evalkit.compare.labels import Labels
 from evalkit.compare.policy import Policy
 from evalkit.errors import RunError
 from evalkit.model import FailureKind, Status
 from evalkit.render.document import to_json
-from evalkit.run import columnar, manifest, store
-from evalkit.run import parse as parsing
-from evalkit.run.parse import Files, parse
+from evalkit.run import columnar, manifest
+from evalkit.run import rows as parsing
+from evalkit.run import rows as store
 from evalkit.run.read import read_run
+from evalkit.run.rows import Files, parse
 
 PLAN = "a" * 64
 HEADER = {"format": store.SCORES_FORMAT, "journals": ["journal.jsonl"]}

@@ -9,7 +9,7 @@ import orjson
 from evalkit.config import EndpointConfig
 from evalkit.run import manifest
 from evalkit.run.concurrency import Finder
-from evalkit.run.pace import Pace, as_before, paces, with_number
+from evalkit.run.execute import Pace, as_before, paces, with_number
 
 
 @dataclass

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from evalkit.errors import RunError
-from evalkit.run import manifest, store
+from evalkit.run import manifest
+from evalkit.run import rows as store
 from evalkit.run.read import is_run, read_run
 
 PLAN = "a" * 64
@@ -155,9 +156,9 @@ def test_log_probabilities_of_options_are_kept(run):
 @pytest.mark.parametrize(
     ("scorer", "step"),
     [
-        ("evalkit.scoring.choice:score@3", 1.0),
+        ("evalkit.scoring.answers.choice:score@3", 1.0),
         ("evalkit.scoring.multimodal.blink:score@1", 1.0),
-        ("evalkit.scoring.livebench.dispatch:score@1", None),
+        ("evalkit.scoring.livebench.graders:score@1", None),
         ("judge gpt x3", None),
         ("mine.choice:score@1", None),
         ("", None),

@@ -6,10 +6,8 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
-from evalkit.scoring.choice import extract, score
-from evalkit.scoring.final import final_text_of
-from evalkit.scoring.normalise import for_matching, without_markup
-from evalkit.scoring.options import Options
+from evalkit.scoring.answers.choice import Options, extract, score
+from evalkit.scoring.answers.reply import final_text_of, for_matching, without_markup
 
 GREEK = {"id": "g1", "choices": ["alpha", "beta", "gamma", "delta"], "answer": "C"}
 SHAPES = {"choices": ["Square", "Triangle", "Circle", "Line"], "answer": "B", "shot_header": "Question:"}

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.model import Status
-from evalkit.scoring import expression
-from evalkit.scoring.expression import extract, score, spelled_alike
-from evalkit.scoring.final import final_text_of
-from evalkit.scoring.worker import GradeError, GradeTimeout
+from evalkit.scoring.answers import expression
+from evalkit.scoring.answers.expression import extract, score, spelled_alike
+from evalkit.scoring.answers.reply import final_text_of
+from evalkit.scoring.answers.worker import GradeError, GradeTimeout
 
 
 def graded(truth, content, finish="stop"):

@@ -3,7 +3,7 @@
 import pytest
 
 from evalkit.model import FinalText, Reply, Status, Usage
-from evalkit.scoring.final import ends_midway, final_text, final_text_of, unanswered
+from evalkit.scoring.answers.reply import ends_midway, final_text, final_text_of, unanswered
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
-from evalkit.scoring import expression
-from evalkit.scoring.final import final_text_of
-from evalkit.scoring.integer import score
+from evalkit.scoring.aime import score
+from evalkit.scoring.answers import expression
+from evalkit.scoring.answers.reply import final_text_of
 
 
 def graded(truth, content, finish="stop"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
-from evalkit.scoring.judge import (
+from evalkit.scoring.answers.judge import (
     Answer,
     Case,
     JudgeIdentity,
@@ -130,7 +130,7 @@ def test_the_key_depends_on_all_that_decides_a_judgment():
 
 def test_the_key_depends_on_the_wording_of_the_prompt(monkeypatch):
     before = JUDGE.digest
-    monkeypatch.setattr("evalkit.scoring.judge._CLOSING", "\nOnly the number.\n")
+    monkeypatch.setattr("evalkit.scoring.answers.judge._CLOSING", "\nOnly the number.\n")
     assert JUDGE.digest != before
 
 

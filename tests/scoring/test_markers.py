@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evalkit.scoring.markers import _MARKER, _markers
+from evalkit.scoring.answers.reply import _MARKER, _markers
 
 PIECES = ("answer", "Answer", "ANSWER choice", "answers", "correct option", "Correct  Choice", "incorrect ", "wrong ")
 PIECES += (

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.scoring.normalise import boxes, for_matching, for_maths, last_line, without_markup, without_wrappers
+from evalkit.scoring.answers.reply import boxes, for_matching, for_maths, last_line, without_markup, without_wrappers
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.scoring.numbers import Number, SeveralNumbersError, last_number, read_list, read_number
+from evalkit.scoring.answers.number import Number, SeveralNumbersError, last_number, read_list, read_number
 
 FIELDS = [
     ("0", 0),

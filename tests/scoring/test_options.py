@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evalkit.scoring.options import _tokens, _words
+from evalkit.scoring.answers.choice import _tokens, _words
 
 PIECES = ("the ", "The", " a ", "an", "A.", "cat", "3,5", "。", ".", "«", " ", "\n", "选项", "É", "ß", "x" * 70, "-")
 

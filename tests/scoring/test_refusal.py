@@ -2,7 +2,7 @@
 
 import pytest
 
-from evalkit.scoring.refusal import is_refusal
+from evalkit.scoring.answers.reply import is_refusal
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import sys
 import pytest
 
 from evalkit.errors import SuiteError
-from evalkit.scoring import choice, hooks, integer
+from evalkit.scoring import aime, hooks
+from evalkit.scoring.answers import choice
 from evalkit.scoring.registry import SCORERS, scorer, version
 
 
 def test_names_are_resolved():
     assert scorer("choice") is choice.score
-    assert scorer("evalkit.scoring.integer:score") is integer.score
+    assert scorer("evalkit.scoring.aime:score") is aime.score
 
 
 @pytest.mark.parametrize("name", sorted(SCORERS))
@@ -34,8 +35,8 @@ def test_every_scorer_of_text_has_a_hook(name):
         ("os.system", "there is no scorer 'os.system'"),
         ("a b:c", "there is no scorer"),
         ("no_such_package.scorers:score", "cannot be imported"),
-        ("evalkit.scoring.choice:scores", "has no function 'scores'"),
-        ("evalkit.scoring.choice:VERSION", "has no function 'VERSION'"),
+        ("evalkit.scoring.answers.choice:scores", "has no function 'scores'"),
+        ("evalkit.scoring.answers.choice:VERSION", "has no function 'VERSION'"),
     ],
 )
 def test_a_name_that_leads_nowhere_says_what_to_write_instead(name, says):
@@ -44,8 +45,8 @@ def test_a_name_that_leads_nowhere_says_what_to_write_instead(name, says):
 
 
 def test_a_version_names_the_function_and_a_number():
-    assert version("choice") == f"evalkit.scoring.choice:score@{choice.VERSION}"
-    assert version("evalkit.scoring.choice:score") == version("choice")
+    assert version("choice") == f"evalkit.scoring.answers.choice:score@{choice.VERSION}"
+    assert version("evalkit.scoring.answers.choice:score") == version("choice")
     with pytest.raises(SuiteError, match="add `VERSION = 1`"):
         version("math:sqrt")
 

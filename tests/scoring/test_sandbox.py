@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.scoring import sandbox
-from evalkit.scoring.sandbox import Ending, Limits, SandboxError
+from evalkit.scoring.answers import sandbox
+from evalkit.scoring.answers.sandbox import Ending, Limits, SandboxError
 
 PATIENT = Limits(seconds=20)
 QUICK = Limits(seconds=0.5)

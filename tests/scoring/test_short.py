@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
 from evalkit.scoring import hooks
-from evalkit.scoring.final import final_text_of
+from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.registry import scorer, version
 from evalkit.scoring.short import LONGEST, normalise, score
 

@@ -3,7 +3,7 @@
 import pytest
 
 from evalkit.errors import DataError
-from evalkit.scoring.truth import name_of, required
+from evalkit.scoring.registry import name_of, required
 
 
 @pytest.mark.parametrize("value", [None, "", " \n", [], {}, ()])

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evalkit.scoring import worker
-from evalkit.scoring.worker import GradeError, GradeTimeout, run_limited
+from evalkit.scoring.answers import worker
+from evalkit.scoring.answers.worker import GradeError, GradeTimeout, run_limited
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ def test_closing_ends_the_children_also_those_at_work(monkeypatch):
 
 
 def script(body):
-    code = "from evalkit.scoring.worker import run_limited\n" + textwrap.dedent(body)
+    code = "from evalkit.scoring.answers.worker import run_limited\n" + textwrap.dedent(body)
     return subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", code],
         capture_output=True,

@@ -6,8 +6,15 @@ import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.stats.clustered import Layout, clustered_mean, floored_difference, independent_repeats
-from evalkit.stats.paired import ItemTraits, Scores, pair_scores
+from evalkit.stats.paired import (
+    ItemTraits,
+    Layout,
+    Scores,
+    clustered_mean,
+    floored_difference,
+    independent_repeats,
+    pair_scores,
+)
 
 
 def layout(n, weight=None, cluster=None, stratum=None):

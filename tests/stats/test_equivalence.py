@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
-from evalkit.stats.equivalence import (
+from evalkit.stats.methods import (
     CLUSTERED_T,
     PAIRED_T,
     STRATIFIED_T,
     TANGO,
     Decision,
+    Discordance,
     judge_counts,
     judge_difference,
 )
 from evalkit.stats.paired import ItemTraits, PairedItems, Scores, pair_scores, pair_single
-from evalkit.stats.tango import Discordance
 
 
 def pairs(reference, candidate, traits=None):
@@ -217,7 +217,7 @@ def test_intervals_are_nested_and_agree_with_the_p_values(design):
 @settings(max_examples=80, deadline=None)
 @given(designs())
 def test_duplicating_every_repeat_changes_neither_difference_nor_unfloored_error(design):
-    from evalkit.stats.clustered import floored_difference
+    from evalkit.stats.paired import floored_difference
 
     reference, candidate, traits = design
     once = floored_difference(pairs(reference, candidate, traits))

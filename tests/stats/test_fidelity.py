@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from evalkit.model import Verdict
-from evalkit.stats.divergence import ScoredText, divergence
-from evalkit.stats.fidelity import FLOOR_NATS, Margins, judge, margins, overall
+from evalkit.stats.divergence import FLOOR_NATS, Margins, ScoredText, divergence, judge, margins, overall
 
 
 def pair(noise, shift=0.0, sequences=32, length=40, seed=0):

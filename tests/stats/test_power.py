@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.stats.equivalence import Decision, judge_difference
+from evalkit.stats.methods import Decision, judge_difference
 from evalkit.stats.paired import pair_scores, pair_single
 from evalkit.stats.power import (
     Goal,

@@ -9,17 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
+from evalkit.stats.methods import Discordance, count_flips, exact_mcnemar
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores, pair_single
-from evalkit.stats.secondary import (
-    count_flips,
-    exact_mcnemar,
-    item_excess,
-    known_within,
-    log_ratio,
-    repeat_noise,
-    split_variance,
-)
-from evalkit.stats.tango import Discordance
+from evalkit.stats.variance import item_excess, known_within, log_ratio, repeat_noise, split_variance
 
 
 def sampled(rng, p, q, k):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evalkit.stats.equivalence import Decision
-from evalkit.stats.sequential import (
+from evalkit.stats.methods import Decision
+from evalkit.stats.multiplicity import (
     Boundary,
     boundary_constant,
     crossing_probability,

@@ -8,10 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from evalkit.stats.methods import Discordance, difference_test, exact_mcnemar, sign_flip
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores, pair_single
-from evalkit.stats.secondary import exact_mcnemar
-from evalkit.stats.signflip import difference_test, sign_flip
-from evalkit.stats.tango import Discordance
 
 
 @settings(max_examples=60, deadline=None)

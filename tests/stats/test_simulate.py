@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evalkit.stats.equivalence import Decision, judge_difference
+from evalkit.stats.methods import Decision, judge_difference
 from evalkit.stats.paired import pair_scores
 from evalkit.stats.simulate import Design, World, _judge, _Outcomes, beta_means, simulate_scores, verdict_rates
 

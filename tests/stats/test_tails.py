@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from evalkit.stats.quantiles import median, quantile
+from evalkit.stats.paired import median, quantile
 from evalkit.stats.tails import normal_quantile, normal_sf, poisson_lower, t_quantile, t_sf
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from evalkit.stats.tango import Discordance, _statistic_at, score_interval, score_statistic
+from evalkit.stats.methods import Discordance, _statistic_at, tango_interval, tango_statistic
 
 Z90, Z95 = stats.norm.ppf(0.95), stats.norm.ppf(0.975)
 
@@ -30,10 +30,10 @@ def oracle_statistic(lost, gained, n, delta):
 
 def test_tango_1998_section_6_1():
     """44 pairs, one discordant, margin 0.1: Z = 1.709, p = 0.044."""
-    z = float(score_statistic(1, 0, 44, -0.1))
+    z = float(tango_statistic(1, 0, 44, -0.1))
     assert round(z, 3) == 1.709
     assert round(float(stats.norm.sf(z)), 3) == 0.044
-    assert round(score_interval(Discordance(lost=1, gained=0, n=44), 0.90).low, 3) == -0.096
+    assert round(tango_interval(Discordance(lost=1, gained=0, n=44), 0.90).low, 3) == -0.096
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_tango_1998_section_6_1():
     ],
 )
 def test_published_intervals(lost, gained, n, level, low, high):
-    interval = score_interval(Discordance(lost, gained, n), level)
+    interval = tango_interval(Discordance(lost, gained, n), level)
     assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
 
 
 @pytest.mark.parametrize("n", [1, 10, 30, 198, 14042])
 def test_no_flips_keep_their_width(n):
-    interval = score_interval(Discordance(0, 0, n), 0.90)
+    interval = tango_interval(Discordance(0, 0, n), 0.90)
     assert interval.high == pytest.approx(Z90**2 / (n + Z90**2), rel=1e-12)
     assert interval.low == -interval.high
 
@@ -61,23 +61,23 @@ def test_no_flips_keep_their_width(n):
 @pytest.mark.parametrize(("lost", "gained"), [(1, 0), (9, 0), (0, 9)])
 def test_every_item_flipped(lost, gained):
     counts = Discordance(lost, gained, lost + gained)
-    interval = score_interval(counts, 0.95)
+    interval = tango_interval(counts, 0.95)
     assert min(interval.low, -interval.high) == -1.0
     assert interval.low < interval.high
     assert interval.low <= counts.difference <= interval.high
 
 
 def test_the_ends_of_the_scale():
-    assert score_statistic(0, 5, 5, 1.0) == 0.0
-    assert score_statistic(5, 0, 5, -1.0) == 0.0
-    assert score_statistic(1, 3, 5, 1.0) == -math.inf
-    assert score_statistic(1, 3, 5, -1.0) == math.inf
+    assert tango_statistic(0, 5, 5, 1.0) == 0.0
+    assert tango_statistic(5, 0, 5, -1.0) == 0.0
+    assert tango_statistic(1, 3, 5, 1.0) == -math.inf
+    assert tango_statistic(1, 3, 5, -1.0) == math.inf
 
 
 def test_the_statistic_takes_arrays():
-    z = score_statistic(np.array([3, 5]), np.array([4, 1]), 30, np.array([[-0.1], [0.1]]))
+    z = tango_statistic(np.array([3, 5]), np.array([4, 1]), 30, np.array([[-0.1], [0.1]]))
     assert z.shape == (2, 2)
-    assert z[1, 1] == score_statistic(5, 1, 30, 0.1)
+    assert z[1, 1] == tango_statistic(5, 1, 30, 0.1)
 
 
 @pytest.mark.parametrize("counts", [(-1, 0, 5), (3, 3, 5), (0, 0, 0)])
@@ -96,14 +96,14 @@ tables = st.integers(1, 400).flatmap(
 def test_statistic_agrees_with_the_numerical_likelihood(table, delta):
     lost, gained, n = table
     expected = oracle_statistic(lost, gained, n, delta)
-    assert float(score_statistic(lost, gained, n, delta)) == pytest.approx(expected, rel=2e-4, abs=2e-4)
+    assert float(tango_statistic(lost, gained, n, delta)) == pytest.approx(expected, rel=2e-4, abs=2e-4)
 
 
 @settings(max_examples=60, deadline=None)
 @given(tables, st.sampled_from([0.5, 0.9, 0.95, 0.999]))
 def test_limits_invert_the_numerical_test(table, level):
     lost, gained, n = table
-    interval = score_interval(Discordance(lost, gained, n), level)
+    interval = tango_interval(Discordance(lost, gained, n), level)
     z = stats.norm.ppf(0.5 + level / 2)
     if interval.low > -1.0:
         assert oracle_statistic(lost, gained, n, interval.low) == pytest.approx(z, abs=2e-3)
@@ -116,9 +116,9 @@ def test_limits_invert_the_numerical_test(table, level):
 def test_mirrored_nested_and_around_the_estimate(table):
     lost, gained, n = table
     counts = Discordance(lost, gained, n)
-    wide, narrow = score_interval(counts, 0.95), score_interval(counts, 0.90)
+    wide, narrow = tango_interval(counts, 0.95), tango_interval(counts, 0.90)
     assert -1.0 <= wide.low <= narrow.low <= counts.difference <= narrow.high <= wide.high <= 1.0
-    mirrored = score_interval(Discordance(gained, lost, n), 0.95)
+    mirrored = tango_interval(Discordance(gained, lost, n), 0.95)
     assert (mirrored.low, mirrored.high) == (-wide.high, -wide.low)
 
 
@@ -126,7 +126,7 @@ def test_mirrored_nested_and_around_the_estimate(table):
 @given(tables)
 def test_the_statistic_falls(table):
     lost, gained, n = table
-    z = score_statistic(lost, gained, n, np.linspace(-0.99, 0.99, 199))
+    z = tango_statistic(lost, gained, n, np.linspace(-0.99, 0.99, 199))
     assert np.all(np.diff(z) <= 1e-9)
 
 
@@ -134,7 +134,7 @@ def test_the_statistic_falls(table):
 def test_coverage(b_rate, c_rate, n):
     rng = np.random.default_rng(20261)
     counts = rng.multinomial(n, [b_rate, c_rate, 1 - b_rate - c_rate], size=4000)
-    z = score_statistic(counts[:, 0], counts[:, 1], n, c_rate - b_rate)
+    z = tango_statistic(counts[:, 0], counts[:, 1], n, c_rate - b_rate)
     assert 0.93 <= np.mean(np.abs(z) <= Z95) <= 0.985
 
 
@@ -143,4 +143,4 @@ def test_coverage(b_rate, c_rate, n):
 def test_one_number_and_arrays_give_the_same_statistic(table, delta):
     lost, gained, n = table
     one = _statistic_at(Discordance(lost, gained, n), delta)
-    assert one == float(score_statistic(lost, gained, n, delta))
+    assert one == float(tango_statistic(lost, gained, n, delta))

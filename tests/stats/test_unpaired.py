@@ -2,9 +2,8 @@
 
 import pytest
 
-from evalkit.stats.equivalence import Decision
-from evalkit.stats.proportions import Count, score_interval
-from evalkit.stats.unpaired import METHOD, granularity, judge_means, possible_sizes
+from evalkit.stats.methods import Decision
+from evalkit.stats.proportions import METHOD, Count, granularity, judge_means, possible_sizes, score_interval
 
 
 @pytest.mark.parametrize(

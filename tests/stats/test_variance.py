@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from evalkit.stats.clustered import floored_difference
-from evalkit.stats.paired import ItemTraits, Scores, pair_scores, pair_single
+from evalkit.stats.paired import ItemTraits, Scores, floored_difference, pair_scores, pair_single
 from evalkit.stats.variance import assumed_variance, fixed_benchmark_variance, measured_variance, stored_variance
 
 

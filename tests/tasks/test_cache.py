@@ -10,8 +10,8 @@ import pytest
 
 from evalkit.errors import DataError
 from evalkit.tasks import cache
-from evalkit.tasks.load import LoadOptions, load_suite
-from evalkit.tasks.suite import parse_suite
+from evalkit.tasks.items import LoadOptions, load_suite
+from evalkit.tasks.suites import parse_suite
 
 SUITE = """
 task: toy
@@ -84,7 +84,7 @@ def same(one, other):
 def test_what_is_read_back_is_what_was_built(suite_file, empty_cache, monkeypatch):
     first = load(suite_file)
     assert len(entries(empty_cache)) == 1
-    monkeypatch.setattr("evalkit.tasks.load._built", None)  # a second build would fail
+    monkeypatch.setattr("evalkit.tasks.items._built", None)  # a second build would fail
     second = load(suite_file)
     assert same(first, second)
     assert [item.prompt.messages[0]["content"] for item in second.items][1] == "which of 1?\nA) one\nB) two"
@@ -95,8 +95,8 @@ def test_a_second_run_imports_no_lm_eval(suite_file, empty_cache):
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from evalkit.tasks.load import LoadOptions, load_suite\n"
-        "from evalkit.tasks.suite import parse_suite\n"
+        "from evalkit.tasks.items import LoadOptions, load_suite\n"
+        "from evalkit.tasks.suites import parse_suite\n"
         f"loaded = load_suite(parse_suite(Path({str(suite_file)!r}), 'test'), LoadOptions())\n"
         "print(len(loaded.items), sorted({'lm_eval', 'datasets', 'jinja2', 'pandas'} & set(sys.modules)))\n"
     )

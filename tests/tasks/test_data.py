@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.errors import DataError
 from evalkit.tasks import data
-from evalkit.tasks.local import Part, find_files
+from evalkit.tasks.files import Part, find_files
 
 FIELDS = {
     "rows": 3,
@@ -161,7 +161,7 @@ def test_shots_of_the_own_subject_are_attached(tmp_path):
 
 def test_real_aime_rows_are_clean(shared_data):
     from evalkit.resources import data_folder
-    from evalkit.tasks.suite import read_yaml
+    from evalkit.tasks.suites import read_yaml
 
     for year in (24, 25):
         fields = read_yaml(data_folder("suites") / f"aime{year}.yaml")["metadata"]["evalkit"]
@@ -172,7 +172,7 @@ def test_real_aime_rows_are_clean(shared_data):
 
 def test_real_mmlu_is_whole(shared_data):
     from evalkit.resources import data_folder
-    from evalkit.tasks.suite import read_yaml
+    from evalkit.tasks.suites import read_yaml
 
     fields = read_yaml(data_folder("suites") / "mmlu_gen_5shot.yaml")["metadata"]["evalkit"]
     documents = data.load_documents(fields, {"data": str(shared_data)})["test"]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from evalkit.tasks.load import LoadOptions, _files
-from evalkit.tasks.suite import find_suite, members
+from evalkit.tasks.items import LoadOptions, _files
+from evalkit.tasks.suites import find_suite, members
 
 
 def test_livebench_without_code_execution_is_five_of_six_categories():

@@ -6,7 +6,7 @@ import json
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evalkit.tasks.load import _as_json, _doc_hash, _from_json
+from evalkit.tasks.items import _as_json, _doc_hash, _from_json
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 DOCUMENTS = st.dictionaries(

@@ -7,10 +7,10 @@ import pytest
 
 from evalkit.model import FinalText
 from evalkit.resources import data_folder
-from evalkit.scoring.final import final_text_of
-from evalkit.tasks.load import LoadOptions, load_suite
+from evalkit.scoring.answers.reply import final_text_of
+from evalkit.tasks.items import LoadOptions, load_suite
 from evalkit.tasks.prepare_demo import by_split
-from evalkit.tasks.suite import find_suite
+from evalkit.tasks.suites import find_suite
 
 ROWS = [
     {"id": "a", "split": "dev", "prompt": "p", "_part": "x"},

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import (
+    Grade,
     between,
     between_on_line,
     boxed,
     distance,
     malformed_solutions,
     solutions,
+    truth_of,
     without_marks,
 )
-from evalkit.scoring.livebench.grade import Grade, truth_of
-from evalkit.scoring.worker import run_limited
 
 _GROUP: Final = 4
 _PLOT_OPEN, _PLOT_CLOSE = "<PLOT_SUMMARY>", "</PLOT_SUMMARY>"

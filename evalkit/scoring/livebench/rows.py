@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from evalkit.errors import DataError, SuiteError
@@ -103,3 +103,31 @@ def _function_name(row: Mapping[str, Any]) -> str | None:
         raise DataError(f"LiveBench row {row.get('question_id', '?')}: original_json is not JSON ({error}).") from None
     name = metadata.get("func_name") if isinstance(metadata, Mapping) else None
     return name if isinstance(name, str) and name else None
+
+
+# ----------------------------------------------------------------
+# LiveBench's rows as documents: the questions of one task that are active in one release
+
+
+DEFAULT_RELEASE = "2024-11-25"
+
+
+def livebench(rows: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The documents of `options["task"]` in `options["release"]`, with `id`, `target` and the permission to run code.
+
+    Raises:
+        DataError: where the release has no question of the task.
+    """
+    release = str(options.get("release") or DEFAULT_RELEASE)
+    documents = []
+    for row in rows:
+        if row.get("task") != options["task"] or not active_in(row, release):
+            continue
+        document = normalise(row)
+        document["id"] = f"{document['task']}/{document['question_id']}"
+        document["target"] = str(document.get("ground_truth", ""))
+        document["allow_code_execution"] = bool(options.get("allow_code_execution"))
+        documents.append(document)
+    if not documents:
+        raise DataError(f"LiveBench {options['task']}: no question is active in release {release}")
+    return documents

@@ -7,9 +7,9 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
+from evalkit.scoring.answers.reply import for_matching
 from evalkit.scoring.multimodal.freetext import number_given
 from evalkit.scoring.multimodal.numbers import equal, whole_number
-from evalkit.scoring.normalise import for_matching
 
 EXTRA_CHARS: Final = 10
 """So much longer than the answer may a text be that contains it."""

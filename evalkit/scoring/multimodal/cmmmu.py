@@ -16,12 +16,11 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring.final import ends_midway, unanswered
+from evalkit.scoring.answers.reply import ends_midway, for_matching, unanswered, without_markup
 from evalkit.scoring.multimodal import letters
 from evalkit.scoring.multimodal.chinese import fills, verdict
 from evalkit.scoring.multimodal.freetext import answer_part
-from evalkit.scoring.normalise import for_matching, without_markup
-from evalkit.scoring.truth import name_of, required
+from evalkit.scoring.registry import name_of, required
 
 VERSION: Final = 1
 

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from evalkit.scoring.markers import places
+from evalkit.scoring.answers.reply import boxes, for_maths, last_line, places, without_markup, without_wrappers
 from evalkit.scoring.multimodal.numbers import Number, equal, numbers, whole_number
-from evalkit.scoring.normalise import boxes, for_maths, last_line, without_markup, without_wrappers
 
 _LINE_END: Final = re.compile(r"\n|[.。](?=\s|\Z)|[!！]")
 _SENTENCE: Final = re.compile(r"[.!?](?=\s+\S)|[。！？](?=\s*\S)")

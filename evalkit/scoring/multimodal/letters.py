@@ -1,7 +1,7 @@
 """Which option a reply about a picture settles on: the strict reading of the text suites, then weaker places to look.
 
 Models that were asked about a picture answer shortly and in many forms ("B. a lighthouse", 选项F符合题意), so what
-`evalkit.scoring.choice` does not find is looked for further, the first rule that decides wins:
+`evalkit.scoring.answers.choice` does not find is looked for further, the first rule that decides wins:
 
     M1  a statement: "C is correct", B选项正确, 选项F符合题意; all of them must name one option
     M2  the answer begins with "C.", "(C)", "C:" ..., and no other line begins so
@@ -27,14 +27,17 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring.choice import STRONG, Extraction, extract
-from evalkit.scoring.final import ends_midway, unanswered
-from evalkit.scoring.lenient import lenient_letter
-from evalkit.scoring.markers import places
-from evalkit.scoring.normalise import for_matching, last_line, without_markup
-from evalkit.scoring.options import Options
-from evalkit.scoring.refusal import is_refusal
-from evalkit.scoring.truth import name_of, required
+from evalkit.scoring.answers.choice import STRONG, Extraction, Options, extract, lenient_letter
+from evalkit.scoring.answers.reply import (
+    ends_midway,
+    for_matching,
+    is_refusal,
+    last_line,
+    places,
+    unanswered,
+    without_markup,
+)
+from evalkit.scoring.registry import name_of, required
 
 SHORT_CHARS: Final = 400
 BRIEF_CHARS: Final = 60

@@ -16,15 +16,14 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring.expression import LONGEST, by_value, extract, filled_boxes, spelled_alike
-from evalkit.scoring.final import ends_midway, unanswered
+from evalkit.scoring.answers.choice import Options
+from evalkit.scoring.answers.expression import LONGEST, by_value, extract, filled_boxes, spelled_alike
+from evalkit.scoring.answers.reply import ends_midway, for_maths, unanswered, without_markup, without_wrappers
 from evalkit.scoring.multimodal import letters
 from evalkit.scoring.multimodal.fields import LETTERS
 from evalkit.scoring.multimodal.freetext import answer_part, number_given
 from evalkit.scoring.multimodal.numbers import equal, whole_number
-from evalkit.scoring.normalise import for_maths, without_markup, without_wrappers
-from evalkit.scoring.options import Options
-from evalkit.scoring.truth import name_of, required
+from evalkit.scoring.registry import name_of, required
 
 VERSION: Final = 1
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring.final import ends_midway, unanswered
+from evalkit.scoring.answers.reply import ends_midway, unanswered
 from evalkit.scoring.multimodal import letters
 from evalkit.scoring.multimodal.freetext import answer_part, matches_any
-from evalkit.scoring.truth import name_of, required
+from evalkit.scoring.registry import name_of, required
 
 VERSION: Final = 1
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring.final import unanswered
+from evalkit.scoring.answers.reply import unanswered
 from evalkit.scoring.multimodal.letters import without_answer
-from evalkit.scoring.truth import required
+from evalkit.scoring.registry import required
 
 VERSION: Final = 1
 

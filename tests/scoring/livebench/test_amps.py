@@ -3,8 +3,8 @@
 import pytest
 
 from evalkit.model import FinalText, Status
-from evalkit.scoring.livebench import amps
-from evalkit.scoring.livebench.dispatch import score
+from evalkit.scoring.livebench import mathematics as amps
+from evalkit.scoring.livebench.graders import score
 
 
 def doc(truth, subtask="amps_hard_derivatives"):

@@ -10,11 +10,12 @@ import pytest
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
-from evalkit.scoring import sandbox
-from evalkit.scoring.livebench import cases, coding
-from evalkit.scoring.livebench.cases import Case, cases_of, unpack
-from evalkit.scoring.livebench.dispatch import preflight, score
-from evalkit.scoring.worker import GradeTimeout
+from evalkit.scoring.answers import sandbox
+from evalkit.scoring.answers.worker import GradeTimeout
+from evalkit.scoring.livebench import coding
+from evalkit.scoring.livebench import coding as cases
+from evalkit.scoring.livebench.coding import Case, cases_of, unpack
+from evalkit.scoring.livebench.graders import preflight, score
 
 
 def some_tests(*pairs):

@@ -4,9 +4,8 @@ import pytest
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText
-from evalkit.scoring.livebench import coding, columns, instructions, language, math_comp, olympiad, tablereformat, zebra
-from evalkit.scoring.livebench.dispatch import score
-from evalkit.scoring.livebench.graders import GRADERS, grader_of, kind_of
+from evalkit.scoring.livebench import coding, data_analysis, instructions, language, mathematics, reasoning
+from evalkit.scoring.livebench.graders import GRADERS, grader_of, kind_of, score
 
 TASKS = [
     "LCB_generation",
@@ -56,17 +55,17 @@ def test_the_subtask_goes_before_the_task(subtask, kind):
 @pytest.mark.parametrize(
     ("task", "released", "grader"),
     [
-        ("zebra_puzzle", "2024-06-24", zebra.grade_old),
-        ("zebra_puzzle", "2024-11-24", zebra.grade_old),
-        ("zebra_puzzle", "2024-11-25", zebra.grade_new),
+        ("zebra_puzzle", "2024-06-24", reasoning.grade_old),
+        ("zebra_puzzle", "2024-11-24", reasoning.grade_old),
+        ("zebra_puzzle", "2024-11-25", reasoning.grade_new),
         ("connections", "2024-06-24", language.grade_connections_old),
         ("connections", "2024-11-25", language.grade_connections_new),
-        ("tablereformat", "2024-06-24", tablereformat.grade_v1),
-        ("tablereformat", "2025-04-25", tablereformat.grade_v2),
+        ("tablereformat", "2024-06-24", data_analysis.grade_v1),
+        ("tablereformat", "2025-04-25", data_analysis.grade_v2),
         ("paraphrase", "2024-06-24", instructions.grade),
         ("AMPS_Hard", "2024-06-24", None),
-        ("olympiad", "2024-08-31", olympiad.grade),
-        ("cta", "2024-06-24", columns.grade_cta),
+        ("olympiad", "2024-08-31", mathematics.grade),
+        ("cta", "2024-06-24", data_analysis.grade_cta),
         ("LCB_generation", "2024-06-24", coding.grade),
     ],
 )
@@ -128,10 +127,10 @@ def test_a_truth_of_the_wrong_kind_raises(question, said):
 
 def test_the_letter_readers_agree_on_plain_answers():
     for letter in "ABCDE":
-        assert math_comp.read_letter(letter * 5) == letter
-        assert math_comp.read_letter(rf"\boxed{{\text{{({letter})}}}}") == letter
-        assert math_comp.read_letter(f"Therefore the answer is ({letter})") == letter
-    assert math_comp.read_letter("No idea.") is None
+        assert mathematics.read_letter(letter * 5) == letter
+        assert mathematics.read_letter(rf"\boxed{{\text{{({letter})}}}}") == letter
+        assert mathematics.read_letter(f"Therefore the answer is ({letter})") == letter
+    assert mathematics.read_letter("No idea.") is None
 
 
 def test_a_number_of_ten_thousand_digits_is_merely_wrong():

@@ -6,10 +6,10 @@ Left: what the official rules give, which is evalkit's primary score. Right: eva
 import pytest
 
 from evalkit.model import Status
-from evalkit.scoring.final import final_text_of
-from evalkit.scoring.livebench.dispatch import score
-from evalkit.scoring.livebench.grade import OFFICIAL_LOOSE, OFFICIAL_MISS
-from evalkit.scoring.livebench.math_comp import TWO_QUADRUPLES
+from evalkit.scoring.answers.reply import final_text_of
+from evalkit.scoring.livebench.extract import OFFICIAL_LOOSE, OFFICIAL_MISS
+from evalkit.scoring.livebench.graders import score
+from evalkit.scoring.livebench.mathematics import TWO_QUADRUPLES
 
 MISS, LOOSE = (OFFICIAL_MISS,), (OFFICIAL_LOOSE,)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
-from evalkit.scoring.final import final_text_of
+from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.multimodal import cmmmu
 
 CHOICES = ["铜", "铁", "锌", "银"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
-from evalkit.scoring.final import final_text_of
+from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.multimodal import mathvision, rows
 
 PLAIN = ["11", "13", "15", "17", "19"]

@@ -6,7 +6,7 @@ import pytest
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
-from evalkit.scoring.final import final_text_of
+from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.multimodal import ocrbench
 
 

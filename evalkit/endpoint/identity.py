@@ -1,0 +1,286 @@
+"""What an endpoint says of itself: the models it serves, and the software that serves them.
+
+Nothing is generated, except a token where the list of models cannot be believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any, Final, Self
+
+from evalkit.endpoint import body, failures
+from evalkit.endpoint import failures as lenient
+from evalkit.endpoint.http import Answer, Transport, endpoint_url, place, server_root
+from evalkit.endpoint.settings import ClientSettings
+from evalkit.model import Failure, FailureKind
+
+# ----------------------------------------------------------------
+# A server's own JSON interface beside the OpenAI one: a path and a document there, a document or a failure back
+# For the doctor and the fidelity probe, which need what the client does not: paths outside `/v1`, and numbers as the
+# server wrote them, NaN and infinities included. A passing trouble is met with two more attempts.
+
+
+PAUSES_SECONDS: Final = (0.5, 2.0)
+PAGE_SECONDS: Final = 60.0
+
+# Asking such a failure's question again is worth the wait here; a malformed answer will be malformed again.
+_PASSING: Final = frozenset(
+    {FailureKind.CONNECTION, FailureKind.RATE_LIMITED, FailureKind.SERVER_ERROR, FailureKind.TIMEOUT}
+)
+
+
+class Native:
+    """Asks the first of an endpoint's addresses; use it as an async context, in one event loop.
+
+    Paths that begin with `/v1/` are taken below the base address, all others below its root. `requests` counts what was
+    sent, repeated attempts included.
+
+    Raises:
+        ConfigError: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
+    """
+
+    def __init__(self, settings: ClientSettings, pauses_seconds: tuple[float, ...] = PAUSES_SECONDS) -> None:
+        self.settings = replace(settings, base_urls=settings.base_urls[:1], stream=False)
+        self.requests = 0
+        self._pauses = pauses_seconds
+        self._base = self.settings.base_urls[0].rstrip("/")
+        self._root = server_root(self._base)
+        self._redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
+        self._transport = Transport(self.settings)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.close()
+
+    async def post(self, path: str, document: Mapping[str, Any]) -> dict[str, Any] | Failure:
+        """The JSON object that answers a document; MALFORMED where the answer is none."""
+        body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+        return await self._asked("POST", path, body)
+
+    async def get(self, path: str) -> dict[str, Any] | Failure:
+        """The JSON object under a path; MALFORMED where there is something else."""
+        return await self._asked("GET", path, None)
+
+    async def answer(self, path: str) -> Answer | Failure:
+        """What a GET brings, whatever its status and form; one attempt, and a minute's patience."""
+        self.requests += 1
+        silence = min(self.settings.between_pieces, PAGE_SECONDS)
+        return await self._transport.exchange("GET", endpoint_url(*self._split(path)), silence=silence)
+
+    async def _asked(self, method: str, path: str, body: bytes | None) -> dict[str, Any] | Failure:
+        for pause in (*self._pauses, None):
+            outcome = await self._once(method, path, body)
+            if isinstance(outcome, dict) or outcome.kind not in _PASSING or pause is None:
+                return outcome
+            await asyncio.sleep(min(outcome.retry_after or pause, 10.0))
+        raise AssertionError("the last pause is None")
+
+    async def _once(self, method: str, path: str, body: bytes | None) -> dict[str, Any] | Failure:
+        url = endpoint_url(*self._split(path))
+        self.requests += 1
+        started = time.perf_counter()
+        answer = await self._transport.exchange(method, url, body=body)
+        outcome = _document(answer, place(url)) if isinstance(answer, Answer) else answer
+        if isinstance(outcome, Failure):
+            return self._redactor.failure(outcome, time.perf_counter() - started)
+        return outcome
+
+    def _split(self, path: str) -> tuple[str, str]:
+        return (self._base, path.removeprefix("/v1")) if path.startswith("/v1/") else (self._root, path)
+
+
+def _document(answer: Answer, where: str) -> dict[str, Any] | Failure:
+    if not 200 <= answer.status <= 299:
+        return failures.of_status(answer.status, answer.headers, answer.body, where=where, now=time.time())
+    try:
+        # The standard library's reader keeps NaN and Infinity, which are findings here.
+        document = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return Failure(FailureKind.MALFORMED, f"the answer of {where} is not JSON", status=answer.status)
+    error = failures.in_band(document)
+    if error is not None:
+        return failures.of_body(error)
+    if not isinstance(document, dict):
+        return Failure(FailureKind.MALFORMED, f"the answer of {where} is no JSON object", status=answer.status)
+    return document
+
+
+# ----------------------------------------------------------------
+# What an endpoint says of itself: the models it serves, and the software that serves them
+# Nothing is generated, except a token where the list of models cannot be believed.
+
+
+_MODELS_PATH: Final = "/models"
+_CHAT_PATH: Final = "/v1/chat/completions"
+_NO_MODEL: Final = "evalkit/no-such-model"
+_MOST_MODELS: Final = 10_000
+LIST_SECONDS: Final = 60.0
+"""So long may a server be silent that is asked for its models: nothing is generated, but it may be at its limit."""
+_IDENTITY_SECONDS: Final = 5.0
+_IDENTITY_BYTES: Final = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModels:
+    """The answer of `/v1/models`: the ids in the server's order, and what it tells of some of them by id.
+
+    `max_model_len` is the served context in tokens; `raw` is the body as one line of JSON.
+    """
+
+    ids: tuple[str, ...]
+    max_model_len: Mapping[str, int]
+    owned_by: Mapping[str, str]
+    raw: bytes = field(repr=False)
+
+
+async def served_models(settings: ClientSettings) -> ServedModels | Failure:
+    """Ask the first of the base addresses which models it serves.
+
+    An endpoint without the list (some gateways) is a `Failure` of kind NOT_FOUND, and may still answer questions.
+    """
+    base_url = settings.base_urls[0]
+    redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
+    transport = Transport(settings)
+    started = time.perf_counter()
+    try:
+        url = endpoint_url(base_url, _MODELS_PATH)
+        answer = await transport.exchange("GET", url, silence=min(settings.between_pieces, LIST_SECONDS))
+    finally:
+        await transport.close()
+    outcome = _models(answer, place(url)) if isinstance(answer, Answer) else answer
+    return redactor.failure(outcome, time.perf_counter() - started) if isinstance(outcome, Failure) else outcome
+
+
+async def served_unlisted(native: Native, found: ServedModels | Failure) -> bool:
+    """Whether the model is served though the list of models is broken, or does not have it: one or two questions.
+
+    `transformers serve` lists what lies in the hub's cache, not what it serves. Where there is a list, another name
+    must be refused: some servers answer under any name with whatever they have. False, and nothing asked, where the
+    list has the model, or says nothing, or there is no server.
+    """
+    if isinstance(found, Failure):
+        doubtful = found.kind in {FailureKind.SERVER_ERROR, FailureKind.MALFORMED}
+    else:
+        doubtful = bool(found.ids) and native.settings.model not in found.ids
+    if not doubtful:
+        return False
+    asked = await native.post(_CHAT_PATH, _greeting(native.settings.model))
+    if isinstance(asked, Failure) or "choices" not in asked:
+        return False
+    if isinstance(found, Failure):
+        return True
+    other = await native.post(_CHAT_PATH, _greeting(_NO_MODEL))
+    return isinstance(other, Failure) and other.kind in {FailureKind.BAD_REQUEST, FailureKind.NOT_FOUND}
+
+
+def _greeting(model: str) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "Hi."}], "max_tokens": 1, "temperature": 0.0}
+
+
+async def endpoint_identity(settings: ClientSettings) -> dict[str, str]:
+    """What the first of the base addresses tells of its software; empty where it tells nothing. Never fails.
+
+    Keys, each where known: `server` (the HTTP header), `owned_by` (of the first model: "vllm", "sglang", "llamacpp"),
+    `version` (vLLM), `llama_cpp_build`, `sglang_version`, `model_path`, `context_tokens` and `slots` (llama.cpp).
+    Only named fields are taken: a server's own settings can hold its key.
+    """
+    quick = replace(
+        settings,
+        total_seconds=min(settings.total_seconds or _IDENTITY_SECONDS, _IDENTITY_SECONDS),
+        max_body_bytes=min(settings.max_body_bytes, _IDENTITY_BYTES),
+        stream=False,
+    )
+    redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
+    root = server_root(settings.base_urls[0])
+    transport = Transport(quick)
+    try:
+        urls = (endpoint_url(settings.base_urls[0], _MODELS_PATH), *(endpoint_url(root, path) for path in _PAGES))
+        answers = await asyncio.gather(*(transport.exchange("GET", url) for url in urls))
+    finally:
+        await transport.close()
+    told: dict[str, str] = {}
+    for reader, answer in zip((_owner, *_PAGES.values()), answers, strict=True):
+        if isinstance(answer, Answer):
+            told.setdefault("server", answer.headers.get("Server", ""))
+            told |= _read_page(reader, answer)
+    return {key: redactor.clean(value) for key, value in told.items() if value}
+
+
+def _models(answer: Answer, where: str) -> ServedModels | Failure:
+    if answer.status != 200:
+        return failures.of_status(answer.status, answer.headers, answer.body, where=where, now=time.time())
+    try:
+        document, raw = body.read_document(answer.body)
+    except ValueError as error:
+        what = (
+            failures.read_error(answer.body).message if failures.looks_like_html(answer.body) else f"no JSON: {error}"
+        )
+        return Failure(FailureKind.MALFORMED, f"the list of models of {where} is {what}", status=200)
+    entries = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        return Failure(FailureKind.MALFORMED, f"{where} has no list of models", status=200)
+    named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)][:_MOST_MODELS]
+    lengths = {entry["id"]: entry.get("max_model_len") for entry in named}
+    owners = {entry["id"]: entry.get("owned_by") for entry in named}
+    return ServedModels(
+        ids=tuple(entry["id"] for entry in named),
+        max_model_len={model: length for model, length in lengths.items() if length.__class__ is int and length > 0},
+        owned_by={model: owner for model, owner in owners.items() if isinstance(owner, str)},
+        raw=raw,
+    )
+
+
+def _fields(document: Mapping[str, Any], **names: str) -> dict[str, str]:
+    """Take named fields that are text or whole numbers, under names of our own."""
+    taken = {ours: document.get(theirs) for ours, theirs in names.items()}
+    return {ours: str(value) for ours, value in taken.items() if isinstance(value, str | int) and str(value)}
+
+
+def _read_page(reader: Callable[[Mapping[str, Any]], dict[str, str]], answer: Answer) -> dict[str, str]:
+    """What a page tells; nothing where the server does not have it, or has something else there."""
+    try:
+        document = lenient.loads(answer.body) if answer.status == 200 else None
+    except ValueError:
+        return {}
+    return reader(document) if isinstance(document, dict) else {}
+
+
+def _owner(document: Mapping[str, Any]) -> dict[str, str]:
+    entries = document.get("data")
+    first = entries[0] if isinstance(entries, list) and entries else None
+    return _fields(first, owned_by="owned_by") if isinstance(first, dict) else {}
+
+
+def _version(document: Mapping[str, Any]) -> dict[str, str]:
+    return _fields(document, version="version")
+
+
+def _props(document: Mapping[str, Any]) -> dict[str, str]:
+    settings = document.get("default_generation_settings")
+    context = _fields(settings, context_tokens="n_ctx") if isinstance(settings, dict) else {}
+    return _fields(document, llama_cpp_build="build_info", model_path="model_path", slots="total_slots") | context
+
+
+def _server_info(document: Mapping[str, Any]) -> dict[str, str]:
+    return _fields(document, sglang_version="version", model_path="model_path")
+
+
+def _model_info(document: Mapping[str, Any]) -> dict[str, str]:
+    return _fields(document, model_path="model_path")
+
+
+_PAGES: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, str]]]] = {
+    "/version": _version,
+    "/props": _props,
+    "/get_server_info": _server_info,
+    "/get_model_info": _model_info,
+}

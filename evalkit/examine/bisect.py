@@ -1,0 +1,501 @@
+"""Which operators are guilty? A search by halving over sets of switched-on operators; it asks through a generator.
+
+With a set on, the candidate passes or fails. What the search says of an operator was seen, never inferred: each culprit
+failed with nothing else on, alone or together with a named few.
+
+    none on: passes      all on: fails      halve: the shortest beginning of the list that fails ends with a culprit
+    the culprit alone: fails -> guilty; passes -> halve again for what it needs beside it
+    all but the culprits: passes -> done; fails -> halve what is left
+
+Where several sets can be tried at the same time, `ahead` says which the search will ask for next, whatever it hears.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import orjson
+
+from evalkit.digest import digest
+from evalkit.errors import EndpointError, RunError, StorageError
+from evalkit.examine.forcing import Drawn
+from evalkit.examine.probe import (
+    Findings,
+    Material,
+    NotSupportedError,
+    Plan,
+    ReferenceSide,
+    Side,
+    candidate_part,
+    open_session,
+    reference_part,
+)
+from evalkit.examine.probe_report import FORWARD, SELF, assess
+from evalkit.model import Verdict
+from evalkit.stats.divergence import Choice, ScoredText, overall
+
+Operators: TypeAlias = frozenset[str]
+Search: TypeAlias = Generator[Operators, bool, "Found"]
+"""Yields the set of operators to switch on, is sent True where the candidate then fails, and returns what it found."""
+
+MOST_CULPRITS: Final = 16
+MOST_LOOKS: Final = 8
+"""Different suppositions can lead to the same set: so many times the sets that are wanted are looked through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search ended with.
+
+    `culprits` are sets of operators that were seen to fail with nothing else on. A set of several fails only together:
+    the operator from which it was found passes alone, and where failures grow with the set, each of them is needed.
+    `complete` says that with all culprits off, everything else on passes. `passes_all` and `fails_none` say why there
+    was nothing to search for: all on passes, or the candidate fails with none on.
+    """
+
+    culprits: tuple[Operators, ...] = ()
+    complete: bool = True
+    passes_all: bool = False
+    fails_none: bool = False
+
+
+def most_tests(operators: int, culprits: int) -> int:
+    """The most sets that `search` tests where each of so many culprits fails by itself: k * (ceil(log2 n) + 2) + 2.
+
+    Two for none and all; for each culprit a halving, one alone, and one of all the rest. No search can do with fewer
+    than log2 of the number of possible sets of culprits, about k * log2(n / k) + 1.44 k.
+    """
+    halving = (operators - 1).bit_length() if operators > 1 else 0
+    return culprits * (halving + 2) + 2
+
+
+def search(names: Sequence[str], most_culprits: int = MOST_CULPRITS) -> Search:
+    """Find culprits among the names; ends early, and says so, after `most_culprits` of them.
+
+    No set is yielded twice. A candidate whose failures do not grow with the set (one operator hides another's fault)
+    is met too: each round begins at a set that was seen to pass and one that was seen to fail.
+
+    Raises:
+        ValueError: there are no names, or one is there twice.
+    """
+    if not names or len(set(names)) != len(names):
+        raise ValueError("the operators must be at least one, and none of them twice")
+    tests = _Tests()
+    if (yield from tests.fails(())):
+        return Found(complete=False, fails_none=True)
+    left = list(names)
+    culprits: list[Operators] = []
+    passing = 0  # so many from the beginning of `left` were seen to pass together
+    while (yield from tests.fails(left)):
+        if len(culprits) == most_culprits:
+            return Found(tuple(culprits), complete=False)
+        at = (yield from _shortest(tests, left, (), passing, len(left))) - 1
+        culprit = yield from _with_company(tests, left, at)
+        culprits.append(culprit)
+        # A beginning that loses a member was not seen to pass without it.
+        passing = at if len(culprit) == 1 else 0
+        left = [name for name in left if name not in culprit]
+    return Found(tuple(culprits), passes_all=not culprits)
+
+
+def ahead(names: Sequence[str], most_culprits: int, seen: Mapping[Operators, bool], count: int) -> list[Operators]:
+    """Up to `count` sets that `search` asks for after what was seen: the one it needs, then those of either answer.
+
+    `seen` says of sets whether they failed. With 2**d - 1 sets at a time, d halvings are decided at once. Empty where
+    the search is at its end.
+    """
+    wanted: list[Operators] = []
+    supposed: deque[dict[Operators, bool]] = deque([{}])
+    looked = 0
+    while supposed and len(wanted) < count and looked < MOST_LOOKS * count:
+        looked += 1
+        answers = supposed.popleft()
+        question = _next(search(names, most_culprits), {**seen, **answers})
+        if question is None:
+            continue
+        if question not in wanted:
+            wanted.append(question)
+        supposed += ({**answers, question: True}, {**answers, question: False})
+    return wanted
+
+
+def _next(steps: Search, known: Mapping[Operators, bool]) -> Operators | None:
+    """The first set that a search asks for and that is not known; None where it ends without one."""
+    try:
+        question = next(steps)
+        while question in known:
+            question = steps.send(known[question])
+    except StopIteration:
+        return None
+    return question
+
+
+class _Tests:
+    """Remembers what was seen, so that no set is asked for again."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Operators, bool] = {}
+
+    def fails(self, names: Sequence[str]) -> Generator[Operators, bool, bool]:
+        operators = frozenset(names)
+        if operators not in self._seen:
+            self._seen[operators] = yield operators
+        return self._seen[operators]
+
+
+def _shortest(
+    tests: _Tests, names: Sequence[str], beside: Sequence[str], passing: int, failing: int
+) -> Generator[Operators, bool, int]:
+    """A length at which the beginning of `names`, with `beside` on too, fails, while one shorter it passes.
+
+    `passing` and `failing` are lengths that were seen to pass and to fail.
+    """
+    while failing - passing > 1:
+        middle = (passing + failing) // 2
+        if (yield from tests.fails([*names[:middle], *beside])):
+            failing = middle
+        else:
+            passing = middle
+    return failing
+
+
+def _with_company(tests: _Tests, names: Sequence[str], at: int) -> Generator[Operators, bool, Operators]:
+    """The operator at a place, or, where it passes alone, with those before it that it fails together with.
+
+    The beginning of `names` up to the place was seen to fail.
+    """
+    group = [names[at]]
+    while at > 0 and not (yield from tests.fails(group)):
+        at = (yield from _shortest(tests, names, group, 0, at)) - 1
+        group.append(names[at])
+    return frozenset(group)
+
+
+# ----------------------------------------------------------------
+# What a bisect asks: one short fidelity probe for each set of switched-on operators, every result kept in a
+# folder
+# The reference is asked once. A candidate is started with a set on and gives the reference's texts and its own another
+# reading; a server that does not come up, or dies, twice is a result too: a crash. What lies in the folder is not asked
+# again. Several sets may be served at the same time: the one that the search needs, and those it may ask for next.
+#
+#     bisect.json        what is compared, so that a folder is not used for another bisect
+#     reference.json     the reference's texts, scored twice
+#     probe-DIGEST.json  one set of operators and its result
+
+
+Kind: TypeAlias = Literal["verdict", "crash"]
+REASON_CHARACTERS: Final = 2_000
+TRIES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One set of operators and what the candidate did with it on.
+
+    `verdict` is DEGRADED for a crash. The numbers are those of the reference's texts on the candidate, in nats per
+    token; None where there are none. `seconds` is the time it took, the start of the server included.
+    """
+
+    on: tuple[str, ...]
+    kind: Kind
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    tokens: int = 0
+    k3: float | None = None
+    nll_shift: float | None = None
+    mean_abs: float | None = None
+    max_abs: float | None = None
+    seconds: float = 0.0
+
+    @property
+    def effect(self) -> str:
+        """The result in a few words: the crash's cause, or the verdict and its size."""
+        if self.kind == "crash":
+            return f"crash: {self.reasons[0].splitlines()[0] if self.reasons else 'no reason is known'}"
+        if self.k3 is None:
+            return f"{self.verdict.value}: {'; '.join(self.reasons)}"
+        return (
+            f"{self.verdict.value}, k3 {self.k3:.2g} and mean |Δ logprob| {self.mean_abs:.2g} nats per token "
+            f"over {self.tokens} tokens"
+        )
+
+
+def key(on: Operators) -> str:
+    """What tells the files of one set of operators from those of the others."""
+    return digest(sorted(on))[:16]
+
+
+class Bench:
+    """Measures sets of operators: `candidate` gives the side that serves with a set on.
+
+    `clock` is in seconds. `meant` is what decides the results beside the set: another value refuses the folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        meant: Mapping[str, Any],
+        sides: tuple[Side, Callable[[Operators], Side]],
+        plan: Plan,
+        clock: Callable[[], float],
+    ) -> None:
+        self.folder = folder
+        self.asked = 0
+        self.stored = 0
+        self._reference, self._candidate = sides
+        self._plan = plan
+        self._clock = clock
+        self._known: ReferenceSide | None = None
+        self._asking = asyncio.Lock()
+        self._open(meant)
+
+    async def measure(self, on: Operators) -> Result:
+        """The result of a set: stored, or asked and stored.
+
+        Raises:
+            EndpointError: the reference does not answer, or cannot be probed.
+            StorageError: the disk refuses.
+        """
+        path = self.folder / f"probe-{key(on)}.json"
+        if path.exists():
+            self.stored += 1
+            return _result(_read(path))
+        async with self._asking:
+            reference = await self._reference_side()
+        started = self._clock()
+        found = await self._asked(on, reference)
+        result = _timed(found, self._clock() - started)
+        self.asked += 1
+        _write(path, {**asdict(result), "verdict": result.verdict.value})
+        return result
+
+    def _open(self, meant: Mapping[str, Any]) -> None:
+        about, path = digest(meant), self.folder / "bisect.json"
+        if path.exists():
+            if _read(path).get("digest") != about:
+                raise RunError(f"{self.folder}: holds a bisect of other endpoints or settings: name another with --out")
+            return
+        _write(path, {"digest": about, **meant})
+
+    async def _reference_side(self) -> ReferenceSide:
+        path = self.folder / "reference.json"
+        if self._known is None and path.exists():
+            self._known = _reference(_read(path))
+        if self._known is None:
+            async with AsyncExitStack() as stack:
+                session = await open_session(stack, self._reference, self._plan)
+                self._known = await reference_part(session, await session.draw(self._plan))
+            _write(path, asdict(self._known))
+        return self._known
+
+    async def _asked(self, on: Operators, reference: ReferenceSide) -> Result:
+        """What a set does; a crash is believed when it comes twice, because a busy machine has crashes of its own."""
+        names = tuple(sorted(on))
+        for _ in range(TRIES):
+            try:
+                return await self._probed(on, reference)
+            except NotSupportedError as error:
+                if not on:
+                    raise
+                return Result(names, "crash", Verdict.DEGRADED, (str(error)[:REASON_CHARACTERS],))
+            except EndpointError as error:
+                crash = Result(names, "crash", Verdict.DEGRADED, (str(error)[:REASON_CHARACTERS],))
+        return crash
+
+    async def _probed(self, on: Operators, reference: ReferenceSide) -> Result:
+        async with AsyncExitStack() as stack:
+            session = await open_session(stack, self._candidate(on), self._plan)
+            own = await session.draw(self._plan)
+            made = await candidate_part(session, own, reference.material)
+            costs = session.asked()
+        nothing = (None,) * len(self._plan.prompts)
+        return _judged(tuple(sorted(on)), Findings(self._plan, reference, made, nothing, {"candidate": costs}))
+
+
+@dataclass(frozen=True, slots=True)
+class Bisected:
+    """The end of a bisect: what was found, and the result of every set that was asked for."""
+
+    found: Found
+    results: Mapping[Operators, Result]
+
+
+async def run(
+    names: Sequence[str], bench: Bench, tell: Callable[[int, Result], None], most_culprits: int, at_once: int = 1
+) -> Bisected:
+    """Search with a bench, with at most so many servers at once; `tell` hears every result with its number from 1.
+
+    Where everything on is shown to be worse (or crashes), a set fails that is; where everything on is only not shown
+    equivalent, a set fails that is not either.
+
+    Raises:
+        EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
+        StorageError: the disk refuses.
+    """
+    hunt = _Hunt(names, most_culprits)
+    running: dict[asyncio.Task[Result], Operators] = {}
+    told = 0
+    try:
+        while not hunt.ended:
+            _keep_busy(hunt, bench, running, at_once)
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                on = running.pop(task)
+                if task.cancelled():
+                    continue
+                told += 1
+                tell(told, task.result())
+                hunt.hear(on, task.result())
+    finally:
+        await _stop(tuple(running))
+    return hunt.bisected()
+
+
+def _keep_busy(hunt: _Hunt, bench: Bench, running: dict[asyncio.Task[Result], Operators], at_once: int) -> None:
+    """Stop what is no longer wanted, and start what is: a server that is still being stopped counts as one."""
+    wanted = hunt.wanted(at_once)
+    for task, on in running.items():
+        if on not in wanted and not task.cancelling():
+            task.cancel()
+    free = at_once - len(running)
+    for on in [on for on in wanted if on not in running.values()][:free]:
+        running[asyncio.get_running_loop().create_task(bench.measure(on))] = on
+
+
+async def _stop(tasks: Sequence[asyncio.Task[Result]]) -> None:
+    for task in tasks:
+        if not task.cancelling():  # a second time would interrupt the stopping itself
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Hunt:
+    """A search on its way: what was measured, what the search heard of it, and what it will ask for."""
+
+    def __init__(self, names: Sequence[str], most_culprits: int) -> None:
+        self._names = names
+        self._most = most_culprits
+        self._steps: Search = search(names, most_culprits)
+        self._everything = frozenset(names)
+        self._failing: frozenset[Verdict] = frozenset({Verdict.DEGRADED})
+        self._results: dict[Operators, Result] = {}
+        self._heard: dict[Operators, bool] = {}
+        self._found: Found | None = None
+        self._question: Operators = next(self._steps)
+
+    @property
+    def ended(self) -> bool:
+        return self._found is not None
+
+    def wanted(self, count: int) -> list[Operators]:
+        """The sets to measure now, the one that the search waits for first."""
+        measured = {on: result.verdict in self._failing for on, result in self._results.items()}
+        return ahead(self._names, self._most, {**measured, **self._heard}, count)
+
+    def hear(self, on: Operators, result: Result) -> None:
+        """Take a result, and let the search go on as far as results go."""
+        self._results[on] = result
+        while self._found is None and self._question in self._results:
+            asked = self._question
+            self._heard[asked] = self._fails(asked, self._results[asked])
+            try:
+                self._question = self._steps.send(self._heard[asked])
+            except StopIteration as end:
+                self._found = end.value
+
+    def bisected(self) -> Bisected:
+        assert self._found is not None  # noqa: S101 - only asked at the end
+        return Bisected(self._found, self._results)
+
+    def _fails(self, on: Operators, result: Result) -> bool:
+        if not on and result.verdict is Verdict.INVALID:
+            why = "; ".join(result.reasons)
+            raise EndpointError(f"with nothing on, the candidate cannot be judged: {why}")
+        if on == self._everything and result.verdict not in {Verdict.DEGRADED, Verdict.EQUIVALENT}:
+            self._failing = frozenset(Verdict) - {Verdict.EQUIVALENT}
+        return result.verdict in self._failing
+
+
+def _judged(names: tuple[str, ...], findings: Findings) -> Result:
+    """The verdict over the reference's texts and the candidate's own: the reference is not asked a second time."""
+    report = assess(findings)
+    judged = {name: one for name, one in report.judged.items() if name in {FORWARD, SELF}}
+    verdict, reasons = overall(judged) if judged else (report.verdict, report.reasons)
+    forward = report.comparisons[FORWARD]
+    if forward is None:
+        return Result(names, "verdict", verdict, reasons)
+    return Result(
+        on=names,
+        kind="verdict",
+        verdict=verdict,
+        reasons=reasons,
+        tokens=forward.tokens,
+        k3=forward.k3.point,
+        nll_shift=forward.nll_shift.point,
+        mean_abs=forward.mean_abs,
+        max_abs=forward.max_abs,
+    )
+
+
+def _timed(result: Result, seconds: float) -> Result:
+    return replace(result, seconds=round(seconds, 3))
+
+
+def _result(row: Mapping[str, Any]) -> Result:
+    lists = {"on": tuple(row["on"]), "reasons": tuple(row["reasons"]), "verdict": Verdict(row["verdict"])}
+    return Result(**{**row, **lists})
+
+
+def _reference(row: Mapping[str, Any]) -> ReferenceSide:
+    material = row["material"]
+    return ReferenceSide(
+        Material(
+            tuple(None if ids is None else tuple(ids) for ids in material["prompts"]),
+            tuple(map(_drawn, material["texts"])),
+            tuple(map(_drawn, material["greedy"])),
+        ),
+        tuple(map(_scored, row["scored"])),
+        tuple(map(_scored, row["again"])),
+    )
+
+
+def _drawn(row: Mapping[str, Any] | None) -> Drawn | None:
+    if row is None:
+        return None
+    scores = _scored(row["scores"])
+    return Drawn(tuple(row["ids"]), ScoredText(()) if scores is None else scores)
+
+
+def _scored(row: Mapping[str, Any] | None) -> ScoredText | None:
+    if row is None:
+        return None
+    choices = tuple(None if choice is None else Choice(**choice) for choice in row["choices"])
+    return ScoredText(tuple(row["logprobs"]), choices)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        read: dict[str, Any] = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise RunError(f"{path}: cannot be read: remove it, and it is asked for again") from error
+    return read
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    """Whole or not at all: an interrupted bisect leaves no half result."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,241 @@
+"""What checks share: the finding, the endpoint under examination, and a way to ask it short questions."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from evalkit.endpoint.opening import open_client
+from evalkit.endpoint.settings import Client, ClientSettings, Materialise
+from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
+from evalkit.waits import announce
+
+ATTEMPTS: Final = 3
+PAUSE_SECONDS: Final = 0.5
+SHOWN_CHARACTERS: Final = 120
+
+_PASSING: Final = frozenset({FailureKind.CONNECTION, FailureKind.RATE_LIMITED, FailureKind.SERVER_ERROR})
+# Where the first question ends so, the others would: a stall takes ten minutes each time.
+_HOPELESS: Final = frozenset(
+    {FailureKind.AUTH, FailureKind.CONNECTION, FailureKind.REDIRECT, FailureKind.STALL, FailureKind.TIMEOUT}
+)
+SLOW_SECONDS: Final = 10.0
+"""A short question that takes longer is said to be waited for."""
+
+
+class Severity(StrEnum):
+    """How much a finding matters: a `problem` makes results wrong or impossible."""
+
+    OK = "ok"
+    NOTE = "note"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: what was seen, why it matters, how to mend it ("" where nothing is to be done)."""
+
+    check: str
+    severity: Severity
+    what: str
+    why: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteNeeds:
+    """What one suite asks of an endpoint: its longest answer and prompt, and whether it sends pictures or stop texts.
+
+    `problem` says why the suite's data cannot be had, "" where it can.
+    """
+
+    name: str
+    max_tokens: int | None = None
+    longest_prompt_characters: int = 0
+    samples: int = 0
+    pictures: bool = False
+    stops: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An endpoint and what is expected of it; `parameters` are the sampling fields that every request will have.
+
+    `launched` says that evalkit started it: then it is known to be a server of its own.
+    """
+
+    name: str
+    settings: ClientSettings
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    client: Literal["aiohttp", "openai"] = "aiohttp"
+    wants_logprobs: bool = False
+    closing_tags: tuple[str, ...] = ()
+    suites: tuple[SuiteNeeds, ...] = ()
+    launched: bool = False
+
+    @property
+    def temperature(self) -> float:
+        """The temperature of the run to come."""
+        return float(self.parameters.get("temperature") or 0.0)
+
+    @property
+    def wants_pictures(self) -> bool:
+        """True where a suite sends pictures."""
+        return any(suite.pictures for suite in self.suites)
+
+    @property
+    def wants_stops(self) -> bool:
+        """True where a suite, or the configuration, ends answers at a text."""
+        return bool(self.parameters.get("stop")) or any(suite.stops for suite in self.suites)
+
+
+class Patient:
+    """An endpoint that is being examined: asked one short question at a time, or several at once.
+
+    `facts` is what checks learn of it in words, to be compared with the other side's; `requests` counts questions;
+    `fixed` are the body fields that go along with each: template arguments, and what else the configuration sends;
+    `extensions` are the configured sampling fields that OpenAI's API does not have.
+    `answered` says whether any question got a reply, `hopeless` whether any ended so that none ever will.
+    """
+
+    def __init__(self, subject: Subject, materialise: Materialise | None = None) -> None:
+        self.subject = subject
+        self.facts: dict[str, str] = {}
+        self.requests = 0
+        self.answered = False
+        self.hopeless = False
+        self._client: Client = open_client(subject.settings, subject.client, materialise)
+        self.fixed = {key: subject.parameters[key] for key in subject.parameters if key not in _DECIDED_BY_CHECKS}
+        self.extensions = {key: subject.parameters[key] for key in EXTENSIONS if key in subject.parameters}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def chat(self, prompt: str | Sequence[Message] | Prompt, **parameters: Any) -> Reply | Failure:
+        """Ask with the run's template arguments, greedily unless said otherwise; passing trouble is met again."""
+        request = self._request(prompt, parameters)
+        for attempt in range(ATTEMPTS):
+            self.requests += 1
+            notice = asyncio.get_running_loop().call_later(SLOW_SECONDS, announce, self._waited_for())
+            try:
+                outcome = await self._client.ask(request)
+            finally:
+                notice.cancel()
+            self.answered |= isinstance(outcome, Reply)
+            self.hopeless |= isinstance(outcome, Failure) and outcome.kind in _HOPELESS
+            if isinstance(outcome, Reply) or outcome.kind not in _PASSING or attempt == ATTEMPTS - 1:
+                return outcome
+            await asyncio.sleep(min(outcome.retry_after or PAUSE_SECONDS, 10.0))
+        raise AssertionError("the last attempt returns")
+
+    def _waited_for(self) -> str:
+        seconds = self.subject.settings.before_answer({})
+        why = "" if self.answered else "; the first answer of a server that compiles its kernels may take minutes"
+        return f"waiting for {self.subject.name} to answer a short question, for {seconds:g} s at most{why}"
+
+    def _request(self, prompt: str | Sequence[Message] | Prompt, parameters: dict[str, Any]) -> Request:
+        if isinstance(prompt, str):
+            prompt = ({"role": "user", "content": prompt},)
+        if not isinstance(prompt, Prompt):
+            prompt = Prompt(digest="", messages=tuple(prompt))
+        seed = parameters.pop("seed", None)
+        plain = {"temperature": 0.0, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+        fields = {**self.fixed, **plain, **parameters}
+        return Request("doctor", "", "", 0, prompt, {k: v for k, v in fields.items() if v is not None}, seed)
+
+
+EXTENSIONS: Final = ("top_k", "min_p", "repetition_penalty")
+
+# What the checks vary themselves; everything else (template arguments, further body fields) goes along as configured.
+_DECIDED_BY_CHECKS: Final = frozenset(
+    {"temperature", "top_p", "presence_penalty", "frequency_penalty", "max_tokens", "stop", "seed", "logprobs"}
+).union(EXTENSIONS)
+
+
+def said(reply: Reply) -> str:
+    """Everything that the model wrote, thinking included."""
+    return reply.reasoning + reply.content
+
+
+def shown(text: str) -> str:
+    """A reply for a finding: one line, bounded, without what could steer a terminal."""
+    line = "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
+    return repr(line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…")
+
+
+def failed(check: str, outcome: Failure, why: str, severity: Severity = Severity.PROBLEM) -> Finding:
+    """A finding about a question that got no answer."""
+    fix = _FIXES.get(outcome.kind, "")
+    if outcome.kind is FailureKind.CONNECTION and ("TLS" in outcome.detail):
+        fix = "correct base_url (http or https), or tls: ca_file"
+    return Finding(check, severity, outcome.detail, why, fix)
+
+
+_FIXES: Final[Mapping[FailureKind, str]] = {
+    FailureKind.CONNECTION: "start the server, or correct base_url (host and port)",
+    FailureKind.AUTH: "export a key of this server as a variable, and give the variable's name as api_key_env",
+    FailureKind.NOT_FOUND: "base_url must end where /chat/completions follows, usually in /v1",
+    FailureKind.STALL: "look at the server's log; raise limits.stall_seconds if it is only slow",
+    FailureKind.SERVER_ERROR: "look at the server's log",
+    FailureKind.RATE_LIMITED: "lower limits.concurrency, or wait",
+    FailureKind.REDIRECT: "put the address it moved to into base_url",
+    FailureKind.CONTEXT_OVERFLOW: "serve the model with a longer context",
+    FailureKind.MALFORMED: "see that base_url is the address of the API itself, up to and including /v1",
+    FailureKind.TOO_LARGE: "see what the server sends there; limits.max_body_mb bounds it",
+}
+
+
+# ----------------------------------------------------------------
+# This machine: room for what will be stored, and the data sets of the suites
+
+
+LEAST_FREE_BYTES: Final = 200_000_000
+BYTES_PER_TOKEN: Final = 6
+"""What a stored reply takes for a token of its limit: text, JSON around it, and the scores."""
+BYTES_PER_REPLY: Final = 2_000
+
+
+def check_disk(folder: Path, suites: Sequence[SuiteNeeds]) -> Finding:
+    """Room in the folder of the runs for every planned reply at a quarter of its token limit, a usual mean."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    needed = sum(suite.samples * (BYTES_PER_REPLY + BYTES_PER_TOKEN * (suite.max_tokens or 0) // 4) for suite in suites)
+    said = f"{free / 1e9:.1f} GB free in {existing}, about {needed / 1e9:.2f} GB needed"
+    if free >= max(2 * needed, LEAST_FREE_BYTES):
+        return Finding("disk", Severity.OK, said)
+    return Finding(
+        "disk",
+        Severity.PROBLEM if free < max(needed, LEAST_FREE_BYTES) else Severity.WARNING,
+        said,
+        "a full disk stops the run; what was stored before is kept",
+        "make room, or let runs: name another folder",
+    )
+
+
+def check_data(suites: Sequence[SuiteNeeds]) -> list[Finding]:
+    """Whether the data set of every suite is on this machine."""
+    missing = [
+        Finding(
+            "data",
+            Severity.WARNING,
+            f"{suite.name}: {suite.problem}",
+            "the run would have to fetch it first, or cannot begin",
+            "fetch it where there is a network, or name its folder under data:",
+        )
+        for suite in suites
+        if suite.problem
+    ]
+    there = sum(not suite.problem for suite in suites)
+    if there:
+        missing.append(Finding("data", Severity.OK, f"the data of {there} suite{'s' * (there != 1)} is here"))
+    return missing

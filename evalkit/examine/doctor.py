@@ -1,0 +1,157 @@
+"""The doctor: is an endpoint fit to be asked for hours? A few dozen short questions, each answer a finding.
+
+Nothing here is asked of the model's knowledge: what is looked at is whether the server does what requests say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from evalkit.endpoint.identity import Native
+from evalkit.endpoint.images import ImageEncoder
+from evalkit.examine.checks import Finding, Patient, Severity, Subject, shown
+from evalkit.examine.forcing_methods import Unsupported, find_forcer
+from evalkit.examine.replies import check_choices, check_reply, check_stop, check_template
+from evalkit.examine.sampling import check_defaults, check_repeatable, check_seed
+from evalkit.examine.serving import check_addresses, check_pictures, check_serving
+
+__all__ = ["Finding", "Report", "Severity", "Subject", "between", "examine", "quick_check"]
+
+_EXPECTED_TO_DIFFER: Final = frozenset({"seconds for a short reply", "process started", "greedy reply", "server"})
+_PROMPT: Final = "prompt tokens "
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found at one endpoint. `facts` are what it was seen to be, `urls` where; `requests` is what it cost."""
+
+    name: str
+    findings: tuple[Finding, ...]
+    urls: tuple[str, ...] = ()
+    requests: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """The findings that make results wrong or impossible."""
+        return tuple(one for one in self.findings if one.severity is Severity.PROBLEM)
+
+
+async def examine(subject: Subject) -> Report:
+    """All checks, some sixty short requests; stops early where nothing answers, or no key, or with another model."""
+    return await _examined(subject, (check_reply, check_template, check_stop, check_choices, *_SLOW))
+
+
+async def quick_check(subject: Subject) -> Report:
+    """What is looked at before every comparison: there, the right model, room, a sane reply; two short requests."""
+
+    async def template(patient: Patient) -> list[Finding]:
+        return await check_template(patient, short=True)
+
+    return await _examined(subject, (check_reply, template))
+
+
+async def _examined(subject: Subject, checks: Sequence[Callable[[Patient], Awaitable[list[Finding]]]]) -> Report:
+    urls = subject.settings.shown_urls
+    subject, apart = await check_addresses(subject)
+    async with ImageEncoder() as encoder:
+        patient = Patient(subject, encoder.messages)
+        try:
+            findings, usable = await check_serving(patient)
+            findings += apart
+            for check in checks if usable else ():
+                findings += await check(patient)
+                if patient.hopeless and not patient.answered:
+                    break  # every other question would end in the same words, and perhaps as late
+        finally:
+            await patient.close()
+    return Report(subject.name, tuple(findings), urls, patient.requests, patient.facts)
+
+
+async def _check_forcing(patient: Patient) -> list[Finding]:
+    """Whether the fidelity probe can ask this endpoint for the log-probabilities of given tokens."""
+    async with Native(patient.subject.settings) as native:
+        forcer = await find_forcer(native, patient.fixed)
+        patient.requests += native.requests
+    if isinstance(forcer, Unsupported):
+        patient.facts["prompt_logprobs"] = "no"
+        return [
+            Finding(
+                "prompt_logprobs",
+                Severity.NOTE,
+                f"log-probabilities of given tokens cannot be had ({'; '.join(forcer.reasons)})",
+                "`evalkit probe` and suites scored by log-likelihood do not work here",
+                "vLLM, SGLang and llama.cpp's server give them",
+            )
+        ]
+    patient.facts["prompt_logprobs"] = forcer.method
+    return [Finding("prompt_logprobs", Severity.OK, f"log-probabilities of given tokens: {forcer.method}")]
+
+
+_SLOW: Final = (check_repeatable, check_seed, check_defaults, _check_forcing, check_pictures)
+
+
+def between(reference: Report, candidate: Report) -> tuple[Finding, ...]:
+    """What differs between the two stacks, and whether they are two at all."""
+    findings = _one_server(reference, candidate)
+    ours, theirs = reference.facts, candidate.facts
+    prompts = [key for key in ours if key.startswith(_PROMPT) and key in theirs and ours[key] != theirs[key]]
+    if prompts:
+        counts = "; ".join(f"{key.removeprefix(_PROMPT)} {ours[key]} | {theirs[key]}" for key in prompts)
+        findings.append(
+            Finding(
+                "template",
+                Severity.PROBLEM,
+                f"the same messages reach the two models as prompts of other lengths (tokens {counts})",
+                "chat template, default system message or tokeniser differ: the two are asked different questions",
+                "serve both with the same template and tokeniser files",
+            )
+        )
+    for key in sorted((ours.keys() & theirs.keys()) - _EXPECTED_TO_DIFFER):
+        if ours[key] != theirs[key] and not key.startswith(_PROMPT):
+            severity = Severity.WARNING if key in {"context", "seed", "pictures"} else Severity.NOTE
+            findings.append(Finding(key, severity, f"{ours[key]} | {theirs[key]}", _WHY.get(key, "")))
+    texts = [facts.get("greedy reply") for facts in (ours, theirs)]
+    if None not in texts and texts[0] != texts[1]:
+        what = f"greedy answers to one question differ: {shown(str(texts[0]))} | {shown(str(texts[1]))}"
+        why = "it happens to faithful stacks too, at a near-tie; `evalkit probe` tells noise from faults"
+        findings.append(Finding("greedy reply", Severity.NOTE, what, why))
+    return tuple(findings)
+
+
+_WHY: Final = {
+    "context": "long items may fit on one side only",
+    "seed": "repeats of the two sides are drawn differently",
+    "pictures": "multimodal suites would compare reading with guessing",
+    "server defaults": "parameters that are left unset differ between the sides",
+}
+
+
+def _one_server(reference: Report, candidate: Report) -> list[Finding]:
+    """Two names for one server would give a perfect score."""
+    places = [{_place(url) for url in report.urls} for report in (reference, candidate)]
+    started = [report.facts.get("process started") for report in (reference, candidate)]
+    if places[0] & places[1]:
+        what = f"both sides have the address {min(places[0] & places[1])}"
+    elif started[0] is not None and started[0] == started[1]:
+        what = "the two addresses lead to one server: its process began at the very same moment on both"
+    else:
+        return []
+    return [
+        Finding(
+            "two servers",
+            Severity.PROBLEM,
+            what,
+            "a model compared with itself is always the same",
+            "give the candidate's own address",
+        )
+    ]
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    host = "127.0.0.1" if parts.hostname in {"localhost", "::1"} else parts.hostname
+    return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}{parts.path.rstrip('/')}"

@@ -1,0 +1,567 @@
+"""Teacher forcing on each server in its own way, and which way a server has: tried, and held to what it must fulfil."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from evalkit.endpoint.identity import Native
+from evalkit.examine.forcing import (
+    TOP,
+    Drawing,
+    Drawn,
+    Forcer,
+    Spent,
+    TokenIds,
+    at,
+    choice,
+    malformed,
+    number,
+    token_ids,
+)
+from evalkit.model import Failure, FailureKind, Message
+from evalkit.stats.divergence import Choice, ScoredText
+
+# ----------------------------------------------------------------
+# Teacher forcing on llama.cpp's server, which ignores `echo` and `prompt_logprobs`: one request a token
+# The native `/completion` takes a prompt as token numbers; `logit_bias` of +1000 makes the wanted token the next one,
+# and
+# `n_probs` reports its log-probability from before the bias. The prompt cache keeps the work at one token a request,
+# so a
+# text is scored by the same one-token steps that decoding takes, not by reading it in one piece.
+#
+# Two habits of the server matter (seen with the build of October 2026). It says nothing of a token that ends within a
+# character (Chinese, emoji): such a one is looked up in the whole distribution. And with `id_slot`, two clients on one
+# slot get tokens of each other's texts: slots are left to the server.
+
+
+Entry: TypeAlias = tuple[int, float | None, Choice | None]
+
+FORCED: Final = 1000.0
+LOOKED_UP: Final = (500, 1_000_000)
+"""So many of the likeliest tokens are asked for, and all of them where the wanted one is not there."""
+_PLAIN_SAMPLING: Final[Mapping[str, Any]] = {
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "repeat_penalty": 1.0,
+    "samplers": ["temperature"],
+    "n_probs": TOP,
+    "cache_prompt": True,
+}
+
+
+class LlamaCpp:
+    """Scores with the native `/completion`, as many texts at once as there are slots, so that prefixes stay cached."""
+
+    def __init__(self, native: Native, chat_fields: Mapping[str, Any], slots: int) -> None:
+        self.method = "logit_bias on llama.cpp's /completion"
+        self.most_at_once = max(1, slots)
+        self.request_per_token = True
+        self.spent = Spent()
+        self._native = native
+        self._chat_fields = chat_fields
+        self._spoken: int | None = None
+
+    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
+        """The template applied by the server, then tokenised as its chat endpoint does."""
+        wanted: dict[str, Any] = {"messages": list(messages)}
+        if "chat_template_kwargs" in self._chat_fields:
+            wanted["chat_template_kwargs"] = self._chat_fields["chat_template_kwargs"]
+        rendered = await self._native.post("/apply-template", wanted)
+        if isinstance(rendered, Failure):
+            return rendered
+        text = rendered.get("prompt")
+        if not isinstance(text, str):
+            return malformed("/apply-template gives no prompt")
+        reply = await self._native.post("/tokenize", {"content": text, "add_special": True, "parse_special": True})
+        if isinstance(reply, Failure):
+            return reply
+        return token_ids(reply.get("tokens")) or malformed("/tokenize gives no token numbers")
+
+    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
+        """Generate after a prompt given as token numbers."""
+        wanted = {
+            "n_predict": drawing.tokens,
+            "temperature": 0.0 if drawing.greedy else 1.0,
+            "seed": drawing.seed,
+            "return_tokens": True,
+        }
+        reply = await self._completion(prompt, wanted)
+        if isinstance(reply, Failure):
+            return reply
+        return _drawn(reply)
+
+    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
+        """Force the tokens one after the other."""
+        logprobs: list[float | None] = []
+        choices: list[Choice | None] = []
+        for position, token in enumerate(ids):
+            before = (*prompt, *ids[:position])
+            entry = await self._forced(before, token)
+            if entry is None:
+                entry = await self._looked_up(before, token)
+            if isinstance(entry, Failure):
+                return entry
+            logprobs.append(entry[1])
+            choices.append(entry[2])
+        return ScoredText(tuple(logprobs), tuple(choices))
+
+    async def _forced(self, before: TokenIds, token: int) -> Entry | Failure | None:
+        """What the server says of a token that it is made to take; None where it keeps silent (half a character)."""
+        reply = await self._completion(before, {"n_predict": 1, "temperature": 0.0, "logit_bias": [[token, FORCED]]})
+        if isinstance(reply, Failure):
+            return reply
+        entry = _read(at(reply, "completion_probabilities", 0))
+        if entry is not None and entry[0] != token:
+            return malformed("/completion did not take the token that logit_bias forces")
+        if entry is not None:
+            self._spoken = token
+        return entry
+
+    async def _looked_up(self, before: TokenIds, token: int) -> Entry | Failure:
+        """The same out of the whole distribution, told beside another token, on which the server is not silent."""
+        wanted: dict[str, Any] = {"n_predict": 1, "temperature": 0.0}
+        if self._spoken is not None:
+            wanted["logit_bias"] = [[self._spoken, FORCED]]
+        known: dict[int, float] = {}
+        for size in LOOKED_UP:
+            reply = await self._completion(before, {**wanted, "n_probs": size})
+            if isinstance(reply, Failure):
+                return reply
+            told = at(reply, "completion_probabilities", 0, "top_logprobs")
+            known = {top["id"]: number(top.get("logprob")) for top in told or () if isinstance(at(top, "id"), int)}
+            if token in known:
+                break
+        return token, known.get(token), choice(known.items())
+
+    async def _completion(self, prompt: TokenIds, wanted: Mapping[str, Any]) -> dict[str, Any] | Failure:
+        body = {"prompt": list(prompt), **_PLAIN_SAMPLING, **wanted}
+        reply = await self._native.post("/completion", body)
+        if isinstance(reply, dict):
+            self.spent.add(at(reply, "timings", "prompt_n"), at(reply, "tokens_predicted"))
+        return reply
+
+
+def _drawn(reply: Mapping[str, Any]) -> Drawn | Failure:
+    """A generated text. Tokens that end within a character have no entry: the entries are matched from the end."""
+    ids = token_ids(reply.get("tokens"))
+    entries = reply.get("completion_probabilities")
+    if ids is None or not isinstance(entries, list):
+        return malformed("/completion gives no tokens with completion_probabilities")
+    left = [_read(entry) for entry in entries]
+    logprobs: list[float | None] = []
+    choices: list[Choice | None] = []
+    for token in reversed(ids):
+        said = left[-1] if left else None
+        if said is not None and said[0] == token:
+            left.pop()
+            logprobs.append(said[1])
+            choices.append(said[2])
+        else:
+            logprobs.append(None)
+            choices.append(None)
+    if left:
+        return malformed("completion_probabilities speaks of other tokens than those generated")
+    return Drawn(ids, ScoredText(tuple(reversed(logprobs)), tuple(reversed(choices))))
+
+
+def _read(entry: Any) -> Entry | None:
+    """One entry of completion_probabilities: the token, its log-probability and the server's choice."""
+    token = at(entry, "id") if isinstance(entry, Mapping) else None
+    if not isinstance(token, int):
+        return None
+    tops = at(entry, "top_logprobs")
+    told = [(at(top, "id"), number(at(top, "logprob"))) for top in tops or () if isinstance(top, Mapping)]
+    return token, number(at(entry, "logprob")), choice((i, lp) for i, lp in told if isinstance(i, int))
+
+
+# ----------------------------------------------------------------
+# Teacher forcing through `/v1/completions` with token numbers, as vLLM offers it: `prompt_logprobs`, else
+# `echo`
+# vLLM's own fields: `return_token_ids` (0.10.2 and later) gives the numbers of a prompt, `return_tokens_as_token_ids`
+# those of generated tokens, and `prompt_logprobs: K` the K likeliest tokens and the given one at every position of the
+# prompt, the first position aside. With prefix caching it computes such prompts anew.
+
+
+# Unset parameters would be filled by the server from the model's generation_config.
+PLAIN_SAMPLING: Final[Mapping[str, Any]] = {
+    "top_p": 1.0,
+    "top_k": -1,
+    "min_p": 0.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "repetition_penalty": 1.0,
+}
+_NUMBERED: Final = "token_id:"
+
+
+class TokensApi:
+    """Scores with `prompt_logprobs`, or with `echo` where `way` says so."""
+
+    def __init__(self, native: Native, chat_fields: Mapping[str, Any], way: Literal["prompt_logprobs", "echo"]) -> None:
+        self.method = f"{way} of /v1/completions"
+        self.most_at_once = 64
+        self.request_per_token = False
+        self.spent = Spent()
+        self._native = native
+        self._chat_fields = chat_fields
+        self._way = way
+
+    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
+        """As the chat endpoint itself reports them, else from `/tokenize`."""
+        found = await chat_prompt_ids(self._native, self._chat_fields, messages, self.spent)
+        if not isinstance(found, Failure) or found.kind is FailureKind.AUTH:
+            return found
+        return await tokenized(self._native, self._chat_fields, messages)
+
+    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
+        """Generate after a prompt given as token numbers."""
+        reply = await self._completions(
+            prompt=list(prompt),
+            max_tokens=drawing.tokens,
+            seed=drawing.seed,
+            temperature=0.0 if drawing.greedy else 1.0,
+            logprobs=TOP,
+            return_tokens_as_token_ids=True,
+        )
+        if isinstance(reply, Failure):
+            return reply
+        read = _listed(at(reply, "choices", 0, "logprobs"))
+        if isinstance(read, Failure):
+            return read
+        # The token that ended the text counts on this server and not on others.
+        ended = at(reply, "choices", 0, "finish_reason") == "stop"
+        return Drawn(*read).without_end() if ended else Drawn(*read)
+
+    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
+        """Read prompt and text in one request that generates a single token."""
+        given = [*prompt, *ids]
+        if self._way == "prompt_logprobs":
+            reply = await self._completions(prompt=given, max_tokens=1, temperature=1.0, prompt_logprobs=TOP)
+            return reply if isinstance(reply, Failure) else _prompt_scores(reply, given, len(prompt))
+        reply = await self._completions(
+            prompt=given, max_tokens=1, temperature=1.0, echo=True, logprobs=TOP, return_tokens_as_token_ids=True
+        )
+        return reply if isinstance(reply, Failure) else _echo_scores(reply, given, len(prompt))
+
+    async def _completions(self, **fields: Any) -> dict[str, Any] | Failure:
+        body = {"model": self._native.settings.model, **PLAIN_SAMPLING, **fields}
+        reply = await self._native.post("/v1/completions", body)
+        if isinstance(reply, dict):
+            self.spent.add(at(reply, "usage", "prompt_tokens"), at(reply, "usage", "completion_tokens"))
+        return reply
+
+
+async def chat_prompt_ids(
+    native: Native, chat_fields: Mapping[str, Any], messages: Sequence[Message], spent: Spent
+) -> TokenIds | Failure:
+    """The prompt's token numbers that the chat endpoint returns beside a one-token answer."""
+    body = {
+        "model": native.settings.model,
+        **chat_fields,
+        "messages": list(messages),
+        "max_tokens": 1,
+        "temperature": 0.0,
+        "return_token_ids": True,
+    }
+    reply = await native.post("/v1/chat/completions", body)
+    if isinstance(reply, Failure):
+        return reply
+    spent.add(at(reply, "usage", "prompt_tokens"), at(reply, "usage", "completion_tokens"))
+    # vLLM puts them beside the choices, SGLang into each.
+    found = token_ids(at(reply, "prompt_token_ids")) or token_ids(at(reply, "choices", 0, "prompt_token_ids"))
+    return found or malformed("the chat endpoint does not return the token numbers of the prompt (return_token_ids)")
+
+
+async def tokenized(native: Native, chat_fields: Mapping[str, Any], messages: Sequence[Message]) -> TokenIds | Failure:
+    """The same from `/tokenize`, which vLLM and SGLang have beside `/v1`."""
+    body: dict[str, Any] = {"model": native.settings.model, "messages": list(messages), "add_generation_prompt": True}
+    if "chat_template_kwargs" in chat_fields:
+        body["chat_template_kwargs"] = chat_fields["chat_template_kwargs"]
+    reply = await native.post("/tokenize", body)
+    if isinstance(reply, Failure):
+        return reply
+    return token_ids(reply.get("tokens")) or malformed("/tokenize gives no token numbers for chat messages")
+
+
+def _prompt_scores(reply: Mapping[str, Any], given: Sequence[int], start: int) -> ScoredText | Failure:
+    """The entries of `prompt_logprobs` from position `start`: objects from token number to what is said of it."""
+    entries = at(reply, "choices", 0, "prompt_logprobs") or at(reply, "prompt_logprobs")
+    if not isinstance(entries, list):
+        return malformed("the reply has no prompt_logprobs: the server ignores the field")
+    if len(entries) != len(given):
+        return malformed(f"prompt_logprobs has {len(entries)} entries for a prompt of {len(given)} tokens")
+    if entries[0] is not None:
+        return malformed("prompt_logprobs gives the first token a log-probability, which it cannot have")
+    logprobs: list[float | None] = []
+    choices: list[Choice | None] = []
+    for token, entry in zip(given[start:], entries[start:], strict=True):
+        if not isinstance(entry, Mapping) or str(token) not in entry:
+            return malformed("prompt_logprobs speaks of other tokens than those that were sent")
+        known = {int(name): number(at(said, "logprob")) for name, said in entry.items() if name.isdecimal()}
+        logprobs.append(known[token])
+        choices.append(choice(tuple(known.items())))
+    return ScoredText(tuple(logprobs), tuple(choices))
+
+
+def _echo_scores(reply: Mapping[str, Any], given: Sequence[int], start: int) -> ScoredText | Failure:
+    """The entries of an echoed prompt from position `start`; the generated token at the end is left out."""
+    listed = at(reply, "choices", 0, "logprobs")
+    first = at(listed, "token_logprobs", 0) if isinstance(listed, Mapping) else 0.0
+    if first is not None:
+        return malformed("the reply does not echo the prompt with its log-probabilities (the first has none)")
+    read = _listed(listed)
+    if isinstance(read, Failure):
+        return read
+    ids, scores = read
+    if list(ids[: len(given)]) != list(given):
+        return malformed("the echoed tokens are not those that were sent")
+    return ScoredText(scores.logprobs[start : len(given)], scores.choices[start : len(given)])
+
+
+def _listed(logprobs: Any) -> tuple[TokenIds, ScoredText] | Failure:
+    """OpenAI's older form: parallel lists of tokens (numbered), log-probabilities and the likeliest tokens."""
+    if not isinstance(logprobs, Mapping) or not isinstance(logprobs.get("tokens"), list):
+        return malformed("the reply has no log-probabilities")
+    ids = [_numbered(token) for token in logprobs["tokens"]]
+    values, tops = logprobs.get("token_logprobs"), logprobs.get("top_logprobs")
+    if any(one is None for one in ids) or not isinstance(values, list) or len(values) != len(ids):
+        return malformed("the log-probabilities do not name their tokens by number (return_tokens_as_token_ids)")
+    tops = tops if isinstance(tops, list) and len(tops) == len(ids) else [None] * len(ids)
+    choices = tuple(_top(top) for top in tops)
+    return tuple(one for one in ids if one is not None), ScoredText(tuple(map(number, values)), choices)
+
+
+def _top(top: Any) -> Choice | None:
+    if not isinstance(top, Mapping):
+        return None
+    known = [(found, number(value)) for name, value in top.items() if (found := _numbered(name)) is not None]
+    return choice(known)
+
+
+def _numbered(token: Any) -> int | None:
+    if isinstance(token, str) and token.startswith(_NUMBERED) and token[len(_NUMBERED) :].isdecimal():
+        return int(token[len(_NUMBERED) :])
+    return None
+
+
+# ----------------------------------------------------------------
+# Teacher forcing through SGLang's own `/generate`: `return_logprob` with `logprob_start_len` and token numbers
+# Its OpenAI endpoints refuse `echo` together with `logprobs`. Log-probabilities come as `[value, token number, text]`;
+# the first of those asked for has no value, so one position more than needed is asked for.
+
+
+class Sglang:
+    """Scores and generates with `/generate`."""
+
+    def __init__(self, native: Native, chat_fields: Mapping[str, Any]) -> None:
+        self.method = "return_logprob of SGLang's /generate"
+        self.most_at_once = 64
+        self.request_per_token = False
+        self.spent = Spent()
+        self._native = native
+        self._chat_fields = chat_fields
+
+    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
+        """As the chat endpoint itself reports them, else from `/tokenize`; older versions have neither."""
+        found = await chat_prompt_ids(self._native, self._chat_fields, messages, self.spent)
+        return found if not isinstance(found, Failure) else await tokenized(self._native, self._chat_fields, messages)
+
+    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
+        """Generate after a prompt given as token numbers."""
+        sampling = {
+            "max_new_tokens": drawing.tokens,
+            "temperature": 0.0 if drawing.greedy else 1.0,
+            "sampling_seed": drawing.seed,
+        }
+        meta = await self._generate(prompt, sampling, start=-1)
+        if isinstance(meta, Failure):
+            return meta
+        read = _read_sglang(meta.get("output_token_logprobs"), meta.get("output_top_logprobs"))
+        if isinstance(read, Failure):
+            return read
+        return Drawn(*read).without_end() if at(meta, "finish_reason", "type") == "stop" else Drawn(*read)
+
+    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
+        """Read prompt and text in one request that generates a single token."""
+        sampling = {"max_new_tokens": 1, "temperature": 1.0}
+        meta = await self._generate((*prompt, *ids), sampling, start=max(0, len(prompt) - 1))
+        if isinstance(meta, Failure):
+            return meta
+        entries, tops = meta.get("input_token_logprobs"), meta.get("input_top_logprobs")
+        if not isinstance(entries, list) or len(entries) < len(ids):
+            return malformed("/generate gives no input_token_logprobs for all of the text")
+        tops = tops[-len(ids) :] if isinstance(tops, list) and len(tops) >= len(ids) else None
+        read = _read_sglang(entries[-len(ids) :], tops)
+        if isinstance(read, Failure):
+            return read
+        if read[0] != ids:
+            return malformed("input_token_logprobs speaks of other tokens than those that were sent")
+        return read[1]
+
+    async def _generate(self, given: TokenIds, sampling: Mapping[str, Any], start: int) -> dict[str, Any] | Failure:
+        body = {
+            "input_ids": list(given),
+            "sampling_params": {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **sampling},
+            "return_logprob": True,
+            "logprob_start_len": start,
+            "top_logprobs_num": TOP,
+        }
+        reply = await self._native.post("/generate", body)
+        if isinstance(reply, Failure):
+            return reply
+        meta = reply.get("meta_info")
+        if not isinstance(meta, dict):
+            return malformed("/generate gives no meta_info")
+        self.spent.add(meta.get("prompt_tokens"), meta.get("completion_tokens"))
+        return meta
+
+
+def _read_sglang(entries: Any, tops: Any) -> tuple[TokenIds, ScoredText] | Failure:
+    if not isinstance(entries, list) or not all(isinstance(entry, list) and len(entry) >= 2 for entry in entries):
+        return malformed("/generate gives no log-probabilities")
+    ids = [entry[1] for entry in entries]
+    if not all(isinstance(one, int) for one in ids):
+        return malformed("/generate does not number its tokens")
+    choices: tuple[Choice | None, ...] = ()
+    if isinstance(tops, list) and len(tops) == len(entries):
+        choices = tuple(_sglang_top(top) for top in tops)
+    return tuple(ids), ScoredText(tuple(number(entry[0]) for entry in entries), choices)
+
+
+def _sglang_top(top: Any) -> Choice | None:
+    if not isinstance(top, list):
+        return None
+    return choice([(entry[1], number(at({"entry": entry}, "entry", 0))) for entry in top if len(entry) >= 2])
+
+
+# ----------------------------------------------------------------
+# Which teacher-forcing method a server has: tried, and held to what it must fulfil before any number is
+# believed
+# A server that ignores a field answers all the same, so a method counts only where its answers behave like
+# log-probabilities of the tokens that were sent: a number for each, none above 0, not all alike, the server's own text
+# likelier than its tokens in another order, and re-scored about as it was decoded.
+
+
+CANARY: Final[tuple[Message, ...]] = ({"role": "user", "content": "Name the days of the week, from Monday to Sunday."},)
+CANARY_TOKENS: Final = 12
+LEAST_TOKENS: Final = 3
+LEAST_DROP_NATS: Final = 0.5
+MOST_DRIFT_NATS: Final = 1.0
+"""Re-scoring may differ from decoding (that is what the probe measures), but not as two unrelated texts differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """Why no method works on this server: one sentence for each that was tried.
+
+    `refused` says that the server wants another key: whether a method would work is not known then.
+    """
+
+    reasons: tuple[str, ...]
+    refused: bool = False
+
+
+async def find_forcer(native: Native, chat_fields: Mapping[str, Any] | None = None) -> Forcer | Unsupported:
+    """The method that works on a server, verified with a dozen short requests; or why none does.
+
+    `chat_fields` are further fields of chat requests, such as `chat_template_kwargs`: they decide the prompt.
+    """
+    fields = dict(chat_fields or {})
+    props = await native.get("/props")
+    slots = props.get("total_slots") if isinstance(props, dict) else None
+    forcers: list[Forcer]
+    if isinstance(slots, int):
+        forcers = [LlamaCpp(native, fields, slots)]
+    elif await _is_sglang(native):
+        forcers = [Sglang(native, fields)]
+    else:
+        forcers = [TokensApi(native, fields, "prompt_logprobs"), TokensApi(native, fields, "echo")]
+    reasons: dict[str, list[str]] = {}
+    for forcer in forcers:
+        why = await _trouble(native, fields, forcer)
+        if why is None:
+            return forcer
+        if isinstance(why, Failure):
+            return Unsupported((why.detail,), refused=True)
+        reasons.setdefault(why, []).append(forcer.method)
+    return Unsupported(tuple(f"{' and '.join(methods)}: {why}" for why, methods in reasons.items()))
+
+
+async def _is_sglang(native: Native) -> bool:
+    info = await native.get("/get_model_info")
+    return isinstance(info, dict) and "model_path" in info
+
+
+async def _trouble(native: Native, chat_fields: Mapping[str, Any], forcer: Forcer) -> str | Failure | None:
+    """What is wrong with a method on this server (the failure itself where the key is); None where it can be used."""
+    prompt = await forcer.prompt_ids(CANARY)
+    if isinstance(prompt, Failure):
+        return prompt if prompt.kind is FailureKind.AUTH else prompt.detail
+    why = await _other_prompt(native, chat_fields, prompt)
+    if why is not None:
+        return why
+    drawn = await forcer.draw(prompt, Drawing(CANARY_TOKENS, greedy=True, seed=0))
+    if isinstance(drawn, Failure):
+        return drawn.detail
+    if len(drawn.ids) < LEAST_TOKENS or len(set(drawn.ids)) == 1:
+        # A broken model may say nothing, or one token over and over: its prompt is text enough.
+        tail = prompt[-CANARY_TOKENS:]
+        prompt, drawn = prompt[: -len(tail)] or prompt[:1], Drawn(tail, ScoredText(()))
+    scored = await forcer.score(prompt, drawn.ids)
+    if isinstance(scored, Failure):
+        return scored.detail
+    turned = await forcer.score(prompt, drawn.ids[::-1])
+    if isinstance(turned, Failure):
+        return turned.detail
+    return _not_logprobs(drawn, scored, turned)
+
+
+async def _other_prompt(native: Native, chat_fields: Mapping[str, Any], prompt: TokenIds) -> str | None:
+    """Whether the chat endpoint, which the suites use, reads as many tokens as the method believes."""
+    body = {
+        "model": native.settings.model,
+        **chat_fields,
+        "messages": list(CANARY),
+        "max_tokens": 1,
+        "temperature": 0.0,
+    }
+    reply = await native.post("/v1/chat/completions", body)
+    if isinstance(reply, Failure):
+        return reply.detail
+    read = at(reply, "usage", "prompt_tokens")
+    if isinstance(read, int) and read != len(prompt):
+        return f"the chat endpoint reads {read} tokens where the prompt as token numbers has {len(prompt)}"
+    return None
+
+
+def _not_logprobs(drawn: Drawn, scored: ScoredText, turned: ScoredText) -> str | None:
+    values = _finite(scored)
+    if len(values) < max(2, len(drawn.ids) / 2):
+        missing = len(drawn.ids) - len(values)
+        return f"{missing} of {len(drawn.ids)} tokens have no finite log-probability"
+    if max(values) > 1e-3:
+        return f"a log-probability of {max(values):.3g} is above 0"
+    other = _finite(turned)
+    if len({*values, *other}) == 1:
+        return f"every token has the same log-probability, {values[0]:.3g}"
+    drop = _mean(values) - _mean(other) if other else math.inf
+    if drop < LEAST_DROP_NATS:
+        return "the tokens in reverse order are as likely as the text itself: the values do not depend on what is sent"
+    decoded = [value for value in drawn.scores.logprobs if value is not None and math.isfinite(value)]
+    if len(decoded) == len(values):
+        drift = _mean([abs(a - b) for a, b in zip(values, decoded, strict=True)])
+        if drift > MOST_DRIFT_NATS:
+            return f"the server's own text comes back with other log-probabilities ({drift:.2g} nats per token apart)"
+    return None
+
+
+def _finite(text: ScoredText) -> list[float]:
+    return [value for value in text.logprobs if value is not None and math.isfinite(value)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

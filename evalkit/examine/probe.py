@@ -1,0 +1,374 @@
+"""The fidelity probe: do two endpoints give the same tokens the same probabilities?
+
+    reference: draws texts, scores them twice (its own noise)     candidate: scores those texts through its own template
+    candidate: draws texts of its own and re-scores them           reference: scores the candidate's texts
+
+Texts are drawn at temperature 1 with nothing cut off, so that log-probabilities are those of the distribution.
+Re-scoring a text runs the kernels that read prompts, drawing it those that decode: a fault of either shows, also
+without a reference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar
+
+from evalkit.endpoint.identity import Native, endpoint_identity
+from evalkit.endpoint.settings import ClientSettings
+from evalkit.errors import EndpointError
+from evalkit.examine.forcing import Drawing, Drawn, Forcer
+from evalkit.examine.forcing_methods import Unsupported, find_forcer
+from evalkit.model import Failure, Message
+from evalkit.stats.divergence import ScoredText
+from evalkit.waits import announce
+
+Work = TypeVar("Work")
+Made = TypeVar("Made")
+TokenIds: TypeAlias = tuple[int, ...]
+
+MOST_FAILING: Final = 0.2
+AGAIN_FRACTION: Final = 4
+"""The second scoring asks a quarter as much at a time, in reverse order: other batches, the same tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked: a text of at most `tokens` for each prompt, and a greedy one for the first `greedy` of them.
+
+    Without `slow_methods` a server that scores a text with a request for each token counts as not supported.
+    """
+
+    prompts: tuple[tuple[Message, ...], ...]
+    tokens: int = 128
+    greedy: int = 16
+    seed: int = 0
+    at_once: int = 8
+    slow_methods: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One endpoint: `opened` gives its client settings for as long as it is needed, starting it where need be.
+
+    `chat_fields` are further fields of chat requests that decide the prompt, such as `chat_template_kwargs`.
+    """
+
+    name: str
+    opened: Callable[[], AbstractAsyncContextManager[ClientSettings]]
+    chat_fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What one endpoint drew: by prompt its tokens, the text, and the greedy text; None where asking failed."""
+
+    prompts: tuple[TokenIds | None, ...]
+    texts: tuple[Drawn | None, ...]
+    greedy: tuple[Drawn | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSide:
+    """All that the reference gives before the candidate is asked: its texts, scored twice."""
+
+    material: Material
+    scored: tuple[ScoredText | None, ...]
+    again: tuple[ScoredText | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSide:
+    """All that the candidate gives: the reference's texts scored, and texts of its own, re-scored."""
+
+    material: Material
+    reference_texts: tuple[ScoredText | None, ...]
+    own_texts: tuple[ScoredText | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How an endpoint was asked and what that cost; `identity` is what it says of its software."""
+
+    method: str
+    identity: Mapping[str, str]
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+    def plus(self, other: Asked) -> Asked:
+        """The costs of two sessions with the same endpoint."""
+        return Asked(
+            self.method,
+            self.identity,
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that was measured; `fidelity_report.assess` judges it."""
+
+    plan: Plan
+    reference: ReferenceSide
+    candidate: CandidateSide
+    candidate_on_reference: tuple[ScoredText | None, ...]
+    asked: Mapping[str, Asked]
+
+
+class NotSupportedError(EndpointError):
+    """An endpoint whose log-probabilities of given tokens cannot be had, or not be believed."""
+
+
+class Session:
+    """One endpoint for as long as it is open: a verified method and the costs so far."""
+
+    def __init__(self, native: Native, forcer: Forcer, identity: Mapping[str, str], at_once: int) -> None:
+        self._native = native
+        self._forcer = forcer
+        self._identity = identity
+        self._at_once = min(at_once, forcer.most_at_once)
+
+    async def draw(self, plan: Plan) -> Material:
+        """Texts for every prompt of the plan, at temperature 1 and greedily."""
+        self._tell(f"draws {len(plan.prompts)} texts of up to {plan.tokens} tokens, and {plan.greedy} greedy ones")
+        prompts = await self._each(plan.prompts, self._forcer.prompt_ids)
+        numbered = list(enumerate(prompts))
+
+        async def drawn(entry: tuple[int, TokenIds | None], *, greedy: bool) -> Drawn | Failure | None:
+            index, prompt = entry
+            if prompt is None:
+                return None
+            return await self._forcer.draw(prompt, Drawing(plan.tokens, greedy, plan.seed + index))
+
+        texts = await self._each(numbered, lambda entry: drawn(entry, greedy=False))
+        greedy = await self._each(numbered[: plan.greedy], lambda entry: drawn(entry, greedy=True))
+        return Material(prompts, texts, greedy)
+
+    async def score(
+        self, prompts: Sequence[TokenIds | None], texts: Sequence[Drawn | None], *, again: bool = False
+    ) -> tuple[ScoredText | None, ...]:
+        """Score texts after this endpoint's own prompts; `again` in reverse order and with less at a time."""
+
+        async def scored(pair: tuple[TokenIds | None, Drawn | None]) -> ScoredText | Failure | None:
+            prompt, text = pair
+            if prompt is None or text is None or not text.ids:
+                return None
+            return await self._forcer.score(prompt, text.ids)
+
+        pairs = list(zip(prompts, texts, strict=True))
+        self._tell(f"scores {sum(text is not None for text in texts)} texts")
+        if not again:
+            return await self._each(pairs, scored)
+        fewer = max(1, self._at_once // AGAIN_FRACTION)
+        return tuple(reversed(await self._each(pairs[::-1], scored, at_once=fewer)))
+
+    def asked(self) -> Asked:
+        """The costs so far."""
+        spent = self._forcer.spent
+        return Asked(
+            self._forcer.method, self._identity, self._native.requests, spent.prompt_tokens, spent.completion_tokens
+        )
+
+    def _tell(self, what: str) -> None:
+        announce(f"probe: {self._native.settings.shown_urls[0]} {what}")
+
+    async def _each(
+        self,
+        work: Sequence[Work],
+        do: Callable[[Work], Awaitable[Made | Failure | None]],
+        at_once: int | None = None,
+    ) -> tuple[Made | None, ...]:
+        """`do` for each, so many at once; None for a failure, and an error where too many fail."""
+        gate = asyncio.Semaphore(at_once or self._at_once)
+        failed: list[Failure] = []
+
+        async def one(entry: Work) -> Made | None:
+            async with gate:
+                made = await do(entry)
+            if isinstance(made, Failure):
+                failed.append(made)
+                return None
+            return made
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(entry)) for entry in work]
+        if len(failed) > MOST_FAILING * len(work):
+            raise EndpointError(
+                f"{self._native.settings.shown_urls[0]}: {len(failed)} of {len(work)} requests of the fidelity probe "
+                f"failed; the last: {failed[-1].detail}"
+            )
+        return tuple(task.result() for task in tasks)
+
+
+async def open_session(stack: AsyncExitStack, side: Side, plan: Plan) -> Session:
+    """Open an endpoint and find out how its tokens can be scored; `stack` closes it.
+
+    Raises:
+        NotSupportedError: no method works there; says what each said.
+        EndpointError: the key is refused.
+    """
+    settings = await stack.enter_async_context(side.opened())
+    native = await stack.enter_async_context(Native(settings))
+    identity = await endpoint_identity(settings)
+    forcer = await find_forcer(native, side.chat_fields)
+    if isinstance(forcer, Unsupported) and forcer.refused:
+        raise EndpointError(f"{side.name}: {forcer.reasons[0]}")
+    if isinstance(forcer, Unsupported):
+        why = "; ".join(forcer.reasons)
+        raise NotSupportedError(f"{side.name}: the fidelity probe is not supported by {settings.shown_urls[0]} ({why})")
+    if forcer.request_per_token and not plan.slow_methods:
+        raise NotSupportedError(
+            f"{side.name}: the fidelity probe takes a request for each token there ({forcer.method}): --probe asks so"
+        )
+    return Session(native, forcer, identity, plan.at_once)
+
+
+async def run_probe(reference: Side, candidate: Side, plan: Plan, *, in_turn: bool = False) -> Findings:
+    """Ask both endpoints all that is to be compared; `in_turn` has only one of them open at a time.
+
+    In turn, the reference is opened a second time at the end, to score the candidate's texts. Two sides of one name
+    are told apart as `name` and `name (candidate)` in the costs.
+
+    Raises:
+        NotSupportedError: one of them cannot score given tokens.
+        EndpointError: one of them does not come up, or fails too often.
+    """
+    try:
+        return await (_in_turn if in_turn else _side_by_side)(reference, candidate, plan)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _side_by_side(reference: Side, candidate: Side, plan: Plan) -> Findings:
+    async with AsyncExitStack() as stack:
+        first = await open_session(stack, reference, plan)
+        second = await open_session(stack, candidate, plan)
+        async with asyncio.TaskGroup() as group:
+            drawing = (group.create_task(first.draw(plan)), group.create_task(second.draw(plan)))
+        theirs, own = (task.result() for task in drawing)
+        async with asyncio.TaskGroup() as group:
+            given = group.create_task(reference_part(first, theirs))
+            made = group.create_task(candidate_part(second, own, theirs))
+        back = await first.score(theirs.prompts, own.texts)
+        costs = {reference.name: first.asked(), _other_name(reference, candidate): second.asked()}
+        return Findings(plan, given.result(), made.result(), back, costs)
+
+
+async def _in_turn(reference: Side, candidate: Side, plan: Plan) -> Findings:
+    async with AsyncExitStack() as stack:
+        first = await open_session(stack, reference, plan)
+        given = await reference_part(first, await first.draw(plan))
+    async with AsyncExitStack() as stack:
+        second = await open_session(stack, candidate, plan)
+        made = await candidate_part(second, await second.draw(plan), given.material)
+    async with AsyncExitStack() as stack:
+        third = await open_session(stack, reference, plan)
+        back = await third.score(given.material.prompts, made.material.texts)
+    costs = {reference.name: first.asked().plus(third.asked()), _other_name(reference, candidate): second.asked()}
+    return Findings(plan, given, made, back, costs)
+
+
+def _other_name(reference: Side, candidate: Side) -> str:
+    return candidate.name if candidate.name != reference.name else f"{candidate.name} (candidate)"
+
+
+async def reference_part(session: Session, material: Material) -> ReferenceSide:
+    """What the reference says of its own texts, twice."""
+    scored = await session.score(material.prompts, material.texts)
+    again = await session.score(material.prompts, material.texts, again=True)
+    return ReferenceSide(material, scored, again)
+
+
+async def candidate_part(session: Session, own: Material, reference: Material) -> CandidateSide:
+    """What the candidate says of the reference's texts, after its own prompts, and of its own texts."""
+    reference_texts = await session.score(own.prompts, reference.texts)
+    return CandidateSide(own, reference_texts, await session.score(own.prompts, own.texts))
+
+
+# ----------------------------------------------------------------
+# Neutral prompts for the fidelity probe, for when no suite's data set is at hand: short, of many kinds
+
+
+NEUTRAL: Final = (
+    "Explain to a child why the moon changes its shape over a month.",
+    "Write a short paragraph about a market on a rainy morning.",
+    "What is 17 times 24? Show the steps.",
+    "List five things to check before a long bicycle tour.",
+    "Write a Python function that returns the second largest number of a list.",
+    "Summarise in two sentences how a vaccine works.",
+    "用三句话介绍一下长城的历史。",
+    "Translate into French: The library opens at nine, but the reading room opens at ten.",
+    "Give the opposite of each word: ancient, shallow, generous, silent.",
+    "A train leaves at 14:35 and arrives at 17:10. How long is the journey?",
+    "Describe how to fold a paper boat, step by step.",
+    "What is the difference between weather and climate?",
+    "Write a polite e-mail that moves a meeting from Tuesday to Thursday.",
+    "Which of these is not a metal: copper, sulphur, tin, zinc? Say why.",
+    "Continue the story: The lighthouse keeper found a letter without a name on it.",
+    "如何用简单的方法证明根号二是无理数？",
+    "Write an SQL query that counts the orders of each customer in 2023.",
+    "Name three causes of the First World War and explain one of them.",
+    "Turn this into a haiku: an old bridge in autumn fog.",
+    "If all bloops are razzies and some razzies are lazzies, are some bloops lazzies? Explain.",
+    "How do bees tell each other where flowers are?",
+    "Rewrite in plain words: The aforementioned party shall hereinafter be liable for all expenses.",
+    "What happens to the boiling point of water on a high mountain, and why?",
+    "Give a recipe for lentil soup for four people.",
+    "Sort these numbers from small to large: 0.5, 3/8, 0.45, 2/3.",
+    "请写一封感谢老师的短信，不超过一百字。",
+    "Explain what a hash table is and when it is slow.",
+    "Write a dialogue of six lines between a customer and a watchmaker.",
+    "What does the word 'serendipity' mean? Use it in a sentence.",
+    "How many prime numbers are there between 20 and 40? Name them.",
+    "Describe the taste of a lemon to someone who never had one.",
+    "Compare a violin and a cello in three points.",
+    "Why does ice float on water?",
+    "Write a bash command that finds all files larger than 100 MB in a folder.",
+    "Tell the plot of a fable with a fox and a crow in five sentences.",
+    "把下面的句子翻译成英文：明天如果下雨，我们就改在室内举行比赛。",
+    "What is the derivative of x^3 - 4x + 7, and where is it zero?",
+    "Give arguments for and against homework in primary school.",
+    "Name the planets of the solar system in order and one fact about each.",
+    "Write a JSON object that describes a book with a title, an author and three chapters.",
+    "How does a refrigerator move heat from inside to outside?",
+    "What would you pack for three days in the desert?",
+    "Correct the mistakes: He go to school yesterday and buyed two pencil.",
+    "Explain the rule of three with an example about apples.",
+    "Write the opening of a speech at a village festival.",
+    "为什么天空是蓝色的？请用中学生能听懂的话解释。",
+    "What is a haiku, and how does it differ from a sonnet?",
+    "A shirt costs 40 and is reduced by 15 percent. What does it cost now?",
+    "Describe the path of a drop of water from a mountain to the sea.",
+    "Write a regular expression that matches a date such as 2024-03-09 and explain it.",
+    "Who were the first people to reach the South Pole, and how did they travel?",
+    "Explain the difference between a virus and a bacterium.",
+    "Write a limerick about a baker from Trieste.",
+    "What are the advantages of public transport in a large city?",
+    "Give three synonyms for 'bright' and use each in a sentence.",
+    "请比较纸质书和电子书的优缺点。",
+    "How would you measure the height of a tree without climbing it?",
+    "Write a JavaScript function that reverses the words of a sentence.",
+    "What is inflation, and who is hurt by it most?",
+    "Tell me about the invention of the printing press in four sentences.",
+    "Solve for x: 3(x - 2) = 2x + 5.",
+    "Describe a painting of a harbour at night.",
+    "Why do leaves change their colour in autumn?",
+    "Plan a lesson of 45 minutes about volcanoes.",
+)
+
+
+def neutral_prompts(count: int) -> tuple[tuple[Message, ...], ...]:
+    """The first `count` of them (at most 64) as chat messages."""
+    return tuple(({"role": "user", "content": text},) for text in NEUTRAL[:count])
+
+
+def spread(prompts: Sequence[tuple[Message, ...]], count: int) -> tuple[tuple[Message, ...], ...]:
+    """So many of the prompts, evenly spread over their order; all of them where there are no more."""
+    if len(prompts) <= count:
+        return tuple(prompts)
+    return tuple(prompts[index * len(prompts) // count] for index in range(count))

@@ -1,0 +1,345 @@
+"""What the fidelity probe's findings say: comparisons, margins from the reference's own noise, verdict; and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any, Final
+
+from evalkit.examine.forcing import Drawn
+from evalkit.examine.probe import Asked, CandidateSide, Findings, Material, Plan, ReferenceSide
+from evalkit.model import Verdict
+from evalkit.stats.divergence import (
+    Divergence,
+    Judged,
+    Margins,
+    ScoredText,
+    divergence,
+    judge,
+    margins,
+    near_tie_nats,
+    overall,
+)
+
+FORMAT: Final = 1
+AGAIN: Final = "reference again"
+"""The reference's texts on the reference, scored twice: in another order, with less at a time."""
+READING: Final = "reference decoding"
+"""The reference's texts: as decoded, and scored afterwards."""
+FORWARD: Final = "reference's texts"
+"""Scored on both sides."""
+BACKWARD: Final = "candidate's texts"
+"""As the candidate decoded them, and scored on the reference."""
+SELF: Final = "candidate decoding"
+"""The candidate's texts: as decoded, and scored afterwards on the candidate; needs no reference."""
+
+LEAST_COMMON: Final = 0.2
+"""Two templates share at least the user's words; prompts with less than this in common are numbered differently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greedy:
+    """Greedy texts of both sides: how many are identical, and where the others first differ (position from 0).
+
+    `near_ties` is how many of the first differences are at tokens whose lead on the reference is within its own noise.
+    """
+
+    compared: int
+    identical: int
+    first_differences: tuple[int, ...]
+    near_ties: int
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityReport:
+    """The probe's result. `noise` and `comparisons` are by name; `judged` has an entry for each comparison.
+
+    `other_prompts` counts the prompts that reach the two models as different tokens.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    margins: Margins | None
+    noise: Mapping[str, Divergence]
+    comparisons: Mapping[str, Divergence | None]
+    judged: Mapping[str, Judged]
+    greedy: Greedy
+    prompts: int
+    other_prompts: int
+    asked: Mapping[str, Asked]
+
+
+def assess(findings: Findings) -> FidelityReport:
+    """Judge what was measured; INVALID where the reference's own noise could not be had or the tokenisers differ."""
+    reference, candidate = findings.reference, findings.candidate
+    drawn, own = reference.material, candidate.material
+    first = _compared(reference.scored, reference.again, 0.0)
+    near_tie = near_tie_nats(first) if first is not None else 0.0
+    noise = {AGAIN: first, READING: _compared(_decoded(drawn), reference.scored, near_tie)}
+    found = {
+        FORWARD: _compared(reference.scored, candidate.reference_texts, near_tie),
+        BACKWARD: _compared(_decoded(own), findings.candidate_on_reference, near_tie),
+        SELF: _compared(_decoded(own), candidate.own_texts, near_tie),
+    }
+    known = {name: one for name, one in noise.items() if one is not None}
+    other = sum(a is not None and b is not None and a != b for a, b in zip(drawn.prompts, own.prompts, strict=True))
+    tolerance: Margins | None = None
+    judged: dict[str, Judged] = {}
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    if len(known) < len(noise):
+        verdict, reasons = Verdict.INVALID, ("the reference gave too little to know its own noise",)
+    elif other and _in_common(drawn, own) < LEAST_COMMON:
+        verdict, reasons = Verdict.INVALID, ("the two sides number their tokens differently: they cannot be compared",)
+    else:
+        tolerance = margins(tuple(known.values()))
+        own_noise = {FORWARD: known[AGAIN], BACKWARD: known[READING], SELF: known[READING]}
+        judged = {name: judge(one, tolerance, own_noise[name]) for name, one in found.items()}
+        verdict, reasons = overall(judged) if tolerance.usable else (Verdict.INVALID, (_too_noisy(tolerance),))
+    if other:
+        reasons = (*reasons, f"{other} of {len(drawn.prompts)} prompts reach the candidate as other tokens: {_PROMPTS}")
+    return FidelityReport(
+        verdict=verdict,
+        reasons=reasons,
+        margins=tolerance,
+        noise=known,
+        comparisons=found,
+        judged=judged,
+        greedy=_greedy(drawn.greedy, own.greedy, near_tie),
+        prompts=len(drawn.prompts),
+        other_prompts=other,
+        asked=findings.asked,
+    )
+
+
+_PROMPTS: Final = "compare the chat templates, the default system messages and the tokenisers"
+
+
+def document(report: FidelityReport, findings: Findings, created: str, version: str) -> dict[str, Any]:
+    """The probe as one JSON-able document: the verdict, every statistic, the costs, and the plan."""
+    return {
+        "format": FORMAT,
+        "kind": "fidelity probe",
+        "created": created,
+        "evalkit_version": version,
+        "verdict": report.verdict.value,
+        "exit_code": report.verdict.exit_code,
+        "reasons": list(report.reasons),
+        "margins_nats": None if report.margins is None else asdict(report.margins),
+        "noise": {name: _statistics(one) for name, one in report.noise.items()},
+        "comparisons": {name: _statistics(one) for name, one in report.comparisons.items()},
+        "judged": {name: asdict(one) for name, one in report.judged.items()},
+        "greedy": asdict(report.greedy),
+        "prompts": report.prompts,
+        "other_prompts": report.other_prompts,
+        "asked": {name: asdict(one) for name, one in report.asked.items()},
+        "plan": {
+            "tokens": findings.plan.tokens,
+            "greedy": findings.plan.greedy,
+            "seed": findings.plan.seed,
+            "at_once": findings.plan.at_once,
+        },
+    }
+
+
+def sequences(findings: Findings) -> list[dict[str, Any]]:
+    """Every token that was compared, one entry a prompt: enough to compute all statistics again."""
+    reference, candidate = findings.reference, findings.candidate
+    entries = []
+    for index, messages in enumerate(findings.plan.prompts):
+        sides = {"reference": reference.material, "candidate": candidate.material}
+        texts = {name: material.texts[index] for name, material in sides.items()}
+        scores = {
+            "reference_again": reference.again[index],
+            "reference_on_reference": reference.scored[index],
+            "reference_on_candidate": candidate.reference_texts[index],
+            "candidate_on_candidate": candidate.own_texts[index],
+            "candidate_on_reference": findings.candidate_on_reference[index],
+        }
+        entries.append(
+            {
+                "prompt": list(messages),
+                "prompt_ids": {name: _listed(material.prompts[index]) for name, material in sides.items()},
+                "ids": {name: None if text is None else list(text.ids) for name, text in texts.items()},
+                "decoded": {name: _numbers(None if text is None else text.scores) for name, text in texts.items()},
+                **{name: _numbers(one) for name, one in scores.items()},
+            }
+        )
+    return entries
+
+
+def _too_noisy(tolerance: Margins) -> str:
+    return (
+        "the reference does not repeat itself: its own noise asks for margins of "
+        f"{tolerance.nll_shift:.2g} (shift) and {tolerance.k3:.2g} (k3) nats per token, as large as a fault"
+    )
+
+
+def _compared(
+    first: Sequence[ScoredText | None], second: Sequence[ScoredText | None], near_tie: float
+) -> Divergence | None:
+    """Compare by prompt; a text that either side lacks stays as an empty one, so that numbers keep their prompts."""
+    pairs = [
+        (a, b) if a is not None and b is not None and len(a.logprobs) == len(b.logprobs) else (_EMPTY, _EMPTY)
+        for a, b in zip(first, second, strict=True)
+    ]
+    return divergence([a for a, _ in pairs], [b for _, b in pairs], near_tie)
+
+
+_EMPTY: Final = ScoredText(())
+
+
+def _decoded(material: Material) -> tuple[ScoredText | None, ...]:
+    return tuple(None if text is None or not text.ids else text.scores for text in material.texts)
+
+
+def _in_common(one: Material, other: Material) -> float:
+    """The share of the shorter prompts that is one run of the same tokens on both sides."""
+    common = length = 0
+    for a, b in zip(one.prompts, other.prompts, strict=True):
+        if a is not None and b is not None:
+            common += _longest_run(a, b)
+            length += min(len(a), len(b))
+    return common / length if length else 0.0
+
+
+def _longest_run(a: Sequence[int], b: Sequence[int]) -> int:
+    """The length of the longest run of tokens that both hold (dynamic programming over two rows)."""
+    best, above = 0, [0] * (len(b) + 1)
+    for token in a:
+        row = [0] * (len(b) + 1)
+        for column, other in enumerate(b):
+            if token == other:
+                row[column + 1] = above[column] + 1
+                best = max(best, row[column + 1])
+        above = row
+    return best
+
+
+def _greedy(ours: Sequence[Drawn | None], theirs: Sequence[Drawn | None], near_tie: float) -> Greedy:
+    compared = identical = ties = 0
+    differences: list[int] = []
+    for a, b in zip(ours, theirs, strict=True):
+        if a is None or b is None:
+            continue
+        compared += 1
+        if a.ids == b.ids:
+            identical += 1
+            continue
+        both = enumerate(zip(a.ids, b.ids, strict=False))
+        position = next((index for index, (x, y) in both if x != y), min(len(a.ids), len(b.ids)))
+        differences.append(position)
+        lead = a.scores.choices[position] if position < len(a.scores.choices) else None
+        ties += lead is not None and lead.gap <= near_tie
+    return Greedy(compared, identical, tuple(differences), ties)
+
+
+def _statistics(one: Divergence | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    named = asdict(one)
+    at = [position for position in one.first_disagreements if position is not None]
+    named["first_disagreements"] = {"texts": len(at), "median_position": median(at) if at else None}
+    named["by_sequence"] = [None if math.isnan(value) else round(value, 7) for value in one.by_sequence]
+    if one.agreement is not None:
+        named["agreement"]["share"] = one.agreement.share
+    return named
+
+
+def _listed(ids: Sequence[int] | None) -> list[int] | None:
+    return None if ids is None else list(ids)
+
+
+def _numbers(text: ScoredText | None) -> list[Any] | None:
+    """Log-probabilities as JSON: what is no finite number is named."""
+    if text is None:
+        return None
+    return [value if value is None or math.isfinite(value) else str(value) for value in text.logprobs]
+
+
+# ----------------------------------------------------------------
+# With how few of its texts the fidelity probe would have said the same: a probe judged again on its first texts
+# A description of what was measured, and no rule for stopping: who looks after every text and stops at the first
+# verdict
+# errs more often than the intervals say.
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """The first `texts` of a probe, with so many `tokens` of the reference's, give its verdict; so do all more."""
+
+    texts: int
+    tokens: int
+
+
+def enough(findings: Findings) -> Enough | None:
+    """The fewest texts, in their order, from which on the verdict stays what it is at the end.
+
+    Margins and noise are those of the same texts, as if no more had been asked. None where the verdict is INVALID:
+    the fewest would be none at all.
+    """
+    final = assess(findings).verdict
+    if final is Verdict.INVALID:
+        return None
+    count = len(findings.plan.prompts)
+    while count > 1 and assess(first(findings, count - 1)).verdict is final:
+        count -= 1
+    forward = assess(first(findings, count)).comparisons[FORWARD]
+    return Enough(count, forward.tokens if forward is not None else 0)
+
+
+def first(findings: Findings, texts: int) -> Findings:
+    """What the probe would hold had it asked only the first `texts` prompts."""
+    reference, candidate = findings.reference, findings.candidate
+    return replace(
+        findings,
+        plan=replace(findings.plan, prompts=findings.plan.prompts[:texts]),
+        reference=ReferenceSide(_cut(reference.material, texts), reference.scored[:texts], reference.again[:texts]),
+        candidate=CandidateSide(
+            _cut(candidate.material, texts), candidate.reference_texts[:texts], candidate.own_texts[:texts]
+        ),
+        candidate_on_reference=findings.candidate_on_reference[:texts],
+    )
+
+
+def _cut(material: Material, texts: int) -> Material:
+    return Material(material.prompts[:texts], material.texts[:texts], material.greedy[:texts])
+
+
+def read_findings(entries: Iterable[Mapping[str, Any]]) -> Findings:
+    """Findings from the entries of probe_tokens.jsonl: every log-probability, without greedy texts and costs.
+
+    Raises:
+        KeyError, TypeError, ValueError: an entry is none of those that `fidelity_report.sequences` writes.
+    """
+    rows = list(entries)
+
+    def scores(name: str) -> tuple[ScoredText | None, ...]:
+        return tuple(_scored(row[name]) for row in rows)
+
+    def material(side: str) -> Material:
+        prompts = tuple(None if row["prompt_ids"][side] is None else tuple(row["prompt_ids"][side]) for row in rows)
+        return Material(prompts, tuple(_drawn(row["ids"][side], row["decoded"][side]) for row in rows), ())
+
+    return Findings(
+        plan=Plan(tuple(tuple(row["prompt"]) for row in rows), greedy=0),
+        reference=ReferenceSide(material("reference"), scores("reference_on_reference"), scores("reference_again")),
+        candidate=CandidateSide(
+            material("candidate"), scores("reference_on_candidate"), scores("candidate_on_candidate")
+        ),
+        candidate_on_reference=scores("candidate_on_reference"),
+        asked={},
+    )
+
+
+def _drawn(ids: list[int] | None, decoded: list[Any] | None) -> Drawn | None:
+    if ids is None:
+        return None
+    return Drawn(tuple(ids), _scored(decoded) or ScoredText(()))
+
+
+def _scored(values: list[Any] | None) -> ScoredText | None:
+    """Log-probabilities as they were written: what is no finite number is a word."""
+    return None if values is None else ScoredText(tuple(None if one is None else float(one) for one in values))

@@ -1,0 +1,294 @@
+"""Reads the comparison tables of published cards: Markdown files, and a JSON list of tables that were collected.
+
+The JSON is a list of objects with `card`, `columns` (heads) and `rows` of `metric`, `ref` and `candidate`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from evalkit.errors import UsageError
+from evalkit.publish.cards import Benchmark, benchmark_of
+
+Scale: TypeAlias = Literal["percent", "fraction", "percent sign", "count"]
+
+_LARGEST_FILE: Final = 20_000_000
+_REFERENCE: Final = re.compile(
+    r"(?:[-_ ](?:h100|h800|h20|a100|a800|nv|nvidia))?[-_ ](?:cuda|origin)$"
+    r"|[-_ (]+(?:reference|baseline)\)?$|^(?:reference|baseline|参考端)$",
+    re.IGNORECASE,
+)
+_CANDIDATE: Final = re.compile(r"flagos|^(?:candidate|待测端)$", re.IGNORECASE)
+_DIFFERENCE: Final = re.compile(r"^(?:difference|diff\.?|delta|差值)\b", re.IGNORECASE)
+_PIPELINE_SUFFIX: Final = re.compile(r"(?:-[A-Za-z]+)?-FlagOS$", re.IGNORECASE)
+_HOLE: Final = re.compile(
+    r"^(?:[-–—/.\s]*|tbd|n/?a|none|null|nan|evaluating|pending|todo|评测中|待定|待评测|暂无)$", re.IGNORECASE
+)
+_NUMBER: Final = re.compile(r"^([+-]?\d{1,9}(?:\.\d{1,12})?|\.\d{1,12})\s*(%?)\s*(\(?\s*±[^)]*\)?)?$")
+_COUNT: Final = re.compile(r"^(\d{1,9})\s*/\s*(\d{1,9})$")
+_EVIDENCE: Final = re.compile(r"^[-*]\s+(.+?)[:：]\s?n = (\d+)[,、]\s?k = ([\d.]+)(?:/([\d.]+))?[,、]")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One printed value. `number` is what is printed; `fraction` and `step` (its last digit) are in [0, 1] terms.
+
+    `scale` is None for what is no number; `hole` marks a cell that says there is none yet.
+    """
+
+    text: str
+    number: Decimal | None = None
+    scale: Scale | None = None
+    fraction: Decimal | None = None
+    step: Decimal = Decimal(0)
+    hole: bool = False
+    spread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CardRow:
+    """One row; `n` and the k of each side are known where the card itself states them."""
+
+    label: str
+    benchmark: Benchmark
+    reference: Cell
+    candidate: Cell
+    line: int
+    n: int | None = None
+    k: tuple[Decimal, Decimal] | None = None
+
+    @property
+    def cells(self) -> tuple[tuple[str, Cell], tuple[str, Cell]]:
+        """Both cells with the words for them."""
+        return (("reference", self.reference), ("candidate", self.candidate))
+
+
+@dataclass(frozen=True, slots=True)
+class CardTable:
+    """One comparison table. `model` is what the reference column's head is about, `number` counts in the file from 0.
+
+    `bare_difference` marks a table that prints differences without the two scores; it has no usable rows.
+    """
+
+    file: str
+    number: int
+    line: int
+    card: str
+    reference_head: str
+    candidate_head: str
+    model: str
+    rows: tuple[CardRow, ...]
+    bare_difference: bool = False
+
+    @property
+    def place(self) -> str:
+        """How other tables' findings name this one."""
+        return f"{self.card} ({Path(self.file).name} line {self.line})"
+
+
+def parse_file(path: Path) -> tuple[CardTable, ...]:
+    """The comparison tables of a file, Markdown unless its name ends in .json.
+
+    Raises:
+        UsageError: the file is not there, too large, not UTF-8, or not the JSON that is read.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise UsageError(f"{path} is larger than {_LARGEST_FILE // 1_000_000} MB, so it is no card")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8") from None
+    if path.suffix == ".json":
+        return tuple(_json_tables(text, str(path)))
+    stem = path.resolve().parent.name if path.stem.lower().startswith("readme") else path.stem
+    return parse_markdown(text, str(path), stem)
+
+
+def parse_markdown(text: str, file: str, card: str) -> tuple[CardTable, ...]:
+    """The comparison tables of a Markdown text; `card` is the name of the repository it belongs to."""
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt("commonmark").enable("table").parse(_without_front_matter(text))
+    evidence = _evidence(text)
+    tables: list[CardTable] = []
+    grid: list[tuple[int, list[str]]] = []
+    for token in tokens:
+        if token.type == "table_open":
+            grid = []
+        elif token.type == "tr_open":
+            grid.append(((token.map or [0])[0] + 1, []))
+        elif token.type == "inline" and grid and token.level >= 3:
+            words = "".join(
+                child.content for child in token.children or [] if child.type in {"text", "code_inline", "text_special"}
+            )
+            grid[-1][1].append(words.strip())
+        elif token.type == "table_close" and grid:
+            made = _table(grid, Place(file, card, len(tables)))
+            if made is not None:
+                tables.append(replace(made, rows=tuple(_with_evidence(row, evidence) for row in made.rows)))
+            grid = []
+    return tuple(tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a table is: file, card, and how many were before it."""
+
+    file: str
+    card: str
+    number: int
+
+
+def _table(grid: list[tuple[int, list[str]]], place: Place) -> CardTable | None:
+    """A comparison table from rows of cells, or None where it is another kind of table."""
+    line, heads = grid[0]
+    columns = _columns(heads)
+    if columns is None:
+        bare = next((i for i, head in enumerate(heads) if i and _DIFFERENCE.search(head)), None)
+        if bare is None or not re.search(r"cuda|origin|reference|参考", heads[bare], re.IGNORECASE):
+            return None
+        return CardTable(
+            place.file, place.number, line, place.card, heads[bare], heads[bare], "", (), bare_difference=True
+        )
+    reference, candidate = columns
+    raw = [(at, cells) for at, cells in grid[1:] if len(cells) > max(columns) and any(cells)]
+    read = [(at, cells[0], read_cell(cells[reference]), read_cell(cells[candidate])) for at, cells in raw]
+    scale = table_scale([cell for _, _, *pair in read for cell in pair])
+    rows = [
+        CardRow(label, benchmark_of(label), *_scaled_row(left, right, scale), at) for at, label, left, right in read
+    ]
+    return CardTable(
+        file=place.file,
+        number=place.number,
+        line=line,
+        card=place.card,
+        reference_head=heads[reference],
+        candidate_head=heads[candidate],
+        model=model_of(heads[reference]),
+        rows=tuple(rows),
+    )
+
+
+def _columns(heads: list[str]) -> tuple[int, int] | None:
+    """The columns of reference and candidate, or None where the heads do not say."""
+    reference = next(
+        (i for i, head in enumerate(heads) if i and _REFERENCE.search(head) and not _DIFFERENCE.search(head)), None
+    )
+    candidate = next((i for i, head in enumerate(heads) if i and i != reference and _CANDIDATE.search(head)), None)
+    return None if reference is None or candidate is None else (reference, candidate)
+
+
+def model_of(reference_head: str) -> str:
+    """The model that a reference column is about, comparable between cards: no owner, no stack, lower case."""
+    model = _REFERENCE.sub("", reference_head.strip())
+    return _PIPELINE_SUFFIX.sub("", model).rsplit("/", 1)[-1].lower()
+
+
+def read_cell(text: str) -> Cell:
+    """A cell as it stands, before the table's scale is known."""
+    stripped = text.strip().strip("*").strip()
+    if _HOLE.match(stripped):
+        return Cell(stripped, hole=True)
+    count = _COUNT.match(stripped)
+    if count and int(count[2]) > 0:
+        value = Decimal(count[1]) / Decimal(count[2])
+        return Cell(stripped, Decimal(count[1]), "count", value)
+    match = _NUMBER.match(stripped)
+    if not match:
+        return Cell(stripped)
+    number = Decimal(match[1])
+    places = len(match[1].partition(".")[2])
+    step = Decimal(1).scaleb(-places)
+    spread = match[3] is not None
+    if match[2]:
+        return Cell(stripped, number, "percent sign", number / 100, step / 100, spread=spread)
+    return Cell(stripped, number, None, None, step, spread=spread)
+
+
+def table_scale(cells: list[Cell]) -> Scale:
+    """The scale of a table's plain numbers: percent as soon as most that decide are above 1."""
+    plain = [cell.number for cell in cells if cell.number and cell.scale is None]
+    above = sum(number > 1 for number in plain)
+    return "percent" if above and 2 * above >= len(plain) else "fraction"
+
+
+def _scaled_row(left: Cell, right: Cell, scale: Scale) -> tuple[Cell, Cell]:
+    """A row's cells with their fractions; a row that cannot be in the table's scale is read in the other."""
+    numbers = [cell.number for cell in (left, right) if cell.number and cell.scale is None]
+    if numbers:
+        scale = "percent" if max(numbers) > 1 else "fraction"
+    return _scaled(left, scale), _scaled(right, scale)
+
+
+def _scaled(cell: Cell, scale: Scale) -> Cell:
+    if cell.number is None or cell.scale is not None:
+        return cell
+    divisor = 100 if scale == "percent" else 1
+    return replace(cell, scale=scale, fraction=cell.number / divisor, step=cell.step / divisor)
+
+
+def _evidence(text: str) -> Mapping[str, tuple[int, Decimal, Decimal]]:
+    """Numbers of questions and repeats by row label, from the provenance lines that evalkit puts below its cards."""
+    found = {}
+    for line in text.splitlines():
+        match = _EVIDENCE.match(line)
+        if match:
+            label = re.sub(r"\\([^\w\s])", r"\1", match[1])
+            found[label] = (int(match[2]), Decimal(match[3]), Decimal(match[4] or match[3]))
+    return found
+
+
+def _with_evidence(row: CardRow, evidence: Mapping[str, tuple[int, Decimal, Decimal]]) -> CardRow:
+    if row.label not in evidence:
+        return row
+    n, k_reference, k_candidate = evidence[row.label]
+    return replace(row, n=n, k=(k_reference, k_candidate))
+
+
+def _without_front_matter(text: str) -> str:
+    """The text with its YAML front matter blanked, so that line numbers stay."""
+    match = re.match(r"---\r?\n.*?\r?\n---[ \t]*(?:\r?\n|$)", text, re.DOTALL)
+    return "\n" * match.group().count("\n") + text[match.end() :] if match else text
+
+
+def _json_tables(text: str, file: str) -> Iterator[CardTable]:
+    """The tables of a JSON list, with the lines on which they and their rows begin."""
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UsageError(f"{file} is not JSON") from None
+    if not isinstance(entries, list) or not all(_is_table(entry) for entry in entries):
+        raise UsageError(
+            f"{file} is not a JSON list of tables with card, columns and rows of metric, ref and candidate"
+        )
+    at = 0
+    for number, entry in enumerate(entries):
+        at = max(at, text.find(json.dumps(entry["card"], ensure_ascii=False), at))
+        line = text.count("\n", 0, at) + 1
+        grid = [(line, [str(head) for head in entry["columns"]])]
+        for row in entry["rows"]:
+            found = text.find(json.dumps(row["metric"], ensure_ascii=False), at)
+            at = found if found >= 0 else at
+            values = ["" if row.get(side) is None else str(row[side]) for side in ("ref", "candidate")]
+            grid.append((text.count("\n", 0, at) + 1, [str(row["metric"]), *values][: len(entry["columns"])]))
+        made = _table(grid, Place(file, str(entry["card"]), number))
+        if made is not None:
+            yield made
+
+
+def _is_table(entry: Any) -> bool:
+    if (
+        not isinstance(entry, dict)
+        or not isinstance(entry.get("columns"), list)
+        or not isinstance(entry.get("rows"), list)
+    ):
+        return False
+    return "card" in entry and all(isinstance(row, dict) and "metric" in row for row in entry["rows"])

@@ -1,0 +1,404 @@
+"""Model cards: the table in a house style with its provenance, and putting it into a README between two markers."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from evalkit.errors import UsageError
+from evalkit.model import Comparison, RunIdentity, Status, SuiteResult, Verdict
+from evalkit.render.escape import one_line
+from evalkit.render.jinja import fill
+from evalkit.render.rows import SuiteRow, suite_row, table_of, value_text
+from evalkit.render.words import WORDS, Language
+from evalkit.resources import data_folder
+
+# ----------------------------------------------------------------
+# House styles of model cards: how the columns are headed, what the rows are called, scale and decimals. Data
+# files
+# A style is a YAML file: evalkit's own are in `reports/styles/`, a project's own is given by its path.
+
+
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
+_MOST_ANCESTORS: Final = 8
+
+
+class Style(BaseModel):
+    """One house style. `columns: scores` is the bare three-column table, `evidence` adds n, k, interval and margin.
+
+    `reference` and `candidate` head their columns, with {model} and {chip}; `labels` names rows by suite, with {k};
+    a suite without one keeps its own label. `chips` gives the house spelling of a chip by its lower-case name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    title: str
+    columns: Literal["scores", "evidence"]
+    first: Mapping[Literal["en", "zh"], str]
+    reference: str
+    candidate: str
+    scale: Literal["percent", "fraction"]
+    decimals: Annotated[int, Field(ge=0, le=6)]
+    percent_sign: bool = False
+    missing: str = "-"
+    chips: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+
+    @field_validator("reference", "candidate")
+    @classmethod
+    def _known_in_headers(cls, value: str) -> str:
+        return _only(value, {"model", "chip"})
+
+    @field_validator("labels")
+    @classmethod
+    def _known_in_labels(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        return {suite: _only(label, {"k"}) for suite, label in value.items()}
+
+    def header(self, side: Literal["reference", "candidate"], model: str, chip: str) -> str:
+        """The heading of a side's column."""
+        house = self.chips.get(chip.lower(), chip)
+        return _filled(self.reference if side == "reference" else self.candidate, {"model": model, "chip": house})
+
+    def label(self, suite: str, own_label: str, k: str) -> str:
+        """The row label of a suite that was asked `k` times."""
+        return _filled(self.labels[suite], {"k": k}) if suite in self.labels else own_label
+
+
+def style_names() -> tuple[str, ...]:
+    """The names of evalkit's own styles, sorted."""
+    return tuple(sorted(path.stem for path in (data_folder("reports") / "styles").glob("*.yaml")))
+
+
+def load_style(name: str) -> Style:
+    """A style by its name, or by the path of a YAML file.
+
+    Raises:
+        UsageError: no such style, or a file that is wrong; names the file and the key.
+    """
+    path = _path_of(name)
+    try:
+        return Style.model_validate(_merged(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _path_of(name: str, beside: Path | None = None) -> Path:
+    """A path is taken as it is, from the folder of the file that names it; a bare word is one of evalkit's own."""
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name) if beside is None else beside / name
+        if not path.is_file():
+            raise UsageError(f"there is no style file {path}")
+        return path
+    if name not in style_names():
+        near = difflib.get_close_matches(name, style_names(), n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(
+            f"there is no style {name!r}: {hint}evalkit has {', '.join(style_names())}, or give a .yaml file"
+        )
+    return data_folder("reports") / "styles" / f"{name}.yaml"
+
+
+def _merged(path: Path, depth: int = 0) -> dict[str, Any]:
+    """The file's keys over those of the style it extends; `labels` and `chips` are merged key by key."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise UsageError(f"{path}{f' line {mark.line + 1}' if mark else ''}: this is not YAML in UTF-8") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: a style is a mapping of keys to values")
+    parent_name = content.pop("extends", None)
+    if parent_name is None:
+        return content
+    if depth >= _MOST_ANCESTORS:
+        raise UsageError(f"{path}: extends: the styles extend one another in a circle")
+    parent = _merged(_path_of(str(parent_name), beside=path.parent), depth + 1)
+    for key in ("labels", "chips"):
+        if isinstance(content.get(key), dict) and isinstance(parent.get(key), dict):
+            content[key] = {**parent[key], **content[key]}
+    return {**parent, **content}
+
+
+def _only(text: str, known: set[str]) -> str:
+    unknown = sorted(set(_PLACEHOLDER.findall(text)) - known)
+    if unknown:
+        raise ValueError(
+            f"{{{unknown[0]}}} is not known here, only {', '.join(f'{{{name}}}' for name in sorted(known))}"
+        )
+    return text
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
+
+
+# ----------------------------------------------------------------
+# Model cards: the table in a house style with its provenance, and putting it into a README between two markers
+
+
+BEGIN: Final = "<!-- evalkit:card -->"
+END: Final = "<!-- /evalkit:card -->"
+
+_BEGIN_LINE: Final = re.compile(rb"^[ \t]*<!--[ \t]*evalkit:card[ \t]*-->[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
+_END_LINE: Final = re.compile(rb"^[ \t]*<!--[ \t]*/evalkit:card[ \t]*-->[ \t]*(?:\r?$|\Z)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class CardLine:
+    """One row of the card: scores as text in the style's scale; `missing` says what the scores are short of."""
+
+    label: str
+    reference: str
+    candidate: str
+    incomplete: bool
+    missing: str
+    row: SuiteRow
+
+
+@dataclass(frozen=True, slots=True)
+class CardSubject:
+    """What the card is about: the chip, and the model's name where the reference run's is not the one to print."""
+
+    chip: str
+    model: str = ""
+
+
+def card(
+    comparison: Comparison,
+    style: Style,
+    subject: CardSubject,
+    *,
+    language: Language = "en",
+    allow_invalid: bool = False,
+) -> str:
+    """The card's Markdown: the table, then a provenance paragraph and a line for each suite.
+
+    A fourth column gives each verdict as soon as one of them is not EQUIVALENT.
+
+    Raises:
+        UsageError: the comparison is INVALID or incomplete, and `allow_invalid` is not given.
+    """
+    warning = unpublishable(comparison, language)
+    if warning and not allow_invalid:
+        reason = unpublishable(comparison, "en")
+        raise UsageError(
+            f"this comparison makes no card ({reason}): finish the runs, or give --allow-invalid to print it so marked"
+        )
+    words = WORDS[language]
+    model = subject.model or comparison.reference.model.rstrip("/").rsplit("/", 1)[-1]
+    context: dict[str, Any] = {
+        "comparison": comparison,
+        "table": table_of(comparison),
+        "words": words,
+        "language": language,
+        "style": style,
+        "warning": warning,
+        "first": style.first[language] if language in style.first else words["suite"],
+        "reference": style.header("reference", model, subject.chip),
+        "candidate": style.header("candidate", model, subject.chip),
+        "lines": [_line(suite, style, language) for suite in comparison.suites],
+        "show_verdict": style.columns == "evidence"
+        or any(s.verdict is not Verdict.EQUIVALENT for s in comparison.suites),
+        "versions": _versions(comparison, words),
+    }
+    return fill(data_folder("reports") / "card.md.j2", context)
+
+
+def unpublishable(comparison: Comparison, language: Language) -> str:
+    """Why the comparison should not be published, in one phrase; "" where nothing speaks against it."""
+    words = WORDS[language]
+    invalid = [suite.label or suite.suite for suite in comparison.suites if suite.verdict is Verdict.INVALID]
+    unfinished = [suite.label or suite.suite for suite in comparison.suites if incomplete(suite)]
+    parts = []
+    if invalid or comparison.verdict is Verdict.INVALID:
+        parts.append(_phrase(words["is_invalid"], invalid, words))
+    if unfinished or not comparison.suites:
+        parts.append(_phrase(words["is_incomplete"], unfinished, words))
+    return words["semicolon"].join(parts)
+
+
+def _phrase(text: str, names: list[str], words: Mapping[str, str]) -> str:
+    return text + (words["colon"] + words["list"].join(one_line(name) for name in names) if names else "")
+
+
+def incomplete(suite: SuiteResult) -> bool:
+    """True where a side was not asked everything, or has no score."""
+    return any(
+        side.mean is None or side.counts.get(Status.NOT_ASKED.value, 0) > 0
+        for side in (suite.reference, suite.candidate)
+    )
+
+
+def _line(suite: SuiteResult, style: Style, language: Language) -> CardLine:
+    row = suite_row(suite)
+    words = WORDS[language]
+    short = [
+        words["valued_of"].format(side=words[side], valued=summary.valued, planned=summary.planned)
+        for side, summary in (("reference", suite.reference), ("candidate", suite.candidate))
+        if summary.valued < summary.planned
+    ]
+    return CardLine(
+        label=style.label(suite.suite, row.label, row.k),
+        reference=score_text(suite.reference.mean, style),
+        candidate=score_text(suite.candidate.mean, style),
+        incomplete=incomplete(suite),
+        missing="".join(words["list"] + text for text in short),
+        row=row,
+    )
+
+
+def score_text(mean: float | None, style: Style) -> str:
+    """A mean as the style prints scores."""
+    if mean is None:
+        return style.missing
+    value = Decimal(repr(float(mean))) * (100 if style.scale == "percent" else 1)
+    text = f"{value.quantize(Decimal(1).scaleb(-style.decimals), ROUND_HALF_EVEN):f}"
+    return text + "%" if style.percent_sign else text
+
+
+def _versions(comparison: Comparison, words: Mapping[str, str]) -> list[dict[str, str]]:
+    """One line a side: versions, then sampling."""
+    sides = (("reference", comparison.reference), ("candidate", comparison.candidate))
+    return [{"word": words[word], "text": _identity_text(run, words)} for word, run in sides]
+
+
+def _identity_text(run: RunIdentity, words: Mapping[str, str]) -> str:
+    versions = [f"{name} {version}" for name, version in sorted(run.versions.items())]
+    sampling = [f"{name} {value_text(value)}" for name, value in sorted(run.sampling.items())]
+    return words["semicolon"].join(words["list"].join(part) for part in ([run.model], versions, sampling) if part)
+
+
+def into(file: bytes, card_text: str) -> bytes:
+    """The file with the card between its two marker lines; every byte outside them is kept, line ends included.
+
+    Raises:
+        UsageError: the two markers are not there exactly once and in order, or the file is not UTF-8.
+    """
+    try:
+        file.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the file is not UTF-8 (byte {error.start}): save it as UTF-8 first") from None
+    begins, ends = list(_BEGIN_LINE.finditer(file)), list(_END_LINE.finditer(file))
+    if len(begins) != 1 or len(ends) != 1 or begins[0].end() > ends[0].start():
+        raise UsageError(
+            f"the file has {len(begins)} line(s) {BEGIN} and {len(ends)} line(s) {END}:"
+            " put each once on a line of its own, in this order, where the card is to be"
+        )
+    newline = b"\r\n" if begins[0].group().endswith(b"\r\n") else b"\n"
+    body = b"\n" + card_text.strip("\n").encode() + b"\n\n"
+    return file[: begins[0].end()] + body.replace(b"\n", newline) + file[ends[0].start() :]
+
+
+# ----------------------------------------------------------------
+# Published benchmarks and chips by the names that cards use, from `reports/benchmarks.yaml` and `chips.yaml`
+
+
+_MARKS: Final = re.compile(
+    r"""[@_(\s-]*\b(?:pass|avg|mean|maj|cons)\s?@\s?\d*(?:/\d+)?\)?  # (Pass@1), @avg1, (Avg@16/8)
+      | _?@avg\d*(?:/\d+)?                                                    # a mark without its number
+      | \(\s*(?:acc\.?|em|exact\ match|chrf)\s*\)                    # (Acc.)
+      | [_\s-]*\d+-?(?:few)?-?shots?\b                               # -0shot, _5fewshot
+      | [_\s-]*\d+fewshot_?
+      | \((?:transformers|vllm)\ version\)
+      | \((?:invalid|incomplete)[^)]*\)
+      | [↑↓]
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_VARIANT: Final = re.compile(r"[-_ ]((?:no)?think(?:ing)?)$", re.IGNORECASE)
+_TRIALS: Final = re.compile(r"(?:pass|avg)\s?@?\s?(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark as a label names it. `sizes` are its possible numbers of questions; `trials` what the label states.
+
+    `name` is None where the label is not known; `key` is comparable in any case. `near_zero_is_real` marks tests on
+    which a weak model may score almost nothing.
+    """
+
+    key: str
+    variant: str
+    name: str | None
+    sizes: tuple[int, ...]
+    chance: float | None
+    near_zero_is_real: bool
+    trials: int | None
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Equal for two labels that mean the same row."""
+        return (self.name or self.key, self.variant)
+
+
+def benchmark_of(label: str) -> Benchmark:
+    """The benchmark that a row label means."""
+    variant = _VARIANT.search(label.strip())
+    stem = label.strip()[: variant.start()] if variant else label
+    trials = _TRIALS.search(label)
+    key = _key(_MARKS.sub(" ", stem))
+    name = _names().get(key)
+    entry = _catalogue()[name] if name else {}
+    sizes = entry.get("n_of", {}).get(key, entry.get("n", []))
+    return Benchmark(
+        key=key,
+        variant=variant[1].lower() if variant else "",
+        name=name,
+        sizes=tuple(sizes) if isinstance(sizes, list) else (sizes,),
+        chance=entry.get("chance"),
+        near_zero_is_real="floor" in entry,
+        trials=int(trials[1]) if trials else None,
+    )
+
+
+def nearest_name(benchmark: Benchmark) -> str | None:
+    """The known spelling that a label was perhaps meant to be."""
+    near = difflib.get_close_matches(benchmark.key, _names(), n=1, cutoff=0.8)
+    return _spellings()[near[0]] if near else None
+
+
+def chip_of(text: str) -> str | None:
+    """The last chip named in a card name or column head, by the name that counts."""
+    found = [
+        chip for token in re.split(r"[^A-Za-z0-9]+", text.lower()) for chip, names in _chips().items() if token in names
+    ]
+    return found[-1] if found else None
+
+
+def _key(name: str) -> str:
+    return "".join(re.findall(r"[^\W_]+", name.lower()))
+
+
+@cache
+def _catalogue() -> Mapping[str, dict[str, Any]]:
+    content: dict[str, dict[str, Any]] = yaml.safe_load((data_folder("reports") / "benchmarks.yaml").read_text("utf-8"))
+    for entry in content.values():
+        entry["n_of"] = {_key(name): sizes for name, sizes in entry.get("n_of", {}).items()}
+    return content
+
+
+@cache
+def _names() -> Mapping[str, str]:
+    return {_key(alias): name for name, entry in _catalogue().items() for alias in (*entry["names"], name)}
+
+
+@cache
+def _spellings() -> Mapping[str, str]:
+    return {_key(alias): alias for entry in _catalogue().values() for alias in entry["names"]}
+
+
+@cache
+def _chips() -> Mapping[str, list[str]]:
+    content: dict[str, list[str]] = yaml.safe_load((data_folder("reports") / "chips.yaml").read_text("utf-8"))
+    return content

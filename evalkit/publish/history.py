@@ -1,0 +1,575 @@
+"""Nights in a row: what one comparison leaves in the history, and what the history shows of each suite.
+
+A night is bad for a suite when it is DEGRADED, ELEVATED or INVALID, good when it is EQUIVALENT; an INCONCLUSIVE night
+decides nothing. Known differences are marked, never hidden.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import yaml
+
+from evalkit.errors import StorageError, UsageError
+from evalkit.model import Comparison, Interval, RunIdentity, SuiteResult, Verdict
+from evalkit.render.private import is_address_key, without_hosts
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+FORMAT: Final = 1
+BAD: Final = frozenset({Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INVALID})
+_LONGEST_FACT: Final = 300
+_PAIR: Final = re.compile(r"([A-Za-z][\w.-]{0,60})=([^\s,;=]+)")
+STOPPED: Final = "stopped"
+"""The fact that says why the suites of a night were not asked."""
+_DATED: Final = frozenset({"night", "date", "time"})
+"""Parts of a build's name that are another every night and explain nothing."""
+_TOLD_ELSEWHERE: Final = frozenset({"build", "name"})
+_GRAVEST: Final = (3, 1, 4, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteNight:
+    """One suite on one night; numbers as in `model.SuiteResult` (fractions, candidate minus reference)."""
+
+    suite: str
+    label: str
+    verdict: Verdict
+    n_items: int
+    k_reference: float
+    k_candidate: float
+    reference: float | None
+    candidate: float | None
+    difference: float | None
+    interval: Interval | None
+    margin: float
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One line of the history. `night` is a date (YYYY-MM-DD), `created` the comparison's moment.
+
+    `facts` say what was served and how it was asked, by dotted name: versions, builds, sampling, digests.
+    """
+
+    series: str
+    night: str
+    created: str
+    reference_run: str
+    candidate_run: str
+    verdict: Verdict
+    exit_code: int
+    suites: tuple[SuiteNight, ...]
+    facts: Mapping[str, str]
+    format: int = FORMAT
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Sorts nights in time."""
+        return (self.night, self.created)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the suites were not asked; None where they were."""
+        return None if self.suites else self.facts.get(STOPPED, "")
+
+
+@dataclass(frozen=True, slots=True)
+class FactChange:
+    """A fact with two values; None where a night does not have it."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """Bad nights of a suite in a row, with what changed between the last good night and the first bad one.
+
+    `recovered` is the good night that ended it, None while it lasts.
+    """
+
+    first_bad: Night
+    last_bad: Night
+    last_good: Night | None
+    recovered: Night | None
+    changed: tuple[FactChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteTrend:
+    """One suite over the nights of a series, oldest first."""
+
+    suite: str
+    label: str
+    points: tuple[tuple[Night, SuiteNight], ...]
+    episodes: tuple[Episode, ...]
+
+    @property
+    def lasting(self) -> Episode | None:
+        """The episode that has not ended."""
+        return self.episodes[-1] if self.episodes and self.episodes[-1].recovered is None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The nights of one candidate against one reference, oldest first, and its suites in the last night's order."""
+
+    name: str
+    nights: tuple[Night, ...]
+    suites: tuple[SuiteTrend, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A difference that is known: from and until are dates, both included; `line` is its place in the file."""
+
+    suite: str
+    since: date
+    until: date
+    reason: str
+    line: int = 0
+
+    def covers(self, night: Night, result: SuiteNight) -> bool:
+        """True where this is what the night shows; what is INVALID is no difference and is never covered."""
+        differs = result.suite == self.suite and result.verdict in {Verdict.DEGRADED, Verdict.ELEVATED}
+        return differs and self.since <= date.fromisoformat(night.night) <= self.until
+
+
+def night_of(
+    comparison: Comparison, night: str = "", series: str = "", facts: Mapping[str, str] | None = None
+) -> Night:
+    """What a comparison leaves in the history.
+
+    Args:
+        comparison: the night's comparison.
+        night: its date; default: the day on which it was made.
+        series: default: the names of candidate and reference.
+        facts: what the user knows beside what the runs say.
+
+    Raises:
+        UsageError: the night is no date.
+    """
+    day = night or comparison.created[:10]
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        raise UsageError(f"the night {day!r} is no date: write it as 2026-11-21") from None
+    comparison = without_hosts(comparison)
+    return Night(
+        series=series or f"{comparison.candidate.name} against {comparison.reference.name}",
+        night=day,
+        created=comparison.created,
+        reference_run=comparison.reference.run_id,
+        candidate_run=comparison.candidate.run_id,
+        verdict=comparison.verdict,
+        exit_code=comparison.exit_code,
+        suites=tuple(_suite_night(suite) for suite in comparison.suites),
+        facts={**_facts(comparison), **_stopped(comparison), **(facts or {})},
+    )
+
+
+def _suite_night(suite: SuiteResult) -> SuiteNight:
+    return SuiteNight(
+        suite=suite.suite,
+        label=suite.label or suite.suite,
+        verdict=suite.verdict,
+        n_items=suite.n_items,
+        k_reference=suite.k_reference,
+        k_candidate=suite.k_candidate,
+        reference=suite.reference.mean,
+        candidate=suite.candidate.mean,
+        difference=suite.difference,
+        interval=suite.ci90,
+        margin=suite.margin,
+        reasons=suite.reasons,
+    )
+
+
+def _stopped(comparison: Comparison) -> dict[str, str]:
+    """Why the suites of a night were not asked; nothing where they were."""
+    return {} if comparison.suites else {STOPPED: "; ".join(comparison.reasons)[:_LONGEST_FACT]}
+
+
+def _facts(comparison: Comparison) -> dict[str, str]:
+    facts = {"reference.run": comparison.reference.run_id}
+    for side, run in (("reference", comparison.reference), ("candidate", comparison.candidate)):
+        facts |= {f"{side}.{name}": value for name, value in _of_run(run)}
+    for one in (one for one in comparison.differences if one.key not in _TOLD_ELSEWHERE):
+        facts[f"candidate.config.{one.key}"] = one.candidate
+    for suite in comparison.suites:
+        facts |= {f"{suite.suite}.data": suite.data_digest, f"{suite.suite}.prompts": suite.protocol_digest}
+    return {name: value[:_LONGEST_FACT] for name, value in facts.items() if value and not is_address_key(name)}
+
+
+def _of_run(run: RunIdentity) -> Iterable[tuple[str, str]]:
+    yield "model", run.model
+    for name, value in run.versions.items():
+        yield f"versions.{name}", value
+    for name, value in run.endpoint.items():
+        yield from _build(value) if name == "build" else [(f"endpoint.{name}", value)]
+    for name, given in run.sampling.items():
+        yield f"sampling.{name}", given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+
+
+def _build(text: str) -> Iterable[tuple[str, str]]:
+    """A build that is written as NAME=VALUE pairs is as many facts; any other is one."""
+    pairs = _PAIR.findall(text)
+    if not pairs or _PAIR.sub("", text).strip(" ,;\t"):
+        yield "build", text
+        return
+    yield from ((f"build.{name}", value) for name, value in pairs if name.lower() not in _DATED)
+
+
+# ---------------------------------------------------------------- a night as a line
+
+
+def to_line(night: Night) -> bytes:
+    """The night as one line of JSON."""
+    return json.dumps(night, ensure_ascii=False, allow_nan=False, default=_plain).encode("utf-8", "replace") + b"\n"
+
+
+def _plain(value: object) -> dict[str, Any]:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a history cannot hold a {type(value).__name__}")
+
+
+def from_line(line: bytes, place: str) -> Night:
+    """Read a line back; nothing is guessed.
+
+    Raises:
+        UsageError: no line of a history, or one of a newer evalkit; `place` names the file and the line.
+    """
+    from pydantic import ValidationError
+
+    try:
+        version = json.loads(line).get("format")
+    except (ValueError, RecursionError, AttributeError):
+        raise UsageError(f"{place}: is no line of a history: mend or delete it") from None
+    if isinstance(version, int) and version > FORMAT:
+        raise UsageError(f"{place}: was written by a newer evalkit (format {version}): upgrade flagos-evalkit")
+    try:
+        (night,) = _adapter().validate_json(b"[" + line + b"]")
+        date.fromisoformat(night.night)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"][1:]))
+        raise UsageError(f"{place}: {where}: {first['msg']}: mend or delete the line") from None
+    except ValueError:
+        raise UsageError(f"{place}: night: {night.night!r} is no date: mend or delete the line") from None
+    return night
+
+
+@cache
+def _adapter() -> TypeAdapter[tuple[Night]]:
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(tuple[Night], config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+
+
+# ---------------------------------------------------------------- what the nights show
+
+
+def series_of(nights: Iterable[Night]) -> tuple[Series, ...]:
+    """The nights by series, each in time; a night that was added again replaces the earlier one."""
+    latest = {(night.series, night.created): night for night in nights}
+    named: dict[str, list[Night]] = {}
+    for night in sorted(latest.values(), key=lambda night: night.order):
+        named.setdefault(night.series, []).append(night)
+    return tuple(Series(name, tuple(some), _suites(some)) for name, some in named.items())
+
+
+def _suites(nights: Sequence[Night]) -> tuple[SuiteTrend, ...]:
+    names = dict.fromkeys(result.suite for night in reversed(nights) for result in night.suites)
+    trends = []
+    for name in names:
+        points = tuple((night, result) for night in nights for result in night.suites if result.suite == name)
+        trends.append(SuiteTrend(name, points[-1][1].label, points, tuple(_episodes(points))))
+    return tuple(trends)
+
+
+def _episodes(points: Sequence[tuple[Night, SuiteNight]]) -> Iterable[Episode]:
+    good: Night | None = None
+    bad: list[Night] = []
+    for night, result in points:
+        if result.verdict in BAD:
+            bad.append(night)
+        elif result.verdict is Verdict.EQUIVALENT:
+            if bad:
+                yield _episode(bad, good, night)
+            good, bad = night, []
+    if bad:
+        yield _episode(bad, good, None)
+
+
+def _episode(bad: list[Night], good: Night | None, recovered: Night | None) -> Episode:
+    return Episode(bad[0], bad[-1], good, recovered, changes(good, bad[0]) if good else ())
+
+
+def changes(before: Night, after: Night) -> tuple[FactChange, ...]:
+    """The facts in which two nights differ, by name."""
+    names = sorted(before.facts.keys() | after.facts.keys())
+    pairs = [FactChange(name, before.facts.get(name), after.facts.get(name)) for name in names]
+    return tuple(pair for pair in pairs if pair.before != pair.after)
+
+
+def known_for(known: Sequence[Known], night: Night, result: SuiteNight) -> Known | None:
+    """The known difference that a night's result is, if it is one."""
+    return next((one for one in known if one.covers(night, result)), None)
+
+
+def gate(series: Sequence[Series], known: Sequence[Known], *, lenient: bool = False) -> int:
+    """The exit code of the last nights, known differences aside: the gravest of all series.
+
+    INCONCLUSIVE is 4, or with `lenient` 0.
+    """
+    codes = {_gate_night(one.nights[-1], known) for one in series} - (
+        {Verdict.INCONCLUSIVE.exit_code} if lenient else set()
+    )
+    return next((code for code in _GRAVEST if code in codes), 0)
+
+
+def _gate_night(night: Night, known: Sequence[Known]) -> int:
+    left = [result for result in night.suites if known_for(known, night, result) is None]
+    if len(left) == len(night.suites):
+        return night.verdict.exit_code
+    codes = {result.verdict.exit_code for result in left}
+    return next((code for code in _GRAVEST if code in codes), 0)
+
+
+# ----------------------------------------------------------------
+# The history's file: JSON lines that are only ever added to, one a night
+
+
+NAME: Final = "history.jsonl"
+
+
+def read(path: Path) -> list[Night]:
+    """The nights of a file in the order in which they were added; a torn last line is dropped.
+
+    Raises:
+        UsageError: the file cannot be read, or holds something else.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no history yet: `evalkit history add CMP` begins one") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    lines = data.split(b"\n")
+    torn = lines.pop()
+    nights = [from_line(line, f"{path} line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if torn.strip() and _is_whole(torn, path):
+        nights.append(from_line(torn, str(path)))
+    return nights
+
+
+def add(path: Path, night: Night) -> bool:
+    """Adds a night, whole or not at all; False where the file holds exactly this one already.
+
+    Raises:
+        UsageError: the file holds something else than a history.
+        StorageError: the disk refuses.
+    """
+    if path.exists() and night in read(path):
+        return False
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as out:
+            fcntl.flock(out, fcntl.LOCK_EX)
+            _end_whole(out, path)
+            out.write(to_line(night))
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    return True
+
+
+def _end_whole(out: BinaryIO, path: Path) -> None:
+    """Makes the file end with a whole line: what a crash tore is cut off, a line end that is missing is added."""
+    out.seek(0)
+    data = out.read()
+    end = data.rfind(b"\n") + 1
+    if end == len(data):
+        return
+    if _is_whole(data[end:], path):
+        out.write(b"\n")
+    else:
+        out.truncate(end)
+
+
+def _is_whole(line: bytes, path: Path) -> bool:
+    try:
+        from_line(line, str(path))
+    except UsageError:
+        return False
+    return True
+
+
+# ----------------------------------------------------------------
+# The history as a JSON document for machines: numbers as stored, fractions, candidate minus reference
+
+
+def document(
+    series: Sequence[Series], known: Sequence[Known], *, suite: str | None = None, last: int = 60
+) -> dict[str, Any]:
+    """All series, or one suite of each: points oldest first, episodes of bad nights, known differences."""
+    return {
+        "format": FORMAT,
+        "series": [
+            {
+                "name": one.name,
+                "nights": len(one.nights),
+                "suites": [_trend(trend, known, last) for trend in one.suites if suite in {None, trend.suite}],
+            }
+            for one in series
+        ],
+        "known": [_known(entry) for entry in known],
+    }
+
+
+def _trend(trend: SuiteTrend, known: Sequence[Known], last: int) -> dict[str, Any]:
+    return {
+        "suite": trend.suite,
+        "label": trend.label,
+        "points": [_point(night, result, known_for(known, night, result)) for night, result in trend.points[-last:]],
+        "episodes": [_episode_fields(episode) for episode in trend.episodes],
+    }
+
+
+def _point(night: Night, result: SuiteNight, known: Known | None) -> dict[str, Any]:
+    interval = result.interval
+    return {
+        "night": night.night,
+        "created": night.created,
+        "candidate_run": night.candidate_run,
+        "verdict": result.verdict.value,
+        "n_items": result.n_items,
+        "k_reference": result.k_reference,
+        "k_candidate": result.k_candidate,
+        "reference": result.reference,
+        "candidate": result.candidate,
+        "difference": result.difference,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "level": interval.level if interval else None,
+        "margin": result.margin,
+        "known": _known(known) if known else None,
+    }
+
+
+def _episode_fields(episode: Episode) -> dict[str, Any]:
+    return {
+        "first_bad": episode.first_bad.night,
+        "last_bad": episode.last_bad.night,
+        "last_good": episode.last_good.night if episode.last_good else None,
+        "recovered": episode.recovered.night if episode.recovered else None,
+        "changed": [{"name": one.name, "before": one.before, "after": one.after} for one in episode.changed],
+    }
+
+
+def _known(entry: Known) -> dict[str, str]:
+    return {
+        "suite": entry.suite,
+        "from": entry.since.isoformat(),
+        "until": entry.until.isoformat(),
+        "reason": entry.reason,
+    }
+
+
+# ----------------------------------------------------------------
+# The list of known differences: a YAML file with a suite, two dates and a reason each
+
+
+_KEYS: Final = ("suite", "from", "until", "reason")
+
+
+def read_known(path: Path) -> tuple[Known, ...]:
+    """The known differences of a file.
+
+    Raises:
+        UsageError: the file cannot be read, or an entry is wrong; names the line and the key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, yaml.SafeLoader)
+        entries = yaml.safe_load(text)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise UsageError(f"{path}{f' line {mark.line + 1}' if mark else ''}: this is not YAML in UTF-8") from None
+    if node is None:
+        return ()
+    if not isinstance(node, yaml.SequenceNode):
+        raise UsageError(f"{path}: a list of known differences begins each entry with `- suite: NAME`")
+    lines = [item.start_mark.line + 1 for item in node.value]
+    return tuple(_entry(entry, line, f"{path} line {line}") for entry, line in zip(entries, lines, strict=True))
+
+
+def _entry(entry: Any, line: int, place: str) -> Known:
+    if not isinstance(entry, dict):
+        raise UsageError(f"{place}: an entry has the keys {', '.join(_KEYS)}")
+    for key in entry:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(str(key), _KEYS, n=1)
+            hint = f": did you mean {near[0]!r}?" if near else f": it is one of {', '.join(_KEYS)}"
+            raise UsageError(f"{place}: the key {key!r} is not known{hint}")
+    missing = next((key for key in _KEYS if entry.get(key) in {None, ""}), None)
+    if missing:
+        raise UsageError(f"{place}: {missing} is missing: a known difference names {', '.join(_KEYS)}")
+    since, until = _day(entry["from"], f"{place}: from"), _day(entry["until"], f"{place}: until")
+    if until < since:
+        raise UsageError(f"{place}: until: {until} is before {since}")
+    return Known(str(entry["suite"]), since, until, str(entry["reason"]), line)
+
+
+def _day(value: Any, place: str) -> date:
+    """YAML reads an unquoted date as one already."""
+    if type(value) is date:
+        return value
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else _refuse(value, place)
+    except ValueError:
+        return _refuse(value, place)
+
+
+def _refuse(value: Any, place: str) -> date:
+    raise UsageError(f"{place}: {value!r} is no date: write it as 2026-11-21")
+
+
+def remarks(known: Sequence[Known], series: Sequence[Series]) -> Iterable[str]:
+    """A sentence for each entry that names a suite nobody ran, or that expired while the suite is still bad."""
+    suites = {trend.suite for one in series for trend in one.suites}
+    for entry in known:
+        if entry.suite not in suites:
+            near = difflib.get_close_matches(entry.suite, suites, n=1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            yield f"line {entry.line}: no night has a suite {entry.suite!r}{hint}"
+            continue
+        for one in series:
+            trend = next((trend for trend in one.suites if trend.suite == entry.suite), None)
+            renewed = any(other.suite == entry.suite and other.until > entry.until for other in known)
+            if trend is None or trend.lasting is None or renewed:
+                continue
+            last = trend.lasting.last_bad.night
+            if date.fromisoformat(last) > entry.until:
+                yield f"line {entry.line}: {entry.suite}: expired on {entry.until}, and the difference is still there"

@@ -1,0 +1,383 @@
+"""The history for people: rows of tables, rounded as everywhere, and one HTML page with a plot for each suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree as ET  # only written here; nothing foreign is parsed
+
+from markupsafe import Markup
+
+from evalkit import __version__
+from evalkit.model import Verdict
+from evalkit.publish.history import Episode, FactChange, Known, Night, Series, SuiteNight, SuiteTrend, known_for
+from evalkit.render import numbers
+from evalkit.render import tables as console
+from evalkit.render.html import SHAPES, Scale, marker_svg, place_shape, policy, scale_to, ticks
+from evalkit.render.jinja import fill
+from evalkit.render.numbers import Change
+from evalkit.render.private import without_folders
+from evalkit.render.words import WORDS, Language, verdict_text
+from evalkit.resources import data_folder
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table
+    from rich.text import Text
+
+
+_MOST_SIGNS: Final = 30
+_MOST_CHANGES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class NightRow:
+    """One night of one suite; scores in percent, the margin in points, "k" as tables print it."""
+
+    night: Night
+    result: SuiteNight
+    k: str
+    reference: Decimal | None
+    candidate: Decimal | None
+    margin: Decimal
+    change: Change | None
+    known: Known | None
+    first_bad: bool
+
+
+def night_rows(trend: SuiteTrend, known: Sequence[Known], last: int) -> tuple[NightRow, ...]:
+    """The last nights of a suite, oldest first."""
+    first_bad = {episode.first_bad.order for episode in trend.episodes}
+    return tuple(
+        _row(night, result, known_for(known, night, result), night.order in first_bad)
+        for night, result in trend.points[-last:]
+    )
+
+
+def _row(night: Night, result: SuiteNight, known: Known | None, first_bad: bool) -> NightRow:
+    k = [f"{numbers.shortest(Decimal(repr(float(k))), 0, 2):f}" for k in (result.k_reference, result.k_candidate)]
+    change = None
+    if result.difference is not None and result.interval is not None:
+        change = numbers.change(result.difference, result.interval, result.margin)
+    return NightRow(
+        night=night,
+        result=result,
+        k=k[0] if k[0] == k[1] else "/".join(k),
+        reference=_percent(result.reference),
+        candidate=_percent(result.candidate),
+        margin=numbers.shortest(numbers.points(result.margin), 1),
+        change=change,
+        known=known,
+        first_bad=first_bad,
+    )
+
+
+def _percent(mean: float | None) -> Decimal | None:
+    return None if mean is None else numbers.rounded(numbers.points(mean), 1)
+
+
+def stopped_night(one: Series, language: Language) -> str:
+    """What is to be said where nothing was asked of the suites on the last night; "" where they were."""
+    last, words = one.nights[-1], WORDS[language]
+    if last.stopped is None:
+        return ""
+    told = words["stopped_night"].format(night=last.night, verdict=verdict_text(last.verdict, language))
+    return words["colon"].join([told, last.stopped] if last.stopped else [told])
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryTable:
+    """A rich renderable: a row a suite with its signs night by night, and what is to be said of bad ones.
+
+    With `suite` it is a row a night of that suite.
+    """
+
+    series: tuple[Series, ...]
+    known: tuple[Known, ...] = ()
+    last: int = _MOST_SIGNS
+    suite: str | None = None
+    language: Language = "en"
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay the tables out for a console; rich calls this."""
+        pen = _Pen(self.known, self.last, self.language, options.ascii_only)
+        for number, one in enumerate(self.series):
+            if number:
+                yield ""
+            if self.suite is None:
+                yield from pen.overview(one)
+                continue
+            for trend in one.suites:
+                if trend.suite == self.suite:
+                    yield pen.heading(one, trend.label)
+                    yield pen.nights(trend)
+                    yield from pen.remarks(trend)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pen:
+    """How one history is drawn on one console."""
+
+    known: tuple[Known, ...]
+    last: int
+    language: Language
+    ascii_only: bool
+
+    def overview(self, one: Series) -> RenderResult:
+        """The table of a series, then a paragraph for each suite that is bad or known."""
+        words = WORDS[self.language]
+        table = console.frame(ascii_only=self.ascii_only)
+        table.add_column(self._text(words["suite"]), overflow="fold")
+        table.add_column(self._text(words["trend"]), overflow="fold")
+        table.add_column(self._text(f"{words['last_night']}{words['colon']}{words['difference']}"), justify="right")
+        table.add_column(self._text(words["margin"]), justify="right", no_wrap=True)
+        table.add_column(self._text(words["verdict"]), no_wrap=True)
+        for trend in one.suites:
+            rows = night_rows(trend, self.known, min(self.last, _MOST_SIGNS))
+            now = rows[-1]
+            cells = self._text(trend.label), self._signs(rows), self._text(_change(now)), self._text(f"±{now.margin:f}")
+            table.add_row(*cells, self._marked(now, []))
+        yield self.heading(one)
+        if one.suites:
+            yield table
+        for trend in one.suites:
+            yield from self.remarks(trend)
+        told = stopped_night(one, self.language)
+        if told:
+            yield self._text(told)
+
+    def heading(self, one: Series, label: str = "") -> Text:
+        """The name of the series and its nights."""
+        words = WORDS[self.language]
+        span = words["nights"].format(n=len(one.nights), first=one.nights[0].night, last=one.nights[-1].night)
+        parts = [one.name, *([label] if label else []), span]
+        return self._text(words["semicolon"].join(parts))
+
+    def nights(self, trend: SuiteTrend) -> Table:
+        """A row a night, oldest first."""
+        words = WORDS[self.language]
+        table = console.frame(ascii_only=self.ascii_only)
+        table.add_column(self._text(words["night"]), no_wrap=True)
+        for name in ("n_k", "ref", "cand", "difference", "margin"):
+            table.add_column(self._text(words[name]), justify="right", no_wrap=True)
+        table.add_column(self._text(words["verdict"]))
+        for row in night_rows(trend, self.known, self.last):
+            verdict = self._marked(row, [_inside(words["first_bad"])] * row.first_bad)
+            scores = ["—" if score is None else f"{score:f}" for score in (row.reference, row.candidate)]
+            cells = [row.night.night, f"{row.result.n_items}×{row.k}", *scores, _change(row), f"±{row.margin:f}"]
+            table.add_row(*map(self._text, cells), verdict)
+        return table
+
+    def remarks(self, trend: SuiteTrend) -> list[Text]:
+        """What is to be said of a suite: since when it is bad, what changed then, whether that is known."""
+        words = WORDS[self.language]
+        lines = []
+        if trend.lasting:
+            lines.append(self._text(f"{trend.label}{words['colon']}{self._episode(trend.lasting)}"))
+        night, result = trend.points[-1]
+        known = known_for(self.known, night, result)
+        if known:
+            about = words["known_until"].format(until=known.until, reason=known.reason)
+            lines.append(self._text(f"{trend.label}{words['colon']}{about}"))
+        return lines
+
+    def _episode(self, episode: Episode) -> str:
+        words = WORDS[self.language]
+        since = words["bad_since"].format(night=episode.first_bad.night)
+        if episode.last_good is None:
+            return f"{since}{words['comma']}{words['never_good']}"
+        good = words["last_good"].format(night=episode.last_good.night)
+        shown = [f"{one.name} {one.before or '—'} → {one.after or '—'}" for one in episode.changed[:_MOST_CHANGES]]
+        more = len(episode.changed) - len(shown)
+        shown += [f"+{more}"] * (more > 0)
+        changed = words["list"].join(shown) or words["nothing_changed"]
+        then = _inside(words["changed_then"])
+        return f"{since}{words['comma']}{good}{words['semicolon']}{then}{words['colon']}{changed}"
+
+    def _marked(self, row: NightRow, marks: list[str]) -> Text:
+        """The verdict, and in brackets that it is known, and other marks."""
+        words = WORDS[self.language]
+        verdict = console.verdict_word(row.result.verdict, self.language, ascii_only=self.ascii_only)
+        marks = [words["known"]] * (row.known is not None) + marks
+        if marks:
+            verdict.append_text(self._text(words["open"] + words["list"].join(marks) + words["close"]))
+        return verdict
+
+    def _signs(self, rows: Sequence[NightRow]) -> Text:
+        signs = self._text("")
+        for row in rows:
+            signs.append_text(console.coloured_symbol(row.result.verdict, ascii_only=self.ascii_only))
+        return signs
+
+    def _text(self, text: str) -> Text:
+        return console.text(text, ascii_only=self.ascii_only)
+
+
+def _change(row: NightRow) -> str:
+    if row.change is None:
+        return "—"
+    return f"{numbers.signed(row.change.difference)} {numbers.bounds(row.change.interval)}"
+
+
+def _inside(phrase: str) -> str:
+    """A phrase as it stands within a sentence."""
+    return phrase[:1].lower() + phrase[1:]
+
+
+# ----------------------------------------------------------------
+# The history as one HTML page: for each suite a plot of its differences night by night, and the table behind it
+# Made as the report is: one file, inline SVG, a policy that allows the page's own style and nothing else; no script.
+
+
+HEIGHT: Final = 150
+_TOP: Final = 8
+_BOTTOM: Final = 22
+"""Pixels kept free above and below the nights; the dates stand below."""
+_WIDEST_MARGINS: Final = 8.0
+"""The scale ends at this many of the largest margin; what lies beyond stands at the edge."""
+_LEFT: Final = 5.0
+_RIGHT: Final = 1.5
+"""Percent of the width kept free for the axis and for the last marker."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TrendView:
+    """One suite as the template shows it."""
+
+    trend: SuiteTrend
+    plot: Markup
+    rows: tuple[NightRow, ...]
+    episodes: tuple[Episode, ...]
+
+
+def page(series: Sequence[Series], known: Sequence[Known], *, last: int = 60, language: Language = "en") -> str:
+    """The page of all series: at most `last` nights of each suite, and every episode of bad nights."""
+    folder = data_folder("reports")
+    style = "".join((folder / "html" / name).read_text(encoding="utf-8") for name in ("report.css", "history.css"))
+    context: dict[str, Any] = {
+        "words": WORDS[language],
+        "language": language,
+        "html_language": {"en": "en", "zh": "zh-CN"}[language],
+        "policy": policy(style),
+        # The style is evalkit's own file; the plots hold numbers, dates and fixed words, written as XML.
+        "style": Markup(style),  # noqa: S704
+        "stopped": [stopped_night(one, language) for one in series],
+        "series": [(one, [_view(trend, known, last) for trend in one.suites]) for one in series],
+        "known": known,
+        "markers": {verdict.value: Markup(marker_svg(verdict)) for verdict in Verdict},  # noqa: S704
+        "version": __version__,
+    }
+    return fill(folder / "history.html.j2", context)
+
+
+def _view(trend: SuiteTrend, known: Sequence[Known], last: int) -> _TrendView:
+    rows = night_rows(trend, known, last)
+    # The policy and the escaping of ElementTree make the plot safe; it holds no foreign text but dates.
+    episodes = tuple(map(_shown, reversed(trend.episodes)))
+    return _TrendView(trend, Markup(trend_svg(rows)), rows, episodes)  # noqa: S704
+
+
+def _shown(episode: Episode) -> Episode:
+    """The page is passed on: paths of what changed are shortened."""
+    return replace(episode, changed=tuple(map(_without_folders, episode.changed)))
+
+
+def _without_folders(change: FactChange) -> FactChange:
+    before, after = without_folders(change.name, change.before or "", change.after or "")
+    return FactChange(change.name, before if change.before else change.before, after if change.after else change.after)
+
+
+def trend_svg(rows: Sequence[NightRow]) -> str:
+    """The plot of one suite: time to the right, the difference in points upwards; hidden from screen readers.
+
+    The table below the plot says the same in words.
+    """
+    svg = ET.Element("svg", {"class": "plot trend", "width": "100%", "height": str(HEIGHT), "aria-hidden": "true"})
+    intervals = [row.result.interval for row in rows if row.result.interval]
+    scale = scale_to([row.result.margin for row in rows], intervals, _WIDEST_MARGINS)
+    for number, row in enumerate(rows):
+        _band(svg, scale, row.result.margin, (number, len(rows)))
+    _axis(svg, scale)
+    for number, row in enumerate(rows):
+        x = _x(number + 0.5, len(rows))
+        if row.first_bad:
+            _line(svg, "first", (x, x), (_TOP, HEIGHT - _BOTTOM))
+        _mark(svg, scale, x, row)
+    for number in _dated(rows):
+        x = _x(number + 0.5, len(rows))
+        anchor = "end" if number == len(rows) - 1 and len(rows) > 1 else "start" if number == 0 else "middle"
+        _label(svg, (x, HEIGHT - 6), rows[number].night.night, anchor)
+    return ET.tostring(svg, encoding="unicode")
+
+
+def _x(position: float, count: int) -> float:
+    """Percent of the width; the nights stand evenly."""
+    return _LEFT + position / count * (100 - _LEFT - _RIGHT)
+
+
+def _y(scale: Scale, fraction: float) -> float:
+    """Pixels from the top; held within the plot."""
+    held = min(max(fraction, -scale.reach), scale.reach)
+    return round(_TOP + (1 - held / scale.reach) / 2 * (HEIGHT - _TOP - _BOTTOM), 2)
+
+
+def _band(svg: ET.Element, scale: Scale, margin: float, place: tuple[int, int]) -> None:
+    """The margin behind one night: it may be another every night."""
+    number, count = place
+    left, right = _x(number, count), _x(number + 1, count)
+    top, bottom = _y(scale, margin), _y(scale, -margin)
+    box = {"x": f"{left:.3f}%", "width": f"{right - left:.3f}%", "y": f"{top:g}", "height": f"{bottom - top:g}"}
+    ET.SubElement(svg, "rect", {"class": "band", **box})
+
+
+def _axis(svg: ET.Element, scale: Scale) -> None:
+    for tick in ticks(scale.reach * 100):
+        y = _y(scale, tick / 100)
+        _line(svg, "zero" if tick == 0 else "grid", (_LEFT, 100 - _RIGHT), (y, y))
+        _label(svg, (_LEFT - 0.6, y + 4), f"{tick:+g}" if tick else "0", "end")
+
+
+def _mark(svg: ET.Element, scale: Scale, x: float, row: NightRow) -> None:
+    """The interval and the verdict's marker; without an interval the marker stands on the ground."""
+    group = ET.SubElement(svg, "g", {"class": f"mark {row.result.verdict.value}{' known' if row.known else ''}"})
+    interval = row.result.interval
+    if interval is None or row.result.difference is None:
+        place_shape(group, (x, HEIGHT - _BOTTOM), SHAPES[row.result.verdict])
+        return
+    _line(group, "", (x, x), (_y(scale, interval.high), _y(scale, interval.low)))
+    for end in (interval.low, interval.high):
+        _end(group, scale, x, end)
+    place_shape(group, (x, _y(scale, row.result.difference)), SHAPES[row.result.verdict])
+
+
+def _end(group: ET.Element, scale: Scale, x: float, end: float) -> None:
+    """The end of an interval: a short line across, or an arrow where it lies beyond the scale."""
+    if abs(end) <= scale.reach:
+        place_shape(group, (x, _y(scale, end)), "M-4,0h8", "open")
+    else:
+        away = 5 if end > 0 else -5
+        place_shape(group, (x, _y(scale, end)), f"M-5,{away}L0,0L5,{away}", "open")
+
+
+def _line(svg: ET.Element, name: str, horizontal: tuple[float, float], vertical: tuple[float, float]) -> None:
+    ends = {"x1": f"{horizontal[0]:.3f}%", "x2": f"{horizontal[1]:.3f}%", "y1": f"{vertical[0]:g}"}
+    ET.SubElement(svg, "line", {**({"class": name} if name else {}), **ends, "y2": f"{vertical[1]:g}"})
+
+
+def _label(svg: ET.Element, at: tuple[float, float], text: str, anchor: str) -> None:
+    label = ET.SubElement(svg, "text", {"x": f"{at[0]:.3f}%", "y": f"{at[1]:g}", "text-anchor": anchor})
+    label.text = text
+
+
+def _dated(rows: Sequence[NightRow]) -> list[int]:
+    """The nights whose dates are printed: the first, the last, and first bad ones with room around them."""
+    if not rows:
+        return []
+    wanted = [0, len(rows) - 1, *(number for number, row in enumerate(rows) if row.first_bad)]
+    kept: list[int] = []
+    for number in wanted:
+        if all(abs(number - other) / len(rows) > 0.14 for other in kept):
+            kept.append(number)
+    return kept

@@ -1,0 +1,386 @@
+"""Formats that the Hub and shared collections read: `.eval_results`, `model-index` front matter, Every Eval Ever.
+
+What is published is the candidate: the model whose repository the files are for. A suite that is INVALID or incomplete
+has no score to publish; it is left out and named in `HubFile.left_out`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any, Final, Literal
+
+import yaml
+
+from evalkit.errors import UsageError
+from evalkit.model import Comparison, RunIdentity, SideSummary, SuiteResult, Verdict
+from evalkit.publish.cards import incomplete
+from evalkit.render import numbers
+from evalkit.render.rows import suite_row
+from evalkit.resources import data_folder
+
+EVERY_EVAL_EVER_VERSION: Final = "0.3.0"
+Relationship = Literal["first_party", "third_party", "collaborative", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file's text, and a sentence for each suite that is not in it; `entry` is the `model-index` in it, as data."""
+
+    text: str
+    left_out: tuple[str, ...]
+    entry: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Who publishes: a link to the evidence, its display name, the organisation, its relation to the model."""
+
+    source_url: str = ""
+    source_name: str = ""
+    organisation: str = "unknown"
+    relationship: Relationship = "other"
+
+
+def eval_results(comparison: Comparison, publisher: Publisher | None = None) -> HubFile:
+    """The content of `.eval_results/evalkit.yaml`: scores in percent for suites whose data set is a Hub Benchmark."""
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    publisher = publisher or Publisher()
+    kept, left_out = _publishable(comparison)
+    entries = []
+    for suite in kept:
+        place = _places().get(suite.suite, {})
+        if "benchmark" not in place:
+            left_out.append(f"{suite.suite}: its data set is not registered as a Benchmark on the Hub")
+            continue
+        entries.append(
+            EvalResultEntry(
+                dataset_id=place["dataset"],
+                task_id=place["benchmark"],
+                value=_percent(suite.candidate),
+                date=comparison.created[:10] or None,
+                source_url=publisher.source_url or None,
+                source_name=publisher.source_name or None,
+                notes=_note(suite, comparison),
+            )
+        )
+    return HubFile(_yaml(eval_result_entries_to_yaml(entries)), tuple(left_out))
+
+
+def model_index(comparison: Comparison, model_name: str = "", publisher: Publisher | None = None) -> HubFile:
+    """README front matter (between its `---` lines) with a `model-index`, for readers of the older format."""
+    from huggingface_hub import EvalResult
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    publisher = publisher or Publisher()
+    kept, left_out = _publishable(comparison)
+    results = []
+    for suite in kept:
+        place = _places().get(suite.suite, {})
+        results.append(
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=place.get("dataset", suite.suite),
+                dataset_name=place.get("name", suite.label or suite.suite),
+                dataset_config=place.get("config"),
+                dataset_split=place.get("split"),
+                metric_type="accuracy",
+                metric_value=_percent(suite.candidate),
+                metric_name=_note(suite, comparison),
+                source_url=publisher.source_url or None,
+                source_name=publisher.source_name or None,
+            )
+        )
+    name = model_name or comparison.candidate.model.rstrip("/").rsplit("/", 1)[-1]
+    index = _without_none(eval_results_to_model_index(name, results)) if results else []
+    text = f"---\n{_yaml({'model-index': index} if index else {})}---\n"
+    return HubFile(text, tuple(left_out), index[0] if index else {})
+
+
+def every_eval_ever(
+    comparison: Comparison, side: Literal["reference", "candidate"], publisher: Publisher | None = None
+) -> HubFile:
+    """One run as an Every Eval Ever record (schema 0.3.0): its scores with standard errors, n and k."""
+    publisher = publisher or Publisher()
+    run = comparison.reference if side == "reference" else comparison.candidate
+    kept, left_out = _publishable(comparison)
+    record = {
+        "schema_version": EVERY_EVAL_EVER_VERSION,
+        "evaluation_id": f"evalkit/{run.model}/{run.run_id}",
+        "evaluation_timestamp": run.started,
+        "retrieved_timestamp": _epoch(comparison.created),
+        "source_metadata": {
+            "source_name": "evalkit",
+            "source_type": "evaluation_run",
+            "source_organization_name": publisher.organisation,
+            "evaluator_relationship": publisher.relationship,
+            **({"source_organization_url": publisher.source_url} if publisher.source_url else {}),
+        },
+        "eval_library": {"name": "evalkit", "version": comparison.evalkit_version},
+        "model_info": _model_info(run),
+        "evaluation_results": [_eee_result(suite, side, run) for suite in kept],
+    }
+    return HubFile(json.dumps(record, ensure_ascii=False, indent=1) + "\n", tuple(left_out))
+
+
+def _model_info(run: RunIdentity) -> dict[str, Any]:
+    """The model as the schema wants it; of the endpoint nothing is published, since its address may be private."""
+    details = {"deployment_type": "self_deployed", "model_availability": "unknown"}
+    details |= {f"version_{name}": version for name, version in run.versions.items()}
+    info: dict[str, Any] = {"name": run.model.rsplit("/", 1)[-1], "id": run.model, "additional_details": details}
+    engine = next((name for name in ("vllm", "sglang", "llama_cpp") if name in run.versions), None)
+    if engine:
+        info["inference_engine"] = {"name": engine, "version": run.versions[engine]}
+    return info
+
+
+def _eee_result(suite: SuiteResult, side: str, run: RunIdentity) -> dict[str, Any]:
+    """One suite of one side; the score is a proportion."""
+    summary, k = (suite.reference, suite.k_reference) if side == "reference" else (suite.candidate, suite.k_candidate)
+    place = _places().get(suite.suite)
+    source: dict[str, Any] = {"dataset_name": suite.label or suite.suite, "source_type": "other"}
+    if place:
+        source |= {"source_type": "hf_dataset", "hf_repo": place["dataset"], "samples_number": suite.n_items}
+        if "split" in place:
+            source["hf_split"] = place["split"]
+    source["additional_details"] = {"data_digest": suite.data_digest, "protocol_digest": suite.protocol_digest}
+    uncertainty: dict[str, Any] = {"num_samples": summary.valued}
+    if summary.standard_error is not None:
+        uncertainty["standard_error"] = {"value": summary.standard_error, "method": "clustered by item"}
+    return {
+        "evaluation_result_id": f"{run.run_id}/{suite.suite}",
+        "evaluation_name": suite.suite,
+        "source_data": source,
+        "metric_config": {
+            "metric_id": "accuracy",
+            "metric_name": suite.headline or "accuracy",
+            "metric_unit": "proportion",
+            "metric_parameters": {"k": round(k, 4)},
+            "lower_is_better": False,
+            "score_type": "continuous",
+            "min_score": 0,
+            "max_score": 1,
+        },
+        "score_details": {
+            "score": summary.mean,
+            "details": {status: str(number) for status, number in sorted(summary.counts.items())},
+            "uncertainty": uncertainty,
+        },
+        "generation_config": _generation(run.sampling),
+    }
+
+
+def _generation(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that the schema knows, typed; the rest as strings."""
+    known = {
+        key: sampling[key]
+        for key in ("temperature", "top_p", "top_k", "max_tokens")
+        if isinstance(sampling.get(key), int if key == "max_tokens" else int | float)
+        and not isinstance(sampling[key], bool)
+    }
+    rest = {key: json.dumps(value, ensure_ascii=False) for key, value in sampling.items() if key not in known}
+    return {"generation_args": known, "additional_details": rest}
+
+
+def _publishable(comparison: Comparison) -> tuple[list[SuiteResult], list[str]]:
+    """Suites that have a score to publish, and a sentence for each of the others."""
+    kept, left_out = [], []
+    for suite in comparison.suites:
+        if suite.verdict is Verdict.INVALID or incomplete(suite):
+            why = suite.verdict.value if suite.verdict is Verdict.INVALID else "incomplete"
+            left_out.append(f"{suite.suite}: {why}, so it has no score to publish")
+        else:
+            kept.append(suite)
+    return kept, left_out
+
+
+def _percent(side: SideSummary) -> float:
+    return float(numbers.rounded(numbers.points(side.mean or 0.0), 2))
+
+
+def _note(suite: SuiteResult, comparison: Comparison) -> str:
+    """n, k, the difference with its interval, the margin and the verdict, in one line."""
+    row = suite_row(suite)
+    parts = [f"n={row.n}", f"k={row.k}"]
+    if row.change:
+        parts.append(
+            f"{numbers.signed(row.change.difference)} {numbers.bounds(row.change.interval)} pt"
+            f" ({row.change.interval.level_percent} % interval) from {comparison.reference.run_id}"
+        )
+    parts += [f"margin ±{row.margin} pt", row.verdict.value, f"evalkit {comparison.evalkit_version}"]
+    return ", ".join(parts)
+
+
+def _without_none(value: Any) -> Any:
+    """The value without keys that say nothing."""
+    if isinstance(value, dict):
+        return {key: _without_none(part) for key, part in value.items() if part is not None}
+    return [_without_none(part) for part in value] if isinstance(value, list) else value
+
+
+def _epoch(moment: str) -> str:
+    try:
+        return str(int(datetime.fromisoformat(moment).timestamp()))
+    except ValueError:
+        raise UsageError(f"the comparison's time {moment!r} is not an ISO 8601 date and time") from None
+
+
+def _yaml(data: object) -> str:
+    return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, width=200)
+
+
+@cache
+def _places() -> Mapping[str, Mapping[str, str]]:
+    """Suite name to its place on the Hub (`reports/hub.yaml`)."""
+    content: dict[str, dict[str, str]] = yaml.safe_load(
+        (data_folder("reports") / "hub.yaml").read_text(encoding="utf-8")
+    )
+    return content
+
+
+# ----------------------------------------------------------------
+# Puts a `model-index` into the front matter of a README that has one already; every other byte of the file
+# stays
+# What an earlier call put there for the same data sets gives way; results that others wrote stay in the list. (The
+# library of the Hub writes the whole front matter anew, and loses its comments and quoting.)
+
+
+KEY: Final = "model-index"
+_OURS: Final = re.compile(r"n=\d+, .*, evalkit \S+")  # a metric's name as `hub.model_index` writes it
+_EMPTY: Final = re.compile(r"\s*---(?:\r\n|\r|\n)(?=---[ \t]*(?:\r\n|\n|$))")
+_OPENING: Final = re.compile(r"\s*(?=---(?:\r|\n|$))")
+_ENCODING_MARK: Final = "\N{ZERO WIDTH NO-BREAK SPACE}"
+
+
+def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = False) -> bytes:
+    """The file with an entry of a `model-index` (a model's name and its results) in its front matter.
+
+    Args:
+        file: the whole README.
+        entry: `{"name": ..., "results": [...]}`.
+        named: the name was asked for; otherwise the one model that the file names keeps its name.
+
+    Raises:
+        UsageError: the file is not UTF-8, or its front matter is not closed, no YAML mapping or not one that can be
+            edited.
+    """
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+    try:
+        text = file.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the file is not UTF-8 (byte {error.start}): save it as UTF-8 first") from None
+    mark, text = (_ENCODING_MARK, text[1:]) if text.startswith(_ENCODING_MARK) else ("", text)
+    newline = "\r\n" if "\r\n" in text.partition("\n")[0] + "\n" else "\n"
+    empty = _EMPTY.match(text)
+    if empty:
+        return (mark + text[: empty.end()] + _lines(_dump([entry]), newline) + text[empty.end() :]).encode()
+    match = REGEX_YAML_BLOCK.search(text)
+    if match is None:
+        _refuse_unclosed(text)
+        return (mark + _lines(f"---\n{_dump([entry])}---\n", newline) + text).encode()
+    block = match.group(2)
+    data, span = _read(block, text.count("\n", 0, match.start(2)) + 1)
+    new = _lines(_dump(_merged(data.get(KEY), entry, named=named)), newline)
+    if span is None:
+        gap = newline if block and not block.endswith("\n") else ""
+        edited = block + gap + new.removesuffix(newline)
+    else:
+        edited = (block[: span[0]] + new + block[span[1] :]).removesuffix(newline if span[1] == len(block) else "")
+    _check(data, edited)
+    return (mark + text[: match.start(2)] + edited + text[match.end(2) :]).encode()
+
+
+def _refuse_unclosed(text: str) -> None:
+    """A second block above the one that was begun would be the file's front matter, and the first one its text."""
+    opening = _OPENING.match(text)
+    if opening:
+        line = text.count("\n", 0, opening.end()) + 1
+        raise UsageError(
+            f"line {line}: the front matter that begins here is never closed: put a line --- below its last key"
+        )
+
+
+def _lines(text: str, newline: str) -> str:
+    return text.replace("\n", newline)
+
+
+def _dump(index: Sequence[Any]) -> str:
+    return yaml.safe_dump({KEY: index}, allow_unicode=True, sort_keys=False, width=200)
+
+
+def _read(block: str, line: int) -> tuple[dict[str, Any], tuple[int, int] | None]:
+    """The front matter as data, and from where to where in it the `model-index` stands; `line` is its first line."""
+    try:
+        root, data = yaml.compose(block, Loader=yaml.SafeLoader), yaml.safe_load(block)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {line + mark.line}: " if mark else ""
+        raise UsageError(f"{place}the front matter is not YAML: mend it first") from None
+    if root is None:
+        return {}, None
+    if not isinstance(root, yaml.MappingNode) or root.flow_style:
+        raise UsageError("the front matter is not a YAML mapping, one key a line: mend it first")
+    places = [
+        (key.start_mark.index, _end(value, block))
+        for key, value in root.value
+        if isinstance(key, yaml.ScalarNode) and key.value == KEY
+    ]
+    if len(places) > 1:
+        raise UsageError(f"the front matter has {KEY} twice: leave one")
+    return data, places[0] if places else None
+
+
+def _end(node: yaml.Node, block: str) -> int:
+    """Where the line ends on which a value ends; a block's own end mark is where the next key begins."""
+    while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        node = last[1] if isinstance(node, yaml.MappingNode) else last
+    end: int = node.end_mark.index
+    if end and block[end - 1] == "\n":
+        return end
+    found = block.find("\n", end)
+    return len(block) if found < 0 else found + 1
+
+
+def _merged(old: Any, entry: Mapping[str, Any], *, named: bool) -> list[Any]:
+    """The list with the entry's results in it, in place of what evalkit wrote for the same data sets before."""
+    if old is None:
+        return [dict(entry)]
+    models: list[dict[str, Any]] = old if isinstance(old, list) else []
+    if not models or not all(isinstance(one, dict) and isinstance(one.get("results", []), list) for one in models):
+        raise UsageError(f"the front matter's {KEY} is not a list of models with results: mend it first")
+    same = [place for place, one in enumerate(models) if one.get("name") == entry["name"]]
+    if not same and (named or len(models) != 1):
+        return [*models, dict(entry)]
+    place = same[0] if same else 0
+    mine = [_data_set(result) for result in entry["results"]]
+    kept = [one for one in models[place].get("results", []) if not (_is_ours(one) and _data_set(one) in mine)]
+    changed = {**models[place], "results": [*kept, *entry["results"]]}
+    return [*models[:place], changed, *models[place + 1 :]]
+
+
+def _data_set(result: Any) -> Any:
+    return result.get("dataset") if isinstance(result, dict) else None
+
+
+def _is_ours(result: Any) -> bool:
+    metrics = result.get("metrics") if isinstance(result, dict) else None
+    names = [metric.get("name") for metric in metrics if isinstance(metric, dict)] if isinstance(metrics, list) else []
+    return bool(names) and all(isinstance(name, str) and _OURS.fullmatch(name) for name in names)
+
+
+def _check(before: Mapping[str, Any], edited: str) -> None:
+    """Everything else must still say what it said: an anchor in the list, say, may be used elsewhere."""
+    try:
+        after = yaml.safe_load(edited)
+    except yaml.YAMLError:
+        after = None
+    rest = {key: value for key, value in before.items() if key != KEY}
+    if not isinstance(after, dict) or {key: value for key, value in after.items() if key != KEY} != rest:
+        raise UsageError(f"the front matter's {KEY} cannot be changed without changing the rest: edit it by hand")

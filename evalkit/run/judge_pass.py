@@ -1,0 +1,324 @@
+"""The judge pass: after both sides have answered, one judge grades all free-text answers, mixed and unmarked.
+
+Grades are kept in a journal of their own, `RUNS/judge-IDENTITY/`, by a digest of judge, question, truth and answer: the
+same answer on both sides, or on another night, is one judgment. Some answers of the first side are graded a second
+time, which shows the judge's own noise. A reply that cannot be read is asked again, and after `MAX_ASKS` the answer
+stays unjudged: it has no score, never 0.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from evalkit.config import JudgeConfig
+from evalkit.config.redact import redact_url
+from evalkit.digest import digest
+from evalkit.endpoint.identity import served_models
+from evalkit.endpoint.opening import open_client
+from evalkit.endpoint.settings import ClientSettings
+from evalkit.errors import ConfigError, EndpointError
+from evalkit.model import Failure, FailureKind, FinalText, Prompt, Reply, Request, Score
+from evalkit.run import journal
+from evalkit.run.concurrency import Finder
+from evalkit.run.plan import Plan, identity_of
+from evalkit.run.scheduler import Pool, PoolSettings, Progress
+from evalkit.scoring.answers import judge
+from evalkit.scoring.answers.reply import final_text
+
+MAX_ASKS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What the judge pass needs of one side: its plan, where its replies are, what ends a thinking trace."""
+
+    name: str
+    plan: Plan
+    folder: Path
+    closing_tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """All grades of a judge, by cache key; `score` is the scorer of the suites that it grades.
+
+    `problem` is what kept the judge from grading everything; what it graded before is in the book.
+    """
+
+    identity: judge.JudgeIdentity
+    repeats: int
+    grades: Mapping[str, float | None]
+    notes: tuple[str, ...] = ()
+    problem: EndpointError | None = None
+
+    def score(self, doc: Mapping[str, Any], final: FinalText) -> Score:
+        """The score of one answer from its grades."""
+        case = judge.case_of(doc, final)
+        keys = [judge.cache_key(self.identity, case, repeat) for repeat in range(2 * self.repeats)]
+        grades = [self.grades.get(key) for key in keys]
+        return judge.judged_score(final, grades[: self.repeats], grades[self.repeats :])
+
+    @property
+    def digest(self) -> str:
+        """What scores follow from: the judge, and every grade."""
+        return digest([self.identity.digest, self.repeats, sorted(self.grades.items())])
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What a judge's journal says of the asks: grades by key, the next attempt of each ask, who answered."""
+
+    grades: Mapping[str, float | None]
+    attempts: Mapping[str, int]
+    models: frozenset[str]
+    fingerprints: frozenset[str]
+
+
+def with_grades(plan: Plan, book: Book) -> Plan:
+    """The plan with the judge's grades as the scorer of its judged suites."""
+    suites = (
+        replace(suite, loaded=replace(suite.loaded, score=book.score)) if "judge" in suite.loaded.suite.needs else suite
+        for suite in plan.suites
+    )
+    return replace(plan, suites=tuple(suites), _bases={})
+
+
+def needs_judge(plan: Plan) -> bool:
+    """True where a suite of the plan is graded by a judge."""
+    return any("judge" in suite.loaded.suite.needs for suite in plan.suites)
+
+
+async def look(config: JudgeConfig) -> str | None:
+    """A look at the judge before hours are spent on answers: None, or a sentence where it does not answer now.
+
+    Raises:
+        ConfigError: its key is not in the environment, or it does not serve the model.
+    """
+    found = await served_models(_settings(config))
+    if isinstance(found, Failure):
+        unlisted = found.kind is FailureKind.NOT_FOUND
+        return None if unlisted else f"judge: {redact_url(config.base_url)} does not answer yet ({found.detail})"
+    if found.ids and config.model not in found.ids:
+        served = ", ".join(repr(name) for name in sorted(found.ids)[:5])
+        raise ConfigError(
+            f"judge.model: {config.model!r} is not served at {redact_url(config.base_url)}, which serves {served}"
+        )
+    return None
+
+
+async def judge_sides(config: JudgeConfig, sides: Sequence[Side], runs: Path, progress: Progress | None) -> Book:
+    """Grades what the sides answered and is not graded yet; reads the rest from the judge's journal.
+
+    Without `progress` nothing is asked: what is not in the journal stays unjudged. A judge that is gone, refuses, or
+    answers under another model's name is the book's `problem`.
+
+    Raises:
+        StorageError: where the disk refuses.
+        ConfigError: where the judge's key is not in the environment.
+    """
+    identity = identity_of(config)
+    answers = [answer for side in sides for answer in _answers(side)]
+    asks = _plan(config, answers, sides[0].name)
+    folder = runs / f"judge-{digest([identity.digest, config.base_url])[:12]}"
+    stored = _stored(folder, asks)
+    problem: EndpointError | None = None
+    todo = _open(asks, stored) if progress is not None else []
+    if progress is not None:
+        progress.planned, progress.done, progress.stored = len(asks), len(asks) - len(todo), len(asks) - len(todo)
+    while todo and progress is not None:
+        try:
+            await _ask(config, folder, [(ask, stored.attempts[ask.key]) for ask in todo], stored, progress)
+        except EndpointError as error:
+            problem = error
+        before, stored = stored, _stored(folder, asks)
+        # An ask without any reply failed as a request: it is left for another run, which asks it in the same words.
+        answered = [ask for ask in todo if stored.attempts[ask.key] > before.attempts[ask.key]]
+        todo = [] if problem is not None else _open(answered, stored)
+        progress.planned += len(todo)
+    if problem is None:
+        problem = _change(config, folder, stored.models, stored.fingerprints)
+    notes = _notes(answers, identity, stored, config.repeats)
+    return Book(identity, config.repeats, stored.grades, notes, problem)
+
+
+def _plan(config: JudgeConfig, answers: Sequence[judge.Answer], reference: str) -> tuple[judge.Ask, ...]:
+    """What to ask for: every answer's grades, and a second grading of some of the reference's, all in one order."""
+    identity, seed, repeats = identity_of(config), config.sampling.seed, config.repeats
+    asks = judge.plan(answers, identity, repeats=repeats, seed=seed)
+    again = judge.sample((one for one in answers if one.side == reference), config.noise_items, seed)
+    second = judge.plan(again, identity, repeats=repeats, seed=seed, first_repeat=repeats)
+    return tuple(sorted((*asks, *second), key=lambda ask: digest([seed, ask.key])))
+
+
+def _open(asks: Sequence[judge.Ask], stored: _Stored) -> list[judge.Ask]:
+    """The asks that have no grade and may be asked (again)."""
+    return [ask for ask in asks if stored.grades[ask.key] is None and stored.attempts[ask.key] < MAX_ASKS]
+
+
+def _stored(folder: Path, asks: Sequence[judge.Ask]) -> _Stored:
+    """The first readable reply of every ask is its grade."""
+    replies = journal.index(folder)[0] if folder.is_dir() else {}
+    grades: dict[str, float | None] = {}
+    attempts: dict[str, int] = {}
+    models, fingerprints = set(), set()
+    for ask in asks:
+        grades[ask.key], attempts[ask.key] = None, MAX_ASKS
+        for attempt in range(MAX_ASKS):
+            place = replies.get(_key(ask, attempt))
+            if place is None:
+                attempts[ask.key] = attempt
+                break
+            record = journal.read_at(place)
+            reply = journal.stored_reply(record)
+            models.add(reply.model or "")
+            fingerprints.add(_fingerprint(record["body"]))
+            grades[ask.key] = judge.grade(reply.content)
+            if grades[ask.key] is not None:
+                break
+    return _Stored(grades, attempts, frozenset(models - {""}), frozenset(fingerprints - {""}))
+
+
+def _change(
+    config: JudgeConfig, folder: Path, models: Collection[str], fingerprints: Collection[str]
+) -> EndpointError | None:
+    """What is wrong with a judge whose replies name these models and builds; None where it is one judge."""
+    cure = f"pin its version, and move {folder} away to have everything graded by one"
+    if len(models) > 1:
+        return EndpointError(
+            f"judge: its replies name several models ({', '.join(sorted(models))}): a judge that changes is no judge; "
+            f"{cure}"
+        )
+    if len(fingerprints) > 1 and not config.allow_new_fingerprint:
+        return EndpointError(
+            f"judge: its replies carry several system fingerprints ({', '.join(sorted(fingerprints))}): what serves it "
+            f"changed between grades; {cure}, or set judge.allow_new_fingerprint: true"
+        )
+    return None
+
+
+def _fingerprint(body: Mapping[str, Any]) -> str:
+    return str(body.get("system_fingerprint") or "")
+
+
+def _notes(
+    answers: Sequence[judge.Answer], identity: judge.JudgeIdentity, stored: _Stored, repeats: int
+) -> tuple[str, ...]:
+    notes = []
+    if len(stored.fingerprints) > 1:
+        notes.append(
+            f"judge {identity.model}: its replies carry {len(stored.fingerprints)} system fingerprints: what serves it "
+            "changed between grades"
+        )
+    if len({answer.side for answer in answers}) < 2:
+        return tuple(notes)
+    first = answers[0].side
+    named = [
+        judge.Answer("reference" if answer.side == first else "candidate", answer.item, answer.repeat, answer.case)
+        for answer in answers
+    ]
+    found = judge.noise(named, identity, stored.grades, repeats=repeats)
+    spread = "unknown with one repeat" if found.difference_sd is None else f"{found.difference_sd * 100:.2f} points"
+    notes.append(
+        f"judge {identity.model}: {repeats} grading(s) an answer, its own noise in the difference (SD): {spread}; "
+        f"{found.identical} answers identical on both sides, {found.unjudged} unjudged"
+    )
+    return tuple(notes)
+
+
+def _answers(side: Side) -> Iterator[judge.Answer]:
+    """What the judge is to see of a side: the final texts of its judged suites."""
+    wanted = {}
+    for key, suite, item, repeat in side.plan.keyed():
+        if "judge" in suite.loaded.suite.needs:
+            wanted[key] = (item, repeat)
+    for file in journal.files(side.folder):
+        for _offset, record in journal.read_lines(file):
+            if record["t"] != "reply" or record["key"] not in wanted:
+                continue
+            item, repeat = wanted.pop(record["key"])
+            final = final_text(journal.stored_reply(record), side.closing_tags)
+            if final.status is None:
+                yield judge.Answer(side.name, f"{item.suite}/{item.id}", repeat, judge.case_of(item.doc, final))
+
+
+def _key(ask: judge.Ask, attempt: int) -> str:
+    return ask.key if attempt == 0 else f"{ask.key}-{attempt}"
+
+
+async def _ask(
+    config: JudgeConfig,
+    folder: Path,
+    asks: Sequence[tuple[judge.Ask, int]],
+    stored: _Stored,
+    progress: Progress,
+) -> None:
+    """Asks for grades, each with the number of earlier replies that could not be read.
+
+    Raises:
+        EndpointError: where the judge is gone, refuses, or a reply is of another model or build than those before it.
+    """
+    limits = config.limits
+    parameters = {key: value for key, value in identity_of(config).parameters.items() if key != "base_seed"}
+    models, fingerprints = set(stored.models), set(stored.fingerprints)
+    client = open_client(_settings(config), config.client)
+    with journal.Journal(folder) as out:
+
+        def keep(request: Request, outcome: Reply | Failure) -> None:
+            if isinstance(outcome, Failure):
+                out.append(journal.failure_record(request, outcome, time.time()))
+                return
+            build = _fingerprint(orjson.loads(outcome.raw))
+            models.update({outcome.model} if outcome.model else ())
+            fingerprints.update({build} if build else ())
+            if (problem := _change(config, folder, models, fingerprints)) is not None:
+                raise problem  # not kept: the grades of one judge are worth more than the first grade of the next
+            out.append(journal.reply_record(request, outcome, time.time()))
+
+        requests = (
+            Request(
+                key=_key(ask, attempt),
+                suite="judge",
+                item=ask.key,
+                repeat=ask.repeat,
+                prompt=Prompt(ask.key, judge.judge_messages(ask.case, attempt)),
+                parameters=parameters,
+                seed=ask.seed,
+            )
+            for ask, attempt in asks
+        )
+        settings = PoolSettings(
+            concurrency=limits.in_flight,
+            retries=limits.retries,
+            outage_seconds=limits.outage_seconds,
+            permanent_failures_to_stop=limits.permanent_failures_to_stop,
+        )
+        try:
+            finder = Finder() if limits.concurrency == "auto" else None
+            await Pool(client, settings, keep, {"judge": progress}, name="judge", finder=finder).run(requests)
+        finally:
+            await client.close()
+    if progress.stopped:
+        raise EndpointError(f"judge: {progress.stopped}; what it graded is kept, run again to go on")
+
+
+def _settings(config: JudgeConfig) -> ClientSettings:
+    limits = config.limits
+    return ClientSettings(
+        base_urls=config.urls,
+        model=config.model,
+        api_key=config.api_key(),
+        headers=config.request_headers(),
+        connect_seconds=limits.connect_seconds,
+        stall_seconds=limits.stall_seconds,
+        total_seconds=limits.total_seconds,
+        max_body_bytes=int(limits.max_body_mb * 1_000_000),
+        tls_verify=config.tls.verify,
+        ca_file=config.tls.ca_file,
+        concurrency=limits.connections,
+    )

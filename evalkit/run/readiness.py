@@ -1,0 +1,260 @@
+"""Is an endpoint ready for its suites? A look before anything is asked, pictures, and two sides that begin together."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from evalkit.config import EndpointConfig
+from evalkit.endpoint.identity import Native, ServedModels, endpoint_identity, served_models, served_unlisted
+from evalkit.endpoint.opening import open_client
+from evalkit.endpoint.settings import Client, ClientSettings
+from evalkit.errors import ConfigError, EndpointError
+from evalkit.model import Failure, FailureKind, Item, Prompt, Reply, Request
+from evalkit.run.plan import Missing, Plan, PlannedSuite
+from evalkit.run.scheduler import Pool, PoolSettings, Progress
+from evalkit.scoring.option_logprobs import has_prompt_logprobs
+from evalkit.tasks.items import by_logprobs
+
+
+async def look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> dict[str, str]:
+    """What the endpoint says of itself, once it answers, serves the model, and has room for the answers.
+
+    Of several addresses one must answer; those that do must all serve the model. The first of them is told of.
+
+    Raises:
+        EndpointError: where none answers.
+        ConfigError: where one does not serve the model, or its context is too small for `max_tokens`.
+    """
+    each = [replace(settings, base_urls=(url,)) for url in settings.base_urls]
+    outcomes = await asyncio.gather(*(_look(config, plan, one) for one in each), return_exceptions=True)
+    told = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not (told and isinstance(outcome, EndpointError)):
+            raise outcome
+    return told[0]
+
+
+async def _look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> dict[str, str]:
+    found = await served_models(settings)
+    async with Native(settings, pauses_seconds=()) as native:
+        unlisted = await served_unlisted(native, found)
+    if isinstance(found, Failure):
+        if unlisted or found.kind is FailureKind.NOT_FOUND:
+            return await endpoint_identity(settings)
+        raise EndpointError(f"{config.name}: {settings.shown_urls[0]}: {found.detail}")
+    if not unlisted:
+        _check_model(config, plan, settings, found)
+    identity = await endpoint_identity(settings)
+    return {**identity, "served": ", ".join(sorted(found.ids))}
+
+
+def _check_model(config: EndpointConfig, plan: Plan, settings: ClientSettings, found: ServedModels) -> None:
+    if found.ids and config.model not in found.ids:
+        served = ", ".join(repr(name) for name in sorted(found.ids)[:5])
+        raise ConfigError(
+            f"{config.where('model') or config.name}: model: {config.model!r} is not served at "
+            f"{settings.shown_urls[0]}, which serves {served}"
+        )
+    context = found.max_model_len.get(config.model)
+    for suite in plan.suites:
+        limit = suite.parameters.get("max_tokens")
+        if context is not None and limit is not None and limit >= context:
+            raise ConfigError(
+                f"{config.where('sampling.max_tokens') or config.name}: sampling.max_tokens: {suite.name} asks for "
+                f"up to {limit} tokens, the whole context is {context}: lower max_tokens, the same on both sides"
+            )
+
+
+async def possible(
+    config: EndpointConfig, settings: ClientSettings, missing: Missing, progress: dict[str, Progress]
+) -> Missing:
+    """The samples that this endpoint can be asked: a suite that needs what it lacks is stopped with a sentence."""
+    needing = {suite.name for suite, _item, _repeat in missing if by_logprobs(suite.loaded.suite)}
+    if not needing:
+        return missing
+    client = open_client(settings, config.client)
+    try:
+        text = "Two and two make four. Three and three make six."
+        probe = Prompt(digest="probe", text=text)
+        parameters = {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0}
+        outcome = await client.ask(Request("probe", "", "", 0, probe, parameters))
+    finally:
+        await client.close()
+    if isinstance(outcome, Reply) and has_prompt_logprobs(orjson.loads(outcome.raw), text):
+        return missing
+    why = outcome.detail if isinstance(outcome, Failure) else "its replies have no log-probabilities of the prompt"
+    for name in needing:
+        progress[name].stopped = (
+            f"needs /v1/completions with `echo` and `logprobs`, which this endpoint does not give ({why}): serve the "
+            "model with vLLM, or take the suite out"
+        )
+    return [sample for sample in missing if sample[0].name not in needing]
+
+
+# ----------------------------------------------------------------
+# Before a suite with pictures: does this endpoint take pictures, and as many in one prompt as the suite's items
+# have?
+# One tiny request says so, with as many small pictures as the largest item that is still to be asked; a server with a
+# lower limit would refuse exactly the items with many pictures, one by one. A suite that cannot be asked whole is
+# stopped
+# with a sentence, and nothing is asked of it. Whatever else is wrong with the endpoint is left to the run itself.
+
+
+MissingPlaces: TypeAlias = list[tuple[PlannedSuite, Item, int]]
+
+SIDE_PIXELS: Final = 64
+"""Image processors of Qwen's family refuse pictures smaller than a patch, which is 28 to 32 pixels a side."""
+_TRIES: Final = 3
+_REFUSALS: Final = frozenset(
+    # llama.cpp without a projector answers a picture with HTTP 500.
+    {FailureKind.BAD_REQUEST, FailureKind.TOO_LARGE, FailureKind.CONTEXT_OVERFLOW, FailureKind.SERVER_ERROR}
+)
+_NOT_SENT: Final = frozenset({"stop", "min_tokens", "logprobs"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """Asks tiny questions of one endpoint."""
+
+    config: EndpointConfig
+    client: Client
+
+    async def refusal(self, count: int, parameters: Mapping[str, Any]) -> Failure | None:
+        """How the server refuses a prompt with `count` pictures; None where it takes it, or where that stays open.
+
+        Raises:
+            EndpointError: where the endpoint is gone.
+        """
+        outcomes: list[Reply | Failure] = []
+        limits = self.config.limits
+        pool = Pool(
+            client=self.client,
+            settings=PoolSettings(
+                # Eight refusals in a row would count as an outage to be waited for; the few tries here are fewer.
+                concurrency=8,
+                retries=min(_TRIES, limits.retries),
+                outage_seconds=limits.outage_seconds,
+            ),
+            sink=lambda _request, outcome: outcomes.append(outcome),
+            progress={"preflight": Progress(planned=1)},
+            name=self.config.name,
+        )
+        content = [{"type": "image_url", "image_url": {"url": _picture()}}] * count
+        message = {"role": "user", "content": [*content, {"type": "text", "text": "Say yes."}]}
+        sent = {key: value for key, value in parameters.items() if key not in _NOT_SENT} | {"max_tokens": 1}
+        await pool.run([Request("preflight", "preflight", "", 0, Prompt("preflight", messages=(message,)), sent)])
+        (outcome,) = outcomes
+        return outcome if isinstance(outcome, Failure) and outcome.kind in _REFUSALS else None
+
+
+async def with_pictures(
+    config: EndpointConfig, settings: ClientSettings, missing: MissingPlaces, progress: Mapping[str, Progress]
+) -> MissingPlaces:
+    """The samples that this endpoint can be asked; a suite whose pictures it refuses is stopped with a sentence.
+
+    Raises:
+        EndpointError: where the endpoint is gone.
+    """
+    most: dict[str, int] = {}
+    suites: dict[str, PlannedSuite] = {}
+    for suite, item, _repeat in missing:
+        if item.prompt.images:
+            suites[suite.name] = suite
+            most[suite.name] = max(most.get(suite.name, 0), len(item.prompt.images))
+    if not most:
+        return missing
+    client = open_client(settings, config.client)
+    try:
+        stopped = await _refused(_Probe(config, client), most, suites)
+    finally:
+        await client.close()
+    for name, sentence in stopped.items():
+        progress[name].stopped = sentence
+    return [sample for sample in missing if sample[0].name not in stopped] if stopped else missing
+
+
+async def _refused(probe: _Probe, most: Mapping[str, int], suites: Mapping[str, PlannedSuite]) -> dict[str, str]:
+    """The sentence for every suite that the endpoint cannot be asked."""
+    refusals: dict[int, Failure] = {}
+    parameters: Mapping[str, Any] = {}
+    fits = 0
+    for count in sorted(set(most.values()), reverse=True):
+        parameters = suites[next(name for name in most if most[name] == count)].parameters
+        refusal = await probe.refusal(count, parameters)
+        if refusal is None:
+            fits = count
+            break
+        refusals[count] = refusal
+    if not refusals:
+        return {}
+    if not fits and min(refusals) > 1 and await probe.refusal(1, parameters) is None:
+        fits = 1
+    if not fits and await probe.refusal(0, parameters) is not None:
+        return {}  # it refuses words as well: the run itself says what is wrong
+    return {name: _sentence(count, refusals[count], fits) for name, count in most.items() if count in refusals}
+
+
+def _sentence(count: int, refusal: Failure, fits: int) -> str:
+    if not fits:
+        return (
+            f"not asked: it needs an endpoint that takes pictures, and this one refuses them ({refusal.detail}): serve "
+            "a multimodal model (llama.cpp: with its --mmproj file), or take the suite out"
+        )
+    return (
+        f"not asked: its items have up to {count} pictures in one prompt, and this endpoint refuses so many "
+        f"({refusal.detail}): raise the server's limit (vLLM: --limit-mm-per-prompt '{{\"image\": {count}}}'), "
+        "the same on both sides"
+    )
+
+
+@cache
+def _picture() -> str:
+    """A small grey picture as a data URL."""
+    from PIL import Image
+
+    png = io.BytesIO()
+    Image.new("RGB", (SIDE_PIXELS, SIDE_PIXELS), "grey").save(png, "PNG")
+    return "data:image/png;base64," + base64.b64encode(png.getbuffer()).decode("ascii")
+
+
+# ----------------------------------------------------------------
+# Two sides that run at the same time begin together: a problem at one endpoint must not cost a night at the
+# other
+
+
+class Gate:
+    """Opens when every named side has come to it; shuts when one of them is given up before."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """`names` are the sides that have something to ask, none where sides take turns."""
+        self._missing = set(names)
+        self._changed = asyncio.Event()
+        self._shut_by: str | None = None
+
+    async def through(self, name: str) -> None:
+        """Waits until every side has come here.
+
+        Raises:
+            EndpointError: another side was given up before it came.
+        """
+        self._missing.discard(name)
+        if not self._missing:
+            self._changed.set()
+        else:
+            await self._changed.wait()
+        if self._shut_by is not None:
+            raise EndpointError(f"{name}: nothing was asked, because {self._shut_by} cannot be asked")
+
+    def shut(self, name: str) -> None:
+        """Gives a side up; the others are asked all the same where it had come through."""
+        if name in self._missing:
+            self._shut_by = name
+            self._changed.set()

@@ -1,0 +1,136 @@
+r"""Mathematical answers of any form: the last `\boxed{}`, else what follows the last marker, compared by value.
+
+Equal spelling is decided here; everything else by math-verify (sympy) in a child process with a time limit, for
+both can hang on what a model writes. A comparison that does not end has no verdict: it is never "wrong".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, Final
+
+from evalkit.errors import DataError
+from evalkit.model import FinalText, Score, Status
+from evalkit.scoring.answers.reply import boxes, ends_midway, for_maths, places, unanswered, without_wrappers
+from evalkit.scoring.answers.worker import GradeError, GradeTimeout, run_limited
+from evalkit.scoring.registry import name_of, required
+
+VERSION: Final = 1
+
+SECONDS: Final = 5.0  # of processor time, per comparison
+LONGEST: Final = 1000  # characters; longer "answers" are loops of a model that lost its way
+_PLACES: Final = 100  # so many markers from the end are looked at
+
+_EMPHASIS: Final = re.compile(r"\*\*|`")
+_SPACES: Final = re.compile(r"\\[,!;: ]|\\q?quad(?![A-Za-z])|~|\s|\\left(?![a-z])|\\right(?![a-z])|\\displaystyle|\$")
+_DEGREES: Final = re.compile(r"\^\{?\\circ\}?|\\degree|°")
+_FRACTION: Final = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_ONE_IN_BRACES: Final = re.compile(r"(?<=[_^])\{(\w)\}")
+_MATHS: Final = re.compile(
+    r"\s{0,3}(?:\$\$?(?P<dollars>[^$\n]{1,400})\$|\\\((?P<round>[^\n]{1,400}?)\\\)|\\\[\s?(?P<square>[^\n]{1,400}?)\s?\\\])"
+)
+_SENTENCE_END: Final = re.compile(r"[.!。](?=\s|\Z)|\n")
+
+
+def score(doc: Mapping[str, Any], final: FinalText) -> Score:
+    r"""Score a reply whose answer is a mathematical expression: 1 where its value equals that of `doc["answer"]`.
+
+    `doc["answer"]` is LaTeX (`\frac{1}{2}`) or plain text. Status GRADE_ERROR, without a value, where the comparison
+    used up its time or its memory. Where math-verify is not installed only equal spelling counts, and the flag
+    "needs_math_verify" says so.
+
+    Raises:
+        DataError: the document has no answer.
+    """
+    truth = for_maths(str(required(doc, "answer")))
+    if not _plain(truth):
+        raise DataError(f"{name_of(doc)}: nothing is left of 'answer' {truth!r:.80} but markup")
+    if (nothing := unanswered(final)) is not None:
+        return nothing
+    answer = extract(for_maths(final.text), midway=ends_midway(final))
+    if answer is None:
+        status = Status.TRUNCATED if final.truncated else Status.NO_ANSWER
+        return Score(0.0, status, str(status), lenient=0.0)
+    return by_value(truth, answer, truncated=final.truncated)
+
+
+def extract(text: str, *, midway: bool = False) -> str | None:
+    """The answer that `text` (normalised by `for_maths`) gives; None where it gives none.
+
+    Where `text` may stop `midway` through a word, what touches its end is not an answer: it may go on.
+    """
+    if boxed := filled_boxes(text, midway=midway):
+        return boxed[-1]
+    text = _EMPHASIS.sub("", text)
+    announced = deque((place.start for place in places(text) if place.said and place.firm), maxlen=_PLACES)
+    for start in reversed(announced):
+        answer, end = _marked(text, start)
+        if answer and _balanced(answer) and not (midway and end == len(text)):
+            return answer
+    return None
+
+
+def filled_boxes(text: str, *, midway: bool) -> list[str]:
+    """The contents of the boxes in `text` that have any; where it may stop `midway`, only of those that surely end."""
+    cut = len(text) if midway and not text.endswith("}") else -1
+    return [box.content.strip() for box in boxes(text) if box.end != cut and without_wrappers(box.content).strip()]
+
+
+def by_value(truth: str, answer: str, *, truncated: bool = False) -> Score:
+    """The score of `answer`, which a reply gave, against `truth`."""
+    flags: tuple[str, ...] = ()
+    if spelled_alike(truth, answer):
+        value = 1.0
+    elif len(answer) > LONGEST:
+        value, flags = 0.0, ("too_long",)
+    elif not has_math_verify():
+        value, flags = 0.0, ("needs_math_verify",)
+    else:
+        try:
+            value = float(run_limited("evalkit.scoring.answers.equality:same_value", [truth, answer], SECONDS))
+        except GradeTimeout:
+            return Score(None, Status.GRADE_ERROR, "grade_timeout", answer)
+        except GradeError:
+            return Score(None, Status.GRADE_ERROR, "grade_error", answer)
+    reason = "right" if value else "wrong"
+    if truncated:
+        reason = "truncated_with_answer"
+    return Score(value, Status.SCORED, reason, answer[:LONGEST], value, flags)
+
+
+def spelled_alike(one: str, other: str) -> bool:
+    """Whether two expressions are the same but for spaces, font commands, the kind of fraction and letter case."""
+    return _plain(one) == _plain(other)
+
+
+@cache
+def has_math_verify() -> bool:
+    """Whether math-verify is installed."""
+    return find_spec("math_verify") is not None
+
+
+def _marked(text: str, start: int) -> tuple[str, int]:
+    """(what a marker announces at `start`: the formula there, else the rest of the sentence; where that ends)."""
+    if formula := _MATHS.match(text, start):
+        return next(part for part in formula.groups() if part is not None).strip(), formula.end()
+    stop = _SENTENCE_END.search(text, start, start + LONGEST + 2)
+    end = stop.start() if stop else min(len(text), start + LONGEST + 2)
+    return text[start:end].strip(), end
+
+
+def _balanced(text: str) -> bool:
+    depth = 0
+    for character in text:
+        depth += (character == "{") - (character == "}")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _plain(text: str) -> str:
+    text = _FRACTION.sub(r"\\frac", _DEGREES.sub("", without_wrappers(text)))
+    return _ONE_IN_BRACES.sub(r"\1", _SPACES.sub("", text)).rstrip(".").casefold()

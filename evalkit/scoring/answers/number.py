@@ -1,0 +1,328 @@
+r"""Reads numbers that people and models write, without evaluating anything: a small grammar, a bounded descent.
+
+Understood are signs, decimals, `1.2e-3`, `1.2 \times 10^{-3}`, `1,234,567`, `a/b`, `\frac{a}{b}`, `\dfrac13`, mixed
+numbers, powers, `\sqrt[n]{}`, products, sums, brackets, `\pi`, `e`, percent, and scale words; a unit behind the
+number is dropped. All is computed in floating point: nothing a text says can take long or grow large.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from evalkit.scoring.answers.reply import for_maths, without_wrappers
+
+LONGEST_FIELD: Final = 2_000
+"""Characters; of a longer field only the beginning is read."""
+
+_DEEPEST: Final = 40
+
+_SPACE: Final = re.compile(r"\s*")
+_LITERAL: Final = re.compile(
+    r"(?:\d{1,3}(?:(?:,|\{,\})\d{3})+(?![\d,]\d)|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,4}(?![\w.]))?|\.\d+(?:[eE][+-]?\d{1,4})?"
+)
+_WRITTEN: Final = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?(?!\w)")
+_CONSTANT: Final = re.compile(r"(?P<pi>\\pi(?![A-Za-z])|π|(?<![A-Za-z])pi(?![A-Za-z]))|(?<![A-Za-z\\])e(?![A-Za-z])")
+_FRACTION: Final = re.compile(r"\\[dtc]?frac(?![A-Za-z])")
+_ROOT: Final = re.compile(r"\\sqrt(?![A-Za-z])|(?<![A-Za-z])sqrt(?=\s?[({])|√")
+_TIMES: Final = re.compile(r"\*(?!\*)|×|·|⋅|\\times(?![A-Za-z])|\\cdot(?![A-Za-z])|[xX](?=\s*10\s*(?:\^|\*\*))")
+_OVER: Final = re.compile(r"/|÷|\\div(?![A-Za-z])")
+_POWER: Final = re.compile(r"\^|\*\*")
+_SIGN: Final = re.compile(r"[+-]")
+_DIGIT: Final = re.compile(r"\d")
+_PROPER: Final = re.compile(r"\\[dt]?frac\{(\d{1,6})\}\{(\d{1,6})\}|(?<=\s)(\d{1,6})/(\d{1,6})(?![\d.])")
+_BRACKETS: Final = {"(": ")", "[": "]", "{": "}"}
+
+_NOISE: Final = re.compile(
+    r"\$|\\[,!;: ()\[\]]|\\left(?![A-Za-z])|\\right(?![A-Za-z])|\\displaystyle|\\quad|~(?=\d)"
+    r"|\^\s?\{?\\circ(?![A-Za-z])\}?|(?<![\d)\]}])\*{2,3}|\*{2,3}(?![\d(\[{-])"
+)
+_RELATION: Final = re.compile(r"=|≈|≃|\\approx(?![A-Za-z])|\\simeq(?![A-Za-z])|\\sim(?![A-Za-z])|→")
+_LEAD: Final = re.compile(
+    r"(?:approximately|approx\.?|about|around|roughly|nearly|exactly|equals?|equal to|is|[=≈≃:~]|\\approx|\\sim"
+    r"|[€£¥₩]|USD|US|Rs\.?)\s*",
+    re.IGNORECASE,
+)
+_ANOTHER: Final = re.compile(
+    r"(?:,|;|/|±|\\pm|\+/-|-|–|—|or|and|to)\s*[-+]?(?:\d|\\frac|\\sqrt|√|π|\\pi)", re.IGNORECASE
+)
+_PERCENT: Final = re.compile(r"\s*(?:\\?%|percent(?![A-Za-z]))")
+_SCALE: Final = re.compile(r"\s*(thousand|million|billion|trillion)(?![A-Za-z])", re.IGNORECASE)
+_SCALES: Final = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
+_EXPLANATION: Final = re.compile(
+    r"[,;:(\n]|\.(?:\s|\Z)|(?<![A-Za-z])(?:because|since|where|which|when|as|assuming|so|with)(?![A-Za-z])"
+)
+_UNIT_DIGITS: Final = re.compile(r"\^\s?\{?[-+]?\d\}?|(?<=[A-Za-z])[-+]?\d(?!\d)")
+_LONGEST_UNIT: Final = 40
+_VARIABLES: Final = frozenset("ijnxyz")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A finite number. `percent` says that it was written in percent: "12.5%" is 0.125."""
+
+    value: float
+    percent: bool = False
+
+
+class SeveralNumbersError(ValueError):
+    """A field gives two numbers where one is asked for: "4 or 5", "3 to 4", "2 ± 1"."""
+
+
+def read_number(field: str) -> Number | None:
+    """The number that an answer field states, or None where it states none.
+
+    "x = 4", "about 9.8 m/s^2" and "42, since 6 times 7 is 42" state one.
+
+    Raises:
+        SeveralNumbersError: the field states more than one.
+    """
+    text = _plain(field)
+    number = _stated(text)
+    if number is not None:
+        return number
+    relations = list(_RELATION.finditer(text))
+    if not relations:
+        return None
+    if len(relations) > 1 and re.search(r"(?<![A-Za-z])(?:or|and)(?![A-Za-z])|[,;]", text):
+        raise SeveralNumbersError(field)
+    return _stated(text[relations[-1].end() :])
+
+
+def read_list(field: str) -> list[Number] | None:
+    """The numbers of a list, in order: with brackets of any kind or none, separated by commas, semicolons or "and".
+
+    None where an entry is not one number. Commas always separate: there are no thousands in a list.
+    """
+    text = re.sub(r"\\(?:begin|end)\{\w{1,12}\}", "", field[:LONGEST_FIELD]).replace("\\\\", ",").replace("&", ",")
+    text = _plain(text).replace("\\{", "{").replace("\\}", "}").strip().rstrip(".。")
+    named = re.match(r"[^=([{]{0,30}=\s*(?=[(\[{<])", text)
+    entries = _entries(_inside(text[named.end() :] if named else text))
+    numbers: list[Number] = []
+    for entry in entries:
+        try:
+            number = read_number(entry)
+        except SeveralNumbersError:
+            return None
+        if number is None:
+            return None
+        numbers.append(number)
+    return numbers or None
+
+
+def last_number(text: str) -> Number | None:
+    """The last number written in digits anywhere in a text: a guess, for diagnosis only."""
+    literals = _WRITTEN.findall(text)
+    value = float(literals[-1].replace(",", "")) if literals else math.inf
+    return Number(value) if math.isfinite(value) else None
+
+
+def _plain(field: str) -> str:
+    return _NOISE.sub("", without_wrappers(for_maths(field[:LONGEST_FIELD]))).strip()
+
+
+def _stated(text: str) -> Number | None:
+    """The number at the beginning of a text, words such as "about" aside, where what follows is a unit or prose."""
+    text = text.strip()
+    while (lead := _LEAD.match(text)) and lead.end():
+        text = text[lead.end() :]
+    reader = _Reader(text)
+    value = reader.number()
+    if value is None:
+        return None
+    rest = text[reader.position :]
+    if percent := _PERCENT.match(rest):
+        rest, value = rest[percent.end() :], value / 100
+    if scale := _SCALE.match(rest):
+        rest, value = rest[scale.end() :], value * _SCALES[scale[1].lower()]
+    return (
+        Number(value, percent is not None) if _is_tail(rest, after_sum=reader.is_sum) and math.isfinite(value) else None
+    )
+
+
+def _is_tail(rest: str, *, after_sum: bool) -> bool:
+    """True where a number may be followed by `rest`: nothing, a unit, an explanation.
+
+    Raises:
+        SeveralNumbersError: `rest` goes on with another number.
+    """
+    tail = rest.strip()
+    if _RELATION.match(tail) or tail.startswith("^") or rest.startswith("!"):
+        return False  # "2 + 2 = 4" states what follows; a power that was not read, a factorial
+    if _ANOTHER.match(tail):
+        raise SeveralNumbersError(rest)
+    stop = _EXPLANATION.search(tail)
+    unit = tail[: stop.start()] if stop else tail
+    without_powers = _UNIT_DIGITS.sub("", unit)
+    if re.search(r"(?<![A-Za-z])(?:or|and|to)\s+\S{0,12}\d", without_powers):
+        raise SeveralNumbersError(rest)
+    is_unit = len(unit) <= _LONGEST_UNIT and not re.search(r"[\d+<>√π]", without_powers)
+    # What stands behind a sum would be a part of it.
+    return is_unit and unit.strip() not in _VARIABLES and not (after_sum and unit.strip())
+
+
+def _inside(text: str) -> str:
+    """What stands in the bracket with which the text begins, else the text; angle brackets too."""
+    text = text.replace("\\langle", "<").replace("\\rangle", ">").strip()
+    if text.startswith("<") and ">" in text:
+        return text[1 : text.index(">")]
+    if text[:1] not in _BRACKETS:
+        return text
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character in _BRACKETS) - (character in _BRACKETS.values())
+        if depth == 0:
+            # "(1/3), (1/4)" begins with a bracket that is not the list's.
+            return text[1:position] if not re.match(r"\s*[,;/*^]\s*\S", text[position + 1 :]) else text
+    return text
+
+
+def _entries(text: str) -> list[str]:
+    """The parts between separators outside of all brackets."""
+    entries, depth, start = [], 0, 0
+    text = re.sub(r"(?<![A-Za-z])and(?![A-Za-z])", ",", text)
+    for position, character in enumerate(text):
+        depth += (character in _BRACKETS) - (character in _BRACKETS.values())
+        if depth == 0 and character in ",;，；、":
+            entries.append(text[start:position])
+            start = position + 1
+    entries.append(text[start:])
+    return [entry for entry in entries if entry.strip()]
+
+
+class _Reader:
+    """A recursive descent over one text; every method leaves `position` behind what it has read, or where it was."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.position = 0
+        self.is_sum = False
+        self._depth = 0
+
+    def number(self) -> float | None:
+        """The value of the longest expression at the beginning, None where there is none or it has no finite value."""
+        try:
+            value = self._sum()
+        except (ArithmeticError, ValueError, RecursionError):
+            return None
+        return value if value is not None and math.isfinite(value) else None
+
+    def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        space = _SPACE.match(self.text, self.position)
+        found = pattern.match(self.text, space.end() if space else self.position)
+        if found:
+            self.position = found.end()
+        return found
+
+    def _sum(self) -> float | None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError("nested too deeply")
+        value = self._product()
+        while value is not None:
+            start = self.position
+            sign = self._take(_SIGN)
+            term = self._product() if sign else None
+            if sign is None or term is None:
+                self.position = start
+                break
+            value += term if sign[0] == "+" else -term
+            self.is_sum = self.is_sum or self._depth == 1
+        self._depth -= 1
+        return value
+
+    def _product(self) -> float | None:
+        value = self._signed()
+        while value is not None:
+            start = self.position
+            divide = self._take(_OVER)
+            times = None if divide else self._take(_TIMES)
+            factor = self._signed() if divide or times else self._adjacent()
+            if factor is None:
+                self.position = start
+                break
+            value = value / factor if divide else value * factor
+        return value
+
+    def _signed(self) -> float | None:
+        sign = self._take(_SIGN)
+        value = self._powered()
+        return -value if sign and sign[0] == "-" and value is not None else value
+
+    def _adjacent(self) -> float | None:
+        r"""A factor without a sign between: "2\pi", "3(4)"; two numbers in digits side by side are no product."""
+        space = _SPACE.match(self.text, self.position)
+        if _LITERAL.match(self.text, space.end() if space else self.position):
+            return None
+        return self._powered()
+
+    def _powered(self) -> float | None:
+        start = self.position
+        base = self._atom()
+        if base is None:
+            self.position = start
+            return None
+        before = self.position
+        if self._take(_POWER):
+            exponent = self._argument()
+            if exponent is None:
+                self.position = before
+            else:
+                return math.pow(base, exponent)
+        return base
+
+    def _argument(self) -> float | None:
+        r"""What a `\frac`, a root or a power takes: a group, one digit after a command, a signed atom after "^"."""
+        if (group := self._group()) is not None:
+            return group
+        return self._signed()  # of a tower the topmost power comes first
+
+    def _atom(self) -> float | None:
+        if literal := self._take(_LITERAL):
+            return self._mixed(float(literal[0].replace("{,}", "").replace(",", "")), literal[0])
+        if self._take(_FRACTION):
+            above, below = self._short_argument(), self._short_argument()
+            return None if above is None or below is None else above / below
+        if root := self._take(_ROOT):
+            index = self._bracketed("[") if root[0].startswith("\\") else None
+            radicand = self._short_argument()
+            return None if radicand is None else math.pow(radicand, 1 / (2.0 if index is None else index))
+        if constant := self._take(_CONSTANT):
+            return math.pi if constant["pi"] else math.e
+        return self._group()
+
+    def _short_argument(self) -> float | None:
+        r"""A group or, as in `\frac12`, one digit."""
+        if (group := self._group()) is not None:
+            return group
+        if digit := self._take(_DIGIT):
+            return float(digit[0])
+        return self._atom()
+
+    def _group(self) -> float | None:
+        value = self._bracketed("(")
+        return self._bracketed("{") if value is None else value
+
+    def _bracketed(self, opening: str) -> float | None:
+        start = self.position
+        if self._take(re.compile(re.escape(opening))):
+            value = self._sum()
+            if value is not None and self._take(re.compile(re.escape(_BRACKETS[opening]))):
+                return value
+        self.position = start
+        return None
+
+    def _mixed(self, whole: float, literal: str) -> float:
+        r"""Three and a half: "3 1/2", `3\frac{1}{2}`; a whole number before a proper fraction of whole numbers."""
+        if not literal.isdecimal():
+            return whole
+        found = self._take(_PROPER)
+        if found is None:
+            return whole
+        above, below = (int(digits) for digits in found.groups() if digits is not None)
+        if above < below:
+            return whole + above / below
+        self.position = found.start()
+        return whole

@@ -1,0 +1,292 @@
+"""The part of a reply that may be graded, made comparable, and the places at which it announces its answer."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from evalkit.model import FinalText, Reply, Score, Status
+
+CLOSING_TAGS: Final = ("</think>", "</thinking>", "</thought>")
+
+
+def final_text(reply: Reply, closing_tags: Sequence[str] = CLOSING_TAGS) -> FinalText:
+    """What of `reply` may be graded; see `final_text_of`."""
+    return final_text_of(reply.content, reply.reasoning, reply.finish_reason, closing_tags)
+
+
+def final_text_of(
+    content: str,
+    reasoning: str = "",
+    finish_reason: str | None = "stop",
+    closing_tags: Sequence[str] = CLOSING_TAGS,
+) -> FinalText:
+    """The text after the last of `closing_tags` in `content`, unchanged, or a status that says why there is none.
+
+    The opening tag may be absent (many chat templates put it in the prompt); one that is never closed leaves nothing
+    to grade, also after an earlier trace that was closed. `reasoning` only tells "thought, said nothing" from "said
+    nothing". A `finish_reason` of "length" or "content_filter" is told apart; every other one counts as "stop".
+    """
+    cut_off = finish_reason == "length"
+    if finish_reason == "content_filter":
+        return FinalText("", Status.REFUSED, "content_filter")
+    text, open_trace = _after_thinking(content, tuple(closing_tags))
+    if open_trace:
+        return FinalText("", Status.TRUNCATED, "truncated_in_reasoning" if cut_off else "unclosed_think")
+    if text.strip():
+        return FinalText(text, truncated=cut_off)
+    if cut_off:
+        only_thought = bool(reasoning.strip()) and not content.strip()
+        return FinalText("", Status.TRUNCATED, "truncated_in_reasoning" if only_thought else "truncated")
+    if reasoning.strip():
+        return FinalText("", Status.REASONING_ONLY, "reasoning_only")
+    return FinalText("", Status.EMPTY, "empty")
+
+
+def unanswered(final: FinalText) -> Score | None:
+    """The score of a reply with nothing to grade: 0 under the reason; None where there is text to grade."""
+    if final.status is None:
+        return None
+    return Score(0.0 if final.status.has_value else None, final.status, final.reason, lenient=0.0)
+
+
+def ends_midway(final: FinalText) -> bool:
+    """Whether the last word of `final` may be unfinished: the server stopped at the limit, no white space follows."""
+    return final.truncated and not final.text[-1:].isspace()
+
+
+def _after_thinking(content: str, closing_tags: tuple[str, ...]) -> tuple[str, bool]:
+    """(what follows the last closing tag, whether a trace is opened there and never closed)."""
+    closing, opening = _patterns(closing_tags)
+    start = 0
+    for match in closing.finditer(content):
+        start = match.end()
+    return content[start:], opening.search(content, start) is not None
+
+
+@lru_cache(maxsize=16)
+def _patterns(closing_tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Patterns for the closing tags and for the tags that open them: "</think>" closes "<think>"."""
+    openers = [tag.replace("/", "", 1) for tag in closing_tags if "/" in tag]
+    return _any_of(closing_tags), _any_of(openers)
+
+
+def _any_of(tags: Sequence[str]) -> re.Pattern[str]:
+    alternatives = "|".join(re.escape(tag) for tag in sorted(tags, key=len, reverse=True) if tag)
+    return re.compile(alternatives or r"(?!)", re.IGNORECASE)
+
+
+# ----------------------------------------------------------------
+# Tells a refusal from an answer that merely was not found. A label for the reports: both score 0
+
+
+_BEGINNING: Final = 600  # characters; a refusal says so at once
+_REFUSAL: Final = re.compile(
+    r"\bI(?:'m|’m| am)? (?:cannot|can't|can’t|can not|won't|won’t|unable to|not able to|must decline to)"
+    r" (?:\w+ly )?(?:help|assist|answer|comply|provide|fulfil|engage|discuss|respond|participate|support|do that)"
+    r"|\bI must (?:respectfully )?(?:decline|refuse)\b"
+    r"|(?:无法|不能|不便|拒绝)(?:回答|提供|协助|帮助|讨论)",
+    re.IGNORECASE,
+)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether `text`, in which no answer was found, begins by declining to answer."""
+    return _REFUSAL.search(text, 0, _BEGINNING) is not None
+
+
+# ----------------------------------------------------------------
+# Makes text comparable before an answer is looked for: Unicode forms, markup, LaTeX wrappers, boxes
+# Everything here is linear in the length of the text (a reply may be a megabyte of one repeated character), and for
+# matching only: what a reply said is kept as it came.
+
+
+_INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_LINE_ENDS: Final = re.compile("\r\n?|[\u0085\u2028\u2029]")
+_LONG_MARKS: Final = re.compile(r"[^\w\s\x00-\x7f]{31,}")
+_MARKS_IN_A_ROW: Final = 30  # the limit of Unicode's stream-safe text format (UAX 15, section 13)
+
+_EMPHASIS: Final = re.compile(r"\\?[*_`#$]|\\[()\[\]]")
+_ANY_MARKUP: Final = re.compile(r"[*_`#$\\{}]")
+_WRAPPERS: Final = r"text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|rm|it|sf|tt|normal)|mbox|boldsymbol|bm|operatorname"
+_WRAPPER: Final = re.compile(rf"\\(?:{_WRAPPERS})\s{{0,4}}\{{|\\[{{}}]|[{{}}]")
+_WRAPPER_OR_BOX: Final = re.compile(rf"\\(?:{_WRAPPERS}|boxed|fbox)\s{{0,4}}\{{|\\[{{}}]|[{{}}]")
+_BOX: Final = re.compile(
+    r"\\(?:boxed|fbox)(?:\s{0,8}(?P<open>\{)|\s{1,8}(?P<bare>[-+]?[A-Za-z0-9.]+))|\\[{}]|[{}]|(?P<gap>\n[ \t]*\n)"
+)
+
+_RAISED: Final = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
+_SLASHED: Final = re.compile("[¼-¾⅐-⅞]")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    r"""One `\boxed{...}`: its content, and where in the text it starts and ends."""
+
+    content: str
+    start: int
+    end: int
+
+
+def for_matching(text: str) -> str:
+    """`text` in NFKC (full-width letters and digits become plain), without invisible characters, LF, stripped."""
+    if text.isascii():
+        return (_LINE_ENDS.sub("\n", text) if "\r" in text else text).strip()
+    text = _LINE_ENDS.sub("\n", _INVISIBLE.sub("", text))
+    # Sorting a long row of combining marks takes time in the square of its length.
+    return unicodedata.normalize("NFKC", _LONG_MARKS.sub(_shorten, text)).strip()
+
+
+def for_maths(text: str) -> str:
+    """`for_matching`, but raised digits and slashed fractions stay what they mean: 5² is not 52, 3½ is not 31/2."""
+    if not text.isascii():
+        text = _RAISED.sub(lambda found: "^{" + unicodedata.normalize("NFKC", found[0]).replace("−", "-") + "}", text)
+        text = _SLASHED.sub(_fraction, text)
+    return for_matching(text).replace("−", "-").replace("⁄", "/")
+
+
+def without_markup(text: str) -> str:
+    r"""`text` without Markdown emphasis (`*`, `_`, backticks, `#`), `$`, `\(`, `\[` and LaTeX font wrappers.
+
+    `\boxed{}` stays: it marks an answer.
+    """
+    if _ANY_MARKUP.search(text) is None:  # a short plain text, as options are
+        return text
+    return _EMPHASIS.sub("", _unwrapped(text, _WRAPPER, ""))
+
+
+def without_wrappers(text: str) -> str:
+    r"""`text` without LaTeX font wrappers and boxes; a space stands where a wrapper began and ended."""
+    return _unwrapped(text, _WRAPPER_OR_BOX, " ")
+
+
+def boxes(text: str) -> list[Box]:
+    r"""The outermost balanced `\boxed{...}` and `\fbox{...}` in order, and `\boxed 33` without braces.
+
+    A box that is never closed counts for nothing, and so does all that stands inside it, up to the next blank line.
+    """
+    found: list[Box] = []
+    open_braces: list[re.Match[str] | None] = []  # None for a brace that belongs to no box
+    open_boxes = 0
+    for token in _BOX.finditer(text) if "box" in text else ():
+        if token["gap"]:
+            open_braces.clear()
+            open_boxes = 0
+        elif token["open"]:
+            open_braces.append(token)
+            open_boxes += 1
+        elif token["bare"]:
+            if not open_boxes:
+                found.append(Box(token["bare"].rstrip("."), token.start(), token.end()))
+        elif token[0] == "{":
+            open_braces.append(None)
+        elif token[0] == "}" and open_braces:
+            opener = open_braces.pop()
+            if opener is not None:
+                open_boxes -= 1
+                if not open_boxes:
+                    found.append(Box(text[opener.end() : token.start()], opener.start(), token.end()))
+    return found
+
+
+def last_line(text: str) -> tuple[int, str]:
+    """(where it starts, the last line of `text` that is not blank), stripped at the right."""
+    end = len(text.rstrip())
+    start = text.rfind("\n", 0, end) + 1
+    return start, text[start:end]
+
+
+def _shorten(marks: re.Match[str]) -> str:
+    kept: list[str] = []
+    row = 0
+    for character in marks[0]:
+        row = row + 1 if unicodedata.combining(character) else 0
+        if row <= _MARKS_IN_A_ROW:
+            kept.append(character)
+    return "".join(kept)
+
+
+def _fraction(found: re.Match[str]) -> str:
+    above, _, below = unicodedata.normalize("NFKC", found[0]).partition("⁄")
+    return rf"\frac{{{above}}}{{{below}}}"
+
+
+def _unwrapped(text: str, wrapper: re.Pattern[str], gap: str) -> str:
+    """`text` without the commands that `wrapper` matches and the braces that close them."""
+    if "\\" not in text:
+        return text
+    kept: list[str] = []
+    is_wrapper: list[bool] = []
+    position = 0
+    for token in wrapper.finditer(text):
+        if token[0] == "{":
+            is_wrapper.append(False)
+        elif (token[0] == "}" and is_wrapper and is_wrapper.pop()) or len(token[0]) > 2:
+            kept += (text[position : token.start()], gap)
+            position = token.end()
+            if token[0] != "}":
+                is_wrapper.append(True)
+    return "".join((*kept, text[position:]))
+
+
+# ----------------------------------------------------------------
+# The places in a reply at which it announces its answer: "Answer:", "the correct option is", 答案, 故选
+
+
+_MARKER: Final = re.compile(
+    r"(?<![A-Za-z])(?<!incorrect )(?<!wrong )(?<!false )"
+    r"(?:answer(?:[ ](?:choice|option|letter))?|correct\s{1,3}(?P<option>option|choice))(?![A-Za-z])"
+    r"|(?<![错误])答案"
+    r"|(?P<noun>(?<![错误])选项)"
+    r"|(?P<verb>(?<![不别没否若果])(?:故选|应选|选择|选(?=\s{0,3}[(\[]?[A-Z])))",
+    re.IGNORECASE,
+)
+# Where a marker can begin at all: `_MARKER` itself takes ten times as long to find nothing.
+_START: Final = re.compile(r"[aAcC答选故应](?:(?<=[aA])[nN][sSſ][wW]|(?<=[cC])[oO][rR][rR]|(?<=[答选故应]))")
+_SEPARATOR: Final = re.compile(
+    r"[ \t]*(?:(?:is|are)(?![A-Za-z'’])|应该是|应为|应是|就是|应选|为|是|选|[-–—=]{1,2}>?|→|>)?[ \t]*(?::\s*)?",
+    re.IGNORECASE,
+)
+_HEADING: Final = re.compile(r"[ \t]*\n\s{0,4}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an announced answer would start.
+
+    `said` is False where nothing like "is" or a colon stands between marker and answer; `firm` is False for the
+    markers that prose about the options uses as well ("the correct option is", 选项).
+    """
+
+    start: int
+    said: bool
+    firm: bool
+
+
+def places(text: str) -> Iterator[Place]:
+    """The places in `text` (normalised, without markup) that a marker announces, in order.
+
+    "The incorrect answer is", 不选 and their like announce nothing. A marker alone on its line announces the next.
+    """
+    for marker in _markers(text):
+        firm = not (marker["option"] or marker["noun"])
+        separator = _SEPARATOR.match(text, marker.end())
+        start = separator.end() if separator else marker.end()
+        said = bool(marker["verb"]) or bool(text[marker.end() : start].strip())
+        yield Place(start, said, firm)
+        if not said and (heading := _HEADING.match(text, marker.end())):
+            yield Place(heading.end(), said, firm)
+
+
+def _markers(text: str) -> Iterator[re.Match[str]]:
+    """`_MARKER.finditer(text)`."""
+    position = 0
+    while start := _START.search(text, position):
+        marker = _MARKER.match(text, start.start())
+        position = marker.end() if marker else start.start() + 1
+        if marker:
+            yield marker

@@ -1,0 +1,289 @@
+"""LiveBench mathematics: AMPS_Hard formulas, contest questions (AMC, SMC, AIME), olympiad proofs with gaps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from evalkit.errors import DataError
+from evalkit.scoring.answers.worker import run_limited
+from evalkit.scoring.livebench.extract import Grade, boxed, distance, name_of, solutions, truth_of, without_marks
+
+SECONDS: Final = 20.0
+"""Processor time for one comparison; a formula that needs more has no verdict."""
+
+_EQUIVALENT: Final = "evalkit.scoring.livebench.latex:equivalent"
+_LONGEST_FORMULA: Final = 2_000
+_CONSTANT: Final = re.compile(r"\+ ?[Cc]")
+_FRACTIONS: Final = re.compile(r"\\[dt]frac")
+_SIZES: Final = re.compile(r"\\(?:left|right|bigl|bigr|Bigl|Bigr)|\\[,;]|\n")
+_WRAPPED: Final = tuple(re.compile(rf"\\{name}\{{([^}}]*)\}}") for name in ("text", "textbf", "overline"))
+_BOX: Final = re.compile(r"\\boxed\{(.*)\}")
+_SHORT_FRACTION: Final = re.compile(r"frac([^{])(.)")
+_SHORT_ROOT: Final = re.compile(r"sqrt([^{\[])")
+_OR: Final = "\\quad \\text{or} \\quad"
+
+
+def grade_amps(doc: Mapping[str, Any], text: str) -> Grade:
+    r"""Right if the formula in the last box, else in the last `$...$`, equals the truth; else if the text ends with it.
+
+    Raises:
+        DataError: the truth is missing.
+        GradeTimeout: the comparison does not come to an end.
+    """
+    truth = _plain_truth(doc)
+    answer, anchored = read_formula(text)
+    if answer is None:
+        value = _plain_answer(text).removesuffix(".").endswith(truth)
+    else:
+        value = len(answer) <= _LONGEST_FORMULA and bool(run_limited(_EQUIVALENT, (truth, answer), SECONDS))
+    return Grade(
+        value=float(value),
+        answer=answer or (truth if value else None),
+        anchored=anchored,
+        reason="" if value or answer else "no_answer",
+    )
+
+
+def read_formula(text: str) -> tuple[str | None, bool]:
+    """The formula that the answer settles on, cleaned for the parser, and whether it stood in a box."""
+    plain = _plain_answer(text)
+    if content := boxed(plain):
+        return _clean(content), True
+    if plain.count("$") < 2:
+        return None, False
+    close = plain.rfind("$")
+    if plain[close - 1] == "$":
+        close -= 1
+    formula = plain[plain.rfind("$", 0, close) + 1 : close]
+    separator = "=" if "=" in formula else _OR
+    return _clean(formula.rsplit(separator, 1)[-1].strip()), False
+
+
+def _plain_answer(text: str) -> str:
+    """The text as one line, without integration constants, spacing commands and sizes of brackets."""
+    text = _FRACTIONS.sub(r"\\frac", _CONSTANT.sub("", text))
+    return _SIZES.sub("", text).replace("\\cdot", "*")
+
+
+def _plain_truth(doc: Mapping[str, Any]) -> str:
+    truths = doc.get("ground_truth")
+    truth = truth_of({**doc, "ground_truth": truths[-1]} if isinstance(truths, list) and truths else doc)
+    for command in ("\\left", "\\right"):
+        truth = truth.replace(command, "")
+    return truth.replace(" ^", "^").replace("\\ ", "*")
+
+
+def _clean(formula: str) -> str:
+    """After the last "=", unwrapped, shorthand completed: Lewkowycz et al. 2022 (Minerva), appendix D."""
+    formula = formula[: _LONGEST_FORMULA * 2].rsplit("=", 1)[-1]
+    if formula.count("$") >= 2:
+        formula = formula.split("$")[1]
+    for wrapper in _WRAPPED:
+        formula = wrapper.sub(r"\1", formula)
+    formula = _BOX.sub(r"\1", formula)
+    formula = _SHORT_FRACTION.sub(r"frac{\1}{\2}", formula)
+    formula = _SHORT_ROOT.sub(r"sqrt{\1}", formula).replace("$", "")
+    digits = formula.replace(",", "")
+    return digits if digits.isdigit() else formula
+
+
+# ----------------------------------------------------------------
+# Contest mathematics: AMC and SMC questions (a letter) and AIME questions (three digits)
+# The official rules are loose by design: they look for the letter or the digits in several places and take any hit.
+# evalkit keeps their verdict and reads the answer a second time, more strictly, to mark what they missed or gave away.
+
+
+TWO_QUADRUPLES: Final = "two_quadruples"
+"""More than one letter is repeated four times: the official rule takes whichever is right."""
+
+_LETTERS: Final = "ABCDE"
+_OPTION: Final = re.compile(r"\\textbf\{\(([A-E])\)\s?\}([^$\n]*?)(?:\\qquad|\$)")
+_REPEATED: Final = re.compile(r"(?<![A-Za-z])([A-E])\1{2,}(?![A-Za-z])")
+_ANSWER_LETTER: Final = re.compile(r"(?i:answer(?: is)?)\s{0,3}:?\s{0,3}\(?([A-E])\b")
+_WRAPPERS: Final = re.compile(r"\\(?:text|textbf|mathbf|mathrm|boxed)\b")
+_INTEGER: Final = re.compile(r"(?<![\d.])\d+(?![\d]|\.\d)")
+_TAIL: Final = 20
+_AIME_TAIL: Final = 50
+
+
+def grade_letter(doc: Mapping[str, Any], text: str) -> Grade:
+    """An AMC or SMC answer: the letter in tags, repeated, boxed, as option text at the end, or alone on the last line.
+
+    Raises:
+        DataError: the truth is not one letter from A to E.
+    """
+    truth = truth_of(doc).strip()
+    if len(truth) != 1 or truth not in _LETTERS:
+        raise DataError(f"{name_of(doc)} has the truth {truth!r} where one letter from A to E is expected.")
+    anchored = _same_character(solutions(text), truth) or truth * 4 in text or _boxed_letter(text) == truth.lower()
+    value = anchored or _ends_with_option(doc, text, truth) or _last_line_letter(text, truth)
+    letter = read_letter(text)
+    quadruples = [other for other in _LETTERS if other * 4 in text]
+    return Grade(
+        value=float(value),
+        answer=letter,
+        anchored=anchored or letter is not None,
+        strict=float(letter == truth),
+        reason="" if value or letter else "no_answer",
+        flags=(TWO_QUADRUPLES,) if len(quadruples) > 1 else (),
+    )
+
+
+def grade_digits(doc: Mapping[str, Any], text: str) -> Grade:
+    """An AIME answer: the three digits of the truth stand somewhere in the last 50 characters."""
+    truth = truth_of(doc).strip()
+    if not truth.isdecimal():
+        raise DataError(f"{name_of(doc)} has the truth {truth!r} where digits are expected.")
+    value = _same_character(solutions(text), truth) or truth in text[-_AIME_TAIL:]
+    number, anchored = _read_integer(text)
+    return Grade(
+        value=float(value),
+        answer=number,
+        anchored=anchored,
+        strict=float(number is not None and number.lstrip("0") == truth.lstrip("0")),
+        reason="" if value or number else "no_answer",
+    )
+
+
+def read_letter(text: str) -> str | None:
+    """The letter that the answer settles on, by evalkit's own reading; None where it settles on none."""
+    if found := solutions(text):
+        return _single_letter(found[-1])
+    if repeated := _REPEATED.findall(text):
+        return str(repeated[-1])
+    if (box := boxed(text)) is not None and (letter := _single_letter(box)):
+        return letter
+    if marked := _ANSWER_LETTER.findall(text):
+        return str(marked[-1])
+    return _single_letter(text.strip().rsplit("\n", 1)[-1])
+
+
+def _single_letter(text: str) -> str | None:
+    bare = re.sub(r"[\W_]+", "", _WRAPPERS.sub("", text)).upper()
+    return bare[0] if bare and set(bare) == {bare[0]} and bare[0] in _LETTERS else None
+
+
+def _same_character(bodies: list[str], truth: str) -> bool:
+    characters = set(bodies[-1]) if bodies else set()
+    return len(characters) == 1 and characters.pop().lower() == truth.lower()
+
+
+def _boxed_letter(text: str) -> str | None:
+    content = boxed(text)
+    return None if content is None else without_marks(content, "\\text{", "{", "}", " ", "\\").lower()
+
+
+def _ends_with_option(doc: Mapping[str, Any], text: str, truth: str) -> bool:
+    prompt = doc.get("prompt")
+    options = {letter: option.strip() for letter, option in _OPTION.findall(prompt)} if isinstance(prompt, str) else {}
+    option = options.get(truth, "").strip("$").strip("~")
+    return option != "" and option in text[-_TAIL - len(option) :]
+
+
+def _last_line_letter(text: str, truth: str) -> bool:
+    line = text.strip().rsplit("\n", 1)[-1]
+    if line.replace("*", "").strip().lower() == truth.lower():
+        return True
+    inside = line.split("(", 1)[1].split(")", 1)[0] if "(" in line and ")" in line else ""
+    return inside.lower() == truth.lower()
+
+
+def _read_integer(text: str) -> tuple[str | None, bool]:
+    for body in (solutions(text)[-1:], [boxed(text) or ""]):
+        numbers = _INTEGER.findall(body[0]) if body else []
+        if numbers:
+            return numbers[-1], True
+    numbers = _INTEGER.findall(text)
+    return (numbers[-1], False) if numbers else (None, False)
+
+
+# ----------------------------------------------------------------
+# Olympiad proofs with gaps: the answer is the order in which the expressions fill the gaps
+
+
+_MARK: Final = "answer:"
+
+
+def grade_olympiad(doc: Mapping[str, Any], text: str) -> Grade:
+    """One minus the edit distance between the two lists of numbers, relative to the longer one.
+
+    Raises:
+        DataError: the truth is not a comma-separated list of integers.
+    """
+    truth = [_integer(part) for part in truth_of(doc).split(",")]
+    if None in truth:
+        raise DataError(f"{name_of(doc)} has a truth that is not a list of integers separated by commas.")
+    numbers = read_numbers(text)
+    value = 1 - distance(numbers, truth) / max(len(numbers), len(truth))
+    return Grade(
+        value=value,
+        answer=",".join("?" if number is None else str(number) for number in numbers) or None,
+        anchored=_MARK in text.lower(),
+        reason="" if numbers else "no_answer",
+    )
+
+
+def read_numbers(text: str) -> list[int | None]:
+    """The list that the answer gives; None stands for an entry that is no number.
+
+    Tried in turn: the last line with "answer:" in it, the last box, the last line, the digits after "answer:".
+    A place that holds no number at all is passed over.
+    """
+    for place in (_after_mark, _in_box, _on_last_line):
+        numbers = place(text)
+        if any(number is not None for number in numbers):
+            return numbers
+    return list(_leading_digits(text))
+
+
+def _after_mark(text: str) -> list[int | None]:
+    lines = text.lower().strip().split("\n")
+    marked = [index for index, line in enumerate(lines) if _MARK in line]
+    if not marked:
+        return []
+    listed = without_marks(lines[marked[-1]].split(_MARK)[1], "**", ".").strip()
+    if not listed and marked[-1] + 1 < len(lines):
+        listed = without_marks(lines[marked[-1] + 1], "**", ".").strip()
+    entries = (part.strip().split(" ")[-1] for part in listed.split(","))
+    return [_integer(without_marks(entry, "$", "{", "}", "\\", "boxed", "<", ">")) for entry in entries]
+
+
+def _in_box(text: str) -> list[int | None]:
+    if "\\boxed" not in text:
+        return []
+    content = boxed(text)
+    listed = without_marks(text if content is None else content, "\\text{", "}", "\\")
+    return [_integer(part) for part in listed.strip().split(",")]
+
+
+def _on_last_line(text: str) -> list[int | None]:
+    parts = text.strip().lower().rsplit("\n", 1)[-1].split(",")
+    return [_integer(digits) for digits in map(_first_digits, parts) if digits]
+
+
+def _leading_digits(text: str) -> list[int]:
+    # The list may be followed by prose: it ends with the first entry, after the first one, that is not bare digits.
+    numbers: list[int] = []
+    for index, part in enumerate(text.lower().rsplit(_MARK, 1)[-1].split(",")):
+        entry = part.strip()
+        digits = _first_digits(entry)
+        if (number := _integer(digits)) is not None:
+            numbers.append(number)
+        if index > 0 and digits != entry:
+            break
+    return numbers
+
+
+def _first_digits(text: str) -> str:
+    start = next((index for index, character in enumerate(text) if character.isdigit()), len(text))
+    end = next((index for index in range(start, len(text)) if not text[index].isdigit()), len(text))
+    return text[start:end]
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Starting servers and stopping them whatever happens."""

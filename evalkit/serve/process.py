@@ -1,0 +1,306 @@
+"""Starts a command under the guard (`guard.py`) and stops it whatever happens: evalkit's side of that pair."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import mmap
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+from urllib.parse import urlsplit
+
+from evalkit.config.redact import MIN_SECRET_CHARACTERS, REDACTED, is_secret_name, redacted
+from evalkit.errors import LaunchError
+
+GUARD: Final = Path(__file__).with_name("guard.py")
+TAIL_LINES: Final = 20
+TAIL_BYTES: Final = 16_384
+LINE_CHARACTERS: Final = 300
+COMMAND_CHARACTERS: Final = 1000
+# Named like passwords, by the shell.
+_FOLDERS: Final = frozenset({"PWD", "OLDPWD"})
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
+# What the guard may need beyond the command's own time to end: killing again, for ten seconds at most.
+GUARD_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is to be run: `env` is added to evalkit's own environment; output is appended to `log_file`.
+
+    `title` stands for the command line in messages where that would tell nobody anything. `other_logs` are files to
+    which the command appends by itself: their ends are shown too. `known_secrets` are values that no name gives away.
+    """
+
+    argv: tuple[str, ...]
+    log_file: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    stop_seconds: float = 30.0
+    title: str = ""
+    other_logs: tuple[Path, ...] = ()
+    known_secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that are never to be shown: the known ones, and those of variables whose names say so."""
+        known = {**os.environ, **self.env}
+        named = (value for name, value in known.items() if is_secret_name(name) and name not in _FOLDERS)
+        return (*self.known_secrets, *named)
+
+    @property
+    def all_secrets(self) -> tuple[str, ...]:
+        """Those, and the values of options such as --api-key; too short ones are left out, as everywhere."""
+        shown = redacted(list(self.argv), (), "argv")
+        pairs = [(given, told) for given, told in zip(self.argv, shown, strict=True) if given != told]
+        options = [given if told == REDACTED else given.partition("=")[2] for given, told in pairs]
+        return tuple({one for one in (*self.secrets, *options) if len(one) >= MIN_SECRET_CHARACTERS})
+
+    @property
+    def line(self) -> str:
+        """The command line as a shell would take it, on one line, bounded, without what its options say is secret."""
+        return _safe(shlex.join(redacted(list(self.argv), self.secrets, "argv")), COMMAND_CHARACTERS)
+
+    def __str__(self) -> str:
+        return self.title or f"`{self.line}`"
+
+
+class Guarded:
+    """A command that runs. `pid` is its process and the number of its process group."""
+
+    def __init__(self, command: Command, log_start: int) -> None:
+        self.command = command
+        self.pid = 0
+        self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        """Done when the command ended by itself: its exit code, minus the signal's number, or None if unknown."""
+        others = [(log, log.stat().st_size if log.is_file() else 0) for log in command.other_logs]
+        self._logs = [(command.log_file, log_start), *others]
+
+    def end_sentence(self) -> str:
+        """How the command ended and the last lines that it wrote; only where `ended` is done."""
+        return f"{self.command} {_how(self.ended.result())}{self.log_tail()}"
+
+    def log_tail(self) -> str:
+        """The last lines that this command wrote, for the end of a message: bounded, and without secrets."""
+        told = ""
+        for log, start in self._logs:
+            lines = _tail(log, start, self.command.secrets)
+            if lines:
+                told += f"; the end of {log}:\n" + "\n".join(f"    {line}" for line in lines)
+        return told or f"; it wrote nothing to {self.command.log_file}"
+
+
+@asynccontextmanager
+async def guarded(command: Command) -> AsyncIterator[Guarded]:
+    """Runs `command` for the length of the context; afterwards nothing of it is left.
+
+    Raises:
+        LaunchError: the command cannot be started, its folder is absent, or its log cannot be written.
+    """
+    if command.cwd is not None and not command.cwd.is_dir():
+        raise LaunchError(f"{command} cannot be started: its working folder {command.cwd} does not exist")
+    loop = asyncio.get_running_loop()
+    process, running, told, life = _start(command)
+    try:
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), told)
+        try:
+            await _started(running, reader)
+            watching = asyncio.create_task(_watch(running, reader))
+            try:
+                yield running
+            finally:
+                watching.cancel()
+        finally:
+            transport.close()
+    finally:
+        os.close(life)  # the order to stop
+        await asyncio.to_thread(_wait, process, command.stop_seconds + GUARD_SECONDS)
+        await asyncio.to_thread(_scrub, command.log_file, command.all_secrets)
+
+
+def _start(command: Command) -> tuple[subprocess.Popen[bytes], Guarded, IO[bytes], int]:
+    """The guard's process, what it guards, where it tells what happens, and the pipe whose closing stops it all."""
+    with contextlib.ExitStack() as on_error, contextlib.ExitStack() as at_once:
+        life_read, life = os.pipe()
+        at_once.callback(os.close, life_read)
+        on_error.callback(os.close, life)
+        told_read, told_write = os.pipe()
+        at_once.callback(os.close, told_write)
+        told = on_error.enter_context(os.fdopen(told_read, "rb", 0))
+        options = (str(life_read), str(told_write), str(os.getpid()), str(command.stop_seconds))
+        try:
+            log = at_once.enter_context(_log(command))
+            log_start = log.tell()
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and script; the command is the user's
+                (sys.executable, "-I", "-S", str(GUARD), *options, *command.argv),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **command.env},
+                cwd=command.cwd,
+                pass_fds=(life_read, told_write),
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise LaunchError(f"{command} cannot be started with its log in {command.log_file}: {why}") from error
+        on_error.pop_all()
+    return process, Guarded(command, log_start), told, life
+
+
+def _log(command: Command) -> IO[bytes]:
+    """The log, opened for appending, with a line that says when what was started."""
+    command.log_file.parent.mkdir(parents=True, exist_ok=True)
+    log = command.log_file.open("ab")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    log.write(f"--- {now} evalkit starts {command.line}\n".encode(errors="replace"))
+    log.flush()
+    return log
+
+
+async def _started(running: Guarded, reader: asyncio.StreamReader) -> None:
+    first = await _told(reader)
+    if first is None:
+        raise LaunchError(f"{running.command} cannot be started: its guard ended{running.log_tail()}")
+    if "error" in first:
+        raise LaunchError(f"{running.command} cannot be started: {first['error']}")
+    running.pid = int(first["pid"])
+
+
+async def _watch(running: Guarded, reader: asyncio.StreamReader) -> None:
+    last = await _told(reader)
+    running.ended.set_result(None if last is None else int(last["exit"]))
+
+
+async def _told(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+    line = await reader.readline()
+    return json.loads(line) if line else None
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Waits for the guard, which ends when nothing of its command is left; kills both where that takes too long."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _scrub(log_file: Path, secrets: tuple[str, ...]) -> None:
+    """Overwrites in the log, in its place, what servers print of their keys: vLLM shows its arguments when it starts.
+
+    Lengths stay, so that a process that still appends to the file is not disturbed.
+    """
+    patterns = [re.escape(secret.encode()) for secret in sorted(secrets, key=len, reverse=True)]
+    if not patterns or not log_file.is_file() or not log_file.stat().st_size:
+        return
+    with log_file.open("r+b") as log, mmap.mmap(log.fileno(), 0) as text:
+        for found in [match.span() for match in re.finditer(b"|".join(patterns), text)]:
+            text[found[0] : found[1]] = b"*" * (found[1] - found[0])
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "is gone, and so is its guard"
+    if code == 0:
+        return "ended with exit code 0; a server must stay in the foreground"
+    if code > 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was ended by {name}" + (", as happens when memory runs out" if name == "SIGKILL" else "")
+
+
+def _tail(log_file: Path, start: int, secrets: tuple[str, ...]) -> list[str]:
+    """The last lines written after byte `start`, at most `TAIL_LINES`, made safe to show."""
+    try:
+        with log_file.open("rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            begin = max(start, end - TAIL_BYTES)
+            log.seek(begin)
+            text = log.read(TAIL_BYTES).decode(errors="replace")
+    except OSError:
+        return []
+    if begin > start:
+        # The first line is cut, and half a secret would not be recognised.
+        text = text.partition("\n")[2]
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return [_safe(redacted(line, secrets), LINE_CHARACTERS) for line in lines[-TAIL_LINES:]]
+
+
+def _safe(line: str, longest: int) -> str:
+    """A line that cannot steer a terminal, of bounded length."""
+    plain = _COLOUR.sub("", line)
+    shown = "".join(character if character.isprintable() else " " for character in plain[:longest])
+    return shown if len(plain) <= longest else f"{shown} ..."
+
+
+CONNECT_SECONDS: Final = 2.0
+LOCAL: Final = "127.0.0.1"
+
+_given_out: set[int] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """An endpoint that evalkit started. `base_url` ends in /v1 or as the configuration says; `pid` is the command's."""
+
+    base_url: str
+    pid: int
+    log_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A command that serves. `address` gives its base URL, or None as long as that is not known yet."""
+
+    command: Command
+    address: Callable[[], str | None]
+    health_path: str
+    ready_seconds: float
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on, and that was not given out before by this process."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((LOCAL, 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given_out:
+            _given_out.add(port)
+            return port
+
+
+async def refuse_a_taken_port(host: str, port: int, advice: str) -> None:
+    """Makes sure that what answers later is what is started now, and not an older server that was left running.
+
+    Raises:
+        LaunchError: something listens on the port already.
+    """
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), CONNECT_SECONDS)
+    except (OSError, TimeoutError):
+        return
+    writer.close()
+    raise LaunchError(f"port {port} of {host} is already in use: stop what listens there, or {advice}")
+
+
+def host_and_port(base_url: str) -> tuple[str, int]:
+    """Where the server of an address listens."""
+    parts = urlsplit(base_url)
+    return parts.hostname or LOCAL, parts.port or (443 if parts.scheme == "https" else 80)

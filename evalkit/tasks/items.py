@@ -1,0 +1,393 @@
+"""From a suite's description to its items: lm-eval builds the prompts, evalkit keeps them with their identities."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from evalkit.digest import digest, digest_lines
+from evalkit.errors import DataError, SuiteError
+from evalkit.model import FinalText, Item, Message, Prompt, Score
+from evalkit.tasks import cache
+from evalkit.tasks.data import commit_note
+from evalkit.tasks.pictures import Picture, cluster_of, image_refs, parts_of, pixel_limit
+from evalkit.tasks.suites import Suite, members
+
+FEWSHOT_SEED = 1234
+# Fields of a document that only the prompt needs; they are neither stored with a run nor given to a scorer.
+_PROMPT_ONLY = frozenset({"shots", "pictures"})
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What a run decides about a suite: where the data is, how many items, which.
+
+    `limit` keeps that many items, chosen by a hash of their ids so that a larger limit only adds items.
+    """
+
+    data: str | Mapping[str, str] | None = None
+    limit: int | None = None
+    partial: bool = False
+    settings: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSuite:
+    """A suite with its items, and the digests that decide whether two runs asked the same.
+
+    `score` takes a document and a final text; `scorer_id` names the rule and its version.
+    """
+
+    suite: Suite
+    items: tuple[Item, ...]
+    score: Callable[[Mapping[str, Any], FinalText], Score]
+    scorer_id: str
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    data_digest: str
+    prompt_digest: str
+    total_items: int
+    notes: tuple[str, ...] = ()
+
+
+def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
+    """Builds every prompt of the suite; needs its data set, no endpoint.
+
+    Raises:
+        SuiteError: where a task does not load.
+        DataError: where the data set is absent or not what the suite expects.
+    """
+    files, notes = _files(suite, options)
+    key = cache.key_of(suite, files, _passed(suite, options), options.limit)
+    built = cache.read(suite.name, key) if key is not None else None
+    tasks: Sequence[Any] = ()
+    if built is None:
+        built, tasks = _built(suite, files, options)
+        if key is not None:
+            cache.write(suite.name, key, built)
+    score, scorer_id = _scorer(suite, tasks)
+    moving = commit_note(suite.source, _passed(suite, options))
+    return LoadedSuite(
+        suite=suite,
+        items=built.items,
+        score=score,
+        scorer_id=scorer_id,
+        max_tokens=suite.max_tokens,
+        stop=built.stop,
+        data_digest=built.data_digest,
+        prompt_digest=built.prompt_digest,
+        total_items=built.total_items,
+        notes=(*notes, *built.notes, *([moving] if moving else [])),
+    )
+
+
+def _built(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[cache.Built, list[Any]]:
+    """The suite's items, built by lm-eval, and its tasks."""
+    items: list[Item] = []
+    stops: set[tuple[str, ...]] = set()
+    total = 0
+    tasks, notes = _tasks(suite, files, options)
+    for task in tasks:
+        chosen, count = _choose(task, suite, options, share=len(tasks))
+        total += count
+        _build(task, chosen, chat=not by_logprobs(suite))
+        items.extend(_option_items(suite, task) if by_logprobs(suite) else _items(suite, task, options))
+        generation = task.config.generation_kwargs or {}
+        stops.add(tuple(str(stop) for stop in _as_list(generation.get("until")) if stop))
+        task._instances = None  # noqa: SLF001 - lm-eval would hold every prompt a second time
+    if len(stops) != 1:
+        raise SuiteError(f"{suite.name}: its tasks have different stop strings; give them one `until:` list")
+    built = cache.Built(
+        items=tuple(items),
+        stop=stops.pop(),
+        data_digest=digest_lines(sorted(_data_line(item) for item in items)),
+        prompt_digest=digest_lines(sorted(f"{item.task}\t{item.id}\t{item.prompt.digest}" for item in items)),
+        total_items=total,
+        notes=notes,
+    )
+    return built, tasks
+
+
+def _passed(suite: Suite, options: LoadOptions) -> dict[str, Any]:
+    """What the loader of documents is told."""
+    data = options.data
+    return {
+        "data": str(data) if isinstance(data, (str, Path)) else dict(data) if data else None,
+        "partial": options.partial,
+        "suite": suite.name,
+        "settings": dict(options.settings or {}),
+    }
+
+
+def _data_line(item: Item) -> str:
+    pictures = ",".join(ref.digest for ref in item.prompt.images)
+    return f"{item.task}\t{item.id}\t{item.doc_hash}\t{pictures}"
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _quiet_lm_eval() -> None:
+    """Makes lm-eval build silently, with templates compiled once and in a sandbox."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    import lm_eval.utils
+    from jinja2.sandbox import SandboxedEnvironment
+
+    if isinstance(lm_eval.utils.env, SandboxedEnvironment):
+        return
+    theirs = lm_eval.utils.env
+    sandboxed = SandboxedEnvironment(loader=None, undefined=theirs.undefined, keep_trailing_newline=True)
+    sandboxed.filters.update(theirs.filters)
+    sandboxed.from_string = _compiled_once(sandboxed.from_string)  # type: ignore[assignment]
+    lm_eval.utils.env = sandboxed
+
+
+def _compiled_once(from_string: Callable[..., Any]) -> Callable[[str], Any]:
+    """`Environment.from_string` with a memory: lm-eval compiles the template again for every document."""
+
+    @lru_cache(maxsize=256)
+    def compiled(source: str) -> Any:
+        template = from_string(source)
+        template.globals = dict(template.globals)  # Jinja copies them at each rendering: of a ChainMap, slowly
+        return template
+
+    return compiled
+
+
+def _files(suite: Suite, options: LoadOptions) -> tuple[list[Path], tuple[str, ...]]:
+    """The task files to load, and a note on every task that is left out for want of what it needs."""
+    if suite.tasks == (suite.name,):
+        return [suite.file], ()
+    allowed = bool((options.settings or {}).get("allow_code_execution"))
+    missing = _no_sandbox() if allowed else "allow_code_execution is not set"
+    group = members(suite)
+    left_out = [member for member in group if "code_execution" in member.needs and missing]
+    kept = [member for member in group if member not in left_out]
+    if not left_out:
+        return [member.file for member in kept], ()
+    part = f"{len({member.category for member in kept})} of {len({member.category for member in group})} categories"
+    note = f"{part}: without {', '.join(member.name for member in left_out)}: {missing}"
+    return [member.file for member in kept], (note,)
+
+
+def _tasks(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[list[Any], tuple[str, ...]]:
+    """The tasks, constructed; with `partial`, a group may lack tasks whose data is not there, and a note says so."""
+    tasks, notes = [], []
+    for file in files:
+        try:
+            tasks.append(_lm_eval_task(suite, file, options))
+        except DataError as error:
+            if not options.partial or len(files) == 1:
+                raise
+            notes.append(f"without {file.stem}: {error}")
+    if not tasks:
+        raise DataError(f"{suite.name}: {notes[0]}")
+    return tasks, tuple(notes)
+
+
+def _no_sandbox() -> str | None:
+    from evalkit.scoring.answers import sandbox
+
+    return sandbox.available()
+
+
+def _lm_eval_task(suite: Suite, file: Path, options: LoadOptions) -> Any:
+    """One task of a suite, constructed by lm-eval with its data."""
+    _quiet_lm_eval()
+    from lm_eval.tasks import TaskManager
+
+    passed = {**_passed(suite, options), "suite_file": str(file)}
+    own = suite.scorer is not None
+    manager = TaskManager(include_defaults=False, metadata={"evalkit_options": passed} if own else None)
+    try:
+        (task,) = manager.load([str(file)])["tasks"].values()
+    except (KeyError, TypeError, ImportError, AttributeError) as error:
+        raise SuiteError(f"{file}: lm-eval cannot load it: {error}") from error
+    wanted = "multiple_choice" if by_logprobs(suite) else "generate_until"
+    if wanted != task.OUTPUT_TYPE:
+        raise SuiteError(f"{file}: task {task.config.task!r} is {task.OUTPUT_TYPE}, not {wanted}")
+    if task.config.num_fewshot is None:
+        task.set_config("num_fewshot", 0)
+    task.set_fewshot_seed(FEWSHOT_SEED)
+    # lm-eval would decode every picture of the suite while it builds prompts, and hold them all.
+    task.config.doc_to_image = None
+    return task
+
+
+def _choose(task: Any, suite: Suite, options: LoadOptions, share: int) -> tuple[list[int] | None, int]:
+    """The indices of the documents to ask (None for all), and how many there are."""
+    documents = task.eval_docs
+    count = len(documents)
+    asked = list(range(count))
+    if "optional_pictures" in suite.needs and not (options.settings or {}).get("pictures"):
+        asked = [index for index in asked if not documents[index].get("images")]
+    if options.limit is not None:
+        limit = max(1, -(-options.limit // share))
+        names = [str(document.get("id", index)) for index, document in enumerate(documents)]
+        asked.sort(key=lambda index: hashlib.sha256(f"{suite.name}|{names[index]}".encode()).digest())
+        asked = sorted(asked[:limit])
+    return (None if len(asked) == count else asked), count
+
+
+def by_logprobs(suite: Suite) -> bool:
+    """True for a suite that compares log-probabilities of given texts and generates none."""
+    return "prompt_logprobs" in suite.needs
+
+
+def _build(task: Any, chosen: list[int] | None, *, chat: bool) -> None:
+    try:
+        task.build_all_requests(
+            # lm-eval asks `index in samples` for every document, so a set; it only iterates and measures it otherwise.
+            samples=set(chosen) if chosen else None,
+            rank=0,
+            world_size=1,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+            chat_template=_as_json if chat else None,
+            tokenizer_name="",
+        )
+    except ValueError as error:
+        raise SuiteError(f"{task.config.task}: its prompts cannot be built: {error}") from error
+
+
+def _as_json(messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:  # noqa: ARG001
+    """The chat template that evalkit hands to lm-eval: the messages themselves, to be read back."""
+    try:
+        return orjson.dumps(messages).decode()
+    except orjson.JSONEncodeError:  # half a surrogate pair
+        return json.dumps(messages, ensure_ascii=False)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text)
+
+
+def _prompt(messages: tuple[Message, ...], pictures: Sequence[Picture], options: LoadOptions) -> Prompt:
+    """The prompt of an item; pictures go where the last user turn marks them."""
+    if not pictures:
+        return Prompt(digest=digest(messages), messages=messages)
+    max_pixels = pixel_limit(options.settings or {})
+    refs = image_refs(pictures, max_pixels)
+    last = {**messages[-1], "content": parts_of(messages[-1]["content"], len(refs))}
+    whole = (*messages[:-1], last)
+    return Prompt(digest=digest([whole, [ref.digest for ref in refs], max_pixels]), messages=whole, images=refs)
+
+
+def _items(suite: Suite, task: Any, options: LoadOptions) -> Iterator[Item]:
+    shared: dict[tuple[str, str], Message] = {}
+    taken: dict[str, int] = {}
+    for instance in task.instances:
+        document = {key: value for key, value in instance.doc.items() if key not in _PROMPT_ONLY}
+        doc_hash = _doc_hash(document)
+        identity = str(document.get("id") or doc_hash[:16])
+        taken[identity] = taken.get(identity, 0) + 1
+        if taken[identity] > 1:
+            identity = f"{identity}-{taken[identity]}"
+        messages = tuple(_shared(shared, message) for message in _from_json(instance.args[0]))
+        pictures = instance.doc.get("pictures") or ()
+        yield Item(
+            suite=suite.name,
+            task=task.config.task,
+            id=identity,
+            prompt=_prompt(messages, pictures, options),
+            doc=document,
+            target=_target(task, instance.doc),
+            doc_hash=doc_hash,
+            cluster=cluster_of(instance.doc, suite.cluster),
+            stratum=tuple(str(document[field]) for field in suite.strata),
+            weight=float(document[suite.weight]) if suite.weight else 1.0,
+        )
+
+
+def _option_items(suite: Suite, task: Any) -> Iterator[Item]:
+    """The items of a multiple_choice task: one prompt an option, each the context with that option behind it."""
+    by_document: dict[int, list[Any]] = {}
+    for instance in task.instances:
+        by_document.setdefault(instance.doc_id, []).append(instance)
+    for instances in by_document.values():
+        document = {key: value for key, value in instances[0].doc.items() if key not in _PROMPT_ONLY}
+        texts = [context + continuation for context, continuation in (instance.args for instance in instances)]
+        document["continuations"] = [instance.args[1] for instance in instances]
+        parts = tuple(Prompt(digest=digest(["text", text]), text=text) for text in texts)
+        yield Item(
+            suite=suite.name,
+            task=task.config.task,
+            id=str(document["id"]),
+            prompt=Prompt(digest=digest([part.digest for part in parts]), text=instances[0].args[0]),
+            doc=document,
+            target=str(document.get("answer")),
+            doc_hash=_doc_hash(document),
+            cluster=cluster_of(document, suite.cluster),
+            stratum=tuple(str(document[field]) for field in suite.strata),
+            parts=parts,
+        )
+
+
+def _shared(known: dict[tuple[str, str], Message], message: Message) -> Message:
+    """The same object for equal messages: few-shot turns are shared by thousands of items."""
+    content = message["content"]
+    if not isinstance(content, str):
+        return message
+    return known.setdefault((message["role"], content), message)
+
+
+def _doc_hash(document: Mapping[str, Any]) -> str:
+    """The document's hash by lm-eval's recipe (without fields that only the prompt needs), to join sample files."""
+    if _is_plain(document):
+        try:
+            return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_INDENT_2)).hexdigest()
+        except orjson.JSONEncodeError:
+            pass  # half a surrogate pair, a number of more than 64 bits
+    from lm_eval.utils import handle_non_serializable
+
+    text = json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_plain(value: Any) -> bool:
+    """True for what orjson and json write alike: text, whole numbers, lists, and mappings from text."""
+    kind = value.__class__
+    if kind is dict:
+        return all(key.__class__ is str and _is_plain(one) for key, one in value.items())
+    return all(map(_is_plain, value)) if kind is list else kind in _PLAIN
+
+
+def _target(task: Any, document: Mapping[str, Any]) -> str:
+    target = task.doc_to_target(document)
+    if isinstance(target, list):
+        return " | ".join(str(one) for one in target)
+    return str(target)
+
+
+def _unjudged(_doc: Mapping[str, Any], _final: FinalText) -> Score:
+    """Stands where the judge's grades will be put once both sides have answered."""
+    raise SuiteError("an answer that a judge grades was to be scored before the judge was asked")
+
+
+def _scorer(suite: Suite, tasks: Sequence[Any]) -> tuple[Callable[[Mapping[str, Any], FinalText], Score], str]:
+    if suite.scorer == "judge":
+        return _unjudged, "judge"
+    if suite.scorer is not None:
+        from evalkit.scoring import registry
+
+        return registry.scorer(suite.scorer), f"{suite.scorer}@{registry.version(suite.scorer)}"
+    from evalkit.scoring.hooks import scorer_of
+
+    return scorer_of(tasks[0])
