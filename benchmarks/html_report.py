@@ -82,7 +82,7 @@ def _flip(dice: random.Random, suite: str, number: int, pieces: int) -> Flip:
 
 
 def _example() -> Any:
-    path = ROOT / "tests" / "render" / "example.py"
+    path = ROOT / "tests" / "support" / "render_example.py"
     spec = importlib.util.spec_from_file_location("render_example", path)
     if spec is None or spec.loader is None:
         raise SystemExit(f"{path} is missing: run this from a checkout")

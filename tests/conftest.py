@@ -1,12 +1,19 @@
-"""Fixtures that every folder of tests shares."""
+"""Fixtures that every folder of tests shares; what they are made of is imported from tests/support by its name."""
 
-import importlib.util
-import sys
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import loopback
 import pytest
+import render_example
+import render_nights
+from aiohttp import web
+from toy import Toy
 
 HERE = Path(__file__).resolve().parent
+GOLDEN = HERE / "golden" / "render"
 SHARED = HERE.parent.parent / "shared"
 
 
@@ -29,22 +36,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
-def _load(name, path):
-    """Tests are no package: what several folders share is loaded by its path, under a name of its own."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def toy():
-    """Starts toy servers: `toy("vllm", model=..., faults=...)`; see toy.py."""
+    """Starts toy servers: `toy("vllm", model=..., faults=...)`; see support/toy.py."""
     servers = []
 
     def start(*arguments, **named):
-        servers.append(_toy.Toy(*arguments, **named))
+        servers.append(Toy(*arguments, **named))
         return servers[-1]
 
     yield start
@@ -52,13 +50,10 @@ def toy():
         server.close()
 
 
-_toy = _load("toy", HERE / "toy.py")
-
-
 @pytest.fixture(scope="session")
 def example():
     """The module of hand-made comparisons."""
-    return _load("render_example", HERE / "render" / "example.py")
+    return render_example
 
 
 @pytest.fixture(scope="session")
@@ -69,4 +64,68 @@ def comparison(example):
 @pytest.fixture(scope="session")
 def story(example):
     """The comparisons of twelve nights."""
-    return _load("render_nights", HERE / "render" / "nights.py").story(example)
+    return render_nights.story(example)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[..., Awaitable[loopback.Server]]]:
+    """Starts servers: `await serve(says(...), drops())`, with TLS where a context is given."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*behaviours: loopback.Behaviour, tls=None) -> loopback.Server:
+            server = loopback.Server()
+            server.does(*behaviours)
+            runner = web.ServerRunner(web.Server(server.handle, handler_cancellation=True), shutdown_timeout=0.01)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+            await site.start()
+            host, port = runner.addresses[0][:2]
+            server.origin = f"{'https' if tls else 'http'}://{host}:{port}"
+            return server
+
+        yield start
+
+
+@pytest.fixture
+async def serve_bytes() -> AsyncIterator[Callable[[bytes | None], Awaitable[str]]]:
+    """Starts a server below HTTP: it sends these bytes to whoever connects and closes; None: it holds still."""
+    servers: list[asyncio.Server] = []
+
+    async def start(data: bytes | None) -> str:
+        async def connected(reader, writer):
+            with suppress(ConnectionError):
+                if data is None:
+                    await asyncio.Event().wait()
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        servers.append(server)
+        return f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def golden(request):
+    """Compare text or bytes with tests/golden/render/NAME; `--regen-golden` writes it instead."""
+
+    def check(name: str, actual: str | bytes) -> None:
+        path = GOLDEN / name
+        data = actual.encode() if isinstance(actual, str) else actual
+        if request.config.getoption("--regen-golden", default=False):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        assert path.is_file(), (
+            f"{name} is missing: run pytest tests/render tests/publish --regen-golden and review the file"
+        )
+        assert data == path.read_bytes(), (
+            f"{name} differs: run pytest tests/render tests/publish --regen-golden and review the diff"
+        )
+
+    return check

@@ -10,7 +10,8 @@ import pytest
 
 from evalkit.examine.bisect import most_tests
 
-TESTS = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
+SUPPORT = ROOT / "tests" / "support"
 
 # The operators that are on come from the environment, or from an argument; what each does from a file.
 SERVER = """
@@ -39,7 +40,7 @@ def bench(tmp_path):
     def write(name, argv=(), **env):
         launch = {
             "kind": "command",
-            "argv": [sys.executable, str(tmp_path / "server.py"), "{port}", str(TESTS), *argv],
+            "argv": [sys.executable, str(tmp_path / "server.py"), "{port}", str(SUPPORT), *argv],
             "env": {"STARTS": str(tmp_path / f"{name}.starts"), "FAULTS": "{}", **env},
             "ready_seconds": 60,
         }
@@ -55,7 +56,7 @@ def bench(tmp_path):
         return subprocess.run(
             [*command, "--prompts", "8", "--tokens", "48", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=300,

@@ -1,19 +1,14 @@
 """The number of requests in flight is found: enough for the server, never at the cost of an answer."""
 
 import asyncio
-import importlib.util
 import random
-from pathlib import Path
 
 import pytest
+import virtual
 
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request, Usage
 from evalkit.run.concurrency import FIRST, MOST, Finder, tokens_of
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
-
-_spec = importlib.util.spec_from_file_location("virtual", Path(__file__).with_name("virtual.py"))
-virtual = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(virtual)
 
 TOKENS_PER_SECOND = 100.0
 

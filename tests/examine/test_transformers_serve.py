@@ -2,7 +2,7 @@
 
 Opt-in, because its environment has 1.2 GB: EVALKIT_TRANSFORMERS names the program (CONTRIBUTING.md says how to make
 it). What a version does wrong is not taken for granted: a later one that mends a fault passes, once the doctor says no
-more of it. FAULTS holds what was seen of those versions that were tried. The same faults are in toy.py, for every day.
+more of it. FAULTS holds what was seen of those versions that were tried. The same faults are in tests/support/toy.py, for every day.
 """
 
 import asyncio

@@ -357,7 +357,7 @@ USER = """
 import asyncio, signal, sys
 from pathlib import Path
 from evalkit.config import CommandLaunch
-from evalkit.endpoint.launch import launched
+from evalkit.serve.launch import launched
 
 # A shell has what it starts in the background ignore Ctrl-C, and that is handed on.
 signal.signal(signal.SIGINT, signal.default_int_handler)
