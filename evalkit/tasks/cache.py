@@ -242,7 +242,7 @@ def _versions() -> list[str]:
 def _code() -> str:
     """A digest of evalkit's own code that items follow from: readers, preparers, prompts."""
     package = Path(resources.__file__).parent
-    files = [package / "digest.py", package / "model" / "sample.py"]
+    files = [package / "digest.py", package / "model.py"]
     files += sorted(file for folder in ("tasks", "scoring") for file in (package / folder).rglob("*.py"))
     state = hashlib.sha256()
     for file in files:

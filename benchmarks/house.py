@@ -1,0 +1,321 @@
+"""What the house looks like: size and shape of the code, what one comparison imports, and the rooms of four walks.
+
+    python benchmarks/house.py [--static]
+
+The first table has the columns by which the code was compared with other projects: lines count blanks and comments, a
+function's length is that of its body's source without decorators, `self` and `cls` are no parameters, a function is
+typed where it says what it returns. Statements are those of the syntax tree, docstrings apart. `--static` stops there.
+
+Then a comparison of two endpoints that this file serves itself is made twice: once in a process of its own, to count
+the modules of evalkit that it imports, and once under a profile hook that follows four values from call to call: a room
+is a file in which some call is handed the value, alone or within what it is handed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ELSEWHERE = ("benchmarks", "docs", "examples")
+MARK = "qzvxkw"  # stands in every reply, and in nothing else
+MARGIN_PT = 7.3125  # a margin that nothing else is equal to
+DEPTH = 2  # how far into what a call is handed a value is looked for
+MOST = 40  # members of a collection that are looked at
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One Python file: its path from the root, its text and its syntax tree."""
+
+    path: Path
+    text: str
+    tree: ast.Module
+
+    @property
+    def lines(self) -> int:
+        """All lines, blanks and comments among them."""
+        return self.text.count("\n")
+
+    @property
+    def statements(self) -> int:
+        """Statements of the syntax tree without docstrings."""
+        nodes = list(ast.walk(self.tree))
+        documented = [node for node in nodes if isinstance(node, ast.Module | ast.ClassDef | Function)]
+        return sum(isinstance(node, ast.stmt) for node in nodes) - sum(
+            ast.get_docstring(one) is not None for one in documented
+        )
+
+    @property
+    def functions(self) -> list[Function]:
+        """Every function and method, nested ones too."""
+        return [node for node in ast.walk(self.tree) if isinstance(node, Function)]
+
+
+def sources(*folders: str) -> list[Source]:
+    """The Python files below these folders of the checkout."""
+    found = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py") if "runs" not in path.parts)
+    texts = [(path, path.read_text(encoding="utf-8")) for path in found]
+    return [Source(path.relative_to(ROOT), text, ast.parse(text)) for path, text in texts]
+
+
+def shape(package: list[Source]) -> dict[str, str]:
+    """The columns of the table."""
+    sizes = sorted(one.lines for one in package)
+    functions = [function for one in package for function in one.functions]
+    lengths = [(function.end_lineno or 0) - function.lineno + 1 for function in functions]
+    kloc = sum(sizes) / 1000
+    return {
+        "files": str(len(sizes)),
+        "kloc": f"{kloc:.1f}",
+        "median file": f"{statistics.median(sizes):.0f}",
+        "p90 file": str(sizes[int(0.9 * len(sizes))]),
+        "largest file": str(sizes[-1]),
+        "functions": str(len(functions)),
+        "median fn": f"{statistics.median(lengths):.0f}",
+        "longest fn": str(max(lengths)),
+        "most parameters": str(max(map(parameters, functions))),
+        "return-typed": f"{sum(one.returns is not None for one in functions) / len(functions):.0%}",
+        "except Exception /kloc": f"{sum(map(broad_handlers, package)) / kloc:.2f}",
+        "print /kloc": f"{sum(map(prints, package)) / kloc:.2f}",
+        "lines": f"{sum(sizes):,}",
+        "statements": f"{sum(one.statements for one in package):,}",
+    }
+
+
+def parameters(function: Function) -> int:
+    """How many parameters a caller gives."""
+    named = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return len([one for one in named if one.arg not in {"self", "cls"}])
+
+
+def broad_handlers(source: Source) -> int:
+    """Handlers that catch everything."""
+    handlers = [node for node in ast.walk(source.tree) if isinstance(node, ast.ExceptHandler)]
+    broad = {"Exception", "BaseException"}
+    return sum(one.type is None or (isinstance(one.type, ast.Name) and one.type.id in broad) for one in handlers)
+
+
+def prints(source: Source) -> int:
+    """Calls of `print`."""
+    calls = [node.func for node in ast.walk(source.tree) if isinstance(node, ast.Call)]
+    return sum(isinstance(called, ast.Name) and called.id == "print" for called in calls)
+
+
+# ---------------------------------------------------------------- circles
+
+
+def circles(package: list[Source]) -> list[list[str]]:
+    """Modules that import each other in a loop, imports within functions and for types among them."""
+    names = {module_of(one.path): one for one in package}
+    arrows = {name: set(imported(one, names)) - {name} for name, one in names.items()}
+    left = set(names)
+    while gone := {name for name in left if not arrows[name] & left}:
+        left -= gone
+    while gone := {name for name in left if not any(name in arrows[other] for other in left)}:
+        left -= gone
+    return [sorted(left)] if left else []
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file's module."""
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(source: Source, names: Mapping[str, Source]) -> Iterator[str]:
+    """The modules of evalkit that a file imports anywhere."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names} & names.keys()
+            yield from inside
+            if node.module in names and len(inside) < len(node.names):
+                yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in names)
+
+
+# ---------------------------------------------------------------- a comparison to look at
+
+
+class Server(BaseHTTPRequestHandler):
+    """An endpoint that answers every question alike, with the mark in its answer."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._send({"object": "list", "data": [{"id": "model", "object": "model"}]})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        message = {"role": "assistant", "content": f"{MARK} 4"}
+        usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        self._send({"id": "1", "object": "chat.completion", "model": "model", "choices": [choice], "usage": usage})
+
+    def log_message(self, *_given: object) -> None:
+        pass
+
+    def _send(self, document: Mapping[str, Any]) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def pair(folder: Path, port: int) -> list[str]:
+    """The arguments of a comparison of two endpoints at a port; its files are written into the folder."""
+    files = [folder / "reference.yaml", folder / "candidate.yaml"]
+    for file in files:
+        file.write_text(
+            f"name: {file.stem}\nbase_url: http://localhost:{port}/v1\nmodel: model\nruns: {folder}\n"
+            f"suites: [{{name: demo, margin_pt: {MARGIN_PT}}}]\nsampling: {{profile: greedy, seed: 0}}\n"
+        )
+    return ["compare", *map(str, files), "--limit", "4", "--no-doctor", "--no-probe"]
+
+
+IMPORTED = """
+import atexit, sys
+def told():
+    print("modules", sum(name.split(".")[0] == "evalkit" for name in sys.modules), file=sys.stderr)
+atexit.register(told)
+from evalkit.cli.main import main
+sys.argv = ["evalkit", *sys.argv[1:]]
+main()
+"""
+
+
+def modules_imported(arguments: list[str]) -> int:
+    """How many modules of evalkit one comparison imports."""
+    ran = subprocess.run(
+        [sys.executable, "-c", IMPORTED, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    told = [line for line in ran.stderr.splitlines() if line.startswith("modules ")]
+    if not told:
+        raise SystemExit(f"the comparison failed: {ran.stderr}")
+    return int(told[-1].split()[1])
+
+
+# ---------------------------------------------------------------- walks
+
+
+class Walk:
+    """Follows a value: `rooms` are the files in which some call was handed it."""
+
+    def __init__(self, *wanted: object) -> None:
+        self.wanted = wanted
+        self.rooms: set[str] = set()
+
+    def holds(self, value: object, depth: int = DEPTH) -> bool:
+        """Whether the value is what is wanted, or has it within."""
+        if isinstance(value, str | bytes):
+            return any(self._within(one, value) for one in self.wanted)
+        if isinstance(value, int | float):
+            return any(isinstance(one, float) and value == one for one in self.wanted)
+        return depth > 0 and any(self.holds(one, depth - 1) for one in members(value))
+
+    @staticmethod
+    def _within(one: object, text: str | bytes) -> bool:
+        if not isinstance(one, str) or len(text) > 100_000:
+            return False
+        return one in text if isinstance(text, str) else one.encode() in text
+
+
+def members(value: object) -> list[object]:
+    """What lies directly within a value, as far as it is looked at."""
+    if isinstance(value, Mapping):
+        return list(value.values())[:MOST]
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(value)[:MOST]
+    if is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name, None) for field in fields(value)]
+    if hasattr(type(value), "model_fields"):
+        return [getattr(value, name, None) for name in type(value).model_fields]
+    return []
+
+
+def walked(arguments: list[str], walks: Mapping[str, Walk]) -> None:
+    """Makes the comparison in this process, and follows the walks through its calls."""
+    package = str(ROOT / "evalkit") + os.sep
+    rooms: dict[str, str | None] = {}
+
+    def hook(frame: FrameType, event: str, _argument: object) -> None:
+        if event != "call":
+            return
+        code = frame.f_code
+        if code.co_filename not in rooms:
+            inside = code.co_filename.startswith(package)
+            rooms[code.co_filename] = code.co_filename.removeprefix(package) if inside else None
+        room = rooms[code.co_filename]
+        open_walks = [walk for walk in walks.values() if room is not None and room not in walk.rooms]
+        if not open_walks:
+            return
+        given = [
+            frame.f_locals[name]
+            for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            if name in frame.f_locals
+        ]
+        for walk in open_walks:
+            if any(walk.holds(one) for one in given):
+                walk.rooms.add(str(room))
+
+    from evalkit.cli.main import main as command_line
+
+    sys.argv = ["evalkit", *arguments]
+    sys.setprofile(hook)
+    try:
+        command_line()
+    except SystemExit:
+        pass
+    finally:
+        sys.setprofile(None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--static", action="store_true", help="only what can be counted without running anything")
+    given = parser.parse_args()
+    package = sources("evalkit")
+    for name, value in shape(package).items():
+        print(f"{name:<24}{value:>10}")
+    outside = sources(*ELSEWHERE)
+    print(f"{'all Python but tests':<24}{sum(one.lines for one in (*package, *outside)):>10,}")
+    print(f"{'in circles':<24}{sum(map(len, circles(package))):>10}")
+    if given.static:
+        return
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_port
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        print(f"{'modules of a compare':<24}{modules_imported(pair(Path(one), port)):>10}", flush=True)
+        rows = (ROOT / "suites" / "demo" / "demo.jsonl").read_text(encoding="utf-8").splitlines()
+        first = next(row for row in map(json.loads, rows) if row["split"] == "test")
+        walks = {
+            "item to score": Walk(first["prompt"]),
+            "reply body to sample": Walk(MARK),
+            "margin to exit code": Walk(MARGIN_PT, MARGIN_PT / 100),
+            "base_url to socket": Walk(f"localhost:{port}"),
+        }
+        walked(pair(Path(other), port), walks)
+    for name, walk in walks.items():
+        print(f"{name:<24}{len(walk.rooms):>10}  {' '.join(sorted(walk.rooms))}")
+
+
+if __name__ == "__main__":
+    main()
