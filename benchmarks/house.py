@@ -305,9 +305,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         print(f"{'modules of a compare':<24}{modules_imported(pair(Path(one), port)):>10}", flush=True)
         rows = (ROOT / "suites" / "demo" / "demo.jsonl").read_text(encoding="utf-8").splitlines()
-        first = next(row for row in map(json.loads, rows) if row["split"] == "test")
+        asked = [row["prompt"] for row in map(json.loads, rows) if row["split"] == "test" and len(row["prompt"]) > 30]
         walks = {
-            "item to score": Walk(first["prompt"]),
+            "item to score": Walk(*asked),
             "reply body to sample": Walk(MARK),
             "margin to exit code": Walk(MARGIN_PT, MARGIN_PT / 100),
             "base_url to socket": Walk(f"localhost:{port}"),
