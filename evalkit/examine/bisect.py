@@ -13,8 +13,6 @@ Where several sets can be tried at the same time, `ahead` says which the search 
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -24,8 +22,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
-from evalkit.digest import digest
-from evalkit.errors import EndpointError, RunError, StorageError
+from evalkit.errors import EndpointError, RunError
 from evalkit.examine.forcing import Drawn
 from evalkit.examine.probe import (
     Findings,
@@ -39,6 +36,7 @@ from evalkit.examine.probe import (
     reference_part,
 )
 from evalkit.examine.probe_report import FORWARD, SELF, assess
+from evalkit.files import digest, write_whole
 from evalkit.model import Verdict
 from evalkit.stats.divergence import Choice, ScoredText, overall
 
@@ -490,12 +488,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    """Whole or not at all: an interrupted bisect leaves no half result."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(orjson.dumps(document, option=orjson.OPT_INDENT_2))
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+    write_whole(path, orjson.dumps(document, option=orjson.OPT_INDENT_2))

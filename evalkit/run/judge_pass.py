@@ -18,11 +18,11 @@ import orjson
 
 from evalkit.config import JudgeConfig
 from evalkit.config.redact import redact_url
-from evalkit.digest import digest
 from evalkit.endpoint.identity import served_models
 from evalkit.endpoint.opening import open_client
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import ConfigError, EndpointError
+from evalkit.files import digest
 from evalkit.model import Failure, FailureKind, FinalText, Prompt, Reply, Request, Score
 from evalkit.run import journal
 from evalkit.run.concurrency import Finder

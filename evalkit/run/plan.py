@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from evalkit.config import EndpointConfig, JudgeConfig, Sampling, SuiteChoice
 from evalkit.config.redact import redacted
-from evalkit.digest import digest
 from evalkit.errors import ConfigError, DataError, SuiteError
+from evalkit.files import digest
 from evalkit.model import Item, Request
 from evalkit.scoring.answers import judge
 from evalkit.tasks.data import names_of

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +14,8 @@ import orjson
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import Columns, Samples, SamplesBuilder, turned
-from evalkit.errors import RunError, StorageError
+from evalkit.errors import RunError
+from evalkit.files import write_whole
 from evalkit.model import Item, Status
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 
 SCORES_FORMAT = 2
+_ROW = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 _BLOCK_BYTES = 1 << 17  # more rows at a time fall out of the processor's cache
 
 
@@ -48,21 +48,7 @@ def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     Raises:
         StorageError: where the disk refuses.
     """
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            for row in rows:
-                out.write(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY, default=str))
-                out.write(b"\n")
-        os.chmod(temporary, 0o644)  # noqa: PTH101 - mkstemp makes files private, a run is to be shared
-        os.replace(temporary, path)  # noqa: PTH105 - the path is a string
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_whole(path, (orjson.dumps(row, option=_ROW, default=str) for row in rows))
 
 
 def write_items(folder: Path, plan: Plan) -> None:

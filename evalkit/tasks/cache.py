@@ -14,7 +14,6 @@ import hashlib
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,8 +24,8 @@ from typing import Any, Final
 import orjson
 
 from evalkit import __version__, resources
-from evalkit.digest import digest
-from evalkit.errors import DataError
+from evalkit.errors import DataError, StorageError
+from evalkit.files import digest, digest_file, write_whole
 from evalkit.model import Item, Message, Prompt
 from evalkit.tasks.data import source_files
 from evalkit.tasks.suites import Suite, chain, read_yaml
@@ -61,7 +60,7 @@ def key_of(suite: Suite, files: Sequence[Path], options: Mapping[str, Any], limi
     """
     if suite.scorer is None:  # a task of lm-eval's own
         return None
-    described: list[Any] = [[_file_sha256(path) for path in chain(suite.file)]]
+    described: list[Any] = [[digest_file(path) for path in chain(suite.file)]]
     for file in files:
         texts = [path.read_bytes() for path in chain(file)]
         raw = read_yaml(file)
@@ -76,7 +75,7 @@ def key_of(suite: Suite, files: Sequence[Path], options: Mapping[str, Any], limi
             data = source_files(fields, {**options, "suite_file": str(file)})
         except DataError:
             return None  # the loader says what is wrong
-        described.append([[_sha256(text) for text in texts], [_file_sha256(path) for path in data]])
+        described.append([[_sha256(text) for text in texts], [digest_file(path) for path in data]])
     settings = options.get("settings") or {}
     return digest([FORMAT, _versions(), _code(), suite.name, limit, bool(options.get("partial")), settings, described])
 
@@ -98,23 +97,15 @@ def write(name: str, key: str, built: Built) -> None:
     if any(prompt.images for item in built.items for prompt in item.prompts):
         return
     path = _path(name, key)
-    temporary = None
     try:
+        lines = list(_lines(built))
+        if _read(lines) != built:
+            return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-        with os.fdopen(descriptor, "w+b") as out:
-            out.writelines(_lines(built))
-            out.seek(0)
-            if _read(out) != built:
-                return
-        os.replace(temporary, path)  # noqa: PTH105 - the path is a string
-        temporary = None
+        write_whole(path, lines, private=True)
         resources.tidy(path.parent, "*.jsonl", keep=path, seconds=KEPT_SECONDS, most_bytes=KEPT_BYTES)
-    except (OSError, TypeError, ValueError):
+    except (OSError, StorageError, TypeError, ValueError):
         return  # a cache that cannot be written is none
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _path(name: str, key: str) -> Path:
@@ -242,7 +233,7 @@ def _versions() -> list[str]:
 def _code() -> str:
     """A digest of evalkit's own code that items follow from: readers, preparers, prompts."""
     package = Path(resources.__file__).parent
-    files = [package / "digest.py", package / "model.py"]
+    files = [package / "files.py", package / "model.py"]
     files += sorted(file for folder in ("tasks", "scoring") for file in (package / folder).rglob("*.py"))
     state = hashlib.sha256()
     for file in files:
@@ -253,8 +244,3 @@ def _code() -> str:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from evalkit.digest import digest, digest_lines
 from evalkit.errors import DataError, SuiteError
+from evalkit.files import digest, digest_lines
 from evalkit.model import FinalText, Item, Message, Prompt, Score
 from evalkit.tasks import cache
 from evalkit.tasks.data import commit_note

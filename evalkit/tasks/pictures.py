@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit.digest import digest
 from evalkit.errors import DataError, SuiteError
+from evalkit.files import digest
 from evalkit.model import ImageRef
 
 KEPT_GROUPS = 3

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from evalkit.digest import canonical, digest
+from evalkit.files import canonical, digest
 from evalkit.model import FinalText, Message, Score, Status
 from evalkit.scoring.answers.reply import unanswered
 from evalkit.scoring.registry import required

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from evalkit.digest import digest
+from evalkit.files import digest
 from evalkit.scoring.multimodal.fields import (
     LETTERS,
     Document,
