@@ -16,6 +16,8 @@ Verdicts have exit codes of their own (`evalkit.model.Verdict.exit_code`): 0, 1,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141  # what a shell gives to a program that wrote to a closed pipe
 
@@ -62,3 +64,30 @@ class StorageError(EvalkitError):
     """The disk (full, read-only, another's) refuses what is to be written; everything written before is kept."""
 
     exit_code = 3
+
+
+# ----------------------------------------------------------------
+# A word that is not known, and what was probably meant by it
+
+NAMED = 20
+"""So many known words are told where none is near."""
+
+
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known word that was probably meant; None where none is as alike as `cutoff` (difflib's ratio, 0 to 1)."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return near[0] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """What a sentence about an unknown word ends with: ": did you mean 'x'?", else `otherwise`, else what there is."""
+    words = list(dict.fromkeys(known))
+    near = nearest(word, words)
+    if near is not None:
+        return f": did you mean {near!r}?"
+    if otherwise is not None:
+        return otherwise
+    told = ", ".join(words[:NAMED]) or "none"
+    return f": there are {told}{' and more' if len(words) > NAMED else ''}"

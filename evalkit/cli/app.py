@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from evalkit import __version__
-from evalkit.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EvalkitError
+from evalkit.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EvalkitError, did_you_mean
 
 # name: (module under evalkit.cli, one line of help). Nothing of a command is imported until it is used.
 COMMANDS = {
@@ -59,10 +59,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the nearest command named for a mistyped one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f": did you mean {close[0]!r}?" if close else "; `evalkit --help` lists them"
+            hint = did_you_mean(args[0], COMMANDS, "; `evalkit --help` lists them")
             raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 

@@ -59,15 +59,11 @@ def command(comparison: Path, suite: str | None, **given: Any) -> None:
 
 
 def _check_suite(made: Comparison, suite: str | None) -> None:
-    import difflib
-
-    from evalkit.errors import UsageError
+    from evalkit.errors import UsageError, did_you_mean
 
     names = [one.suite for one in made.suites]
     if suite is not None and suite not in names:
-        near = difflib.get_close_matches(suite, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-        raise UsageError(f"the comparison has no suite {suite!r}; {hint}")
+        raise UsageError(f"the comparison has no suite {suite!r}{did_you_mean(suite, names)}")
 
 
 def _from_runs(

@@ -72,16 +72,12 @@ def _nothing_before(ctx: click.Context) -> None:
 
 
 def _show(series: tuple[Series, ...], known: tuple[Known, ...], given: dict[str, Any]) -> None:
-    from evalkit.errors import UsageError
+    from evalkit.errors import UsageError, did_you_mean
 
     suite = given["suite"]
     names = sorted({trend.suite for one in series for trend in one.suites})
     if suite is not None and suite not in names:
-        import difflib
-
-        near = difflib.get_close_matches(suite, names, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"--suite {suite!r}: {hint}the history has {', '.join(names) or 'none'}")
+        raise UsageError(f"--suite {suite!r}: the history has no such suite{did_you_mean(suite, names)}")
     if given["as_json"]:
         import orjson
 

@@ -174,17 +174,13 @@ def judge(case: Case, chosen: Policy) -> Comparison:
 
 def check_margins(given: Mapping[str, Any], suites: Iterable[str]) -> None:
     """Raises `UsageError` where --margin or --pack names no suite that is compared: it would silently not hold."""
-    import difflib
-
-    from evalkit.errors import UsageError
+    from evalkit.errors import UsageError, did_you_mean
 
     known = sorted(set(suites))
     margins, default = read_margins(given["margins"])
     for name in margins:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-            raise UsageError(f"--margin {name}=...: no such suite is compared; {hint}")
+            raise UsageError(f"--margin {name}=...: no such suite is compared{did_you_mean(name, known)}")
     if given.get("pack") is not None and default is None:
         listed = _pack_margins(given["pack"])
         if not listed.keys() & set(known):

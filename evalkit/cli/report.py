@@ -49,16 +49,12 @@ def command(comparison: Path, form: str, out: Path | None, **given: Any) -> None
 
 def _check(form: str, given: dict[str, Any]) -> None:
     """An option that the format does not know is a mistake, not a wish."""
-    from evalkit.errors import UsageError
+    from evalkit.errors import UsageError, did_you_mean
 
     template = form.endswith(".j2")
     if form not in FORMATS and not template:
-        import difflib
-
-        near = difflib.get_close_matches(form, FORMATS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(
-            f"--format {form!r}: {hint}it is one of {', '.join(FORMATS)}, or the path of a template NAME.FORMAT.j2"
+            f"--format {form!r} is not known{did_you_mean(form, FORMATS)}; a template of your own is NAME.FORMAT.j2"
         )
     if given["behaviour"] and not template and form not in {"terminal", "markdown", "latex"}:
         raise UsageError(f"--behaviour: has no effect on {form}: it adds rows to terminal, markdown and latex")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from evalkit.config.yaml import (
     parse,
     parse_value,
 )
-from evalkit.errors import ConfigError
+from evalkit.errors import ConfigError, did_you_mean
 
 # ----------------------------------------------------------------
 # `--set a.b=c`: one value of a configuration, changed from the command line
@@ -83,9 +82,7 @@ class Override:
                 return int(part)
         elif part in names:
             return names.index(part)
-        known = [name for name in names if name]
-        near = difflib.get_close_matches(part, known, n=1)
-        hint = f": did you mean {near[0]!r}?" if near else f": there are {len(entries)}, counted from 0"
+        hint = did_you_mean(part, filter(None, names), f": there are {len(entries)}, counted from 0")
         raise ConfigError(f"{self.source}: the list has no entry {part!r}{hint}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, get_args
 
@@ -15,6 +14,7 @@ from evalkit.config.launch import KINDS
 from evalkit.config.redact import is_secret_name, redact_url
 from evalkit.config.schema import EndpointConfig
 from evalkit.config.yaml import MAX_PROBLEMS, KeyPath, Node, dotted, told
+from evalkit.errors import nearest
 
 _SHOWN_CHARACTERS: Final = 60
 
@@ -192,9 +192,9 @@ def _suggestion(key: str, known: list[str], *, top: bool) -> str:
         (list(elsewhere), lambda name: elsewhere[name]),
     ]
     for names, shown in candidates:
-        near = difflib.get_close_matches(key.lower(), names, n=1, cutoff=0.65)
-        if near:
-            return f": did you mean '{shown(near[0])}'?"
+        near = nearest(key.lower(), names, cutoff=0.65)
+        if near is not None:
+            return f": did you mean '{shown(near)}'?"
     return f": the keys here are {', '.join(sorted(known))}" if known else ""
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from evalkit.compare.columns import Side
-from evalkit.errors import RunError, UsageError
+from evalkit.errors import RunError, UsageError, did_you_mean
 from evalkit.foreign.choices import Choices, Named
 
 Kind: TypeAlias = Literal["config", "run", "lm_eval", "table"]
@@ -124,9 +123,7 @@ def _refuse_unknown(choices: Choices, sides: tuple[Side, Side], kind: Kind) -> N
 def _refuse_names(option: str, named: Named, what: str, known: set[str]) -> None:
     for name in named.by_suite:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
-            raise UsageError(f"{option} {name}=...: no such {what} is compared; {hint}")
+            raise UsageError(f"{option} {name}=...: no such {what} is compared{did_you_mean(name, sorted(known))}")
 
 
 def _longer(path: Path) -> str:

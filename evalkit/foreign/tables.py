@@ -9,7 +9,6 @@ and without a status counts as failed.
 from __future__ import annotations
 
 import csv
-import difflib
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from evalkit.compare.columns import Samples, SamplesBuilder, Side, SuiteFacts, SuiteSide
-from evalkit.errors import DataError
+from evalkit.errors import DataError, nearest
 from evalkit.foreign.choices import Choices
 from evalkit.model import RunIdentity, Status
 
@@ -177,9 +176,9 @@ def _places(path: Path, names: Sequence[str]) -> tuple[list[int | None], list[st
     known = (*REQUIRED, *OPTIONAL)
     unused = [name for name in names if name not in known]
     for name in unused:
-        near = difflib.get_close_matches(name.lower(), OPTIONAL, n=1, cutoff=0.8)
-        if near and near[0] not in names:
-            raise DataError(f"{path}: has a column {name!r}: did you mean {near[0]!r}?")
+        near = nearest(name.lower(), OPTIONAL, cutoff=0.8)
+        if near is not None and near not in names:
+            raise DataError(f"{path}: has a column {name!r}: did you mean {near!r}?")
     return [names.index(name) if name in names else None for name in known], unused
 
 

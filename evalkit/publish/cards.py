@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, did_you_mean, nearest
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult, Verdict
 from evalkit.render.escape import one_line
 from evalkit.render.jinja import fill
@@ -101,10 +100,8 @@ def _path_of(name: str, beside: Path | None = None) -> Path:
             raise UsageError(f"there is no style file {path}")
         return path
     if name not in style_names():
-        near = difflib.get_close_matches(name, style_names(), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
         raise UsageError(
-            f"there is no style {name!r}: {hint}evalkit has {', '.join(style_names())}, or give a .yaml file"
+            f"there is no style {name!r}{did_you_mean(name, style_names())}; a style of your own is a .yaml file"
         )
     return data_folder("reports") / "styles" / f"{name}.yaml"
 
@@ -364,8 +361,8 @@ def benchmark_of(label: str) -> Benchmark:
 
 def nearest_name(benchmark: Benchmark) -> str | None:
     """The known spelling that a label was perhaps meant to be."""
-    near = difflib.get_close_matches(benchmark.key, _names(), n=1, cutoff=0.8)
-    return _spellings()[near[0]] if near else None
+    near = nearest(benchmark.key, _names(), cutoff=0.8)
+    return None if near is None else _spellings()[near]
 
 
 def chip_of(text: str) -> str | None:

@@ -6,7 +6,6 @@ decides nothing. Known differences are marked, never hidden.
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import json
 import os
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import yaml
 
-from evalkit.errors import StorageError, UsageError
+from evalkit.errors import StorageError, UsageError, did_you_mean
 from evalkit.model import Comparison, Interval, RunIdentity, SuiteResult, Verdict
 from evalkit.render.private import is_address_key, without_hosts
 
@@ -530,9 +529,7 @@ def _entry(entry: Any, line: int, place: str) -> Known:
         raise UsageError(f"{place}: an entry has the keys {', '.join(_KEYS)}")
     for key in entry:
         if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else f": it is one of {', '.join(_KEYS)}"
-            raise UsageError(f"{place}: the key {key!r} is not known{hint}")
+            raise UsageError(f"{place}: the key {key!r} is not known{did_you_mean(str(key), _KEYS)}")
     missing = next((key for key in _KEYS if entry.get(key) in {None, ""}), None)
     if missing:
         raise UsageError(f"{place}: {missing} is missing: a known difference names {', '.join(_KEYS)}")
@@ -561,9 +558,7 @@ def remarks(known: Sequence[Known], series: Sequence[Series]) -> Iterable[str]:
     suites = {trend.suite for one in series for trend in one.suites}
     for entry in known:
         if entry.suite not in suites:
-            near = difflib.get_close_matches(entry.suite, suites, n=1)
-            hint = f": did you mean {near[0]!r}?" if near else ""
-            yield f"line {entry.line}: no night has a suite {entry.suite!r}{hint}"
+            yield f"line {entry.line}: no night has a suite {entry.suite!r}{did_you_mean(entry.suite, suites, '')}"
             continue
         for one in series:
             trend = next((trend for trend in one.suites if trend.suite == entry.suite), None)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import Comparison, NeededRepeats, Probe, SuiteResult, Verdict
 from evalkit.render import numbers
 from evalkit.render.escape import one_line
@@ -48,9 +47,7 @@ def explain(comparison: Comparison, suite: str | None = None, *, language: Langu
         chosen = next((result for result in comparison.suites if result.suite == suite), None)
         if chosen is None:
             names = [result.suite for result in comparison.suites]
-            near = difflib.get_close_matches(suite, names, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(f"the comparison has no suite {suite!r}: {hint}it has {', '.join(names) or 'none'}")
+            raise UsageError(f"the comparison has no suite {suite!r}{did_you_mean(suite, names)}")
         return _paragraph(chosen, language) + "\n"
     parts = [overall(comparison, language), *(_paragraph(result, language) for result in comparison.suites)]
     if not comparison.suites:

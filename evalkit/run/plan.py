@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from evalkit.config import EndpointConfig, JudgeConfig, Sampling, SuiteChoice
 from evalkit.config.redact import redacted
-from evalkit.errors import ConfigError, DataError, SuiteError
+from evalkit.errors import ConfigError, DataError, SuiteError, did_you_mean
 from evalkit.files import digest
 from evalkit.model import Item, Request
 from evalkit.scoring.answers import judge
@@ -319,8 +318,7 @@ def _check_data(config: EndpointConfig, suites: Sequence[Suite]) -> None:
     for key in config.data:
         if key not in names:
             place = config.where(f"data.{key}") or config.name
-            near = difflib.get_close_matches(key, sorted(names), n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else "; `evalkit suites` lists the suites"
+            meant = did_you_mean(key, sorted(names), "; `evalkit suites` lists the suites")
             raise ConfigError(f"{place}: data: no suite or data set is called {key!r}{meant}")
 
 

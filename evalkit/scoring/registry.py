@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Final, cast
 
-from evalkit.errors import DataError, SuiteError
+from evalkit.errors import DataError, SuiteError, did_you_mean
 from evalkit.model import Scorer
 
 SCORERS: Final[Mapping[str, str]] = {
@@ -67,8 +66,8 @@ def _target(name: str) -> str:
     module, colon, function = name.partition(":")
     if colon and all(part.isidentifier() for part in (*module.split("."), function)):
         return name
-    near = difflib.get_close_matches(name, SCORERS, n=3) or sorted(SCORERS)
-    raise SuiteError(f"there is no scorer {name!r}: use {', '.join(near)}, or 'package.module:function' for your own")
+    meant = did_you_mean(name, sorted(SCORERS))
+    raise SuiteError(f"there is no scorer {name!r}{meant}; one of your own is 'package.module:function'")
 
 
 def _module(name: str, target: str) -> ModuleType:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import yaml
 
 from evalkit import resources
-from evalkit.errors import SuiteError
+from evalkit.errors import SuiteError, did_you_mean
 
 MAX_SUITE_FILE_BYTES = 1 << 20
 _GENERATE = "generate_until"
@@ -161,17 +160,12 @@ def parse_suite(path: Path, origin: str) -> Suite | None:
 def _check_fields(path: Path, fields: Mapping[str, Any]) -> None:
     for key in fields:
         if key not in _KNOWN_FIELDS:
-            raise SuiteError(f"{path}: metadata.evalkit.{key}: unknown key{_nearest(key, _KNOWN_FIELDS)}")
+            raise SuiteError(f"{path}: metadata.evalkit.{key}: unknown key{did_you_mean(key, _KNOWN_FIELDS, '')}")
     if fields.get("headline", "micro") not in _HEADLINES:
         raise SuiteError(f"{path}: metadata.evalkit.headline: one of {', '.join(sorted(_HEADLINES))}")
     for key, kind in (("repeats", int), ("rows", int), ("margin_pt", (int, float)), ("strata", list), ("tags", dict)):
         if key in fields and (not isinstance(fields[key], kind) or isinstance(fields[key], bool)):
             raise SuiteError(f"{path}: metadata.evalkit.{key}: {fields[key]!r} is of the wrong kind")
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f": did you mean {close[0]!r}?" if close else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +252,7 @@ def find_suite(name: str, folders: Sequence[Path] = ()) -> Suite:
     foreign = find_foreign(name, folders)
     if foreign is not None:
         return foreign
-    close = difflib.get_close_matches(name, list(suites), n=3)
-    hint = f": did you mean {' or '.join(repr(c) for c in close)}?" if close else "; `evalkit suites` lists them"
+    hint = did_you_mean(name, suites, "; `evalkit suites` lists them")
     raise SuiteError(f"no suite or lm-eval task is called {name!r}{hint}")
 
 
@@ -371,9 +364,7 @@ def find_pack(name: str, folders: Sequence[Path] = ()) -> Pack:
     """
     packs = all_packs(folders)
     if name not in packs:
-        close = difflib.get_close_matches(name, list(packs), n=1)
-        hint = f": did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(packs))}"
-        raise SuiteError(f"no pack is called {name!r}{hint}")
+        raise SuiteError(f"no pack is called {name!r}{did_you_mean(name, sorted(packs))}")
     return packs[name]
 
 

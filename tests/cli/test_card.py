@@ -137,7 +137,7 @@ def test_nothing_to_publish_is_no_success(invoke, store, comparison):
 MISTAKES = [
     ([], "--style is missing: one of evalkit, flagrelease-2025"),
     (["--style", "flagrelease-2026"], "--chip is missing"),
-    (["--style", "flagrelase-2026", "--chip", "x"], "did you mean flagrelease-2026?"),
+    (["--style", "flagrelase-2026", "--chip", "x"], "did you mean 'flagrelease-2026'?"),
     (["--style", "evalkit", "--chip", "x", "--source", "y"], "--source: has an effect with --hub only"),
     (["--hub", "eval-results", "--style", "evalkit", "--chip", "x"], "--style, --chip: no effect with --hub"),
     (["--hub", "eval-results", "--model", "x"], "--model: no effect"),

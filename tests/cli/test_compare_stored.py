@@ -52,7 +52,7 @@ def test_exit_codes(table, invoke, candidate, options, code, verdict):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--margin", "quizz=3"), "--margin quizz=...: no such suite is compared; did you mean 'quiz'?"),
+        (("--margin", "quizz=3"), "--margin quizz=...: no such suite is compared: did you mean 'quiz'?"),
         (("--margin", "=5"), "'=5' names no suite before the ="),
         (("--probe",), "--probe: has no effect here"),
         (("--margin", "much"), "'much' is not POINTS or SUITE=POINTS"),
@@ -64,7 +64,7 @@ def test_exit_codes(table, invoke, candidate, options, code, verdict):
         (("--headline", "mean"), "--headline mean: say micro or macro"),
         (("--headline", "micro"), "--headline: has no effect here: no item has a stratum"),
         (("--headline", "quiz=macro"), "--headline quiz=...: has no effect here: no item of quiz has a stratum"),
-        (("--headline", "quizz=macro"), "--headline quizz=...: no such suite is compared; did you mean 'quiz'?"),
+        (("--headline", "quizz=macro"), "--headline quizz=...: no such suite is compared: did you mean 'quiz'?"),
         (("--include-questions",), "--include-questions: has no effect here: neither side holds questions"),
         (("--filter", "maj"), "--filter: has no effect on score tables: it is about output folders of lm-eval"),
         (("--metric", "quiz=acc"), "--metric: has no effect on score tables: it is about output folders of lm-eval"),

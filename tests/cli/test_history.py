@@ -91,7 +91,7 @@ def test_the_gate_lets_known_differences_pass_and_shows_them(invoke, store, stor
 
 MISTAKES = [
     (["--runs", "{runs}/nowhere"], "there is no history yet: `evalkit history add CMP` begins one"),
-    (["--runs", "{runs}", "--suite", "mursr"], "did you mean musr?"),
+    (["--runs", "{runs}", "--suite", "mursr"], "did you mean 'musr'?"),
     (["--runs", "{runs}", "--known", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
     (["--runs", "{runs}", "add", "{runs}/reference--candidate"], "--runs stands before `add`"),
     (["--json", "add", "{runs}/reference--candidate"], "--json stands before `add`"),

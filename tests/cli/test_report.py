@@ -124,7 +124,7 @@ def test_explain(invoke, folder, language):
 
 def test_explain_names_the_nearest_suite(invoke, folder):
     done = invoke("explain", folder, "mursr")
-    assert (done.code, "did you mean musr?" in done.err) == (2, True)
+    assert (done.code, "did you mean 'musr'?" in done.err) == (2, True)
 
 
 def test_from_the_command_line(run_evalkit, folder):

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from evalkit.config import EndpointConfig, JudgeConfig, Limits
-from evalkit.config import schema as json_schema
+from evalkit.config import EndpointConfig, JudgeConfig, Limits, json_schema
 from evalkit.config.base import Section
 from evalkit.config.template import FILES
 from evalkit.errors import ConfigError

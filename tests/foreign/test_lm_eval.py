@@ -182,8 +182,8 @@ def test_a_metric_that_no_task_has_is_refused(tmp_path, half):
     ("choices", "sentence"),
     [
         ({"headlines": Named("micro")}, "--headline: has no effect on output folders of lm-eval: it is about score ta"),
-        ({"filters": Named(None, {"sum": "none"})}, "--filter sum=...: no such task is compared; did you mean 'sums'?"),
-        ({"metrics": Named(None, {"x": "acc"})}, "--metric x=...: no such task is compared; there are left, sums"),
+        ({"filters": Named(None, {"sum": "none"})}, "--filter sum=...: no such task is compared: did you mean 'sums'?"),
+        ({"metrics": Named(None, {"x": "acc"})}, "--metric x=...: no such task is compared: there are left, sums"),
     ],
 )
 def test_a_choice_that_nothing_heeds_is_a_mistake(tmp_path, half, choices, sentence):

@@ -29,7 +29,7 @@ def test_one_suite_by_name_and_an_unknown_one(comparison):
     text = explain(comparison, "musr")
     assert text.startswith("MuSR 多步推理: DEGRADED\n")
     assert "between 5.2 and 9.0 points worse" in text
-    with pytest.raises(UsageError, match="did you mean musr"):
+    with pytest.raises(UsageError, match="did you mean 'musr'"):
         explain(comparison, "mursr")
 
 

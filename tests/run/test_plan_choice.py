@@ -95,7 +95,7 @@ def test_repeats_that_a_pack_draws_warm_are_no_cause_for_a_warning(endpoint):
 def test_a_data_folder_of_no_suite_is_a_mistake_with_its_place(endpoint, tmp_path):
     folder = str(tmp_path / "data")
     with pytest.raises(
-        ConfigError, match=r"ref\.yaml:1: data: no suite or data set is called 'aime_24'; did you mean 'aime24'"
+        ConfigError, match=r"ref\.yaml:1: data: no suite or data set is called 'aime_24': did you mean 'aime24'"
     ):
         make_plan(endpoint(suites=[PARTIAL], data={"aime_24": folder}))
 

@@ -30,7 +30,7 @@ def test_every_scorer_of_text_has_a_hook(name):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("choise", "there is no scorer 'choise': use choice"),
+        ("choise", "there is no scorer 'choise': did you mean 'choice'"),
         ("", "there is no scorer ''"),
         ("os.system", "there is no scorer 'os.system'"),
         ("a b:c", "there is no scorer"),
@@ -53,7 +53,7 @@ def test_a_version_names_the_function_and_a_number():
 
 def test_looking_up_a_name_imports_nothing_heavy():
     code = (
-        "import sys; from evalkit.scoring import registry, worker; registry.scorer('integer'); registry.scorer('choice');"
+        "import sys; from evalkit.scoring import registry; from evalkit.scoring.answers import worker; registry.scorer('integer'); registry.scorer('choice');"
         "print([m for m in ('sympy', 'math_verify', 'lm_eval', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
