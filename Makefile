@@ -43,7 +43,7 @@ docs: setup
 
 # The help of every command; a test says when this is due.
 docs-commands: setup
-	$(BIN)/python -m evalkit.cli.reference > docs/commands.md
+	$(BIN)/python docs/reference.py > docs/commands.md
 
 # The pictures of README and docs, from the runs of `make demo`; needs chromium and chromedriver.
 pictures: demo

@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import json
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -41,7 +42,7 @@ from evalkit.config import load_config
 from evalkit.examine.probe import CandidateSide, Findings, Plan, neutral_prompts, open_session
 from evalkit.examine.probe_report import FORWARD, FidelityReport, assess, document
 from evalkit.model import Verdict
-from evalkit.serve import weights
+from evalkit.resources import data_folder
 from evalkit.stats.divergence import LEAST_SEQUENCES
 
 BEGIN: Final = "<!-- candidates: written by benchmarks/probe_candidates.py -->"
@@ -281,7 +282,8 @@ def main() -> int:
     if options.keep is not None:
         options.keep.mkdir(parents=True, exist_ok=True)
     for weights_type in sorted({str({**REFERENCE, **one.launch}["weights_type"]) for one in chosen} | {"F16"}):
-        weights.fetch(weights_type)
+        fetch = (sys.executable, data_folder("standins") / "weights.py", json.dumps({"weights_type": weights_type}))
+        subprocess.run(fetch, check=True)
     plan = Plan(neutral_prompts(max(stages).prompts), stages[0].tokens, options.greedy, options.seed, at_once=4)
     with tempfile.TemporaryDirectory() as folder:
         rows = asyncio.run(measure_all(chosen, plan, stages, Path(folder), options.keep))

@@ -1,4 +1,4 @@
-"""Finds the data that ships with evalkit: suites, packs and report templates, in a wheel and in a checkout."""
+"""Finds what ships with evalkit beside its modules, in a wheel and in a checkout: suites, templates, programs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
+_IN_THE_CHECKOUT = {"standins": "examples/standins", "bench": "benchmarks/bench"}
 
 
 def data_folder(name: str) -> Path:
-    """The shipped folder `name` ("suites" or "reports"): packed beside this package, else the checkout's own.
+    """The shipped folder `name` (suites, reports, standins, bench): beside this package, else the checkout's own.
 
     Raises:
         FileNotFoundError: where the installation is broken and neither exists.
@@ -20,7 +21,7 @@ def data_folder(name: str) -> Path:
     packed = _PACKAGE / "_data" / name
     if packed.is_dir():
         return packed
-    checkout = _PACKAGE.parent / name
+    checkout = _PACKAGE.parent / _IN_THE_CHECKOUT.get(name, name)
     if checkout.is_dir():
         return checkout
     raise FileNotFoundError(f"evalkit's own folder {name!r} is missing: reinstall flagos-evalkit")

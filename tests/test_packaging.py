@@ -25,14 +25,16 @@ def wheel(tmp_path_factory):
     return built
 
 
-def test_the_wheel_carries_every_suite_and_report(wheel):
+def test_the_wheel_carries_suites_reports_and_programs(wheel):
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("suites", "reports"):
+    shipped = {"suites": "suites", "reports": "reports", "examples/standins": "standins", "benchmarks/bench": "bench"}
+    for folder, packed in shipped.items():
         tracked = subprocess.run(["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True).stdout.split()
         assert tracked
-        assert {f"evalkit/_data/{path}" for path in tracked} <= inside
+        assert {f"evalkit/_data/{packed}{path.removeprefix(folder)}" for path in tracked} <= inside
     assert "evalkit/py.typed" in inside
     assert any(name.endswith("licenses/LICENSE") for name in inside)
+    assert not any("__pycache__" in name for name in inside)
     assert not any(name.startswith(("tests/", "suites/", "runs/")) for name in inside)
 
 

@@ -5,37 +5,46 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import os
 import sys
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import evalkit
-from evalkit.config import CommandLaunch, FlagScaleLaunch, LlamaCppLaunch, OcrLaunch
+from evalkit.config import CommandLaunch, FlagScaleLaunch, Launch, LlamaCppLaunch, OcrLaunch
 from evalkit.config.flagscale import FlagScaleServe, FromCommandLine, read_flagscale
-from evalkit.config.launch import PORT_MARK
+from evalkit.config.launch import KNOWN_MODEL, PORT_MARK
 from evalkit.errors import ConfigError, LaunchError
-from evalkit.serve import weights
-from evalkit.serve.ocr_engines import check_engine
-from evalkit.serve.process import (
-    LOCAL,
-    Command,
-    Server,
-    free_port,
-    guarded,
-    host_and_port,
-    refuse_a_taken_port,
-)
+from evalkit.resources import data_folder
+from evalkit.serve.process import LOCAL, Command, Server, free_port, guarded, host_and_port, refuse_a_taken_port
 from evalkit.waits import announce
 
+STANDIN_STOP_SECONDS: Final = 5.0
+TEMPLATE_BYTES: Final = 100_000  # an argument of a process has room for 128 KiB
+_LOOK_SECONDS: Final = 0.2
+_ANY_PORT: Final = "set launch.port to 0 for a free one"
 
-@asynccontextmanager
-async def _command_server(config: CommandLaunch, base_url_hint: str | None, log_file: Path) -> AsyncIterator[Server]:
-    """The server of a user's command; {port} is the port of the given address, else a free one."""
+
+async def server_of(config: Launch, base_url_hint: str | None, log_file: Path, scratch: Path) -> Server:
+    """The command that serves `config`, not started; `scratch` is an empty folder that outlives it.
+
+    Raises:
+        ConfigError: a file that `config` names cannot be used.
+        LaunchError: something that it needs is missing, or its port is taken.
+    """
+    match config:
+        case LlamaCppLaunch():
+            return await _llama(config, log_file, scratch)
+        case OcrLaunch():
+            return await _ocr(config, log_file, scratch)
+        case FlagScaleLaunch():
+            return await _flagscale(config, base_url_hint, log_file)
+        case _:
+            return await _command(config, base_url_hint, log_file)
+
+
+async def _command(config: CommandLaunch, base_url_hint: str | None, log_file: Path) -> Server:
+    """A user's command; {port} is the port of the given address, else a free one."""
     base_url = base_url_hint
     if base_url is None:
         if not config.chooses_port:
@@ -43,55 +52,36 @@ async def _command_server(config: CommandLaunch, base_url_hint: str | None, log_
         base_url = f"http://{LOCAL}:{free_port()}/v1"
     host, port = host_and_port(base_url)
     argv = tuple(argument.replace(PORT_MARK, str(port)) for argument in config.argv)
-    command = Command(
-        argv=argv,
-        log_file=config.log or log_file,
-        env=config.env,
-        cwd=config.cwd,
-        stop_seconds=config.stop_seconds,
-    )
+    command = Command(argv, config.log or log_file, config.env, config.cwd, config.stop_seconds)
     await refuse_a_taken_port(host, port, f"start {command} on another port, and change base_url with it")
-    yield Server(command, lambda: base_url, config.health_path, config.ready_seconds)
+    return Server(command, lambda: base_url, config.health_path, config.ready_seconds)
 
 
-# ----------------------------------------------------------------
-# Starts what a FlagScale serve configuration describes, by `flagscale serve`, on this machine
-# FlagScale writes a script, starts it in the background and returns; the engine's output goes to a log below its
-# working
-# folder. The guard adopts what is left running and ends it by process number. FlagScale's own `stop` is never used: it
-# ends every Python process of the machine.
+async def _flagscale(config: FlagScaleLaunch, base_url_hint: str | None, log_file: Path) -> Server:
+    """`flagscale serve`; it answers at the hint, else where the serve configuration says.
 
-
-HEALTH_PATH = "/v1/models"
-
-
-@asynccontextmanager
-async def flagscale_server(config: FlagScaleLaunch, base_url_hint: str | None, log_file: Path) -> AsyncIterator[Server]:
-    """The command that serves `config`; it answers at the hint, else where the serve configuration says.
-
-    Raises:
-        ConfigError: the serve configuration cannot be read.
-        LaunchError: none is named, or the port is taken.
+    FlagScale writes a script, starts it in the background and returns; the engine's output goes to a log below its
+    working folder. The guard adopts what is left running and ends it by process number. FlagScale's own `stop` is never
+    used: it ends every Python process of the machine.
     """
     if config.config is None:
         raise LaunchError("launch: kind flagscale needs `flagscale:`, the path of a serve configuration")
-    told = FromCommandLine(config.port, config.model_path, config.engine_args)
-    serve = read_flagscale(config.config, told=told)
+    serve = read_flagscale(config.config, told=FromCommandLine(config.port, config.model_path, config.engine_args))
     base_url = base_url_hint or serve.base_url
     command = Command(
-        argv=_argv(config, serve),
+        argv=_flagscale_argv(config, serve),
         log_file=config.log or log_file,
-        env={**_variables(config), **config.env},
+        env={**_flagscale_variables(config), **config.env},
         cwd=config.cwd,
         stop_seconds=config.stop_seconds,
         other_logs=((config.cwd or Path()) / serve.log,),
     )
     host, port = host_and_port(base_url)
     await refuse_a_taken_port(host, port, "set launch.port, or the port of the serve configuration, to another one")
-    yield Server(command, lambda: base_url, HEALTH_PATH, config.ready_seconds)
+    return Server(command, lambda: base_url, "/v1/models", config.ready_seconds)
 
 
-def _argv(config: FlagScaleLaunch, serve: FlagScaleServe) -> tuple[str, ...]:
+def _flagscale_argv(config: FlagScaleLaunch, serve: FlagScaleServe) -> tuple[str, ...]:
     options: list[str] = []
     if config.model_path is not None:
         options += ["--model-path", config.model_path]
@@ -103,7 +93,7 @@ def _argv(config: FlagScaleLaunch, serve: FlagScaleServe) -> tuple[str, ...]:
     return (*config.program, "serve", config.name or serve.name, path, *options)
 
 
-def _variables(config: FlagScaleLaunch) -> dict[str, str]:
+def _flagscale_variables(config: FlagScaleLaunch) -> dict[str, str]:
     named: dict[str, str] = {}
     if config.flaggems is not None:
         named["USE_FLAGGEMS"] = "1" if config.flaggems else "0"
@@ -113,82 +103,72 @@ def _variables(config: FlagScaleLaunch) -> dict[str, str]:
 
 
 # ----------------------------------------------------------------
-# The embedded endpoint: llama.cpp's own HTTP server as a child process, with SmolLM2 or a GGUF file of the
-# user's
+# The stand-ins of the demonstrations: programs of their own, which take JSON and tell in a file how they fare
 
 
-KNOWN_MODEL: Final = "smollm2"
-CHILD: Final = Path(__file__).with_name("llama_child.py")
-PACKAGE_HOME: Final = Path(evalkit.__file__).resolve().parent.parent
-STOP_SECONDS: Final = 5.0
-TEMPLATE_BYTES: Final = 100_000  # an argument of a process has room for 128 KiB
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the child process is told, as JSON; `context` is per slot, in tokens."""
-
-    model: str
-    alias: str
-    report: str
-    port: int
-    slots: int
-    context: int
-    threads: int
-    cache_type_k: str
-    cache_type_v: str
-    flash_attention: str
-    rope_freq_base: float | None
-    chat_template: str | None
-    host: str = LOCAL
-
-
-@asynccontextmanager
-async def llama_server(config: LlamaCppLaunch, log_file: Path) -> AsyncIterator[Server]:
-    """The command that serves `config`; the weights are there when this gives it.
-
-    Raises:
-        ConfigError: the model or template file cannot be read.
-        LaunchError: a package is missing, the weights cannot be had, or the port is taken.
-    """
+async def _llama(config: LlamaCppLaunch, log_file: Path, scratch: Path) -> Server:
+    """llama.cpp's own HTTP server with SmolLM2 or a GGUF file of the user's; the weights are there before it starts."""
     if importlib.util.find_spec("xllamacpp") is None:
-        raise LaunchError(f"launch kind llama_cpp needs the package xllamacpp: {weights.EXTRA}")
-    with tempfile.TemporaryDirectory(prefix="evalkit-") as scratch:
-        model = await _model(config, log_file, Path(scratch) / "weights.json")
-        if config.port:
-            await refuse_a_taken_port(LOCAL, config.port, "set launch.port to 0 for a free one")
-        report = Path(scratch) / "server.json"
-        settings = _settings(config, model, report)
-        command = Command(
-            argv=(sys.executable, "-P", str(CHILD), json.dumps(asdict(settings))),
-            log_file=log_file,
-            env=_environment(config),
-            stop_seconds=STOP_SECONDS,
-            title=f"llama.cpp's server for {model.name}",
-        )
-        yield Server(command, lambda: _address(report), "/health", config.ready_seconds)
+        raise LaunchError("launch kind llama_cpp needs the package xllamacpp: pip install 'flagos-evalkit[demo]'")
+    own = config.model != KNOWN_MODEL
+    model = _own_file(config.model) if own else await _smollm2(config.weights_type, log_file, scratch / "weights.json")
+    command = Command((), log_file, llama_environment(config), title=f"llama.cpp's server for {model.name}")
+    return await _standin("llama", llama_settings(config, model), command, config.ready_seconds, scratch)
 
 
-async def _model(config: LlamaCppLaunch, log_file: Path, report: Path) -> Path:
-    """The GGUF file to serve; SmolLM2's is fetched in a child process, which can be interrupted at any time."""
-    if config.model != KNOWN_MODEL:
-        return _own_file(config.model)
-    if (there := await asyncio.to_thread(weights.stored, config.weights_type)) is not None:
-        return there
-    announce(weights.what_is_to_be_done(config.weights_type))
-    command = Command(
-        argv=(sys.executable, "-P", "-m", weights.__name__, config.weights_type, str(report)),
-        log_file=log_file,
-        env={"PYTHONPATH": os.pathsep.join((str(PACKAGE_HOME), os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep)},
-        stop_seconds=STOP_SECONDS,
-        title="fetching the weights",
-    )
-    async with guarded(command) as fetching:
-        await fetching.ended
-        outcome = _reported(report)
-        if "path" not in outcome:
-            raise LaunchError(outcome.get("error") or fetching.end_sentence())
-    return Path(outcome["path"])
+async def _ocr(config: OcrLaunch, log_file: Path, scratch: Path) -> Server:
+    """A server around a text recogniser, under the engine's name; it says itself what is not installed."""
+    settings = config.model_dump(include={"engine", "languages", "degrade", "max_images", "port"})
+    command = Command((), log_file, config.env, title=f"evalkit's server around {config.engine}")
+    return await _standin("ocr", {**settings, "model": config.engine}, command, config.ready_seconds, scratch)
+
+
+async def _standin(
+    name: str, settings: Mapping[str, Any], command: Command, ready_seconds: float, scratch: Path
+) -> Server:
+    """The program `name` as a server that tells its port, or in a sentence what it lacks."""
+    if settings["port"]:
+        await refuse_a_taken_port(LOCAL, settings["port"], _ANY_PORT)
+    report = scratch / "server.json"
+
+    def address() -> str | None:
+        port = _told(report).get("port")
+        return f"http://{LOCAL}:{port}/v1" if port else None
+
+    command = _program(name, settings, report, command)
+    return Server(command, address, "/health", ready_seconds, lambda: _told(report).get("error"))
+
+
+def _program(name: str, settings: Mapping[str, Any], report: Path, command: Command) -> Command:
+    file = data_folder("standins") / f"{name}.py"
+    argument = json.dumps({**settings, "report": str(report)})
+    return replace(command, argv=(sys.executable, str(file), argument), stop_seconds=STANDIN_STOP_SECONDS)
+
+
+def _told(report: Path) -> dict[str, Any]:
+    """What a stand-in told of itself; nothing as long as it has not."""
+    try:
+        told = json.loads(report.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+async def _smollm2(weights_type: str, log_file: Path, report: Path) -> Path:
+    """SmolLM2's GGUF file, fetched where it is not there by a program that can be interrupted at any time."""
+    command = Command((), log_file, title="fetching the weights")
+    async with guarded(_program("weights", {"weights_type": weights_type}, report, command)) as fetching:
+        announced = False
+        while not fetching.ended.done():
+            await asyncio.wait((fetching.ended,), timeout=_LOOK_SECONDS)
+            doing = _told(report).get("doing")
+            if doing and not announced:
+                announce(doing)
+                announced = True
+        told = _told(report)
+        if "path" not in told:
+            raise LaunchError(told.get("error") or fetching.end_sentence())
+    return Path(told["path"])
 
 
 def _own_file(model: str) -> Path:
@@ -198,21 +178,16 @@ def _own_file(model: str) -> Path:
     return path.resolve()
 
 
-def _settings(config: LlamaCppLaunch, model: Path, report: Path) -> Settings:
-    return Settings(
-        model=str(model),
-        alias=KNOWN_MODEL if config.model == KNOWN_MODEL else model.stem,
-        report=str(report),
-        port=config.port,
-        slots=config.slots,
-        context=config.context,
-        threads=config.threads,
-        cache_type_k=config.cache_type_k,
-        cache_type_v=config.cache_type_v,
-        flash_attention=config.flash_attention,
-        rope_freq_base=config.rope_freq_base,
-        chat_template=_template(config),
-    )
+def llama_settings(config: LlamaCppLaunch, model: Path) -> dict[str, Any]:
+    """What llama.cpp's server is told; `context` is per slot, in tokens.
+
+    Raises:
+        ConfigError: the template file cannot be used.
+    """
+    alike = {"port", "slots", "context", "threads", "cache_type_k", "cache_type_v", "flash_attention", "rope_freq_base"}
+    alias = KNOWN_MODEL if config.model == KNOWN_MODEL else model.stem
+    own = {"model": str(model), "alias": alias, "chat_template": _template(config)}
+    return {**config.model_dump(include=alike), **own}
 
 
 def _template(config: LlamaCppLaunch) -> str | None:
@@ -229,65 +204,11 @@ def _template(config: LlamaCppLaunch) -> str | None:
     return text
 
 
-def _environment(config: LlamaCppLaunch) -> dict[str, str]:
-    """The child's environment: the configuration alone decides what changes the numbers."""
+def llama_environment(config: LlamaCppLaunch) -> dict[str, str]:
+    """The server's environment: the configuration alone decides what changes the numbers."""
     return {
         # Threads that wait by spinning take each other's cores on a busy machine: 1.9 tokens a second instead of 111.
         "GOMP_SPINCOUNT": "0",
         **config.env,
         "LLAMA_ATTN_ROT_DISABLE": "0" if config.attention_rotation else "1",
     }
-
-
-def _address(report: Path) -> str | None:
-    outcome = _reported(report)
-    return f"http://{LOCAL}:{outcome['port']}/v1" if outcome else None
-
-
-def _reported(path: Path) -> dict[str, Any]:
-    """What a child process wrote for us; nothing as long as it has not."""
-    try:
-        outcome = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return outcome if isinstance(outcome, dict) else {}
-
-
-# ----------------------------------------------------------------
-# Starts the text recogniser of `launch: {kind: ocr}` as a child process; what is not installed is said at once
-
-
-@asynccontextmanager
-async def ocr_server(config: OcrLaunch, log_file: Path) -> AsyncIterator[Server]:
-    """The command that serves `config`.
-
-    Raises:
-        LaunchError: the engine or its language data are not installed, or the port is taken.
-    """
-    await asyncio.to_thread(check_engine, config.engine, "+".join(config.languages))
-    if config.port:
-        await refuse_a_taken_port(LOCAL, config.port, "set launch.port to 0 for a free one")
-    port = config.port or free_port()
-    command = Command(
-        argv=(sys.executable, "-P", "-m", "evalkit.serve.ocr", *_arguments(config, port)),
-        log_file=log_file,
-        env={**config.env, "PYTHONPATH": _python_path(config)},
-        stop_seconds=STOP_SECONDS,
-        title=f"evalkit's server around {config.engine}",
-    )
-    yield Server(command, lambda: f"http://{LOCAL}:{port}/v1", "/health", config.ready_seconds)
-
-
-def _arguments(config: OcrLaunch, port: int) -> list[str]:
-    damage = [] if config.degrade.shrink == 1 else [f"shrink:{config.degrade.shrink}"]
-    damage += [] if config.degrade.jpeg is None else [f"jpeg:{config.degrade.jpeg}"]
-    return [
-        *("--engine", config.engine, "--model", config.engine, "--language", "+".join(config.languages)),
-        *("--degrade", ",".join(damage), "--max-images", str(config.max_images), "--port", str(port)),
-    ]
-
-
-def _python_path(config: OcrLaunch) -> str:
-    """This evalkit, wherever the command is started."""
-    given = config.env.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
-    return os.pathsep.join((str(PACKAGE_HOME), given)).rstrip(os.pathsep)

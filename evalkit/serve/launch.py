@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,10 +13,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from evalkit.config import FlagScaleLaunch, Launch, LlamaCppLaunch, OcrLaunch
+from evalkit.config import Launch
 from evalkit.config.redact import redact_url
 from evalkit.errors import LaunchError
-from evalkit.serve.kinds import _command_server
+from evalkit.serve.kinds import server_of
 from evalkit.serve.process import Guarded, Launched, Server, guarded
 from evalkit.waits import NOTICE_SECONDS, announce
 
@@ -42,28 +43,13 @@ async def launched(
             what it wrote last, without secrets.
     """
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(_server(config, base_url_hint, log_file))
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="evalkit-"))
+        server = await server_of(config, base_url_hint, log_file, Path(scratch))
         command = replace(server.command, known_secrets=tuple(secrets))
         running = await stack.enter_async_context(guarded(command))
         base_url = await _ready(server, running)
         async with _interrupted_at_its_end(running):
             yield Launched(base_url, running.pid, server.command.log_file)
-
-
-def _server(config: Launch, base_url_hint: str | None, log_file: Path) -> AbstractAsyncContextManager[Server]:
-    if isinstance(config, LlamaCppLaunch):
-        from evalkit.serve.kinds import llama_server
-
-        return llama_server(config, log_file)
-    if isinstance(config, OcrLaunch):
-        from evalkit.serve.kinds import ocr_server
-
-        return ocr_server(config, log_file)
-    if isinstance(config, FlagScaleLaunch):
-        from evalkit.serve.kinds import flagscale_server
-
-        return flagscale_server(config, base_url_hint, log_file)
-    return _command_server(config, base_url_hint, log_file)
 
 
 async def _ready(server: Server, running: Guarded) -> str:
@@ -82,7 +68,7 @@ async def _ready(server: Server, running: Guarded) -> str:
                 base_url = server.address()
                 trouble = await _trouble(session, base_url, server.health_path) if base_url else last
                 if running.ended.done():
-                    raise LaunchError(running.end_sentence())
+                    raise LaunchError(server.complaint() or running.end_sentence())
                 if base_url and trouble is None:
                     return base_url
                 last = trouble or last

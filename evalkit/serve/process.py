@@ -267,12 +267,16 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A command that serves. `address` gives its base URL, or None as long as that is not known yet."""
+    """A command that serves. `address` gives its base URL, or None as long as that is not known yet.
+
+    `complaint` is the sentence in which the command itself says why it ended; None where it says nothing.
+    """
 
     command: Command
     address: Callable[[], str | None]
     health_path: str
     ready_seconds: float
+    complaint: Callable[[], str | None] = lambda: None
 
 
 def free_port() -> int:

@@ -64,7 +64,7 @@ def interrupt(*_: object) -> None:
 
 def demonstrate(runs: Path) -> dict[str, int]:
     """Asks four endpoints at once, with one thread each, and compares; the exit code of every comparison."""
-    one([sys.executable, "-m", "evalkit.serve.weights", "F16"])
+    one([sys.executable, str(HERE.parent / "standins" / "weights.py"), '{"weights_type": "F16"}'])
     degraded, rope = (evalkit("run", str(HERE / f"{name}.yaml"), "--quiet", runs=runs) for name in ("degraded", "rope"))
     # One thread a server takes what the cores have left: none waits for the slowest of a pair, nor for a comparison.
     with running(degraded, printing=False):

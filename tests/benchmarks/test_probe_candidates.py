@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import weights
+from standin import Refused
 
-from evalkit.errors import LaunchError
 from evalkit.examine.probe import neutral_prompts
-from evalkit.serve import weights
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "probe.md"
@@ -94,7 +94,7 @@ async def test_a_faithful_server_passes_and_a_broken_one_is_flagged(benchmark, m
     monkeypatch.setenv("EVALKIT_CACHE", USERS_CACHE)
     try:
         weights.fetch("F16")
-    except LaunchError as error:
+    except Refused as error:
         pytest.skip(f"no weights: {error}")
     chosen = [one for one in benchmark.CANDIDATES if one.name in {"restart", "rope-10k"}]
     plan = benchmark.Plan(neutral_prompts(8), tokens=26, greedy=1, at_once=4)

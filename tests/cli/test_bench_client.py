@@ -3,11 +3,11 @@
 import json
 import os
 
+import asking
 import pytest
+from asking import Load, measure
 
 from evalkit.errors import EndpointError
-from evalkit.run import bench
-from evalkit.run.bench import Load, measure
 
 
 @pytest.mark.parametrize("more", [(), ("--stream",), ("--client", "openai")])
@@ -31,13 +31,13 @@ def test_the_table_names_its_rows(invoke):
 
 def test_its_server_ends_with_it(monkeypatch):
     servers = []
-    original = bench.subprocess.Popen
+    original = asking.subprocess.Popen
 
     def popen(*arguments, **named):
         servers.append(original(*arguments, **named))
         return servers[-1]
 
-    monkeypatch.setattr(bench.subprocess, "Popen", popen)
+    monkeypatch.setattr(asking.subprocess, "Popen", popen)
     measure(Load(requests=8, in_flight=2), ways=("client",))
     (server,) = servers
     assert server.returncode is not None
@@ -45,7 +45,7 @@ def test_its_server_ends_with_it(monkeypatch):
         os.kill(server.pid, 0)
 
 
-def test_a_server_that_does_not_start_is_said(monkeypatch):
-    monkeypatch.setattr(bench, "SERVER", "evalkit.endpoint.there_is_none")
+def test_a_server_that_does_not_start_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(asking, "SERVER", tmp_path / "there_is_none.py")
     with pytest.raises(EndpointError, match="did not start"):
         measure(Load(requests=8, in_flight=2), ways=("client",))

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import weights
+from standin import Refused
 
 from evalkit.config import CommandLaunch
-from evalkit.errors import LaunchError
-from evalkit.serve import weights
 from evalkit.serve.launch import launched
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +74,7 @@ def folders(program, tmp_path_factory):
         patch.setenv("EVALKIT_CACHE", USERS_CACHE)
         try:
             gguf = weights.fetch("Q4_1")
-        except LaunchError as error:
+        except Refused as error:
             pytest.skip(f"no weights: {error}")
     made = {"plain": home / "plain", "continuous batching": home / "sampling"}
     subprocess.run([program.with_name("python"), "-c", CONVERT, gguf, *made.values()], check=True, env=offline(home))

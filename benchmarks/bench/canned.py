@@ -1,6 +1,6 @@
 """A server that answers every request at once with the same bytes, to measure what asking costs.
 
-`python -m evalkit.serve.canned` serves on a free loopback port, which it prints, until its standard input ends.
+`python benchmarks/bench/canned.py` serves on a free loopback port, which it prints, until its standard input ends.
 """
 
 from __future__ import annotations

