@@ -64,7 +64,7 @@ def test_the_subtask_goes_before_the_task(subtask, kind):
         ("tablereformat", "2025-04-25", data_analysis.grade_v2),
         ("paraphrase", "2024-06-24", instructions.grade),
         ("AMPS_Hard", "2024-06-24", None),
-        ("olympiad", "2024-08-31", mathematics.grade),
+        ("olympiad", "2024-08-31", mathematics.grade_olympiad),
         ("cta", "2024-06-24", data_analysis.grade_cta),
         ("LCB_generation", "2024-06-24", coding.grade),
     ],
