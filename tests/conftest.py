@@ -1,10 +1,12 @@
 """Fixtures that every folder of tests shares; what they are made of is imported from tests/support by its name."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import commands
 import loopback
 import pytest
 import render_example
@@ -24,6 +26,35 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of real benchmark rows beside the checkout ({folder.parent.name}/{folder.name})")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_surroundings(tmp_path_factory):
+    """A cache of the tests' own, which all workers share: a suite is built once. No network, whoever asks."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVALKIT_CACHE", str(shared / "evalkit-cache"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture
+def run_evalkit():
+    """Runs the whole command in this process: `run_evalkit("compare", a, b, env={...})` has returncode, stdout, stderr."""
+    return commands.run_here
+
+
+@pytest.fixture
+def run_process():
+    """The same in a process of its own, for what a process is needed for."""
+    return commands.run_process
+
+
+@pytest.fixture
+def invoke():
+    """Runs a command as click's tests do: `invoke("report", home)` has code, out and err."""
+    return commands.invoke
 
 
 def pytest_addoption(parser):

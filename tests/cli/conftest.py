@@ -1,20 +1,14 @@
-"""A deterministic OpenAI-compatible endpoint on loopback, invented rows for every suite, and a way to run the command."""
+"""A deterministic OpenAI-compatible endpoint on loopback, invented rows for every suite."""
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 LETTERS = "ABCD"
-# What a machine that runs the tests may say to evalkit; the tests say it themselves.
-OURS = ("EVALKIT_", "HF_", "GITHUB_", "GITLAB_")
 
 
 def answer(messages):
@@ -98,19 +92,11 @@ class Endpoint:
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self._server.shutdown()
         self._server.server_close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
-    """Built suites are shared by the tests and kept out of the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EVALKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture
@@ -235,55 +221,6 @@ def config(tmp_path, invented):
         return path
 
     return write
-
-
-def evalkit(*arguments, cwd=None, env=None, timeout=120):
-    """Runs the command in a process of its own, as a user does."""
-    kept = {"EVALKIT_CACHE"}
-    environment = {k: v for k, v in os.environ.items() if k in kept or not k.startswith(OURS)}
-    # Without the quick check before a comparison, so that requests can be counted.
-    environment |= {
-        "COLUMNS": "160",
-        "HF_HUB_OFFLINE": "1",
-        "EVALKIT_NO_DOCTOR": "1",
-        "EVALKIT_PROBE": "0",
-        **(env or {}),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "evalkit", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd or Path.cwd(),
-        env=environment,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-    )
-
-
-@pytest.fixture
-def run_evalkit():
-    return evalkit
-
-
-class Done:
-    """How an invocation in this process ended: exit code, stdout, stderr (with the error's sentence)."""
-
-    def __init__(self, result):
-        error = result.exception
-        self.code = getattr(error, "exit_code", 70) if error else (result.return_value or 0)
-        self.out, self.err = result.stdout, result.stderr + (f"evalkit: {error}\n" if error else "")
-        if error and self.code == 70:
-            raise error
-
-
-@pytest.fixture
-def invoke():
-    """Runs the command in this process: quick, for what needs no process of its own."""
-    from click.testing import CliRunner
-
-    from evalkit.cli.app import cli
-
-    return lambda *arguments: Done(CliRunner().invoke(cli, [str(one) for one in arguments], standalone_mode=False))
 
 
 @pytest.fixture

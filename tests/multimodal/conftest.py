@@ -84,7 +84,7 @@ class PictureEndpoint:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def take(self, handler, body):
         received = received_of(body)
@@ -171,14 +171,6 @@ def judge():
     server.close()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EVALKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        yield
-
-
 @pytest.fixture
 def config(tmp_path):
     """Writes an endpoint's configuration and gives its path."""
@@ -191,26 +183,6 @@ def config(tmp_path):
         return path
 
     return write
-
-
-class Done:
-    """How an invocation in this process ended: exit code, stdout, stderr (with the error's sentence)."""
-
-    def __init__(self, result):
-        error = result.exception
-        self.code = getattr(error, "exit_code", 70) if error else (result.return_value or 0)
-        self.out, self.err = result.stdout, result.stderr + (f"evalkit: {error}\n" if error else "")
-        if error and self.code == 70:
-            raise error
-
-
-@pytest.fixture
-def invoke():
-    from click.testing import CliRunner
-
-    from evalkit.cli.app import cli
-
-    return lambda *arguments: Done(CliRunner().invoke(cli, [str(one) for one in arguments], standalone_mode=False))
 
 
 @pytest.fixture

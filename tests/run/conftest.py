@@ -28,14 +28,6 @@ metadata:
 """
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
-    """Built suites are kept out of the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EVALKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 class Faulty:
     """The server of faulty.py."""
 
