@@ -20,7 +20,6 @@ import orjson
 
 from evalkit.compare.columns import ItemText, ReplyText, SamplesBuilder, Side, SuiteFacts, SuiteSide
 from evalkit.compare.pair import headline
-from evalkit.config.redact import redacted
 from evalkit.errors import DataError
 from evalkit.foreign.choices import Choices, Dates, Named
 from evalkit.model import RunIdentity, Status
@@ -496,6 +495,8 @@ def _identity(folder: Path, session: Session) -> RunIdentity:
 
 
 def _config(session: Session) -> dict[str, Any]:
+    from evalkit.config.redact import redacted  # brings pydantic and yaml, which a comparison of stored runs can spare
+
     results = session.results
     keys = ("model_source", "model_name", "system_instruction", "chat_template_sha", "fewshot_as_multiturn")
     said = {**_of(results, "config"), **{key: results[key] for key in keys if results.get(key) is not None}}

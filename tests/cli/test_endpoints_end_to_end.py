@@ -72,7 +72,7 @@ class Replica:
         if not self.began:
             self.began = True
             self.server.server_activate()
-            threading.Thread(target=self.server.serve_forever, daemon=True).start()
+            threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def close(self):
@@ -175,7 +175,7 @@ def test_the_number_in_flight_is_found_said_and_stored(replica, tmp_path, run_ev
         lines = (tmp_path / "runs" / name / "manifest.jsonl").read_text().splitlines()
         found = json.loads(lines[-1])["in_flight"]
         assert found["why"] in said[0]
-        assert 1 < server.most <= found["number"]
+        assert 1 < server.most <= 2 * found["number"], "the number before, where twice as many gave no more"
         numbers.append(found["number"])
     assert numbers[0] == numbers[1], "both sides of a comparison use the same"
 
