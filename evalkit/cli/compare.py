@@ -132,7 +132,7 @@ def _stored_case(reference: Path, candidate: Path, choices: Choices) -> judging.
 def _differences(sides: tuple[Side, Side]) -> tuple[Any, ...]:
     if not sides[0].config and not sides[1].config:
         return ()
-    from evalkit.config.differences import stored_differences
+    from evalkit.leaves import stored_differences
 
     return stored_differences(sides[0].config, sides[1].config)
 

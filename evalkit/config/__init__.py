@@ -1,6 +1,6 @@
 """The configuration of an endpoint: YAML files into one checked, frozen model."""
 
-from evalkit.config.differences import differences, public_dump, stored_differences
+from evalkit.config.differences import differences, public_dump
 from evalkit.config.launch import (
     CommandLaunch,
     DegradeConfig,
@@ -49,7 +49,6 @@ __all__ = [
     "public_dump",
     "redact_url",
     "redacted",
-    "stored_differences",
     "warnings_for",
     "write_pair",
 ]

@@ -22,9 +22,8 @@ _ADDRESS_KEY: Final = re.compile(
     r"(?:^|[._])(?:hosts?|hostname|address|addresses|base_urls?|urls?|ip)\Z", re.IGNORECASE
 )
 
-# The path of an address is not one of a machine, and neither is the API's own. What `evalkit.config.differences` cut
-# off before
-# begins with dots.
+# The path of an address is not one of a machine, and neither is the API's own. What `evalkit.leaves` cut off
+# before begins with dots.
 _LETTER: Final = r"[^\s/'\"<>,;:|(){}\[\]]"
 _PART: Final = f"{_LETTER}+"
 _PATH: Final = re.compile(
