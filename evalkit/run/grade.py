@@ -142,9 +142,9 @@ def _whole(
 
 
 def _graded_parts(records: list[dict[str, Any]], sample: Wanted) -> dict[str, Any]:
-    from evalkit.scoring.option_logprobs import score as score_options
+    from evalkit.scoring.multiple_choice import score_logprobs
 
-    score = score_options(sample.document, [record["body"] for record in records])
+    score = score_logprobs(sample.document, [record["body"] for record in records])
     first = journal.stored_reply(records[0])
     return {**_source(records[0]), **_row(sample, first, score, FinalText(""))}
 

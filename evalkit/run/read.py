@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,15 +15,12 @@ from evalkit.errors import RunError
 from evalkit.run import columnar, journal, manifest
 from evalkit.run import rows as store
 from evalkit.run.rows import Files, Stored, StoredSuite
+from evalkit.scoring.registry import SCORERS
 
 # What is sent and decides no answer.
 _NO_SAMPLING = frozenset({"model", "logprobs", "top_logprobs"})
 # Scorers of evalkit's own that give 1 or 0 and nothing between.
-_RIGHT_OR_WRONG = frozenset(
-    {"choice", "option_logprobs", "integer", "expression", "short", "theoremqa"}
-    | {f"multimodal.{name}" for name in ("mmmu", "mmmu_pro", "cmmmu", "cii_bench", "blink", "mathvision", "ocrbench")}
-)
-_SCORER = re.compile(r"^evalkit\.scoring\.|:score@.*$")
+_RIGHT_OR_WRONG = frozenset(target for name, target in SCORERS.items() if name not in {"livebench", "judged"})
 UNJUDGED_SHARE = 0.01
 """Above this share of answers that the judge could not grade there is no verdict."""
 
@@ -98,7 +94,7 @@ def _facts(block: Mapping[str, Any], suite: StoredSuite, name: str) -> SuiteFact
         notes=tuple(notes),
         defects=tuple(_defects(block, suite, name)),
         digests={**block["digests"], **parameters},
-        step=1.0 if _SCORER.sub("", block["digests"].get("scorer", "")) in _RIGHT_OR_WRONG else None,
+        step=1.0 if block["digests"].get("scorer", "").partition("@")[0] in _RIGHT_OR_WRONG else None,
     )
 
 

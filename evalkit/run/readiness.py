@@ -20,7 +20,7 @@ from evalkit.errors import ConfigError, EndpointError
 from evalkit.model import Failure, FailureKind, Item, Prompt, Reply, Request
 from evalkit.run.plan import Missing, Plan, PlannedSuite
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
-from evalkit.scoring.option_logprobs import has_prompt_logprobs
+from evalkit.scoring.multiple_choice import has_prompt_logprobs
 from evalkit.tasks.items import by_logprobs
 
 

@@ -1,5 +1,6 @@
-r"""Integer answers, as of AIME: the last `\boxed{}`, else a marker and a number; never just the last number.
+r"""AIME and MATH-500: their rows as documents, and the scorer of AIME's integer answers (MATH-500's is `expression`).
 
+An integer is read from the last `\boxed{}`, else from a marker and a number; it is never just the last number.
 Numbers are compared digit by digit (a model may write a million of them); only a box that holds a formula goes to
 math-verify.
 """
@@ -11,12 +12,25 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from evalkit.errors import DataError
-from evalkit.model import FinalText, Score, Status
+from evalkit.model import FinalText, Score
 from evalkit.scoring.answers.expression import LONGEST, by_value, filled_boxes
-from evalkit.scoring.answers.reply import ends_midway, for_maths, places, unanswered, without_markup, without_wrappers
+from evalkit.scoring.answers.reply import (
+    ends_midway,
+    for_maths,
+    places,
+    scored,
+    unanswered,
+    without_answer,
+    without_markup,
+    without_wrappers,
+)
 from evalkit.scoring.registry import name_of, required
+from evalkit.scoring.rows import Document, Row, Settings, by_row, clean, content_id, field, text_of
 
 VERSION: Final = 1
+
+# TeX commands whose backslash a careless JSON or Python string turned into a control character.
+_EATEN: Final = {"\x07": r"\a", "\x08": r"\b", "\t": r"\t", "\x0b": r"\v", "\x0c": r"\f", "\r": r"\r"}
 
 _NOISE: Final = re.compile(
     r"\$|\\[,!;:]|\\ |~|\\left(?![a-z])|\\right(?![a-z])|\\displaystyle|\^\s?\{?\\circ\}?|\\degree|°|\\?%"
@@ -39,6 +53,46 @@ _ALONE: Final = re.compile(r"""[)\]}"']*[ \t]*[.!。]?[ \t]*(?:\n|\Z)""")
 _LAST_NUMBER: Final = re.compile(r"(?<![\w.,])[+-]?\d[\d,]*(?!\w)")
 
 
+@by_row
+def aime(row: Row, settings: Settings) -> Document:
+    """AIME: `id, problem, answer (int 0 to 999), year, part`; eaten TeX backslashes are put back."""
+    year = int(settings["year"])
+    problem = restore_tex(text_of(row, "problem", "Problem", "question").strip())
+    answer = int(str(field(row, "answer", "Answer")))
+    if not 0 <= answer <= 999:
+        raise ValueError(f"has the answer {answer}, which is not from 0 to 999")
+    given = clean(row.get("id", row.get("ID", "")))
+    matched = re.fullmatch(r"(\d{4})-(II?)-(\d+)", given)
+    part = matched.group(2) if matched else ""
+    identity = given if matched else f"{year}-{given or content_id(problem)}"
+    return {"id": identity, "problem": problem, "answer": answer, "year": year, "part": part}
+
+
+def restore_tex(text: str) -> str:
+    r"""Text in which control characters before a letter are TeX commands again ("\x0crac" is "\frac").
+
+    Raises:
+        ValueError: where a control character other than line feed remains.
+    """
+    repaired = re.sub(r"[\x07\x08\t\x0b\x0c\r](?=[A-Za-z])", lambda match: _EATEN[match.group()], text)
+    if bad := re.search(r"[\x00-\x09\x0b-\x1f]", repaired):
+        raise ValueError(f"holds the control character U+{ord(bad.group()):04X}")
+    return repaired
+
+
+@by_row
+def math_500(row: Row, _settings: Settings) -> Document:
+    """MATH-500: `id, problem, answer (LaTeX), subject, level`."""
+    problem = text_of(row, "problem").strip()
+    return {
+        "id": clean(row.get("unique_id")) or content_id(problem),
+        "problem": problem,
+        "answer": text_of(row, "answer").strip(),
+        "subject": clean(row.get("subject")) or "unknown",
+        "level": str(row.get("level", "")),
+    }
+
+
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply whose answer is an integer: 1 where it is `doc["answer"]` (an int, or a string such as "033").
 
@@ -54,15 +108,14 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     text = for_maths(final.text)
     boxed = filled_boxes(text, midway=ends_midway(final))
     if boxed:
-        return _score_box(boxed[-1], truth, truncated=final.truncated)
+        return _score_box(boxed[-1], truth, final)
     answer = _marked(without_markup(text), midway=ends_midway(final))
     if answer is not None:
-        return _scored(answer, truth, truncated=final.truncated)
-    status = Status.TRUNCATED if final.truncated else Status.NO_ANSWER
+        return scored(answer == truth, answer[:LONGEST], final)
     numbers = _LAST_NUMBER.findall(text)
     flags = ("lenient_only",) if numbers else ()
     lenient = float(bool(numbers) and _canonical(numbers[-1]) == truth)
-    return Score(0.0, status, str(status), lenient=lenient, flags=flags)
+    return without_answer(final, lenient=lenient, flags=flags)
 
 
 def _truth(doc: Mapping[str, Any]) -> str:
@@ -73,22 +126,16 @@ def _truth(doc: Mapping[str, Any]) -> str:
     return digits
 
 
-def _score_box(content: str, truth: str, *, truncated: bool) -> Score:
+def _score_box(content: str, truth: str, final: FinalText) -> Score:
     plain = _NOISE.sub("", without_wrappers(content).replace("{,}", ",")).strip().rstrip(".").strip()
     if plain.count("=") == 1:
         plain = plain.partition("=")[2].strip()
     integer = _integer(plain)
-    if integer is not None:
-        return _scored(integer, truth, truncated=truncated)
-    if len(plain) > LONGEST or _is_decimal(plain) or _SEVERAL.search(plain) or not re.search(r"\d", plain):
-        return _scored(plain[:LONGEST], truth, truncated=truncated)
-    return by_value(truth, plain, truncated=truncated)
-
-
-def _scored(answer: str, truth: str, *, truncated: bool) -> Score:
-    value = float(answer == truth)
-    reason = "right" if value else "wrong"
-    return Score(value, Status.SCORED, "truncated_with_answer" if truncated else reason, answer[:LONGEST], value)
+    decimal = re.fullmatch(r"[+-]?\d*\.\d+", plain)
+    if integer is None and not (len(plain) > LONGEST or decimal or _SEVERAL.search(plain)) and re.search(r"\d", plain):
+        return by_value(truth, plain, final)
+    answer = (plain if integer is None else integer)[:LONGEST]
+    return scored(answer == truth, answer, final)
 
 
 def _integer(text: str) -> str | None:
@@ -99,10 +146,6 @@ def _integer(text: str) -> str | None:
     if found["unit"] and not _is_unit(found["unit"], spaced=bool(found["space"])):
         return None
     return _canonical(found["digits"])
-
-
-def _is_decimal(text: str) -> bool:
-    return re.fullmatch(r"[+-]?\d*\.\d+", text) is not None
 
 
 def _is_unit(text: str, *, spaced: bool) -> bool:

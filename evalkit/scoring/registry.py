@@ -12,7 +12,7 @@ from evalkit.model import Scorer
 
 SCORERS: Final[Mapping[str, str]] = {
     "choice": "evalkit.scoring.answers.choice:score",
-    "option_logprobs": "evalkit.scoring.option_logprobs:score",
+    "option_logprobs": "evalkit.scoring.multiple_choice:score_logprobs",
     "integer": "evalkit.scoring.aime:score",
     "expression": "evalkit.scoring.answers.expression:score",
     "short": "evalkit.scoring.short:score",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from evalkit.errors import DataError
@@ -19,18 +19,26 @@ from evalkit.scoring.answers.reply import (
     boxes,
     ends_midway,
     for_maths,
-    is_refusal,
     places,
+    scored,
     unanswered,
+    without_answer,
     without_wrappers,
 )
 from evalkit.scoring.registry import name_of, required
-from evalkit.tasks.pictures import Picture
-from evalkit.tasks.prepare import Rows, clean, content_id, each, number_repeats
+from evalkit.scoring.rows import Document, Row, Settings, by_row, clean, content_id, text_of
 
 VERSION: Final = 1
 
-TYPES: Final = ("integer", "float", "list of integer", "list of float", "bool", "option")
+FORMS: Final = {
+    "integer": "an integer",
+    "float": "a decimal number without a unit",
+    "bool": "True or False",
+    "option": "the letter of the option in brackets, for example (b)",
+    "list of integer": "a list of integers in brackets, for example [1, 2]",
+    "list of float": "a list of decimal numbers in brackets, for example [0.5, 2.25]",
+}
+"""The answer types, and how the prompt asks for each."""
 
 RELATIVE: Final = 0.01
 RELATIVE_LENIENT: Final = 0.04  # the original's
@@ -41,7 +49,6 @@ Truth: TypeAlias = float | bool | str | tuple[float, ...]
 Value: TypeAlias = Number | bool | str | tuple[Number, ...]
 
 _YES: Final = frozenset({"true", "yes", "正确", "对"})
-_NO: Final = frozenset({"false", "no", "错误", "错"})
 _TOKEN: Final = re.compile(
     r"[\W_]{0,6}(?:(?:it|this|that|(?:the|this) (?:statement|claim|assertion|proposition|answer)) is (?:indeed )?)?"
     r"(?P<token>(?:true|false|yes|no)(?![A-Za-z])|正确|错误|对(?![于应])|错)",
@@ -57,6 +64,28 @@ _OTHER_OPTION: Final = re.compile(
 )
 _SOLE: Final = re.compile(r"\W*(?:\Z|\n)|\s*(?:because|since|[-–—])", re.IGNORECASE)
 _EMPHASIS: Final = re.compile(r"(?<![\d)\]}])\*{2,3}|\*{2,3}(?![\d(\[{-])|__|`|\$|\\[()\[\]]")
+
+
+@by_row
+def theoremqa(row: Row, _settings: Settings) -> Document:
+    """TheoremQA: `id, question, answer (text), answer_type, type, form, has_picture, images`.
+
+    Which of them are asked (pictures or not) is the loader's choice.
+    """
+    question, answer, kind = text_of(row, "Question").strip(), text_of(row, "Answer"), clean(row.get("Answer_type"))
+    if kind not in FORMS:
+        raise ValueError(f"has the answer type {kind!r}; known are {', '.join(FORMS)}")
+    picture = row.get("Picture")
+    return {
+        "id": content_id(question, answer),
+        "question": question,
+        "answer": answer,
+        "answer_type": kind,
+        "type": kind,
+        "form": FORMS[kind],
+        "has_picture": bool(picture),
+        "images": ["Picture"] if picture and not isinstance(picture, bool | int | float) else [],
+    }
 
 
 class _SeveralError(ValueError):
@@ -75,7 +104,7 @@ class Verdict:
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score one reply, 0 or 1; `metrics["acc_lenient4"]` (and `lenient`) is the verdict with the original's 4 %.
 
-    `doc` has "answer" (typed, or as text), "answer_type" (one of `TYPES`) and "has_picture". Where no answer field can
+    `doc` has "answer" (typed, or as text), "answer_type" (one of `FORMS`) and "has_picture". Where no answer field can
     be read, `lenient` looks at the last number of the text (flag "lenient_only").
 
     Raises:
@@ -92,16 +121,9 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     if value is None:
         return _unanswered(final, kind, truth, flags)
     verdict = compare(kind, truth, value)
-    reason = "truncated_with_answer" if final.truncated else ("right" if verdict.right else "wrong")
-    return Score(
-        value=float(verdict.right),
-        status=Status.SCORED,
-        reason=reason,
-        answer=_shown(value),
-        lenient=float(verdict.lenient),
-        flags=(*flags, *verdict.flags),
-        metrics={"acc_lenient4": float(verdict.lenient)},
-    )
+    lenient = float(verdict.lenient)
+    found = scored(verdict.right, _shown(value), final, (*flags, *verdict.flags))
+    return replace(found, lenient=lenient, metrics={"acc_lenient4": lenient})
 
 
 def truth_of(doc: Mapping[str, Any]) -> tuple[str, Truth]:
@@ -111,8 +133,8 @@ def truth_of(doc: Mapping[str, Any]) -> tuple[str, Truth]:
         DataError: there is no answer, its type is unknown, or it is not of its type.
     """
     answer, kind = required(doc, "answer"), required(doc, "answer_type")
-    if kind not in TYPES:
-        raise DataError(f"{name_of(doc)}: 'answer_type' must be one of {', '.join(TYPES)}, not {kind!r:.80}")
+    if kind not in FORMS:
+        raise DataError(f"{name_of(doc)}: 'answer_type' must be one of {', '.join(FORMS)}, not {kind!r:.80}")
     if kind == "option":
         found = re.fullmatch(r"\(?([a-f])\)?", str(answer).strip().lower())
         truth: Truth | None = found[1] if found else None
@@ -273,10 +295,7 @@ def _unanswered(final: FinalText, kind: str, truth: Truth, flags: tuple[str, ...
     lenient = guess is not None and not final.truncated and compare(kind, truth, guess).lenient
     if guess is not None:
         flags = (*flags, "lenient_only")
-    status, reason = (Status.TRUNCATED, "truncated") if final.truncated else (Status.NO_ANSWER, "no_answer")
-    if not final.truncated and is_refusal(final.text):
-        status, reason = Status.REFUSED, "refusal"
-    return Score(0.0, status, reason, lenient=float(lenient), flags=flags, metrics={"acc_lenient4": 0.0})
+    return without_answer(final, final.text, lenient=float(lenient), flags=flags, metrics={"acc_lenient4": 0.0})
 
 
 def _shown(value: Value) -> str:
@@ -285,43 +304,3 @@ def _shown(value: Value) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(f"{number.value:.12g}" for number in value) + "]"
     return str(value)
-
-
-# ----------------------------------------------------------------
-# TheoremQA's rows as documents; which of them are asked (pictures or not) is the loader's choice
-
-
-FORMS = {
-    "integer": "an integer",
-    "float": "a decimal number without a unit",
-    "bool": "True or False",
-    "option": "the letter of the option in brackets, for example (b)",
-    "list of integer": "a list of integers in brackets, for example [1, 2]",
-    "list of float": "a list of decimal numbers in brackets, for example [0.5, 2.25]",
-}
-
-
-def theoremqa(rows: Rows, _options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """TheoremQA: `id, question, answer (text), answer_type, type, form, has_picture, images`."""
-
-    def one(row: Mapping[str, Any]) -> dict[str, Any]:
-        question = clean(row.get("Question"))
-        kind = clean(row.get("Answer_type"))
-        if not question or kind not in FORMS:
-            raise ValueError(f"has no question, or the answer type {kind!r}")
-        answer = row.get("Answer")
-        if answer is None or answer == "":
-            raise ValueError("has no answer")
-        picture = row.get("Picture")
-        return {
-            "id": content_id(question, str(answer)),
-            "question": question,
-            "answer": str(answer),
-            "answer_type": kind,
-            "type": kind,
-            "form": FORMS[kind],
-            "has_picture": bool(picture),
-            "images": ["Picture"] if isinstance(picture, str | Picture | Mapping) and picture else [],
-        }
-
-    return number_repeats(each(one, rows))

@@ -50,7 +50,7 @@ def load_documents(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dic
     rows than the suite has).
     """
     source = dict(fields.get("source") or {})
-    prepare = _function(str(fields.get("prepare") or "evalkit.tasks.prepare:plain"))
+    prepare = _function(str(fields.get("prepare") or "evalkit.scoring.rows:plain"))
     settings = dict(fields.get("options") or {})
     splits: dict[str, list[dict[str, Any]]] = {}
     for split, parts in _parts(source).items():

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from evalkit.scoring.option_logprobs import continuation_logprob, score
+from evalkit.scoring.multiple_choice import continuation_logprob, score_logprobs
 
 SUITE = {"name": "mmlu_logprob", "partial_data": True, "margin_pt": 20}
 
@@ -91,7 +91,7 @@ def test_the_sum_runs_over_the_tokens_of_the_continuation_only():
 
 def test_a_reply_without_logprobs_has_no_value():
     doc = {"answer": "A", "continuations": [" A", " B"]}
-    found = score(doc, [{"choices": [{"text": "x"}]}] * 2)
+    found = score_logprobs(doc, [{"choices": [{"text": "x"}]}] * 2)
     assert found.value is None
 
 

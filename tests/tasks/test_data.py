@@ -14,7 +14,7 @@ from evalkit.tasks.files import Part, find_files
 
 FIELDS = {
     "rows": 3,
-    "prepare": "evalkit.tasks.prepare:aime",
+    "prepare": "evalkit.scoring.aime:aime",
     "options": {"year": 2099},
     "source": {"hub": "someone/AIME_2099", "revision": "0" * 40, "folder": ["aime2099"], "splits": {"test": "train"}},
 }
@@ -89,7 +89,7 @@ def test_a_damaged_line_is_named(tmp_path):
 def test_a_missing_column_is_named_with_the_row(tmp_path):
     (tmp_path / "aime2099").mkdir()
     (tmp_path / "aime2099" / "train.jsonl").write_text('{"id": "1", "question": "x"}\n')
-    with pytest.raises(DataError, match=r"row 0 has none of the columns answer, Answer"):
+    with pytest.raises(DataError, match=r"row 0 has no 'answer' or 'Answer'"):
         data.load_documents(FIELDS, {"data": str(tmp_path)})
 
 
@@ -146,7 +146,7 @@ def test_shots_of_the_own_subject_are_attached(tmp_path):
     for split, lines in rows.items():
         (tmp_path / f"{split}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     fields = {
-        "prepare": "evalkit.tasks.prepare:mmlu",
+        "prepare": "evalkit.scoring.multiple_choice:mmlu",
         "source": {
             "folder": ["m"],
             "splits": {"test": "test", "dev": "dev"},

@@ -14,7 +14,7 @@ REVISION = "a" * 40
 ROWS = "".join(json.dumps({"id": f"2099-I-{n}", "problem": f"{n}+{n}?", "answer": 2 * n}) + "\n" for n in range(3))
 FIELDS = {
     "rows": 3,
-    "prepare": "evalkit.tasks.prepare:aime",
+    "prepare": "evalkit.scoring.aime:aime",
     "options": {"year": 2099},
     "source": {"hub": "some/aime", "revision": REVISION, "splits": {"test": "train"}},
 }

@@ -15,7 +15,16 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring.answers.reply import boxes, ends_midway, for_maths, places, unanswered, without_wrappers
+from evalkit.scoring.answers.reply import (
+    boxes,
+    ends_midway,
+    for_maths,
+    places,
+    scored,
+    unanswered,
+    without_answer,
+    without_wrappers,
+)
 from evalkit.scoring.answers.worker import GradeError, GradeTimeout, run_limited
 from evalkit.scoring.registry import name_of, required
 
@@ -52,10 +61,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     if (nothing := unanswered(final)) is not None:
         return nothing
     answer = extract(for_maths(final.text), midway=ends_midway(final))
-    if answer is None:
-        status = Status.TRUNCATED if final.truncated else Status.NO_ANSWER
-        return Score(0.0, status, str(status), lenient=0.0)
-    return by_value(truth, answer, truncated=final.truncated)
+    return without_answer(final) if answer is None else by_value(truth, answer, final)
 
 
 def extract(text: str, *, midway: bool = False) -> str | None:
@@ -80,7 +86,7 @@ def filled_boxes(text: str, *, midway: bool) -> list[str]:
     return [box.content.strip() for box in boxes(text) if box.end != cut and without_wrappers(box.content).strip()]
 
 
-def by_value(truth: str, answer: str, *, truncated: bool = False) -> Score:
+def by_value(truth: str, answer: str, final: FinalText) -> Score:
     """The score of `answer`, which a reply gave, against `truth`."""
     flags: tuple[str, ...] = ()
     if spelled_alike(truth, answer):
@@ -91,15 +97,24 @@ def by_value(truth: str, answer: str, *, truncated: bool = False) -> Score:
         value, flags = 0.0, ("needs_math_verify",)
     else:
         try:
-            value = float(run_limited("evalkit.scoring.answers.equality:same_value", [truth, answer], SECONDS))
+            value = float(run_limited(f"{__name__}:same_value", [truth, answer], SECONDS, ["math_verify"]))
         except GradeTimeout:
             return Score(None, Status.GRADE_ERROR, "grade_timeout", answer)
         except GradeError:
             return Score(None, Status.GRADE_ERROR, "grade_error", answer)
-    reason = "right" if value else "wrong"
-    if truncated:
-        reason = "truncated_with_answer"
-    return Score(value, Status.SCORED, reason, answer[:LONGEST], value, flags)
+    return scored(value, answer[:LONGEST], final, flags)
+
+
+def same_value(truth: str, answer: str) -> bool:
+    """Whether math-verify finds `answer` (LaTeX or plain) equal to `truth`; False also where it cannot read either.
+
+    For a grading worker only: it may hang, and it may eat memory.
+    """
+    import math_verify
+
+    # The limit is the worker's: math-verify's own would turn "too slow" into "wrong".
+    expected, given = (math_verify.parse(rf"\boxed{{{text}}}", parsing_timeout=None) for text in (truth, answer))
+    return bool(math_verify.verify(expected, given, timeout_seconds=None))
 
 
 def spelled_alike(one: str, other: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -54,6 +54,29 @@ def unanswered(final: FinalText) -> Score | None:
     return Score(0.0 if final.status.has_value else None, final.status, final.reason, lenient=0.0)
 
 
+def scored(value: float, answer: str, final: FinalText, flags: tuple[str, ...] = ()) -> Score:
+    """The score of an answer that was found in `final`."""
+    reason = "truncated_with_answer" if final.truncated else ("right" if value else "wrong")
+    return Score(float(value), Status.SCORED, reason, answer, float(value), flags)
+
+
+def without_answer(
+    final: FinalText,
+    text: str = "",
+    *,
+    lenient: float = 0.0,
+    flags: tuple[str, ...] = (),
+    metrics: Mapping[str, float] | None = None,
+) -> Score:
+    """The score of a reply in which no answer was found: 0; a refusal where `text`, if given, begins with one."""
+    status, reason = Status.NO_ANSWER, "no_answer"
+    if final.truncated:
+        status, reason = Status.TRUNCATED, "truncated"
+    elif is_refusal(text):
+        status, reason = Status.REFUSED, "refusal"
+    return Score(0.0, status, reason, None, lenient, flags, metrics or {})
+
+
 def ends_midway(final: FinalText) -> bool:
     """Whether the last word of `final` may be unfinished: the server stopped at the limit, no white space follows."""
     return final.truncated and not final.text[-1:].isspace()
@@ -80,8 +103,7 @@ def _any_of(tags: Sequence[str]) -> re.Pattern[str]:
     return re.compile(alternatives or r"(?!)", re.IGNORECASE)
 
 
-# ----------------------------------------------------------------
-# Tells a refusal from an answer that merely was not found. A label for the reports: both score 0
+# ---------------------------------------------------------------- refusals: a label for the reports, for they score 0
 
 
 _BEGINNING: Final = 600  # characters; a refusal says so at once
@@ -99,8 +121,7 @@ def is_refusal(text: str) -> bool:
     return _REFUSAL.search(text, 0, _BEGINNING) is not None
 
 
-# ----------------------------------------------------------------
-# Makes text comparable before an answer is looked for: Unicode forms, markup, LaTeX wrappers, boxes
+# ---------------------------------------------------------------- text made comparable: Unicode forms, markup, boxes
 # Everything here is linear in the length of the text (a reply may be a megabyte of one repeated character), and for
 # matching only: what a reply said is kept as it came.
 
@@ -233,8 +254,7 @@ def _unwrapped(text: str, wrapper: re.Pattern[str], gap: str) -> str:
     return "".join((*kept, text[position:]))
 
 
-# ----------------------------------------------------------------
-# The places in a reply at which it announces its answer: "Answer:", "the correct option is", 答案, 故选
+# ---------------------------------------------------------------- where an answer is announced: "Answer:", 答案, 故选
 
 
 _MARKER: Final = re.compile(

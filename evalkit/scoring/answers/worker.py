@@ -54,23 +54,25 @@ class GradeTimeout(GradeError):  # noqa: N818 - a timeout is what the field call
     """A grading function used up its time: there is no verdict."""
 
 
-def run_limited(target: str, args: Sequence[Any], seconds: float) -> Any:
+def run_limited(target: str, args: Sequence[Any], seconds: float, libraries: Sequence[str] = ()) -> Any:
     """Call `target` ("module:function") with `args` in a child process, for at most `seconds` of its processor time.
 
     Processor time is counted, and only while the function itself runs: neither waiting for a free child nor a busy
     machine changes a verdict. A function that waits instead of working is stopped after four times `seconds` by
-    the clock. `args` and the result are JSON values; tuples come back as lists. Blocks; may be called from several
-    threads.
+    the clock. `args` and the result are JSON values; tuples come back as lists. `libraries` are what the function will
+    import: they are loaded before its time begins. Blocks; may be called from several threads.
 
     Raises:
         GradeTimeout: the time is used up.
-        GradeError: the function cannot be imported, raised, died, ran out of memory, or returned what is not JSON.
+        GradeError: the function or a library cannot be imported, it raised, died, ran out of memory, or its result is
+            not JSON.
         ValueError: `seconds` is not positive.
         TypeError: `args` are not JSON values.
     """
     if not seconds > 0:
         raise ValueError(f"a time limit must be positive, not {seconds}")
-    request = json.dumps({"target": target, "args": list(args), "seconds": seconds}).encode()
+    given = {"target": target, "args": list(args), "seconds": seconds, "libraries": list(libraries)}
+    request = json.dumps(given).encode()
     return _POOL.run(request, target, seconds)
 
 
@@ -234,7 +236,7 @@ def _serve(channel: Connection) -> None:
         except EOFError:
             return
         try:
-            function = _resolve(request["target"])
+            function = _resolve(request["target"], request["libraries"])
             channel.send_bytes(b'{"started": true}')
             reply = _call_limited(function, request["args"], request["seconds"])
         except _ORDINARY_ERRORS as error:  # anything else ends this process, and the hook below says why
@@ -242,7 +244,9 @@ def _serve(channel: Connection) -> None:
         channel.send_bytes(reply)
 
 
-def _resolve(target: str) -> Callable[..., Any]:
+def _resolve(target: str, libraries: Sequence[str]) -> Callable[..., Any]:
+    for library in libraries:
+        import_module(library)
     module, _, name = target.partition(":")
     function: Callable[..., Any] = getattr(import_module(module), name)
     return function

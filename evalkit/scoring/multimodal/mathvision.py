@@ -18,7 +18,7 @@ from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
 from evalkit.scoring.answers.choice import Options
 from evalkit.scoring.answers.expression import LONGEST, by_value, extract, filled_boxes, spelled_alike
-from evalkit.scoring.answers.reply import ends_midway, for_maths, unanswered, without_markup, without_wrappers
+from evalkit.scoring.answers.reply import ends_midway, for_maths, scored, unanswered, without_markup, without_wrappers
 from evalkit.scoring.multimodal import letters
 from evalkit.scoring.multimodal.fields import LETTERS
 from evalkit.scoring.multimodal.freetext import answer_part, number_given
@@ -66,8 +66,8 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     if found is None or (final.truncated and not found[1]):
         return letters.without_answer(final.text, final)
     answer, strong = found
-    scored = _same(truth, _cleaned(answer), truncated=final.truncated)
-    return scored if strong else _flagged(scored)
+    found_same = _same(truth, _cleaned(answer), final)
+    return found_same if strong else _flagged(found_same)
 
 
 def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
@@ -91,8 +91,8 @@ def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
     letter = _value_letter(answer, choices)
     if letter is None:
         return read
-    scored = _lettered(letter, truth, final, answer)
-    return scored if strong else _flagged(scored)
+    by_letter = _lettered(letter, truth, final, answer)
+    return by_letter if strong else _flagged(by_letter)
 
 
 def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> str | None:
@@ -119,7 +119,7 @@ def _value_letter(answer: str, choices: Sequence[str]) -> str | None:
     same = [
         letter
         for letter, choice in zip(LETTERS, choices, strict=False)
-        if spelled_alike(for_maths(choice), answer) or _same(_cleaned(choice), given).value == 1
+        if spelled_alike(for_maths(choice), answer) or _same(_cleaned(choice), given, FinalText("")).value == 1
     ]
     return same[0] if len(same) == 1 else None
 
@@ -148,7 +148,7 @@ def _open_answer(final: FinalText) -> tuple[str, bool] | None:
     return part.text, part.strong
 
 
-def _same(truth: str, answer: str, *, truncated: bool = False) -> Score:
+def _same(truth: str, answer: str, final: FinalText) -> Score:
     """The score of one result against another, both cleaned; numbers exactly, all else by value."""
     wanted = whole_number(truth)
     given = whole_number(answer)
@@ -161,9 +161,8 @@ def _same(truth: str, answer: str, *, truncated: bool = False) -> Score:
     elif _PROSE.search(answer) or not answer:
         value = 0.0
     else:
-        return by_value(truth, answer, truncated=truncated)
-    reason = "truncated_with_answer" if truncated else ("right" if value else "wrong")
-    return Score(value, Status.SCORED, reason, answer[:LONGEST], value)
+        return by_value(truth, answer, final)
+    return scored(value, answer[:LONGEST], final)
 
 
 def _cleaned(text: str) -> str:

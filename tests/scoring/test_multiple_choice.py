@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.tasks import prepare
+from evalkit.scoring import aime, multiple_choice
 
 GPQA_ROW = {
     "Record ID": "recINVENTED01",
@@ -36,13 +36,13 @@ def test_aime_takes_padded_answers_and_both_column_spellings():
         {"id": "2099-I-3", "problem": "Find $n$.", "answer": "033"},
         {"ID": "2099-II-4", "Problem": "Find $m$.", "Answer": 7},
     ]
-    first, second = prepare.aime(rows, {"year": 2099})
+    first, second = aime.aime(rows, {"year": 2099})
     assert first == {"id": "2099-I-3", "problem": "Find $n$.", "answer": 33, "year": 2099, "part": "I"}
     assert (second["id"], second["answer"], second["part"]) == ("2099-II-4", 7, "II")
 
 
 def test_aime_puts_eaten_tex_backslashes_back():
-    (document,) = prepare.aime(
+    (document,) = aime.aime(
         [{"id": "5", "problem": "Let \x0crac{m}{n} and \triangle ABC.", "answer": 1}], {"year": 2099}
     )
     assert document["problem"] == r"Let \frac{m}{n} and \triangle ABC."
@@ -51,73 +51,73 @@ def test_aime_puts_eaten_tex_backslashes_back():
 @pytest.mark.parametrize("answer", ["1000", "-1"])
 def test_aime_refuses_an_answer_out_of_range(answer):
     with pytest.raises(ValueError, match="row 0 has the answer"):
-        prepare.aime([{"problem": "x", "answer": answer}], {"year": 2099})
+        aime.aime([{"problem": "x", "answer": answer}], {"year": 2099})
 
 
 @given(st.text())
 def test_restored_tex_never_keeps_a_control_character(text):
     try:
-        repaired = prepare.restore_tex(text)
+        repaired = aime.restore_tex(text)
     except ValueError:
         return
     assert not any(ord(char) < 32 and char != "\n" for char in repaired)
 
 
 def test_gpqa_options_come_in_an_order_that_only_the_record_decides():
-    (one,) = prepare.gpqa([GPQA_ROW], {})
+    (one,) = multiple_choice.gpqa([GPQA_ROW], {})
     random.seed(7)
-    (two,) = prepare.gpqa([dict(reversed(GPQA_ROW.items()))], {})
+    (two,) = multiple_choice.gpqa([dict(reversed(GPQA_ROW.items()))], {})
     assert one == two
     assert one["choices"]["ABCD".index(one["answer"])] == "4"
     assert sorted(one["choices"]) == ["16", "2", "4", "8"]
 
 
 def test_gpqa_key_follows_the_option_even_when_two_options_read_the_same():
-    (document,) = prepare.gpqa([{**GPQA_ROW, "Incorrect Answer 1": "4"}], {})
+    (document,) = multiple_choice.gpqa([{**GPQA_ROW, "Incorrect Answer 1": "4"}], {})
     assert document["choices"]["ABCD".index(document["answer"])] == "4"
 
 
 def test_gpqa_positions_are_spread_over_the_letters():
     rows = [{**GPQA_ROW, "Record ID": f"rec{number}"} for number in range(400)]
-    answers = [document["answer"] for document in prepare.gpqa(rows, {})]
+    answers = [document["answer"] for document in multiple_choice.gpqa(rows, {})]
     assert all(60 < answers.count(letter) < 140 for letter in "ABCD")
 
 
 def test_gpqa_pooled_counts_in_how_many_sets_a_question_is():
     rows = [GPQA_ROW, {**GPQA_ROW, "Record ID": "rec2"}, GPQA_ROW, GPQA_ROW]
-    documents = prepare.gpqa(rows, {})
+    documents = multiple_choice.gpqa(rows, {})
     assert {document["id"]: document["subsets"] for document in documents} == {"recINVENTED01": 3, "rec2": 1}
 
 
 def test_gpqa_keeps_brackets_of_chemistry_names():
-    (document,) = prepare.gpqa([{**GPQA_ROW, "Correct Answer": "[Fe(CN)6]4-"}], {})
+    (document,) = multiple_choice.gpqa([{**GPQA_ROW, "Correct Answer": "[Fe(CN)6]4-"}], {})
     assert "[Fe(CN)6]4-" in document["choices"]
 
 
 def test_mmlu_answers_may_be_index_or_letter_and_give_the_same_id():
-    (one,) = prepare.mmlu([MMLU_ROW], {})
-    (two,) = prepare.mmlu([{**MMLU_ROW, "answer": "B"}], {})
+    (one,) = multiple_choice.mmlu([MMLU_ROW], {})
+    (two,) = multiple_choice.mmlu([{**MMLU_ROW, "answer": "B"}], {})
     assert one == two
     assert one["answer"] == "B"
     assert one["category"] == "STEM"
 
 
 def test_mmlu_duplicates_keep_apart():
-    ids = [document["id"] for document in prepare.mmlu([MMLU_ROW, MMLU_ROW], {})]
+    ids = [document["id"] for document in multiple_choice.mmlu([MMLU_ROW, MMLU_ROW], {})]
     assert ids[1] == f"{ids[0]}-2"
 
 
 def test_mmlu_share_takes_the_same_items_whatever_the_order():
     rows = [{**MMLU_ROW, "question": f"Which number is {n}?"} for n in range(95)]
     options = {"share": 0.1, "_split": "test"}
-    kept = {document["id"] for document in prepare.mmlu(rows, options)}
+    kept = {document["id"] for document in multiple_choice.mmlu(rows, options)}
     assert len(kept) == 10
-    assert kept == {document["id"] for document in prepare.mmlu(rows[::-1], options)}
+    assert kept == {document["id"] for document in multiple_choice.mmlu(rows[::-1], options)}
 
 
 def test_mmlu_has_a_category_for_all_57_subjects():
-    assert len(prepare.MMLU_CATEGORY) + len(OTHER) == 57
-    assert not OTHER & prepare.MMLU_CATEGORY.keys()
+    assert len(multiple_choice.MMLU_CATEGORY) + len(OTHER) == 57
+    assert not OTHER & multiple_choice.MMLU_CATEGORY.keys()
 
 
 OTHER = {
@@ -127,19 +127,19 @@ OTHER = {
 
 
 def test_musr_reads_the_option_list_without_running_it():
-    (document,) = prepare.musr([MUSR_ROW], {})
+    (document,) = multiple_choice.musr([MUSR_ROW], {})
     assert document["choices"] == ["drawer", "shelf", "pocket"]
     assert document["answer"] == "B"
     with pytest.raises(ValueError, match="no list"):
-        prepare.musr([{**MUSR_ROW, "choices": "__import__('os').system('true')"}], {})
+        multiple_choice.musr([{**MUSR_ROW, "choices": "__import__('os').system('true')"}], {})
 
 
 def test_musr_refuses_an_answer_that_contradicts_itself():
     with pytest.raises(ValueError, match="disagree"):
-        prepare.musr([{**MUSR_ROW, "answer_choice": "drawer"}], {})
+        multiple_choice.musr([{**MUSR_ROW, "answer_choice": "drawer"}], {})
 
 
 def test_musr_questions_on_one_story_share_it():
-    one, two = prepare.musr([MUSR_ROW, {**MUSR_ROW, "question": "Where would Rita look?"}], {})
+    one, two = multiple_choice.musr([MUSR_ROW, {**MUSR_ROW, "question": "Where would Rita look?"}], {})
     assert one["story"] == two["story"]
     assert one["id"] != two["id"]

@@ -8,8 +8,8 @@ import pytest
 from evalkit.model import FinalText
 from evalkit.resources import data_folder
 from evalkit.scoring.answers.reply import final_text_of
+from evalkit.scoring.rows import by_split
 from evalkit.tasks.items import LoadOptions, load_suite
-from evalkit.tasks.prepare_demo import by_split
 from evalkit.tasks.suites import find_suite
 
 ROWS = [

@@ -1,0 +1,229 @@
+"""GPQA, MMLU, MMLU-Pro and MuSR: their rows as documents, and MMLU's score by the options' log-likelihoods.
+
+Answers in words are read and scored by `evalkit.scoring.answers.choice`. By log-likelihood each option is one
+completions request with `echo` and `logprobs`, whose reply holds the log-probability of every prompt token. The answer
+is the argmax over the options, as lm-eval's `multiple_choice` tasks have it; the sums themselves are kept as metrics
+`logprob_A`, `logprob_B`, ..., since they show a numerical change long before the argmax does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from evalkit.model import Score, Status
+from evalkit.scoring.rows import (
+    LETTERS,
+    Document,
+    Row,
+    Settings,
+    by_row,
+    choices_of,
+    clean,
+    content_id,
+    each,
+    field,
+    letter_at,
+    lettered,
+)
+
+VERSION: Final = 1  # of `score_logprobs`
+
+
+def gpqa(rows: Sequence[Row], settings: Settings) -> list[Document]:
+    """GPQA: `id, question, choices (4, shuffled by item), answer (letter), domain, subdomain, subsets`.
+
+    The order of the options comes from a hash of the item's Record ID, so it is the same on every machine; with
+    several subsets in one suite an item stands once and `subsets` says in how many it is (its weight).
+    """
+    once: dict[str, Document] = {}
+    for document in each(_gpqa, rows, settings):
+        once.setdefault(document["id"], document)["subsets"] += 1
+    counted = settings.get("count_copies", True)
+    return [document if counted else {**document, "subsets": 1} for document in once.values()]
+
+
+def _gpqa(row: Row, _settings: Settings) -> Document:
+    record = clean(field(row, "Record ID"))
+    names = ("Correct Answer", *(f"Incorrect Answer {number}" for number in (1, 2, 3)))
+    texts = [clean(field(row, name)) for name in names]
+    if not all(texts):
+        raise ValueError(f"({record}) has an empty option")
+    seed = hashlib.sha256(f"evalkit-gpqa-v1|{record}".encode()).hexdigest()
+    places = list(range(4))
+    random.Random(seed).shuffle(places)  # noqa: S311 - a fixed permutation, no secret
+    choices = [texts[place] for place in places]
+    return {
+        "id": record,
+        "question": clean(field(row, "Question")),
+        "choices": choices,
+        "answer": LETTERS[places.index(0)],
+        "domain": clean(row.get("High-level domain")) or "unknown",
+        "subdomain": clean(row.get("Subdomain")) or "unknown",
+        "subsets": 0,
+        "options": lettered(choices, ")"),
+    }
+
+
+def mmlu(rows: Sequence[Row], settings: Settings) -> list[Document]:
+    """MMLU: `id, question, choices (4), answer (letter), subject, subject_name, category, header`.
+
+    `header` is true for the first development row of each subject, which carries the subject's header line. With
+    `settings["share"]`, that share of each subject's items is kept, chosen by a hash of the question.
+    """
+    documents = _mmlu(rows, settings)
+    started: set[str] = set()
+    for document in documents:
+        document["header"] = document["subject"] not in started
+        started.add(document["subject"])
+    share = settings.get("share")
+    if share is None or settings.get("_split") != "test":
+        return documents
+    return share_of_each(documents, "subject", float(share))
+
+
+@by_row
+def _mmlu(row: Row, settings: Settings) -> Document:
+    subject = clean(field(row, "subject")).replace(" ", "_")
+    question = clean(field(row, "question"))
+    choices = choices_of(row, "choices")
+    answer = letter_at(field(row, "answer"), choices)
+    return {
+        "id": f"{subject}/{content_id(question, *choices, answer)}",
+        "question": question,
+        "choices": choices,
+        "answer": answer,
+        "subject": subject,
+        "subject_name": subject.replace("_", " "),
+        "category": MMLU_CATEGORY.get(subject, "other"),
+        "header": False,
+        "shot_header": str(settings.get("shot_header", "")),
+        "answer_index": LETTERS.index(answer),
+        "options": lettered(choices),
+    }
+
+
+def share_of_each(documents: list[Document], name: str, share: float) -> list[Document]:
+    """The given share (rounded up) of the documents of each value of the field `name`, chosen by a hash of the id."""
+    groups: dict[str, list[Document]] = {}
+    for document in documents:
+        groups.setdefault(document[name], []).append(document)
+    kept: set[str] = set()
+    for members in groups.values():
+        ranked = sorted(members, key=lambda document: content_id(document["id"]))
+        kept.update(document["id"] for document in ranked[: math.ceil(len(members) * share)])
+    return [document for document in documents if document["id"] in kept]
+
+
+@by_row
+def mmlu_pro(row: Row, _settings: Settings) -> Document:
+    """MMLU-Pro: `id, question, choices (3 to 10), answer (letter), category`; placeholder options are dropped."""
+    question = clean(field(row, "question"))
+    given = choices_of(row, "options")
+    answer = given[LETTERS.index(letter_at(field(row, "answer", "answer_index"), given))]
+    choices = [choice for choice in given if choice != "N/A"]
+    return {
+        "id": f"{row.get('question_id') or content_id(question, *choices)}",
+        "question": question,
+        "choices": choices,
+        "answer": LETTERS[choices.index(answer)],
+        "category": clean(field(row, "category")),
+        "options": lettered(choices, ")"),
+    }
+
+
+@by_row
+def musr(row: Row, _settings: Settings) -> Document:
+    """MuSR: `id, narrative, question, choices, answer (letter), domain, story`; `story` is shared by its questions."""
+    narrative = clean(field(row, "narrative", "context"))
+    question = clean(field(row, "question"))
+    choices = choices_of(row, "choices")
+    answer = letter_at(field(row, "answer_index"), choices)
+    text = row.get("answer_choice")
+    if text is not None and clean(text) != choices[LETTERS.index(answer)]:
+        raise ValueError("has an answer_index and an answer_choice that disagree")
+    domain = str(row["_part"])
+    return {
+        "id": f"{domain}/{content_id(narrative, question, *choices)}",
+        "narrative": narrative,
+        "question": question,
+        "choices": choices,
+        "answer": answer,
+        "domain": domain,
+        "story": content_id(narrative),
+        "options": lettered(choices, ")"),
+    }
+
+
+# MMLU's subjects by category; the map of the original repository (hendrycks/test, categories.py).
+_SUBJECTS: Final = {
+    "STEM": """abstract_algebra astronomy college_biology college_chemistry college_computer_science
+        college_mathematics college_physics computer_security conceptual_physics electrical_engineering
+        elementary_mathematics high_school_biology high_school_chemistry high_school_computer_science
+        high_school_mathematics high_school_physics high_school_statistics machine_learning""",
+    "humanities": """formal_logic high_school_european_history high_school_us_history high_school_world_history
+        international_law jurisprudence logical_fallacies moral_disputes moral_scenarios philosophy prehistory
+        professional_law world_religions""",
+    "social sciences": """econometrics high_school_geography high_school_government_and_politics
+        high_school_macroeconomics high_school_microeconomics high_school_psychology human_sexuality
+        professional_psychology public_relations security_studies sociology us_foreign_policy""",
+}
+MMLU_CATEGORY: Final = {subject: category for category, names in _SUBJECTS.items() for subject in names.split()}
+"""Subjects that are in none of the three categories are "other"."""
+
+
+# ---------------------------------------------------------------- scoring by log-likelihood
+
+
+def score_logprobs(doc: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]) -> Score:
+    """The score of one item from the reply bodies of its options, in their order.
+
+    `doc` holds `answer` (a letter) and `continuations` (the texts whose log-probability counts). A reply without
+    usable log-probabilities gives no value: it is never wrong, and never right by chance.
+
+    Raises:
+        ValueError: where `answer` names none of the options.
+    """
+    gold = LETTERS.find(str(doc["answer"]))
+    continuations = doc["continuations"]
+    if not 0 <= gold < len(continuations):
+        raise ValueError(f"the answer {doc['answer']!r} is none of the {len(continuations)} options")
+    sums = [continuation_logprob(body, text) for body, text in zip(bodies, continuations, strict=True)]
+    known = [value for value in sums if value is not None and not math.isnan(value)]
+    if len(known) < len(sums):
+        return Score(None, Status.GRADE_ERROR, "no_logprobs")
+    best = max(range(len(known)), key=known.__getitem__)
+    metrics = {f"logprob_{LETTERS[n]}": max(value, -1e9) for n, value in enumerate(known)}
+    right = best == gold
+    return Score(float(right), Status.SCORED, "right" if right else "wrong", answer=LETTERS[best], metrics=metrics)
+
+
+def continuation_logprob(body: Mapping[str, Any], continuation: str) -> float | None:
+    """The log-probability (nats) of `continuation` at the end of the echoed prompt; None where the reply lacks it.
+
+    Reads the completions shape of vLLM and OpenAI: `logprobs` with `tokens` and `token_logprobs`, the prompt's tokens
+    first, then those that were generated.
+    """
+    choice = (body.get("choices") or [{}])[0]
+    logprobs = choice.get("logprobs") or {}
+    tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
+    if not isinstance(tokens, list) or not isinstance(values, list) or len(tokens) != len(values):
+        return None
+    prompt_tokens = (body.get("usage") or {}).get("prompt_tokens")
+    end = prompt_tokens if isinstance(prompt_tokens, int) and prompt_tokens <= len(tokens) else len(tokens)
+    text, total, place = "", 0.0, end
+    while len(text) < len(continuation) and place > 0:
+        place -= 1
+        if not isinstance(tokens[place], str) or not isinstance(values[place], int | float):
+            return None
+        text, total = tokens[place] + text, total + float(values[place])
+    return total if text.endswith(continuation) else None
+
+
+def has_prompt_logprobs(body: Mapping[str, Any], prompt: str) -> bool:
+    """True where a reply to a completions request with `echo` and `logprobs` holds what this scorer needs."""
+    choice = (body.get("choices") or [{}])[0]
+    return str(choice.get("text", "")).startswith(prompt) and continuation_logprob(body, prompt[-3:]) is not None
