@@ -26,7 +26,7 @@ from typing import Any, Final, Literal, TypeAlias
 import aiohttp
 import orjson
 
-from evalkit.endpoint.opening import open_client
+from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, EvalkitError
 from evalkit.model import Failure, Prompt, Reply, Request

@@ -63,9 +63,9 @@ def command(reference: Path, candidate: Path | None, **given: Any) -> int:
 async def _examined(config: EndpointConfig, needs: Sequence[SuiteNeeds]) -> Report:
     from dataclasses import replace
 
-    from evalkit.endpoint.opening import opened
     from evalkit.examine.checks import check_data, check_disk
     from evalkit.examine.doctor import examine
+    from evalkit.serve.launch import opened
     from evalkit.waits import announce
 
     async with opened(config, config.runs / config.name / "server.log") as settings:

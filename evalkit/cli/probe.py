@@ -227,15 +227,15 @@ def side_of(
 
     `opened` is the endpoint where it is up already.
     """
-    from evalkit.endpoint import opening as endpoint
     from evalkit.examine.probe import Side
+    from evalkit.serve import launch
 
     sampling = config.sampling
     fields: dict[str, Any] = dict(sampling.extra_body)
     if sampling.chat_template_kwargs:
         fields["chat_template_kwargs"] = sampling.chat_template_kwargs
     file = log or config.runs / config.name / "server.log"
-    return Side(config.name, lambda: opened or endpoint.opened(config, file), fields)
+    return Side(config.name, lambda: opened or launch.opened(config, file), fields)
 
 
 def _store(home: Path, told: Mapping[str, Any], findings: Findings) -> None:

@@ -1,16 +1,30 @@
-"""What must not be shown: keys of headers, secrets in addresses, in environment variables and on command lines."""
+"""What must not be shown: secrets in configurations, addresses, command lines, logs, and in what an endpoint says."""
 
 from __future__ import annotations
 
+import html
+import json
+import mmap
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 REDACTED: Final = "***"
+ECHO: Final = "[redacted]"
+"""In an endpoint's own words, in which three stars may stand for anything."""
 
 # A shorter secret would turn up inside ordinary words and numbers.
 MIN_SECRET_CHARACTERS: Final = 8
+# In an error's own words a server's echo of a key is looked for more closely.
+MIN_ECHO_CHARACTERS: Final = 4
+DETAIL_CHARACTERS: Final = 500
+# Longer than any error message that is read, short enough that cleaning a hostile one costs nothing.
+_RAW_CHARACTERS: Final = 10_000
+# Named like passwords, by the shell.
+_FOLDERS: Final = frozenset({"PWD", "OLDPWD"})
 
 _SECRET_WORD: Final = re.compile(
     r"(?:^|[_.-])(?:(?:api|access|private|secret|account|subscription|auth|sas)[_.-]?key|apikey|key|token|secret|"
@@ -123,3 +137,96 @@ def _redacted_inside(text: str) -> str:
             lambda match: f"{match[1]}{match[2]}{REDACTED}" if is_secret_name(match[1]) else match[0], text
         )
     return text
+
+
+# ---------------------------------------------------------------- a process and its log
+
+
+def secrets_of_process(argv: Sequence[str], env: Mapping[str, str], known: Iterable[str] = ()) -> tuple[str, ...]:
+    """Values that a command may print: `known` ones, those of variables named so, and those of options (--api-key).
+
+    `env` is added to this process's own environment. Too short ones are left out, as everywhere.
+    """
+    variables = {**os.environ, **env}.items()
+    named = [value for name, value in variables if is_secret_name(name) and name not in _FOLDERS]
+    pairs = [(given, told) for given, told in zip(argv, redacted(list(argv), (), "argv"), strict=True) if given != told]
+    options = [given if told == REDACTED else given.partition("=")[2] for given, told in pairs]
+    return tuple({one for one in (*known, *named, *options) if len(one) >= MIN_SECRET_CHARACTERS})
+
+
+def scrub(file: Path, secrets: Iterable[str]) -> None:
+    """Overwrites in a log, in its place, what servers print of their keys: vLLM shows its arguments when it starts.
+
+    Lengths stay, so that a process that still appends to the file is not disturbed.
+    """
+    patterns = [re.escape(secret.encode()) for secret in sorted(secrets, key=len, reverse=True)]
+    if not patterns or not file.is_file() or not file.stat().st_size:
+        return
+    with file.open("r+b") as log, mmap.mmap(log.fileno(), 0) as text:
+        for found in [match.span() for match in re.finditer(b"|".join(patterns), text)]:
+            text[found[0] : found[1]] = b"*" * (found[1] - found[0])
+
+
+# ---------------------------------------------------------------- what an endpoint says
+
+
+class Redactor:
+    """Makes what an endpoint says fit to be shown and stored: bounded, printable, and without a secret.
+
+    Secrets are the API key, the values of all configured headers, and what stands under the name of a key in the query
+    of an address (`urls`), also where a server echoes them quoted for JSON, HTML or a URL. Values of fewer than four
+    characters are no secrets.
+    """
+
+    def __init__(self, api_key: str | None, headers: Mapping[str, str], urls: Iterable[str] = ()) -> None:
+        asked = {secret for url in urls if "?" in url for secret in secrets_of_query(url)}
+        values = {api_key or "", *asked}
+        for value in headers.values():
+            values.add(value)
+            values.add(value.partition(" ")[2])  # the token of "Bearer <token>" on its own
+        forms = {form for value in values if len(value) >= MIN_ECHO_CHARACTERS for form in _spellings(value)}
+        longest_first = sorted(forms, key=lambda form: (-len(form), form))
+        self._longest = max(map(len, forms), default=0)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
+        self._in_bodies = _key_bytes({api_key or "", *asked}, headers)
+
+    def clean(self, text: str) -> str:
+        """At most 500 printable characters of `text`, secrets replaced."""
+        # Characters that cannot be seen go first: one in the middle of an echoed key would hide it from the pattern.
+        shown = _printable(text[:_RAW_CHARACTERS])
+        if self._pattern is not None:
+            shown = self._pattern.sub(ECHO, shown)
+            if len(text) > _RAW_CHARACTERS:
+                shown = shown[: -self._longest]  # the cut may have gone through a secret
+        return shown if len(shown) <= DETAIL_CHARACTERS else shown[: DETAIL_CHARACTERS - 1] + "…"
+
+    def body(self, data: bytes) -> bytes:
+        """The body of a good answer, with the key taken out where a server or gateway echoes it there.
+
+        Only the API key and the values of headers whose names say that they are secret: other headers hold ordinary
+        words, such as the name of a team or a model, which a model may write itself.
+        """
+        for key in self._in_bodies:
+            if key in data:
+                data = data.replace(key, ECHO.encode())
+        return data
+
+
+def _key_bytes(keys: Iterable[str], headers: Mapping[str, str]) -> tuple[bytes, ...]:
+    values = [*keys]
+    for name, value in headers.items():
+        if is_secret_name(name):
+            values += [value, value.partition(" ")[2]]
+    long = {value for value in values if len(value) >= MIN_SECRET_CHARACTERS}
+    return tuple(sorted({json.dumps(value)[1:-1].encode() for value in long}, key=lambda key: (-len(key), key)))
+
+
+def _printable(text: str) -> str:
+    """One line: white space as single spaces, everything else that has no shape taken out."""
+    return " ".join("".join(c if c.isprintable() else " " * c.isspace() for c in text).split())
+
+
+def _spellings(secret: str) -> Iterable[str]:
+    """A secret as it is, and as it looks inside JSON, HTML, a URL or a Python representation."""
+    quoted = (json.dumps(secret)[1:-1], repr(secret)[1:-1], html.escape(secret), quote(secret), quote(secret, safe=""))
+    return filter(None, map(_printable, (secret, *quoted)))

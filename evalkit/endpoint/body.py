@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from evalkit.endpoint import failures
-from evalkit.endpoint import failures as lenient
+from evalkit.endpoint.failures import malformed
 from evalkit.model import Failure, FailureKind, Message, Reply, Request, Usage
 
 CHAT_PATH: Final = "/chat/completions"
@@ -66,7 +66,7 @@ def parse_reply(body: bytes, *, chat: bool, seconds: float) -> Reply | Failure:
     try:
         document, raw = read_document(body)
     except ValueError as error:
-        return _malformed(_why_not_json(body, error))
+        return malformed(_why_not_json(body, error))
     return reply_of(document, raw, chat=chat, seconds=seconds)
 
 
@@ -77,11 +77,11 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
         return failures.of_body(in_band)
     choice = _first(document.get("choices")) if isinstance(document, dict) else None
     if choice is None:
-        return _malformed(f"the answer has no choices: {_start(raw)}")
+        return malformed(f"the answer has no choices: {_start(raw)}")
     texts = _message_texts(choice.get("message")) if chat else _plain_texts(choice)
     if texts is None:
         expected = "message with content" if chat else "text"
-        return _malformed(f"the answer's first choice has no {expected}: {_start(raw)}")
+        return malformed(f"the answer's first choice has no {expected}: {_start(raw)}")
     finish_reason = _text_or_none(choice.get("finish_reason"))
     if finish_reason in _GIVEN_UP:
         return Failure(FailureKind.SERVER_ERROR, f"the server gave the generation up: {finish_reason}", status=200)
@@ -118,14 +118,27 @@ def read_document(body: bytes) -> tuple[Any, bytes]:
     try:
         document, raw = orjson.loads(body), body
     except orjson.JSONDecodeError:
-        raw = lenient.dumps(lenient.loads(body))
+        raw = failures.dumps(failures.loads(body))
         return orjson.loads(raw), raw
     if b"\n" in raw or b"\r" in raw:
         # Inside strings line breaks are escaped, so these are white space: usually one at the very end.
         raw = raw.strip()
         if b"\n" in raw or b"\r" in raw:
-            raw = lenient.dumps(document)
+            raw = failures.dumps(document)
     return document, raw
+
+
+def at(document: Any, *path: str | int) -> Any:
+    """The value under nested keys and indices of a JSON document; None where the path ends early."""
+    value = document
+    for part in path:
+        if isinstance(part, str) and isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(part, int) and isinstance(value, list) and -len(value) <= part < len(value):
+            value = value[part]
+        else:
+            return None
+    return value
 
 
 def _first(choices: Any) -> dict[str, Any] | None:
@@ -194,7 +207,3 @@ def _why_not_json(body: bytes, error: ValueError) -> str:
 def _start(body: bytes) -> str:
     """The beginning of a body, for people."""
     return body[:2000].decode("utf-8", "replace")
-
-
-def _malformed(detail: str) -> Failure:
-    return Failure(FailureKind.MALFORMED, detail, status=200)

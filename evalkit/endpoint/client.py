@@ -16,10 +16,7 @@ from evalkit.endpoint.settings import ClientSettings, Materialise
 from evalkit.errors import DataError
 from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
 
-# ----------------------------------------------------------------
-# Which of several addresses takes the next request: the one with the fewest in flight that is fit
-# Pure but for the clock, which is given. One address needs none of this and loses nothing by it.
-
+# ---------------------------------------------------------------- which of several addresses is asked next
 
 FAILURES_TO_REST: Final = 3
 """So many failures in a row, and a replica is left alone for a while."""
@@ -112,9 +109,7 @@ class Replicas:
             replica.rests_taken += 1
 
 
-# ----------------------------------------------------------------
-# What both clients do around sending: fill in pictures, choose a replica, read the answer, take the time
-
+# ---------------------------------------------------------------- what both clients do around sending
 
 # These say nothing about whether a replica is fit to be asked.
 _NEVER_SENT = frozenset({FailureKind.STALL, FailureKind.TIMEOUT, FailureKind.BAD_REQUEST, FailureKind.IMAGE})
@@ -128,13 +123,13 @@ class AttemptClient(ABC):
         self._materialise = materialise
         self._transport = Transport(settings)
         self._replicas = Replicas(settings.base_urls)
-        self._redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
+        self._redactor = settings.redactor
 
     async def ask(self, request: Request) -> Reply | Failure:
         """Make one attempt; an endpoint's trouble is returned, never raised. Cancellation passes through."""
         messages = await self._messages(request.prompt)
         if isinstance(messages, Failure):
-            return self._redactor.failure(messages, 0.0)
+            return failures.redacted(messages, self._redactor, 0.0)
         settings = self._settings
         fields = body.request_fields(request, messages, model=settings.model, stream=settings.stream)
         path = body.CHAT_PATH if request.prompt.text is None else body.TEXT_PATH
@@ -148,7 +143,7 @@ class AttemptClient(ABC):
             self._replicas.give_back(lease, reached)
         seconds = time.perf_counter() - started
         outcome = self._outcome(answer, lease.url, path, seconds)
-        return self._redactor.failure(outcome, seconds) if isinstance(outcome, Failure) else outcome
+        return failures.redacted(outcome, self._redactor, seconds) if isinstance(outcome, Failure) else outcome
 
     async def close(self) -> None:
         """Close every connection; the client is not used after it."""
@@ -190,8 +185,7 @@ def _reached(answer: Answer | Failure) -> bool | None:
     return None if answer.kind in _NEVER_SENT else True
 
 
-# ----------------------------------------------------------------
-# The client of the hot path: the request's JSON goes straight to aiohttp
+# ---------------------------------------------------------------- the client of the hot path
 
 
 class AiohttpClient(AttemptClient):

@@ -1,8 +1,8 @@
 """From what a server says in place of an answer to a `Failure`: which kind, when to ask again, and words for people.
 
 Servers agree on nothing here. `ServerError` is what an error body says, whoever wrote it (vLLM, SGLang, llama.cpp,
-TGI, FastAPI, OpenAI, a proxy's HTML page); `of_status`, `of_stream` and `of_body` classify it by where it stood;
-`Redactor` comes last and makes the detail bounded, printable and free of the key.
+TGI, FastAPI, OpenAI, a proxy's HTML page); `of_status`, `of_stream` and `of_body` classify it by where it stood.
+Before it leaves a client, `redacted` makes its detail bounded, printable and free of the key.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import html
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import Any, Final
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from evalkit.model import Failure, FailureKind
+
+if TYPE_CHECKING:  # who only reads what is stored needs none of the configuration
+    from evalkit.config.redact import Redactor
 
 # ----------------------------------------------------------------
 # JSON as servers really write it: orjson first, and a slow second reading for what orjson refuses
@@ -74,13 +76,10 @@ def _null(_name: str) -> None:
 # `Redactor` comes last and makes the detail bounded, printable and free of the key.
 
 
-DETAIL_CHARACTERS: Final = 500
 RETRY_AFTER_LIMIT_SECONDS: Final = 600.0
 
-# Longer than any error message that is read, short enough that cleaning a hostile one costs nothing.
+# Longer than any error message that is read.
 _RAW_CHARACTERS: Final = 10_000
-_SHORTEST_SECRET: Final = 4
-_REDACTED: Final = "[redacted]"
 
 _CONTEXT_CODES: Final = frozenset(
     {
@@ -218,79 +217,14 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if seconds is None else _bounded(seconds)
 
 
-class Redactor:
-    """Makes a failure fit to be shown and stored: its detail is bounded, printable and holds no secret.
-
-    Secrets are the API key, the values of all configured headers, and what stands under the name of a key in the query
-    of an address (`urls`), also where a server echoes them quoted for JSON, HTML or a URL. Values of fewer than four
-    characters are no secrets.
-    """
-
-    def __init__(self, api_key: str | None, headers: Mapping[str, str], urls: Iterable[str] = ()) -> None:
-        asked = _secrets_of_queries(urls)
-        values = {api_key or "", *asked}
-        for value in headers.values():
-            values.add(value)
-            values.add(value.partition(" ")[2])  # the token of "Bearer <token>" on its own
-        forms = {form for value in values if len(value) >= _SHORTEST_SECRET for form in _spellings(value)}
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._longest = max(map(len, forms), default=0)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
-        self._in_bodies = _key_bytes({api_key or "", *asked}, headers)
-
-    def clean(self, text: str) -> str:
-        """At most 500 printable characters of `text`, secrets replaced."""
-        # Characters that cannot be seen go first: one in the middle of an echoed key would hide it from the pattern.
-        shown = _printable(text[:_RAW_CHARACTERS])
-        if self._pattern is not None:
-            shown = self._pattern.sub(_REDACTED, shown)
-            if len(text) > _RAW_CHARACTERS:
-                shown = shown[: -self._longest]  # the cut may have gone through a secret
-        return shown if len(shown) <= DETAIL_CHARACTERS else shown[: DETAIL_CHARACTERS - 1] + "…"
-
-    def body(self, data: bytes) -> bytes:
-        """The body of a good answer, with the key taken out where a server or gateway echoes it there.
-
-        Only the API key and the values of headers whose names say that they are secret: other headers hold ordinary
-        words, such as the name of a team or a model, which a model may write itself.
-        """
-        for key in self._in_bodies:
-            if key in data:
-                data = data.replace(key, _REDACTED.encode())
-        return data
-
-    def failure(self, failure: Failure, seconds: float) -> Failure:
-        """The failure as it leaves the client; `seconds` is how long the attempt took."""
-        return replace(failure, detail=self.clean(failure.detail), seconds=seconds)
+def redacted(failure: Failure, redactor: Redactor, seconds: float) -> Failure:
+    """The failure as it leaves a client: shown and stored without secrets; `seconds` is how long the attempt took."""
+    return replace(failure, detail=redactor.clean(failure.detail), seconds=seconds)
 
 
-def _secrets_of_queries(urls: Iterable[str]) -> set[str]:
-    from evalkit.config.redact import secrets_of_query
-
-    return {secret for url in urls if "?" in url for secret in secrets_of_query(url)}
-
-
-def _key_bytes(keys: Iterable[str], headers: Mapping[str, str]) -> tuple[bytes, ...]:
-    # Who only reads what is stored needs none of the configuration.
-    from evalkit.config.redact import MIN_SECRET_CHARACTERS, is_secret_name
-
-    values = [*keys]
-    for name, value in headers.items():
-        if is_secret_name(name):
-            values += [value, value.partition(" ")[2]]
-    long = {value for value in values if len(value) >= MIN_SECRET_CHARACTERS}
-    return tuple(sorted({json.dumps(value)[1:-1].encode() for value in long}, key=lambda key: (-len(key), key)))
-
-
-def _printable(text: str) -> str:
-    """One line: white space as single spaces, everything else that has no shape taken out."""
-    return " ".join("".join(c if c.isprintable() else " " * c.isspace() for c in text).split())
-
-
-def _spellings(secret: str) -> Iterable[str]:
-    """A secret as it is, and as it looks inside JSON, HTML, a URL or a Python representation."""
-    quoted = (json.dumps(secret)[1:-1], repr(secret)[1:-1], html.escape(secret), quote(secret), quote(secret, safe=""))
-    return filter(None, map(_printable, (secret, *quoted)))
+def malformed(detail: str) -> Failure:
+    """A 2xx answer that does not hold what was asked for."""
+    return Failure(FailureKind.MALFORMED, detail, status=200)
 
 
 def _of_document(document: Any) -> ServerError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import ipaddress
 import os
 import socket
 import ssl
@@ -15,20 +16,20 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from urllib.request import getproxies_environment, proxy_bypass
 
 import aiohttp
 from yarl import URL
 
 from evalkit import __version__
-from evalkit.endpoint.settings import ClientSettings, Proxy, environment_proxy, trusted
+from evalkit.endpoint.settings import ClientSettings, trusted
 from evalkit.endpoint.stream import StreamedReply
 from evalkit.errors import ConfigError
 from evalkit.model import Failure, FailureKind
 
-# ----------------------------------------------------------------
-# What aiohttp raises, as a `Failure` with words for people: which end of the line broke, and what may mend it
+# ---------------------------------------------------------------- what aiohttp raises, in words for people
 
 
 def of_trouble(
@@ -107,10 +108,7 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-# ----------------------------------------------------------------
-# A body read piece by piece: whole and within bounds of bytes and time, or only its beginning, or its last
-# bytes
-
+# ---------------------------------------------------------------- a body, piece by piece
 
 _ERROR_BODY_BYTES: Final = 65_536
 _ERROR_BODY_SECONDS: Final = 10.0
@@ -169,12 +167,7 @@ async def last_bytes(content: aiohttp.StreamReader) -> None:
                 await content.readany()
 
 
-# ----------------------------------------------------------------
-# One HTTP exchange with an endpoint, over aiohttp: connections, TLS, proxies, limits, redirects, and what went
-# wrong
-# Knows nothing of prompts and replies. Whatever the network or the server does, `exchange` returns: an `Answer` with
-# its status, or a `Failure`. A streamed answer is put together here, so that those above see the same body either way.
-
+# ---------------------------------------------------------------- the exchange
 
 MAX_REDIRECTS: Final = 3
 # What may follow a POST without changing it (RFC 9110, section 15.4); a GET may follow any.
@@ -521,3 +514,55 @@ def _kept_alive_socket(address: Any) -> socket.socket:
         if hasattr(socket, name):
             made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), 60)
     return made
+
+
+# ---------------------------------------------------------------- the proxy that the environment asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy's address without credentials, and the credentials."""
+
+    url: URL
+    auth: aiohttp.BasicAuth | None = field(default=None, repr=False)
+
+
+def environment_proxy(url: URL) -> Proxy | None:
+    """The proxy for an address, None where it is to be reached directly; this machine itself always is.
+
+    HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count, in either case. aiohttp's own `trust_env` asks again for
+    every request, in a thread, and reads the password file `~/.netrc` besides, which an endpoint must not get to see.
+
+    Raises:
+        ConfigError: the variable holds no address, or one of a kind that cannot be used (SOCKS).
+    """
+    proxies = getproxies_environment()
+    host = url.host or ""
+    if not proxies or _is_this_machine(host):
+        return None
+    name = url.scheme if url.scheme in proxies else "all"
+    address = proxies.get(name)
+    if not address or proxy_bypass(f"{host}:{url.port}", proxies):
+        return None
+    try:
+        proxy = URL(address if "://" in address else f"http://{address}")
+        usable = proxy.scheme in {"http", "https"} and bool(proxy.host)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(
+            f"{name.upper()}_PROXY of the environment is no http:// or https:// address, the only kinds of proxy that "
+            f"can be used: change it, or add {host} to NO_PROXY"
+        )
+    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
+    return Proxy(proxy.with_user(None), auth)
+
+
+def _is_this_machine(host: str) -> bool:
+    """A request to localhost that went through a proxy would reach the proxy's own machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

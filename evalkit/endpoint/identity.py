@@ -8,25 +8,22 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
 from evalkit.endpoint import body, failures
-from evalkit.endpoint import failures as lenient
 from evalkit.endpoint.http import Answer, Transport, endpoint_url, place, server_root
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.model import Failure, FailureKind
 
-# ----------------------------------------------------------------
-# A server's own JSON interface beside the OpenAI one: a path and a document there, a document or a failure back
-# For the doctor and the fidelity probe, which need what the client does not: paths outside `/v1`, and numbers as the
-# server wrote them, NaN and infinities included. A passing trouble is met with two more attempts.
+# ---------------------------------------------------------------- a server's own JSON interface
 
 
 PAUSES_SECONDS: Final = (0.5, 2.0)
 PAGE_SECONDS: Final = 60.0
+"""So long may a server be silent that is asked for a page: nothing is generated, but it may be at its limit."""
 
 # Asking such a failure's question again is worth the wait here; a malformed answer will be malformed again.
 _PASSING: Final = frozenset(
@@ -36,6 +33,9 @@ _PASSING: Final = frozenset(
 
 class Native:
     """Asks the first of an endpoint's addresses; use it as an async context, in one event loop.
+
+    For the doctor and the fidelity probe, which need what the client does not: paths outside `/v1`, and numbers as the
+    server wrote them, NaN and infinities included. A passing trouble is met with two more attempts.
 
     Paths that begin with `/v1/` are taken below the base address, all others below its root. `requests` counts what was
     sent, repeated attempts included.
@@ -50,7 +50,7 @@ class Native:
         self._pauses = pauses_seconds
         self._base = self.settings.base_urls[0].rstrip("/")
         self._root = server_root(self._base)
-        self._redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
+        self.redactor = settings.redactor
         self._transport = Transport(self.settings)
 
     async def __aenter__(self) -> Self:
@@ -91,7 +91,7 @@ class Native:
         answer = await self._transport.exchange(method, url, body=body)
         outcome = _document(answer, place(url)) if isinstance(answer, Answer) else answer
         if isinstance(outcome, Failure):
-            return self._redactor.failure(outcome, time.perf_counter() - started)
+            return failures.redacted(outcome, self.redactor, time.perf_counter() - started)
         return outcome
 
     def _split(self, path: str) -> tuple[str, str]:
@@ -114,17 +114,13 @@ def _document(answer: Answer, where: str) -> dict[str, Any] | Failure:
     return document
 
 
-# ----------------------------------------------------------------
-# What an endpoint says of itself: the models it serves, and the software that serves them
-# Nothing is generated, except a token where the list of models cannot be believed.
+# ---------------------------------------------------------------- models and software
 
 
-_MODELS_PATH: Final = "/models"
+_MODELS_PATH: Final = "/v1/models"
 _CHAT_PATH: Final = "/v1/chat/completions"
 _NO_MODEL: Final = "evalkit/no-such-model"
 _MOST_MODELS: Final = 10_000
-LIST_SECONDS: Final = 60.0
-"""So long may a server be silent that is asked for its models: nothing is generated, but it may be at its limit."""
 _IDENTITY_SECONDS: Final = 5.0
 _IDENTITY_BYTES: Final = 4_000_000
 
@@ -147,17 +143,13 @@ async def served_models(settings: ClientSettings) -> ServedModels | Failure:
 
     An endpoint without the list (some gateways) is a `Failure` of kind NOT_FOUND, and may still answer questions.
     """
-    base_url = settings.base_urls[0]
-    redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
-    transport = Transport(settings)
     started = time.perf_counter()
-    try:
-        url = endpoint_url(base_url, _MODELS_PATH)
-        answer = await transport.exchange("GET", url, silence=min(settings.between_pieces, LIST_SECONDS))
-    finally:
-        await transport.close()
-    outcome = _models(answer, place(url)) if isinstance(answer, Answer) else answer
-    return redactor.failure(outcome, time.perf_counter() - started) if isinstance(outcome, Failure) else outcome
+    async with Native(settings) as native:
+        answer = await native.answer(_MODELS_PATH)
+        where = place(endpoint_url(settings.base_urls[0], "/models"))
+        outcome = _models(answer, where) if isinstance(answer, Answer) else answer
+        seconds = time.perf_counter() - started
+        return failures.redacted(outcome, native.redactor, seconds) if isinstance(outcome, Failure) else outcome
 
 
 async def served_unlisted(native: Native, found: ServedModels | Failure) -> bool:
@@ -197,22 +189,39 @@ async def endpoint_identity(settings: ClientSettings) -> dict[str, str]:
         settings,
         total_seconds=min(settings.total_seconds or _IDENTITY_SECONDS, _IDENTITY_SECONDS),
         max_body_bytes=min(settings.max_body_bytes, _IDENTITY_BYTES),
-        stream=False,
     )
-    redactor = failures.Redactor(settings.api_key, settings.headers, settings.base_urls)
-    root = server_root(settings.base_urls[0])
-    transport = Transport(quick)
-    try:
-        urls = (endpoint_url(settings.base_urls[0], _MODELS_PATH), *(endpoint_url(root, path) for path in _PAGES))
-        answers = await asyncio.gather(*(transport.exchange("GET", url) for url in urls))
-    finally:
-        await transport.close()
+    async with Native(quick) as native:
+        answers = await asyncio.gather(*map(native.answer, _PAGES))
     told: dict[str, str] = {}
-    for reader, answer in zip((_owner, *_PAGES.values()), answers, strict=True):
+    for wanted, answer in zip(_PAGES.values(), answers, strict=True):
         if isinstance(answer, Answer):
             told.setdefault("server", answer.headers.get("Server", ""))
-            told |= _read_page(reader, answer)
-    return {key: redactor.clean(value) for key, value in told.items() if value}
+            told |= _fields(answer, wanted)
+    return {key: native.redactor.clean(value) for key, value in told.items() if value}
+
+
+_PAGES: Final[Mapping[str, Mapping[str, tuple[str | int, ...]]]] = {
+    _MODELS_PATH: {"owned_by": ("data", 0, "owned_by")},
+    "/version": {"version": ("version",)},
+    "/props": {
+        "llama_cpp_build": ("build_info",),
+        "model_path": ("model_path",),
+        "slots": ("total_slots",),
+        "context_tokens": ("default_generation_settings", "n_ctx"),
+    },
+    "/get_server_info": {"sglang_version": ("version",), "model_path": ("model_path",)},
+    "/get_model_info": {"model_path": ("model_path",)},
+}
+
+
+def _fields(answer: Answer, wanted: Mapping[str, tuple[str | int, ...]]) -> dict[str, str]:
+    """The wanted fields of a page that are text or whole numbers; nothing where it is not there, or something else."""
+    try:
+        document = failures.loads(answer.body) if answer.status == 200 else None
+    except ValueError:
+        return {}
+    taken = {name: body.at(document, *path) for name, path in wanted.items()}
+    return {name: str(value) for name, value in taken.items() if isinstance(value, str | int) and str(value)}
 
 
 def _models(answer: Answer, where: str) -> ServedModels | Failure:
@@ -237,50 +246,3 @@ def _models(answer: Answer, where: str) -> ServedModels | Failure:
         owned_by={model: owner for model, owner in owners.items() if isinstance(owner, str)},
         raw=raw,
     )
-
-
-def _fields(document: Mapping[str, Any], **names: str) -> dict[str, str]:
-    """Take named fields that are text or whole numbers, under names of our own."""
-    taken = {ours: document.get(theirs) for ours, theirs in names.items()}
-    return {ours: str(value) for ours, value in taken.items() if isinstance(value, str | int) and str(value)}
-
-
-def _read_page(reader: Callable[[Mapping[str, Any]], dict[str, str]], answer: Answer) -> dict[str, str]:
-    """What a page tells; nothing where the server does not have it, or has something else there."""
-    try:
-        document = lenient.loads(answer.body) if answer.status == 200 else None
-    except ValueError:
-        return {}
-    return reader(document) if isinstance(document, dict) else {}
-
-
-def _owner(document: Mapping[str, Any]) -> dict[str, str]:
-    entries = document.get("data")
-    first = entries[0] if isinstance(entries, list) and entries else None
-    return _fields(first, owned_by="owned_by") if isinstance(first, dict) else {}
-
-
-def _version(document: Mapping[str, Any]) -> dict[str, str]:
-    return _fields(document, version="version")
-
-
-def _props(document: Mapping[str, Any]) -> dict[str, str]:
-    settings = document.get("default_generation_settings")
-    context = _fields(settings, context_tokens="n_ctx") if isinstance(settings, dict) else {}
-    return _fields(document, llama_cpp_build="build_info", model_path="model_path", slots="total_slots") | context
-
-
-def _server_info(document: Mapping[str, Any]) -> dict[str, str]:
-    return _fields(document, sglang_version="version", model_path="model_path")
-
-
-def _model_info(document: Mapping[str, Any]) -> dict[str, str]:
-    return _fields(document, model_path="model_path")
-
-
-_PAGES: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, str]]]] = {
-    "/version": _version,
-    "/props": _props,
-    "/get_server_info": _server_info,
-    "/get_model_info": _model_info,
-}

@@ -8,18 +8,15 @@ Retries, pacing and give-up rules are the scheduler's: a client makes one attemp
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, Self, TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
-import aiohttp
-from yarl import URL
-
+from evalkit.config import Connection, EndpointConfig, Limits
+from evalkit.config.redact import Redactor, redact_url
 from evalkit.errors import ConfigError
 from evalkit.model import Failure, Message, Prompt, Reply, Request
 
@@ -29,6 +26,8 @@ Materialise: TypeAlias = Callable[[Prompt], Awaitable[tuple[Message, ...]]]
 
 STALL_SECONDS: Final = 600.0
 SLOWEST_TOKENS_PER_SECOND: Final = 5.0
+_LIMITS: Final = Limits()
+_BYTES_PER_MB: Final = 1_000_000
 
 
 class Client(Protocol):
@@ -59,20 +58,50 @@ class ClientSettings:
     model: str
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    connect_seconds: float = 10.0
-    stall_seconds: float | None = None
-    total_seconds: float | None = None
-    max_body_bytes: int = 64_000_000
+    connect_seconds: float = _LIMITS.connect_seconds
+    stall_seconds: float | None = _LIMITS.stall_seconds
+    total_seconds: float | None = _LIMITS.total_seconds
+    max_body_bytes: int = int(_LIMITS.max_body_mb * _BYTES_PER_MB)
     stream: bool = False
     tls_verify: bool = True
     ca_file: Path | None = None
-    concurrency: int = 32
+    concurrency: int = _LIMITS.connections
+
+    @classmethod
+    def of(cls, config: Connection, urls: tuple[str, ...]) -> Self:
+        """How a client reaches the server of a configuration at these addresses.
+
+        Raises:
+            ConfigError: an address or file that cannot be used; names its place in the configuration.
+        """
+        limits = config.limits
+        try:
+            return cls(
+                base_urls=urls,
+                model=config.model,
+                api_key=config.api_key(),
+                headers=config.request_headers(),
+                connect_seconds=limits.connect_seconds,
+                stall_seconds=limits.stall_seconds,
+                total_seconds=limits.total_seconds,
+                max_body_bytes=int(limits.max_body_mb * _BYTES_PER_MB),
+                stream=config.stream if isinstance(config, EndpointConfig) else False,
+                tls_verify=config.tls.verify,
+                ca_file=config.tls.ca_file,
+                concurrency=limits.connections,
+            )
+        except ConfigError as error:
+            place = _place(config, str(error))
+            raise ConfigError(f"{place}: {error}" if place and place not in str(error) else str(error)) from None
+
+    @property
+    def redactor(self) -> Redactor:
+        """What takes this endpoint's secrets out of what it says."""
+        return Redactor(self.api_key, self.headers, self.base_urls)
 
     @property
     def shown_urls(self) -> tuple[str, ...]:
         """The addresses as they may be said and stored: without keys in their queries."""
-        from evalkit.config.redact import redact_url
-
         return tuple(map(redact_url, self.base_urls))
 
     @property
@@ -120,6 +149,14 @@ def trusted(ca_file: Path) -> ssl.SSLContext:
         raise ConfigError(f"ca_file {ca_file} cannot be read as a PEM file of authorities: {error}") from error
 
 
+def _place(config: Connection, wrong: str) -> str:
+    """File and line of what cannot be used; "" where no file says it."""
+    if not isinstance(config, EndpointConfig):
+        return ""
+    said = next((name for name in ("base_url", "base_urls", "tls.ca_file") if config.says(name)), "")
+    return config.where("tls.ca_file" if "ca_file" in wrong else said)
+
+
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
@@ -134,55 +171,3 @@ def _check_url(url: str) -> None:
             f"base_urls: the address of {parts.hostname} holds a user name or password, which would be stored with "
             "the run: take it out and give it as a header or through api_key_env"
         )
-
-
-# ----------------------------------------------------------------
-# Which proxy the environment asks for: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case
-# Worked out once for an address. aiohttp's own `trust_env` asks again for every request, in a thread, and reads the
-# password file `~/.netrc` besides, which an endpoint of evalkit must not get to see.
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A proxy's address without credentials, and the credentials."""
-
-    url: URL
-    auth: aiohttp.BasicAuth | None = field(default=None, repr=False)
-
-
-def environment_proxy(url: URL) -> Proxy | None:
-    """The proxy for an address, None where it is to be reached directly; this machine itself always is.
-
-    Raises:
-        ConfigError: the variable holds no address, or one of a kind that cannot be used (SOCKS).
-    """
-    proxies = getproxies_environment()
-    host = url.host or ""
-    if not proxies or _is_this_machine(host):
-        return None
-    name = url.scheme if url.scheme in proxies else "all"
-    address = proxies.get(name)
-    if not address or proxy_bypass(f"{host}:{url.port}", proxies):
-        return None
-    try:
-        proxy = URL(address if "://" in address else f"http://{address}")
-        usable = proxy.scheme in {"http", "https"} and bool(proxy.host)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError(
-            f"{name.upper()}_PROXY of the environment is no http:// or https:// address, the only kinds of proxy that "
-            f"can be used: change it, or add {host} to NO_PROXY"
-        )
-    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
-    return Proxy(proxy.with_user(None), auth)
-
-
-def _is_this_machine(host: str) -> bool:
-    """A request to localhost that went through a proxy would reach the proxy's own machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

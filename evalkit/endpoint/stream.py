@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 from evalkit.endpoint import body, failures
-from evalkit.endpoint import failures as lenient
-from evalkit.model import Failure, FailureKind
+from evalkit.endpoint.failures import malformed
+from evalkit.model import Failure
 
-# ----------------------------------------------------------------
-# Server-sent events, incrementally: bytes in any pieces, whole events out
+# ---------------------------------------------------------------- server-sent events
 # Follows the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream": lines end in LF, CRLF or CR, several
 # `data` lines are joined by LF, lines that begin with a colon are comments, one leading byte-order mark is dropped, an
 # event without data is none. `id` and `retry` are for reconnecting, which a generation cannot do, and are ignored.
@@ -110,10 +109,7 @@ def _parse(block: bytes) -> Event | None:
     return (name.decode("utf-8", "replace"), joined) if joined else None
 
 
-# ----------------------------------------------------------------
-# A streamed reply put together: events in, the body that the server would have sent without streaming out
-# Only the first choice is kept, as evalkit never asks for more. What is not text (log-probabilities, tool calls,
-# a server's own fields) is kept too, so that a stored reply says the same whichever way it came.
+# ---------------------------------------------------------------- the reply
 
 
 _DONE: Final = b"[DONE]"
@@ -152,13 +148,13 @@ class StreamedReply:
         if self._failure is not None:
             return self._failure
         if self._chat is None:
-            return _malformed("the stream has no choices")
+            return malformed("the stream has no choices")
         if not self._done and self._ending["finish_reason"] is None:
-            return _malformed("the stream broke off: neither a finish reason nor [DONE] came")
+            return malformed("the stream broke off: neither a finish reason nor [DONE] came")
         try:
-            return lenient.dumps(self._document(chat=self._chat))
+            return failures.dumps(self._document(chat=self._chat))
         except ValueError as error:
-            return _malformed(f"the stream cannot be written as JSON: {error}")
+            return malformed(f"the stream cannot be written as JSON: {error}")
 
     def _take(self, events: list[Event]) -> bool:
         self.events += len(events)
@@ -173,11 +169,11 @@ class StreamedReply:
     def _event(self, name: str, data: bytes) -> bool:
         """One event: the hot loop, as a long answer is ten thousand of them; True where it is an error."""
         try:
-            document = lenient.loads(data)
+            document = failures.loads(data)
         except ValueError as error:
             if name == "error":
                 return self._fail(failures.of_stream(failures.read_error(data)))
-            return self._fail(_malformed(f"an event of the stream is not JSON: {error}"))
+            return self._fail(malformed(f"an event of the stream is not JSON: {error}"))
         choice = _first_choice(document)
         if choice is None or name == "error":
             return self._without_choice(name, document)
@@ -285,7 +281,3 @@ def _first_choice(document: Any) -> dict[str, Any] | None:
         return None
     choice = choices[0]
     return choice if choice.__class__ is dict and not choice.get("index") else None
-
-
-def _malformed(detail: str) -> Failure:
-    return Failure(FailureKind.MALFORMED, detail, status=200)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from evalkit.endpoint.opening import open_client
+from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import Client, ClientSettings, Materialise
 from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
 from evalkit.waits import announce

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from evalkit.config import EndpointConfig, JudgeConfig, public_dump
-from evalkit.endpoint.opening import open_client, opened
+from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import EndpointError, EvalkitError, RunError
 from evalkit.model import Failure, Reply, Request
@@ -36,6 +36,7 @@ from evalkit.run.plan import (
 )
 from evalkit.run.readiness import Gate, look, possible
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
+from evalkit.serve.launch import opened
 
 if TYPE_CHECKING:
     from evalkit.endpoint.images import ImageEncoder
@@ -440,17 +441,11 @@ async def _ask(
         record = journal.reply_record if isinstance(outcome, Reply) else journal.failure_record
         out.append(record(request, outcome, time.time()))  # type: ignore[arg-type]
 
-    limits = side.config.limits
     encoder, pace = shared.encoder, shared.paces[side.config.name]
     client: Client = open_client(settings, side.config.client, encoder.messages if encoder is not None else None)
     pool = Pool(
         client=client,
-        settings=PoolSettings(
-            concurrency=limits.in_flight,
-            retries=limits.retries,
-            outage_seconds=limits.outage_seconds,
-            permanent_failures_to_stop=limits.permanent_failures_to_stop,
-        ),
+        settings=PoolSettings.of(side.config.limits),
         sink=keep,
         progress=shared.watch.sides[side.config.name],
         name=side.config.name,

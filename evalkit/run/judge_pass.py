@@ -18,8 +18,8 @@ import orjson
 
 from evalkit.config import JudgeConfig
 from evalkit.config.redact import redact_url
+from evalkit.endpoint import open_client
 from evalkit.endpoint.identity import served_models
-from evalkit.endpoint.opening import open_client
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import ConfigError, EndpointError
 from evalkit.files import digest
@@ -100,7 +100,7 @@ async def look(config: JudgeConfig) -> str | None:
     Raises:
         ConfigError: its key is not in the environment, or it does not serve the model.
     """
-    found = await served_models(_settings(config))
+    found = await served_models(ClientSettings.of(config, config.urls))
     if isinstance(found, Failure):
         unlisted = found.kind is FailureKind.NOT_FOUND
         return None if unlisted else f"judge: {redact_url(config.base_url)} does not answer yet ({found.detail})"
@@ -266,7 +266,7 @@ async def _ask(
     limits = config.limits
     parameters = {key: value for key, value in identity_of(config).parameters.items() if key != "base_seed"}
     models, fingerprints = set(stored.models), set(stored.fingerprints)
-    client = open_client(_settings(config), config.client)
+    client = open_client(ClientSettings.of(config, config.urls), config.client)
     with journal.Journal(folder) as out:
 
         def keep(request: Request, outcome: Reply | Failure) -> None:
@@ -292,12 +292,7 @@ async def _ask(
             )
             for ask, attempt in asks
         )
-        settings = PoolSettings(
-            concurrency=limits.in_flight,
-            retries=limits.retries,
-            outage_seconds=limits.outage_seconds,
-            permanent_failures_to_stop=limits.permanent_failures_to_stop,
-        )
+        settings = PoolSettings.of(limits)
         try:
             finder = Finder() if limits.concurrency == "auto" else None
             await Pool(client, settings, keep, {"judge": progress}, name="judge", finder=finder).run(requests)
@@ -305,20 +300,3 @@ async def _ask(
             await client.close()
     if progress.stopped:
         raise EndpointError(f"judge: {progress.stopped}; what it graded is kept, run again to go on")
-
-
-def _settings(config: JudgeConfig) -> ClientSettings:
-    limits = config.limits
-    return ClientSettings(
-        base_urls=config.urls,
-        model=config.model,
-        api_key=config.api_key(),
-        headers=config.request_headers(),
-        connect_seconds=limits.connect_seconds,
-        stall_seconds=limits.stall_seconds,
-        total_seconds=limits.total_seconds,
-        max_body_bytes=int(limits.max_body_mb * 1_000_000),
-        tls_verify=config.tls.verify,
-        ca_file=config.tls.ca_file,
-        concurrency=limits.connections,
-    )

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from evalkit.config import EndpointConfig
+from evalkit.endpoint import open_client
 from evalkit.endpoint.identity import Native, ServedModels, endpoint_identity, served_models, served_unlisted
-from evalkit.endpoint.opening import open_client
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import ConfigError, EndpointError
 from evalkit.model import Failure, FailureKind, Item, Prompt, Reply, Request

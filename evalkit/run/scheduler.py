@@ -18,12 +18,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
+from evalkit.config import Limits
 from evalkit.errors import EndpointError
 from evalkit.model import Failure, FailureKind, Reply, Request
 from evalkit.run.concurrency import Finder, tokens_of
 
+_LIMITS: Final = Limits()
 _ENDPOINT_WIDE: Final = frozenset({FailureKind.AUTH, FailureKind.NOT_FOUND, FailureKind.REDIRECT})
 _STANDS_IN: Final = frozenset({502, 503})
 """What a gateway says whose server is gone, and a server (llama.cpp) that still loads its model."""
@@ -50,13 +52,23 @@ class PoolSettings:
     `concurrency` is the most requests in flight, unless the pool has a finder.
     """
 
-    concurrency: int = 32
-    retries: int = 8
+    concurrency: int = _LIMITS.in_flight
+    retries: int = _LIMITS.retries
     rate_limit_tries: int = 200
     backoff_seconds: float = 0.5
     backoff_limit_seconds: float = 30.0
-    outage_seconds: float = 600.0
-    permanent_failures_to_stop: int = 20
+    outage_seconds: float = _LIMITS.outage_seconds
+    permanent_failures_to_stop: int = _LIMITS.permanent_failures_to_stop
+
+    @classmethod
+    def of(cls, limits: Limits) -> Self:
+        """As an endpoint's configuration says."""
+        return cls(
+            concurrency=limits.in_flight,
+            retries=limits.retries,
+            outage_seconds=limits.outage_seconds,
+            permanent_failures_to_stop=limits.permanent_failures_to_stop,
+        )
 
 
 @dataclass(slots=True)

@@ -8,22 +8,40 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import aiohttp
-
-from evalkit.config import Launch
+from evalkit.config import EndpointConfig, Launch
 from evalkit.config.redact import redact_url
+from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import LaunchError
 from evalkit.serve.kinds import server_of
 from evalkit.serve.process import Guarded, Launched, Server, guarded
 from evalkit.waits import NOTICE_SECONDS, announce
 
+if TYPE_CHECKING:
+    import aiohttp
+
 FIRST_PAUSE_SECONDS: Final = 0.02
 LONGEST_PAUSE_SECONDS: Final = 1.0
 PAUSE_GROWTH: Final = 1.5
 ANSWER_SECONDS: Final = 5.0
+
+
+@asynccontextmanager
+async def opened(config: EndpointConfig, log_file: Path) -> AsyncIterator[ClientSettings]:
+    """The client settings of an endpoint, which answers for the length of the context; its log goes to `log_file`.
+
+    Raises:
+        ConfigError: a key or file that the configuration names cannot be used.
+        LaunchError: the server that is to be started does not come up.
+    """
+    if config.launch is None:
+        yield ClientSettings.of(config, config.urls)
+        return
+    hint = config.urls[0] if config.urls else None
+    async with launched(config.launch, hint, log_file, config.known_secrets()) as server:
+        yield ClientSettings.of(config, config.urls or (server.base_url,))
 
 
 @asynccontextmanager
@@ -58,6 +76,8 @@ async def _ready(server: Server, running: Guarded) -> str:
     Raises:
         LaunchError: the server ended, or did not answer in time.
     """
+    import aiohttp
+
     last = "it has not told its port yet"
     notice = asyncio.get_running_loop().call_later(NOTICE_SECONDS, announce, _waited_for(server))
     pause = FIRST_PAUSE_SECONDS
@@ -92,6 +112,8 @@ def _waited_for(server: Server) -> str:
 
 async def _trouble(session: aiohttp.ClientSession, base_url: str, health_path: str) -> str | None:
     """What keeps the server from being ready; None where it answers."""
+    import aiohttp
+
     parts = urlsplit(base_url)
     url = f"{parts.scheme}://{parts.netloc}{health_path}"
     shown = redact_url(url)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import mmap
 import os
 import re
 import shlex
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
-from evalkit.config.redact import MIN_SECRET_CHARACTERS, REDACTED, is_secret_name, redacted
+from evalkit.config.redact import redacted, scrub, secrets_of_process
 from evalkit.errors import LaunchError
 
 GUARD: Final = Path(__file__).with_name("guard.py")
@@ -29,8 +28,6 @@ TAIL_LINES: Final = 20
 TAIL_BYTES: Final = 16_384
 LINE_CHARACTERS: Final = 300
 COMMAND_CHARACTERS: Final = 1000
-# Named like passwords, by the shell.
-_FOLDERS: Final = frozenset({"PWD", "OLDPWD"})
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
 # What the guard may need beyond the command's own time to end: killing again, for ten seconds at most.
 GUARD_SECONDS: Final = 15.0
@@ -55,18 +52,8 @@ class Command:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Values that are never to be shown: the known ones, and those of variables whose names say so."""
-        known = {**os.environ, **self.env}
-        named = (value for name, value in known.items() if is_secret_name(name) and name not in _FOLDERS)
-        return (*self.known_secrets, *named)
-
-    @property
-    def all_secrets(self) -> tuple[str, ...]:
-        """Those, and the values of options such as --api-key; too short ones are left out, as everywhere."""
-        shown = redacted(list(self.argv), (), "argv")
-        pairs = [(given, told) for given, told in zip(self.argv, shown, strict=True) if given != told]
-        options = [given if told == REDACTED else given.partition("=")[2] for given, told in pairs]
-        return tuple({one for one in (*self.secrets, *options) if len(one) >= MIN_SECRET_CHARACTERS})
+        """Values that are never to be shown."""
+        return secrets_of_process(self.argv, self.env, self.known_secrets)
 
     @property
     def line(self) -> str:
@@ -128,7 +115,7 @@ async def guarded(command: Command) -> AsyncIterator[Guarded]:
     finally:
         os.close(life)  # the order to stop
         await asyncio.to_thread(_wait, process, command.stop_seconds + GUARD_SECONDS)
-        await asyncio.to_thread(_scrub, command.log_file, command.all_secrets)
+        await asyncio.to_thread(scrub, command.log_file, command.secrets)
 
 
 def _start(command: Command) -> tuple[subprocess.Popen[bytes], Guarded, IO[bytes], int]:
@@ -197,19 +184,6 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _scrub(log_file: Path, secrets: tuple[str, ...]) -> None:
-    """Overwrites in the log, in its place, what servers print of their keys: vLLM shows its arguments when it starts.
-
-    Lengths stay, so that a process that still appends to the file is not disturbed.
-    """
-    patterns = [re.escape(secret.encode()) for secret in sorted(secrets, key=len, reverse=True)]
-    if not patterns or not log_file.is_file() or not log_file.stat().st_size:
-        return
-    with log_file.open("r+b") as log, mmap.mmap(log.fileno(), 0) as text:
-        for found in [match.span() for match in re.finditer(b"|".join(patterns), text)]:
-            text[found[0] : found[1]] = b"*" * (found[1] - found[0])
 
 
 def _how(code: int | None) -> str:

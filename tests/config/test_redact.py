@@ -1,10 +1,15 @@
 """Redaction: names that say secret, addresses, command lines, and known values wherever they turn up."""
 
+import html
+import json
+from urllib.parse import quote
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from evalkit.config.redact import is_secret_name, redact_url, redacted
+from evalkit.config import redact
+from evalkit.config.redact import Redactor, is_secret_name, redact_url, redacted, secrets_of_process
 
 
 @pytest.mark.parametrize(
@@ -96,3 +101,86 @@ def test_long_hostile_text_takes_no_time_worth_naming():
     shown = redacted({"argv": texts})["argv"]
     assert shown[:4] == texts[:4], "there is no secret in them"
     assert len(shown) == len(texts)
+
+
+# ---------------------------------------------------------------- what an endpoint says
+
+
+KEY = "sk-Ab12/+Cd34==&x"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        KEY,
+        KEY.lower(),
+        f"Bearer {KEY}",
+        KEY[:5] + "\0" + KEY[5:],
+        KEY[:5] + "\u200b" + KEY[5:],
+        quote(KEY),
+        quote(KEY, safe=""),
+        html.escape(KEY),
+        json.dumps(KEY),
+    ],
+)
+def test_an_echoed_key_is_taken_out(echo):
+    shown = Redactor(KEY, {}).clean(f"Incorrect API key provided: {echo}. See the docs.")
+    assert "Cd34" not in shown
+    assert "[redacted]" in shown
+    assert shown.startswith("Incorrect API key provided: ")
+
+
+def test_header_values_are_secrets_with_and_without_their_scheme():
+    redactor = Redactor(None, {"Authorization": "Basic dXNlcjpwdw==", "x-api-key": "swordfish"})
+    shown = redactor.clean("got Basic dXNlcjpwdw== and dXNlcjpwdw== and swordfish")
+    assert shown == "got [redacted] and [redacted] and [redacted]"
+
+
+def test_a_key_in_the_query_of_an_address_is_a_secret():
+    urls = (
+        "http://h/v1?subscription-key=swordfish-1&api-version=2024",
+        "http://h/v1?code=open%2Fsesame",
+        "http://h/v1",
+    )
+    redactor = Redactor(None, {}, urls)
+    said = "no such path /v1/x?subscription-key=swordfish-1&api-version=2024 code=open%2Fsesame (open/sesame)"
+    assert redactor.clean(said) == (
+        "no such path /v1/x?subscription-key=[redacted]&api-version=2024 code=[redacted] ([redacted])"
+    )
+    assert redactor.body(b'{"id": "swordfish-1"}') == b'{"id": "[redacted]"}'
+
+
+def test_without_secrets_text_stays():
+    assert Redactor(None, {}).clean("a b\tc\r\nd\x1b[31me") == "a b c d[31me"
+    assert Redactor("", {"x": "1"}).clean("x is 1") == "x is 1"
+
+
+@given(
+    st.text(min_size=4, max_size=60).filter(lambda key: key.strip()),
+    st.lists(st.text(max_size=60), min_size=1, max_size=6),
+    st.integers(0, 12_000),
+)
+def test_no_key_survives_anywhere(key, texts, padding):
+    assume(key.lower() not in "[redacted]…")
+    said = " " * padding + "y" * padding + key.join(texts) + key
+    shown = Redactor(key, {}).clean(said)
+    assert len(shown) <= redact.DETAIL_CHARACTERS
+    assert shown.isprintable()
+    visible = redact._printable(key)
+    assume(visible and visible.lower() not in "[redacted]…" and visible not in "y" * 600)
+    assert visible not in shown
+
+
+@given(st.integers(9_900, 10_000), st.integers(0, 40))
+def test_a_key_at_the_cut_of_a_long_text_is_not_shown_in_part(position, invisible):
+    said = "\0" * position + "\0" * invisible + KEY + "z" * 5000
+    assert KEY[:8] not in Redactor(KEY, {}).clean(said)
+
+
+def test_the_secrets_of_a_process_are_those_of_its_variables_and_options():
+    argv = ("serve", "--api-key", "from-an-option", "--token=inside-an-option", "--port", "8000")
+    found = secrets_of_process(
+        argv, {"MY_TOKEN": "from-a-variable", "PWD": "/home/somebody"}, ["known-before", "short"]
+    )
+    assert {"from-an-option", "inside-an-option", "from-a-variable", "known-before"} <= set(found)
+    assert not {"/home/somebody", "short", "8000"} & set(found)

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from evalkit.endpoint.opening import open_client
+from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import ClientSettings
 
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from evalkit.endpoint import open_client
 from evalkit.endpoint.client import AiohttpClient
 from evalkit.endpoint.openai_client import OpenAIClient
-from evalkit.endpoint.opening import open_client
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import ConfigError
 
@@ -85,9 +85,9 @@ async def test_a_client_is_opened_by_name_and_closed_unused(kind, made):
 
 def test_the_seam_imports_no_client_before_one_is_opened():
     code = (
-        "import sys, evalkit.endpoint.opening as c\n"
+        "import sys\nfrom evalkit.endpoint import open_client\nfrom evalkit.endpoint.settings import ClientSettings\n"
         "assert not {'aiohttp', 'openai', 'orjson', 'yarl'} & set(sys.modules)\n"
-        f"c.open_client(c.ClientSettings(({URL!r},), 'tiny'))\n"
+        f"open_client(ClientSettings(({URL!r},), 'tiny'))\n"
         "assert 'aiohttp' in sys.modules and 'openai' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,9 +9,18 @@ import pytest
 from loopback import OK_BODY, chat, says
 from yarl import URL
 
-from evalkit.endpoint.http import Answer, Transport, _kept_alive_socket, _redirected, endpoint_url, place, server_root
-from evalkit.endpoint.opening import open_client
-from evalkit.endpoint.settings import ClientSettings, environment_proxy
+from evalkit.endpoint import open_client
+from evalkit.endpoint.http import (
+    Answer,
+    Transport,
+    _kept_alive_socket,
+    _redirected,
+    endpoint_url,
+    environment_proxy,
+    place,
+    server_root,
+)
+from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import ConfigError
 from evalkit.model import FailureKind, Reply
 

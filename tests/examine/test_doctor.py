@@ -325,7 +325,7 @@ async def test_a_server_that_hangs_is_asked_once(serve, examination, monkeypatch
 
 
 async def test_pages_that_hang_are_not_waited_for_as_answers_are(serve, monkeypatch):
-    monkeypatch.setattr("evalkit.endpoint.identity.LIST_SECONDS", 0.1)
+    monkeypatch.setattr("evalkit.endpoint.identity.PAGE_SECONDS", 0.1)
     report = await doctor.quick_check(Subject("ref", ClientSettings(((await serve(holds())).url,), "toy")))
     assert [one.what.partition(" sent ")[2] for one in report.problems] == ["nothing for 0.1 s"]
 

@@ -11,8 +11,8 @@ import pytest
 
 from evalkit.config import load_config
 from evalkit.endpoint.identity import served_models
-from evalkit.endpoint.opening import opened
 from evalkit.errors import LaunchError
+from evalkit.serve.launch import opened
 
 STAND_IN = """#!{python}
 import argparse, json, os, pathlib, re, subprocess, sys
