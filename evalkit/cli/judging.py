@@ -127,8 +127,7 @@ def policy(given: Mapping[str, Any], case: Case | None = None) -> Policy:
 def _pack_margins(name: str) -> dict[str, float]:
     from evalkit.tasks.suites import find_pack
 
-    entries = find_pack(name).suites
-    return {one["name"]: float(one["margin_pt"]) / 100 for one in entries if one.get("margin_pt") is not None}
+    return {one.name: one.margin_pt / 100 for one in find_pack(name).suites if one.margin_pt is not None}
 
 
 def read_margins(texts: tuple[str, ...]) -> tuple[dict[str, float], float | None]:

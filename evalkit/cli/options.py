@@ -84,7 +84,7 @@ def with_limit(config: Any, limit: int) -> Any:
     from evalkit.config import SuiteChoice
     from evalkit.tasks.suites import find_pack
 
-    names = [entry["name"] for entry in find_pack(config.pack, config.suite_folders).suites] if config.pack else []
+    names = [entry.name for entry in find_pack(config.pack, config.suite_folders).suites] if config.pack else []
     choices = {choice.name: choice for choice in config.suites}
     for name in names:
         choices.setdefault(name, SuiteChoice(name=name, limit=limit))

@@ -28,14 +28,14 @@ def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> Non
 
         document = {
             "suites": [_described(s) for s in suites],
-            "packs": {p.name: list(p.suites) for p in packs.values()},
+            "packs": {p.name: [s.model_dump(exclude_unset=True) for s in p.suites] for p in packs.values()},
         }
         click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
         return
     _print_table(suites)
     click.echo("\nPacks (use as `pack:` in a configuration)")
     for pack in packs.values():
-        click.echo(f"  {pack.name}: {pack.about}\n    {', '.join(entry['name'] for entry in pack.suites)}")
+        click.echo(f"  {pack.name}: {pack.about}\n    {', '.join(entry.name for entry in pack.suites)}")
 
 
 def _described(suite: Any) -> dict[str, Any]:

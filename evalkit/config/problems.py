@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, get_args
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -13,8 +15,8 @@ from evalkit.config.base import Section
 from evalkit.config.launch import KINDS
 from evalkit.config.redact import is_secret_name, redact_url
 from evalkit.config.schema import EndpointConfig
-from evalkit.config.yaml import MAX_PROBLEMS, KeyPath, Node, dotted, told
-from evalkit.errors import nearest
+from evalkit.config.yaml import MAX_PROBLEMS, KeyPath, Node, dotted, find, told
+from evalkit.errors import did_you_mean, nearest
 
 _SHOWN_CHARACTERS: Final = 60
 
@@ -30,13 +32,21 @@ _BOUNDS: Final = {
 }
 
 
-def problems(error: ValidationError, tree: Node) -> str:
-    """One line for each error, in the order of the files; a long list is cut."""
+def problems(error: ValidationError, tree: Node, model: type[Section] = EndpointConfig) -> str:
+    """One line for each error of `model` on `tree`, in the order of the files; a long list is cut."""
     located = [(_locate(tree, detail["loc"]), detail) for detail in error.errors(include_url=False)]
     located.sort(key=lambda pair: _order(tree, pair[0]))
     first = located[:MAX_PROBLEMS]
-    sentences = dict.fromkeys(_sentence(tree, path, detail) for path, detail in first)
+    sentences = dict.fromkeys(_sentence(_Document(tree, model), path, detail) for path, detail in first)
     return told(list(sentences), more=len(located) - len(first))
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """What was checked, and by which model."""
+
+    tree: Node
+    model: type[Section]
 
 
 def _locate(tree: Node, location: tuple[int | str, ...]) -> KeyPath:
@@ -54,17 +64,10 @@ def _locate(tree: Node, location: tuple[int | str, ...]) -> KeyPath:
     return tuple(path)
 
 
-def _find(tree: Node, path: KeyPath) -> Node | None:
-    node: Node | None = tree
-    for part in path:
-        node = node.child(part) if node is not None else None
-    return node
-
-
 def _place(tree: Node, path: KeyPath) -> str:
     """File and line of a key, else of the nearest section around it; a missing key of the file itself has no line."""
     while path:
-        node = _find(tree, path)
+        node = find(tree, path)
         if node is not None:
             return str(node.origin)
         path = path[:-1]
@@ -73,16 +76,16 @@ def _place(tree: Node, path: KeyPath) -> str:
 
 def _order(tree: Node, path: KeyPath) -> tuple[str, int]:
     """Problems are told file by file, from the top; what has no line comes first."""
-    node = _find(tree, path) if path else None
+    node = find(tree, path) if path else None
     return (tree.origin.source, 0) if node is None else (node.origin.source, node.origin.line or 0)
 
 
-def _sentence(tree: Node, path: KeyPath, detail: ErrorDetails) -> str:
-    kind = detail["type"]
+def _sentence(document: _Document, path: KeyPath, detail: ErrorDetails) -> str:
+    kind, tree = detail["type"], document.tree
     if kind == "extra_forbidden":
-        return f"{_place(tree, path)}: {_unknown(tree, path)}"
+        return f"{_place(tree, path)}: {_unknown(document, path)}"
     if kind == "missing":
-        return f"{_place(tree, path[:-1])}: {dotted(path)} is missing{_purpose(tree, path)}"
+        return f"{_place(tree, path[:-1])}: {dotted(path)} is missing{_purpose(document, path)}"
     if kind == "conflict":
         return _conflict(tree, path, detail)
     if kind == "union_tag_not_found":
@@ -91,12 +94,12 @@ def _sentence(tree: Node, path: KeyPath, detail: ErrorDetails) -> str:
         path = (*path, "kind")
         return f"{_place(tree, path)}: {dotted(path)}: must be {_KINDS}{_not(tree, path)}"
     key = dotted(path) or "the file"
-    return f"{_place(tree, path)}: {key}: {_wrong(detail)}{_not(tree, path, kind)}{_mend(tree, path, kind)}"
+    return f"{_place(tree, path)}: {key}: {_wrong(detail)}{_not(tree, path, kind)}{_mend(tree, path, detail)}"
 
 
 def _conflict(tree: Node, path: KeyPath, detail: ErrorDetails) -> str:
     context = detail.get("ctx", {})
-    places = [str(node.origin) for key in context["keys"] if (node := _find(tree, (*path, key))) is not None] or [
+    places = [str(node.origin) for key in context["keys"] if (node := find(tree, (*path, key))) is not None] or [
         _place(tree, path)
     ]
     inside = f"{dotted(path)}: " if path else ""
@@ -140,7 +143,7 @@ def _wrong(detail: ErrorDetails) -> str:
 
 def _not(tree: Node, path: KeyPath, kind: str = "") -> str:
     """What stands there, as in ", not 'many'"; nothing where it may be secret."""
-    node = _find(tree, path)
+    node = find(tree, path)
     if node is None or _is_secret(path):
         return ""
     value = node.value
@@ -165,63 +168,65 @@ def _is_secret(path: KeyPath) -> bool:
     )
 
 
-def _mend(tree: Node, path: KeyPath, kind: str) -> str:
-    node = _find(tree, path)
-    if kind == "string_type" and node is not None and isinstance(node.value, float | bool):
+def _mend(tree: Node, path: KeyPath, detail: ErrorDetails) -> str:
+    value = None if (node := find(tree, path)) is None else node.value
+    if detail["type"] == "string_type" and isinstance(value, float | bool):
         return ": put quotes around it"
+    if detail["type"] == "literal_error" and isinstance(value, str):
+        return did_you_mean(value, re.findall(r"'([^']*)'", detail["ctx"]["expected"]), "")
     return ""
 
 
-# ---------------------------------------------------------------- unknown keys
+# ----------------------------------------------------------------
+# Unknown and missing keys
 
 
-def _unknown(tree: Node, path: KeyPath) -> str:
+def _unknown(document: _Document, path: KeyPath) -> str:
     section, key = path[:-1], str(path[-1])
-    model = _section_at(tree, section)
-    known = _keys(model) if model is not None else []
+    model = _section_at(document, section)
     inside = f" in {dotted(section)}" if section else ""
-    return f"unknown key '{key}'{inside}{_suggestion(key, known, top=not section)}"
-
-
-def _suggestion(key: str, known: list[str], *, top: bool) -> str:
+    known = [] if model is None else list(model.model_fields)
+    if document.model is not EndpointConfig:
+        return f"unknown key '{key}'{inside}{_meant(key, {name: name for name in known})}"
+    here = {name: name for name in [*known, *([] if section else ["extends"])]}
     elsewhere = _elsewhere()
-    if key in elsewhere:
-        return f": did you mean '{elsewhere[key]}'?"
-    candidates: list[tuple[list[str], Callable[[str], str]]] = [
-        (known + (["extends"] if top else []), lambda name: name),
-        (list(elsewhere), lambda name: elsewhere[name]),
-    ]
-    for names, shown in candidates:
+    meant = f": did you mean '{elsewhere[key]}'?" if key in elsewhere else _meant(key, here, elsewhere)
+    return f"unknown key '{key}'{inside}{meant}"
+
+
+def _meant(key: str, *places: Mapping[str, str]) -> str:
+    """The nearest of the known names, looked for place by place, as it is to be written; else the names here."""
+    for names in places:
         near = nearest(key.lower(), names, cutoff=0.65)
         if near is not None:
-            return f": did you mean '{shown(near)}'?"
-    return f": the keys here are {', '.join(sorted(known))}" if known else ""
+            return f": did you mean '{names[near]}'?"
+    known = ", ".join(sorted(name for name in places[0] if name != "extends"))
+    return f": the keys here are {known}" if known else ""
 
 
 def _elsewhere() -> dict[str, str]:
     """Every key with its place in the file, for a key that was written into the wrong section."""
-    keys = {name: name for name in _keys(EndpointConfig)}
+    keys = {name: name for name in EndpointConfig.model_fields}
     for name in ("sampling", "limits", "tls", "thinking"):
         for model in _sections(EndpointConfig.model_fields[name]):
-            for key in _keys(model):
+            for key in model.model_fields:
                 keys.setdefault(key, f"{name}.{key}")
     return keys
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
-    return list(model.model_fields)
-
-
-def _section_at(tree: Node, path: KeyPath) -> type[Section] | None:
+def _section_at(document: _Document, path: KeyPath) -> type[Section] | None:
     """The model that reads the section at `path`; None inside a free mapping."""
-    model: type[Section] | None = EndpointConfig
-    node: Node | None = tree
+    model: type[Section] | None = document.model
+    node: Node | None = document.tree
+    named = False  # the next part is a name of the user's, in a mapping from names to sections
     for part in path:
         node = node.child(part) if node is not None else None
-        if isinstance(part, int) or model is None:
+        if isinstance(part, int) or model is None or named:
+            named = False
             continue
         field = model.model_fields.get(part)
         candidates = list(_sections(field)) if field is not None else []
+        named = field is not None and get_origin(field.annotation) is dict
         model = _chosen(candidates, node)
     return model
 
@@ -238,7 +243,7 @@ def _chosen(candidates: list[type[Section]], node: Node | None) -> type[Section]
 
 
 def _sections(field: FieldInfo) -> Iterator[type[Section]]:
-    """The models within a field's annotation, through lists, unions and Annotated."""
+    """The models within a field's annotation, through lists, mappings, unions and Annotated."""
     yield from dict.fromkeys(_within(field.annotation))
 
 
@@ -249,9 +254,9 @@ def _within(annotation: Any) -> Iterator[type[Section]]:
         yield from _within(argument)
 
 
-def _purpose(tree: Node, path: KeyPath) -> str:
+def _purpose(document: _Document, path: KeyPath) -> str:
     """What a missing key is for, from its description."""
-    model = _section_at(tree, path[:-1])
+    model = _section_at(document, path[:-1])
     field = model.model_fields.get(str(path[-1])) if model is not None else None
     if field is None or not field.description:
         return ""

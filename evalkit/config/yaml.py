@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -124,6 +124,14 @@ class Node:
                 yield from node.walk((*path, index))
 
 
+def find(tree: Node, path: KeyPath) -> Node | None:
+    """The value at a path, None where there is none."""
+    node: Node | None = tree
+    for part in path:
+        node = node.child(part) if node is not None else None
+    return node
+
+
 def merge(base: Node, overlay: Node) -> Node:
     """`overlay` over `base`: mappings merge deeply, everything else replaces."""
     if not isinstance(base.value, Mapping) or not isinstance(overlay.value, Mapping):
@@ -162,16 +170,18 @@ _add("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.")
 _add("null", r"~|null|Null|NULL|", "~nN")
 _Composer.add_implicit_resolver(_TAG + "null", re.compile(r"\Z"), [""])
 _add("merge", "<<", "<")
+PLAIN_RESOLVERS: Final[dict[str, Any]] = _Composer.yaml_implicit_resolvers
+"""What kind of value an unquoted scalar is by its looks: of PyYAML's form, for its other loaders."""
 
 
-def parse(text: str, source: str, interpolate: Interpolate) -> Node:
-    """Read one YAML document; `source` is how messages name the file.
+def parse(text: str, source: str, interpolate: Interpolate, tags: Collection[str] = ()) -> Node:
+    """Read one YAML document; `source` is how messages name the file, scalars with one of `tags` are text.
 
     Raises:
         ConfigError: not YAML, too large or nested too deeply, a key twice, an unknown tag, or what `interpolate` says;
             one line for each problem.
     """
-    return _read(text, (), _Places(source, lines=True), interpolate)
+    return _read(text, (), _Places(source, lines=True, tags=tuple(tags)), interpolate)
 
 
 def parse_value(text: str, path: KeyPath, source: str, interpolate: Interpolate) -> Node:
@@ -185,10 +195,11 @@ def parse_value(text: str, path: KeyPath, source: str, interpolate: Interpolate)
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """How the places of one text are named: with lines in a file, without in an override."""
+    """How the places of one text are named: with lines in a file, without in an override; tags that mean text."""
 
     source: str
     lines: bool
+    tags: tuple[str, ...] = ()
 
     def at(self, line: int) -> Origin:
         return Origin(self.source, line + 1 if self.lines else None)
@@ -310,7 +321,7 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath, origin: Origin) -> Scalar:
         text = self._characters(node.value, origin)
-        kind = node.tag.removeprefix(_TAG)
+        kind = "str" if node.tag in self.places.tags else node.tag.removeprefix(_TAG)
         if kind not in {"str", "bool", "int", "float", "null"}:
             self.problems.append(f"{origin}: the tag {node.tag!r} is not allowed here")
             return None

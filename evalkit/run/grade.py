@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -19,9 +19,13 @@ from evalkit.run import journal
 from evalkit.run import rows as store
 from evalkit.run.plan import Plan
 from evalkit.scoring.answers.reply import final_text
+from evalkit.scoring.registry import graded, printable
 
-Grader: TypeAlias = Callable[[Mapping[str, Any], FinalText], Score]
+Grader: TypeAlias = Callable[[Mapping[str, Any], Any], Score]
+"""Takes a document and what came back for it: a final text, or the bodies of an item that is asked in parts."""
 
+WHOSE_CHARACTERS: Final = 160
+"""So much of suite, item and scorer is said before what a scorer raised."""
 BATCH: Final = 8
 """Replies that a thread takes at a time: handing one over costs as much as grading a short one."""
 
@@ -35,8 +39,18 @@ class Wanted:
     repeat: int
     document: Mapping[str, Any]
     grade: Grader
+    scorer: str = ""
+    right_or_wrong: bool = False
     part: int = 0
     parts: int = 1
+
+    def score(self, reply: Any, grade: Grader | None = None) -> Score:
+        """The verdict on a reply; where the scorer has none to give, its reason names suite, item and scorer."""
+        found = graded(grade or self.grade, self.document, reply, right_or_wrong=self.right_or_wrong)
+        if found.status is not Status.GRADE_ERROR or not found.reason.startswith(("raised ", "gave ")):
+            return found
+        whose = printable(f"{self.suite}, item {self.item}: scorer {self.scorer}", WHOSE_CHARACTERS)
+        return replace(found, reason=f"{whose} {found.reason}")
 
 
 Answered: TypeAlias = tuple[Mapping[str, Any], list[Wanted]]
@@ -48,7 +62,18 @@ def wanted_of(plan: Plan) -> dict[str, list[Wanted]]:
     wanted: dict[str, list[Wanted]] = {}
     for key, suite, item, repeat in plan.keyed():
         number, part = divmod(repeat, len(item.prompts))
-        sample = Wanted(suite.name, item.id, number, item.doc, suite.loaded.score, part, len(item.prompts))
+        described = suite.loaded.suite
+        sample = Wanted(
+            suite=suite.name,
+            item=item.id,
+            repeat=number,
+            document=item.doc,
+            grade=suite.loaded.score,
+            scorer=described.scorer or suite.loaded.scorer_id,
+            right_or_wrong=described.right_or_wrong,
+            part=part,
+            parts=len(item.prompts),
+        )
         wanted.setdefault(key, []).append(sample)
     return wanted
 
@@ -144,7 +169,7 @@ def _whole(
 def _graded_parts(records: list[dict[str, Any]], sample: Wanted) -> dict[str, Any]:
     from evalkit.scoring.multiple_choice import score_logprobs
 
-    score = score_logprobs(sample.document, [record["body"] for record in records])
+    score = sample.score([record["body"] for record in records], score_logprobs)
     first = journal.stored_reply(records[0])
     return {**_source(records[0]), **_row(sample, first, score, FinalText(""))}
 
@@ -158,10 +183,10 @@ def _graded(record: Mapping[str, Any], samples: list[Wanted], closing_tags: Sequ
     final = final_text(reply, tuple(closing_tags))
     rows = []
     for sample in samples:
-        score = sample.grade(sample.document, final)
+        score = sample.score(final)
         if score.status is Status.GRADE_ERROR:
             # Graders are sensitive to load: one more try decides.
-            score = sample.grade(sample.document, final)
+            score = sample.score(final)
         rows.append({**_source(record), **_row(sample, reply, score, final)})
     return rows
 

@@ -77,6 +77,7 @@ def suite_block(suite: PlannedSuite) -> dict[str, Any]:
         "headline": described.headline,
         "strata": list(described.strata),
         "chance": described.chance,
+        "right_or_wrong": described.right_or_wrong,
         "gated": described.gated,
         "licence": described.licence,
         "repeats": suite.repeats,

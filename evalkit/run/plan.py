@@ -6,20 +6,17 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeAlias
-
-from pydantic import ValidationError
 
 from evalkit.config import EndpointConfig, JudgeConfig, Sampling, SuiteChoice
 from evalkit.config.redact import redacted
+from evalkit.config.suite import Suite
 from evalkit.errors import ConfigError, DataError, SuiteError, did_you_mean
 from evalkit.files import digest
 from evalkit.model import Item, Request
 from evalkit.scoring.answers import judge
-from evalkit.tasks.data import names_of
 from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
-from evalkit.tasks.suites import Suite, all_suites, find_pack, find_suite
+from evalkit.tasks.suites import all_suites, find_pack, find_suite
 
 # Raised when requests are built differently for the same inputs, so that old answers are not taken for new ones.
 PROTOCOL_VERSION = 1
@@ -184,8 +181,7 @@ def chosen_suites(config: EndpointConfig) -> list[Chosen]:
     if config.pack is not None:
         with _said_at(config, "pack"):
             pack = find_pack(config.pack, config.suite_folders)
-        for entry in pack.suites:
-            choices[entry["name"]] = _pack_choice(entry, pack.file)
+        choices = {entry.name: entry for entry in pack.suites}
     for choice in config.suites:
         known = choices.get(choice.name)
         choices[choice.name] = choice if known is None else _changed(known, choice)
@@ -219,8 +215,9 @@ def _said_at(config: EndpointConfig, key: str) -> Iterator[None]:
     except (SuiteError, DataError) as error:
         # What the message itself says of a key, such as `data: /srv/data does not exist`, is nearer to the mistake.
         named = next((name for name in ("suite_folders", "data") if str(error).startswith(f"{name}: ")), None)
-        place = config.where(named or key)
-        told = str(error) if named else f"{key}: {error}"
+        inside = str(error).partition(":")[0]  # a key of the entry, such as `settings.release`
+        place = config.where(named or (f"{key}.{inside}" if inside.startswith("settings.") else key))
+        told = str(error) if named else f"{key}{'.' if inside.startswith('settings.') else ': '}{error}"
         raise type(error)(f"{place}: {told}" if place else str(error)) from error
 
 
@@ -245,15 +242,6 @@ def sampling_of(config: EndpointConfig, chosen: Chosen) -> Sampling:
 def samplings(config: EndpointConfig) -> dict[str, Sampling]:
     """`sampling_of` by suite."""
     return {chosen.suite.name: sampling_of(config, chosen) for chosen in chosen_suites(config)}
-
-
-def _pack_choice(entry: Mapping[str, Any], file: Path) -> SuiteChoice:
-    try:
-        return SuiteChoice.model_validate(entry)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise SuiteError(f"{file}: {entry['name']}: {key}: {first['msg']}") from error
 
 
 def served(config: EndpointConfig) -> dict[str, Any]:
@@ -310,11 +298,11 @@ def _check_data(config: EndpointConfig, suites: Sequence[Suite]) -> None:
     """
     if not isinstance(config.data, Mapping):
         return
-    names = {name for suite in suites for name in (suite.name, *names_of(suite.source))}
+    names = {name for suite in suites for name in (suite.name, *suite.source.names)}
     if names.issuperset(config.data):
         return
     every = all_suites(config.suite_folders).values()  # read only now: it takes a while
-    names |= {name for suite in every for name in (suite.name, *names_of(suite.source))}
+    names |= {name for suite in every for name in (suite.name, *suite.source.names)}
     for key in config.data:
         if key not in names:
             place = config.where(f"data.{key}") or config.name

@@ -15,12 +15,9 @@ from evalkit.errors import RunError
 from evalkit.run import columnar, journal, manifest
 from evalkit.run import rows as store
 from evalkit.run.rows import Files, Stored, StoredSuite
-from evalkit.scoring.registry import SCORERS
 
 # What is sent and decides no answer.
 _NO_SAMPLING = frozenset({"model", "logprobs", "top_logprobs"})
-# Scorers of evalkit's own that give 1 or 0 and nothing between.
-_RIGHT_OR_WRONG = frozenset(target for name, target in SCORERS.items() if name not in {"livebench", "judged"})
 UNJUDGED_SHARE = 0.01
 """Above this share of answers that the judge could not grade there is no verdict."""
 
@@ -94,7 +91,7 @@ def _facts(block: Mapping[str, Any], suite: StoredSuite, name: str) -> SuiteFact
         notes=tuple(notes),
         defects=tuple(_defects(block, suite, name)),
         digests={**block["digests"], **parameters},
-        step=1.0 if block["digests"].get("scorer", "").partition("@")[0] in _RIGHT_OR_WRONG else None,
+        step=1.0 if block["right_or_wrong"] else None,
     )
 
 

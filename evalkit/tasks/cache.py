@@ -24,11 +24,11 @@ from typing import Any, Final
 import orjson
 
 from evalkit import __version__, resources
+from evalkit.config.suite import Suite, chain, check_suite, read_task
 from evalkit.errors import DataError, StorageError
 from evalkit.files import digest, digest_file, write_whole
 from evalkit.model import Item, Message, Prompt
 from evalkit.tasks.data import source_files
-from evalkit.tasks.suites import Suite, chain, read_yaml
 
 FORMAT: Final = 1
 KEPT_SECONDS: Final = 30 * 86400.0
@@ -63,16 +63,16 @@ def key_of(suite: Suite, files: Sequence[Path], options: Mapping[str, Any], limi
     described: list[Any] = [[digest_file(path) for path in chain(suite.file)]]
     for file in files:
         texts = [path.read_bytes() for path in chain(file)]
-        raw = read_yaml(file)
-        fields = (raw.get("metadata") or {}).get("evalkit") or {}
+        raw = read_task(file)
+        fields = check_suite(file, raw).metadata.evalkit
         functions = [name.decode() for text in texts for name in _FUNCTION.findall(text)]
-        prepare = str(fields.get("prepare") or _OWN)
+        prepare = fields.prepare or _OWN
         if "doc_to_image" in raw or not all(one.startswith(_OWN) for one in (*functions, prepare)):
             return None
         if raw.get("custom_dataset") != _LOADER:
             return None
         try:
-            data = source_files(fields, {**options, "suite_file": str(file)})
+            data = source_files(fields.source, {**options, "suite_file": str(file)})
         except DataError:
             return None  # the loader says what is wrong
         described.append([[_sha256(text) for text in texts], [digest_file(path) for path in data]])

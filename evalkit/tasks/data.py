@@ -1,26 +1,29 @@
 """Where the items come from: a local folder, the Hub or a mirror of it at a pinned revision, or ModelScope.
 
-Every way ends in files on this machine that `local.py` reads, so all give the same rows, item ids and digests. When
-the files are there, no network call is made. `load` is the `custom_dataset:` function of every suite file, so the
-suites run unchanged under plain lm-eval, which knows `EVALKIT_DATA` only.
+Every way ends in files on this machine that `evalkit.tasks.files` reads, so all give the same rows, item ids and
+digests. When the files are there, no network call is made. `load` is the `custom_dataset:` function of every suite
+file, so the suites run unchanged under plain lm-eval, which knows `EVALKIT_DATA` only.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evalkit import resources
-from evalkit.errors import DataError
+from evalkit.config.suite import Shots, Source, SuiteFields, check_fields
+from evalkit.errors import DataError, EvalkitError, did_you_mean
 from evalkit.tasks.files import FORMATS, Part, find_files, find_folder, read_rows
 from evalkit.tasks.pictures import pictures_of
 from evalkit.waits import announce
 
+PLAIN = "evalkit.scoring.rows:plain"
+"""What prepares the rows of a suite that names nothing: they are the documents."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -37,57 +40,75 @@ def load(evalkit: Mapping[str, Any], **metadata: Any) -> dict[str, Documents]:
     """The suite's documents by split; called by lm-eval with the suite's `metadata`.
 
     Raises:
+        SuiteError: where what stands under `metadata: evalkit:` is wrong, or there is no such preparer.
         DataError: where the data set is absent, gated, or has not the rows that the suite expects.
     """
-    documents = load_documents(evalkit, metadata.get("evalkit_options") or {})
+    documents = load_documents(check_fields(evalkit), metadata.get("evalkit_options") or {})
     return {split: Documents(rows) for split, rows in documents.items()}
 
 
-def load_documents(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def load_documents(fields: SuiteFields, options: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The normalised documents of every split, checked against `rows`; few-shot examples attached where asked.
 
     `options` come from a run: `data` (folder, or mapping of suite or data set to folder), `partial` (accept fewer
-    rows than the suite has).
+    rows than the suite has), `settings`, `suite_file`.
     """
-    source = dict(fields.get("source") or {})
-    prepare = _function(str(fields.get("prepare") or "evalkit.scoring.rows:plain"))
-    settings = dict(fields.get("options") or {})
+    source = fields.source
     splits: dict[str, list[dict[str, Any]]] = {}
     for split, parts in _parts(source).items():
         rows = _raw_rows(source, parts, options)
-        try:
-            documents = prepare(rows, {**settings, **(options.get("settings") or {}), "_split": split})
-            splits[split] = _with_pictures(documents, rows)
-        except ValueError as error:
-            raise DataError(f"{_title(source)}, split {split!r}: {error}") from error
-    _check_rows(fields, source, splits, partial=bool(options.get("partial")))
-    shots = source.get("shots")
-    if shots:
-        _attach_shots(splits, split=shots["from"], field=shots["by"], count=int(shots["count"]))
+        splits[split] = _prepared(fields, rows, split, options)
+    _check_rows(fields, splits, partial=bool(options.get("partial")))
+    if source.shots is not None:
+        _attach_shots(splits, source.shots)
     return splits
 
 
-def _function(reference: str) -> Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], list[dict[str, Any]]]:
-    module, _, name = reference.partition(":")
-    function: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], list[dict[str, Any]]]
-    function = getattr(importlib.import_module(module), name)
-    return function
+def _prepared(
+    fields: SuiteFields, rows: list[dict[str, Any]], split: str, options: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What the suite's preparer makes of the rows of a split.
+
+    Raises:
+        DataError: where it refuses the rows, raises, or gives anything but documents with an `id`.
+    """
+    from evalkit.scoring.registry import CodeError, called, preparer
+
+    name = fields.prepare or PLAIN
+    function = preparer(name, Path(options["suite_file"]) if options.get("suite_file") else None)
+    given = {**fields.options, **(options.get("settings") or {}), "_split": split}
+    try:
+        documents = called(function, rows, given)
+    except CodeError as error:
+        cause = error.__cause__
+        if isinstance(cause, EvalkitError):
+            raise cause from error
+        # What a preparer of evalkit's own refuses is a row of the data; anything else is a mistake in the code.
+        told = str(cause) if isinstance(cause, ValueError) and name.startswith("evalkit.") else f"{name} raised {error}"
+        raise DataError(f"{fields.source.title}, split {split!r}: {told}") from error
+    _check_documents(f"{fields.source.title}, split {split!r}: {name}", documents)
+    try:
+        return _with_pictures(documents, rows)
+    except ValueError as error:
+        raise DataError(f"{fields.source.title}, split {split!r}: {error}") from error
 
 
-def _parts(source: Mapping[str, Any]) -> dict[str, list[Part]]:
-    config = source.get("config")
-    parts: dict[str, list[Part]] = {}
-    for split, given in (source.get("splits") or {"test": "test"}).items():
-        entries = given if isinstance(given, list) else [{"split": given}]
-        parts[split] = [
-            Part(
-                name=str(entry.get("name", entry.get("split", split))),
-                config=entry.get("config", config),
-                split=str(entry.get("split", "train")),
-            )
-            for entry in entries
-        ]
-    return parts
+def _check_documents(whose: str, given: object) -> None:
+    """Refuses what a preparer gave where that is no list of documents with an `id` each."""
+    if not isinstance(given, list):
+        raise DataError(f"{whose} gave {type(given).__name__}: a preparer gives a list of documents")
+    for number, document in enumerate(given):
+        if not isinstance(document, dict):
+            raise DataError(f"{whose} gave {type(document).__name__} as document {number}: it must be a mapping")
+        if not isinstance(document.get("id"), str) or not document["id"]:
+            raise DataError(f"{whose} gave a document {number} without an 'id': every item needs one, as text")
+
+
+def _parts(source: Source) -> dict[str, list[Part]]:
+    return {
+        split: [Part(part.name or part.split, part.config, part.split) for part in parts]
+        for split, parts in source.splits.items()
+    }
 
 
 def _with_pictures(documents: list[dict[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -101,53 +122,40 @@ def _with_pictures(documents: list[dict[str, Any]], rows: Sequence[Mapping[str, 
     return documents
 
 
-def _title(source: Mapping[str, Any]) -> str:
-    return str(source.get("hub") or source.get("file") or (source.get("folder") or ["data set"])[0])
-
-
-def names_of(source: Mapping[str, Any]) -> list[str]:
-    """The names that a data set goes by: as folders on this machine, and as keys of a `data:` mapping."""
-    return [*(source.get("folder") or ()), *([str(source["hub"]).split("/")[-1]] if source.get("hub") else ())]
-
-
-def source_files(fields: Mapping[str, Any], options: Mapping[str, Any]) -> list[Path]:
-    """Every file that `load_documents` reads for the same fields and options, in the order in which it reads them.
+def source_files(source: Source, options: Mapping[str, Any]) -> list[Path]:
+    """Every file that `load_documents` reads for the same source and options, in the order in which it reads them.
 
     Raises:
         DataError: where the data set is absent.
     """
-    source = dict(fields.get("source") or {})
     return [file for parts in _parts(source).values() for _part, file in _part_files(source, parts, options)]
 
 
-def commit_note(source: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
+def commit_note(source: Source, options: Mapping[str, Any]) -> str | None:
     """Where a suite's revision may move (a branch, not a commit): which commit the fetched data set is of."""
-    revision = str(source.get("revision"))
-    if not source.get("hub") or _COMMIT.fullmatch(revision):
+    if source.hub is None or _COMMIT.fullmatch(str(source.revision)):
         return None
     folder = _folder(source, options)
     if folder.parent.name != "snapshots" or not _COMMIT.fullmatch(folder.name):
         return None  # not from the Hub: the user's own copy
-    return f"data of {source['hub']} at commit {folder.name}; the suite's revision {revision!r} may move"
+    return f"data of {source.hub} at commit {folder.name}; the suite's revision {source.revision!r} may move"
 
 
-def _part_files(
-    source: Mapping[str, Any], parts: list[Part], options: Mapping[str, Any]
-) -> Iterator[tuple[Part, Path]]:
+def _part_files(source: Source, parts: list[Part], options: Mapping[str, Any]) -> Iterator[tuple[Part, Path]]:
     folder = _folder(source, options)
-    several_splits = len(source.get("splits") or {}) > 1
+    several_splits = len(source.splits) > 1
     for part in parts:
         files = [folder] if folder.is_file() else find_files(folder, part, sole=len(parts) == 1 and not several_splits)
         if not files:
             found = ", ".join(sorted(p.name for p in folder.rglob("*") if p.suffix in FORMATS)[:8]) or "no data files"
             raise DataError(
-                f"{_title(source)}: no file for {part.name!r} in {folder} (found: {found}); "
+                f"{source.title}: no file for {part.name!r} in {folder} (found: {found}); "
                 f"name it {part.name}.jsonl, .csv or .parquet"
             )
         yield from ((part, file) for file in files)
 
 
-def _raw_rows(source: Mapping[str, Any], parts: list[Part], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _raw_rows(source: Source, parts: list[Part], options: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {**row, "_part": part.name, "_file": file}
         for part, file in _part_files(source, parts, options)
@@ -155,11 +163,11 @@ def _raw_rows(source: Mapping[str, Any], parts: list[Part], options: Mapping[str
     ]
 
 
-def _folder(source: Mapping[str, Any], options: Mapping[str, Any]) -> Path:
+def _folder(source: Source, options: Mapping[str, Any]) -> Path:
     """The folder (or single file) that holds the data set, fetched when it is not on this machine."""
-    names = names_of(source)
+    names = source.names
     for where, root in _roots(names, options):
-        if where != "mapped" and not names and source.get("file"):
+        if where != "mapped" and not names and source.file:
             continue  # a folder for all data sets says nothing of one that comes with its suite
         if root.is_file():
             return root
@@ -169,10 +177,10 @@ def _folder(source: Mapping[str, Any], options: Mapping[str, Any]) -> Path:
             raise DataError(
                 f"data: {root} holds no data files (jsonl, csv, parquet) and no folder {' or '.join(names)}"
             )
-    if file := source.get("file"):
-        return _shipped(str(file), options)
-    if not source.get("hub"):
-        raise DataError(f"{_title(source)}: has no place on a hub; give its folder as `data:` or EVALKIT_DATA")
+    if source.file:
+        return _shipped(source.file, options)
+    if not source.hub:
+        raise DataError(f"{source.title}: has no place on a hub; give its folder as `data:` or EVALKIT_DATA")
 
     return fetch(source)
 
@@ -206,33 +214,38 @@ def _shipped(name: str, options: Mapping[str, Any]) -> Path:
     raise DataError(f"source.file: {name} lies neither beside its suite file nor in any folder of suites")
 
 
-def _check_rows(
-    fields: Mapping[str, Any], source: Mapping[str, Any], splits: Mapping[str, list[dict[str, Any]]], *, partial: bool
-) -> None:
-    expected = fields.get("rows")
+def _check_rows(fields: SuiteFields, splits: Mapping[str, list[dict[str, Any]]], *, partial: bool) -> None:
+    title, expected = fields.source.title, fields.rows
     for split, documents in splits.items():
-        ids = [document["id"] for document in documents]
-        if len(set(ids)) != len(ids):
-            repeated = next(identity for identity in ids if ids.count(identity) > 1)
-            raise DataError(f"{_title(source)}, split {split!r}: the id {repeated!r} stands twice")
+        repeated = next((i for i, count in Counter(one["id"] for one in documents).items() if count > 1), None)
+        if repeated is not None:
+            raise DataError(f"{title}, split {split!r}: the id {repeated!r} stands twice: every item needs its own")
         if not documents:
-            raise DataError(f"{_title(source)}, split {split!r}: has no rows")
+            raise DataError(f"{title}, split {split!r}: has no rows")
     found = len(splits["test"])
     if expected is not None and found != expected and not partial:
         raise DataError(
-            f"{_title(source)}: has {found} items here, the suite has {expected}: use the whole data set, "
+            f"{title}: has {found} items here, the suite has {expected}: use the whole data set, "
             "or set `partial_data: true` for this suite to run on a part that is not comparable with published numbers"
         )
 
 
-def _attach_shots(splits: dict[str, list[dict[str, Any]]], *, split: str, field: str, count: int) -> None:
+def _attach_shots(splits: dict[str, list[dict[str, Any]]], wanted: Shots) -> None:
     pool: dict[str, list[dict[str, Any]]] = {}
-    for document in splits[split]:
-        pool.setdefault(document[field], []).append(document)
+    for name in ("test", wanted.split):
+        for document in splits[name]:
+            if wanted.by not in document:
+                meant = did_you_mean(wanted.by, document)
+                raise DataError(f"source.shots.by: document {document['id']!r} has no field {wanted.by!r}{meant}")
+    for document in splits[wanted.split]:
+        pool.setdefault(str(document[wanted.by]), []).append(document)
     for document in splits["test"]:
-        shots = pool.get(document[field], [])[:count]
-        if len(shots) < count:
-            raise DataError(f"{document[field]!r} has {len(shots)} rows in split {split!r}, {count} shots are needed")
+        value = str(document[wanted.by])
+        shots = pool.get(value, [])[: wanted.count]
+        if len(shots) < wanted.count:
+            raise DataError(
+                f"{value!r} has {len(shots)} rows in split {wanted.split!r}, {wanted.count} shots are needed"
+            )
         document["header"] = False
         document["shots"] = shots
 
@@ -246,7 +259,7 @@ ANSWER_SECONDS = 10.0
 _DATA_FILES = ["*.parquet", "*.jsonl", "*.json", "*.csv", "*.tsv"]
 
 
-def fetch(source: Mapping[str, Any]) -> Path:
+def fetch(source: Source) -> Path:
     """The folder with the data set's files; `EVALKIT_HUB=modelscope` takes them from ModelScope.
 
     Raises:
@@ -257,7 +270,7 @@ def fetch(source: Mapping[str, Any]) -> Path:
     return _huggingface(source)
 
 
-def _huggingface(source: Mapping[str, Any]) -> Path:
+def _huggingface(source: Source) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -267,12 +280,12 @@ def _huggingface(source: Mapping[str, Any]) -> Path:
         RevisionNotFoundError,
     )
 
-    name, revision = str(source["hub"]), str(source["revision"])
+    name, revision = str(source.hub), str(source.revision)
     wanted: dict[str, Any] = {
         "repo_id": name,
         "repo_type": "dataset",
         "revision": revision,
-        "allow_patterns": list(source.get("files") or _DATA_FILES),
+        "allow_patterns": list(source.files or _DATA_FILES),
     }
     try:
         return _whole(Path(snapshot_download(**wanted, local_files_only=True)), name)
@@ -316,18 +329,16 @@ def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "the Hub")
 
 
-def _modelscope(source: Mapping[str, Any]) -> Path:
-    name = source.get("modelscope")
+def _modelscope(source: Source) -> Path:
+    name = source.modelscope
     if not name:
-        raise DataError(
-            f"{source['hub']}: no copy on ModelScope is known; unset EVALKIT_HUB or give a folder as `data:`"
-        )
+        raise DataError(f"{source.hub}: no copy on ModelScope is known; unset EVALKIT_HUB or give a folder as `data:`")
     try:
         from modelscope.hub.snapshot_download import dataset_snapshot_download
     except ModuleNotFoundError as error:
         raise DataError("EVALKIT_HUB=modelscope needs a package: pip install 'flagos-evalkit[modelscope]'") from error
     announce(f"looking for the data set {name} on ModelScope, and fetching it where it is not here yet")
     try:
-        return Path(dataset_snapshot_download(str(name)))
+        return Path(dataset_snapshot_download(name))
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be fetched from ModelScope: {error}") from error

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +16,14 @@ from typing import Any
 
 import orjson
 
-from evalkit.errors import DataError, SuiteError
+from evalkit.config.suite import Suite
+from evalkit.errors import DataError, SuiteError, did_you_mean
 from evalkit.files import digest, digest_lines
-from evalkit.model import FinalText, Item, Message, Prompt, Score
+from evalkit.model import FinalText, Item, Message, Prompt, Score, Scorer
 from evalkit.tasks import cache
 from evalkit.tasks.data import commit_note
 from evalkit.tasks.pictures import Picture, cluster_of, image_refs, parts_of, pixel_limit
-from evalkit.tasks.suites import Suite, members
+from evalkit.tasks.suites import members
 
 FEWSHOT_SEED = 1234
 # Fields of a document that only the prompt needs; they are neither stored with a run nor given to a scorer.
@@ -50,7 +53,7 @@ class LoadedSuite:
 
     suite: Suite
     items: tuple[Item, ...]
-    score: Callable[[Mapping[str, Any], FinalText], Score]
+    score: Scorer
     scorer_id: str
     max_tokens: int | None
     stop: tuple[str, ...]
@@ -64,9 +67,11 @@ def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
     """Builds every prompt of the suite; needs its data set, no endpoint.
 
     Raises:
-        SuiteError: where a task does not load.
+        SuiteError: where a task does not load, or the suite names a scorer, a field or a setting that is not there.
         DataError: where the data set is absent or not what the suite expects.
     """
+    _check_settings(suite, options.settings or {})
+    own = _own_scorer(suite)
     files, notes = _files(suite, options)
     key = cache.key_of(suite, files, _passed(suite, options), options.limit)
     built = cache.read(suite.name, key) if key is not None else None
@@ -75,7 +80,7 @@ def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
         built, tasks = _built(suite, files, options)
         if key is not None:
             cache.write(suite.name, key, built)
-    score, scorer_id = _scorer(suite, tasks)
+    score, scorer_id = own or _task_scorer(tasks)
     moving = commit_note(suite.source, _passed(suite, options))
     return LoadedSuite(
         suite=suite,
@@ -100,6 +105,7 @@ def _built(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[c
     for task in tasks:
         chosen, count = _choose(task, suite, options, share=len(tasks))
         total += count
+        _check_documents(suite, task, chosen)
         _build(task, chosen, chat=not by_logprobs(suite))
         items.extend(_option_items(suite, task) if by_logprobs(suite) else _items(suite, task, options))
         generation = task.config.generation_kwargs or {}
@@ -312,7 +318,7 @@ def _items(suite: Suite, task: Any, options: LoadOptions) -> Iterator[Item]:
             doc_hash=doc_hash,
             cluster=cluster_of(instance.doc, suite.cluster),
             stratum=tuple(str(document[field]) for field in suite.strata),
-            weight=float(document[suite.weight]) if suite.weight else 1.0,
+            weight=_weight(suite, document),
         )
 
 
@@ -336,6 +342,7 @@ def _option_items(suite: Suite, task: Any) -> Iterator[Item]:
             doc_hash=_doc_hash(document),
             cluster=cluster_of(document, suite.cluster),
             stratum=tuple(str(document[field]) for field in suite.strata),
+            weight=_weight(suite, document),
             parts=parts,
         )
 
@@ -381,13 +388,105 @@ def _unjudged(_doc: Mapping[str, Any], _final: FinalText) -> Score:
     raise SuiteError("an answer that a judge grades was to be scored before the judge was asked")
 
 
-def _scorer(suite: Suite, tasks: Sequence[Any]) -> tuple[Callable[[Mapping[str, Any], FinalText], Score], str]:
+def _own_scorer(suite: Suite) -> tuple[Scorer, str] | None:
+    """What grades the suite and its identity; None where its task does.
+
+    Raises:
+        SuiteError: naming the key, where the scorer or the preparer is not to be had.
+    """
+    from evalkit.scoring import registry
+
+    if suite.prepare is not None:
+        with _said_of(suite, "prepare"):
+            registry.preparer(suite.prepare, suite.file)
+    if suite.scorer is None:
+        return None
     if suite.scorer == "judge":
         return _unjudged, "judge"
-    if suite.scorer is not None:
-        from evalkit.scoring import registry
+    with _said_of(suite, "scorer"):
+        return registry.scorer(suite.scorer, suite.file), registry.version(suite.scorer, suite.file)
 
-        return registry.scorer(suite.scorer), f"{suite.scorer}@{registry.version(suite.scorer)}"
+
+@contextmanager
+def _said_of(suite: Suite, key: str) -> Iterator[None]:
+    """Puts file, line and key before what is wrong with something that the suite names."""
+    try:
+        yield
+    except SuiteError as error:
+        raise suite.error(key, str(error)) from error
+
+
+def _task_scorer(tasks: Sequence[Any]) -> tuple[Scorer, str]:
     from evalkit.scoring.hooks import scorer_of
 
     return scorer_of(tasks[0])
+
+
+# ----------------------------------------------------------------
+# What only the documents and the endpoint's file can tell of a suite: told before anything is asked
+
+
+def _check_settings(suite: Suite, given: Mapping[str, Any]) -> None:
+    """Refuses a setting that the suite does not know.
+
+    Raises:
+        SuiteError: with the settings that it knows.
+    """
+    known = known_settings(suite)
+    for name in given:
+        if name not in known:
+            otherwise = None if known else f": {suite.name} has no settings"
+            raise SuiteError(f"settings.{name}: {suite.name} has no such setting{did_you_mean(name, known, otherwise)}")
+
+
+def known_settings(suite: Suite) -> dict[str, str]:
+    """The settings that an endpoint may give a suite, with what they do."""
+    known = {"allow_code_execution": "true: run programs that the model wrote, in a sandbox", **suite.settings}
+    if "optional_pictures" in suite.needs:
+        known["pictures"] = "true: ask the items with pictures too"
+    if suite.pictures or "optional_pictures" in suite.needs:
+        known["max_pixels"] = "a number: larger pictures are refused, never resized"
+    return known
+
+
+def _check_documents(suite: Suite, task: Any, chosen: list[int] | None) -> None:
+    """Refuses a suite that names a field which its documents have not, or that is not what it must be.
+
+    Raises:
+        SuiteError: with file, line, key and the fields that there are.
+    """
+    named = [("strata", field) for field in suite.strata]
+    named += [(f"tags.{heading}", field) for heading, field in suite.tags.items()]
+    named += [(key, field) for key in ("cluster", "weight") if (field := getattr(suite, key)) is not None]
+    documents = task.eval_docs
+    weights = []
+    for index in range(len(documents)) if named and chosen is None else chosen or ():
+        document = documents[index]
+        for key, field in named:
+            if field not in document or (document[field] is None and not key.startswith("tags.")):
+                fields = sorted(name for name in document if name not in _PROMPT_ONLY)
+                what = f"item {str(document.get('id', index))[:80]!r} has no field {field!r}"
+                raise suite.error(key, f"{what}{did_you_mean(field, fields)}")
+        if suite.weight is not None:
+            weights.append(_weight(suite, document))
+    if weights and not any(weights):
+        raise suite.error("weight", f"every item has the weight 0 in its field {suite.weight!r}: nothing would count")
+
+
+def _weight(suite: Suite, document: Mapping[str, Any]) -> float:
+    """How much an item counts.
+
+    Raises:
+        SuiteError: where its field holds no number of at least 0.
+    """
+    if suite.weight is None:
+        return 1.0
+    given = document[suite.weight]
+    try:
+        weight = float(given)
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not (math.isfinite(weight) and weight >= 0):
+        what = f"item {str(document.get('id'))[:80]!r} has {str(given)[:40]!r} in the field {suite.weight!r}"
+        raise suite.error("weight", f"{what}: it must be a number of at least 0")
+    return weight

@@ -145,6 +145,7 @@ def test_a_first_fetch_of_data_is_announced(monkeypatch, tmp_path):
     import huggingface_hub
 
     from evalkit import waits
+    from evalkit.config.suite import Source
     from evalkit.tasks import data as hub
 
     def fetched(*, local_files_only=False, **_):
@@ -157,7 +158,7 @@ def test_a_first_fetch_of_data_is_announced(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
     waits.show_on(said.append)
     try:
-        hub.fetch({"hub": "someone/data", "revision": "0" * 40})
+        hub.fetch(Source(hub="someone/data", revision="0" * 40))
     finally:
         waits.hush()
     assert said == ["fetching the data set someone/data from the Hub (once)"]

@@ -151,7 +151,7 @@ def test_repeats_and_grades_by_a_judge_are_in_the_copy(tmp_path, cache, parsed):
 def side(folder, rows, **changed):
     written(folder, rows)
     block = {
-        "suite": "quiz", "label": "Quiz", "margin_pt": 40, "headline": "micro", "chance": None, "gated": False,
+        "suite": "quiz", "label": "Quiz", "margin_pt": 40, "headline": "micro", "chance": None, "right_or_wrong": True, "gated": False,
         "licence": "none", "repeats": 2, "items": 6, "items_in_data": 6, "rows": None, "notes": [],
         "parameters": {"temperature": 0.7}, "digests": {"data": "d", "prompts": "p"},
     }  # fmt: skip

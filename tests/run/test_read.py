@@ -22,7 +22,7 @@ ROWS = [
 
 def block(suite="quiz", **changed):
     return {
-        "suite": suite, "label": suite.title(), "margin_pt": 1.5, "headline": "micro", "chance": 0.25, "gated": False,
+        "suite": suite, "label": suite.title(), "margin_pt": 1.5, "headline": "micro", "chance": 0.25, "right_or_wrong": False, "gated": False,
         "licence": "none", "repeats": 1, "items": 5, "items_in_data": 5, "rows": None, "notes": [], "complete": False,
         "parameters": {"model": "m", "temperature": 0.0, "max_tokens": 64}, "digests": {"data": "d", "prompts": "p"},
         **changed,
@@ -153,20 +153,9 @@ def test_log_probabilities_of_options_are_kept(run):
     assert side.suites["quiz"].options == {("q1", 0): (-0.5, -2.0)}
 
 
-@pytest.mark.parametrize(
-    ("scorer", "step"),
-    [
-        ("evalkit.scoring.answers.choice:score@3", 1.0),
-        ("evalkit.scoring.multimodal.blink:score@1", 1.0),
-        ("evalkit.scoring.livebench.graders:score@1", None),
-        ("judge gpt x3", None),
-        ("mine.choice:score@1", None),
-        ("", None),
-    ],
-)
-def test_only_scorers_of_right_and_wrong_have_a_step(run, scorer, step):
-    digests = {"data": "d", "scorer": scorer}
-    assert read_run(run(suites=[block(digests=digests)])).suites["quiz"].facts.step == step
+@pytest.mark.parametrize(("right_or_wrong", "step"), [(True, 1.0), (False, None)])
+def test_a_suite_whose_scores_are_right_or_wrong_says_so_and_has_a_step(run, right_or_wrong, step):
+    assert read_run(run(suites=[block(right_or_wrong=right_or_wrong)])).suites["quiz"].facts.step == step
 
 
 # ---------------------------------------------------------------- which session counts

@@ -36,7 +36,7 @@ def test_every_scorer_of_text_has_a_hook(name):
         ("a b:c", "there is no scorer"),
         ("no_such_package.scorers:score", "cannot be imported"),
         ("evalkit.scoring.answers.choice:scores", "has no function 'scores'"),
-        ("evalkit.scoring.answers.choice:VERSION", "has no function 'VERSION'"),
+        ("evalkit.scoring.answers.choice:VERSION", "is no function but int"),
     ],
 )
 def test_a_name_that_leads_nowhere_says_what_to_write_instead(name, says):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.config.suite import parse_suite
 from evalkit.errors import DataError
 from evalkit.tasks import cache
 from evalkit.tasks.items import LoadOptions, load_suite
-from evalkit.tasks.suites import parse_suite
 
 SUITE = """
 task: toy
@@ -30,6 +30,7 @@ metadata:
     label: Toy
     scorer: choice
     strata: [topic]
+    settings: {a: "a number"}
     source: {file: toy.jsonl}
 """
 
@@ -96,7 +97,7 @@ def test_a_second_run_imports_no_lm_eval(suite_file, empty_cache):
         "import sys\n"
         "from pathlib import Path\n"
         "from evalkit.tasks.items import LoadOptions, load_suite\n"
-        "from evalkit.tasks.suites import parse_suite\n"
+        "from evalkit.config.suite import parse_suite\n"
         f"loaded = load_suite(parse_suite(Path({str(suite_file)!r}), 'test'), LoadOptions())\n"
         "print(len(loaded.items), sorted({'lm_eval', 'datasets', 'jinja2', 'pandas'} & set(sys.modules)))\n"
     )

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from evalkit.config.suite import check_fields
 from evalkit.errors import DataError
 from evalkit.tasks import data
 from evalkit.tasks.files import Part, find_files
@@ -19,6 +20,10 @@ FIELDS = {
     "source": {"hub": "someone/AIME_2099", "revision": "0" * 40, "folder": ["aime2099"], "splits": {"test": "train"}},
 }
 ROWS = [{"id": f"2099-I-{n}", "problem": f'Find ${n}+{n}$.\nSay why, "quickly".', "answer": 2 * n} for n in (1, 2, 3)]
+
+
+def load_documents(fields, options):
+    return data.load_documents(check_fields(fields), options)
 
 
 def write(folder: Path, form: str) -> Path:
@@ -43,17 +48,17 @@ def write(folder: Path, form: str) -> Path:
 
 @pytest.mark.parametrize("form", ["json", "csv", "parquet", "hub layout"])
 def test_every_format_gives_the_documents_that_jsonl_gives(tmp_path, form):
-    one = data.load_documents(FIELDS, {"data": str(write(tmp_path / "a" / "aime2099", "jsonl").parent)})
-    two = data.load_documents(FIELDS, {"data": str(write(tmp_path / "b" / "aime2099", form).parent)})
+    one = load_documents(FIELDS, {"data": str(write(tmp_path / "a" / "aime2099", "jsonl").parent)})
+    two = load_documents(FIELDS, {"data": str(write(tmp_path / "b" / "aime2099", form).parent)})
     assert one == two
     assert [document["answer"] for document in one["test"]] == [2, 4, 6]
 
 
 def test_the_folder_may_be_named_in_the_environment_or_mapped(tmp_path, monkeypatch):
     folder = write(tmp_path / "aime2099", "jsonl")
-    mapped = data.load_documents(FIELDS, {"data": {"mysuite": str(folder)}, "suite": "mysuite"})
+    mapped = load_documents(FIELDS, {"data": {"mysuite": str(folder)}, "suite": "mysuite"})
     monkeypatch.setenv("EVALKIT_DATA", str(tmp_path))
-    assert data.load_documents(FIELDS, {}) == mapped
+    assert load_documents(FIELDS, {}) == mapped
 
 
 @pytest.mark.parametrize(
@@ -67,7 +72,7 @@ def test_a_wrong_folder_is_one_sentence(tmp_path, options, words):
     (tmp_path / "empty").mkdir()
     text = json.dumps(options).replace("EMPTY", str(tmp_path / "empty"))
     with pytest.raises(DataError) as caught:
-        data.load_documents(FIELDS, json.loads(text))
+        load_documents(FIELDS, json.loads(text))
     assert all(word in str(caught.value) for word in words)
 
 
@@ -75,31 +80,39 @@ def test_a_part_of_the_data_is_refused_unless_asked_for(tmp_path):
     folder = write(tmp_path / "aime2099", "jsonl")
     fields = {**FIELDS, "rows": 30}
     with pytest.raises(DataError, match="has 3 items here, the suite has 30"):
-        data.load_documents(fields, {"data": str(folder)})
-    assert len(data.load_documents(fields, {"data": str(folder), "partial": True})["test"]) == 3
+        load_documents(fields, {"data": str(folder)})
+    assert len(load_documents(fields, {"data": str(folder), "partial": True})["test"]) == 3
 
 
 def test_a_damaged_line_is_named(tmp_path):
     (tmp_path / "aime2099").mkdir()
     (tmp_path / "aime2099" / "train.jsonl").write_text('{"id": "1"}\n{"id": \n')
     with pytest.raises(DataError, match=r"train.jsonl:2: is no JSON"):
-        data.load_documents(FIELDS, {"data": str(tmp_path)})
+        load_documents(FIELDS, {"data": str(tmp_path)})
 
 
 def test_a_missing_column_is_named_with_the_row(tmp_path):
     (tmp_path / "aime2099").mkdir()
     (tmp_path / "aime2099" / "train.jsonl").write_text('{"id": "1", "question": "x"}\n')
     with pytest.raises(DataError, match=r"row 0 has no 'answer' or 'Answer'"):
-        data.load_documents(FIELDS, {"data": str(tmp_path)})
+        load_documents(FIELDS, {"data": str(tmp_path)})
 
 
 def test_a_missing_file_names_what_was_found(tmp_path):
     (tmp_path / "gpqa").mkdir()
     for name in ("one", "two"):
         (tmp_path / "gpqa" / f"{name}.jsonl").write_text("{}\n")
-    fields = {**FIELDS, "source": {"hub": "x/gpqa", "folder": ["gpqa"], "splits": {"test": [{"name": "gpqa_diamond"}]}}}
+    fields = {
+        **FIELDS,
+        "source": {
+            "hub": "x/gpqa",
+            "revision": "0" * 40,
+            "folder": ["gpqa"],
+            "splits": {"test": [{"name": "gpqa_diamond"}]},
+        },
+    }
     with pytest.raises(DataError, match=r"no file for 'gpqa_diamond'.*found: one.jsonl, two.jsonl"):
-        data.load_documents(fields, {"data": str(tmp_path)})
+        load_documents(fields, {"data": str(tmp_path)})
 
 
 def test_config_folders_are_told_apart(tmp_path):
@@ -150,37 +163,37 @@ def test_shots_of_the_own_subject_are_attached(tmp_path):
         "source": {
             "folder": ["m"],
             "splits": {"test": "test", "dev": "dev"},
-            "shots": {"from": "dev", "by": "subject", "count": 2},
+            "shots": {"split": "dev", "by": "subject", "count": 2},
         },
     }
-    (document,) = data.load_documents(fields, {"data": str(tmp_path)})["test"]
+    (document,) = load_documents(fields, {"data": str(tmp_path)})["test"]
     assert [shot["question"] for shot in document["shots"]] == ["da1", "da2"]
     assert [shot["header"] for shot in document["shots"]] == [True, False]
     assert document["header"] is False
 
 
 def test_real_aime_rows_are_clean(shared_data):
+    from evalkit.config.suite import read_task
     from evalkit.resources import data_folder
-    from evalkit.tasks.suites import read_yaml
 
     for year in (24, 25):
-        fields = read_yaml(data_folder("suites") / f"aime{year}.yaml")["metadata"]["evalkit"]
-        documents = data.load_documents(fields, {"data": str(shared_data)})["test"]
+        fields = read_task(data_folder("suites") / f"aime{year}.yaml")["metadata"]["evalkit"]
+        documents = load_documents(fields, {"data": str(shared_data)})["test"]
         assert len(documents) == 30
         assert not any(ord(char) < 32 and char != "\n" for document in documents for char in document["problem"])
 
 
 def test_real_mmlu_is_whole(shared_data):
+    from evalkit.config.suite import read_task
     from evalkit.resources import data_folder
-    from evalkit.tasks.suites import read_yaml
 
-    fields = read_yaml(data_folder("suites") / "mmlu_gen_5shot.yaml")["metadata"]["evalkit"]
-    documents = data.load_documents(fields, {"data": str(shared_data)})["test"]
+    fields = read_task(data_folder("suites") / "mmlu_gen_5shot.yaml")["metadata"]["evalkit"]
+    documents = load_documents(fields, {"data": str(shared_data)})["test"]
     assert len(documents) == 14_042
     assert len({document["subject"] for document in documents}) == 57
     assert all(len(document["shots"]) == 5 for document in documents)
-    lite = read_yaml(data_folder("suites") / "mmlu_gen_5shot_lite.yaml")["metadata"]["evalkit"]
-    kept = {document["id"] for document in data.load_documents(lite, {"data": str(shared_data)})["test"]}
+    lite = read_task(data_folder("suites") / "mmlu_gen_5shot_lite.yaml")["metadata"]["evalkit"]
+    kept = {document["id"] for document in load_documents(lite, {"data": str(shared_data)})["test"]}
     assert kept < {document["id"] for document in documents}
 
 
@@ -190,4 +203,4 @@ def test_a_folder_for_all_data_sets_says_nothing_of_one_that_comes_with_its_suit
     fields = {**FIELDS, "source": {"file": "own.jsonl", "splits": {"test": "train"}}}
     options = {"suite_file": str(tmp_path / "suite" / "mine.yaml")}
     folder = str(write(tmp_path / "others", "csv"))
-    assert data.load_documents(fields, {**options, "data": folder}) == data.load_documents(fields, options)
+    assert load_documents(fields, {**options, "data": folder}) == load_documents(fields, options)

@@ -21,9 +21,10 @@ FIELDS = {
 SCRIPT = """
 import json, sys
 from evalkit.errors import DataError
+from evalkit.config.suite import check_fields
 from evalkit.tasks import data
 try:
-    print(json.dumps(data.load_documents(json.loads(sys.argv[1]), {})))
+    print(json.dumps(data.load_documents(check_fields(json.loads(sys.argv[1])), {})))
 except DataError as error:
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
     sys.exit(2)
@@ -121,9 +122,10 @@ def test_a_mirror_is_asked_once_and_then_never_again(mirror, tmp_path):
 def test_a_branch_s_commit_is_recorded_and_a_pinned_one_says_nothing(mirror, tmp_path):
     asked = """
 import json, sys
+from evalkit.config.suite import check_fields
 from evalkit.tasks import data
-data.load_documents(json.loads(sys.argv[1]), {})
-print(data.commit_note(json.loads(sys.argv[1])["source"], {}))
+data.load_documents(check_fields(json.loads(sys.argv[1])), {})
+print(data.commit_note(check_fields(json.loads(sys.argv[1])).source, {}))
 """
     found = []
     for revision in ("main", REVISION):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.config.suite import check_fields
 from evalkit.errors import DataError
 from evalkit.tasks import data, pictures
 from evalkit.tasks.pictures import parts_of
@@ -69,7 +70,7 @@ def test_documents_get_the_pictures_they_name_in_order(tmp_path):
     row = {"id": "a", "image_2": "2.png", "image_1": "1.png", "images": ["image_1", "image_2"]}
     (tmp_path / "test.jsonl").write_text(json.dumps(row) + "\n")
     fields = {"source": {"folder": ["x"], "splits": {"test": "test"}}}
-    (document,) = data.load_documents(fields, {"data": str(tmp_path)})["test"]
+    (document,) = data.load_documents(check_fields(fields), {"data": str(tmp_path)})["test"]
     assert [picture.load() for picture in document["pictures"]] == [b"\x01", b"\x02"]
 
 

@@ -19,9 +19,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from typing import Any, Final
 
 from evalkit.errors import EvalkitError
+from evalkit.scoring.registry import PRIVATE, module_in
 
 MEMORY_BYTES: Final = 4 << 30  # of address space, per child
 MESSAGE_BYTES: Final = 64 << 20  # the longest result that is read
@@ -71,9 +73,16 @@ def run_limited(target: str, args: Sequence[Any], seconds: float, libraries: Seq
     """
     if not seconds > 0:
         raise ValueError(f"a time limit must be positive, not {seconds}")
-    given = {"target": target, "args": list(args), "seconds": seconds, "libraries": list(libraries)}
+    given = {"target": _findable(target), "args": list(args), "seconds": seconds, "libraries": list(libraries)}
     request = json.dumps(given).encode()
     return _POOL.run(request, target, seconds)
+
+
+def _findable(target: str) -> str:
+    """The target as a child finds it: by its file, where the module lies beside a suite's and has a private name."""
+    module, _, name = target.partition(":")
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return f"{file}:{name}" if module.startswith(PRIVATE) and file else target
 
 
 def close() -> None:
@@ -247,8 +256,9 @@ def _serve(channel: Connection) -> None:
 def _resolve(target: str, libraries: Sequence[str]) -> Callable[..., Any]:
     for library in libraries:
         import_module(library)
-    module, _, name = target.partition(":")
-    function: Callable[..., Any] = getattr(import_module(module), name)
+    module, _, name = target.rpartition(":")
+    found = module_in(Path(module)) if module.endswith(".py") else import_module(module)
+    function: Callable[..., Any] = getattr(found, name)
     return function
 
 
