@@ -37,9 +37,8 @@ from probe_stages import (
     of_reference,
 )
 
-from evalkit.cli.probe import side_of
 from evalkit.config import load_config
-from evalkit.examine.probe import CandidateSide, Findings, Plan, neutral_prompts, open_session
+from evalkit.examine.probe import CandidateSide, Findings, Plan, neutral_prompts, open_session, side_of
 from evalkit.examine.probe_report import FORWARD, FidelityReport, assess, document
 from evalkit.model import Verdict
 from evalkit.resources import data_folder

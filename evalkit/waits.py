@@ -1,4 +1,4 @@
-"""What takes a while and would otherwise be silent: a line for the one who waits, shown where the command line does.
+"""Waiting: a line for the one who waits, shown where the command line does, and asynchronous work to its end.
 
 `announce` logs at level INFO to one logger, which shows nothing until `show_on` is called: evalkit used as a library
 stays silent.
@@ -6,9 +6,14 @@ stays silent.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+Result = TypeVar("Result")
 
 NOTICE_SECONDS: Final = 2.0
 """A start-up that takes longer than this is announced."""
@@ -41,3 +46,39 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the sentence alone."""
         self._write(record.getMessage())
+
+
+def finished(work: Coroutine[Any, Any, Result]) -> Result:
+    """What the coroutine gives, also where an event loop is running already, as in a notebook.
+
+    There the work gets a thread and a loop of its own; Ctrl-C cancels it and waits until it has cleaned up.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Result]]] = Future()
+    ended: Future[Result] = Future()
+
+    async def in_task() -> Result:
+        task = asyncio.ensure_future(work)
+        begun.set_result((asyncio.get_running_loop(), task))
+        return await task
+
+    def in_thread() -> None:
+        try:
+            ended.set_result(asyncio.run(in_task()))
+        except BaseException as error:  # noqa: BLE001 - handed over to whoever waits, whatever it is
+            ended.set_exception(error)
+
+    thread = threading.Thread(target=in_thread, name="evalkit")
+    thread.start()
+    try:
+        return ended.result()
+    except KeyboardInterrupt:
+        if not ended.done():
+            loop, task = begun.result()
+            loop.call_soon_threadsafe(task.cancel)
+        raise
+    finally:
+        thread.join()

@@ -16,24 +16,36 @@ import click
 from evalkit import __version__
 from evalkit.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EvalkitError, did_you_mean
 
-# name: (module under evalkit.cli, one line of help). Nothing of a command is imported until it is used.
+# name: (module under evalkit.cli, and its name there unless it is `command`; one line of help); imported when used.
 COMMANDS = {
     "compare": ("compare", "Run what is missing on two endpoints, judge every suite, print the table."),
     "flips": ("flips", "List the items that changed, both replies side by side."),
-    "aa": ("aa", "Compare an endpoint with itself: the noise floor of every difference."),
-    "doctor": ("doctor", "Check an endpoint before it is asked for hours; with two, what differs between them."),
-    "probe": ("probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
-    "bisect": ("bisect", "Find the operators that make a candidate fail the probe, by halving."),
-    "plan": ("plan", "Say what a comparison will cost and which of its gates can decide, before anything is asked."),
+    "aa": ("run.aa", "Compare an endpoint with itself: the noise floor of every difference."),
+    "doctor": (
+        "doctor.command",
+        "Check an endpoint before it is asked for hours; with two, what differs between them.",
+    ),
+    "probe": ("probe.probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
+    "bisect": ("probe.bisect", "Find the operators that make a candidate fail the probe, by halving."),
+    "plan": (
+        "plan.command",
+        "Say what a comparison will cost and which of its gates can decide, before anything is asked.",
+    ),
     "judge-table": ("judge_table", "Say what published tables of two means can support, and what they cannot."),
-    "run": ("run", "Run one endpoint's suites and store every reply."),
-    "score": ("score", "Grade the stored replies of a run again, without asking anything."),
+    "run": ("run.run", "Run one endpoint's suites and store every reply."),
+    "score": ("run.score", "Grade the stored replies of a run again, without asking anything."),
     "suites": ("suites", "List the suites, or show one with the prompt of an item."),
-    "report": ("report", "Render a stored comparison: table, HTML page, CI file, or a template of yours."),
-    "explain": ("explain", "Say a verdict in three plain sentences, in English or Chinese."),
+    "report": ("report.report", "Render a stored comparison: table, HTML page, CI file, or a template of yours."),
+    "explain": ("report.explain", "Say a verdict in three plain sentences, in English or Chinese."),
     "card": ("card", "Make a model card's table; `card check` finds what is wrong in published ones."),
-    "history": ("history", "Show the nights: trends, the first bad one, what changed then; `history add` adds one."),
-    "bench-client": ("bench_client", "Measure what asking costs this machine: requests/s and CPU of evalkit's client."),
+    "history": (
+        "history.command",
+        "Show the nights: trends, the first bad one, what changed then; `history add` adds one.",
+    ),
+    "bench-client": (
+        "bench_client.command",
+        "Measure what asking costs this machine: requests/s and CPU of evalkit's client.",
+    ),
     "schema": ("schema", "Print the JSON Schema of a configuration file or of a document."),
     "init": ("init", "Write a commented pair of configuration files to start from."),
 }
@@ -50,8 +62,8 @@ class Commands(click.Group):
         """Imports the command's module."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"evalkit.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
+        module, _, name = COMMANDS[cmd_name][0].partition(".")
+        command: click.Command = getattr(importlib.import_module(f"evalkit.cli.{module}"), name or "command")
         return command
 
     def resolve_command(

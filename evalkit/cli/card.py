@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from evalkit.cli import stored
+from evalkit import api
+from evalkit.cli import options
+from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.model import Comparison
@@ -16,6 +19,20 @@ if TYPE_CHECKING:
 
 HUB_FORMATS: Final = ("eval-results", "model-index", "every-eval-ever")
 _FOR_CARDS: Final = ("style", "chip", "language", "allow_invalid")
+
+
+@dataclass(frozen=True, slots=True)
+class CardOptions:
+    """What is made of a comparison: a card in a house style, or with `hub` a file for the Hub."""
+
+    style: str | None
+    chip: str | None
+    model: str | None
+    language: api.Language | None
+    into: Path | None
+    allow_invalid: bool
+    hub: str | None
+    source: str | None
 
 
 class MakeOrCheck(click.Group):
@@ -41,7 +58,7 @@ def command() -> None:
 
 
 @command.command("make")
-@stored.argument
+@options.comparison
 @click.option("--style", help="House style: one of evalkit's own by its name, or a .yaml file.")
 @click.option("--chip", help="The candidate's chip, for the column heads of the style.")
 @click.option("--model", help="The model's name to print (default: what the runs call it).")
@@ -62,43 +79,43 @@ def make(comparison: Path, **given: Any) -> None:
     a README between the lines <!-- evalkit:card --> and <!-- /evalkit:card -->. Below it stands what published
     figures need: run ids, n, k, intervals, margins, versions and the verdict.
     """
-    made = stored.read(comparison)
-    if given["hub"]:
-        _print_hub_file(made, given)
+    made = api.load_comparison(comparison).value
+    chosen = options.made(CardOptions, given)
+    if chosen.hub:
+        _print_hub_file(made, chosen)
     else:
-        _print_card(made, given)
+        _print_card(made, chosen)
 
 
-def _print_card(comparison: Comparison, given: dict[str, Any]) -> None:
-    from evalkit.errors import UsageError
+def _print_card(comparison: Comparison, chosen: CardOptions) -> None:
     from evalkit.publish.cards import CardSubject, card, into, load_style, style_names
 
-    if given["source"]:
+    if chosen.source:
         raise UsageError("--source: has an effect with --hub only; a card names the runs that it was made from")
-    if not given["style"]:
+    if not chosen.style:
         raise UsageError(f"--style is missing: one of {', '.join(style_names())}, or a .yaml file")
-    style = load_style(given["style"])
+    style = load_style(chosen.style)
     names_chip = "{chip}" in style.reference + style.candidate
-    if names_chip and not given["chip"]:
-        raise UsageError(f"--chip is missing: the style {given['style']} names the chip in its column heads")
-    if given["chip"] and not names_chip:
-        raise UsageError(f"--chip: no effect: the style {given['style']} names no chip in its column heads")
+    if names_chip and not chosen.chip:
+        raise UsageError(f"--chip is missing: the style {chosen.style} names the chip in its column heads")
+    if chosen.chip and not names_chip:
+        raise UsageError(f"--chip: no effect: the style {chosen.style} names no chip in its column heads")
     text = card(
         comparison,
         style,
-        CardSubject(given["chip"] or "", given["model"] or ""),
-        language=given["language"] or "en",
-        allow_invalid=given["allow_invalid"],
+        CardSubject(chosen.chip or "", chosen.model or ""),
+        language=chosen.language or "en",
+        allow_invalid=chosen.allow_invalid,
     )
-    if given["into"] is None:
-        stored.deliver(text, None)
+    if chosen.into is None:
+        options.deliver(text, None)
     else:
-        _edit(given["into"], lambda file: into(file, text), "card")
+        _edit(chosen.into, lambda file: into(file, text), "card")
 
 
 def _edit(path: Path, change: Callable[[bytes], bytes], what: str) -> None:
     """Changes a file in place and says so; a file that needs no change is not touched."""
-    from evalkit.errors import UsageError
+    from evalkit.files import write_whole
 
     try:
         before = path.read_bytes()
@@ -111,41 +128,39 @@ def _edit(path: Path, change: Callable[[bytes], bytes], what: str) -> None:
     if after == before:
         click.echo(f"{path} holds this {what} already", err=True)
         return
-    stored.replace_file(path, after)
+    write_whole(path, after)
     click.echo(f"wrote the {what} into {path}", err=True)
 
 
-def _print_hub_file(comparison: Comparison, given: dict[str, Any]) -> None:
-    from evalkit.errors import UsageError
-
-    useless = [name for name in _FOR_CARDS if given[name]]
-    if given["hub"] != "model-index":
-        useless += [name for name in ("model", "into") if given[name]]
+def _print_hub_file(comparison: Comparison, chosen: CardOptions) -> None:
+    useless = [name for name in _FOR_CARDS if getattr(chosen, name)]
+    if chosen.hub != "model-index":
+        useless += [name for name in ("model", "into") if getattr(chosen, name)]
     if useless:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in useless)
-        raise UsageError(f"{options}: no effect with --hub {given['hub']}")
-    file = _hub_file(comparison, given)
+        listed = ", ".join(f"--{name.replace('_', '-')}" for name in useless)
+        raise UsageError(f"{listed}: no effect with --hub {chosen.hub}")
+    file = _hub_file(comparison, chosen)
     for sentence in file.left_out:
         click.echo(f"evalkit: left out: {sentence}", err=True)
     if len(file.left_out) >= len(comparison.suites):
-        raise UsageError(f"--hub {given['hub']}: no suite of this comparison can be published so")
-    if given["into"] is None:
-        stored.deliver(file.text, None)
+        raise UsageError(f"--hub {chosen.hub}: no suite of this comparison can be published so")
+    if chosen.into is None:
+        options.deliver(file.text, None)
         return
     from evalkit.publish.hub import into_front_matter
 
-    named = bool(given["model"])
-    _edit(given["into"], lambda before: into_front_matter(before, file.entry, named=named), "model-index")
+    named = bool(chosen.model)
+    _edit(chosen.into, lambda before: into_front_matter(before, file.entry, named=named), "model-index")
 
 
-def _hub_file(comparison: Comparison, given: dict[str, Any]) -> HubFile:
+def _hub_file(comparison: Comparison, chosen: CardOptions) -> HubFile:
     from evalkit.publish import hub
 
-    publisher = hub.Publisher(source_url=given["source"] or "", source_name="evalkit" if given["source"] else "")
-    if given["hub"] == "eval-results":
+    publisher = hub.Publisher(source_url=chosen.source or "", source_name="evalkit" if chosen.source else "")
+    if chosen.hub == "eval-results":
         return hub.eval_results(comparison, publisher)
-    if given["hub"] == "model-index":
-        return hub.model_index(comparison, given["model"] or "", publisher)
+    if chosen.hub == "model-index":
+        return hub.model_index(comparison, chosen.model or "", publisher)
     return hub.every_eval_ever(comparison, "candidate", publisher)
 
 
@@ -158,17 +173,12 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
     Give the cards of one model together: references that move and swapped columns show only so. Reads Markdown, and
     .json lists of tables. Exits 0 where nothing is found, 1 with findings.
     """
-    from dataclasses import asdict
-
     from evalkit.publish.card_check import RULES, check_files
     from evalkit.render.escape import one_line
 
     findings = check_files(files)
     if as_json:
-        import orjson
-
-        document = {"findings": [asdict(one) for one in findings], "rules": RULES}
-        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        options.print_json({"findings": [asdict(one) for one in findings], "rules": RULES})
         return 1 if findings else 0
     for one in findings:
         click.echo(one_line(f"{one.file}:{one.line}: {one.rule}: {one.sentence}"))

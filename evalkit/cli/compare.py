@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,15 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
-from evalkit.cli import before, ci_output, judging, options
+from evalkit import api
+from evalkit.cli import options
+from evalkit.cli.progress import Terminal
+from evalkit.errors import StorageError
+from evalkit.options import CompareOptions, JudgeOptions
 
 if TYPE_CHECKING:
-    from evalkit.compare.columns import Side
-    from evalkit.config import EndpointConfig
-    from evalkit.foreign.choices import Choices
-    from evalkit.model import Comparison, Difference
-    from evalkit.run.execute import SideRun
+    from evalkit.model import Comparison
+    from evalkit.render.ci import Undecided
 
+NOTE: Final = "note.md"
+_MOST_SUMMARY_BYTES: Final = 1_000_000
+"""GitHub takes 1 MiB of summary a step, and shows none of a larger one."""
 
 _SECTIONS: Final = {
     "What is asked": ("--set", "--limit", "--no-doctor", "--probe", "--rerun-on-fail"),
@@ -29,44 +34,77 @@ _SECTIONS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ForCi:
+    """Files for continuous integration that are asked for, and what decides what a platform shows."""
+
+    junit: Path | None = None
+    openmetrics: Path | None = None
+    on_inconclusive: Undecided = "fail"
+    as_json: bool = False
+
+
 @click.command("compare", cls=options.Sectioned, sections=_SECTIONS)
-@click.argument("reference", type=click.Path(path_type=Path))
-@click.argument("candidate", type=click.Path(path_type=Path))
+@click.argument("reference", type=options.FILE)
+@click.argument("candidate", type=options.FILE)
 @options.overrides
 @options.limit
-@judging.judging_options
-@click.option(
-    "--rerun-on-fail",
-    is_flag=True,
-    help="Ask the DEGRADED suites of the candidate once more with other seeds; only two failures in a row fail.",
+@options.judging
+@options.together(
+    click.option(
+        "--rerun-on-fail",
+        is_flag=True,
+        help="Ask the DEGRADED suites of the candidate once more with other seeds; only two failures in a row fail.",
+    ),
+    click.option(
+        "--filter",
+        "filters",
+        multiple=True,
+        metavar="[TASK=]NAME",
+        help="lm-eval folders: the filter whose scores count, where a task has several.",
+    ),
+    click.option(
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="[TASK=]NAME",
+        help="lm-eval folders: the metric that is the score.",
+    ),
+    click.option(
+        "--dates",
+        type=click.Choice(["latest", "repeats"]),
+        help="lm-eval folders with several runs of a task: take the last, or each as a repeat.",
+    ),
+    click.option(
+        "--headline",
+        "headlines",
+        multiple=True,
+        metavar="[SUITE=]RULE",
+        help="Score tables with a stratum column: micro (mean over items) or macro (mean over strata, the default).",
+    ),
+    click.option(
+        "--no-doctor",
+        is_flag=True,
+        envvar="EVALKIT_NO_DOCTOR",
+        help="Skip the quick check of both endpoints (two short requests each) before they are asked.",
+    ),
+    click.option(
+        "--probe/--no-probe",
+        default=None,
+        envvar="EVALKIT_PROBE",
+        help="First compare log-probabilities as `evalkit probe` does; a DEGRADED candidate is not asked any further. "
+        "By itself where much is to be asked, both are up at once, and each scores a text in one request.",
+    ),
+    click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML, one case a suite."),
+    click.option(
+        "--openmetrics",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Write the figures for GitLab or Prometheus.",
+    ),
 )
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="[TASK=]NAME",
-    help="lm-eval folders: the filter whose scores count, where a task has several.",
-)
-@click.option(
-    "--metric", "metrics", multiple=True, metavar="[TASK=]NAME", help="lm-eval folders: the metric that is the score."
-)
-@click.option(
-    "--dates",
-    type=click.Choice(["latest", "repeats"]),
-    help="lm-eval folders with several runs of a task: take the last, or each as a repeat.",
-)
-@click.option(
-    "--headline",
-    "headlines",
-    multiple=True,
-    metavar="[SUITE=]RULE",
-    help="Score tables with a stratum column: micro (mean over items) or macro (mean over strata, the default).",
-)
-@before.options
-@ci_output.options
 @options.quiet
 @options.as_json
-def command(reference: Path, candidate: Path, **given: Any) -> int:
+def command(reference: Path, candidate: Path, quiet: bool, as_json: bool, behaviour: bool, **given: Any) -> int:
     """Compare CANDIDATE with REFERENCE: run what is missing, pair, judge, print the table.
 
     Both are an endpoint's YAML file (what is missing is asked first), the folder of a stored run (nothing is asked),
@@ -76,229 +114,109 @@ def command(reference: Path, candidate: Path, **given: Any) -> int:
 
     Exits 0 equivalent, 1 degraded or elevated, 3 invalid, 4 inconclusive; 2 for a mistake in what was given.
     """
-    from evalkit.foreign.sources import kind_of
-
-    kinds = kind_of(reference), kind_of(candidate)
-    if "config" in kinds:
-        return _with_endpoints((reference, candidate), kinds, given)
-    _no_endpoint_options(given)
-    case = _stored_case(reference, candidate, _choices(given))
-    judging.check_margins(given, [name for side in case.sides for name in side.suites])
-    return _show(judging.judge(case, judging.policy(given, case)), case.home, given)
-
-
-def _show(comparison: Comparison, home: Path, given: dict[str, Any]) -> int:
-    code = judging.show(comparison, home, given)
-    ci_output.write(comparison, given["out"] or home, given)
+    chosen = replace(options.made(CompareOptions, given), doctor=not given["no_doctor"])
+    if _from_environment("probe") and not _has_configuration(reference, candidate):
+        chosen = replace(chosen, probe=None)
+    made = api.compare(reference, candidate, chosen, Terminal(quiet=quiet, as_json=as_json))
+    code = show(made, chosen, as_json=as_json, behaviour=behaviour)
+    write_for_ci(made.value, made.folder or Path(), options.made(ForCi, {**given, "as_json": as_json}))
     return code
 
 
-def _choices(given: dict[str, Any]) -> Choices:
-    from evalkit.foreign.choices import HEADLINES, Choices, Named
-
-    return Choices(
-        filters=Named.parse("--filter", given["filters"]),
-        metrics=Named.parse("--metric", given["metrics"]),
-        headlines=Named.parse("--headline", given["headlines"], HEADLINES),
-        dates=given["dates"],
-    )
+def _from_environment(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.ENVIRONMENT
 
 
-def _no_endpoint_options(given: dict[str, Any]) -> None:
-    """An option that has no effect on stored sides is a mistake, not a wish."""
-    from evalkit.errors import UsageError
+def _has_configuration(*paths: Path) -> bool:
+    from evalkit.foreign.sources import kind_of
 
-    context = click.get_current_context()
-    for name in ("overrides", "limit", "rerun_on_fail", "probe"):
-        if given[name] and context.get_parameter_source(name) is not ParameterSource.ENVIRONMENT:
-            option = "--set" if name == "overrides" else f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option}: has no effect here: nothing is asked of an endpoint")
+    return any(kind_of(path) == "config" for path in paths)
 
 
-def _stored_case(reference: Path, candidate: Path, choices: Choices) -> judging.Case:
-    from evalkit.cli.noise import noise_floors
-    from evalkit.errors import UsageError
-    from evalkit.foreign.sources import read_pair
+def show(made: api.Comparison, chosen: JudgeOptions, *, as_json: bool, behaviour: bool) -> int:
+    """Prints a comparison, says where it is stored and what to know of it, and gives the exit code."""
+    comparison = made.value
+    if as_json:
+        from evalkit.render.document import to_json
 
-    if reference.resolve() == candidate.resolve():
-        raise UsageError(
-            f"{candidate}: both sides are the same: nothing can differ (`evalkit aa` shows a side's own noise)"
-        )
-    sides = read_pair(reference, candidate, choices)
-    home = reference.parent / f"{sides[0].identity.name}--{sides[1].identity.name}"
-    return judging.Case(sides, _differences(sides), home, noise=noise_floors(sides[0]))
-
-
-def _differences(sides: tuple[Side, Side]) -> tuple[Any, ...]:
-    if not sides[0].config and not sides[1].config:
-        return ()
-    from evalkit.leaves import stored_differences
-
-    return stored_differences(sides[0].config, sides[1].config)
-
-
-# ---------------------------------------------------------------- with endpoints to ask
+        click.echo(to_json(comparison).decode(), nl=False)
+    else:
+        _print(comparison, behaviour=behaviour)
+        if made.file is not None:
+            click.echo(f"stored in {made.file}", err=True)
+            if comparison.suites:
+                runs = comparison.reference, comparison.candidate
+                one, two = (f"{run.name} (run {run.run_id}, {run.started[:16]})" for run in runs)
+                click.echo(f"it compares {one} with {two}", err=True)
+    for sentence in comparison.notes:
+        click.echo(f"evalkit: {sentence}", err=True)
+    if comparison.verdict.exit_code != comparison.exit_code and chosen.on_inconclusive == "warn":
+        click.echo(f"evalkit: warning: {comparison.verdict.value} is no pass: {comparison.reasons[0]}", err=True)
+    return comparison.exit_code
 
 
-def _with_endpoints(paths: tuple[Path, Path], kinds: tuple[str, str], given: dict[str, Any]) -> int:
-    from evalkit.errors import UsageError
+def _print(comparison: Comparison, *, behaviour: bool) -> None:
+    from rich.console import Console
 
-    for name in ("filters", "metrics", "headlines", "dates"):
-        if given[name]:
-            option = name if name == "dates" else name.removesuffix("s")
-            raise UsageError(f"--{option}: has no effect on runs of evalkit's own")
-    for path, kind in zip(paths, kinds, strict=True):
-        if kind not in {"config", "run"}:
-            other = paths[1 - paths.index(path)]
-            if kind == "table" and other.suffix not in {".yaml", ".yml"}:
-                raise UsageError(f"{other}: a score table ends in .csv, .jsonl or .parquet")
-            raise UsageError(f"{path}: only a run folder of evalkit's can stand against a configuration file")
-    configs = tuple(
-        options.load(path, given["overrides"], given["limit"]) if kind == "config" else None
-        for path, kind in zip(paths, kinds, strict=True)
-    )
-    planned = _plan(paths, configs, given)
-    try:
-        case = _ask(planned, given)
-    except before.StoppedError as stopped:
-        return _show(_not_asked(planned, stopped, given), planned.home, given)
-    chosen = judging.policy(given, case)
-    comparison = judging.judge(case, chosen)
-    if given["rerun_on_fail"] and configs[1] is not None:
-        case, comparison = _rerun(case, comparison, configs[1], given)
-    return _show(comparison, case.home, given)
+    from evalkit.render.tables import TerminalTable
+
+    if behaviour:
+        Console().print(TerminalTable(comparison, behaviour=True))
+        return
+    alerts = [tuple(row for row in suite.behaviour if row.alert) for suite in comparison.suites]
+    suites = tuple(replace(suite, behaviour=rows) for suite, rows in zip(comparison.suites, alerts, strict=True))
+    Console().print(TerminalTable(replace(comparison, suites=suites), behaviour=any(alerts)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """A comparison with endpoints to ask, before they are; a side that is a stored run has no configuration.
-
-    `found` are the differences of two configurations.
-    """
-
-    folders: tuple[Path, Path]
-    configs: tuple[EndpointConfig | None, ...]
-    sides: tuple[SideRun | None, ...]
-    found: tuple[Difference, ...]
-    names: tuple[str, str]
-
-    @property
-    def home(self) -> Path:
-        """The comparison's folder."""
-        return self.folders[0].parent / f"{self.names[0]}--{self.names[1]}"
+# ---------------------------------------------------------------- for continuous integration
 
 
-def _plan(paths: tuple[Path, Path], configs: tuple[EndpointConfig | None, ...], given: dict[str, Any]) -> _Planned:
-    """What is to be asked, and where it is stored; says in what two configurations differ."""
-    from evalkit.config import differences
-    from evalkit.run import execute, manifest
+def write_for_ci(comparison: Comparison, folder: Path, wanted: ForCi) -> None:
+    """Writes the files that are asked for, and what the CI platform of the environment shows.
 
-    folders = [
-        path if config is None else config.runs / config.name for path, config in zip(paths, configs, strict=True)
-    ]
-    _two_folders(paths, folders, configs)
-    both = [config for config in configs if config is not None]
-    found = differences(*both) if len(both) == 2 else None
-    if found is not None and not given["quiet"] and not given["as_json"]:
-        _show_differences(found)
-    known: dict[str, Any] = {}
-    sides = tuple(None if config is None else execute.prepare(config, known) for config in configs)
-    judging.check_margins(given, [suite.name for side in sides if side is not None for suite in side.plan.suites])
-    names = [
-        manifest.latest(folder)["name"] if config is None else config.name
-        for folder, config in zip(folders, configs, strict=True)
-    ]
-    return _Planned((folders[0], folders[1]), configs, sides, found or (), (names[0], names[1]))
-
-
-def _ask(planned: _Planned, given: dict[str, Any]) -> judging.Case:
-    """Asks what is missing on the sides that have a configuration, and reads both.
+    GitHub gets a job summary and annotations, GitLab a note in `folder`, the comparison's; with EVALKIT_CI=off neither.
 
     Raises:
-        StoppedError: what is found before the suites are asked says that they should not be.
+        StorageError: a file cannot be written.
     """
-    from evalkit.cli.noise import noise_floors
-    from evalkit.cli.run import problems, run_with_display
-    from evalkit.run.read import read_run
-
-    bank = planned.sides[0] is None or planned.sides[0].missing == 0
-    asked = [side for side in planned.sides if side is not None]
-    first = before.Before(asked, given, given["out"] or planned.home)
-    first.ahead()
-    outcomes = run_with_display(asked, quiet=given["quiet"], examine=first.examiner())
-    trouble = [sentence for outcome in outcomes for sentence in problems(outcome)]
-    sides = (read_run(planned.folders[0]), read_run(planned.folders[1]))
-    found = planned.found
-    if len(asked) == 1:
-        sides = _of_the_gate(sides, 0 if planned.sides[0] is None else 1)
-        found = _differences(sides)
-    return judging.Case(sides, found, planned.home, tuple(trouble), bank, noise_floors(sides[0]), first.probe)
-
-
-def _not_asked(planned: _Planned, stopped: before.StoppedError, given: dict[str, Any]) -> Comparison:
-    """The comparison where the suites were not asked: what was found before is its verdict."""
-    from datetime import UTC, datetime
-
-    from evalkit.compare.judge import not_asked
-    from evalkit.config import public_dump
-    from evalkit.run import manifest
-
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    runs = []
-    for folder, side in zip(planned.folders, planned.sides, strict=True):
-        if side is None:
-            line = manifest.latest(folder)
-        else:
-            config = side.config
-            session = manifest.Session(config.name, now, config.model, public_dump(config), {})
-            line = manifest.manifest_line(session, side.plan)
-        runs.append(manifest.identity(folder, line))
-    made = not_asked((runs[0], runs[1]), stopped.verdict, stopped.reasons, judging.policy(given), now)
-    return replace(made, probe=stopped.probe, differences=planned.found)
-
-
-def _two_folders(paths: tuple[Path, Path], folders: list[Path], configs: tuple[EndpointConfig | None, ...]) -> None:
-    from evalkit.errors import ConfigError
-
-    if folders[0].resolve() == folders[1].resolve():
-        name = next(config.name for config in configs if config is not None)
-        raise ConfigError(f"{paths[1]}: name: both sides are called {name!r}: give each a name of its own")
-
-
-def _of_the_gate(sides: tuple[Side, Side], stored: int) -> tuple[Side, Side]:
-    """The configuration says what is compared: suites that only the stored run has are left out."""
-    asked = sides[1 - stored].suites
-    kept = replace(sides[stored], suites={name: suite for name, suite in sides[stored].suites.items() if name in asked})
-    return (kept, sides[1]) if stored == 0 else (sides[0], kept)
-
-
-def _show_differences(found: tuple[Any, ...]) -> None:
-    if not found:
-        click.echo("the two configurations are the same but for their files", err=True)
+    on_platform = os.environ.get("EVALKIT_CI") != "off" and {"GITHUB_ACTIONS", "GITLAB_CI"} & set(os.environ)
+    if not (on_platform or wanted.junit or wanted.openmetrics):
         return
-    click.echo("reference and candidate differ in:", err=True)
-    for one in found:
-        click.echo(f"  {one.key}: {one.reference} | {one.candidate}", err=True)
+    from evalkit.render import ci  # XML and templates, which most comparisons need not load
+
+    if wanted.junit:
+        options.deliver(ci.junit(comparison, undecided=wanted.on_inconclusive), wanted.junit)
+    if wanted.openmetrics:
+        options.deliver(ci.openmetrics(comparison), wanted.openmetrics)
+    platform = None if os.environ.get("EVALKIT_CI") == "off" else ci.platform(os.environ)
+    if platform == "github":
+        _job_summary(comparison)
+        # The runner reads workflow commands from both streams; stdout may be one JSON document.
+        click.echo(ci.github_annotations(comparison, undecided=wanted.on_inconclusive), nl=False, err=wanted.as_json)
+    elif platform == "gitlab":
+        options.deliver(ci.summary(comparison), folder / NOTE)
 
 
-def _rerun(
-    case: judging.Case, first: Comparison, config: EndpointConfig, given: dict[str, Any]
-) -> tuple[judging.Case, Comparison]:
-    """A DEGRADED night: one independent second run of the failed suites, judged in the place of the first."""
-    from evalkit.cli.run import problems, run_with_display
-    from evalkit.compare.judge import degraded_suites, second_look, with_second_run
-    from evalkit.run import execute
-    from evalkit.run import execute as again
-    from evalkit.run.read import read_run
+def _job_summary(comparison: Comparison) -> None:
+    """Appends to the file that GitHub names, as much as it shows."""
+    name = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not name:
+        return
+    path = Path(name)
+    try:
+        room = _MOST_SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0)
+        with path.open("ab") as out:
+            out.write(_fitting_summary(comparison, room))
+    except OSError as error:
+        raise StorageError(f"GITHUB_STEP_SUMMARY: {path}: cannot be written: {error.strerror}") from error
 
-    suites = degraded_suites(first)
-    if not suites:
-        return case, first
-    click.echo(f"DEGRADED: {', '.join(suites)}: asking the candidate again with other seeds", err=True)
-    second = execute.prepare(again.second_config(config, suites, again.RERUN_SEEDS))
-    (outcome,) = run_with_display([second], quiet=given["quiet"])
-    rerun = read_run(second.folder, second.plan.digest)
-    again.restore(config)
-    sides = (case.sides[0], with_second_run(case.sides[1], rerun))
-    case = replace(case, sides=sides, trouble=(*case.trouble, *problems(outcome)))
-    return case, second_look(first, judging.judge(case, judging.policy(given, case)))
+
+def _fitting_summary(comparison: Comparison, room: int) -> bytes:
+    """The longest summary that fits: whole, verdict and table, or a line."""
+    from evalkit.render import ci
+
+    for brief in (False, True):
+        text = ci.summary(comparison, brief=brief).encode()
+        if len(text) <= room:
+            return text
+    return f"\n**evalkit: {comparison.verdict.value}** (the table is too long for this page)\n".encode()

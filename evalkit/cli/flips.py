@@ -8,106 +8,57 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from evalkit.cli import options, stored
+from evalkit import api
+from evalkit.cli import options
 
 if TYPE_CHECKING:
-    from evalkit.compare.columns import Side
     from evalkit.model import Comparison, Flip
 
-_KINDS: Final = ("regressed", "improved", "changed")
 _CONTEXT: Final = 60  # characters shown before the first differing word
 _SHOWN: Final = 700  # characters of a reply shown after it
 
 
 @click.command("flips")
-@stored.argument
+@options.comparison
 @click.argument("suite", required=False)
 @click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice(_KINDS), help="Only these (default: regressed and improved)."
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(api.FLIP_KINDS),
+    help="Only these (default: regressed and improved).",
 )
 @click.option("--item", help="Only the item of this name.")
 @click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="Show at most so many.")
 @click.option("--whole", is_flag=True, help="Show whole replies, not only what follows the first differing word.")
 @click.option("--include-questions", is_flag=True, help="Show the questions of gated data sets too.")
 @options.as_json
-def command(comparison: Path, suite: str | None, **given: Any) -> None:
+def command(comparison: Path, suite: str | None, whole: bool, as_json: bool, **given: Any) -> None:
     """List the items that changed between two runs, the strongest evidence first.
 
     CMP is the folder that `evalkit compare` stored, or the comparison.json in it. Replies are read from the two runs;
     where those are gone, the shortened ones in CMP are shown. "regressed" and "improved" items changed their score,
     "changed" ones only their answer. Repeats count from 0.
     """
-    made = stored.read(comparison)
-    _check_suite(made, suite)
-    kinds = given["kinds"] or _KINDS[:2]
-    found = _from_runs(made, comparison, suite, kinds, given)
-    if found is None:
-        flips = [flip for flip in made.flips if flip.kind in kinds and suite in {None, flip.suite}]
-        found = [flip for flip in flips if given["item"] in {None, flip.item}][: given["number"]]
+    made = api.load_comparison(comparison)
+    found, of_the_runs = made.changed(
+        suite,
+        given["kinds"] or api.FLIP_KINDS[:2],
+        item=given["item"],
+        most=given["number"],
+        include_questions=given["include_questions"],
+    )
+    if not of_the_runs:
         click.echo("evalkit: the runs cannot be read as they were: showing what the comparison holds of them", err=True)
-    if given["as_json"]:
-        import orjson
-
-        click.echo(orjson.dumps([asdict(flip) for flip in found], option=orjson.OPT_INDENT_2).decode())
+    if as_json:
+        options.print_json([asdict(flip) for flip in found])
         return
-    if not found and not made.suites:
-        click.echo(f"the suites were not asked: {'; '.join(made.reasons) or 'the comparison holds none'}")
+    if not found and not made.value.suites:
+        click.echo(f"the suites were not asked: {'; '.join(made.value.reasons) or 'the comparison holds none'}")
     elif not found:
         click.echo("no item changed" if suite is None else f"no item of {suite} changed")
     for flip in found:
-        _print(flip, made, whole=given["whole"])
-
-
-def _check_suite(made: Comparison, suite: str | None) -> None:
-    from evalkit.errors import UsageError, did_you_mean
-
-    names = [one.suite for one in made.suites]
-    if suite is not None and suite not in names:
-        raise UsageError(f"the comparison has no suite {suite!r}{did_you_mean(suite, names)}")
-
-
-def _from_runs(
-    made: Comparison, comparison: Path, suite: str | None, kinds: tuple[str, ...], given: dict[str, Any]
-) -> list[Flip] | None:
-    """The flips made again from the two runs; None where a run is gone or has become another one."""
-    from evalkit.compare.flips import Shown, describe, find_flips
-    from evalkit.compare.pair import align
-
-    sides = _sides(made, comparison)
-    if sides is None:
-        return None
-    shown = Shown(whole=True, questions=given["include_questions"])
-    found: list[Flip] = []
-    for name in [one.suite for one in made.suites if suite in {None, one.suite}]:
-        if name not in sides[0].suites or name not in sides[1].suites:
-            continue
-        left, right = sides[0].suites[name], sides[1].suites[name]
-        aligned = align(left, right)
-        most = None if given["item"] else given["number"]
-        places = find_flips(aligned, left.samples, right.samples, most, kinds)  # type: ignore[arg-type]
-        if given["item"]:
-            places = [place for place in places if aligned.layout.items[place.item] == given["item"]]
-        found += describe(name, *sides, aligned, places, shown)
-    return sorted(found, key=lambda flip: -flip.evidence)[: given["number"]]
-
-
-def _sides(made: Comparison, comparison: Path) -> tuple[Side, Side] | None:
-    from evalkit.errors import UsageError
-    from evalkit.foreign.sources import read_side
-
-    home = comparison if comparison.is_dir() else comparison.parent
-    sides = []
-    for identity in (made.reference, made.candidate):
-        places = [Path(identity.path), home.parent / Path(identity.path).name]
-        for path in places:
-            try:
-                side = read_side(path)
-            except (UsageError, OSError):
-                continue
-            if side.identity.run_id == identity.run_id:
-                sides.append(side)
-                break
-    return (sides[0], sides[1]) if len(sides) == 2 else None
+        _print(flip, made.value, whole=whole)
 
 
 def _print(flip: Flip, made: Comparison, *, whole: bool) -> None:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from evalkit.cli import stored
+from evalkit import api
+from evalkit.cli import options
+from evalkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from evalkit.publish.history import Known, Series
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of the history, and how."""
+
+    suite: str | None
+    last: int
+    known_file: Path | None
+    language: api.Language
+    as_json: bool
 
 
 @click.group("history", invoke_without_command=True)
@@ -31,10 +45,10 @@ if TYPE_CHECKING:
     type=click.Choice(["strict", "lenient"]),
     help="Exit as the last night's verdict says, known differences aside; lenient lets INCONCLUSIVE pass.",
 )
-@stored.language
+@options.language
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
-def command(ctx: click.Context, /, runs: Path, **given: Any) -> int:
+def command(ctx: click.Context, /, runs: Path, html: Path | None, gate: str | None, **given: Any) -> int:
     """Show the history: each suite's differences night by night, the first bad night, and what changed then.
 
     `evalkit history add CMP` adds the comparison of a night. Exits 0, or with --gate as the last night's verdict says.
@@ -42,27 +56,23 @@ def command(ctx: click.Context, /, runs: Path, **given: Any) -> int:
     if ctx.invoked_subcommand is not None:
         _nothing_before(ctx)
         return 0
-    from evalkit.publish import history as history_file
-    from evalkit.publish import history as known
-    from evalkit.publish.history import gate, series_of
+    from evalkit.publish import history as nights
 
-    series = series_of(history_file.read(runs / history_file.NAME))
-    listed = known.read_known(given["known_file"]) if given["known_file"] else ()
-    for sentence in known.remarks(listed, series):
-        click.echo(f"evalkit: {given['known_file']} {sentence}", err=True)
-    if given["html"]:
+    shown = options.made(Shown, given)
+    series = nights.series_of(nights.read(runs / nights.NAME))
+    known = nights.read_known(shown.known_file) if shown.known_file else ()
+    for sentence in nights.remarks(known, series):
+        click.echo(f"evalkit: {shown.known_file} {sentence}", err=True)
+    if html is not None:
         from evalkit.publish.history_page import page
 
-        text = page(series, listed, last=given["last"], language=given["language"])
-        stored.deliver(text, given["html"])
-    _show(series, listed, given)
-    return gate(series, listed, lenient=given["gate"] == "lenient") if given["gate"] else 0
+        options.deliver(page(series, known, last=shown.last, language=shown.language), html)
+    _show(series, known, shown)
+    return nights.gate(series, known, lenient=gate == "lenient") if gate else 0
 
 
 def _nothing_before(ctx: click.Context) -> None:
     """Options of the table mean nothing to `add`, which has its own behind it."""
-    from evalkit.errors import UsageError
-
     given = [name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if given:
         name = {"as_json": "json", "known_file": "known"}.get(given[0], given[0])
@@ -71,30 +81,25 @@ def _nothing_before(ctx: click.Context) -> None:
         )
 
 
-def _show(series: tuple[Series, ...], known: tuple[Known, ...], given: dict[str, Any]) -> None:
-    from evalkit.errors import UsageError, did_you_mean
-
-    suite = given["suite"]
+def _show(series: tuple[Series, ...], known: tuple[Known, ...], shown: Shown) -> None:
+    suite = shown.suite
     names = sorted({trend.suite for one in series for trend in one.suites})
     if suite is not None and suite not in names:
         raise UsageError(f"--suite {suite!r}: the history has no such suite{did_you_mean(suite, names)}")
-    if given["as_json"]:
-        import orjson
-
+    if shown.as_json:
         from evalkit.publish.history import document
 
-        made = document(series, known, suite=suite, last=given["last"])
-        click.echo(orjson.dumps(made, option=orjson.OPT_INDENT_2).decode())
+        options.print_json(document(series, known, suite=suite, last=shown.last))
         return
     from rich.console import Console
 
     from evalkit.publish.history_page import HistoryTable
 
-    Console().print(HistoryTable(series, known, given["last"], suite, given["language"]))
+    Console().print(HistoryTable(series, known, shown.last, suite, shown.language))
 
 
 @command.command("add")
-@stored.argument
+@options.comparison
 @click.option(
     "--runs", type=click.Path(path_type=Path, file_okay=False),
     help="The folder that holds history.jsonl (default: the one that holds the comparison's folder).",
@@ -105,28 +110,25 @@ def _show(series: tuple[Series, ...], known: tuple[Known, ...], given: dict[str,
     "--fact", "facts", multiple=True, metavar="NAME=VALUE",
     help="What was served that night and the runs do not say, e.g. driver=570.86.",
 )  # fmt: skip
-def add(comparison: Path, runs: Path | None, **given: Any) -> None:
+def add(comparison: Path, runs: Path | None, night: str, series: str, facts: tuple[str, ...]) -> None:
     """Add a night: CMP is the folder that `evalkit compare` stored, or the comparison.json in it.
 
     The history keeps of each suite what the table shows, and of both runs what was served and how it was asked:
     versions, builds, sampling, digests. Adding a comparison twice changes nothing.
     """
-    from evalkit.errors import UsageError
-    from evalkit.publish import history as history_file
-    from evalkit.publish.history import night_of
+    from evalkit.publish import history as nights
 
-    made = stored.read(comparison)
-    facts: dict[str, str] = {}
-    for text in given["facts"]:
+    told: dict[str, str] = {}
+    for text in facts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise UsageError(f"--fact {text!r}: write it as NAME=VALUE")
-        facts[name] = value
-    night = night_of(made, given["night"], given["series"], facts)
+        told[name] = value
+    made = nights.night_of(api.load_comparison(comparison).value, night, series, told)
     folder = comparison if comparison.is_dir() else comparison.parent
     beside = folder.parent if folder.name not in {"", ".."} else folder.resolve().parent
-    path = (runs or beside) / history_file.NAME
-    if history_file.add(path, night):
-        click.echo(f"added {night.night} of {night.series} to {path}", err=True)
+    path = (runs or beside) / nights.NAME
+    if nights.add(path, made):
+        click.echo(f"added {made.night} of {made.series} to {path}", err=True)
     else:
         click.echo(f"{path} holds this night already", err=True)

@@ -1,14 +1,22 @@
-"""Options and small things that several commands share."""
+"""Options that several commands share, and the option class that they make; what is given to a command, written out."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from evalkit.errors import UsageError
+from evalkit.options import check_points
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+Options = TypeVar("Options")
+FILE = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 class Sectioned(click.Command):
@@ -29,27 +37,71 @@ class Sectioned(click.Command):
                 formatter.write_dl([record for name in names if (record := records[name])])
 
 
-def overrides(function: Function) -> Function:
-    """`--set a.b=c`, any number of times."""
-    return click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a key of the configuration, e.g. sampling.temperature=0.6.",
-    )(function)
+def together(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """Several options as one decorator, listed in this order."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
-def limit(function: Function) -> Function:
-    """`--limit N`."""
-    return click.option(
-        "--limit", type=click.IntRange(min=1), help="Ask only N items of each suite (a larger N only adds items)."
-    )(function)
+def made(kind: type[Options], given: Mapping[str, Any]) -> Options:
+    """The option class that a command's values say: each field by its name, the tolerances from `margins`."""
+    margins, margin = given.get("margins", ({}, None))
+    said = {**given, "margins_pt": margins, "margin_pt": margin}
+    known: tuple[Any, ...] = fields(kind)  # type: ignore[arg-type]
+    return kind(**{one.name: said[one.name] for one in known if one.name in said})
 
 
-def quiet(function: Function) -> Function:
-    """`--quiet`."""
-    return click.option("--quiet", "-q", is_flag=True, callback=_hushed, help="No progress, results only.")(function)
+# ---------------------------------------------------------------- what texts mean
+
+
+def read_margins(
+    _context: click.Context, _parameter: click.Parameter, texts: Sequence[str]
+) -> tuple[dict[str, float], float | None]:
+    """The tolerances by name and the one for all others (percentage points) that `[NAME=]POINTS` texts say."""
+    margins: dict[str, float] = {}
+    default: float | None = None
+    for text in texts:
+        name, named, points = text.rpartition("=")
+        if named and not name.strip():
+            raise click.BadParameter(f"{text!r} names no suite before the =", param_hint="--margin")
+        try:
+            margin = check_points(float(points), text)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not POINTS or SUITE=POINTS", param_hint="--margin") from None
+        except UsageError as error:
+            raise click.BadParameter(str(error), param_hint="--margin") from None
+        if name:
+            margins[name] = margin
+        else:
+            default = margin
+    return margins, default
+
+
+def read_items(
+    _context: click.Context | None, _parameter: click.Parameter | None, texts: Sequence[str]
+) -> dict[str, int]:
+    """The numbers of items by name that NAME=N texts say."""
+    items: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        if not name or not number.isdecimal() or int(number) < 1:
+            raise click.BadParameter(f"{text!r} is not NAME=N", param_hint="--items")
+        items[name] = int(number)
+    return items
+
+
+def read_flips(_context: click.Context, _parameter: click.Parameter, text: str) -> int | None:
+    """A number, or None for `all`."""
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise click.BadParameter(f"{text!r} is neither a number nor `all`", param_hint="--flips")
+    return int(text)
 
 
 def _hushed(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
@@ -60,37 +112,105 @@ def _hushed(_context: click.Context, _parameter: click.Parameter, value: bool) -
     return value
 
 
-def as_json(function: Function) -> Function:
-    """`--json`."""
+# ---------------------------------------------------------------- the options
+
+
+overrides = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key of the configuration, e.g. sampling.temperature=0.6.",
+)
+limit = click.option(
+    "--limit", type=click.IntRange(min=1), help="Ask only N items of each suite (a larger N only adds items)."
+)
+quiet = click.option("--quiet", "-q", is_flag=True, callback=_hushed, help="No progress, results only.")
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document on stdout; words for people on stderr."
+)
+comparison = click.argument("comparison", metavar="CMP", type=FILE)
+language = click.option(
+    "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="English or Chinese."
+)
+
+
+def margin(what: str, name: str = "SUITE") -> Callable[[Function], Function]:
+    """`--margin [SUITE=]POINTS`, any number of times."""
     return click.option(
-        "--json", "as_json", is_flag=True, help="One JSON document on stdout; words for people on stderr."
-    )(function)
+        "--margin", "margins", multiple=True, metavar=f"[{name}=]POINTS", callback=read_margins, help=what
+    )
 
 
-def load(path: Path, given: tuple[str, ...], limit: int | None = None) -> Any:
-    """The configuration of a file, with `--set` and `--limit` applied.
+def alpha(what: str) -> Callable[[Function], Function]:
+    """`--alpha`, the level of each one-sided test."""
+    level = click.FloatRange(0, 0.5, min_open=True, max_open=True)
+    return click.option("--alpha", type=level, default=0.05, show_default=True, help=what)
+
+
+def items(what: str, name: str = "SUITE") -> Callable[[Function], Function]:
+    """`--items NAME=N`, any number of times."""
+    return click.option("--items", multiple=True, metavar=f"{name}=N", callback=read_items, help=what)
+
+
+judging = together(
+    margin("Tolerance in percentage points, for all suites or for one; it stands over the files' and packs' own."),
+    click.option("--pack", metavar="NAME", help="Take the tolerances of this pack's suites (`evalkit suites`)."),
+    alpha("Level of each one-sided test; intervals are at 1 - 2 alpha."),
+    click.option(
+        "--on-inconclusive",
+        type=click.Choice(["fail", "warn", "pass"]),
+        default="fail",
+        show_default=True,
+        help="What an INCONCLUSIVE comparison ends with: exit code 4, or 0 with or without a warning.",
+    ),
+    click.option("--behaviour", is_flag=True, help="Print all rows beside accuracy, not only those with an alert."),
+    click.option(
+        "--flips",
+        default="40",
+        show_default=True,
+        metavar="N|all",
+        callback=read_flips,
+        help="Changed items of a suite that the stored comparison holds with both replies.",
+    ),
+    click.option(
+        "--include-questions", is_flag=True, help="Store the questions of gated data sets with the changed items."
+    ),
+    click.option("--out", type=FOLDER, help="Folder for the comparison (default: beside what is compared)."),
+)
+
+
+# ---------------------------------------------------------------- handing over what was made
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    import orjson
+
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+def deliver(content: str | bytes, out: Path | None) -> None:
+    """Writes to a file and says so on stderr, or prints to stdout.
 
     Raises:
-        ConfigError: for any mistake in it.
+        StorageError: the file cannot be written.
     """
-    from evalkit.config import load_config
+    data = content.encode() if isinstance(content, str) else content
+    if out is None:
+        click.echo(data if data.endswith(b"\n") else data + b"\n", nl=False)
+        return
+    from evalkit.files import write_whole
 
-    config = load_config(path, given)
-    return config if limit is None else with_limit(config, limit)
+    write_whole(out, data)
+    click.echo(f"wrote {out}", err=True)
 
 
-def with_limit(config: Any, limit: int) -> Any:
-    """The configuration with every suite, a pack's too, limited to so many items."""
-    from evalkit.config import SuiteChoice
-    from evalkit.tasks.suites import find_pack
+def refuse_terminal(option: str) -> None:
+    """Refuses to pour a page for a browser into a terminal.
 
-    names = [entry.name for entry in find_pack(config.pack, config.suite_folders).suites] if config.pack else []
-    choices = {choice.name: choice for choice in config.suites}
-    for name in names:
-        choices.setdefault(name, SuiteChoice(name=name, limit=limit))
-    limited = []
-    for choice in choices.values():
-        smaller = limit if choice.limit is None else min(limit, choice.limit)
-        # Going through the fields keeps `model_fields_set`, which tells what this file says from what a pack says.
-        limited.append(choice.model_copy(update={"limit": smaller}))
-    return config.model_copy(update={"suites": tuple(limited)})
+    Raises:
+        UsageError: stdout is a terminal.
+    """
+    if sys.stdout.isatty():
+        raise UsageError(f"this is a page for a browser: give {option} FILE.html")

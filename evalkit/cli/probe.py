@@ -1,44 +1,42 @@
-"""`evalkit probe REF CAND`: token-level fidelity in minutes, before any benchmark; the exit code is the verdict's."""
+"""`evalkit probe REF CAND`: token-level fidelity in minutes; `bisect` finds the operators that make it fail."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from evalkit import api
 from evalkit.cli import options
+from evalkit.cli.progress import Terminal
+from evalkit.options import BisectOptions, ProbeOptions
 
 if TYPE_CHECKING:
-    from evalkit.config import EndpointConfig
-    from evalkit.endpoint.settings import ClientSettings
-    from evalkit.examine.probe import Findings, Plan, Side
+    from evalkit.examine.bisect import Bisected, Result
     from evalkit.examine.probe_report import FidelityReport
-    from evalkit.model import Message, Probe
 
-NAME: Final = "probe.json"
-LONGEST_PROMPT_CHARACTERS: Final = 6_000
-DEFAULT_PROMPTS: Final = 64
-DEFAULT_TOKENS: Final = 128
-DEFAULT_GREEDY: Final = 16
+DEFAULTS: Final = ProbeOptions()
 
 
 @click.command("probe")
-@click.argument("reference", type=click.Path(path_type=Path))
-@click.argument("candidate", type=click.Path(path_type=Path))
+@click.argument("reference", type=options.FILE)
+@click.argument("candidate", type=options.FILE)
 @click.option(
-    "--prompts", type=click.IntRange(8, 4096), default=DEFAULT_PROMPTS, show_default=True, help="How many prompts."
+    "--prompts", type=click.IntRange(8, 4096), default=DEFAULTS.prompts, show_default=True, help="How many prompts."
 )
 @click.option(
-    "--tokens", type=click.IntRange(8, 4096), default=DEFAULT_TOKENS, show_default=True, help="Longest text, in tokens."
+    "--tokens",
+    type=click.IntRange(8, 4096),
+    default=DEFAULTS.tokens,
+    show_default=True,
+    help="Longest text, in tokens.",
 )
 @click.option(
     "--greedy",
     type=click.IntRange(min=0),
-    default=DEFAULT_GREEDY,
+    default=DEFAULTS.greedy,
     show_default=True,
     help="Prompts that are also answered greedily, to see where the texts part.",
 )
@@ -48,12 +46,12 @@ DEFAULT_GREEDY: Final = 16
 @options.overrides
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     help="Folder for probe.json and probe_tokens.jsonl (default: the comparison's, beside the runs).",
 )
 @options.quiet
 @options.as_json
-def command(reference: Path, candidate: Path, **given: Any) -> int:
+def probe(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Compare the log-probabilities that two endpoints give the same texts.
 
     REFERENCE and CANDIDATE are endpoint YAML files. The margin comes from the reference compared with itself. Exits 0
@@ -61,213 +59,35 @@ def command(reference: Path, candidate: Path, **given: Any) -> int:
     quality: what passes here still has to pass the suites.
     """
     from evalkit.examine.probe import NotSupportedError
+    from evalkit.model import Verdict
 
-    configs = [options.load(path, given["overrides"]) for path in (reference, candidate)]
-    messages, source = prompts_for(configs[0], given["prompts"], neutral=given["neutral"])
-    plan = _plan(messages, given, configs)
-    if not given["quiet"] and not given["as_json"]:
-        click.echo(f"asking both endpoints {len(messages)} {source}, texts of up to {given['tokens']} tokens", err=True)
-    home = given["out"] or configs[0].runs / f"{configs[0].name}--{configs[1].name}"
+    chosen = options.made(ProbeOptions, given)
     try:
-        report, document = probe_and_store(configs, plan, home, enough=given["enough"])
+        found = api.probe(reference, candidate, chosen, Terminal(quiet=quiet or as_json))
     except NotSupportedError as error:
-        if not given["as_json"]:
+        if not as_json:
             raise
-        return _unsupported(str(error))
-    if given["as_json"]:
-        print_document(document)
+        told = {"kind": "fidelity probe", "supported": False, "verdict": Verdict.INVALID.value, "reasons": [str(error)]}
+        options.print_json(told)
+        return Verdict.INVALID.exit_code
+    if as_json:
+        options.print_json(found.document)
     else:
-        show(report)
-        if given["enough"]:
-            click.echo(enough_line(document["enough"]))
-        click.echo(f"stored in {home / 'probe.json'}", err=True)
-    return report.verdict.exit_code
+        _show(found.report)
+        if chosen.enough:
+            click.echo(_enough_line(found.document["enough"]))
+        click.echo(f"stored in {found.folder / 'probe.json'}", err=True)
+    return found.verdict.exit_code
 
 
-def _plan(messages: tuple[tuple[Message, ...], ...], given: Mapping[str, Any], configs: list[EndpointConfig]) -> Plan:
-    from evalkit.examine.probe import Plan
-
-    return Plan(
-        prompts=messages,
-        tokens=given["tokens"],
-        greedy=min(given["greedy"], len(messages)),
-        seed=given["seed"],
-        at_once=at_once(configs),
-    )
-
-
-def at_once(configs: list[EndpointConfig]) -> int:
-    """How many requests at a time both sides take."""
-    return min(config.limits.in_flight for config in configs)
-
-
-def neutral() -> tuple[tuple[Message, ...], ...]:
-    """The built-in prompts."""
-    from evalkit.examine.probe import neutral_prompts
-
-    return neutral_prompts(DEFAULT_PROMPTS)
-
-
-def prompts_for(
-    config: EndpointConfig, count: int, *, neutral: bool = False
-) -> tuple[tuple[tuple[Message, ...], ...], str]:
-    """Prompts of the configured suites, evenly spread, or the built-in ones where there are none; and what they are."""
-    from evalkit.errors import UsageError
-    from evalkit.examine.probe import NEUTRAL, neutral_prompts, spread
-
-    if not neutral and (config.suites or config.pack):
-        from evalkit.run.plan import make_plan
-
-        try:
-            plan = make_plan(config)
-        except UsageError as error:
-            click.echo(f"evalkit: the built-in prompts stand in for the suites': {error}", err=True)
-        else:
-            share = -(-count // len(plan.suites))
-            chosen: list[tuple[Message, ...]] = []
-            for suite in plan.suites:
-                fitting = [item.prompt.messages for item in suite.loaded.items if fits(item.prompt)]
-                chosen += spread(fitting, share)
-            if chosen:
-                return spread(chosen, count), "prompts of the suites"
-    return neutral_prompts(count), f"built-in prompts (of {len(NEUTRAL)})"
-
-
-def fits(prompt: Any) -> bool:
-    """Text only, and short enough that a few hundred of them are read in minutes."""
-    if not prompt.messages or prompt.images:
-        return False
-    contents = [message["content"] for message in prompt.messages]
-    return all(isinstance(text, str) for text in contents) and sum(map(len, contents)) <= LONGEST_PROMPT_CHARACTERS
-
-
-def enough_line(found: Mapping[str, int] | None) -> str:
+def _enough_line(found: Mapping[str, int] | None) -> str:
     """With how few texts the verdict stood, in a sentence."""
     if found is None:
         return "no number of texts is enough: the verdict is INVALID"
     return f"the first {found['texts']} texts ({found['tokens']} tokens) give this verdict, and so do any more of them"
 
 
-def probe_and_store(
-    configs: list[EndpointConfig], plan: Plan, home: Path, *, enough: bool = False
-) -> tuple[FidelityReport, dict[str, Any]]:
-    """Run the probe on two configurations and keep what it found in `home`; gives the report and its document.
-
-    With `enough` the document also says with how few texts the verdict stood: null where it is INVALID.
-
-    Raises:
-        NotSupportedError: one of the servers cannot score given tokens.
-        EndpointError: one of them does not answer.
-        StorageError: where the disk refuses.
-    """
-    from dataclasses import asdict
-
-    from evalkit.examine import probe_report
-    from evalkit.examine.probe import run_probe
-
-    sides = [side_of(config) for config in configs]
-    in_turn = any(config.launch is not None and config.launch.sequential for config in configs)
-    findings = asyncio.run(run_probe(sides[0], sides[1], plan, in_turn=in_turn))
-    more: dict[str, Any] = {}
-    if enough:
-        found = probe_report.enough(findings)
-        more["enough"] = None if found is None else asdict(found)
-    return kept(findings, home, more)
-
-
-def kept(findings: Findings, home: Path, more: Mapping[str, Any]) -> tuple[FidelityReport, dict[str, Any]]:
-    """Judges what was found and keeps it in `home`, with `more` in the document; gives the report and the document.
-
-    Raises:
-        StorageError: where the disk refuses.
-    """
-    from datetime import UTC, datetime
-
-    from evalkit import __version__
-    from evalkit.examine.probe_report import assess, document
-
-    report = assess(findings)
-    told = document(report, findings, datetime.now(UTC).isoformat(timespec="seconds"), __version__) | dict(more)
-    _store(home, told, findings)
-    return report, told
-
-
-def as_told(report: FidelityReport) -> Probe:
-    """What a comparison holds of the probe."""
-    from evalkit.examine.probe_report import FORWARD
-    from evalkit.model import Probe
-
-    one = report.comparisons[FORWARD]
-    sizes = (0, 0, None) if one is None else (one.sequences, one.tokens, one.mean_abs)
-    return Probe(report.verdict, report.reasons, *sizes)
-
-
-def stored(home: Path, plans: list[str]) -> Probe | None:
-    """What an earlier session's probe before the same suites (by the digests of their plans) found, and let pass."""
-    import orjson
-
-    from evalkit.examine.probe_report import FORWARD
-    from evalkit.model import Probe, Verdict
-
-    try:
-        told = orjson.loads((home / NAME).read_bytes())
-        if told["plans"] != plans or told["verdict"] == Verdict.DEGRADED.value:
-            return None
-        one = told["comparisons"][FORWARD] or {"sequences": 0, "tokens": 0, "mean_abs": None}
-        sizes = int(one["sequences"]), int(one["tokens"]), one["mean_abs"] and float(one["mean_abs"])
-        return Probe(Verdict(told["verdict"]), tuple(map(str, told["reasons"])), *sizes)
-    except (OSError, ValueError, TypeError, KeyError):
-        return None  # none, or none that can be read: it is made again
-
-
-def side_of(
-    config: EndpointConfig, log: Path | None = None, opened: AbstractAsyncContextManager[ClientSettings] | None = None
-) -> Side:
-    """One side of the probe, from its configuration; a server of its own writes to `log` (default: beside its runs).
-
-    `opened` is the endpoint where it is up already.
-    """
-    from evalkit.examine.probe import Side
-    from evalkit.serve import launch
-
-    sampling = config.sampling
-    fields: dict[str, Any] = dict(sampling.extra_body)
-    if sampling.chat_template_kwargs:
-        fields["chat_template_kwargs"] = sampling.chat_template_kwargs
-    file = log or config.runs / config.name / "server.log"
-    return Side(config.name, lambda: opened or launch.opened(config, file), fields)
-
-
-def _store(home: Path, told: Mapping[str, Any], findings: Findings) -> None:
-    import orjson
-
-    from evalkit.errors import StorageError
-    from evalkit.examine.probe_report import sequences
-
-    lines = b"".join(orjson.dumps(entry) + b"\n" for entry in sequences(findings))
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        (home / NAME).write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
-        (home / "probe_tokens.jsonl").write_bytes(lines)
-    except OSError as error:
-        raise StorageError(f"{home}: cannot be written: {error.strerror}") from error
-
-
-def _unsupported(why: str) -> int:
-    from evalkit.model import Verdict
-
-    print_document({"kind": "fidelity probe", "supported": False, "verdict": Verdict.INVALID.value, "reasons": [why]})
-    return Verdict.INVALID.exit_code
-
-
-def print_document(document: Mapping[str, Any]) -> None:
-    """The probe's document as JSON, on stdout."""
-    import orjson
-
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
-
-
-def show(report: FidelityReport) -> None:
+def _show(report: FidelityReport) -> None:
     """The probe's result for people, on stdout."""
     from rich.console import Console
     from rich.table import Table
@@ -288,11 +108,11 @@ def show(report: FidelityReport) -> None:
         table.add_row(name, str(one.tokens), *(f"{value:.2g}" for value in figures), agreed, verdict)
     console = Console()
     console.print(table)
-    for line in summary(report):
+    for line in _summary(report):
         console.print(line, highlight=False, markup=False)
 
 
-def summary(report: FidelityReport) -> list[str]:
+def _summary(report: FidelityReport) -> list[str]:
     """The lines under the table: margins, greedy texts, costs, verdict with its reasons."""
     lines = []
     if report.margins is not None:
@@ -328,3 +148,100 @@ _MEANINGS: Final = {
     "INCONCLUSIVE": "neither shown; more prompts or longer texts would narrow the intervals",
     "INVALID": "cannot be judged",
 }
+
+
+# ---------------------------------------------------------------- which operators
+
+
+@click.command("bisect")
+@click.argument("reference", type=options.FILE)
+@click.argument("candidate", type=options.FILE)
+@click.option(
+    "--operators",
+    required=True,
+    metavar="A,B,...|@FILE",
+    help="All operators: a comma list, or a file with one name a line.",
+)
+@click.option(
+    "--on",
+    "on",
+    metavar="KEY[=TEMPLATE]",
+    help="Key of the candidate's file that lists what is on, e.g. launch.env.GEMS_INCLUDE or 'launch.argv.9=--ops={}'.",
+)
+@click.option("--off", "off", metavar="KEY[=TEMPLATE]", help="Key that lists what is off, e.g. launch.env.GEMS_UNUSED.")
+@click.option("--prompts", type=click.IntRange(8, 64), default=32, show_default=True, help="Prompts of each probe.")
+@click.option("--tokens", type=click.IntRange(8, 4096), default=64, show_default=True, help="Longest text, in tokens.")
+@click.option(
+    "--at-once",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Servers at a time: 3 decide two halvings at once, 7 three.",
+)
+@click.option("--most", type=click.IntRange(1), default=16, show_default=True, help="Stop after so many culprits.")
+@options.overrides
+@click.option(
+    "--out",
+    type=options.FOLDER,
+    help="Folder of the probes' results (default: beside the runs); an interrupted bisect goes on from there.",
+)
+@options.quiet
+@options.as_json
+def bisect(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:
+    """Find the operators that make CANDIDATE fail the fidelity probe against REFERENCE.
+
+    Both are endpoint YAML files; the candidate's has a launch section, and a key of it switches operators. With k
+    guilty ones of n, at most k * (ceil(log2 n) + 2) + 2 servers are started, one after another. With --at-once, those
+    that may be asked for next are started too, and stopped where they are no longer wanted. Operators that fail only
+    together are named together; a server that does not come up or dies, twice, counts as failing. Exits 0 where
+    nothing is guilty, 1 where something is, 3 where the candidate fails with everything off.
+    """
+    from evalkit.examine.bisect import most_tests, operators
+
+    chosen = options.made(BisectOptions, {**given, "operators": operators(given["operators"])})
+    names = list(chosen.operators)
+
+    def tell(number: int, result: Result) -> None:
+        if not quiet:
+            click.echo(f"{number:3}: {len(result.on)} on: {result.effect}", err=True)
+
+    if not quiet:
+        bound = ", ".join(f"{most_tests(len(names), k)} for {k}" for k in (1, 2, 3))
+        click.echo(f"{len(names)} operators; at most so many probes by the number of guilty ones: {bound}", err=True)
+    found = api.bisect(reference, candidate, chosen, tell)
+    if as_json:
+        options.print_json(found.document())
+    else:
+        click.echo("\n".join(_lines(found.bisected, names)))
+        click.echo(f"{found.asked} probes asked, {found.stored} were stored; all are in {found.folder}", err=True)
+    return found.exit_code
+
+
+def _lines(bisected: Bisected, names: Sequence[str]) -> list[str]:
+    """The result for people."""
+    found, results = bisected.found, bisected.results
+    if found.fails_none:
+        none = results[frozenset()]
+        return ["the candidate fails with every operator off, so none of them is the cause:", f"  {none.effect}"]
+    if found.passes_all:
+        everything = results[frozenset(names)]
+        return ["nothing is guilty: with every operator on, the candidate passes:", f"  {everything.effect}"]
+    told = []
+    for culprit in found.culprits:
+        one = results[culprit]
+        alone = "alone" if len(culprit) == 1 else "only together"
+        told.append(f"{' + '.join(sorted(culprit))} ({alone}): {one.effect}")
+        told += [f"    {reason}" for reason in _why(one)]
+    rest = frozenset(names) - {name for culprit in found.culprits for name in culprit}
+    if not found.complete:
+        told.append(f"there are more: the other {len(rest)} together still fail: {results[rest].effect} (--most)")
+    elif rest:
+        told.append(f"the other {len(rest)} operators on together: {results[rest].effect}")
+    return told
+
+
+def _why(result: Result) -> list[str]:
+    """The verdict's reasons, or what the server that crashed wrote last."""
+    if result.kind == "verdict":
+        return list(result.reasons)
+    return [line.strip() for reason in result.reasons for line in reason.splitlines()[1:]]

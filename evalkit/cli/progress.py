@@ -1,22 +1,68 @@
-"""Shows a run in progress: a live table on a terminal, one plain line a minute elsewhere; always on stderr."""
+"""What is said and shown while a command works, always on stderr: a live table on a terminal, else a line a minute."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from evalkit.run.execute import Watch
-from evalkit.run.scheduler import Progress
+from evalkit.model import Difference
+from evalkit.run.observer import Observer, Show
+
+if TYPE_CHECKING:
+    from evalkit.run.execute import Watch
+    from evalkit.run.scheduler import Progress
 
 LINE_EVERY_SECONDS = 60.0
 REFRESH_SECONDS = 0.5
+
+
+class Terminal(Observer):
+    """Says on stderr what an observer hears; `quiet` shows no progress, `as_json` leaves stderr to what matters."""
+
+    def __init__(self, *, quiet: bool, as_json: bool = False) -> None:
+        self.quiet, self.as_json = quiet, as_json
+
+    def notice(self, sentence: str) -> None:
+        """A warning, whatever else is not shown."""
+        click.echo(f"evalkit: {sentence}", err=True)
+
+    def step(self, sentence: str) -> None:
+        """What is done now."""
+        if not self.quiet:
+            click.echo(f"evalkit: {sentence}", err=True)
+
+    def differences(self, found: tuple[Difference, ...]) -> None:
+        """In what the two configurations differ."""
+        if self.quiet or self.as_json:
+            return
+        if not found:
+            click.echo("the two configurations are the same but for their files", err=True)
+            return
+        click.echo("reference and candidate differ in:", err=True)
+        for one in found:
+            click.echo(f"  {one.key}: {one.reference} | {one.candidate}", err=True)
+
+    @contextmanager
+    def display(self, watch: Watch) -> Iterator[Show | None]:
+        """A live table on a terminal; elsewhere what the event loop calls prints a line."""
+        if self.quiet:
+            yield None
+        elif not sys.stderr.isatty():
+            yield _line
+        else:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(stderr=True)
+            with Live(console=console, refresh_per_second=4, transient=True, get_renderable=lambda: _table(watch)):
+                yield _refresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +123,6 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def display(
-    watch: Watch, *, quiet: bool
-) -> tuple[AbstractContextManager[Any], Callable[[Watch], Awaitable[None]] | None]:
-    """A context for the time of the run, and what the event loop calls again and again to show it."""
-    if quiet:
-        return nullcontext(), None
-    return _live(watch) if sys.stderr.isatty() else (nullcontext(), _line)
-
-
 async def _line(watch: Watch) -> None:
     await asyncio.sleep(LINE_EVERY_SECONDS)
     now = asyncio.get_running_loop().time()
@@ -98,18 +135,8 @@ async def _line(watch: Watch) -> None:
     click.echo(f"{time.strftime('%H:%M:%S')} " + "; ".join([*parts, *waits(watch)]), err=True)
 
 
-def _live(watch: Watch) -> tuple[AbstractContextManager[Any], Callable[[Watch], Awaitable[None]]]:
-    from rich.console import Console
-    from rich.live import Live
-
-    live = Live(
-        console=Console(stderr=True), refresh_per_second=4, transient=True, get_renderable=lambda: _table(watch)
-    )
-
-    async def refresh(_watch: Watch) -> None:
-        await asyncio.sleep(REFRESH_SECONDS)
-
-    return live, refresh
+async def _refresh(_watch: Watch) -> None:
+    await asyncio.sleep(REFRESH_SECONDS)
 
 
 def _table(watch: Watch) -> Any:

@@ -1,15 +1,20 @@
-"""`evalkit run FILE`: asks one endpoint what is missing and stores every reply."""
+"""`evalkit run FILE` asks one endpoint, `score` grades its stored replies again, `aa` holds it against itself."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from evalkit import api
 from evalkit.cli import options
+from evalkit.cli.compare import show
+from evalkit.cli.progress import Terminal
+from evalkit.options import CompareOptions, RunOptions
+
+if TYPE_CHECKING:
+    from evalkit.api import Run
 
 NAMED: Final = 10
 """So many reasons why samples have no value are named for people, by suite."""
@@ -20,126 +25,70 @@ REASON: Final = 240
 
 
 @click.command("run")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=options.FILE)
 @options.overrides
 @options.limit
 @options.quiet
 @options.as_json
-def command(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, as_json: bool) -> int:
+def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, as_json: bool) -> int:
     """Run the suites of one endpoint.
 
     FILE is the endpoint's YAML. Answers that are stored already are not asked for again; the run folder is
     RUNS/NAME of the configuration. Exits 0 when every sample has an answer, 3 when some have none.
     """
-    from evalkit.run import execute
-
-    config = options.load(file, overrides, limit)
-    side = execute.prepare(config)
-    (outcome,) = run_with_display([side], quiet=quiet)
-    report = summary(outcome)
-    if as_json:
-        import orjson
-
-        click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
-    else:
-        click.echo("\n".join(_lines(report, said=str(outcome.problem or ""))))
-    for sentence in problems(outcome):
+    done = api.run(file, RunOptions(overrides=overrides, limit=limit), Terminal(quiet=quiet))
+    _print(done, as_json=as_json)
+    for sentence in done.problems:
         click.echo(f"evalkit: {sentence}", err=True)
-    return 0 if outcome.problem is None and not outcome.failed and not outcome.stopped else 3
+    return 0 if done.whole else 3
 
 
-def run_with_display(sides: list[Any], *, quiet: bool, examine: Any = None) -> list[Any]:
-    """Runs the sides with the progress shown on stderr, and then what was noticed on the way.
+@click.command("score")
+@click.argument("file", type=options.FILE)
+@options.overrides
+@options.limit
+@options.as_json
+def score(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool) -> int:
+    """Grade the stored replies of a run again; no endpoint is asked.
 
-    `examine` makes, from the watch, what looks at each endpoint before it is asked.
+    FILE is the endpoint's YAML, as given to `evalkit run`. Exits 3 where a sample has no score.
     """
-    from evalkit.cli import progress
-    from evalkit.run import execute
-
-    watch = execute.Watch()
-    for sentence in (*_warnings(sides), *asyncio.run(execute.look_at_judges(sides))):
-        click.echo(f"evalkit: {sentence}", err=True)
-    context, show = progress.display(watch, quiet=quiet)
-    try:
-        with context:
-            return asyncio.run(execute.run_sides(sides, watch, show, examine and examine(watch)))
-    finally:
-        for notice in watch.notices:
-            click.echo(f"evalkit: {notice}", err=True)
+    done = api.score(file, RunOptions(overrides=overrides, limit=limit))
+    report = _print(done, as_json=as_json)
+    return 0 if all(suite["valued"] == suite["planned"] for suite in report["suites"]) else 3
 
 
-def _warnings(sides: list[Any]) -> list[str]:
-    """What does as it says but perhaps not as it was meant, said before anything is paid for."""
-    from evalkit.config import warnings_for
-    from evalkit.run.plan import samplings
+@click.command("aa")
+@click.argument("reference", type=options.FILE)
+@options.overrides
+@options.limit
+@options.judging
+@options.quiet
+@options.as_json
+def aa(reference: Path, quiet: bool, as_json: bool, behaviour: bool, **given: Any) -> int:
+    """Compare an endpoint with itself: how large is a difference that means nothing?
 
-    return [
-        sentence
-        for side in sides
-        for sentence in warnings_for(
-            side.config, {suite.name: suite.repeats for suite in side.plan.suites}, samplings(side.config)
-        )
-    ]
+    REFERENCE is the endpoint's YAML file: it is asked every item a second time, as a run of its own with the name
+    NAME-aa and other seeds (a greedy endpoint is asked again all the same: batching and kernels make noise of their
+    own). Or it is the folder of a stored run with repeats: then its odd repeats are held against its even ones, and
+    nothing is asked.
 
-
-def problems(outcome: Any) -> list[str]:
-    """A sentence for everything that kept a side from being whole."""
-    sentences = [f"{outcome.side.config.name}: {suite}: {why}" for suite, why in outcome.stopped.items()]
-    if outcome.problem is not None:
-        sentences.insert(0, str(outcome.problem))
-        # A side that is refused altogether stops its suites for the same reason: said once is enough.
-        sentences = [sentences[0], *(one for one in sentences[1:] if _reason(one) not in sentences[0])]
-    elif outcome.failed:
-        sentences.append(
-            f"{outcome.side.config.name}: {outcome.failed} without an answer; run again to ask again, after mending "
-            "what the failures name"
-        )
-    return sentences
+    `evalkit compare` finds the result of a second run by itself: it shows the interval beside each difference as the
+    noise floor, and says INVALID where the endpoint differs from itself. Exits as compare does; 1 means that the
+    endpoint or the harness is not repeatable.
+    """
+    chosen = options.made(CompareOptions, given)
+    made = api.aa(reference, chosen, Terminal(quiet=quiet, as_json=as_json))
+    return show(made, chosen, as_json=as_json, behaviour=behaviour)
 
 
-def summary(outcome: Any) -> dict[str, Any]:
-    """What a run ended with, per suite: the number over the samples that have a value, and what has none and why."""
-    from evalkit.run.read import read_run
-
-    side = read_run(outcome.side.folder)
-    suites = [_suite_summary(name, suite) for name, suite in side.suites.items()]
-    return {"run": str(outcome.side.folder), "asked": outcome.asked, "suites": suites}
-
-
-def _suite_summary(name: str, suite: Any) -> dict[str, Any]:
-    import numpy as np
-
-    samples = suite.samples
-    without = np.isnan(samples.value)
-    return {
-        "suite": name,
-        "label": suite.facts.label,
-        "planned": len(samples),
-        "valued": int((~without).sum()),
-        "mean": headline(suite),
-        "mean_if_others_wrong": headline(
-            replace(suite, samples=replace(samples, value=np.where(without, 0.0, samples.value)))
-        ),
-        "counts": samples.status.counts(),
-        "failures": {kind: count for kind, count in samples.failure.counts().items() if kind},
-        "without_value": [
-            {
-                "item": samples.items.name[samples.item[row]],
-                "repeat": int(samples.repeat[row]),
-                "status": samples.status[row],
-                "failure": samples.failure[row],
-                "error": samples.reason[row],
-            }
-            for row in np.flatnonzero(without & ~samples.status.mask("not_asked")).tolist()
-        ],
-    }
-
-
-def headline(suite: Any) -> float | None:
-    """The suite's headline number over the samples that have a value."""
-    from evalkit.compare.pair import headline as compute
-
-    return compute(suite)
+def _print(done: Run, *, as_json: bool) -> dict[str, Any]:
+    report = done.summary()
+    if as_json:
+        options.print_json(report)
+    else:
+        click.echo("\n".join(_lines(report, said=str(done.problem or ""))))
+    return report
 
 
 def _lines(report: dict[str, Any], said: str = "") -> list[str]:
@@ -180,8 +129,3 @@ def _some(names: list[str]) -> str:
     """The first names, and how many more there are: what is alike is said once."""
     more = len(names) - ALIKE
     return "; ".join(names[:ALIKE]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _reason(sentence: str) -> str:
-    """The part of a sentence that says what the server answered."""
-    return sentence.partition("): ")[2] or sentence

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from evalkit.compare.behaviour import bounded, whole_text
 from evalkit.compare.columns import Labels, ReplyText, Samples, Side
-from evalkit.compare.pair import Aligned, Cells
+from evalkit.compare.pair import Aligned, Cells, align
 from evalkit.model import Flip
 from evalkit.stats.methods import SAME
 
@@ -70,6 +70,28 @@ def find_flips(
     rows = np.flatnonzero(np.isin(kind, wanted))
     order = rows[np.argsort(-evidence[rows], kind="stable")][:most]
     return [_place(aligned, int(row), KINDS[kind[row]], float(evidence[row])) for row in order]
+
+
+def changed(
+    sides: tuple[Side, Side],
+    suites: Sequence[str],
+    kinds: Sequence[Kind] = KINDS,
+    *,
+    item: str | None = None,
+    most: int | None = None,
+    shown: Shown,
+) -> list[Flip]:
+    """The items of some suites that changed, with answers and texts, the strongest evidence first; at most `most`."""
+    found: list[Flip] = []
+    for name in suites:
+        left, right = sides[0].suites.get(name), sides[1].suites.get(name)
+        if left is None or right is None:
+            continue
+        aligned = align(left, right)
+        places = find_flips(aligned, left.samples, right.samples, most if item is None else None, kinds)
+        wanted = [place for place in places if item in {None, aligned.layout.items[place.item]}]
+        found += describe(name, *sides, aligned, wanted, shown)
+    return sorted(found, key=lambda flip: -flip.evidence)[:most]
 
 
 def likelihood_ratio(means: tuple[Floats, Floats], repeats: tuple[Ints, Ints]) -> Floats:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.validity import Rules
+from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import Interval, Verdict
 
 DEFAULT_MARGIN: Final = 0.02
@@ -76,3 +77,11 @@ class Policy:
         if chosen or one is None or two is None or one == two:
             return []
         return [f"the two sides name different margins, {one * 100:g} and {two * 100:g} points: choose with --margin"]
+
+
+def check_names(margins: Iterable[str], compared: Iterable[str]) -> None:
+    """Raises `UsageError` where a margin is for a suite that is not compared: it would silently not hold."""
+    known = list(compared)
+    for name in margins:
+        if name not in known:
+            raise UsageError(f"--margin {name}=...: no such suite is compared{did_you_mean(name, known)}")

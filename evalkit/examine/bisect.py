@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
-from evalkit.errors import EndpointError, RunError
+from evalkit.errors import EndpointError, RunError, UsageError
 from evalkit.examine.forcing import Drawn
 from evalkit.examine.probe import (
     Findings,
@@ -489,3 +489,102 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
     write_whole(path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+# ----------------------------------------------------------------
+# What a person says of the operators: their names, and the key of the candidate's file that switches them
+
+
+MARK: Final = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A key of the candidate's configuration that lists operators: those that are on, or those that are off.
+
+    `template` is the key's value with {} for the comma list.
+    """
+
+    key: str
+    template: str
+    lists_off: bool
+
+    def override(self, on: Operators, names: Sequence[str]) -> str:
+        """The `--set` that switches exactly these operators on; the list keeps the order of `names`."""
+        listed = ",".join(name for name in names if (name in on) is not self.lists_off)
+        return f"{self.key}={orjson.dumps(self.template.replace(MARK, listed)).decode()}"
+
+
+def operators(given: str | Sequence[str]) -> list[str]:
+    """The names of a list, a comma list, or a file behind an @ (one a line, or commas; # begins a comment).
+
+    Raises:
+        UsageError: the file cannot be read, there is no name, or one is there twice.
+    """
+    if isinstance(given, str):
+        text = given
+        if text.startswith("@"):
+            try:
+                content = Path(text[1:]).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise UsageError(f"--operators {text}: cannot be read: {error}") from error
+            text = ",".join(line.partition("#")[0] for line in content.splitlines())
+        given = text.split(",")
+    names = [name.strip() for name in given if name.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"--operators: {twice[0]!r} is there twice")
+    if not names:
+        raise UsageError("--operators: names no operator; give a comma list, or @FILE with one name a line")
+    return names
+
+
+def switch_of(on_key: str | None, off_key: str | None) -> Switch:
+    """The switch that KEY or KEY=TEMPLATE says, of operators that are on or off; one of the two is given.
+
+    Raises:
+        UsageError: for both or neither, or a template without {}.
+    """
+    if (on_key is None) == (off_key is None):
+        raise UsageError("give --on KEY (the key lists what is on) or --off KEY (it lists what is off), one of the two")
+    key, equals, template = (on_key or off_key or "").partition("=")
+    if equals and MARK not in template:
+        raise UsageError(f"--{'on' if on_key else 'off'} {key}: its template needs {{}} where the list belongs")
+    return Switch(key, template or MARK, lists_off=on_key is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Bisection:
+    """A bisect of operators `names`: its end, how many probes were `asked` and `stored` before, and where they are."""
+
+    names: tuple[str, ...]
+    bisected: Bisected
+    asked: int
+    stored: int
+    folder: Path
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing is guilty, 1 where something is, 3 where the candidate fails with everything off."""
+        if self.bisected.found.fails_none:
+            return 3
+        return 1 if self.bisected.found.culprits else 0
+
+    def document(self) -> dict[str, Any]:
+        """What `evalkit bisect --json` prints."""
+        found, results = self.bisected.found, self.bisected.results
+        return {
+            "kind": "bisect",
+            "operators": list(self.names),
+            "culprits": [{"together": len(one) > 1, **_row(results[one])} for one in found.culprits],
+            "complete": found.complete,
+            "passes_all": found.passes_all,
+            "fails_none": found.fails_none,
+            "probes": len(results),
+            "asked": self.asked,
+            "results": [_row(result) for result in results.values()],
+        }
+
+
+def _row(result: Result) -> dict[str, Any]:
+    return {**asdict(result), "verdict": result.verdict.value}

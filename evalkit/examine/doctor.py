@@ -6,19 +6,34 @@ Nothing here is asked of the model's knowledge: what is looked at is whether the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from evalkit.config import EndpointConfig, warnings_for
 from evalkit.endpoint.identity import Native
 from evalkit.endpoint.images import ImageEncoder
-from evalkit.examine.checks import Finding, Patient, Severity, Subject, shown
+from evalkit.endpoint.settings import ClientSettings
+from evalkit.examine.checks import Finding, Patient, Severity, Subject, SuiteNeeds, check_data, check_disk, shown
 from evalkit.examine.forcing_methods import Unsupported, find_forcer
 from evalkit.examine.replies import check_choices, check_reply, check_stop, check_template
 from evalkit.examine.sampling import check_defaults, check_repeatable, check_seed
 from evalkit.examine.serving import check_addresses, check_pictures, check_serving
+from evalkit.model import Difference
+from evalkit.serve.launch import opened
+from evalkit.waits import announce
 
-__all__ = ["Finding", "Report", "Severity", "Subject", "between", "examine", "quick_check"]
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "Report",
+    "Severity",
+    "Subject",
+    "between",
+    "examine",
+    "examine_configured",
+    "quick_check",
+]
 
 _EXPECTED_TO_DIFFER: Final = frozenset({"seconds for a short reply", "process started", "greedy reply", "server"})
 _PROMPT: Final = "prompt tokens "
@@ -38,6 +53,59 @@ class Report:
     def problems(self) -> tuple[Finding, ...]:
         """The findings that make results wrong or impossible."""
         return tuple(one for one in self.findings if one.severity is Severity.PROBLEM)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the doctor says of one endpoint or two; `between` and `differences` are about two."""
+
+    reports: tuple[Report, ...]
+    between: tuple[Finding, ...] = ()
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, those between the two last."""
+        return (*(one for report in self.reports for one in report.findings), *self.between)
+
+    @property
+    def exit_code(self) -> int:
+        """3 where there is a problem, else 0."""
+        return 3 if any(one.severity is Severity.PROBLEM for one in self.findings) else 0
+
+    def document(self) -> dict[str, Any]:
+        """What `evalkit doctor --json` prints."""
+        return {
+            "format": 1,
+            "kind": "doctor",
+            "exit_code": self.exit_code,
+            "endpoints": [asdict(report) for report in self.reports],
+            "between": [asdict(one) for one in self.between],
+            "differences": [asdict(one) for one in self.differences],
+        }
+
+
+def subject_of(config: EndpointConfig, settings: ClientSettings, needs: Sequence[SuiteNeeds] = ()) -> Subject:
+    """The endpoint of a configuration as the doctor sees it."""
+    return Subject(
+        name=config.name,
+        settings=settings,
+        parameters=config.parameters(),
+        client=config.client,
+        wants_logprobs=config.logprobs,
+        closing_tags=config.thinking.closing_tags,
+        suites=tuple(needs),
+        launched=config.launch is not None,
+    )
+
+
+async def examine_configured(config: EndpointConfig, needs: Sequence[SuiteNeeds]) -> Report:
+    """All checks of the endpoint of a configuration, of this machine, and of what the configuration says."""
+    async with opened(config, config.runs / config.name / "server.log") as settings:
+        announce(f"asking {config.name} some sixty short questions")
+        report = await examine(subject_of(config, settings, needs))
+    said = (Finding("configuration", Severity.WARNING, sentence) for sentence in warnings_for(config))
+    return replace(report, findings=(*report.findings, check_disk(config.runs, needs), *check_data(needs), *said))
 
 
 async def examine(subject: Subject) -> Report:

@@ -14,14 +14,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
+from evalkit.config import EndpointConfig
 from evalkit.endpoint.identity import Native, endpoint_identity
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError
 from evalkit.examine.forcing import Drawing, Drawn, Forcer
 from evalkit.examine.forcing_methods import Unsupported, find_forcer
 from evalkit.model import Failure, Message
+from evalkit.serve import launch
 from evalkit.stats.divergence import ScoredText
 from evalkit.waits import announce
 
@@ -59,6 +62,21 @@ class Side:
     name: str
     opened: Callable[[], AbstractAsyncContextManager[ClientSettings]]
     chat_fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def side_of(
+    config: EndpointConfig, log: Path | None = None, opened: AbstractAsyncContextManager[ClientSettings] | None = None
+) -> Side:
+    """One side of the probe, from its configuration; a server of its own writes to `log` (default: beside its runs).
+
+    `opened` is the endpoint where it is up already.
+    """
+    sampling = config.sampling
+    fields: dict[str, Any] = dict(sampling.extra_body)
+    if sampling.chat_template_kwargs:
+        fields["chat_template_kwargs"] = sampling.chat_template_kwargs
+    file = log or config.runs / config.name / "server.log"
+    return Side(config.name, lambda: opened or launch.opened(config, file), fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+import orjson
+
+from evalkit import __version__
 from evalkit.examine.forcing import Drawn
 from evalkit.examine.probe import Asked, CandidateSide, Findings, Material, Plan, ReferenceSide
-from evalkit.model import Verdict
+from evalkit.files import write_whole
+from evalkit.model import Probe, Verdict
 from evalkit.stats.divergence import (
     Divergence,
     Judged,
@@ -24,6 +30,7 @@ from evalkit.stats.divergence import (
 )
 
 FORMAT: Final = 1
+NAME: Final = "probe.json"
 AGAIN: Final = "reference again"
 """The reference's texts on the reference, scored twice: in another order, with less at a time."""
 READING: Final = "reference decoding"
@@ -142,6 +149,42 @@ def document(report: FidelityReport, findings: Findings, created: str, version: 
             "at_once": findings.plan.at_once,
         },
     }
+
+
+def keep(
+    findings: Findings, home: Path, more: Mapping[str, Any] | None = None
+) -> tuple[FidelityReport, dict[str, Any]]:
+    """Judges what was found and keeps it in `home`, with `more` in the document; gives the report and the document.
+
+    Raises:
+        StorageError: where the disk refuses.
+    """
+    report = assess(findings)
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    told = document(report, findings, created, __version__) | dict(more or {})
+    write_whole(home / NAME, orjson.dumps(told, option=orjson.OPT_INDENT_2))
+    write_whole(home / "probe_tokens.jsonl", (orjson.dumps(entry) + b"\n" for entry in sequences(findings)))
+    return report, told
+
+
+def as_told(report: FidelityReport) -> Probe:
+    """What a comparison holds of the probe."""
+    one = report.comparisons[FORWARD]
+    sizes = (0, 0, None) if one is None else (one.sequences, one.tokens, one.mean_abs)
+    return Probe(report.verdict, report.reasons, *sizes)
+
+
+def kept(home: Path, plans: Sequence[str]) -> Probe | None:
+    """What an earlier session's probe before the same suites (by the digests of their plans) found, and let pass."""
+    try:
+        told = orjson.loads((home / NAME).read_bytes())
+        if told["plans"] != list(plans) or told["verdict"] == Verdict.DEGRADED.value:
+            return None
+        one = told["comparisons"][FORWARD] or {"sequences": 0, "tokens": 0, "mean_abs": None}
+        sizes = int(one["sequences"]), int(one["tokens"]), one["mean_abs"] and float(one["mean_abs"])
+        return Probe(Verdict(told["verdict"]), tuple(map(str, told["reasons"])), *sizes)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # none, or none that can be read: it is made again
 
 
 def sequences(findings: Findings) -> list[dict[str, Any]]:

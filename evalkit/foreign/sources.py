@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from evalkit.compare.columns import Side
 from evalkit.errors import RunError, UsageError, did_you_mean
 from evalkit.foreign.choices import Choices, Named
+from evalkit.model import Comparison
 
 Kind: TypeAlias = Literal["config", "run", "lm_eval", "table"]
 NAMES: dict[Kind, str] = {
@@ -72,6 +73,28 @@ def read_side(path: Path, choices: Choices | None = None) -> Side:
 
         return read_table(path, choices or Choices())
     raise UsageError(f"{path}: is a configuration file, not something that was stored")
+
+
+def sides_of(comparison: Comparison, folder: Path | None) -> tuple[Side, Side]:
+    """The two runs that a comparison was made from; `folder` is where it is stored: they may have moved with it.
+
+    Raises:
+        RunError: where one is gone, or has become another.
+    """
+    sides = []
+    for identity in (comparison.reference, comparison.candidate):
+        run = Path(identity.path)
+        for path in (run, folder.parent / run.name) if folder is not None else (run,):
+            try:
+                side = read_side(path)
+            except (UsageError, OSError):
+                continue
+            if side.identity.run_id == identity.run_id:
+                sides.append(side)
+                break
+        else:
+            raise RunError(f"{run}: the run {identity.run_id} that was compared is not there any more")
+    return sides[0], sides[1]
 
 
 def read_pair(reference: Path, candidate: Path, choices: Choices) -> tuple[Side, Side]:

@@ -509,6 +509,22 @@ def restore(config: EndpointConfig) -> None:
         StorageError: where the folder cannot be written.
     """
     side = prepare(config)
+    manifest.append(side.folder, unasked(side, _idle_session(side)))
+
+
+async def regrade(side: SideRun) -> None:
+    """Grades the stored replies of a side again; asks nothing.
+
+    Raises:
+        RunError: where the run folder is in use.
+        StorageError: where the disk refuses.
+    """
+    with journal.Journal(side.folder):
+        rows.write_items(side.folder, side.plan)
+        manifest.append(side.folder, unasked(side, _idle_session(side)))
+        await grade_sides([side], Watch(), ask=False, again=True)
+
+
+def _idle_session(side: SideRun) -> manifest.Session:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    session = manifest.Session(config.name, now, config.model, public_dump(config), {})
-    manifest.append(side.folder, unasked(side, session))
+    return manifest.Session(side.config.name, now, side.config.model, public_dump(side.config), {})

@@ -19,8 +19,8 @@ from typing import Any
 from PIL import Image
 from rich.console import Console
 
-from evalkit.cli.stored import read
 from evalkit.model import Comparison
+from evalkit.publish.archive import read
 from evalkit.render.html import report
 from evalkit.render.tables import TerminalTable
 

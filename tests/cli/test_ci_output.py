@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from evalkit.cli import ci_output
+from evalkit.cli.compare import NOTE, ForCi, _fitting_summary, write_for_ci
 from evalkit.errors import StorageError
 
 CI_NAMES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_STEP_SUMMARY", "EVALKIT_CI")
@@ -27,27 +27,27 @@ def github(monkeypatch, tmp_path):
 
 
 def test_nothing_without_being_asked(comparison, tmp_path, capsys):
-    ci_output.write(comparison, tmp_path, {})
+    write_for_ci(comparison, tmp_path, ForCi())
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr() == ("", "")
 
 
 def test_the_files_that_are_asked_for(comparison, tmp_path, capsys):
     given = {"junit": tmp_path / "a" / "junit.xml", "openmetrics": tmp_path / "metrics.txt", "on_inconclusive": "warn"}
-    ci_output.write(comparison, tmp_path, given)
+    write_for_ci(comparison, tmp_path, ForCi(**given))
     root = ET.fromstring(given["junit"].read_bytes())
     assert len(root.findall(".//testcase")) == len(comparison.suites)
     assert root.find(".//skipped") is not None
     names = {family.name for family in text_string_to_metric_families(given["openmetrics"].read_text())}
     assert "evalkit_suite_verdict" in names
     assert capsys.readouterr().err.count("wrote ") == 2
-    ci_output.write(comparison, tmp_path, {**given, "on_inconclusive": "fail"})
+    write_for_ci(comparison, tmp_path, ForCi(**{**given, "on_inconclusive": "fail"}))
     assert ET.fromstring(given["junit"].read_bytes()).find(".//skipped") is None
 
 
 def test_github_gets_a_summary_and_annotations(comparison, tmp_path, github, capsys):
     github.write_text("# from an earlier command\n")
-    ci_output.write(comparison, tmp_path, {})
+    write_for_ci(comparison, tmp_path, ForCi())
     text = github.read_text()
     assert text.startswith("# from an earlier command\n")
     assert "## ✗ evalkit: INVALID" in text
@@ -56,39 +56,39 @@ def test_github_gets_a_summary_and_annotations(comparison, tmp_path, github, cap
     assert err == ""
     assert all(line.startswith(("::error ", "::warning ", "::notice ")) for line in out.splitlines())
     assert len(out.splitlines()) == sum(suite.verdict.value != "EQUIVALENT" for suite in comparison.suites)
-    ci_output.write(comparison, tmp_path, {"as_json": True})
+    write_for_ci(comparison, tmp_path, ForCi(as_json=True))
     assert capsys.readouterr() == ("", out), "stdout is one JSON document"
 
 
 def test_github_without_a_summary_file(comparison, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    ci_output.write(comparison, tmp_path, {})
+    write_for_ci(comparison, tmp_path, ForCi())
     assert "::error" in capsys.readouterr().out
 
 
 def test_a_summary_is_cut_to_what_github_shows(comparison, tmp_path, github, monkeypatch):
-    whole = len(ci_output._fitting_summary(comparison, 10**6))
-    brief = ci_output._fitting_summary(comparison, whole - 1)
+    whole = len(_fitting_summary(comparison, 10**6))
+    brief = _fitting_summary(comparison, whole - 1)
     assert b"MuSR" in brief
     assert b"refused" not in brief
     assert len(brief) < whole
-    assert ci_output._fitting_summary(comparison, len(brief) - 1).startswith(b"\n**evalkit: INVALID**")
+    assert _fitting_summary(comparison, len(brief) - 1).startswith(b"\n**evalkit: INVALID**")
     github.write_bytes(b"x" * 999_990)
-    ci_output.write(comparison, tmp_path, {})
+    write_for_ci(comparison, tmp_path, ForCi())
     assert github.stat().st_size < 2**20
 
 
 def test_gitlab_gets_a_note(comparison, tmp_path, monkeypatch):
     monkeypatch.setenv("GITLAB_CI", "true")
-    ci_output.write(comparison, tmp_path, {})
-    assert "## ✗ evalkit: INVALID" in (tmp_path / ci_output.NOTE).read_text()
+    write_for_ci(comparison, tmp_path, ForCi())
+    assert "## ✗ evalkit: INVALID" in (tmp_path / NOTE).read_text()
 
 
 @pytest.mark.parametrize("name", ["GITHUB_ACTIONS", "GITLAB_CI"])
 def test_off(comparison, tmp_path, monkeypatch, capsys, name):
     monkeypatch.setenv(name, "true")
     monkeypatch.setenv("EVALKIT_CI", "off")
-    ci_output.write(comparison, tmp_path, {})
+    write_for_ci(comparison, tmp_path, ForCi())
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
 
@@ -96,7 +96,7 @@ def test_off(comparison, tmp_path, monkeypatch, capsys, name):
 def test_what_cannot_be_written_is_said(comparison, tmp_path, github):
     github.mkdir()
     with pytest.raises(StorageError, match=r"GITHUB_STEP_SUMMARY: .*cannot be written"):
-        ci_output.write(comparison, tmp_path, {})
+        write_for_ci(comparison, tmp_path, ForCi())
 
 
 def test_compare_writes_them(endpoint, other_endpoint, config, run_evalkit, tmp_path):
@@ -119,7 +119,7 @@ def test_compare_writes_them(endpoint, other_endpoint, config, run_evalkit, tmp_
 
 
 def test_a_comparison_whose_notes_hold_addresses_keeps_them_to_itself(comparison, tmp_path, github):
-    ci_output.write(replace(comparison, reasons=("http://10.1.2.3:8000/v1 is gone",)), tmp_path, {})
+    write_for_ci(replace(comparison, reasons=("http://10.1.2.3:8000/v1 is gone",)), tmp_path, ForCi())
     assert "10.1.2.3" not in github.read_text()
 
 

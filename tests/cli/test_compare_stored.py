@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from evalkit.cli.judging import EARLIER
-from evalkit.cli.noise import home_of
+from evalkit.publish.archive import EARLIER, home_of
 
 MANY = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 10}
 

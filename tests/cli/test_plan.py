@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evalkit.cli.plan import percent
+from evalkit.run.forecast import percent
 
 MANY = {"name": "mmlu_gen_5shot", "partial_data": True}
 

@@ -1,5 +1,6 @@
 """What users read when something is wrong or slow: said once, with the place and the fix, and no wait without a word."""
 
+import errno
 import json
 import os
 import pty
@@ -206,10 +207,15 @@ def test_what_the_disk_refuses_ends_with_3_whichever_the_command(
     assert (done.code, f"{blocked}" in done.err, "cannot be written: " in done.err) == (3, True, True), done.err
 
 
-def test_a_readme_that_cannot_be_replaced_ends_with_3(store, comparison, example, invoke, tmp_path):
+def test_a_readme_that_cannot_be_replaced_ends_with_3(store, comparison, example, invoke, tmp_path, monkeypatch):
     readme = tmp_path / "README.md"
     readme.write_text("# Acme\n")
-    (tmp_path / f".README.md.evalkit-{os.getpid()}").mkdir()  # root may write everywhere, but no file over a folder
-    done = invoke("card", store(example.clean()), "--hub", "model-index", "--into", readme)
+    home = store(example.clean())
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    done = invoke("card", home, "--hub", "model-index", "--into", readme)
     assert (done.code, readme.read_text()) == (3, "# Acme\n")
     assert f"{readme}: cannot be written: " in done.err

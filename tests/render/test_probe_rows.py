@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from evalkit.cli.before import NOT_ASKED
+from evalkit.admission import NOT_ASKED
 from evalkit.model import Probe, Verdict
 from evalkit.render.ci import github_annotations, junit, summary
 from evalkit.render.document import from_json, to_json

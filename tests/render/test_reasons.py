@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 import evalkit.compare
-from evalkit.cli import run as cli_run
 from evalkit.compare.noise import JudgeNoise
 from evalkit.compare.policy import NoiseFloor
 from evalkit.compare.verdict import overall_reasons, reason_of
@@ -23,6 +22,7 @@ from evalkit.render.tables import table_text
 from evalkit.render.words import chinese_reason, is_english, localised
 from evalkit.resources import data_folder
 from evalkit.run import read as run_read
+from evalkit.run import sides
 from evalkit.stats import power, variance
 from evalkit.stats.methods import Decision, DifferenceTest
 
@@ -159,7 +159,7 @@ def sources():
             yield path.stem, path.read_text(encoding="utf-8")
     for module in (power, variance):
         yield module.__name__, inspect.getsource(module)
-    functions = [run_read._judge_noise, run_read._defects, cli_run.problems, lm_eval._notes, lm_eval._checked]
+    functions = [run_read._judge_noise, run_read._defects, sides.problems, lm_eval._notes, lm_eval._checked]
     functions += [lm_eval._with_headline, tables._facts, tables.read_table]
     for function in functions:
         yield function.__qualname__, inspect.getsource(function)

@@ -7,7 +7,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from toy import Model
 
-from evalkit.cli import before, probe
+from evalkit import admission
+from evalkit.options import ProbeOptions
 from evalkit.render.document import from_json
 
 CHECKED = {"EVALKIT_NO_DOCTOR": "0"}
@@ -96,7 +97,7 @@ def test_a_candidate_that_fails_the_probe_is_not_asked(toy, files, run_evalkit, 
     assert done.returncode == 1, done.stderr
     printed = " ".join(done.stdout.split())
     assert "Fidelity probe: DEGRADED; " in printed
-    assert f"DEGRADED: {before.NOT_ASKED}; reference's texts: " in printed
+    assert f"DEGRADED: {admission.NOT_ASKED}; reference's texts: " in printed
     assert not suite_requests(one)
     assert not suite_requests(other)
     home = tmp_path / "runs" / "ref--cand"
@@ -114,9 +115,8 @@ def test_a_candidate_that_fails_the_probe_is_not_asked(toy, files, run_evalkit, 
 @pytest.fixture
 def much(monkeypatch, invoke):
     """Runs `compare` where 30 short answers are much to ask, and nobody said whether the probe is wanted."""
-    monkeypatch.setattr(before, "WORTH_TOKENS", 30 * 32)
-    monkeypatch.setattr(probe, "DEFAULT_PROMPTS", 16)
-    monkeypatch.setattr(probe, "DEFAULT_TOKENS", 40)
+    monkeypatch.setattr(admission, "WORTH_TOKENS", 30 * 32)
+    monkeypatch.setattr(admission, "DEFAULTS", ProbeOptions(prompts=16, tokens=40))
     monkeypatch.setenv("EVALKIT_NO_DOCTOR", "1")
     monkeypatch.setenv("EVALKIT_PROBE", "")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -148,7 +148,7 @@ def test_the_probe_does_not_come_by_itself_for_little_or_when_told_not_to(toy, f
     much(*pair, "--limit", "29")
     assert not one.asked("/v1/completions")
     monkeypatch.setenv("EVALKIT_PROBE", "0")
-    monkeypatch.setattr(before, "WORTH_TOKENS", 1)
+    monkeypatch.setattr(admission, "WORTH_TOKENS", 1)
     much(*pair)
     assert not one.asked("/v1/completions")
     assert len(suite_requests(one)) == 30

@@ -1,0 +1,255 @@
+"""What happens before the expensive part of a comparison: the doctor's quick check, and the fidelity probe.
+
+    both endpoints are up  ->  each is looked at  ->  the probe compares them  ->  the suites are asked
+
+What is found there can end the comparison: then nothing is asked, and why is its verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Final
+
+from evalkit.config import EndpointConfig
+from evalkit.endpoint.settings import ClientSettings
+from evalkit.errors import EndpointError, EvalkitError, UsageError
+from evalkit.examine import probe, probe_report
+from evalkit.examine.checks import SuiteNeeds
+from evalkit.examine.doctor import Finding, Report, between, quick_check, subject_of
+from evalkit.model import Message, Probe, Prompt, Verdict
+from evalkit.options import CompareOptions, ProbeOptions
+from evalkit.run.execute import Examine, SideRun, Watch
+from evalkit.run.observer import Observer
+from evalkit.run.plan import PlannedSuite, chosen_suites, make_plan
+from evalkit.waits import finished
+
+WORTH_SAMPLES: Final = 2_000
+WORTH_TOKENS: Final = 200_000
+"""The probe generates ten thousand tokens a side at most, and reads every prompt several times: by itself it runs where
+the suites ask for much more. docs/validation.md has what it took on a GPU."""
+
+LONGEST_PROMPT_CHARACTERS: Final = 6_000
+DEFAULTS: Final = ProbeOptions()
+
+NOT_ASKED: Final = (
+    "the suites are not asked, because the fidelity probe shows that the candidate differs "
+    "(--no-probe asks them all the same)"
+)
+
+
+class StoppedError(EvalkitError):
+    """What was found before the suites were asked makes the comparison not worth its cost: its verdict, and why."""
+
+    def __init__(self, verdict: Verdict, reasons: tuple[str, ...], probe: Probe | None = None) -> None:
+        super().__init__("; ".join(reasons))
+        self.verdict = verdict
+        self.reasons = reasons
+        self.probe = probe
+        self.exit_code = verdict.exit_code
+
+
+class Admission:
+    """All that is done with the endpoints of one comparison before its suites are asked; `probe` is what was found.
+
+    `home` is the comparison's folder, where the probe keeps its tokens.
+    """
+
+    def __init__(self, sides: Sequence[SideRun], options: CompareOptions, home: Path, observer: Observer) -> None:
+        self.probe: Probe | None = None
+        self._sides, self._options, self._home, self._observer = sides, options, home, observer
+        self._turns = any(side.config.launch is not None and side.config.launch.sequential for side in sides)
+        self._up: dict[str, ClientSettings] = {}
+        self._reports: list[Report] = []
+        self._within = self._look_at_the_probe()
+
+    def ahead(self) -> None:
+        """The probe that is asked for by name where the suites do not have both servers up at once.
+
+        Raises:
+            StoppedError: the candidate is shown to differ.
+            EndpointError: an endpoint does not answer.
+        """
+        if not self._options.probe or self._within or not any(side.missing for side in self._sides):
+            return
+        if len(self._sides) < 2:
+            self._observer.notice("--probe needs both endpoints: one side is a stored run")
+            return
+        for trouble in finished(self._probed([probe.side_of(side.config) for side in self._sides])):
+            self._observer.notice(trouble)
+
+    def examiner(self) -> Callable[[Watch], Examine] | None:
+        """What looks at each endpoint once it is up and before it is asked; None where nothing is to be done."""
+        if not self._options.doctor and not self._within:
+            return None
+
+        def of(watch: Watch) -> Examine:
+            async def examine(side: SideRun, settings: ClientSettings) -> None:
+                if self._options.doctor:
+                    await self._examine(side, settings, watch)
+                self._up[side.config.name] = settings
+                if self._within and len(self._up) == len(self._sides):
+                    watch.notices.extend(await self._probe_both())
+
+            return examine
+
+        return of
+
+    def _look_at_the_probe(self) -> bool:
+        """Whether the probe runs while the servers are up for the suites; takes what an earlier session found."""
+        wanted = self._options.probe
+        if wanted is False or len(self._sides) < 2:
+            return False
+        self.probe = probe_report.kept(self._home, self._plans())
+        if self._turns or not all(side.missing for side in self._sides):
+            return False
+        return bool(wanted) or (self.probe is None and _worth_it(self._sides[1]))
+
+    def _plans(self) -> list[str]:
+        return [side.plan.digest for side in self._sides]
+
+    async def _probe_both(self) -> list[str]:
+        """The probe with the servers that are up; where nobody asked for it, its own trouble is only said."""
+        up = [probe.side_of(side.config, opened=nullcontext(self._up[side.config.name])) for side in self._sides]
+        try:
+            return await self._probed(up)
+        except EndpointError as error:
+            if self._options.probe:
+                raise
+            return [f"the fidelity probe came to nothing: {error}"]
+
+    async def _probed(self, sides: Sequence[probe.Side]) -> list[str]:
+        """Runs the probe and keeps what it found; why it could not, where it could not.
+
+        Its prompts are the built-in ones, short and answered at length: suites' own are asked by the suites, and many
+        (five shots, an answer of one letter) cost much and say little here. A server that cannot score given tokens is
+        no reason to stop, and neither is an open verdict.
+        """
+        plan = probe.Plan(
+            probe.neutral_prompts(DEFAULTS.prompts),
+            DEFAULTS.tokens,
+            DEFAULTS.greedy,
+            at_once=at_once([side.config for side in self._sides]),
+            slow_methods=bool(self._options.probe),
+        )
+        self._observer.step(f"probe: asking both endpoints {len(plan.prompts)} built-in prompts first")
+        started = time.perf_counter()
+        try:
+            findings = await probe.run_probe(sides[0], sides[1], plan, in_turn=self._turns)
+        except probe.NotSupportedError as error:
+            return [f"{error}; going on with the suites"]
+        seconds = time.perf_counter() - started
+        more = {"plans": self._plans(), "seconds": round(seconds, 1)}
+        report, _told = probe_report.keep(findings, self._home, more)
+        self.probe = probe_report.as_told(report)
+        if report.verdict is Verdict.DEGRADED:
+            raise StoppedError(report.verdict, (NOT_ASKED, *report.reasons), self.probe)
+        where = self._home / probe_report.NAME
+        self._observer.step(f"probe: {report.verdict.value} after {seconds:.0f} s; stored in {where}")
+        return []
+
+    async def _examine(self, side: SideRun, settings: ClientSettings, watch: Watch) -> None:
+        """The doctor's word on a side, and on the pair as soon as both are known; warnings become notices."""
+        needs = [needs_of_planned(suite) for suite in side.plan.suites]
+        report = await quick_check(subject_of(side.config, settings, needs))
+        _raise_or_note(side.config.name, report.findings, watch)
+        for other in self._reports:
+            _raise_or_note(f"{other.name} and {report.name}", between(other, report), watch)
+        self._reports.append(report)
+
+
+def _worth_it(side: SideRun) -> bool:
+    """Whether what is left to ask of a side costs much more than the probe."""
+    samples = sum(suite.planned for suite in side.plan.suites)
+    tokens = sum(suite.planned * int(suite.parameters.get("max_tokens") or 1) for suite in side.plan.suites)
+    left = side.missing / max(1, samples)
+    return samples * left >= WORTH_SAMPLES or tokens * left >= WORTH_TOKENS
+
+
+def _raise_or_note(name: str, findings: Sequence[Finding], watch: Watch) -> None:
+    for finding in findings:
+        sentence = f"{name}: {finding.check}: {finding.what}" + (f" ({finding.why})" if finding.why else "")
+        if finding.severity == "problem":
+            fix = f"; {finding.fix}" if finding.fix else ""
+            raise StoppedError(Verdict.INVALID, (f"{sentence}{fix}; --no-doctor goes on all the same",))
+        if finding.severity == "warning":
+            watch.notices.append(sentence)
+
+
+def at_once(configs: Sequence[EndpointConfig]) -> int:
+    """How many requests at a time both sides take."""
+    return min(config.limits.in_flight for config in configs)
+
+
+def prompts_for(
+    config: EndpointConfig, options: ProbeOptions, observer: Observer
+) -> tuple[tuple[tuple[Message, ...], ...], str]:
+    """Prompts of the configured suites, evenly spread, or the built-in ones where there are none; and what they are."""
+    if not options.neutral and (config.suites or config.pack):
+        try:
+            plan = make_plan(config)
+        except UsageError as error:
+            observer.notice(f"the built-in prompts stand in for the suites': {error}")
+        else:
+            share = -(-options.prompts // len(plan.suites))
+            chosen: list[tuple[Message, ...]] = []
+            for suite in plan.suites:
+                fitting = [item.prompt.messages for item in suite.loaded.items if fits(item.prompt)]
+                chosen += probe.spread(fitting, share)
+            if chosen:
+                return probe.spread(chosen, options.prompts), "prompts of the suites"
+    return probe.neutral_prompts(options.prompts), f"built-in prompts (of {len(probe.NEUTRAL)})"
+
+
+def fits(prompt: Prompt) -> bool:
+    """Text only, and short enough that a few hundred of them are read in minutes."""
+    if not prompt.messages or prompt.images:
+        return False
+    contents = [message["content"] for message in prompt.messages]
+    return all(isinstance(text, str) for text in contents) and sum(map(len, contents)) <= LONGEST_PROMPT_CHARACTERS
+
+
+def needs_of(config: EndpointConfig) -> tuple[SuiteNeeds, ...]:
+    """What each configured suite needs; a suite whose data is not on this machine says so. Fetches nothing."""
+    if not config.suites and config.pack is None:
+        return ()
+    # Read by the hub's library when it is imported, which make_plan does.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    needs = []
+    for chosen in chosen_suites(config):
+        alone = config.model_copy(update={"pack": None, "suites": (chosen.choice,)})
+        try:
+            plan = make_plan(alone)
+        except UsageError as error:
+            needs.append(SuiteNeeds(chosen.suite.name, problem=str(error)))
+        else:
+            needs.append(needs_of_planned(plan.suites[0]))
+    return tuple(needs)
+
+
+def needs_of_planned(suite: PlannedSuite) -> SuiteNeeds:
+    """What one planned suite asks of an endpoint."""
+    prompts = [item.prompt for item in suite.loaded.items]
+    return SuiteNeeds(
+        name=suite.name,
+        max_tokens=suite.parameters.get("max_tokens"),
+        longest_prompt_characters=max(map(_characters, prompts), default=0),
+        samples=suite.planned,
+        pictures=any(prompt.images for prompt in prompts),
+        stops=bool(suite.parameters.get("stop")),
+    )
+
+
+def _characters(prompt: Prompt) -> int:
+    """Characters of text; Chinese ones count for three, because each is about a token."""
+    if prompt.text is not None:
+        return len(prompt.text)
+    total = 0
+    for message in prompt.messages:
+        content = message["content"]
+        parts = [content] if isinstance(content, str) else [part.get("text", "") for part in content]
+        total += sum(len(part) + 2 * sum(character >= "\u2e80" for character in part) for part in parts)
+    return total

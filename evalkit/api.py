@@ -1,0 +1,551 @@
+"""The calls of evalkit, typed: everything that the commands do. `import evalkit` has them all; nothing here prints.
+
+    made = evalkit.compare("reference.yaml", "candidate.yaml", evalkit.CompareOptions(limit=50))
+    made.verdict, made.exit_code, made.suites(), made.flips()
+
+Calls work inside a running event loop too, as in a notebook. What goes wrong is an `EvalkitError` whose text is one
+sentence for a person; what is said on the way is heard by an `Observer`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from evalkit import model
+from evalkit.errors import EvalkitError, StorageError
+from evalkit.options import (
+    BisectOptions,
+    CompareOptions,
+    JudgeOptions,
+    PlanOptions,
+    ProbeOptions,
+    ReportOptions,
+    RunOptions,
+    TableOptions,
+)
+from evalkit.run.observer import SILENT, Observer
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+    import pyarrow as pa
+
+    from evalkit.compare.columns import Side
+    from evalkit.examine.bisect import Bench, Bisection, Result
+    from evalkit.examine.doctor import Diagnosis
+    from evalkit.examine.probe_report import FidelityReport
+    from evalkit.judging import Judged
+    from evalkit.publish.tables import JudgedTable
+    from evalkit.run.forecast import Forecast
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+Scores: TypeAlias = "PathLike | pd.DataFrame | pa.Table"
+"""Something that was scored: a run folder, an output folder of lm-eval, a score table, or a frame with its columns."""
+Language: TypeAlias = Literal["en", "zh"]
+FlipKind: TypeAlias = Literal["regressed", "improved", "changed"]
+FLIP_KINDS: Final[tuple[FlipKind, ...]] = ("regressed", "improved", "changed")
+
+
+# ---------------------------------------------------------------- one side
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One side as it is stored; `asked` requests were sent by the call that made it.
+
+    `problems` are sentences on what keeps it from being whole, `problem` is what stopped it early.
+    """
+
+    folder: Path
+    side: Side = field(repr=False)
+    asked: int = 0
+    problems: tuple[str, ...] = ()
+    problem: EvalkitError | None = None
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+        return self.side.identity.name
+
+    @property
+    def whole(self) -> bool:
+        """True where every planned sample has an answer."""
+        return not self.problems
+
+    def samples(self) -> pd.DataFrame:
+        """One row a planned sample.
+
+        Columns: suite, item, repeat (from 0), score (0 to 1, NaN where there is none), status, reason, answer, failure,
+        prompt_tokens, completion_tokens, seconds, cluster, stratum (headings joined by " / "), weight.
+        """
+        from evalkit.frames import samples
+
+        return samples(self.side)
+
+    def to_dataset(self) -> datasets.Dataset:
+        """The samples as a data set of Hugging Face's library; `push_to_hub` publishes it."""
+        import datasets
+
+        return datasets.Dataset.from_pandas(self.samples(), preserve_index=False)
+
+    def summary(self) -> dict[str, Any]:
+        """What `evalkit run --json` prints: by suite the number over the samples that have a value, and what has none.
+
+        A sample without a value is listed with its item, repeat, status, failure and error.
+        """
+        from evalkit.run.sides import suite_summary
+
+        suites = [suite_summary(name, suite) for name, suite in self.side.suites.items()]
+        return {"run": str(self.folder), "asked": self.asked, "suites": suites}
+
+
+def run(file: PathLike, options: RunOptions | None = None, observer: Observer = SILENT) -> Run:
+    """Asks one endpoint what is missing, grades it and stores every reply.
+
+    Raises:
+        UsageError: for a mistake in the file, a suite or its data, before anything is asked.
+        StorageError: where the disk refuses.
+    """
+    from evalkit.run import execute, sides
+    from evalkit.run.read import read_run
+
+    side = execute.prepare(sides.load(Path(file), options or RunOptions()))
+    (outcome,) = sides.run_sides([side], observer)
+    return Run(side.folder, read_run(side.folder), outcome.asked, tuple(sides.problems(outcome)), outcome.problem)
+
+
+def score(file: PathLike, options: RunOptions | None = None) -> Run:
+    """Grades the stored replies of a run again, as its file says now; no endpoint is asked.
+
+    Raises:
+        RunError: where there is no such run.
+    """
+    from evalkit.errors import RunError
+    from evalkit.run import execute, sides
+    from evalkit.run.read import read_run
+    from evalkit.waits import finished
+
+    side = execute.prepare(sides.load(Path(file), options or RunOptions()))
+    if not side.folder.is_dir():
+        raise RunError(f"{side.folder}: there is no such run: `evalkit run {file}` makes it")
+    finished(execute.regrade(side))
+    return Run(side.folder, read_run(side.folder))
+
+
+def load_run(folder: PathLike) -> Run:
+    """A stored side: a run folder of evalkit's, an output folder of lm-eval, or a score table.
+
+    Raises:
+        UsageError: where it cannot be read.
+    """
+    from evalkit.foreign.sources import read_side
+
+    return Run(Path(folder), read_side(Path(folder)))
+
+
+# ---------------------------------------------------------------- two sides
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """A comparison: two sides, the judgment on each suite, and the verdict. A notebook shows its table.
+
+    `value` has everything (`evalkit.model.Comparison`); `folder` is where it is stored, or was meant to be. Frames that
+    need single samples read them from the two runs.
+    """
+
+    value: model.Comparison = field(repr=False)
+    folder: Path | None = None
+    file: Path | None = None
+    sides: tuple[Side, Side] | None = field(default=None, repr=False)
+
+    @property
+    def verdict(self) -> model.Verdict:
+        """The verdict over all suites."""
+        return self.value.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line would end with: 0 equivalent, 1 degraded or elevated, 3 invalid, 4 inconclusive."""
+        return self.value.exit_code
+
+    def suites(self) -> pd.DataFrame:
+        """One row a suite, all numbers as fractions, differences as candidate minus reference.
+
+        Columns: suite, label, verdict, reasons, n_items, k_reference, k_candidate, reference, candidate, difference,
+        ci90_low, ci90_high, ci95_low, ci95_high, margin, p_tost, p_difference, method, coverage, regressed, improved,
+        churn.
+        """
+        from evalkit.frames import suites
+
+        return suites(self.value)
+
+    def items(self) -> pd.DataFrame:
+        """One row an item that has a score on both sides.
+
+        Columns: suite, item, stratum (headings joined by " / "), reference and candidate (mean scores), difference,
+        k_reference, k_candidate (samples that count), share (of the suite's number, they sum to 1).
+
+        Raises:
+            RunError: where the runs are gone, or have become others.
+        """
+        from evalkit.frames import items
+
+        return items(self.value, self._runs())
+
+    def flips(
+        self,
+        suite: str | None = None,
+        kinds: Sequence[FlipKind] = FLIP_KINDS,
+        *,
+        item: str | None = None,
+        most: int | None = None,
+        include_questions: bool = False,
+    ) -> pd.DataFrame:
+        """The items that changed, the strongest evidence first, with both replies whole; at most `most`.
+
+        Columns: the fields of `evalkit.model.Flip`. Where the runs are gone, those that the comparison holds.
+        """
+        import pandas as pd
+
+        found, _whole = self.changed(suite, kinds, item=item, most=most, include_questions=include_questions)
+        names = [one.name for one in model.Flip.__dataclass_fields__.values()]
+        return pd.DataFrame([asdict(flip) for flip in found], columns=names)
+
+    def changed(
+        self,
+        suite: str | None = None,
+        kinds: Sequence[FlipKind] = FLIP_KINDS,
+        *,
+        item: str | None = None,
+        most: int | None = None,
+        include_questions: bool = False,
+    ) -> tuple[list[model.Flip], bool]:
+        """As `flips`, as values, and whether they are of the runs (else of what the comparison holds)."""
+        from evalkit.compare.flips import Shown, changed
+        from evalkit.errors import RunError, UsageError, did_you_mean
+
+        names = [one.suite for one in self.value.suites]
+        if suite is not None and suite not in names:
+            raise UsageError(f"the comparison has no suite {suite!r}{did_you_mean(suite, names)}")
+        try:
+            sides = self._runs()
+        except (RunError, UsageError):
+            held = [flip for flip in self.value.flips if flip.kind in kinds and suite in {None, flip.suite}]
+            return [flip for flip in held if item in {None, flip.item}][:most], False
+        names = [name for name in names if suite in {None, name}]
+        shown = Shown(whole=True, questions=include_questions)
+        return changed(sides, names, kinds, item=item, most=most, shown=shown), True
+
+    def _runs(self) -> tuple[Side, Side]:
+        if self.sides is not None:
+            return self.sides
+        from evalkit.foreign.sources import sides_of
+
+        return sides_of(self.value, self.folder)
+
+    def report(self, form: str = "terminal", options: ReportOptions | None = None) -> str | bytes:
+        """The comparison in a format: terminal (100 columns), markdown, csv, latex, json, html, junit, openmetrics,
+        summary, or the path of a template of your own, NAME.FORMAT.j2.
+
+        Raises:
+            UsageError: for another format, or an option that the format does not know.
+        """  # noqa: D205
+        from evalkit.render.report import rendered
+
+        return rendered(self.value, form, options or ReportOptions())
+
+    def explain(self, suite: str | None = None, *, language: Language = "en") -> str:
+        """The verdict in three plain sentences a suite.
+
+        Raises:
+            UsageError: where the comparison has no such suite.
+        """
+        from evalkit.render.explain import explain
+
+        return explain(self.value, suite, language=language)
+
+    def store(self, folder: PathLike, observer: Observer = SILENT) -> Comparison:
+        """Stores the comparison as `comparison.json` in a folder; an earlier one there is kept under another name.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        from evalkit.publish.archive import store
+
+        file = store(self.value, Path(folder), observer.notice)
+        return replace(self, folder=Path(folder), file=file)
+
+    def __str__(self) -> str:
+        """The table as `evalkit compare` prints it, 100 columns wide."""
+        return str(self.report())
+
+    def _repr_html_(self) -> str:
+        """The table for a notebook; what models and servers said is escaped."""
+        from evalkit.render.report import notebook
+
+        return notebook(self.value)
+
+
+def compare(
+    reference: PathLike, candidate: PathLike, options: CompareOptions | None = None, observer: Observer = SILENT
+) -> Comparison:
+    """The main job: asks what is missing on two endpoints, pairs, judges, and stores the comparison.
+
+    Both are an endpoint's YAML file, the folder of a stored run, two output folders of `lm_eval --log_samples`, or two
+    score tables; a stored run may stand against a YAML file.
+
+    Raises:
+        UsageError: for a mistake in what was given, before anything is asked.
+        EndpointError: where an endpoint that is needed does not answer.
+        StorageError: where the disk refuses.
+    """
+    from evalkit import judging
+    from evalkit.foreign.sources import kind_of
+
+    paths, chosen = (Path(reference), Path(candidate)), options or CompareOptions()
+    if "config" in {kind_of(path) for path in paths}:
+        from evalkit import spine
+
+        return _kept(spine.compared(paths, chosen, observer), chosen, observer)
+    judging.nothing_is_asked(chosen)
+    return _kept(judging.judged_stored(paths, chosen), chosen, observer)
+
+
+def aa(reference: PathLike, options: CompareOptions | None = None, observer: Observer = SILENT) -> Comparison:
+    """Compares an endpoint with itself: the noise floor that `compare` then shows beside each difference.
+
+    A YAML file is asked every item a second time; of a stored run, odd repeats are held against even ones.
+
+    Raises:
+        UsageError, EndpointError, StorageError: as `compare`.
+    """
+    from evalkit import judging
+    from evalkit.foreign.sources import kind_of
+
+    path, chosen = Path(reference), options or CompareOptions()
+    if kind_of(path) == "config":
+        from evalkit import spine
+
+        return _kept(spine.second_run(path, chosen, observer), chosen, observer)
+    judging.nothing_is_asked(chosen)
+    return _kept(judging.judged_halves(path, chosen), chosen, observer)
+
+
+def judge(reference: Scores, candidate: Scores, options: JudgeOptions | None = None) -> Comparison:
+    """Judges two things that were scored; no endpoint is asked, and nothing is stored unless `options.out` says where.
+
+    A frame (pandas, or an Arrow table) has one row a sample with the columns of a score table: suite, item, repeat,
+    score (0 to 1, or missing), and optionally cluster, stratum, status.
+
+    Raises:
+        UsageError: for something that cannot be read, naming row and column; for two of different kinds.
+    """
+    from evalkit.judging import judged_stored
+
+    chosen = options or JudgeOptions()
+    made = judged_stored((_stored(reference), _stored(candidate)), chosen)
+    found = Comparison(made.comparison, None, None, made.sides)
+    return found if chosen.out is None else found.store(chosen.out)
+
+
+def judge_tables(files: Sequence[PathLike], options: TableOptions | None = None) -> list[JudgedTable]:
+    """Judges published tables: two means a row, a known number of items, no item scores.
+
+    Files are model cards (Markdown), JSON lists of collected tables, or CSV files with the columns metric, reference,
+    candidate and optionally n (items), k (repeats) and card. Intervals are unpaired.
+
+    Raises:
+        UsageError: for a file that cannot be read or holds no table that compares two stacks.
+    """
+    from evalkit.publish.tables import judged_tables
+
+    return judged_tables([Path(file) for file in files], options or TableOptions())
+
+
+def load_comparison(path: PathLike) -> Comparison:
+    """A stored comparison: its folder, or the `comparison.json` in it.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    from evalkit.publish import archive
+
+    given = Path(path)
+    folder = given if given.is_dir() else given.parent
+    return Comparison(archive.read(given), folder, folder / archive.NAME if given.is_dir() else given)
+
+
+def _stored(scores: Scores) -> Path | pd.DataFrame | pa.Table:
+    return Path(scores) if isinstance(scores, (str, os.PathLike)) else scores
+
+
+def _kept(made: Judged, options: JudgeOptions, observer: Observer) -> Comparison:
+    """Stores a comparison; where nobody named a folder and the usual one refuses, that is said and no failure."""
+    found = Comparison(made.comparison, options.out or made.home, None, made.sides)
+    try:
+        return found.store(options.out or made.home, observer)
+    except StorageError as error:
+        if options.out is not None:
+            raise
+        observer.notice(f"{error}: name a folder with --out")
+        return found
+
+
+# ---------------------------------------------------------------- before and beside the suites
+
+
+def plan(
+    reference: PathLike, candidate: PathLike, options: PlanOptions | None = None, observer: Observer = SILENT
+) -> Forecast:
+    """What a comparison will cost and which of its gates can decide; asks nothing and needs no data set.
+
+    Raises:
+        UsageError: for a mistake in what was given.
+    """
+    from evalkit.run import sides
+    from evalkit.run.forecast import forecast
+
+    chosen = options or PlanOptions()
+    asked = RunOptions(overrides=chosen.overrides, limit=chosen.limit)
+    return forecast((sides.load(Path(reference), asked), sides.load(Path(candidate), asked)), chosen, observer)
+
+
+def doctor(
+    reference: PathLike, candidate: PathLike | None = None, options: RunOptions | None = None, *, data: bool = True
+) -> Diagnosis:
+    """Checks an endpoint with some sixty short requests; with two files, also what differs between the stacks.
+
+    Nothing is stored and no data set is fetched; without `data` those on this machine are not looked at.
+
+    Raises:
+        UsageError: for a mistake in a file.
+        LaunchError: where an endpoint that evalkit was to start did not come up.
+    """
+    from evalkit import admission
+    from evalkit.config import differences
+    from evalkit.examine.doctor import Diagnosis, between, examine_configured
+    from evalkit.run import sides
+    from evalkit.waits import finished
+
+    files = [Path(file) for file in (reference, candidate) if file is not None]
+    configs = [sides.load(file, options or RunOptions()) for file in files]
+    needs = [admission.needs_of(config) if data else () for config in configs]
+    reports = tuple(finished(examine_configured(*one)) for one in zip(configs, needs, strict=True))
+    if len(configs) == 1:
+        return Diagnosis(reports)
+    return Diagnosis(reports, between(*reports), differences(*configs))
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """What a fidelity probe found; `document` is what it stored in `folder` as `probe.json`."""
+
+    report: FidelityReport = field(repr=False)
+    document: dict[str, Any] = field(repr=False)
+    folder: Path
+
+    @property
+    def verdict(self) -> model.Verdict:
+        """EQUIVALENT, DEGRADED, INCONCLUSIVE or INVALID."""
+        return self.report.verdict
+
+
+def probe(
+    reference: PathLike, candidate: PathLike, options: ProbeOptions | None = None, observer: Observer = SILENT
+) -> Fidelity:
+    """Compares the log-probabilities that two endpoints give the same texts, and stores what it found.
+
+    The margin comes from the reference compared with itself. A detector of faults, no measure of quality.
+
+    Raises:
+        NotSupportedError: a server cannot score given tokens (an `EndpointError`).
+        EndpointError: one of them does not answer.
+        UsageError, StorageError: as `compare`.
+    """
+    from evalkit import admission
+    from evalkit.examine.probe import Plan, run_probe, side_of
+    from evalkit.examine.probe_report import enough, keep
+    from evalkit.run import sides
+    from evalkit.waits import finished
+
+    chosen = options or ProbeOptions()
+    asked = RunOptions(overrides=chosen.overrides)
+    configs = [sides.load(Path(file), asked) for file in (reference, candidate)]
+    prompts, source = admission.prompts_for(configs[0], chosen, observer)
+    at_once = admission.at_once(configs)
+    made = Plan(prompts, chosen.tokens, min(chosen.greedy, len(prompts)), chosen.seed, at_once)
+    observer.step(f"asking both endpoints {len(prompts)} {source}, texts of up to {chosen.tokens} tokens")
+    in_turn = any(config.launch is not None and config.launch.sequential for config in configs)
+    findings = finished(run_probe(side_of(configs[0]), side_of(configs[1]), made, in_turn=in_turn))
+    more: dict[str, Any] = {}
+    if chosen.enough:
+        found = enough(findings)
+        more["enough"] = None if found is None else asdict(found)
+    home = chosen.out or configs[0].runs / f"{configs[0].name}--{configs[1].name}"
+    return Fidelity(*keep(findings, home, more), home)
+
+
+def bisect(
+    reference: PathLike,
+    candidate: PathLike,
+    options: BisectOptions,
+    heard: Callable[[int, Result], None] = lambda _number, _result: None,
+) -> Bisection:
+    """Finds the operators that make a candidate fail the fidelity probe; every set of them is a server.
+
+    `heard` is called with every result and its number from 1. An interrupted bisect goes on from its folder.
+
+    Raises:
+        UsageError: for a mistake in what was given.
+        EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
+        StorageError: the disk refuses.
+    """
+    from evalkit.examine.bisect import Bisection, operators, run
+    from evalkit.waits import finished
+
+    names = operators(options.operators)
+    bench = _bench(Path(reference), Path(candidate), names, options)
+    found = finished(run(names, bench, heard, options.most, options.at_once))
+    return Bisection(tuple(names), found, bench.asked, bench.stored, bench.folder)
+
+
+def _bench(reference: Path, candidate: Path, names: list[str], options: BisectOptions) -> Bench:
+    """What measures sets of operators; each set has a server log of its own: a server's last words must be its own."""
+    from evalkit.config import EndpointConfig, redact_url
+    from evalkit.errors import ConfigError
+    from evalkit.examine.bisect import Bench, Operators, key, switch_of
+    from evalkit.examine.probe import Plan, neutral_prompts, side_of
+    from evalkit.examine.probe import Side as Endpoint
+    from evalkit.run.plan import served
+    from evalkit.run.sides import load
+
+    switch = switch_of(options.on, options.off)
+    first = load(reference, RunOptions(overrides=options.overrides))
+
+    def config_with(on: Operators) -> EndpointConfig:
+        return load(candidate, RunOptions(overrides=(*options.overrides, switch.override(on, names))))
+
+    second = config_with(frozenset(names))
+    if second.launch is None:
+        raise ConfigError(f"{candidate}: launch: is needed, because every set of operators is another server")
+    said = [one.limits.concurrency for one in (first, second) if isinstance(one.limits.concurrency, int)]
+    asked = Plan(neutral_prompts(options.prompts), options.tokens, greedy=0, at_once=min(said, default=8))
+    folder = options.out or first.runs / f"{first.name}--{second.name}-bisect"
+    meant = {
+        "reference": {**served(first), "urls": [redact_url(url) for url in first.urls]},
+        "candidate": served(second),
+        "operators": names,
+        "switch": asdict(switch),
+        "plan": {"prompts": options.prompts, "tokens": options.tokens},
+    }
+
+    def candidate_with(on: Operators) -> Endpoint:
+        return side_of(config_with(on), folder / f"server-{key(on)}.log")
+
+    return Bench(folder, meant, (side_of(first), candidate_with), asked, time.monotonic)

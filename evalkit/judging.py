@@ -1,0 +1,165 @@
+"""Two sides are judged as somebody's options say; what is stored is read first. Nothing here asks an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from evalkit.compare.columns import Side, no_item
+from evalkit.compare.judge import compare
+from evalkit.compare.noise import half
+from evalkit.compare.policy import NoiseFloor, Policy, check_names
+from evalkit.errors import UsageError
+from evalkit.foreign.choices import HEADLINES, Choices, Named
+from evalkit.foreign.sources import read_pair, read_side
+from evalkit.model import Comparison, Difference, Probe
+from evalkit.options import CompareOptions, JudgeOptions
+from evalkit.publish.archive import noise_floors
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Two sides, ready to be judged.
+
+    `home` is where the comparison is stored; `trouble` are sentences on what kept a run from being whole; `bank` says
+    that the reference was stored before; `noise` holds what the reference against itself showed, by suite; `probe` is
+    what the fidelity probe found before the suites were asked.
+    """
+
+    sides: tuple[Side, Side]
+    differences: tuple[Difference, ...]
+    home: Path
+    trouble: tuple[str, ...] = ()
+    bank: bool = False
+    noise: Mapping[str, NoiseFloor] = field(default_factory=dict)
+    probe: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A comparison as it was made, and its usual folder; `sides` is None where the suites were not asked."""
+
+    comparison: Comparison
+    home: Path
+    sides: tuple[Side, Side] | None = None
+
+
+def judged_stored(paths: tuple[Path, Path], options: JudgeOptions) -> Judged:
+    """The comparison of two stored things of one kind; nothing is asked."""
+    if paths[0].resolve() == paths[1].resolve():
+        raise UsageError(
+            f"{paths[1]}: both sides are the same: nothing can differ (`evalkit aa` shows a side's own noise)"
+        )
+    sides = read_pair(*paths, choices_of(options))
+    home = paths[0].parent / f"{sides[0].identity.name}--{sides[1].identity.name}"
+    return judged(Case(sides, differences_of(sides), home, noise=noise_floors(sides[0])), options)
+
+
+def judged(case: Case, options: JudgeOptions) -> Judged:
+    """A case, judged now."""
+    check_margins(options, [name for side in case.sides for name in side.suites])
+    chosen = policy(options, case)
+    made = compare(*case.sides, chosen, now(), case.differences)
+    beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites})
+    made = replace(made, notes=(*made.notes, *beyond, *case.trouble), probe=case.probe)
+    return Judged(made, case.home, case.sides)
+
+
+def judged_halves(path: Path, options: JudgeOptions) -> Judged:
+    """A stored run against itself: its odd repeats against its even ones.
+
+    Raises:
+        UsageError: where it was asked every item once.
+    """
+    whole = read_side(path)
+    sides = (half(whole, odd=False), half(whole, odd=True))
+    if not sides[1].suites:
+        raise UsageError(f"{path}: asked every item once: there are no halves; give the YAML file to ask a second time")
+    home = path.parent / f"{sides[0].identity.name}--{sides[1].identity.name}"
+    return judged(Case(sides, (), home), options)
+
+
+def differences_of(sides: tuple[Side, Side]) -> tuple[Difference, ...]:
+    """In what the configurations of two stored sides differ."""
+    if not sides[0].config and not sides[1].config:
+        return ()
+    from evalkit.leaves import stored_differences
+
+    return stored_differences(sides[0].config, sides[1].config)
+
+
+def now() -> str:
+    """The present moment as ISO 8601 text, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+# ---------------------------------------------------------------- what the options mean
+
+
+def choices_of(options: JudgeOptions) -> Choices:
+    """What the options say of other programs' files."""
+    return Choices(
+        filters=Named.parse("--filter", options.filters),
+        metrics=Named.parse("--metric", options.metrics),
+        headlines=Named.parse("--headline", options.headlines, HEADLINES),
+        dates=options.dates,
+    )
+
+
+def policy(options: JudgeOptions, case: Case | None = None) -> Policy:
+    """The policy that the options say.
+
+    Raises:
+        UsageError: for an option that nothing in the case heeds.
+    """
+    if options.include_questions and case is not None and all(side.item is no_item for side in case.sides):
+        raise UsageError("--include-questions: has no effect here: neither side holds questions")
+    margins = {name: points / 100 for name, points in options.margins_pt.items()}
+    default = None if options.margin_pt is None else options.margin_pt / 100
+    if options.pack is not None and default is None:
+        margins = {**_pack_margins(options.pack), **margins}
+    return Policy(
+        alpha=options.alpha,
+        margins=margins,
+        default_margin=default,
+        pack=options.pack or "",
+        on_inconclusive=options.on_inconclusive,
+        bank=case is not None and case.bank,
+        noise={} if case is None else case.noise,
+        flips=options.flips,
+        questions=options.include_questions,
+    )
+
+
+def _pack_margins(name: str) -> dict[str, float]:
+    from evalkit.tasks.suites import find_pack
+
+    return {one.name: one.margin_pt / 100 for one in find_pack(name).suites if one.margin_pt is not None}
+
+
+def check_margins(options: JudgeOptions, suites: Iterable[str]) -> None:
+    """Raises `UsageError` where a margin or the pack names no suite that is compared: it would silently not hold."""
+    known = sorted(set(suites))
+    check_names(options.margins_pt, known)
+    if options.pack is not None and options.margin_pt is None:
+        listed = _pack_margins(options.pack)
+        if not listed.keys() & set(known):
+            raise UsageError(
+                f"--pack {options.pack}: has no effect here: it gives no tolerance for {', '.join(known)} "
+                f"(only for {', '.join(listed)}); say --margin"
+            )
+
+
+def nothing_is_asked(options: CompareOptions) -> None:
+    """An option that has no effect on stored sides is a mistake, not a wish."""
+    given = {
+        "--set": options.overrides,
+        "--limit": options.limit,
+        "--rerun-on-fail": options.rerun_on_fail,
+        "--probe": options.probe,
+    }
+    for option, value in given.items():
+        if value:
+            raise UsageError(f"{option}: has no effect here: nothing is asked of an endpoint")

@@ -1,0 +1,186 @@
+"""What the calls of evalkit may be told, one frozen class a call.
+
+The command line builds the same classes. Margins here are in percentage points (`margin_pt`), as people write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from evalkit.errors import UsageError
+
+
+def check_points(points: float, where: str) -> float:
+    """A tolerance in percentage points, as it is.
+
+    Raises:
+        UsageError: where it does not lie between 0 and 100; `where` says whose it is.
+    """
+    if not 0 < points < 100:
+        raise UsageError(f"{where}: {points:g} is not between 0 and 100 percentage points")
+    return points
+
+
+def _check_judging(options: JudgeOptions | PlanOptions | TableOptions) -> None:
+    for name, points in {"margin_pt": options.margin_pt, **options.margins_pt}.items():
+        if points is not None:
+            check_points(points, name)
+    if not 0 < options.alpha < 0.5:
+        raise UsageError(f"alpha: {options.alpha:g} is not between 0 and 0.5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What is asked of an endpoint: `overrides` are KEY=VALUE of its file's keys, `limit` bounds each suite's items."""
+
+    overrides: tuple[str, ...] = ()
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeOptions:
+    """How strictly to judge two sides, and what the comparison holds.
+
+    `margin_pt` is the tolerance in percentage points for all suites, `margins_pt` that of single ones; both stand over
+    those of `pack`, and all over the sides' own. `alpha` is the level of each one-sided test. `on_inconclusive` says
+    whether INCONCLUSIVE ends with exit code 4 ("fail") or 0. `flips` bounds the changed items of a suite that are held
+    with both replies (None: all); `include_questions` holds those of gated data sets with their questions. `out` is
+    the folder for the comparison; without it the folder is beside what is compared.
+
+    The last four are about files of other programs, each text as on the command line: `filters` and `metrics` are
+    [TASK=]NAME for lm-eval's folders, `dates` says what several runs of a task there are, `headlines` are
+    [SUITE=]micro or [SUITE=]macro for score tables.
+    """
+
+    margin_pt: float | None = None
+    margins_pt: Mapping[str, float] = field(default_factory=dict)
+    pack: str | None = None
+    alpha: float = 0.05
+    on_inconclusive: Literal["fail", "warn", "pass"] = "fail"
+    flips: int | None = 40
+    include_questions: bool = False
+    out: Path | None = None
+    filters: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    dates: Literal["latest", "repeats"] | None = None
+    headlines: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_judging(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOptions(JudgeOptions):
+    """A comparison that may ask endpoints: how it is judged, and what is asked before and after.
+
+    `overrides` and `limit` are those of `RunOptions`. `doctor` looks at both endpoints first (two short requests each).
+    `probe` compares log-probabilities first, and does not ask a DEGRADED candidate any further; None does so by itself
+    where much is to be asked and it costs little. `rerun_on_fail` asks DEGRADED suites of the candidate once more.
+    """
+
+    overrides: tuple[str, ...] = ()
+    limit: int | None = None
+    doctor: bool = True
+    probe: bool | None = None
+    rerun_on_fail: bool = False
+
+    @property
+    def run(self) -> RunOptions:
+        """What is asked of each endpoint."""
+        return RunOptions(overrides=self.overrides, limit=self.limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeOptions:
+    """What a fidelity probe asks: a text of at most `tokens` for each of `prompts`, a greedy one for `greedy` of them.
+
+    `neutral` takes the built-in prompts, not those of the configured suites; `enough` also says how few of the texts
+    would have given the same verdict. `out` is the folder for what was found (default: the comparison's).
+    """
+
+    overrides: tuple[str, ...] = ()
+    prompts: int = 64
+    tokens: int = 128
+    greedy: int = 16
+    neutral: bool = False
+    seed: int = 0
+    enough: bool = False
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BisectOptions:
+    """Which operators there are (a list, a comma list, @FILE with one a line) and how the candidate's file has them.
+
+    `on` or `off`, one of the two, is KEY or KEY=TEMPLATE: a key of the candidate's file that lists the operators that
+    are on, or off; {} in the template stands for the comma list. Each probe asks `prompts` texts of at most `tokens`;
+    `at_once` servers run at a time, and the search ends after `most` culprits.
+    """
+
+    operators: str | Sequence[str]
+    on: str | None = None
+    off: str | None = None
+    overrides: tuple[str, ...] = ()
+    prompts: int = 32
+    tokens: int = 64
+    at_once: int = 1
+    most: int = 16
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What a comparison is planned for.
+
+    Margins and `alpha` are those of `JudgeOptions`, `overrides` and `limit` those of `RunOptions`. `power` is the
+    wanted chance of EQUIVALENT for each suite, were the stacks equal; `items` says how many items a suite has where its
+    description does not; more than `most_repeats` are too many. Each endpoint generates `tokens_per_second` in all,
+    and `tokens_per_answer` on the mean (None: as a stored run tells, else a quarter of max_tokens).
+    """
+
+    overrides: tuple[str, ...] = ()
+    limit: int | None = None
+    margin_pt: float | None = None
+    margins_pt: Mapping[str, float] = field(default_factory=dict)
+    alpha: float = 0.05
+    power: float = 0.8
+    items: Mapping[str, int] = field(default_factory=dict)
+    most_repeats: int = 64
+    tokens_per_second: float = 1000.0
+    tokens_per_answer: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_judging(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOptions:
+    """How published tables are judged: margins and `alpha` as in `JudgeOptions`, by metric (None: 2 points).
+
+    `items` says how many items a metric has where evalkit does not know.
+    """
+
+    margin_pt: float | None = None
+    margins_pt: Mapping[str, float] = field(default_factory=dict)
+    alpha: float = 0.05
+    items: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_judging(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """How a comparison is rendered: `behaviour` adds the rows beside accuracy (terminal, markdown, latex).
+
+    HTML leaves out questions, answers and replies of gated data sets unless `include_questions`, and where the
+    endpoints are and whole paths unless `include_hosts`.
+    """
+
+    language: Literal["en", "zh"] = "en"
+    behaviour: bool = False
+    include_questions: bool = False
+    include_hosts: bool = False

@@ -1,0 +1,143 @@
+"""Stored comparisons: one is read, one is stored with the earlier ones of its folder kept, noise floors are found."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from evalkit.compare.columns import Side
+from evalkit.compare.policy import NoiseFloor
+from evalkit.errors import StorageError, UsageError
+from evalkit.files import write_whole
+from evalkit.model import Comparison, SuiteResult
+from evalkit.render.document import from_json, to_json
+
+NAME: Final = "comparison.json"
+EARLIER: Final = 30
+"""How many earlier comparisons a folder keeps: a month of nights."""
+
+_KEPT_NAME: Final = re.compile(r"comparison-(?P<date>\d{8}T\d{6}|earlier)(?:-(?P<number>[1-9]\d*))?\.json")
+"""A name that `_keep_earlier` gives; a file of any other name is somebody's own."""
+
+
+def read(path: Path) -> Comparison:
+    """The comparison of a file, or of the folder that `evalkit compare` stored it in.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    file = path / NAME if path.is_dir() else path
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        hint = "give the folder or the file that `evalkit compare` said it stored"
+        raise UsageError(f"{file}: cannot be read ({error.strerror}): {hint}") from error
+    return from_json(data, str(file))
+
+
+def store(comparison: Comparison, folder: Path, say: Callable[[str], None]) -> Path:
+    """Writes the comparison into its folder; says where an earlier one went, and which of those were removed.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    file, document = folder / NAME, to_json(comparison)
+    try:
+        kept = _keep_earlier(file, document)
+        write_whole(file, document)
+        if kept is not None:
+            say(f"the earlier comparison in this folder is kept as {kept.name}")
+            _drop_oldest(folder, say)
+    except OSError as error:
+        raise StorageError(f"{file}: cannot be written: {error.strerror}") from error
+    return file
+
+
+def _keep_earlier(file: Path, document: bytes) -> Path | None:
+    """Gives an earlier comparison a name with its date, unless the new one says the same; the name, if there was one.
+
+    A nightly job compares under the same two names every night: no night's evidence is written over.
+    """
+    if not file.exists():
+        return None
+    earlier = file.read_bytes()
+    if _but_for_the_date(earlier) == _but_for_the_date(document):
+        return None
+    found = re.search(rb'^"created": "([^"]*)"', earlier, re.MULTILINE)
+    date = re.sub(r"[-:]", "", found[1].decode(errors="replace"))[:15] if found else ""
+    name = f"{file.stem}-{date if re.fullmatch(r'[0-9]{8}T[0-9]{6}', date) else 'earlier'}"
+    number = 1
+    while (kept := file.with_name(f"{name}{f'-{number}' if number > 1 else ''}{file.suffix}")).exists():
+        number += 1
+    file.rename(kept)
+    return kept
+
+
+def _drop_oldest(folder: Path, say: Callable[[str], None]) -> None:
+    """Removes the oldest of the earlier comparisons that evalkit kept here, so that a nightly job fills no disk."""
+    found = [
+        (match, path)
+        for path in folder.iterdir()
+        if (match := _KEPT_NAME.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
+    ]
+    # One without a date is of an evalkit that wrote none, and older than all that have one.
+    found.sort(key=lambda one: (one[0]["date"].replace("earlier", ""), int(one[0]["number"] or 1)))
+    oldest = [path for _match, path in found[:-EARLIER]]
+    for path in oldest:
+        with contextlib.suppress(OSError):  # what cannot be removed stays
+            path.unlink()
+    if oldest:
+        say(f"removed {', '.join(path.name for path in oldest)}: a folder keeps {EARLIER} earlier comparisons")
+
+
+def _but_for_the_date(document: bytes) -> list[bytes]:
+    return [line for line in document.splitlines() if not line.startswith(b'"created": ')]
+
+
+# ---------------------------------------------------------------- what `evalkit aa` left beside a run
+
+
+def second_name(name: str) -> str:
+    """The name of the second run of an endpoint, made by `evalkit aa`."""
+    return f"{name}-aa"
+
+
+def home_of(runs: Path, name: str) -> Path:
+    """Where the comparison of an endpoint with itself is stored."""
+    return runs / f"{name}--{second_name(name)}"
+
+
+def noise_floors(reference: Side) -> dict[str, NoiseFloor]:
+    """The floors by suite of the stored comparison of the reference with itself; empty where there is none.
+
+    A suite counts where data, prompts and model are those of the reference.
+
+    Raises:
+        UsageError: where there is one that cannot be read.
+    """
+    run = Path(reference.identity.path)
+    file = home_of(run.parent, reference.identity.name) / NAME
+    if not reference.identity.name or not file.is_file():
+        return {}
+    made = read(file)
+    if made.reference.model != reference.identity.model:
+        return {}
+    return {suite.suite: floor_of(suite, made) for suite in made.suites if _is_about(suite, reference)}
+
+
+def floor_of(suite: SuiteResult, made: Comparison) -> NoiseFloor:
+    """What a suite of a comparison of an endpoint with itself says."""
+    shares = [row.candidate for row in suite.behaviour if row.name == "identical texts"]
+    source = f"`evalkit aa` of {made.created[:10]}, {suite.n_items} items asked {suite.k_candidate:g} times again"
+    return NoiseFloor(suite.ci90, suite.verdict, source, shares[0] if shares else None)
+
+
+def _is_about(found: SuiteResult, reference: Side) -> bool:
+    side = reference.suites.get(found.suite)
+    if side is None:
+        return False
+    digests = side.facts.digests
+    return (found.data_digest, found.protocol_digest) == (digests.get("data", ""), digests.get("prompts", ""))

@@ -1,0 +1,141 @@
+"""Published tables of two means: read, judged row by row, and what they support as one document."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from evalkit.compare.policy import DEFAULT_MARGIN
+from evalkit.compare.published import PublishedJudgment, PublishedRow, judge_row, macro_of, overall
+from evalkit.errors import UsageError
+from evalkit.options import TableOptions
+from evalkit.publish.card_parse import Cell, parse_file, read_cell
+from evalkit.publish.cards import benchmark_of
+
+# Headlines that are no shares of right answers, and how many questions stand behind them (LiveBench: about).
+_GRADED: Final = {"livebench": 1000, "mm_vet_v2": 517}
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table's name and rows."""
+
+    name: str
+    rows: tuple[PublishedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedTable:
+    """A table's name and the judgment on each of its rows."""
+
+    name: str
+    judgments: tuple[PublishedJudgment, ...]
+
+    def document(self, alpha: float) -> dict[str, Any]:
+        """The table as `evalkit judge-table --json` prints it."""
+        macro = macro_of(self.judgments, alpha)
+        return {
+            "table": self.name,
+            "verdict": overall(self.judgments).value,
+            "rows": [_row_document(one) for one in self.judgments],
+            "macro": None
+            if macro is None
+            else {"difference": macro.difference, "ci90": [macro.ci90.low, macro.ci90.high]},
+        }
+
+
+def judged_tables(files: Sequence[Path], options: TableOptions) -> list[JudgedTable]:
+    """The tables of model cards (Markdown), collected tables (JSON) and CSV files, judged.
+
+    Raises:
+        UsageError: for a file that cannot be read or holds no table that compares two stacks.
+    """
+    return [
+        JudgedTable(table.name, tuple(judge_row(row, options.alpha) for row in table.rows))
+        for file in files
+        for table in _tables(file, options)
+    ]
+
+
+def _row_document(one: PublishedJudgment) -> dict[str, Any]:
+    return {
+        "metric": one.label,
+        "verdict": one.verdict.value,
+        "reason": one.reason,
+        "n_items": one.n_items,
+        "reference": one.reference,
+        "candidate": one.candidate,
+        "difference": one.difference,
+        "ci90": None if one.ci90 is None else [one.ci90.low, one.ci90.high],
+        "ci95": None if one.ci95 is None else [one.ci95.low, one.ci95.high],
+        "margin": one.margin,
+        "p_tost": None if one.test is None else one.test.p_tost,
+        "method": "" if one.test is None else one.test.method,
+    }
+
+
+def _tables(file: Path, options: TableOptions) -> Iterator[_Table]:
+    if file.suffix == ".csv":
+        yield from _csv_tables(file, options)
+        return
+    found = parse_file(file)
+    if not found:
+        raise UsageError(f"{file}: holds no table that compares two stacks")
+    for table in found:
+        cells = [(row.label, row.reference, row.candidate, row.n) for row in table.rows]
+        yield _Table(table.card, tuple(_row(label, (one, two), n, options) for label, one, two, n in cells))
+
+
+def _csv_tables(file: Path, options: TableOptions) -> Iterator[_Table]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as content:
+            lines = list(csv.DictReader(content))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{file}: cannot be read as CSV in UTF-8: {error}") from error
+    for name in ("metric", "reference", "candidate"):
+        if not lines or name not in lines[0]:
+            raise UsageError(f"{file}: has no column {name!r}; it needs metric, reference, candidate and may have n, k")
+    cards: dict[str, list[PublishedRow]] = {}
+    for number, line in enumerate(lines, 2):
+        n = _whole(line.get("n"), f"{file}:{number}: n")
+        made = _row(
+            line["metric"], (read_cell(line["reference"] or ""), read_cell(line["candidate"] or "")), n, options
+        )
+        k = _whole(line.get("k"), f"{file}:{number}: k")
+        cards.setdefault(line.get("card") or file.stem, []).append(made if k is None else replace(made, trials=k))
+    yield from (_Table(name, tuple(rows)) for name, rows in cards.items())
+
+
+def _whole(text: str | None, where: str) -> int | None:
+    if text is None or not text.strip():
+        return None
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise UsageError(f"{where}: {text!r} is no whole number from 1")
+    return int(text)
+
+
+def _row(label: str, cells: tuple[Cell, Cell], n: int | None, options: TableOptions) -> PublishedRow:
+    known = benchmark_of(label)
+    fractions = [cell.fraction for cell in cells]
+    steps = [float(cell.step) for cell in cells]
+    if any(fraction is None and cell.number is not None for fraction, cell in zip(fractions, cells, strict=True)):
+        percent = max(cell.number for cell in cells if cell.number is not None) > 1
+        divisor = 100 if percent else 1
+        fractions = [None if cell.number is None else (cell.fraction or cell.number / divisor) for cell in cells]
+        steps = [step / divisor for step in steps]
+    size = options.items.get(label, n)
+    default = DEFAULT_MARGIN * 100 if options.margin_pt is None else options.margin_pt
+    return PublishedRow(
+        label=label,
+        reference=None if fractions[0] is None else float(fractions[0]),
+        candidate=None if fractions[1] is None else float(fractions[1]),
+        step=max(steps),
+        sizes=(size,) if size is not None else (_GRADED[known.name],) if known.name in _GRADED else known.sizes,
+        chance=known.chance,
+        trials=known.trials or 1,
+        graded=known.name in _GRADED,
+        margin=options.margins_pt.get(label, default) / 100,
+    )

@@ -1,0 +1,107 @@
+"""Sides as a person asks for them: the file with what the options change, shown while they run, and summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit.compare.columns import SuiteSide
+from evalkit.compare.pair import headline
+from evalkit.config import EndpointConfig, SuiteChoice, load_config, warnings_for
+from evalkit.options import RunOptions
+from evalkit.run import execute
+from evalkit.run.observer import Observer
+from evalkit.run.plan import samplings
+from evalkit.tasks.suites import find_pack
+from evalkit.waits import finished
+
+
+def load(path: Path, options: RunOptions) -> EndpointConfig:
+    """The configuration of a file, with what the options change; a pack's suites are limited too.
+
+    Raises:
+        ConfigError: for any mistake in it.
+    """
+    config = load_config(path, options.overrides)
+    if options.limit is None:
+        return config
+    names = [entry.name for entry in find_pack(config.pack, config.suite_folders).suites] if config.pack else []
+    choices = {choice.name: choice for choice in config.suites}
+    for name in names:
+        choices.setdefault(name, SuiteChoice(name=name, limit=options.limit))
+    limited = []
+    for choice in choices.values():
+        smaller = options.limit if choice.limit is None else min(options.limit, choice.limit)
+        # Going through the fields keeps `model_fields_set`, which tells what this file says from what a pack says.
+        limited.append(choice.model_copy(update={"limit": smaller}))
+    return config.model_copy(update={"suites": tuple(limited)})
+
+
+def run_sides(
+    sides: Sequence[execute.SideRun],
+    observer: Observer,
+    examiner: Callable[[execute.Watch], execute.Examine] | None = None,
+) -> list[execute.Outcome]:
+    """Runs the sides, shown by the observer, which then hears what was noticed on the way.
+
+    `examiner` makes, from the watch, what looks at each endpoint before it is asked.
+    """
+    watch = execute.Watch()
+    for side in sides:
+        repeats = {suite.name: suite.repeats for suite in side.plan.suites}
+        for sentence in warnings_for(side.config, repeats, samplings(side.config)):
+            observer.notice(sentence)
+    for sentence in finished(execute.look_at_judges(sides)):
+        observer.notice(sentence)
+    try:
+        with observer.display(watch) as show:
+            return finished(execute.run_sides(sides, watch, show, examiner and examiner(watch)))
+    finally:
+        for notice in watch.notices:
+            observer.notice(notice)
+
+
+def problems(outcome: execute.Outcome) -> list[str]:
+    """A sentence for everything that kept a side from being whole."""
+    sentences = [f"{outcome.side.config.name}: {suite}: {why}" for suite, why in outcome.stopped.items()]
+    if outcome.problem is not None:
+        said = str(outcome.problem)
+        # A side that is refused altogether stops its suites for the same reason: said once is enough.
+        return [said, *(one for one in sentences if (one.partition("): ")[2] or one) not in said)]
+    if outcome.failed:
+        sentences.append(
+            f"{outcome.side.config.name}: {outcome.failed} without an answer; run again to ask again, after mending "
+            "what the failures name"
+        )
+    return sentences
+
+
+def suite_summary(name: str, suite: SuiteSide) -> dict[str, Any]:
+    """What a run ended with in one suite: the number over the samples that have a value, and what has none and why."""
+    these = suite.samples
+    without = np.isnan(these.value)
+    wrong = replace(suite, samples=replace(these, value=np.where(without, 0.0, these.value)))
+    return {
+        "suite": name,
+        "label": suite.facts.label,
+        "planned": len(these),
+        "valued": int((~without).sum()),
+        "mean": headline(suite),
+        "mean_if_others_wrong": headline(wrong),
+        "counts": these.status.counts(),
+        "failures": {kind: count for kind, count in these.failure.counts().items() if kind},
+        "without_value": [
+            {
+                "item": these.items.name[these.item[row]],
+                "repeat": int(these.repeat[row]),
+                "status": these.status[row],
+                "failure": these.failure[row],
+                "error": these.reason[row],
+            }
+            for row in np.flatnonzero(without & ~these.status.mask("not_asked")).tolist()
+        ],
+    }

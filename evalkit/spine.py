@@ -1,0 +1,174 @@
+"""The spine of a comparison with endpoints to ask: planned, admitted, asked what is missing, judged, judged again.
+
+`evalkit.judging` judges; this module brings the two sides about. Where it is wanted, the DEGRADED suites are asked and
+judged once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evalkit.admission import Admission, StoppedError
+from evalkit.compare.columns import Side
+from evalkit.compare.judge import degraded_suites, not_asked, second_look, with_second_run
+from evalkit.config import EndpointConfig, differences, public_dump
+from evalkit.errors import ConfigError, UsageError
+from evalkit.foreign.sources import kind_of
+from evalkit.judging import Case, Judged, check_margins, differences_of, judged, now, policy
+from evalkit.model import Comparison, Difference, RunIdentity
+from evalkit.options import CompareOptions
+from evalkit.publish.archive import home_of, noise_floors, second_name
+from evalkit.run import execute, manifest
+from evalkit.run.observer import Observer
+from evalkit.run.read import read_run
+from evalkit.run.sides import load, problems, run_sides
+
+
+def compared(paths: tuple[Path, Path], options: CompareOptions, observer: Observer) -> Judged:
+    """The comparison of two configurations, or of a stored run and one.
+
+    Raises:
+        EvalkitError: for a mistake in what was given, before anything is asked; where endpoints or the disk refuse.
+    """
+    kinds = kind_of(paths[0]), kind_of(paths[1])
+    for option in ("filters", "metrics", "headlines", "dates"):
+        if getattr(options, option):
+            name = option if option == "dates" else option.removesuffix("s")
+            raise UsageError(f"--{name}: has no effect on runs of evalkit's own")
+    for path, kind, other in zip(paths, kinds, reversed(paths), strict=True):
+        if kind == "table" and other.suffix not in {".yaml", ".yml"}:
+            raise UsageError(f"{other}: a score table ends in .csv, .jsonl or .parquet")
+        if kind not in {"config", "run"}:
+            raise UsageError(f"{path}: only a run folder of evalkit's can stand against a configuration file")
+    configs = [load(path, options.run) if kind == "config" else None for path, kind in zip(paths, kinds, strict=True)]
+    planned = _plan(paths, (configs[0], configs[1]), options, observer)
+    try:
+        case = _ask(planned, options, observer)
+    except StoppedError as stopped:
+        return Judged(_not_asked(planned, stopped, options), planned.home)
+    made = judged(case, options)
+    if options.rerun_on_fail and planned.configs[1] is not None:
+        return _rerun(case, made, planned.configs[1], options, observer)
+    return made
+
+
+def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judged:
+    """An endpoint against itself: asked a second time, with other seeds, as a run of its own.
+
+    Raises:
+        EvalkitError: as `compared`.
+    """
+    config = load(path, options.run)
+    second = execute.second_config(config, None, execute.AA_SEEDS, second_name(config.name))
+    known: dict[str, Any] = {}
+    trouble: list[str] = []
+    for one in (config, second):  # in turns: both would share the one endpoint's speed
+        (outcome,) = run_sides([execute.prepare(one, known)], observer)
+        trouble += problems(outcome)
+    sides = (read_run(config.runs / config.name), read_run(second.runs / second.name))
+    return judged(Case(sides, (), home_of(config.runs, config.name), tuple(trouble)), options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A comparison with endpoints to ask, before they are; a side that is a stored run has no configuration.
+
+    `found` are the differences of two configurations.
+    """
+
+    folders: tuple[Path, Path]
+    configs: tuple[EndpointConfig | None, EndpointConfig | None]
+    sides: tuple[execute.SideRun | None, execute.SideRun | None]
+    found: tuple[Difference, ...]
+    names: tuple[str, str]
+
+    @property
+    def home(self) -> Path:
+        """The comparison's folder."""
+        return self.folders[0].parent / f"{self.names[0]}--{self.names[1]}"
+
+
+def _plan(
+    paths: tuple[Path, Path],
+    configs: tuple[EndpointConfig | None, EndpointConfig | None],
+    options: CompareOptions,
+    observer: Observer,
+) -> _Planned:
+    """What is to be asked, and where it is stored; says in what two configurations differ."""
+    folders = [
+        path if config is None else config.runs / config.name for path, config in zip(paths, configs, strict=True)
+    ]
+    both = [config for config in configs if config is not None]
+    if folders[0].resolve() == folders[1].resolve():
+        raise ConfigError(f"{paths[1]}: name: both sides are called {both[0].name!r}: give each a name of its own")
+    found: tuple[Difference, ...] = ()
+    if len(both) == 2:
+        found = differences(*both)
+        observer.differences(found)
+    known: dict[str, Any] = {}
+    sides = [None if config is None else execute.prepare(config, known) for config in configs]
+    check_margins(options, [suite.name for side in sides if side is not None for suite in side.plan.suites])
+    names = [
+        manifest.latest(folder)["name"] if config is None else config.name
+        for folder, config in zip(folders, configs, strict=True)
+    ]
+    return _Planned((folders[0], folders[1]), configs, (sides[0], sides[1]), found, (names[0], names[1]))
+
+
+def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case:
+    """Asks what is missing on the sides that have a configuration, and reads both.
+
+    Raises:
+        StoppedError: what is found before the suites are asked says that they should not be.
+    """
+    bank = planned.sides[0] is None or planned.sides[0].missing == 0
+    asked = [side for side in planned.sides if side is not None]
+    admission = Admission(asked, options, options.out or planned.home, observer)
+    admission.ahead()
+    outcomes = run_sides(asked, observer, admission.examiner())
+    trouble = tuple(sentence for outcome in outcomes for sentence in problems(outcome))
+    sides = (read_run(planned.folders[0]), read_run(planned.folders[1]))
+    found = planned.found
+    if len(asked) == 1:
+        sides = _of_the_gate(sides, 0 if planned.sides[0] is None else 1)
+        found = differences_of(sides)
+    return Case(sides, found, planned.home, trouble, bank, noise_floors(sides[0]), admission.probe)
+
+
+def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions) -> Comparison:
+    """The comparison where the suites were not asked: what was found before is its verdict."""
+    moment = now()
+
+    def identity(folder: Path, side: execute.SideRun | None) -> RunIdentity:
+        if side is None:
+            return manifest.identity(folder, manifest.latest(folder))
+        session = manifest.Session(side.config.name, moment, side.config.model, public_dump(side.config), {})
+        return manifest.identity(folder, manifest.manifest_line(session, side.plan))
+
+    runs = identity(planned.folders[0], planned.sides[0]), identity(planned.folders[1], planned.sides[1])
+    made = not_asked(runs, stopped.verdict, stopped.reasons, policy(options), moment)
+    return replace(made, probe=stopped.probe, differences=planned.found)
+
+
+def _of_the_gate(sides: tuple[Side, Side], stored: int) -> tuple[Side, Side]:
+    """The configuration says what is compared: suites that only the stored run has are left out."""
+    asked = sides[1 - stored].suites
+    kept = replace(sides[stored], suites={name: suite for name, suite in sides[stored].suites.items() if name in asked})
+    return (kept, sides[1]) if stored == 0 else (sides[0], kept)
+
+
+def _rerun(case: Case, first: Judged, config: EndpointConfig, options: CompareOptions, observer: Observer) -> Judged:
+    """A DEGRADED night: one independent second run of the failed suites, judged in the place of the first."""
+    suites = degraded_suites(first.comparison)
+    if not suites:
+        return first
+    observer.notice(f"DEGRADED: {', '.join(suites)}: asking the candidate again with other seeds")
+    second = execute.prepare(execute.second_config(config, suites, execute.RERUN_SEEDS))
+    (outcome,) = run_sides([second], observer)
+    rerun = read_run(second.folder, second.plan.digest)
+    execute.restore(config)
+    sides = (case.sides[0], with_second_run(case.sides[1], rerun))
+    made = judged(replace(case, sides=sides, trouble=(*case.trouble, *problems(outcome))), options)
+    return replace(made, comparison=second_look(first.comparison, made.comparison))
