@@ -73,7 +73,7 @@ def toy():
     servers = []
 
     def start(*arguments, **named):
-        servers.append(Toy(*arguments, **named))
+        servers.append(Toy(*arguments, luck=len(servers), **named))
         return servers[-1]
 
     yield start

@@ -5,10 +5,12 @@ log-probabilities; `noise` moves its logits as other kernels would. `faults` are
 """
 
 import base64
+import itertools
 import json
 import random
 import threading
 import zlib
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -75,14 +77,20 @@ def top(values, k=2):
 
 
 class Toy:
-    """The server; `requests` are the bodies by path, `defaults` what it fills into unset sampling parameters."""
+    """The server; `requests` are the bodies by path, `defaults` what it fills into unset sampling parameters.
 
-    def __init__(self, kind="vllm", model=None, faults=(), defaults=None, context=4096, sees="", name="toy", port=0):
+    What it does at random follows from `luck` and the number of the draw: as good as random to who asks, and no test
+    fails once in sixty times.
+    """
+
+    def __init__(
+        self, kind="vllm", model=None, faults=(), defaults=None, context=4096, sees="", name="toy", port=0, luck=0
+    ):
         self.kind, self.model, self.faults = kind, model or Model(), set(faults)
         self.defaults = {"temperature": 1.0, "top_k": -1, "repetition_penalty": 1.0} | (defaults or {})
         self.context, self.sees, self.name = context, sees, name
-        self.requests, self.sticky, self.in_flight, self.lock = [], None, 0, threading.Lock()
-        self.pages = {}
+        self.requests, self.sticky, self.in_flight, self.changed = [], None, 0, threading.Condition()
+        self.pages, self.luck = {}, itertools.count(luck << 32)
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -105,15 +113,9 @@ class Toy:
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with outer.lock:
-                    outer.requests.append((self.path, body))
-                    outer.in_flight += 1
-                    crowded = outer.in_flight > 1
-                try:
-                    self.send(*outer.post(self.path, body, crowded))
-                finally:
-                    with outer.lock:
-                        outer.in_flight -= 1
+                with outer.among_others(self.path, body) as crowded:
+                    answer = outer.post(self.path, body, crowded)
+                self.send(*answer)  # no longer in flight: whoever has it may ask the next, and that one is alone
 
         class Server(ThreadingHTTPServer):
             request_queue_size = 128
@@ -130,6 +132,26 @@ class Toy:
     def close(self):
         self._server.shutdown()
         self._server.server_close()
+
+    @contextmanager
+    def among_others(self, path, body):
+        """Holds a request in flight; True where another one is in flight with it.
+
+        A noisy server gives the other one a moment to arrive, as a batch does: on a busy machine, requests that were
+        sent at once come one by one.
+        """
+        with self.changed:
+            self.requests.append((path, body))
+            self.in_flight += 1
+            self.changed.notify_all()
+            crowded = self.in_flight > 1
+            if "noisy" in self.faults and not crowded:
+                crowded = self.changed.wait_for(lambda: self.in_flight > 1, timeout=0.05)
+        try:
+            yield crowded
+        finally:
+            with self.changed:
+                self.in_flight -= 1
 
     def asked(self, path):
         return [body for asked, body in self.requests if asked == path]
@@ -190,7 +212,11 @@ class Toy:
     def draw(self, prompt, body, tokens, seed):
         """Token numbers and log-probabilities; the end token is the last where the text ended."""
         sampling = self.sampling(body)
-        rng = random.Random(seed) if seed is not None and "ignores_seed" not in self.faults else random.Random()
+        rng = (
+            random.Random(seed)
+            if seed is not None and "ignores_seed" not in self.faults
+            else random.Random(next(self.luck))
+        )
         ids, values = [], []
         for _ in range(tokens):
             scores = self.model.logprobs([*prompt, *ids])
@@ -230,7 +256,7 @@ class Toy:
             seed = body.get("seed")
             work = list(prompt)
             if ("noisy" in self.faults and crowded) or "random" in self.faults:
-                work[0] = random.randrange(V)
+                work[0] = (work[0] + 1 + next(self.luck) % (V - 1)) % V
             drawn = self.draw(work, body, limit, None if seed is None else seed + index)
             choices.append(self.choice(index, *drawn, body, limit))
             if body.get("return_token_ids") and "no_token_ids" not in self.faults and self.kind == "sglang":
