@@ -48,6 +48,51 @@ class Finding:
     fix: str = ""
 
 
+class Findings(list[Finding]):
+    """What was found so far: a method for each severity takes the check's name, what was seen, why, and the fix."""
+
+    def add(self, check: str, severity: Severity, what: str, why: str = "", fix: str = "") -> None:
+        """Add one finding."""
+        self.append(Finding(check, severity, what, why, fix))
+
+    def ok(self, check: str, what: str) -> None:
+        """Nothing is amiss."""
+        self.add(check, Severity.OK, what)
+
+    def note(self, check: str, what: str, why: str = "", fix: str = "") -> None:
+        """Something to know."""
+        self.add(check, Severity.NOTE, what, why, fix)
+
+    def warning(self, check: str, what: str, why: str = "", fix: str = "") -> None:
+        """Something that may cost precision or a night."""
+        self.add(check, Severity.WARNING, what, why, fix)
+
+    def problem(self, check: str, what: str, why: str = "", fix: str = "") -> None:
+        """Something that makes results wrong or impossible."""
+        self.add(check, Severity.PROBLEM, what, why, fix)
+
+    def failed(self, check: str, outcome: Failure, why: str, severity: Severity = Severity.PROBLEM) -> None:
+        """A question got no answer."""
+        fix = _FIXES.get(outcome.kind, "")
+        if outcome.kind is FailureKind.CONNECTION and "TLS" in outcome.detail:
+            fix = "correct base_url (http or https), or tls: ca_file"
+        self.add(check, severity, outcome.detail, why, fix)
+
+
+_FIXES: Final[Mapping[FailureKind, str]] = {
+    FailureKind.CONNECTION: "start the server, or correct base_url (host and port)",
+    FailureKind.AUTH: "export a key of this server as a variable, and give the variable's name as api_key_env",
+    FailureKind.NOT_FOUND: "base_url must end where /chat/completions follows, usually in /v1",
+    FailureKind.STALL: "look at the server's log; raise limits.stall_seconds if it is only slow",
+    FailureKind.SERVER_ERROR: "look at the server's log",
+    FailureKind.RATE_LIMITED: "lower limits.concurrency, or wait",
+    FailureKind.REDIRECT: "put the address it moved to into base_url",
+    FailureKind.CONTEXT_OVERFLOW: "serve the model with a longer context",
+    FailureKind.MALFORMED: "see that base_url is the address of the API itself, up to and including /v1",
+    FailureKind.TOO_LARGE: "see what the server sends there; limits.max_body_mb bounds it",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SuiteNeeds:
     """What one suite asks of an endpoint: its longest answer and prompt, and whether it sends pictures or stop texts.
@@ -99,14 +144,15 @@ class Subject:
 class Patient:
     """An endpoint that is being examined: asked one short question at a time, or several at once.
 
-    `facts` is what checks learn of it in words, to be compared with the other side's; `requests` counts questions;
-    `fixed` are the body fields that go along with each: template arguments, and what else the configuration sends;
-    `extensions` are the configured sampling fields that OpenAI's API does not have.
+    `found` is what was found of it, `facts` what checks learn of it in words, to be compared with the other side's;
+    `requests` counts questions; `fixed` are the body fields that go along with each: template arguments, and what else
+    the configuration sends; `extensions` are the configured sampling fields that OpenAI's API does not have.
     `answered` says whether any question got a reply, `hopeless` whether any ended so that none ever will.
     """
 
     def __init__(self, subject: Subject, materialise: Materialise | None = None) -> None:
         self.subject = subject
+        self.found = Findings()
         self.facts: dict[str, str] = {}
         self.requests = 0
         self.answered = False
@@ -135,6 +181,14 @@ class Patient:
                 return outcome
             await asyncio.sleep(min(outcome.retry_after or PAUSE_SECONDS, 10.0))
         raise AssertionError("the last attempt returns")
+
+    async def needed(self, check: str, why: str, prompt: str | Sequence[Message], **parameters: Any) -> Reply | None:
+        """As `chat`; where no reply comes, that is a finding of the check, and its end."""
+        outcome = await self.chat(prompt, **parameters)
+        if isinstance(outcome, Reply):
+            return outcome
+        self.found.failed(check, outcome, why)
+        return None
 
     def _waited_for(self) -> str:
         seconds = self.subject.settings.before_answer({})
@@ -171,30 +225,7 @@ def shown(text: str) -> str:
     return repr(line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…")
 
 
-def failed(check: str, outcome: Failure, why: str, severity: Severity = Severity.PROBLEM) -> Finding:
-    """A finding about a question that got no answer."""
-    fix = _FIXES.get(outcome.kind, "")
-    if outcome.kind is FailureKind.CONNECTION and ("TLS" in outcome.detail):
-        fix = "correct base_url (http or https), or tls: ca_file"
-    return Finding(check, severity, outcome.detail, why, fix)
-
-
-_FIXES: Final[Mapping[FailureKind, str]] = {
-    FailureKind.CONNECTION: "start the server, or correct base_url (host and port)",
-    FailureKind.AUTH: "export a key of this server as a variable, and give the variable's name as api_key_env",
-    FailureKind.NOT_FOUND: "base_url must end where /chat/completions follows, usually in /v1",
-    FailureKind.STALL: "look at the server's log; raise limits.stall_seconds if it is only slow",
-    FailureKind.SERVER_ERROR: "look at the server's log",
-    FailureKind.RATE_LIMITED: "lower limits.concurrency, or wait",
-    FailureKind.REDIRECT: "put the address it moved to into base_url",
-    FailureKind.CONTEXT_OVERFLOW: "serve the model with a longer context",
-    FailureKind.MALFORMED: "see that base_url is the address of the API itself, up to and including /v1",
-    FailureKind.TOO_LARGE: "see what the server sends there; limits.max_body_mb bounds it",
-}
-
-
-# ----------------------------------------------------------------
-# This machine: room for what will be stored, and the data sets of the suites
+# ---------------------------------------------------------------- this machine
 
 
 LEAST_FREE_BYTES: Final = 200_000_000
@@ -224,18 +255,15 @@ def check_disk(folder: Path, suites: Sequence[SuiteNeeds]) -> Finding:
 
 def check_data(suites: Sequence[SuiteNeeds]) -> list[Finding]:
     """Whether the data set of every suite is on this machine."""
-    missing = [
-        Finding(
-            "data",
-            Severity.WARNING,
-            f"{suite.name}: {suite.problem}",
-            "the run would have to fetch it first, or cannot begin",
-            "fetch it where there is a network, or name its folder under data:",
-        )
-        for suite in suites
-        if suite.problem
-    ]
-    there = sum(not suite.problem for suite in suites)
-    if there:
-        missing.append(Finding("data", Severity.OK, f"the data of {there} suite{'s' * (there != 1)} is here"))
-    return missing
+    found = Findings()
+    for suite in suites:
+        if suite.problem:
+            found.warning(
+                "data",
+                f"{suite.name}: {suite.problem}",
+                "the run would have to fetch it first, or cannot begin",
+                "fetch it where there is a network, or name its folder under data:",
+            )
+    if there := len(suites) - len(found):
+        found.ok("data", f"the data of {there} suite{'s' * (there != 1)} is here")
+    return found

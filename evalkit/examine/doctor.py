@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,7 +15,17 @@ from evalkit.config import EndpointConfig, warnings_for
 from evalkit.endpoint.identity import Native
 from evalkit.endpoint.images import ImageEncoder
 from evalkit.endpoint.settings import ClientSettings
-from evalkit.examine.checks import Finding, Patient, Severity, Subject, SuiteNeeds, check_data, check_disk, shown
+from evalkit.examine.checks import (
+    Finding,
+    Findings,
+    Patient,
+    Severity,
+    Subject,
+    SuiteNeeds,
+    check_data,
+    check_disk,
+    shown,
+)
 from evalkit.examine.forcing_methods import Unsupported, find_forcer
 from evalkit.examine.replies import check_choices, check_reply, check_stop, check_template
 from evalkit.examine.sampling import check_defaults, check_repeatable, check_seed
@@ -115,48 +126,42 @@ async def examine(subject: Subject) -> Report:
 
 async def quick_check(subject: Subject) -> Report:
     """What is looked at before every comparison: there, the right model, room, a sane reply; two short requests."""
-
-    async def template(patient: Patient) -> list[Finding]:
-        return await check_template(patient, short=True)
-
-    return await _examined(subject, (check_reply, template))
+    return await _examined(subject, (check_reply, partial(check_template, short=True)))
 
 
-async def _examined(subject: Subject, checks: Sequence[Callable[[Patient], Awaitable[list[Finding]]]]) -> Report:
+async def _examined(subject: Subject, checks: Sequence[Callable[[Patient], Awaitable[None]]]) -> Report:
     urls = subject.settings.shown_urls
     subject, apart = await check_addresses(subject)
     async with ImageEncoder() as encoder:
         patient = Patient(subject, encoder.messages)
         try:
-            findings, usable = await check_serving(patient)
-            findings += apart
+            usable = await check_serving(patient)
+            patient.found += apart
             for check in checks if usable else ():
-                findings += await check(patient)
+                await check(patient)
                 if patient.hopeless and not patient.answered:
                     break  # every other question would end in the same words, and perhaps as late
         finally:
             await patient.close()
-    return Report(subject.name, tuple(findings), urls, patient.requests, patient.facts)
+    return Report(subject.name, tuple(patient.found), urls, patient.requests, patient.facts)
 
 
-async def _check_forcing(patient: Patient) -> list[Finding]:
+async def _check_forcing(patient: Patient) -> None:
     """Whether the fidelity probe can ask this endpoint for the log-probabilities of given tokens."""
     async with Native(patient.subject.settings) as native:
         forcer = await find_forcer(native, patient.fixed)
         patient.requests += native.requests
     if isinstance(forcer, Unsupported):
         patient.facts["prompt_logprobs"] = "no"
-        return [
-            Finding(
-                "prompt_logprobs",
-                Severity.NOTE,
-                f"log-probabilities of given tokens cannot be had ({'; '.join(forcer.reasons)})",
-                "`evalkit probe` and suites scored by log-likelihood do not work here",
-                "vLLM, SGLang and llama.cpp's server give them",
-            )
-        ]
-    patient.facts["prompt_logprobs"] = forcer.method
-    return [Finding("prompt_logprobs", Severity.OK, f"log-probabilities of given tokens: {forcer.method}")]
+        patient.found.note(
+            "prompt_logprobs",
+            f"log-probabilities of given tokens cannot be had ({'; '.join(forcer.reasons)})",
+            "`evalkit probe` and suites scored by log-likelihood do not work here",
+            "vLLM, SGLang and llama.cpp's server give them",
+        )
+    else:
+        patient.facts["prompt_logprobs"] = forcer.method
+        patient.found.ok("prompt_logprobs", f"log-probabilities of given tokens: {forcer.method}")
 
 
 _SLOW: Final = (check_repeatable, check_seed, check_defaults, _check_forcing, check_pictures)
@@ -164,30 +169,28 @@ _SLOW: Final = (check_repeatable, check_seed, check_defaults, _check_forcing, ch
 
 def between(reference: Report, candidate: Report) -> tuple[Finding, ...]:
     """What differs between the two stacks, and whether they are two at all."""
-    findings = _one_server(reference, candidate)
+    found = Findings()
+    _one_server(found, reference, candidate)
     ours, theirs = reference.facts, candidate.facts
     prompts = [key for key in ours if key.startswith(_PROMPT) and key in theirs and ours[key] != theirs[key]]
     if prompts:
         counts = "; ".join(f"{key.removeprefix(_PROMPT)} {ours[key]} | {theirs[key]}" for key in prompts)
-        findings.append(
-            Finding(
-                "template",
-                Severity.PROBLEM,
-                f"the same messages reach the two models as prompts of other lengths (tokens {counts})",
-                "chat template, default system message or tokeniser differ: the two are asked different questions",
-                "serve both with the same template and tokeniser files",
-            )
+        found.problem(
+            "template",
+            f"the same messages reach the two models as prompts of other lengths (tokens {counts})",
+            "chat template, default system message or tokeniser differ: the two are asked different questions",
+            "serve both with the same template and tokeniser files",
         )
     for key in sorted((ours.keys() & theirs.keys()) - _EXPECTED_TO_DIFFER):
         if ours[key] != theirs[key] and not key.startswith(_PROMPT):
             severity = Severity.WARNING if key in {"context", "seed", "pictures"} else Severity.NOTE
-            findings.append(Finding(key, severity, f"{ours[key]} | {theirs[key]}", _WHY.get(key, "")))
+            found.add(key, severity, f"{ours[key]} | {theirs[key]}", _WHY.get(key, ""))
     texts = [facts.get("greedy reply") for facts in (ours, theirs)]
     if None not in texts and texts[0] != texts[1]:
         what = f"greedy answers to one question differ: {shown(str(texts[0]))} | {shown(str(texts[1]))}"
         why = "it happens to faithful stacks too, at a near-tie; `evalkit probe` tells noise from faults"
-        findings.append(Finding("greedy reply", Severity.NOTE, what, why))
-    return tuple(findings)
+        found.note("greedy reply", what, why)
+    return tuple(found)
 
 
 _WHY: Final = {
@@ -198,7 +201,7 @@ _WHY: Final = {
 }
 
 
-def _one_server(reference: Report, candidate: Report) -> list[Finding]:
+def _one_server(found: Findings, reference: Report, candidate: Report) -> None:
     """Two names for one server would give a perfect score."""
     places = [{_place(url) for url in report.urls} for report in (reference, candidate)]
     started = [report.facts.get("process started") for report in (reference, candidate)]
@@ -207,16 +210,9 @@ def _one_server(reference: Report, candidate: Report) -> list[Finding]:
     elif started[0] is not None and started[0] == started[1]:
         what = "the two addresses lead to one server: its process began at the very same moment on both"
     else:
-        return []
-    return [
-        Finding(
-            "two servers",
-            Severity.PROBLEM,
-            what,
-            "a model compared with itself is always the same",
-            "give the candidate's own address",
-        )
-    ]
+        return
+    why = "a model compared with itself is always the same"
+    found.problem("two servers", what, why, "give the candidate's own address")
 
 
 def _place(url: str) -> str:

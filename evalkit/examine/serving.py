@@ -16,7 +16,7 @@ from typing import Final
 
 from evalkit.endpoint.http import Answer
 from evalkit.endpoint.identity import Native, ServedModels, endpoint_identity, served_models, served_unlisted
-from evalkit.examine.checks import Finding, Patient, Severity, Subject, SuiteNeeds, failed, said, shown
+from evalkit.examine.checks import Findings, Patient, Severity, Subject, SuiteNeeds, said, shown
 from evalkit.model import Failure, FailureKind, ImageRef, Prompt
 
 CLOCK_SECONDS: Final = 120.0
@@ -26,82 +26,80 @@ CHARACTERS_PER_TOKEN: Final = 3.0
 _STARTED: Final = re.compile(rb"^process_start_time_seconds(?:\{[^}\n]{0,500}\})? ([0-9.eE+]+)$", re.MULTILINE)
 
 
-async def check_serving(patient: Patient) -> tuple[list[Finding], bool]:
+async def check_serving(patient: Patient) -> bool:
     """Reachable, model, software, context, clock; and whether going on makes sense."""
-    settings = patient.subject.settings
-    found = await served_models(settings)
+    settings, found = patient.subject.settings, patient.found
+    served = await served_models(settings)
     async with Native(settings, pauses_seconds=()) as native:
-        unlisted = await served_unlisted(native, found)
+        unlisted = await served_unlisted(native, served)
         patient.requests += native.requests
-    if isinstance(found, Failure) and found.kind is not FailureKind.NOT_FOUND and not unlisted:
-        return [failed("reachable", found, "nothing can be asked")], False
-    findings = [_reachable(found)]
-    if isinstance(found, ServedModels):
-        findings.append(_unlisted(settings.model) if unlisted else _model(found, settings.model))
+    if isinstance(served, Failure) and served.kind is not FailureKind.NOT_FOUND and not unlisted:
+        found.failed("reachable", served, "nothing can be asked")
+        return False
+    _reachable(found, served)
+    right = _model(found, served, settings.model, unlisted=unlisted) if isinstance(served, ServedModels) else True
     identity = await endpoint_identity(settings)
-    findings.append(_software(identity))
+    _software(found, identity)
     patient.facts |= identity
-    context = _context(found, identity, settings.model)
+    context = _context(served, identity, settings.model)
     if context is not None:
         patient.facts["context"] = f"{context} tokens"
-    findings += _room(context, patient.subject.suites, patient.subject.parameters.get("max_tokens"))
-    findings += await _clock_and_process(patient)
-    return findings, findings[1].severity is not Severity.PROBLEM or findings[1].check != "model"
+    _room(found, context, patient.subject.suites, patient.subject.parameters.get("max_tokens"))
+    await _clock_and_process(patient)
+    return right
 
 
-def _unlisted(wanted: str) -> Finding:
-    return Finding(
-        "model",
-        Severity.NOTE,
-        f"{wanted!r} is not on the list of models, and served all the same: another name is refused",
-        "the list is of no use here (transformers serve lists the hub's cache)",
-    )
+def _reachable(found: Findings, served: ServedModels | Failure) -> None:
+    if isinstance(served, ServedModels):
+        found.ok("reachable", f"serves {len(served.ids)} model{'s' * (len(served.ids) != 1)}")
+    elif served.kind is FailureKind.NOT_FOUND:
+        found.note("reachable", "answers, but has no list of models (/v1/models)")
+    else:
+        what = f"answers, but its list of models is broken ({served.detail})"
+        found.note("reachable", what, "whether it serves the right model cannot be seen", "look at the server's log")
 
 
-def _reachable(found: ServedModels | Failure) -> Finding:
-    if isinstance(found, Failure):
-        if found.kind is not FailureKind.NOT_FOUND:
-            what = f"answers, but its list of models is broken ({found.detail})"
-            why = "whether it serves the right model cannot be seen"
-            return Finding("reachable", Severity.NOTE, what, why, "look at the server's log")
-        return Finding("reachable", Severity.NOTE, "answers, but has no list of models (/v1/models)")
-    return Finding("reachable", Severity.OK, f"serves {len(found.ids)} model{'s' * (len(found.ids) != 1)}")
+def _model(found: Findings, served: ServedModels, wanted: str, *, unlisted: bool) -> bool:
+    """Whether the model is served; a list that is empty says nothing against it."""
+    if unlisted:
+        what = f"{wanted!r} is not on the list of models, and served all the same: another name is refused"
+        found.note("model", what, "the list is of no use here (transformers serve lists the hub's cache)")
+    elif wanted in served.ids:
+        found.ok("model", f"serves {wanted!r}")
+    elif not served.ids:
+        found.warning("model", "the list of models is empty", "whether it serves the right one")
+    else:
+        found.problem(
+            "model",
+            f"{wanted!r} is not served; it serves {_few(served)}",
+            "some servers refuse another name, others answer with whatever they have",
+            "set model to one of these names, or serve it under the wanted one (--served-model-name)",
+        )
+        return False
+    return True
 
 
-def _model(found: ServedModels, wanted: str) -> Finding:
-    if wanted in found.ids:
-        return Finding("model", Severity.OK, f"serves {wanted!r}")
-    if not found.ids:
-        return Finding("model", Severity.WARNING, "the list of models is empty", "whether it serves the right one")
-    served = ", ".join(repr(name) for name in sorted(found.ids)[:5])
-    return Finding(
-        "model",
-        Severity.PROBLEM,
-        f"{wanted!r} is not served; it serves {served}",
-        "some servers refuse another name, others answer with whatever they have",
-        "set model to one of these names, or serve it under the wanted one (--served-model-name)",
-    )
+def _few(served: ServedModels) -> str:
+    return ", ".join(repr(name) for name in sorted(served.ids)[:5])
 
 
-def _software(identity: Mapping[str, str]) -> Finding:
+def _software(found: Findings, identity: Mapping[str, str]) -> None:
     owner = identity.get("owned_by", "")
     if "llama_cpp_build" in identity:
         build = identity["llama_cpp_build"]
         # Wheels that hold llama.cpp are often built without its number: b0-unknown.
-        name = "llama.cpp (build not told)" if build.endswith("unknown") else f"llama.cpp, build {build}"
+        found.ok("software", "llama.cpp (build not told)" if build.endswith("unknown") else f"llama.cpp, build {build}")
     elif "sglang_version" in identity or owner == "sglang":
-        name = f"SGLang {identity.get('sglang_version', '(version not told)')}"
+        found.ok("software", f"SGLang {identity.get('sglang_version', '(version not told)')}")
     elif owner == "vllm":
-        name = f"vLLM {identity.get('version', '(version not told)')}"
+        found.ok("software", f"vLLM {identity.get('version', '(version not told)')}")
     else:
-        return Finding(
+        found.note(
             "software",
-            Severity.NOTE,
             f"not recognised as vLLM, SGLang or llama.cpp (server header {identity.get('server', 'absent')!r})",
             "its version cannot be stored with the run",
             "say what is served under build:, such as an image digest",
         )
-    return Finding("software", Severity.OK, name)
 
 
 def _context(found: ServedModels | Failure, identity: Mapping[str, str], model: str) -> int | None:
@@ -111,40 +109,31 @@ def _context(found: ServedModels | Failure, identity: Mapping[str, str], model: 
     return told
 
 
-def _room(context: int | None, suites: tuple[SuiteNeeds, ...], configured: int | None) -> list[Finding]:
+def _room(found: Findings, context: int | None, suites: tuple[SuiteNeeds, ...], configured: int | None) -> None:
     limits = [(suite.name, suite.max_tokens, suite.longest_prompt_characters) for suite in suites if suite.max_tokens]
     if not limits and configured:
         limits = [("sampling.max_tokens", configured, 0)]
     if context is None:
-        if not limits:
-            return []
-        return [
-            Finding(
-                "context",
-                Severity.NOTE,
-                "the server does not tell its context length",
-                "whether max_tokens fits shows only when long prompts are refused",
-            )
-        ]
-    findings = [Finding("context", Severity.OK, f"{context} tokens")]
+        if limits:
+            why = "whether max_tokens fits shows only when long prompts are refused"
+            found.note("context", "the server does not tell its context length", why)
+        return
+    found.ok("context", f"{context} tokens")
     for name, limit, characters in limits:
         prompt = round(characters / CHARACTERS_PER_TOKEN)
         if limit + prompt < context:
             continue
         longest = f" and its longest prompt has about {prompt}" if prompt else ""
-        findings.append(
-            Finding(
-                "max_tokens",
-                Severity.PROBLEM if limit >= context else Severity.WARNING,
-                f"{name}: answers may have {limit} tokens{longest}; the whole context is {context}",
-                "a request that does not fit is refused, or its answer is cut where the other side's is not",
-                "serve with a longer context (--max-model-len), or lower max_tokens on both sides",
-            )
+        found.add(
+            "max_tokens",
+            Severity.PROBLEM if limit >= context else Severity.WARNING,
+            f"{name}: answers may have {limit} tokens{longest}; the whole context is {context}",
+            "a request that does not fit is refused, or its answer is cut where the other side's is not",
+            "serve with a longer context (--max-model-len), or lower max_tokens on both sides",
         )
-    return findings
 
 
-async def _clock_and_process(patient: Patient) -> list[Finding]:
+async def _clock_and_process(patient: Patient) -> None:
     """The server's date against ours, and when its process began, by which one server under two names is known."""
     async with Native(patient.subject.settings) as native:
         page = await native.answer("/v1/models")
@@ -154,28 +143,23 @@ async def _clock_and_process(patient: Patient) -> list[Finding]:
     if not patient.subject.launched and (match := _STARTED.search(told)):
         patient.facts["process started"] = match[1].decode()
     date = page.headers.get("Date") if isinstance(page, Answer) else None
-    if not date:
-        return []
     try:
-        moment = email.utils.parsedate_to_datetime(date)
+        moment = email.utils.parsedate_to_datetime(date or "")
     except (ValueError, OverflowError):
-        return []
+        return
     apart = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
     if abs(apart) <= CLOCK_SECONDS:
-        return [Finding("clock", Severity.OK, f"the server's clock is {abs(apart):.0f} s from this machine's")]
-    return [
-        Finding(
-            "clock",
-            Severity.WARNING,
-            f"the server's clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this machine's",
-            "time stamps of the run and of the server's log will not match; certificates may seem to be out of date",
-            "set both clocks (NTP)",
-        )
-    ]
+        patient.found.ok("clock", f"the server's clock is {abs(apart):.0f} s from this machine's")
+        return
+    patient.found.warning(
+        "clock",
+        f"the server's clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this machine's",
+        "time stamps of the run and of the server's log will not match; certificates may seem to be out of date",
+        "set both clocks (NTP)",
+    )
 
 
-# ----------------------------------------------------------------
-# Several addresses of one endpoint: does each answer, with the same model and the same software?
+# ---------------------------------------------------------------- several addresses of one endpoint
 
 
 _SOFTWARE: Final = (
@@ -207,23 +191,29 @@ class _Address:
         return isinstance(self.found, ServedModels) and model in self.found.ids
 
 
-async def check_addresses(subject: Subject) -> tuple[Subject, list[Finding]]:
-    """What differs between the addresses, and the subject with those that are fit to be asked."""
-    settings = subject.settings
+async def check_addresses(subject: Subject) -> tuple[Subject, Findings]:
+    """Does each address answer, with the same model and software? And the subject with those fit to be asked."""
+    settings, found = subject.settings, Findings()
     if len(settings.base_urls) == 1:
-        return subject, []
+        return subject, found
     seen = await asyncio.gather(*(_seen(subject, url) for url in settings.base_urls))
     living = [one for one in seen if one.answers]
     if not living:
-        return subject, []  # the examination of the first one says what is wrong
-    findings = [_absent(one.found) for one in seen if isinstance(one.found, Failure) and not one.answers]
-    listed = any(one.lists(settings.model) for one in living)
-    others = [one for one in living if listed and _serves_another(one, settings.model)]
-    findings += [_other_model(one, settings.model) for one in others]
-    fit = [one for one in living if one not in others]
-    findings += _other_software(fit)
+        return subject, found  # the examination of the first one says what is wrong
+    why = "the other addresses carry its load, and it is tried again from time to time"
+    for one in seen:
+        if isinstance(one.found, Failure) and not one.answers:
+            found.failed("addresses", one.found, why, Severity.WARNING)
+    fit = []
+    for one in living:
+        others = one.found.ids if isinstance(one.found, ServedModels) else ()
+        if any(other.lists(settings.model) for other in living) and others and not one.lists(settings.model):
+            _other_model(found, one, settings.model)
+        else:
+            fit.append(one)
+    _other_software(found, fit)
     urls = tuple(url for url, one in zip(settings.base_urls, seen, strict=True) if one in fit)
-    return replace(subject, settings=replace(settings, base_urls=urls)), findings
+    return replace(subject, settings=replace(settings, base_urls=urls)), found
 
 
 async def _seen(subject: Subject, url: str) -> _Address:
@@ -233,45 +223,29 @@ async def _seen(subject: Subject, url: str) -> _Address:
     return _Address(alone.shown_urls[0], found, {} if gone else await endpoint_identity(alone))
 
 
-def _absent(found: Failure) -> Finding:
-    why = "the other addresses carry its load, and it is tried again from time to time"
-    return failed("addresses", found, why, Severity.WARNING)
-
-
-def _serves_another(one: _Address, model: str) -> bool:
-    return isinstance(one.found, ServedModels) and bool(one.found.ids) and not one.lists(model)
-
-
-def _other_model(one: _Address, model: str) -> Finding:
-    served = ", ".join(repr(name) for name in sorted(one.found.ids)[:5]) if isinstance(one.found, ServedModels) else ""
-    return Finding(
+def _other_model(found: Findings, one: _Address, model: str) -> None:
+    served = _few(one.found) if isinstance(one.found, ServedModels) else ""
+    found.problem(
         "addresses",
-        Severity.PROBLEM,
         f"{one.url} does not serve {model!r}; it serves {served}",
         "its share of the answers would be another model's, or refused",
         "take it out of base_urls, or serve the model there under the same name",
     )
 
 
-def _other_software(living: list[_Address]) -> list[Finding]:
-    findings = []
+def _other_software(found: Findings, living: list[_Address]) -> None:
     for key in _SOFTWARE:
         told = {one.url: one.identity[key] for one in living if key in one.identity}
         if len(set(told.values())) > 1:
-            findings.append(
-                Finding(
-                    "addresses",
-                    Severity.WARNING,
-                    f"the addresses differ in {key}: {'; '.join(f'{url} {value}' for url, value in told.items())}",
-                    "what answers then depends on which address was free",
-                    "serve the same software and model at all of them",
-                )
+            found.warning(
+                "addresses",
+                f"the addresses differ in {key}: {'; '.join(f'{url} {value}' for url, value in told.items())}",
+                "what answers then depends on which address was free",
+                "serve the same software and model at all of them",
             )
-    return findings
 
 
-# ----------------------------------------------------------------
-# Are pictures accepted, and read? A word that is drawn must come back
+# ---------------------------------------------------------------- are pictures accepted, and read?
 
 
 WORDS: Final = ("HARBOUR", "LANTERN", "PYRAMID", "ORCHARD", "VOLCANO", "CHIMNEY", "BLANKET", "COMPASS")
@@ -279,8 +253,8 @@ TOKENS: Final = 256
 _SIZE: Final = (640, 200)
 
 
-async def check_pictures(patient: Patient) -> list[Finding]:
-    """One question with a picture. Without a suite that sends pictures, a server that takes none is only noted."""
+async def check_pictures(patient: Patient) -> None:
+    """A word that is drawn must come back. Without a suite that sends pictures, a server that takes none is noted."""
     word = f"{random.choice(WORDS)} {random.randint(10, 99)}"  # noqa: S311 - only not to be guessed
     png = drawn(word)
     image = ImageRef(hashlib.sha256(png).hexdigest(), lambda: png)
@@ -290,26 +264,26 @@ async def check_pictures(patient: Patient) -> list[Finding]:
     ]
     prompt = Prompt(digest="", messages=({"role": "user", "content": content},), images=(image,))
     reply = await patient.chat(prompt, max_tokens=TOKENS)
-    wanted = patient.subject.wants_pictures
+    wanted, found = patient.subject.wants_pictures, patient.found
     if isinstance(reply, Failure):
         patient.facts["pictures"] = "refused"
-        if not wanted:
-            return [Finding("pictures", Severity.NOTE, "takes no pictures; no suite of the configuration sends any")]
-        return [failed("pictures", reply, "a suite of the configuration sends pictures")]
-    text = said(reply).upper()
-    if all(part in text for part in word.split()):
+        if wanted:
+            found.failed("pictures", reply, "a suite of the configuration sends pictures")
+        else:
+            found.note("pictures", "takes no pictures; no suite of the configuration sends any")
+        return
+    if all(part in said(reply).upper() for part in word.split()):
         patient.facts["pictures"] = "read"
-        return [Finding("pictures", Severity.OK, f"a drawn word was read: {word}")]
+        found.ok("pictures", f"a drawn word was read: {word}")
+        return
     patient.facts["pictures"] = "not read"
-    return [
-        Finding(
-            "pictures",
-            Severity.PROBLEM if wanted else Severity.NOTE,
-            f"a picture is accepted and not read: {word!r} came back as {shown(said(reply))}",
-            "a text model's server may drop pictures without a word; questions about them are then guesses",
-            "serve a vision-language model, and see that its image processor is loaded",
-        )
-    ]
+    found.add(
+        "pictures",
+        Severity.PROBLEM if wanted else Severity.NOTE,
+        f"a picture is accepted and not read: {word!r} came back as {shown(said(reply))}",
+        "a text model's server may drop pictures without a word; questions about them are then guesses",
+        "serve a vision-language model, and see that its image processor is loaded",
+    )
 
 
 def drawn(word: str) -> bytes:

@@ -470,4 +470,6 @@ def test_missing_data_is_said_by_suite():
 def test_a_build_that_is_not_told_is_said_so():
     from evalkit.examine.serving import _software
 
-    assert _software({"llama_cpp_build": "b0-unknown"}).what == "llama.cpp (build not told)"
+    found = machine.Findings()
+    _software(found, {"llama_cpp_build": "b0-unknown"})
+    assert [one.what for one in found] == ["llama.cpp (build not told)"]
