@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from evalkit.endpoint.body import at
+from evalkit.endpoint.failures import malformed
+from evalkit.endpoint.identity import Native
 from evalkit.model import Failure, FailureKind, Message
 from evalkit.stats.divergence import Choice, ScoredText
 
@@ -40,46 +44,64 @@ class Drawn:
         return Drawn(self.ids[:-1], ScoredText(self.scores.logprobs[:-1], self.scores.choices[:-1]))
 
 
-@dataclass(slots=True)
-class Spent:
-    """What asking has cost: tokens read as prompts (without cached ones where the server says), and generated."""
+class Forcer(ABC):
+    """One server's way of scoring given tokens: `method` names it, `most_at_once` bounds its requests in flight.
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    `request_per_token` says that a text takes as many requests as it has tokens, not one. `prompt_tokens` (without
+    cached ones where the server says) and `completion_tokens` are what asking has cost. `chat_fields` are further
+    fields of chat requests that decide the prompt.
+    """
 
-    def add(self, prompt: Any, completion: Any) -> None:
+    most_at_once = 64
+    request_per_token = False
+
+    def __init__(self, native: Native, chat_fields: Mapping[str, Any], method: str) -> None:
+        self.method = method
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self._native = native
+        self._chat_fields = chat_fields
+
+    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
+        """The tokens that the server makes of chat messages, template and generation prompt included.
+
+        As the chat endpoint itself reports them, else from `/tokenize`, which vLLM and SGLang have beside `/v1`.
+        """
+        reply = await self.greet(messages, return_token_ids=True)
+        if isinstance(reply, Failure) and reply.kind is FailureKind.AUTH:
+            return reply
+        # vLLM puts them beside the choices, SGLang into each.
+        found = token_ids(at(reply, "prompt_token_ids")) or token_ids(at(reply, "choices", 0, "prompt_token_ids"))
+        if found:
+            return found
+        body = {"model": self._native.settings.model, "messages": list(messages), "add_generation_prompt": True}
+        reply = await self._native.post("/tokenize", {**body, **self._template_fields()})
+        if isinstance(reply, Failure):
+            return reply
+        return token_ids(reply.get("tokens")) or malformed("/tokenize gives no token numbers for chat messages")
+
+    async def greet(self, messages: Sequence[Message], **more: Any) -> dict[str, Any] | Failure:
+        """The chat endpoint's answer of one token."""
+        body = {"model": self._native.settings.model, **self._chat_fields, "messages": list(messages)}
+        reply = await self._native.post("/v1/chat/completions", {**body, "max_tokens": 1, "temperature": 0.0, **more})
+        self._spend(at(reply, "usage", "prompt_tokens"), at(reply, "usage", "completion_tokens"))
+        return reply
+
+    @abstractmethod
+    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
+        """Generate a text after the prompt, given as token numbers."""
+
+    @abstractmethod
+    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
+        """The log-probability of each of `ids` after the prompt and those before it."""
+
+    def _template_fields(self) -> dict[str, Any]:
+        return {key: self._chat_fields[key] for key in ("chat_template_kwargs",) if key in self._chat_fields}
+
+    def _spend(self, prompt: Any, completion: Any) -> None:
         """Counts what a server reported; anything that is no number counts as nothing."""
         self.prompt_tokens += prompt if isinstance(prompt, int) else 0
         self.completion_tokens += completion if isinstance(completion, int) else 0
-
-
-class Forcer(Protocol):
-    """One server's way of scoring given tokens: `method` names it, `most_at_once` bounds its requests in flight.
-
-    `request_per_token` says that a text takes as many requests as it has tokens, not one.
-    """
-
-    method: str
-    most_at_once: int
-    request_per_token: bool
-    spent: Spent
-
-    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
-        """The tokens that the server makes of chat messages, template and generation prompt included."""
-        ...
-
-    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
-        """Generate a text after the prompt."""
-        ...
-
-    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
-        """The log-probability of each of `ids` after the prompt and those before it."""
-        ...
-
-
-def malformed(detail: str) -> Failure:
-    """A reply that does not hold what was asked for."""
-    return Failure(FailureKind.MALFORMED, detail, status=200)
 
 
 def number(value: Any) -> float:
@@ -107,14 +129,7 @@ def choice(likeliest: Iterable[tuple[int, float]]) -> Choice | None:
     return Choice(known[0][1], known[0][0] - known[1][0])
 
 
-def at(document: Mapping[str, Any], *path: str | int) -> Any:
-    """The value under nested keys and indices of a JSON document; None where the path ends early."""
-    value: Any = document
-    for part in path:
-        if isinstance(part, str) and isinstance(value, Mapping):
-            value = value.get(part)
-        elif isinstance(part, int) and isinstance(value, list) and -len(value) <= part < len(value):
-            value = value[part]
-        else:
-            return None
-    return value
+def scored(told: Iterable[tuple[float | None, Choice | None]]) -> ScoredText:
+    """A text out of the log-probability of each token and the server's choice there."""
+    pairs = tuple(told)
+    return ScoredText(tuple(value for value, _ in pairs), tuple(chosen for _, chosen in pairs))

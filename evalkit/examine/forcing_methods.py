@@ -7,34 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from evalkit.endpoint.body import at
+from evalkit.endpoint.failures import malformed
 from evalkit.endpoint.identity import Native
-from evalkit.examine.forcing import (
-    TOP,
-    Drawing,
-    Drawn,
-    Forcer,
-    Spent,
-    TokenIds,
-    at,
-    choice,
-    malformed,
-    number,
-    token_ids,
-)
+from evalkit.examine.forcing import TOP, Drawing, Drawn, Forcer, TokenIds, choice, number, scored, token_ids
 from evalkit.model import Failure, FailureKind, Message
 from evalkit.stats.divergence import Choice, ScoredText
 
-# ----------------------------------------------------------------
-# Teacher forcing on llama.cpp's server, which ignores `echo` and `prompt_logprobs`: one request a token
-# The native `/completion` takes a prompt as token numbers; `logit_bias` of +1000 makes the wanted token the next one,
-# and
-# `n_probs` reports its log-probability from before the bias. The prompt cache keeps the work at one token a request,
-# so a
-# text is scored by the same one-token steps that decoding takes, not by reading it in one piece.
-#
-# Two habits of the server matter (seen with the build of October 2026). It says nothing of a token that ends within a
-# character (Chinese, emoji): such a one is looked up in the whole distribution. And with `id_slot`, two clients on one
-# slot get tokens of each other's texts: slots are left to the server.
+# ---------------------------------------------------------------- llama.cpp
 
 
 Entry: TypeAlias = tuple[int, float | None, Choice | None]
@@ -53,24 +33,29 @@ _PLAIN_SAMPLING: Final[Mapping[str, Any]] = {
 }
 
 
-class LlamaCpp:
-    """Scores with the native `/completion`, as many texts at once as there are slots, so that prefixes stay cached."""
+class LlamaCpp(Forcer):
+    """llama.cpp's native `/completion`, which ignores `echo` and `prompt_logprobs`: one request a token.
+
+    `/completion` takes a prompt as token numbers; `logit_bias` of +1000 makes the wanted token the next one, and
+    `n_probs` reports its log-probability from before the bias. The prompt cache keeps the work at one token a request,
+    so a text is scored by the same one-token steps that decoding takes, not by reading it in one piece; as many texts
+    at once as there are slots, so that prefixes stay cached.
+
+    Two habits of the server matter (seen with the build of October 2026). It says nothing of a token that ends within a
+    character (Chinese, emoji): such a one is looked up in the whole distribution. And with `id_slot`, two clients on
+    one slot get tokens of each other's texts: slots are left to the server.
+    """
+
+    request_per_token = True
 
     def __init__(self, native: Native, chat_fields: Mapping[str, Any], slots: int) -> None:
-        self.method = "logit_bias on llama.cpp's /completion"
+        super().__init__(native, chat_fields, "logit_bias on llama.cpp's /completion")
         self.most_at_once = max(1, slots)
-        self.request_per_token = True
-        self.spent = Spent()
-        self._native = native
-        self._chat_fields = chat_fields
         self._spoken: int | None = None
 
     async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
         """The template applied by the server, then tokenised as its chat endpoint does."""
-        wanted: dict[str, Any] = {"messages": list(messages)}
-        if "chat_template_kwargs" in self._chat_fields:
-            wanted["chat_template_kwargs"] = self._chat_fields["chat_template_kwargs"]
-        rendered = await self._native.post("/apply-template", wanted)
+        rendered = await self._native.post("/apply-template", {"messages": list(messages), **self._template_fields()})
         if isinstance(rendered, Failure):
             return rendered
         text = rendered.get("prompt")
@@ -90,24 +75,18 @@ class LlamaCpp:
             "return_tokens": True,
         }
         reply = await self._completion(prompt, wanted)
-        if isinstance(reply, Failure):
-            return reply
-        return _drawn(reply)
+        return reply if isinstance(reply, Failure) else _drawn(reply)
 
     async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
         """Force the tokens one after the other."""
-        logprobs: list[float | None] = []
-        choices: list[Choice | None] = []
+        told: list[tuple[float | None, Choice | None]] = []
         for position, token in enumerate(ids):
             before = (*prompt, *ids[:position])
-            entry = await self._forced(before, token)
-            if entry is None:
-                entry = await self._looked_up(before, token)
+            entry = await self._forced(before, token) or await self._looked_up(before, token)
             if isinstance(entry, Failure):
                 return entry
-            logprobs.append(entry[1])
-            choices.append(entry[2])
-        return ScoredText(tuple(logprobs), tuple(choices))
+            told.append(entry[1:])
+        return scored(told)
 
     async def _forced(self, before: TokenIds, token: int) -> Entry | Failure | None:
         """What the server says of a token that it is made to take; None where it keeps silent (half a character)."""
@@ -141,7 +120,7 @@ class LlamaCpp:
         body = {"prompt": list(prompt), **_PLAIN_SAMPLING, **wanted}
         reply = await self._native.post("/completion", body)
         if isinstance(reply, dict):
-            self.spent.add(at(reply, "timings", "prompt_n"), at(reply, "tokens_predicted"))
+            self._spend(at(reply, "timings", "prompt_n"), at(reply, "tokens_predicted"))
         return reply
 
 
@@ -152,20 +131,17 @@ def _drawn(reply: Mapping[str, Any]) -> Drawn | Failure:
     if ids is None or not isinstance(entries, list):
         return malformed("/completion gives no tokens with completion_probabilities")
     left = [_read(entry) for entry in entries]
-    logprobs: list[float | None] = []
-    choices: list[Choice | None] = []
+    told: list[tuple[float | None, Choice | None]] = []
     for token in reversed(ids):
-        said = left[-1] if left else None
-        if said is not None and said[0] == token:
+        entry = left[-1] if left else None
+        if entry is not None and entry[0] == token:
             left.pop()
-            logprobs.append(said[1])
-            choices.append(said[2])
+            told.append(entry[1:])
         else:
-            logprobs.append(None)
-            choices.append(None)
+            told.append((None, None))
     if left:
         return malformed("completion_probabilities speaks of other tokens than those generated")
-    return Drawn(ids, ScoredText(tuple(reversed(logprobs)), tuple(reversed(choices))))
+    return Drawn(ids, scored(reversed(told)))
 
 
 def _read(entry: Any) -> Entry | None:
@@ -178,12 +154,7 @@ def _read(entry: Any) -> Entry | None:
     return token, number(at(entry, "logprob")), choice((i, lp) for i, lp in told if isinstance(i, int))
 
 
-# ----------------------------------------------------------------
-# Teacher forcing through `/v1/completions` with token numbers, as vLLM offers it: `prompt_logprobs`, else
-# `echo`
-# vLLM's own fields: `return_token_ids` (0.10.2 and later) gives the numbers of a prompt, `return_tokens_as_token_ids`
-# those of generated tokens, and `prompt_logprobs: K` the K likeliest tokens and the given one at every position of the
-# prompt, the first position aside. With prefix caching it computes such prompts anew.
+# ---------------------------------------------------------------- vLLM
 
 
 # Unset parameters would be filled by the server from the model's generation_config.
@@ -198,24 +169,17 @@ PLAIN_SAMPLING: Final[Mapping[str, Any]] = {
 _NUMBERED: Final = "token_id:"
 
 
-class TokensApi:
-    """Scores with `prompt_logprobs`, or with `echo` where `way` says so."""
+class TokensApi(Forcer):
+    """`/v1/completions` with token numbers, as vLLM offers it: `prompt_logprobs`, or `echo` where `way` says so.
+
+    vLLM's own fields: `return_token_ids` (0.10.2 and later) gives the numbers of a prompt, `return_tokens_as_token_ids`
+    those of generated tokens, and `prompt_logprobs: K` the K likeliest tokens and the given one at every position of
+    the prompt, the first position aside. With prefix caching it computes such prompts anew.
+    """
 
     def __init__(self, native: Native, chat_fields: Mapping[str, Any], way: Literal["prompt_logprobs", "echo"]) -> None:
-        self.method = f"{way} of /v1/completions"
-        self.most_at_once = 64
-        self.request_per_token = False
-        self.spent = Spent()
-        self._native = native
-        self._chat_fields = chat_fields
+        super().__init__(native, chat_fields, f"{way} of /v1/completions")
         self._way = way
-
-    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
-        """As the chat endpoint itself reports them, else from `/tokenize`."""
-        found = await chat_prompt_ids(self._native, self._chat_fields, messages, self.spent)
-        if not isinstance(found, Failure) or found.kind is FailureKind.AUTH:
-            return found
-        return await tokenized(self._native, self._chat_fields, messages)
 
     async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
         """Generate after a prompt given as token numbers."""
@@ -251,40 +215,8 @@ class TokensApi:
         body = {"model": self._native.settings.model, **PLAIN_SAMPLING, **fields}
         reply = await self._native.post("/v1/completions", body)
         if isinstance(reply, dict):
-            self.spent.add(at(reply, "usage", "prompt_tokens"), at(reply, "usage", "completion_tokens"))
+            self._spend(at(reply, "usage", "prompt_tokens"), at(reply, "usage", "completion_tokens"))
         return reply
-
-
-async def chat_prompt_ids(
-    native: Native, chat_fields: Mapping[str, Any], messages: Sequence[Message], spent: Spent
-) -> TokenIds | Failure:
-    """The prompt's token numbers that the chat endpoint returns beside a one-token answer."""
-    body = {
-        "model": native.settings.model,
-        **chat_fields,
-        "messages": list(messages),
-        "max_tokens": 1,
-        "temperature": 0.0,
-        "return_token_ids": True,
-    }
-    reply = await native.post("/v1/chat/completions", body)
-    if isinstance(reply, Failure):
-        return reply
-    spent.add(at(reply, "usage", "prompt_tokens"), at(reply, "usage", "completion_tokens"))
-    # vLLM puts them beside the choices, SGLang into each.
-    found = token_ids(at(reply, "prompt_token_ids")) or token_ids(at(reply, "choices", 0, "prompt_token_ids"))
-    return found or malformed("the chat endpoint does not return the token numbers of the prompt (return_token_ids)")
-
-
-async def tokenized(native: Native, chat_fields: Mapping[str, Any], messages: Sequence[Message]) -> TokenIds | Failure:
-    """The same from `/tokenize`, which vLLM and SGLang have beside `/v1`."""
-    body: dict[str, Any] = {"model": native.settings.model, "messages": list(messages), "add_generation_prompt": True}
-    if "chat_template_kwargs" in chat_fields:
-        body["chat_template_kwargs"] = chat_fields["chat_template_kwargs"]
-    reply = await native.post("/tokenize", body)
-    if isinstance(reply, Failure):
-        return reply
-    return token_ids(reply.get("tokens")) or malformed("/tokenize gives no token numbers for chat messages")
 
 
 def _prompt_scores(reply: Mapping[str, Any], given: Sequence[int], start: int) -> ScoredText | Failure:
@@ -296,15 +228,13 @@ def _prompt_scores(reply: Mapping[str, Any], given: Sequence[int], start: int) -
         return malformed(f"prompt_logprobs has {len(entries)} entries for a prompt of {len(given)} tokens")
     if entries[0] is not None:
         return malformed("prompt_logprobs gives the first token a log-probability, which it cannot have")
-    logprobs: list[float | None] = []
-    choices: list[Choice | None] = []
+    told: list[tuple[float | None, Choice | None]] = []
     for token, entry in zip(given[start:], entries[start:], strict=True):
         if not isinstance(entry, Mapping) or str(token) not in entry:
             return malformed("prompt_logprobs speaks of other tokens than those that were sent")
         known = {int(name): number(at(said, "logprob")) for name, said in entry.items() if name.isdecimal()}
-        logprobs.append(known[token])
-        choices.append(choice(tuple(known.items())))
-    return ScoredText(tuple(logprobs), tuple(choices))
+        told.append((known[token], choice(known.items())))
+    return scored(told)
 
 
 def _echo_scores(reply: Mapping[str, Any], given: Sequence[int], start: int) -> ScoredText | Failure:
@@ -348,27 +278,18 @@ def _numbered(token: Any) -> int | None:
     return None
 
 
-# ----------------------------------------------------------------
-# Teacher forcing through SGLang's own `/generate`: `return_logprob` with `logprob_start_len` and token numbers
-# Its OpenAI endpoints refuse `echo` together with `logprobs`. Log-probabilities come as `[value, token number, text]`;
-# the first of those asked for has no value, so one position more than needed is asked for.
+# ---------------------------------------------------------------- SGLang
 
 
-class Sglang:
-    """Scores and generates with `/generate`."""
+class Sglang(Forcer):
+    """SGLang's own `/generate`: `return_logprob` with `logprob_start_len` and token numbers.
+
+    Its OpenAI endpoints refuse `echo` together with `logprobs`. Log-probabilities come as `[value, token number,
+    text]`; the first of those asked for has no value, so one position more than needed is asked for.
+    """
 
     def __init__(self, native: Native, chat_fields: Mapping[str, Any]) -> None:
-        self.method = "return_logprob of SGLang's /generate"
-        self.most_at_once = 64
-        self.request_per_token = False
-        self.spent = Spent()
-        self._native = native
-        self._chat_fields = chat_fields
-
-    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
-        """As the chat endpoint itself reports them, else from `/tokenize`; older versions have neither."""
-        found = await chat_prompt_ids(self._native, self._chat_fields, messages, self.spent)
-        return found if not isinstance(found, Failure) else await tokenized(self._native, self._chat_fields, messages)
+        super().__init__(native, chat_fields, "return_logprob of SGLang's /generate")
 
     async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
         """Generate after a prompt given as token numbers."""
@@ -416,7 +337,7 @@ class Sglang:
         meta = reply.get("meta_info")
         if not isinstance(meta, dict):
             return malformed("/generate gives no meta_info")
-        self.spent.add(meta.get("prompt_tokens"), meta.get("completion_tokens"))
+        self._spend(meta.get("prompt_tokens"), meta.get("completion_tokens"))
         return meta
 
 
@@ -438,12 +359,7 @@ def _sglang_top(top: Any) -> Choice | None:
     return choice([(entry[1], number(at({"entry": entry}, "entry", 0))) for entry in top if len(entry) >= 2])
 
 
-# ----------------------------------------------------------------
-# Which teacher-forcing method a server has: tried, and held to what it must fulfil before any number is
-# believed
-# A server that ignores a field answers all the same, so a method counts only where its answers behave like
-# log-probabilities of the tokens that were sent: a number for each, none above 0, not all alike, the server's own text
-# likelier than its tokens in another order, and re-scored about as it was decoded.
+# ---------------------------------------------------------------- which method a server has
 
 
 CANARY: Final[tuple[Message, ...]] = ({"role": "user", "content": "Name the days of the week, from Monday to Sunday."},)
@@ -468,6 +384,10 @@ class Unsupported:
 async def find_forcer(native: Native, chat_fields: Mapping[str, Any] | None = None) -> Forcer | Unsupported:
     """The method that works on a server, verified with a dozen short requests; or why none does.
 
+    A server that ignores a field answers all the same, so a method counts only where its answers behave like
+    log-probabilities of the tokens that were sent: a number for each, none above 0, not all alike, the server's own
+    text likelier than its tokens in another order, and re-scored about as it was decoded.
+
     `chat_fields` are further fields of chat requests, such as `chat_template_kwargs`: they decide the prompt.
     """
     fields = dict(chat_fields or {})
@@ -482,7 +402,7 @@ async def find_forcer(native: Native, chat_fields: Mapping[str, Any] | None = No
         forcers = [TokensApi(native, fields, "prompt_logprobs"), TokensApi(native, fields, "echo")]
     reasons: dict[str, list[str]] = {}
     for forcer in forcers:
-        why = await _trouble(native, fields, forcer)
+        why = await _trouble(forcer)
         if why is None:
             return forcer
         if isinstance(why, Failure):
@@ -496,12 +416,12 @@ async def _is_sglang(native: Native) -> bool:
     return isinstance(info, dict) and "model_path" in info
 
 
-async def _trouble(native: Native, chat_fields: Mapping[str, Any], forcer: Forcer) -> str | Failure | None:
+async def _trouble(forcer: Forcer) -> str | Failure | None:
     """What is wrong with a method on this server (the failure itself where the key is); None where it can be used."""
     prompt = await forcer.prompt_ids(CANARY)
     if isinstance(prompt, Failure):
         return prompt if prompt.kind is FailureKind.AUTH else prompt.detail
-    why = await _other_prompt(native, chat_fields, prompt)
+    why = await _other_prompt(forcer, prompt)
     if why is not None:
         return why
     drawn = await forcer.draw(prompt, Drawing(CANARY_TOKENS, greedy=True, seed=0))
@@ -520,16 +440,9 @@ async def _trouble(native: Native, chat_fields: Mapping[str, Any], forcer: Force
     return _not_logprobs(drawn, scored, turned)
 
 
-async def _other_prompt(native: Native, chat_fields: Mapping[str, Any], prompt: TokenIds) -> str | None:
+async def _other_prompt(forcer: Forcer, prompt: TokenIds) -> str | None:
     """Whether the chat endpoint, which the suites use, reads as many tokens as the method believes."""
-    body = {
-        "model": native.settings.model,
-        **chat_fields,
-        "messages": list(CANARY),
-        "max_tokens": 1,
-        "temperature": 0.0,
-    }
-    reply = await native.post("/v1/chat/completions", body)
+    reply = await forcer.greet(CANARY)
     if isinstance(reply, Failure):
         return reply.detail
     read = at(reply, "usage", "prompt_tokens")

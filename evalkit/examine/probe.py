@@ -187,10 +187,8 @@ class Session:
 
     def asked(self) -> Asked:
         """The costs so far."""
-        spent = self._forcer.spent
-        return Asked(
-            self._forcer.method, self._identity, self._native.requests, spent.prompt_tokens, spent.completion_tokens
-        )
+        by = self._forcer
+        return Asked(by.method, self._identity, self._native.requests, by.prompt_tokens, by.completion_tokens)
 
     def _tell(self, what: str) -> None:
         announce(f"probe: {self._native.settings.shown_urls[0]} {what}")
