@@ -14,8 +14,9 @@ import numpy as np
 
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import headline
-from evalkit.stats.power import Goal, SuitePlan, plan_suite, power_of
-from evalkit.stats.variance import DesignVariance, assumed_variance, stored_variance
+from evalkit.stats.methods import Goal, power_of
+from evalkit.stats.power import SuitePlan, plan_suite
+from evalkit.stats.variance import DesignVariance, assumed_variance, greedy_variance, stored_variance
 
 ASSUMED_MEAN: Final = 0.6
 ASSUMED_ICC: Final = 0.6
@@ -92,7 +93,7 @@ def plan_gate(ask: Ask, goal: Goal, most_repeats: int) -> PlannedGate | None:
         return None
     design, variance = _variance(ask, ask.items)
     bank = float(ask.repeats[0]) if ask.bank else None
-    made = plan_suite(design, ask.items, goal, most_repeats=most_repeats, bank_repeats=bank)
+    made = plan_suite(design, goal, most_repeats=most_repeats, bank_repeats=bank)
     power = power_of(design, *ask.repeats, goal)
     samples = (0 if ask.bank else ask.items * ask.repeats[0], ask.items * ask.repeats[1])
     mean, length = _length(ask)
@@ -140,11 +141,8 @@ def _note(ask: Ask, made: SuitePlan, power: float, goal: Goal) -> str:
 
 def _variance(ask: Ask, items: int) -> tuple[DesignVariance, str]:
     if ask.greedy:
-        between = ASSUMED_CHURN / items
-        return (
-            DesignVariance(0.0, 0.0, between, items**-2, items - 1.0),
-            f"assumed: equal greedy stacks change {ASSUMED_CHURN * 100:g} % of the items",
-        )
+        source = f"assumed: equal greedy stacks change {ASSUMED_CHURN * 100:g} % of the items"
+        return greedy_variance(items, ASSUMED_CHURN), source
     within = None if ask.stored is None else mean_within(ask.stored)
     if within is not None:
         return stored_variance(items, within), f"measured on the stored reference: {within:.4f} within items"

@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Final
 
 from evalkit.model import Interval, Macro, Verdict
-from evalkit.stats.methods import Decision, DifferenceTest
+from evalkit.stats.methods import Decision, DifferenceTest, judge_means
 from evalkit.stats.multiplicity import SuiteDifference, macro_mean
-from evalkit.stats.proportions import Count, judge_means, wilson
+from evalkit.stats.proportions import Count, wilson
 
 LEAST_ITEMS: Final = 20
 

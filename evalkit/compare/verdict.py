@@ -6,8 +6,8 @@ inside the margin EQUIVALENT, wholly below DEGRADED, wholly above ELEVATED, anyt
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,11 @@ from evalkit.model import BreakdownRow, Flips, Interval, NeededRepeats, SideSumm
 from evalkit.stats.methods import (
     Decision,
     DifferenceTest,
-    Discordance,
+    Evidence,
     count_flips,
     difference_test,
-    discordance,
+    intervals,
     judge_difference,
-    t_interval,
-    tango_interval,
 )
 from evalkit.stats.paired import (
     FloatArray,
@@ -35,7 +33,6 @@ from evalkit.stats.paired import (
     Layout,
     PairedItems,
     clustered_mean,
-    floored_difference,
     harmonic_mean,
     median,
     quantile,
@@ -374,27 +371,20 @@ def _breakdown(aligned: Aligned, paired: PairedItems, alpha: float) -> tuple[Bre
             members.setdefault(tag, []).append(row)
     if len(members) > _MOST_HEADINGS:
         return ()
+    parts = {name: paired.select(np.asarray(members[name], dtype=np.int64)) for name in sorted(members)}
+    parts = {name: part for name, part in parts.items() if part.weight.any()}
+    found = _intervals([part for part in parts.values() if part.n_items > 1], 1.0 - 2.0 * alpha)
     rows = []
-    for heading in sorted(members):
-        part = paired.select(np.asarray(members[heading], dtype=np.int64))
-        if not part.weight.any():
-            continue
+    for heading, part in parts.items():
         share = part.share
         one, two = float(share @ part.reference_mean), float(share @ part.candidate_mean)
-        interval = _interval(part, 1.0 - 2.0 * alpha) if part.n_items > 1 else None
+        interval = next(found) if part.n_items > 1 else None
         rows.append(BreakdownRow(heading, part.n_items, one, two, two - one, interval))
     return tuple(rows)
 
 
-def _interval(paired: PairedItems, level: float) -> Interval:
-    """The interval that `judge_difference` would give, without its tests: a breakdown has many rows."""
-    paired = paired.select(paired.weight > 0)
-    if Layout.of(paired).is_plain and (counts := discordance(paired)) is not None:
-        return _score_interval(counts, level)
-    floored = floored_difference(paired)
-    return t_interval(floored.estimate.point, floored.standard_error, floored.estimate.df, level)
-
-
-@cache
-def _score_interval(counts: Discordance, level: float) -> Interval:
-    return tango_interval(counts, level)
+def _intervals(parts: list[PairedItems], level: float) -> Iterator[Interval]:
+    """The intervals that `judge_difference` would give, all at once: a breakdown has many rows."""
+    if parts:
+        low, high = intervals(Evidence.together([Evidence.of(part) for part in parts]), level)
+        yield from (Interval(one, two, level) for one, two in zip(low.tolist(), high.tolist(), strict=True))

@@ -15,7 +15,7 @@ from evalkit.options import PlanOptions
 from evalkit.run.observer import Observer
 from evalkit.run.plan import Chosen, chosen_suites, identity_of, sampling_of
 from evalkit.run.read import is_run, read_run
-from evalkit.stats.power import Goal
+from evalkit.stats.methods import Goal
 
 
 @dataclass(frozen=True, slots=True)

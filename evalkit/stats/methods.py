@@ -1,119 +1,39 @@
-"""The judgment on one suite: is the difference shown to lie inside the margin, shown to lie outside, or neither?
+"""How a suite is judged: one table of methods, each with the design it suits, its interval, its test and its power.
 
-Two one-sided tests (D. J. Schuirmann, J. Pharmacokin. Biopharm. 15 (1987) 657-680): a difference is equivalent
-where both H0: delta <= -margin and H0: delta >= margin are rejected at alpha, which is the same as the interval
-of confidence 1 - 2 alpha lying inside the margin. Failing to find a difference is never evidence that there is none.
+The judge, the breakdown, the plan and the simulations behind the published error rates all go through `METHODS`, so
+that they follow one rule; a further method is one more entry. The decision is that of two one-sided tests (D. J.
+Schuirmann, J. Pharmacokin. Biopharm. 15 (1987) 657-680): a difference is equivalent where both H0: delta <= -margin
+and H0: delta >= margin are rejected at alpha, which is the same as the interval of confidence 1 - 2 alpha lying inside
+the margin. Failing to find a difference is never evidence that there is none.
+
+All functions take many comparisons at once, one entry each; a single one is the case of one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from evalkit.model import Flips, Interval
-from evalkit.stats.paired import FloatArray, Layout, PairedItems, floored_difference
-from evalkit.stats.tails import normal_quantile, normal_sf, t_quantile, t_sf
+from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, PairedItems, floored_difference
+from evalkit.stats.proportions import (
+    Count,
+    independent_limits,
+    independent_statistic,
+    tango_limits,
+    tango_statistic,
+)
+from evalkit.stats.tails import each, normal_quantile, t_quantile, t_sf
+from evalkit.stats.variance import DesignVariance
 
-# ----------------------------------------------------------------
-# Tango's score test and interval for the difference of two paired proportions: one repeat a side, right or
-# wrong
-# T. Tango, "Equivalence test and confidence interval for the difference in proportions for the paired-sample design",
-# Statistics in Medicine 17 (1998) 891-908, equations 11 to 13. Unlike Wald's interval it keeps its width when no item
-# flips: at b = c = 0 it is +-z^2 / (n + z^2), so thirty identical answers never prove a tight margin.
-
-
-_HALVINGS: Final = 62  # from a width of 2 down to the last digit of a double
-
-
-@dataclass(frozen=True, slots=True)
-class Discordance:
-    """How `n` paired items changed: `lost` right to wrong (Tango's b), `gained` wrong to right (c)."""
-
-    lost: int
-    gained: int
-    n: int
-
-    def __post_init__(self) -> None:
-        if self.n < 1 or min(self.lost, self.gained) < 0 or self.lost + self.gained > self.n:
-            raise ValueError(f"impossible counts: {self.lost} lost and {self.gained} gained of {self.n} items")
-
-    @property
-    def difference(self) -> float:
-        """Candidate minus reference proportion."""
-        return (self.gained - self.lost) / self.n
-
-
-def tango_statistic(lost: ArrayLike, gained: ArrayLike, n: int, delta: ArrayLike) -> FloatArray:
-    """Tango's z for H0: difference = delta, over arrays of counts and deltas that broadcast; it falls as delta rises.
-
-    Where the variance under H0 is zero (delta at -1 or 1) the statistic is 0 for a perfect fit, otherwise infinite.
-    """
-    b, c, signed = (np.asarray(value, dtype=np.float64) for value in (lost, gained, delta))
-    # Negative deltas are mirrored: the root below then never loses digits, and swapped sides give the same digits.
-    b, c, d = np.where(signed < 0, c, b), np.where(signed < 0, b, c), np.abs(signed)
-    slope = 2.0 * n * d - (b + c) - (c - b) * d
-    constant = -b * d * (1.0 - d)
-    larger = np.sqrt(slope * slope - 8.0 * n * constant) + np.abs(slope)
-    distance = c - b - n * d
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # The admissible root of 2n q^2 + slope q + constant = 0, in the form that does not cancel.
-        q_lost = np.where(slope <= 0, larger / (4.0 * n), -2.0 * constant / larger)
-        z = distance / np.sqrt(n * (2.0 * q_lost + d * (1.0 - d)))
-    z = np.where(np.abs(distance) <= 1e-12 * n, 0.0, z)
-    return np.asarray(np.where(signed < 0, -z, z), dtype=np.float64)
-
-
-def tango_interval(counts: Discordance, level: float) -> Interval:
-    """The set of differences that the score test does not reject; `level` is its confidence, e.g. 0.9."""
-    z = normal_quantile(0.5 + level / 2.0)
-    # The upper limit is the lower one of the mirrored table.
-    return Interval(_lower(counts, z), -_lower(Discordance(counts.gained, counts.lost, counts.n), z), level)
-
-
-def _lower(counts: Discordance, z: float) -> float:
-    low, high = -1.0, counts.difference
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2.0
-        if _statistic_at(counts, middle) > z:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def _statistic_at(counts: Discordance, delta: float) -> float:
-    """`score_statistic` of one table at one delta, digit for digit: fifty times as fast as for arrays of one number."""
-    n, d = counts.n, abs(delta)
-    b, c = (counts.gained, counts.lost) if delta < 0 else (counts.lost, counts.gained)
-    distance = c - b - n * d
-    if abs(distance) <= 1e-12 * n:
-        return 0.0
-    slope = 2.0 * n * d - (b + c) - (c - b) * d
-    constant = -b * d * (1.0 - d)
-    larger = math.sqrt(slope * slope - 8.0 * n * constant) + abs(slope)
-    q_lost = larger / (4.0 * n) if slope <= 0 else -2.0 * constant / larger
-    variance = n * (2.0 * q_lost + d * (1.0 - d))
-    z = distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
-    return -z if delta < 0 else z
-
-
-# ----------------------------------------------------------------
-# The judgment on one suite: is the difference shown to lie inside the margin, shown to lie outside, or neither?
-# Two one-sided tests (D. J. Schuirmann, J. Pharmacokin. Biopharm. 15 (1987) 657-680): a difference is equivalent
-# where both H0: delta <= -margin and H0: delta >= margin are rejected at alpha, which is the same as the interval
-# of confidence 1 - 2 alpha lying inside the margin. Failing to find a difference is never evidence that there is none.
-
-
-TANGO: Final = "tango"
-PAIRED_T: Final = "paired t"
-CLUSTERED_T: Final = "clustered t"
-STRATIFIED_T: Final = "stratified t"
+Limits: TypeAlias = tuple[FloatArray, FloatArray]
 
 
 class Decision(StrEnum):
@@ -123,6 +43,275 @@ class Decision(StrEnum):
     DEGRADED = "degraded"
     ELEVATED = "elevated"
     INCONCLUSIVE = "inconclusive"
+
+
+_DECISIONS: Final = np.array([Decision.EQUIVALENT, Decision.DEGRADED, Decision.ELEVATED, Decision.INCONCLUSIVE], object)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What comparisons come down to before they are judged; every array has one entry a comparison.
+
+    `n` counts the items; `point` is candidate minus reference; `se` its standard error with the floor of one unseen
+    flip a side, and `df` that error's degrees of freedom; `lost` and `gained` count the items that went from right to
+    wrong and back, where `form.settled`; `reference` and `candidate` are the two headline means (only `unpaired`
+    methods read them).
+    """
+
+    form: Form
+    n: FloatArray
+    point: FloatArray
+    se: FloatArray
+    df: FloatArray
+    lost: FloatArray
+    gained: FloatArray
+    reference: FloatArray
+    candidate: FloatArray
+
+    @classmethod
+    def of(cls, paired: PairedItems) -> Evidence:
+        """The evidence of one comparison; items of weight 0 are no part of the headline, nor of its error."""
+        if not paired.weight.all():
+            paired = paired.select(paired.weight > 0)
+        floored = floored_difference(paired)
+        difference = paired.difference
+        numbers = (
+            paired.n_items,
+            floored.estimate.point,
+            floored.standard_error,
+            floored.estimate.df,
+            np.sum(difference < 0),
+            np.sum(difference > 0),
+            paired.share @ paired.reference_mean,
+            paired.share @ paired.candidate_mean,
+        )
+        return cls(_each_flag(Form.of(paired)), *(np.array([number], dtype=np.float64) for number in numbers))
+
+    @classmethod
+    def of_means(cls, reference: float, candidate: float, n: float) -> Evidence:
+        """The evidence of two published means in [0, 1] over n items each; without items there is no paired error."""
+        point, nothing = np.array([candidate - reference]), np.array([math.nan])
+        means = np.array([reference]), np.array([candidate])
+        return cls(_each_flag(Form(unpaired=True)), np.array([n]), point, *(nothing,) * 4, *means)
+
+    @classmethod
+    def together(cls, parts: Sequence[Evidence]) -> Evidence:
+        """Several comparisons as one value."""
+        forms = {f.name: np.concatenate([getattr(part.form, f.name) for part in parts]) for f in fields(Form)}
+        names = [f.name for f in fields(cls) if f.name != "form"]
+        return cls(Form(**forms), *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def rows(self, chosen: BoolArray) -> Evidence:
+        """The chosen comparisons."""
+        form = Form(**{f.name: np.asarray(getattr(self.form, f.name))[chosen] for f in fields(Form)})
+        return Evidence(form, *(getattr(self, f.name)[chosen] for f in fields(self) if f.name != "form"))
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a design shall show: a verdict at this margin (fraction) and one-sided alpha, with this power.
+
+    `shift` is the true difference assumed (fraction). Inside the margin the verdict aimed at is EQUIVALENT, beyond
+    it DEGRADED or ELEVATED.
+    """
+
+    margin: float
+    alpha: float = 0.05
+    power: float = 0.80
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_margin(self.margin, self.alpha)
+        if not 0.0 < self.power < 1.0:
+            raise ValueError(f"power is a probability in (0, 1), not {self.power!r}")
+
+    @property
+    def verdict(self) -> Decision:
+        """The verdict that more repeats would lead to, were `shift` the truth."""
+        if abs(self.shift) < self.margin:
+            return Decision.EQUIVALENT
+        return Decision.DEGRADED if self.shift < 0 else Decision.ELEVATED
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One way to judge a difference, for the designs that it `suits`.
+
+    `interval` gives lower and upper ends at a confidence level. `statistic` is the test of H0: difference = delta; it
+    falls as delta rises and is held against t with the evidence's degrees of freedom, or against the normal
+    distribution where `normal`. `power` is the chance of a goal's verdict with so many repeats an item on the
+    reference and on the candidate.
+    """
+
+    name: str
+    design: str
+    suits: Callable[[Form], ArrayLike]
+    interval: Callable[[Evidence, ArrayLike], Limits]
+    statistic: Callable[[Evidence, ArrayLike], FloatArray]
+    power: Callable[[DesignVariance, tuple[float, float], Goal], float]
+    normal: bool = False
+
+    def df(self, evidence: Evidence) -> FloatArray:
+        """The degrees of freedom of the test; infinite for the normal distribution."""
+        return np.full_like(evidence.df, math.inf) if self.normal else evidence.df
+
+    def test(self, evidence: Evidence, delta: ArrayLike) -> Limits:
+        """The p-values of H0: difference <= delta (small: it is above), and of H0: difference >= delta."""
+        statistic, df = self.statistic(evidence, delta), self.df(evidence)
+        return each(t_sf, statistic, df), each(t_sf, -statistic, df)
+
+
+def _critical(level: ArrayLike) -> FloatArray:
+    """The normal quantile that leaves half of 1 - level above it."""
+    return each(t_quantile, 0.5 + np.asarray(level) / 2.0, math.inf)
+
+
+def _tango_interval(evidence: Evidence, level: ArrayLike) -> Limits:
+    return tango_limits(evidence.lost, evidence.gained, evidence.n, _critical(level))
+
+
+def _tango_statistic(evidence: Evidence, delta: ArrayLike) -> FloatArray:
+    return tango_statistic(evidence.lost, evidence.gained, evidence.n, delta)
+
+
+def _unpaired_interval(evidence: Evidence, level: ArrayLike) -> Limits:
+    return independent_limits((evidence.reference, evidence.candidate), (evidence.n, evidence.n), _critical(level))
+
+
+def _unpaired_statistic(evidence: Evidence, delta: ArrayLike) -> FloatArray:
+    return independent_statistic((evidence.reference, evidence.candidate), (evidence.n, evidence.n), delta)
+
+
+def _t_interval(evidence: Evidence, level: ArrayLike) -> Limits:
+    return t_limits(evidence.point, evidence.se, evidence.df, level)
+
+
+def _t_statistic(evidence: Evidence, delta: ArrayLike) -> FloatArray:
+    return np.asarray((evidence.point - np.asarray(delta)) / evidence.se, dtype=np.float64)
+
+
+def t_limits(point: ArrayLike, se: ArrayLike, df: ArrayLike, level: ArrayLike) -> Limits:
+    """The ends of the symmetric interval point +- t * se, kept within [-1, 1]; arrays broadcast."""
+    point = np.asarray(point, dtype=np.float64)
+    reach = each(t_quantile, 0.5 + np.asarray(level) / 2.0, df) * np.asarray(se)
+    return np.maximum(-1.0, point - reach), np.minimum(1.0, point + reach)
+
+
+def _t_power(design: DesignVariance, repeats: tuple[float, float], goal: Goal) -> float:
+    """By the t distribution shifted to the true difference."""
+    se, sd = design.standard_error(*repeats), math.sqrt(design.variance(*repeats))
+    reach = t_quantile(1.0 - goal.alpha, design.df) * se
+    distance = abs(goal.shift)
+    if goal.verdict is Decision.EQUIVALENT:
+        near, far = goal.margin - distance - reach, goal.margin + distance - reach
+        return max(0.0, _reached(near, sd, design.df) + _reached(far, sd, design.df) - 1.0)
+    return _reached(distance - goal.margin - reach, sd, design.df)
+
+
+def _reached(distance: float, sd: float, df: float) -> float:
+    """P(estimate's error < distance) for an error of standard deviation sd."""
+    if sd > 0.0:
+        return t_sf(-distance / sd, df)
+    return 1.0 if distance > 0.0 else 0.0
+
+
+def _tango_power(design: DesignVariance, repeats: tuple[float, float], goal: Goal) -> float:
+    """Summed over the likely numbers of lost and gained items where the true difference is the goal's shift."""
+    n, distance = round(design.df) + 1, abs(goal.shift)
+    churn = min(1.0, max(distance, n * design.variance(*repeats) + distance**2))
+    lost, gained, chance = _likely_flips(n, (churn + distance) / 2.0, (churn - distance) / 2.0)
+    critical = normal_quantile(1.0 - goal.alpha)
+    at_lower = tango_statistic(lost, gained, n, -goal.margin)
+    if goal.verdict is Decision.EQUIVALENT:
+        reached = (at_lower > critical) & (tango_statistic(lost, gained, n, goal.margin) < -critical)
+    else:  # a loss; a gain as large is its mirror image
+        reached = at_lower < -critical
+    return float(np.sum(chance[reached]))
+
+
+@lru_cache(maxsize=8)
+def _likely_flips(n: int, lost_rate: float, gained_rate: float) -> tuple[IntArray, IntArray, FloatArray]:
+    """Numbers of lost and gained items within five standard deviations of the expected, and the chance of each pair."""
+    grids = [_within(n, rate) for rate in (lost_rate, gained_rate)]
+    lost, gained = (grid.ravel() for grid in np.meshgrid(*grids, indexing="ij"))
+    lost, gained = lost[lost + gained <= n], gained[lost + gained <= n]
+    factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    logs = factorial[n] - factorial[lost] - factorial[gained] - factorial[n - lost - gained]
+    rates = (lost_rate, gained_rate, max(0.0, 1.0 - lost_rate - gained_rate))
+    for count, rate in zip((lost, gained, n - lost - gained), rates, strict=True):
+        logs = logs + count * math.log(rate) if rate > 0.0 else np.where(count > 0, -math.inf, logs)
+    return lost, gained, np.exp(logs)
+
+
+def _within(n: int, rate: float) -> IntArray:
+    reach = 5.0 * math.sqrt(n * rate * (1.0 - rate)) + 5.0
+    return np.arange(max(0, math.floor(n * rate - reach)), min(n, math.ceil(n * rate + reach)) + 1)
+
+
+def _t_method(name: str, design: str, suits: Callable[[Form], ArrayLike]) -> Method:
+    """The designs differ in how the variance came about, not in what is done with it."""
+    return Method(name, design, suits, _t_interval, _t_statistic, _t_power)
+
+
+METHODS: Final = (
+    Method(
+        name="unpaired score",
+        design="two published means without items",
+        suits=lambda form: form.unpaired,
+        interval=_unpaired_interval,
+        statistic=_unpaired_statistic,
+        power=_t_power,
+        normal=True,
+    ),
+    Method(
+        name="tango",
+        design="one repeat a side, every score 0 or 1, items weigh the same and stand alone",
+        suits=lambda form: np.logical_and(form.settled, form.plain),
+        interval=_tango_interval,
+        statistic=_tango_statistic,
+        power=_tango_power,
+        normal=True,
+    ),
+    _t_method("stratified t", "a headline that is a mean of means", lambda form: form.stratified),
+    _t_method("clustered t", "items that share a passage, story or question", lambda form: form.clustered),
+    _t_method("paired t", "several or unequal repeats, graded scores or unequal weights", lambda _form: True),
+)
+"""The methods, in the order in which they are asked whether they suit: the first that does judges."""
+
+
+def chosen_methods(form: Form) -> Iterator[tuple[Method, BoolArray]]:
+    """Each method that judges some of the comparisons, and which."""
+    left = np.ones(np.broadcast_shapes(*(np.shape(getattr(form, f.name)) for f in fields(Form))), dtype=np.bool_)
+    for method in METHODS:
+        rows = left & np.asarray(method.suits(form), dtype=np.bool_)
+        if rows.any():
+            yield method, rows
+        left &= ~rows
+
+
+def intervals(evidence: Evidence, level: float) -> Limits:
+    """Lower and upper ends at a confidence level, each comparison by the method that suits it."""
+    low, high = np.empty_like(evidence.point), np.empty_like(evidence.point)
+    for method, rows in chosen_methods(evidence.form):
+        low[rows], high[rows] = method.interval(evidence if rows.all() else evidence.rows(rows), level)
+    return low, high
+
+
+def decide(low: ArrayLike, high: ArrayLike, margin: float) -> NDArray[np.object_]:
+    """The `Decision` of each interval of confidence 1 - 2 alpha.
+
+    EQUIVALENT inside the margin, DEGRADED wholly below, ELEVATED wholly above, otherwise INCONCLUSIVE.
+    """
+    low, high = np.asarray(low), np.asarray(high)
+    inside, below, above = (-margin < low) & (high < margin), high < -margin, low > margin
+    place = np.where(inside, 0, np.where(below, 1, np.where(above, 2, 3)))
+    return np.asarray(_DECISIONS[place], dtype=object)
+
+
+def power_of(design: DesignVariance, k_reference: float, k_candidate: float, goal: Goal) -> float:
+    """The chance of the goal's verdict with so many repeats an item, by the method that will judge them."""
+    method, _one = next(chosen_methods(design.form_at(k_reference, k_candidate)))
+    return method.power(design, (k_reference, k_candidate), goal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,86 +359,53 @@ class DifferenceTest:
     @property
     def decision(self) -> Decision:
         """EQUIVALENT inside the margin, DEGRADED wholly below, ELEVATED wholly above, otherwise INCONCLUSIVE."""
-        if -self.margin < self.ci90.low and self.ci90.high < self.margin:
-            return Decision.EQUIVALENT
-        if self.ci90.high < -self.margin:
-            return Decision.DEGRADED
-        return Decision.ELEVATED if self.ci90.low > self.margin else Decision.INCONCLUSIVE
+        return Decision(decide(self.ci90.low, self.ci90.high, self.margin).item())
 
 
 def judge_difference(paired: PairedItems, margin: float, alpha: float = 0.05) -> DifferenceTest:
     """Judge one suite's paired difference against +-margin (a fraction), each one-sided test at level alpha.
 
-    Tango's score method where every item came out all right or all wrong on both sides (one repeat, or repeats that
-    never disagree), items weigh the same, stand alone and form one stratum; otherwise t on the item
-    differences with the floor of one unseen flip. Raises `ValueError` for a margin outside [0, 1) or an alpha outside
-    (0, 0.5).
+    Raises `ValueError` for a margin outside [0, 1) or an alpha outside (0, 0.5).
     """
+    return _judge(Evidence.of(paired), margin, alpha)
+
+
+def judge_means(
+    reference: float, candidate: float, n_items: float, margin: float, alpha: float = 0.05
+) -> DifferenceTest:
+    """Judge two means in [0, 1] over the same n items as if they came from independent samples of right-or-wrong items.
+
+    Conservative for one run on shared items, whose scores are correlated: without the items the pairing is lost, and
+    the interval is about twice as wide. For items that repeat each other give the effective number as `n_items`. Raises
+    `ValueError` for values outside their ranges.
+    """
+    rates = [Count(mean * n_items, n_items).rate for mean in (reference, candidate)]
+    return _judge(Evidence.of_means(rates[0], rates[1], n_items), margin, alpha)
+
+
+def _judge(evidence: Evidence, margin: float, alpha: float) -> DifferenceTest:
+    """One comparison by the method that suits it."""
     check_margin(margin, alpha)
-    if not paired.weight.all():  # items of weight 0 are no part of the headline, nor of its error
-        paired = paired.select(paired.weight > 0)
-    layout = Layout.of(paired)
-    if layout.is_plain and (counts := discordance(paired)) is not None:
-        return judge_counts(counts, margin, alpha)
-    floored = floored_difference(paired)
-    estimate, se = floored.estimate, floored.standard_error
-    point, df = estimate.point, estimate.df
+    method, _one = next(chosen_methods(evidence.form))
+    levels = (1.0 - 2.0 * alpha, 0.95)
+    lows, highs = (ends.ravel().tolist() for ends in method.interval(evidence, np.array(levels)[:, None]))
+    above, below = (ps.ravel().tolist() for ps in method.test(evidence, np.array([[-margin], [margin]])))
+    df = float(method.df(evidence)[0])
+    width = (highs[0] - lows[0]) / (2.0 * normal_quantile(1.0 - alpha))
     return DifferenceTest(
-        point=point,
-        se=se,
+        point=float(evidence.point[0]),
+        se=width if math.isinf(df) else float(evidence.se[0]),
         df=df,
-        ci90=t_interval(point, se, df, 1.0 - 2.0 * alpha),
-        ci95=t_interval(point, se, df, 0.95),
-        p_lower=t_sf((point + margin) / se, df),
-        p_upper=t_sf((margin - point) / se, df),
-        p_degraded=t_sf(-(point + margin) / se, df),
-        p_elevated=t_sf((point - margin) / se, df),
+        ci90=Interval(lows[0], highs[0], levels[0]),
+        ci95=Interval(lows[1], highs[1], levels[1]),
+        p_lower=above[0],
+        p_upper=below[1],
+        p_degraded=below[0],
+        p_elevated=above[1],
         margin=margin,
         alpha=alpha,
-        method=_t_method(layout),
+        method=method.name,
     )
-
-
-def judge_counts(counts: Discordance, margin: float, alpha: float = 0.05) -> DifferenceTest:
-    """Judge n plain items by Tango's score method from the numbers that went from right to wrong and back."""
-    check_margin(margin, alpha)
-    at_lower, at_upper = tango_statistic(counts.lost, counts.gained, counts.n, np.array([-margin, margin])).tolist()
-    ci90 = tango_interval(counts, 1.0 - 2.0 * alpha)
-    return DifferenceTest(
-        point=counts.difference,
-        se=(ci90.high - ci90.low) / (2.0 * normal_quantile(1.0 - alpha)),
-        df=float("inf"),
-        ci90=ci90,
-        ci95=tango_interval(counts, 0.95),
-        p_lower=normal_sf(at_lower),
-        p_upper=normal_sf(-at_upper),
-        p_degraded=normal_sf(-at_lower),
-        p_elevated=normal_sf(at_upper),
-        margin=margin,
-        alpha=alpha,
-        method=TANGO,
-    )
-
-
-def discordance(paired: PairedItems) -> Discordance | None:
-    """How many items were lost and gained, where every item is wholly right or wholly wrong on each side; else None.
-
-    Repeats that agree with each other on every item are one repeat here: greedy decoding asked twice is no
-    second opinion, so asking it again cannot narrow the interval.
-    """
-    if not paired.binary:
-        return None
-    for mean in (paired.reference_mean, paired.candidate_mean):
-        if not np.all((mean == 0.0) | (mean == 1.0)):
-            return None
-    difference = paired.difference
-    return Discordance(int(np.sum(difference < 0)), int(np.sum(difference > 0)), paired.n_items)
-
-
-def t_interval(point: float, se: float, df: float, level: float) -> Interval:
-    """The symmetric interval point +- t * se, kept within [-1, 1]."""
-    reach = t_quantile(0.5 + level / 2.0, df) * se
-    return Interval(max(-1.0, point - reach), min(1.0, point + reach), level)
 
 
 def check_margin(margin: float, alpha: float) -> None:
@@ -260,30 +416,31 @@ def check_margin(margin: float, alpha: float) -> None:
         raise ValueError(f"alpha is a one-sided level in (0, 0.5), not {alpha!r}")
 
 
-def _t_method(layout: Layout) -> str:
-    if np.any(layout.stratum != layout.stratum[0]):
-        return STRATIFIED_T
-    return PAIRED_T if layout.stands_alone else CLUSTERED_T
+def _each_flag(form: Form) -> Form:
+    """The form of one comparison, as arrays of one."""
+    return Form(**{f.name: np.array([getattr(form, f.name)], dtype=np.bool_) for f in fields(Form)})
 
 
+# Tests of no difference stand beside the verdict and never gate it.
 SAME: Final = 1e-9  # item means closer than this are equal; the rest is rounding
+_ENUMERATED: Final = 16  # up to this many changed units all 2^16 sign patterns are listed
+_FEW_VALUES: Final = 64  # up to this many distinct sizes, signs are drawn by size, not by unit
+_CHUNK: Final = 1 << 22  # signs held in memory at once
+_ROUNDING: Final = 1e-12  # relative to the largest contribution, this is none
+_TIE: Final = 1e-9  # sums this close, relative to the largest possible sum, are equal
 
 
 @dataclass(frozen=True, slots=True)
-class McNemar:
-    """Exact p-values of no difference: two-sided, and one-sided for fewer or for more right answers."""
+class NoDifference:
+    """P-values of the hypothesis of no difference; `degraded` and `elevated` are one-sided.
+
+    `exact` says that all that could have happened was listed, not drawn.
+    """
 
     two_sided: float
     degraded: float
     elevated: float
-
-
-def exact_mcnemar(counts: Discordance) -> McNemar:
-    """McNemar's exact conditional test: lost ~ Binomial(lost + gained, 1/2) where nothing differs."""
-    changed = counts.lost + counts.gained
-    degraded = _half_binomial_cdf(counts.gained, changed)
-    elevated = _half_binomial_cdf(counts.lost, changed)
-    return McNemar(min(1.0, 2.0 * min(degraded, elevated)), degraded, elevated)
+    exact: bool = True
 
 
 def count_flips(paired: PairedItems) -> Flips:
@@ -291,6 +448,23 @@ def count_flips(paired: PairedItems) -> Flips:
     difference = paired.difference
     regressed, improved = int(np.sum(difference < -SAME)), int(np.sum(difference > SAME))
     return Flips(regressed, improved, (regressed + improved) / paired.n_items)
+
+
+def difference_test(paired: PairedItems, *, draws: int = 10_000, seed: int = 0) -> tuple[NoDifference, str]:
+    """The test of no difference that suits the design, and its name: exact McNemar, otherwise sign flips by cluster."""
+    form, difference = Form.of(paired), paired.difference
+    if form.settled and not form.clustered and np.all(paired.weight == paired.weight[0]):
+        return exact_mcnemar(int(np.sum(difference < 0)), int(np.sum(difference > 0))), "exact McNemar"
+    cluster = np.unique(paired.cluster, return_inverse=True)[1]
+    difference = np.where(np.abs(difference) > SAME, difference, 0.0)
+    contributions = np.bincount(cluster, weights=paired.share * difference).astype(np.float64, copy=False)
+    return sign_flip(contributions, draws=draws, seed=seed), "sign flip"
+
+
+def exact_mcnemar(lost: int, gained: int) -> NoDifference:
+    """McNemar's exact conditional test: lost ~ Binomial(lost + gained, 1/2) where nothing differs."""
+    degraded, elevated = (_half_binomial_cdf(count, lost + gained) for count in (gained, lost))
+    return NoDifference(min(1.0, 2.0 * min(degraded, elevated)), degraded, elevated)
 
 
 def _half_binomial_cdf(successes: int, trials: int) -> float:
@@ -303,53 +477,18 @@ def _half_binomial_cdf(successes: int, trials: int) -> float:
     return min(1.0, float(np.exp(logs - largest).sum()) * math.exp(largest - trials * math.log(2.0)))
 
 
-# ----------------------------------------------------------------
-# The sign-flip permutation test: had the two labels been exchanged at random within each item, how often so far
-# out?
-# It makes no assumption about the shape of scores, and on right-or-wrong items it is exactly McNemar's test
-# (R. A. Fisher, "The Design of Experiments" (1935), section 21). Reported beside the verdict, never gating it.
-
-
-_ENUMERATED: Final = 16  # up to this many changed units all 2^16 sign patterns are listed
-_FEW_VALUES: Final = 64  # up to this many distinct sizes, signs are drawn by size, not by unit
-_CHUNK: Final = 1 << 22  # signs held in memory at once
-_ROUNDING: Final = 1e-12  # relative to the largest contribution, this is none
-_TIE: Final = 1e-9  # sums this close, relative to the largest possible sum, are equal
-
-
-@dataclass(frozen=True, slots=True)
-class PermutationTest:
-    """P-values of the hypothesis of no difference; `degraded` and `elevated` are one-sided."""
-
-    two_sided: float
-    degraded: float
-    elevated: float
-    exact: bool
-
-
-def difference_test(paired: PairedItems, *, draws: int = 10_000, seed: int = 0) -> tuple[PermutationTest, str]:
-    """The test of no difference that suits the design, and its name: exact McNemar, otherwise sign flips by cluster."""
-    counts = discordance(paired)
-    alone = Layout.of(paired).stands_alone
-    if counts is not None and alone and np.all(paired.weight == paired.weight[0]):
-        p = exact_mcnemar(counts)
-        return PermutationTest(p.two_sided, p.degraded, p.elevated, exact=True), "exact McNemar"
-    cluster = np.unique(paired.cluster, return_inverse=True)[1]
-    difference = np.where(np.abs(paired.difference) > SAME, paired.difference, 0.0)
-    contributions = np.bincount(cluster, weights=paired.share * difference).astype(np.float64, copy=False)
-    return sign_flip(contributions, draws=draws, seed=seed), "sign flip"
-
-
-def sign_flip(contributions: FloatArray, *, draws: int = 10_000, seed: int = 0) -> PermutationTest:
+def sign_flip(contributions: FloatArray, *, draws: int = 10_000, seed: int = 0) -> NoDifference:
     """Test whether the sum of contributions (a unit's weighted difference each) is as expected from random signs.
 
-    All sign patterns are listed for up to 16 units that changed; otherwise `draws` patterns are drawn with the seed and
-    each is used together with its mirror image, so that swapped sides give mirrored p-values. The observed pattern
-    counts among those drawn (Phipson and Smyth 2010): no p-value is ever 0. Memory stays below 64 MiB.
+    Had the two labels been exchanged at random within each unit, how often so far out? It assumes nothing about the
+    shape of scores (R. A. Fisher, "The Design of Experiments" (1935), section 21). All sign patterns are listed for up
+    to 16 units that changed; otherwise `draws` patterns are drawn with the seed and each is used together with its
+    mirror image, so that swapped sides give mirrored p-values. The observed pattern counts among those drawn (Phipson
+    and Smyth 2010): no p-value is ever 0. Memory stays below 64 MiB.
     """
     changed = contributions[np.abs(contributions) > _ROUNDING * np.abs(contributions).max(initial=0.0)]
     if changed.size == 0:
-        return PermutationTest(1.0, 1.0, 1.0, exact=True)
+        return NoDifference(1.0, 1.0, 1.0)
     observed, sizes = float(changed.sum()), np.abs(changed)
     slack = _TIE * float(sizes.sum())
     exact = changed.size <= _ENUMERATED
@@ -362,7 +501,7 @@ def sign_flip(contributions: FloatArray, *, draws: int = 10_000, seed: int = 0) 
         above += int(np.sum(sums >= observed - slack) + np.sum(-sums >= observed - slack))
         below += int(np.sum(sums <= observed + slack) + np.sum(-sums <= observed + slack))
         beyond += 2 * int(np.sum(np.abs(sums) >= abs(observed) - slack))
-    return PermutationTest(beyond / total, degraded=below / total, elevated=above / total, exact=exact)
+    return NoDifference(beyond / total, degraded=below / total, elevated=above / total, exact=exact)
 
 
 def _all_sums(sizes: FloatArray) -> Iterator[FloatArray]:

@@ -1,4 +1,4 @@
-"""Several suites at once (Holm, Benjamini-Hochberg, the macro mean), and several looks at one of them."""
+"""Several suites at once (Holm, the macro mean), and several looks at one of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from evalkit.model import Interval
-from evalkit.stats.methods import Decision, check_margin, t_interval
+from evalkit.stats.methods import Decision, check_margin, t_limits
 from evalkit.stats.paired import FloatArray
 from evalkit.stats.tails import normal_quantile, normal_sf
 
@@ -36,26 +36,15 @@ class MacroMean:
     interval: Interval
 
 
-def all_equivalent_p(p_tost: Sequence[float]) -> float:
-    """The p-value of "every suite is equivalent": the largest of theirs. Raises `ValueError` on an empty set."""
-    if not p_tost:
-        raise ValueError("no suite was judged: an empty set is not equivalent")
-    return max(p_tost)
-
-
 def holm(p_values: Sequence[float]) -> FloatArray:
     """Holm's adjusted p-values (1979), in the order given: reject those at or below alpha."""
-    p, order = _sorted(p_values)
-    adjusted = np.minimum(1.0, np.maximum.accumulate(p * np.arange(p.size, 0, -1)))
-    return _unsorted(adjusted, order)
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> FloatArray:
-    """Benjamini and Hochberg's adjusted p-values (1995), in the order given: bounds the share of false discoveries."""
-    p, order = _sorted(p_values)
-    raised = p * p.size / np.arange(1, p.size + 1)
-    adjusted = np.minimum(1.0, np.minimum.accumulate(raised[::-1])[::-1])
-    return _unsorted(adjusted, order)
+    p = np.asarray(p_values, dtype=np.float64)
+    if not np.all((p >= 0.0) & (p <= 1.0)):
+        raise ValueError("p-values lie in [0, 1]")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)))
+    return adjusted
 
 
 def macro_mean(suites: Sequence[SuiteDifference], alpha: float = 0.05) -> MacroMean:
@@ -70,34 +59,15 @@ def macro_mean(suites: Sequence[SuiteDifference], alpha: float = 0.05) -> MacroM
     lost = float(np.sum(squares**2 / np.array([suite.df for suite in suites])))
     df = total**2 / lost if lost > 0 else math.inf
     point, se = math.fsum(suite.point for suite in suites) / len(suites), math.sqrt(total) / len(suites)
-    return MacroMean(point, se, df, t_interval(point, se, df, 1.0 - 2.0 * alpha))
+    low, high = t_limits(point, se, df, 1.0 - 2.0 * alpha)
+    return MacroMean(point, se, df, Interval(float(low), float(high), 1.0 - 2.0 * alpha))
 
 
-def _sorted(p_values: Sequence[float]) -> tuple[FloatArray, NDArray[np.intp]]:
-    p = np.asarray(p_values, dtype=np.float64)
-    if not np.all((p >= 0.0) & (p <= 1.0)):
-        raise ValueError("p-values lie in [0, 1]")
-    order = np.argsort(p, kind="stable")
-    return p[order], order
-
-
-def _unsorted(adjusted: FloatArray, order: NDArray[np.intp]) -> FloatArray:
-    placed = np.empty_like(adjusted)
-    placed[order] = adjusted
-    return placed
-
-
-# ----------------------------------------------------------------
-# Stopping early without fooling oneself: a betting stream that may be watched after every item, and planned
-# looks
-# The stream is for failing fast: items are drawn at random *with replacement*, so that each difference is an
-# independent
-# look at the same mean, and a fortune is bet against "no worse than the margin" (I. Waudby-Smith and A. Ramdas,
-# "Estimating means of bounded random variables by betting", JRSS B 86 (2024) 1-27). By Ville's inequality the fortune
-# ever reaches 1 / alpha with probability at most alpha if that claim is true. Planned looks are for whole passes over a
-# suite: C. Jennison and B. W. Turnbull, "Group Sequential Methods" (2000), chapter 2.
-
-
+# Stopping early without fooling oneself. The stream is for failing fast: items are drawn at random *with replacement*,
+# so that each difference is an independent look at the same mean, and a fortune is bet against "no worse than the
+# margin" (I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86 (2024)
+# 1-27). By Ville's inequality the fortune ever reaches 1 / alpha with probability at most alpha if that claim is true.
+# Planned looks are for whole passes over a suite: C. Jennison and B. W. Turnbull, "Group Sequential Methods" (2000).
 _BETS: Final = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 _STEPS: Final = 1200  # grid of the recursion over each continuation region
 

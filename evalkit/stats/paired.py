@@ -18,6 +18,7 @@ from evalkit.errors import DataError
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
+BoolArray: TypeAlias = NDArray[np.bool_]
 
 # Within-item variances below this are the rounding of equal scores (0.7, 0.7, 0.7), not variation.
 _ROUNDING_VARIANCE: Final = 1e-20
@@ -168,17 +169,6 @@ def pair_scores(reference: Scores, candidate: Scores, traits: ItemTraits | None 
     )
 
 
-def pair_single(reference: ArrayLike, candidate: ArrayLike) -> PairedItems:
-    """Items asked once on each side: two columns of scores in [0, 1], row by row the same item."""
-    n_items = np.shape(np.asarray(reference))[0]
-    code, zero = np.arange(n_items), np.zeros(n_items, dtype=np.int64)
-    return pair_scores(
-        Scores(code, zero, np.asarray(reference, dtype=np.float64)),
-        Scores(np.arange(np.shape(np.asarray(candidate))[0]), zero, np.asarray(candidate, dtype=np.float64)),
-        ItemTraits.plain(n_items),
-    )
-
-
 def harmonic_mean(counts: IntArray) -> float:
     """The number of repeats that gives the same average precision as these unequal numbers (all >= 1)."""
     return float(counts.size / np.sum(1.0 / counts))
@@ -262,9 +252,7 @@ def _check_side(side: str, mean: FloatArray, k: IntArray, variance: FloatArray) 
         raise DataError(f"{side}: the variance between repeats must be NaN where k < 2 and not negative elsewhere")
 
 
-# ----------------------------------------------------------------
-# Quantiles of a column; `numpy.quantile` and `numpy.median` load `numpy.ma` first, a tenth of a small
-# comparison
+# `numpy.quantile` and `numpy.median` load `numpy.ma` first, a tenth of a small comparison.
 
 
 def quantile(values: NDArray[np.float64], share: float) -> float:
@@ -281,14 +269,9 @@ def median(values: NDArray[np.float64]) -> float:
     return quantile(values, 0.5)
 
 
-# ----------------------------------------------------------------
-# The t method: the mean of item differences, its standard error over clusters and strata, and the unseen-flip
-# floor
-# It serves every design that Tango's 2 x 2 table cannot: several or unequal repeats, graded scores, items that share a
-# passage, and headlines that are a mean of means. Linearised (Taylor) variance of a weighted, stratified, clustered
-# mean:
-# W. G. Cochran, "Sampling Techniques" (1977), chapters 5 and 9; with one stratum it equals the cluster-robust
-# variance of a regression on a constant (Liang and Zeger 1986) with G / (G - 1).
+# The t method serves every design that Tango's 2 x 2 table cannot. Linearised (Taylor) variance of a weighted,
+# stratified, clustered mean: W. G. Cochran, "Sampling Techniques" (1977), chapters 5 and 9; with one stratum it equals
+# the cluster-robust variance of a regression on a constant (Liang and Zeger 1986) with G / (G - 1).
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -307,15 +290,47 @@ class Layout:
     @property
     def is_plain(self) -> bool:
         """True where weights are equal, every item is its own cluster and there is one stratum."""
-        one_stratum = bool(np.all(self.stratum == self.stratum[0]))
         equal_weights = bool(np.all(self.weight == self.weight[0]))
-        return one_stratum and equal_weights and self.stands_alone
+        return not self.has_strata and equal_weights and self.stands_alone
+
+    @property
+    def has_strata(self) -> bool:
+        """True where there is more than one stratum."""
+        return bool(np.any(self.stratum != self.stratum[0]))
 
     @property
     def stands_alone(self) -> bool:
         """True where every item is its own cluster."""
         ascending = bool(np.all(self.cluster[1:] > self.cluster[:-1]))
         return ascending or np.unique(self.cluster).size == self.cluster.size
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What decides which method suits a comparison: arrays with one entry a comparison, or single truth values.
+
+    `settled`: every item came out wholly right or wholly wrong on both sides; `plain`: items weigh the same, stand
+    alone and form one stratum; `clustered`: some items change together; `stratified`: the headline is a mean of means;
+    `unpaired`: there are two means and no items.
+    """
+
+    settled: ArrayLike = False
+    plain: ArrayLike = True
+    clustered: ArrayLike = False
+    stratified: ArrayLike = False
+    unpaired: ArrayLike = False
+
+    @classmethod
+    def of(cls, paired: PairedItems) -> Form:
+        """The form of one comparison."""
+        layout = Layout.of(paired)
+        means = (paired.reference_mean, paired.candidate_mean)
+        return cls(
+            settled=paired.binary and all(bool(np.all((mean == 0.0) | (mean == 1.0))) for mean in means),
+            plain=layout.is_plain,
+            clustered=not layout.stands_alone,
+            stratified=layout.has_strata,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,12 +358,7 @@ class FlooredDifference:
     @property
     def standard_error(self) -> float:
         """With the floor; never 0."""
-        return float(np.sqrt(self.estimate.variance + self.floor))
-
-    @property
-    def unfloored_standard_error(self) -> float:
-        """Without the floor; 0 where all items changed by the same amount."""
-        return float(np.sqrt(self.estimate.variance))
+        return math.sqrt(self.estimate.variance + self.floor)
 
 
 def clustered_mean(values: FloatArray, layout: Layout) -> MeanEstimate:
@@ -389,17 +399,23 @@ def clustered_mean(values: FloatArray, layout: Layout) -> MeanEstimate:
 
 
 def floored_difference(paired: PairedItems) -> FlooredDifference:
-    """The headline difference with the floor of one unseen flip a side.
-
-    SE^2 = variance + (1 / k_ref^2 + 1 / k_cand^2) * mean over clusters of the squared share, which is
-    (1 / k_ref^2 + 1 / k_cand^2) / n^2 for n plain items: the square of what one repeat of one item (or of a cluster
-    that moves together) would have moved the headline by, had it come out the other way. k is the harmonic
-    mean of an item's repeats, and 1 on a side whose repeats never disagree: copies of one answer are one answer.
-    """
+    """The headline difference with the floor of one unseen flip a side."""
     estimate = clustered_mean(paired.difference, Layout.of(paired))
     reference_k = independent_repeats(paired.reference_k, paired.reference_var)
     candidate_k = independent_repeats(paired.candidate_k, paired.candidate_var)
-    return FlooredDifference(estimate, (reference_k**-2 + candidate_k**-2) * estimate.cluster_square)
+    return FlooredDifference(estimate, float(unseen_flips(reference_k, candidate_k, estimate.cluster_square)))
+
+
+def unseen_flips(reference_k: ArrayLike, candidate_k: ArrayLike, cluster_square: ArrayLike) -> FloatArray:
+    """The floor that SE^2 has above the variance: one unseen flip a side; arrays broadcast.
+
+    (1 / k_ref^2 + 1 / k_cand^2) * mean over clusters of the squared share, which is (1 / k_ref^2 + 1 / k_cand^2) / n^2
+    for n plain items: the square of what one repeat of one item (or of a cluster that moves together) would have moved
+    the headline by, had it come out the other way. k is the harmonic mean of an item's repeats, and 1 on a side whose
+    repeats never disagree: copies of one answer are one answer.
+    """
+    one, two, square = (np.asarray(value, dtype=np.float64) for value in (reference_k, candidate_k, cluster_square))
+    return np.asarray((one**-2 + two**-2) * square, dtype=np.float64)
 
 
 def independent_repeats(k: IntArray, variance: FloatArray) -> float:

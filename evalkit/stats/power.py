@@ -9,43 +9,17 @@ the same is solved with t quantiles and the floor of the test itself, so that th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from evalkit.stats.methods import Decision, DifferenceTest, check_margin
+from evalkit.stats.methods import Decision, DifferenceTest, Goal, power_of
 from evalkit.stats.paired import FloatArray, IntArray, PairedItems, harmonic_mean
-from evalkit.stats.tails import t_quantile, t_sf
 from evalkit.stats.variance import DesignVariance, measured_variance
 
 _MOST: Final = 10**6  # repeats beyond this are "never"
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What a design shall show: a verdict at this margin (fraction) and one-sided alpha, with this power.
-
-    `shift` is the true difference assumed (fraction). Inside the margin the verdict aimed at is EQUIVALENT, beyond
-    it DEGRADED or ELEVATED.
-    """
-
-    margin: float
-    alpha: float = 0.05
-    power: float = 0.80
-    shift: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_margin(self.margin, self.alpha)
-        if not 0.0 < self.power < 1.0:
-            raise ValueError(f"power is a probability in (0, 1), not {self.power!r}")
-
-    @property
-    def verdict(self) -> Decision:
-        """The verdict that more repeats would lead to, were `shift` the truth."""
-        if abs(self.shift) < self.margin:
-            return Decision.EQUIVALENT
-        return Decision.DEGRADED if self.shift < 0 else Decision.ELEVATED
+_HALVINGS: Final = 30  # of a margin: down to 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,55 +37,37 @@ class Repeats:
 
 @dataclass(frozen=True, slots=True)
 class SuitePlan:
-    """What one suite costs and can decide before it is run.
+    """What one suite can decide before it is run.
 
     `repeats` is what the goal needs, None where nothing below the limit reaches it (`note` says what it would take);
-    `samples` counts both sides; `smallest_margin` is what the most repeats allowed can show with the goal's power.
+    `smallest_margin` is what the most repeats allowed can show with the goal's power.
     """
 
     repeats: int | None
-    samples: int | None
-    power_once: float
     smallest_margin: float
     note: str
-
-
-def power_of(design: DesignVariance, k_reference: float, k_candidate: float, goal: Goal) -> float:
-    """The chance of the goal's verdict with so many repeats, by the t distribution shifted to the true difference."""
-    se, sd = design.standard_error(k_reference, k_candidate), math.sqrt(design.variance(k_reference, k_candidate))
-    reach = t_quantile(1.0 - goal.alpha, design.df) * se
-    distance = abs(goal.shift)
-    if goal.verdict is Decision.EQUIVALENT:
-        near, far = goal.margin - distance - reach, goal.margin + distance - reach
-        return max(0.0, _reached(near, sd, design.df) + _reached(far, sd, design.df) - 1.0)
-    return _reached(distance - goal.margin - reach, sd, design.df)
 
 
 def needed_repeats(design: DesignVariance, goal: Goal, bank_repeats: float | None = None) -> Repeats:
     """The fewest repeats an item that give the goal's power, on both sides or against a bank of so many repeats."""
     if goal.margin == abs(goal.shift):
-        return Repeats(
-            None, 0.0, goal.verdict, "the difference lies on the margin itself: no number of repeats decides"
-        )
+        note = "the difference lies on the margin itself: no number of repeats decides"
+        return Repeats(None, 0.0, goal.verdict, note)
 
-    def reached(k: int) -> bool:
-        return power_of(design, bank_repeats or k, k, goal) >= goal.power
+    def power(k: int) -> float:
+        return power_of(design, bank_repeats or k, k, goal)
 
-    if not reached(_MOST):
-        return Repeats(
-            None,
-            power_of(design, bank_repeats or _MOST, _MOST, goal),
-            goal.verdict,
-            _why_never(design, goal, bank_repeats),
-        )
+    most = power(_MOST)
+    if most < goal.power:
+        return Repeats(None, most, goal.verdict, _why_never(design, goal, bank_repeats))
     low, high = 0, 1
-    while not reached(high):
+    while power(high) < goal.power:
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
+        low, high = (low, middle) if power(middle) >= goal.power else (middle, high)
     note = f"for {goal.power:.0%} power, were the true difference {100 * goal.shift:+.1f} points"
-    return Repeats(high, power_of(design, bank_repeats or high, high, goal), goal.verdict, note)
+    return Repeats(high, power(high), goal.verdict, note)
 
 
 def repeats_to_decide(
@@ -131,42 +87,33 @@ def repeats_to_decide(
     needed = needed_repeats(measured.design, goal, bank_repeats)
     had = harmonic_mean(paired.candidate_k)
     if needed.repeats is not None and needed.repeats <= had:
-        needed = needed_repeats(measured.design, Goal(test.margin, test.alpha, power, test.point), bank_repeats)
+        needed = needed_repeats(measured.design, replace(goal, shift=test.point), bank_repeats)
     note = needed.note if needed.repeats is None else f"{needed.note}; variance {measured.note}"
     return Repeats(needed.repeats, needed.power, needed.verdict, note)
 
 
 def plan_suite(
-    design: DesignVariance, n_items: int, goal: Goal, *, most_repeats: int = 64, bank_repeats: float | None = None
+    design: DesignVariance, goal: Goal, *, most_repeats: int = 64, bank_repeats: float | None = None
 ) -> SuitePlan:
-    """What a suite of n items needs for a goal, and whether at most `most_repeats` can reach it at all."""
+    """What a suite needs for a goal, and whether at most `most_repeats` can reach it at all."""
     needed = needed_repeats(design, goal, bank_repeats)
-    once = power_of(design, bank_repeats or 1, 1, goal)
     margin = smallest_margin(design, bank_repeats or most_repeats, most_repeats, goal)
     if needed.repeats is None:
-        return SuitePlan(None, None, once, margin, f"cannot decide: {needed.note}")
+        return SuitePlan(None, margin, f"cannot decide: {needed.note}")
     if needed.repeats > most_repeats:
         told = f"cannot decide within {most_repeats} repeats: needs {needed.repeats}"
-        return SuitePlan(None, None, once, margin, f"{told}; {most_repeats} show a margin of {100 * margin:.1f} points")
-    sides = 1 if bank_repeats else 2
-    return SuitePlan(needed.repeats, sides * n_items * needed.repeats, once, margin, needed.note)
+        return SuitePlan(None, margin, f"{told}; {most_repeats} show a margin of {100 * margin:.1f} points")
+    return SuitePlan(needed.repeats, margin, needed.note)
 
 
 def smallest_margin(design: DesignVariance, k_reference: float, k_candidate: float, goal: Goal) -> float:
     """The narrowest margin (fraction) at which so many repeats show equivalence with the goal's power; at most 1."""
     low, high = abs(goal.shift), 1.0
-    for _ in range(50):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
-        narrower = Goal(min(middle, 0.999999), goal.alpha, goal.power, goal.shift)
-        low, high = (
-            (low, middle) if power_of(design, k_reference, k_candidate, narrower) >= goal.power else (middle, high)
-        )
+        shown = power_of(design, k_reference, k_candidate, replace(goal, margin=middle)) >= goal.power
+        low, high = (low, middle) if shown else (middle, high)
     return high
-
-
-def power_each(power_all: float, suites: int) -> float:
-    """The power each of so many independent suites needs for all of them to pass with `power_all`."""
-    return float(power_all ** (1.0 / suites))
 
 
 def neyman_repeats(
@@ -197,13 +144,6 @@ def neyman_repeats(
     remainder = np.argsort(-(share - repeats), kind="stable")[: budget - int(repeats.sum())]
     repeats[remainder] += 1
     return repeats
-
-
-def _reached(distance: float, sd: float, df: float) -> float:
-    """P(estimate's error < distance) for an error of standard deviation sd."""
-    if sd > 0.0:
-        return t_sf(-distance / sd, df)
-    return 1.0 if distance > 0.0 else 0.0
 
 
 def _why_never(design: DesignVariance, goal: Goal, bank_repeats: float | None) -> str:

@@ -1,8 +1,8 @@
 """Simulated comparisons with a known truth: what the tests of this package, and their documentation, are held to.
 
 A world says how right answers come about: item by item with chances from a Beta distribution, or decided once and for
-all. Rates of wrong verdicts are computed from histograms of item outcomes, not from score columns, so that ten thousand
-comparisons of 14,042 items take a second; `simulate_scores` gives the columns themselves.
+all. Histograms of item outcomes stand for score columns, so that ten thousand comparisons of 14,042 items take a
+second; they are judged by the table of methods that judges every comparison. `simulate_scores` gives the columns.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evalkit.stats.methods import check_margin, tango_statistic
-from evalkit.stats.paired import FloatArray, IntArray, Scores
-from evalkit.stats.tails import normal_quantile, t_quantile
+from evalkit.stats.methods import Decision, Evidence, check_margin, decide, intervals
+from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, Scores, unseen_flips
 
 _LEVELS: Final = 60  # kinds of items that stand for a Beta distribution
 _SPAN: Final = 250  # simulated comparisons held in memory at once
@@ -77,9 +75,9 @@ def verdict_rates(
     check_margin(design.margin, design.alpha)
     rng = np.random.default_rng(seed)
     kinds = _kinds_of(world, design.n_items, delta)
-    outcomes = _Outcomes.of(design.k)
+    outcomes = Outcomes.of(design.k)
     chances = outcomes.chances(kinds)
-    totals = np.zeros(3)
+    found = dict.fromkeys(Decision, 0)
     for start in range(0, comparisons, _SPAN):
         size = min(_SPAN, comparisons - start)
         if world.new_items:
@@ -87,9 +85,11 @@ def verdict_rates(
         else:
             asked = _whole(kinds.share, design.n_items)
             counts = rng.multinomial(asked, chances, size=(size, asked.size)).sum(axis=1)
-        totals += [verdict.sum() for verdict in _judge(outcomes, counts, design)]
-    equivalent, degraded, elevated = (float(total) / comparisons for total in totals)
-    return VerdictRates(equivalent, degraded, elevated)
+        decisions = decide(*intervals(outcomes.evidence(counts), 1.0 - 2.0 * design.alpha), design.margin)
+        for decision in found:
+            found[decision] += int(np.sum(decisions == decision))
+    shares = (found[one] / comparisons for one in (Decision.EQUIVALENT, Decision.DEGRADED, Decision.ELEVATED))
+    return VerdictRates(*shares)
 
 
 def simulate_scores(
@@ -142,24 +142,23 @@ def _whole(share: FloatArray, n_items: int) -> IntArray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Outcomes:
+class Outcomes:
     """What can happen to one item: its difference, and whether its repeats agreed on each side; `joint` maps to it."""
 
     k: int
     difference: FloatArray
-    reference_agrees: NDArray[np.bool_]
-    candidate_agrees: NDArray[np.bool_]
+    agrees: tuple[BoolArray, BoolArray]
     joint: IntArray
 
     @classmethod
-    def of(cls, k: int) -> _Outcomes:
+    def of(cls, k: int) -> Outcomes:
         """All (right answers of k) x (right answers of k), joined where the judgment cannot tell them apart."""
         right, other = (grid.ravel() for grid in np.meshgrid(np.arange(k + 1), np.arange(k + 1), indexing="ij"))
         agrees = (right % k == 0), (other % k == 0)
         key = np.stack([other - right, agrees[0], agrees[1]], axis=1)
         distinct, joint = np.unique(key, axis=0, return_inverse=True)
-        difference = distinct[:, 0] / k
-        return cls(k, difference, distinct[:, 1].astype(bool), distinct[:, 2].astype(bool), joint.ravel())
+        agreed = distinct[:, 1].astype(bool), distinct[:, 2].astype(bool)
+        return cls(k, distinct[:, 0] / k, agreed, joint.ravel())
 
     def chances(self, kinds: _Kinds) -> FloatArray:
         """The chance of each outcome (columns) for each kind of item (rows)."""
@@ -174,24 +173,16 @@ class _Outcomes:
         ways = np.array([math.comb(self.k, int(r)) for r in right], dtype=np.float64)
         return np.asarray(ways * p[:, None] ** right * (1.0 - p[:, None]) ** (self.k - right), dtype=np.float64)
 
-
-def _judge(outcomes: _Outcomes, counts: IntArray, design: Design) -> tuple[NDArray[np.bool_], ...]:
-    """EQUIVALENT, DEGRADED, ELEVATED for each histogram (row): the rules of `judge_difference` on arrays."""
-    n, margin = design.n_items, design.margin
-    point = counts @ outcomes.difference / n
-    spread = np.maximum(0.0, counts @ outcomes.difference**2 - n * point**2) / (n - 1)
-    floor = np.zeros(point.size)
-    alike = []
-    for agrees in (outcomes.reference_agrees, outcomes.candidate_agrees):
-        alike.append(counts[:, agrees].sum(axis=1) == n)
-        floor += np.where(alike[-1], 1.0, 1.0 / design.k**2) / n**2
-    se = np.sqrt(spread / n + floor)
-    at_lower, at_upper = (point + margin) / se, (point - margin) / se
-    critical = np.full(point.size, t_quantile(1.0 - design.alpha, n - 1.0))
-    whole = alike[0] & alike[1]
-    if whole.any():
-        lost, gained = (counts[whole][:, outcomes.difference == d].sum(axis=1) for d in (-1.0, 1.0))
-        at_lower[whole] = tango_statistic(lost, gained, n, -margin)
-        at_upper[whole] = tango_statistic(lost, gained, n, margin)
-        critical[whole] = normal_quantile(1.0 - design.alpha)
-    return (at_lower > critical) & (at_upper < -critical), at_lower < -critical, at_upper > critical
+    def evidence(self, counts: IntArray) -> Evidence:
+        """What so many items with each outcome (columns) come down to, for each comparison (row)."""
+        n = counts.sum(axis=1).astype(np.float64)
+        point = counts @ self.difference / n
+        variance = np.maximum(0.0, counts @ self.difference**2 / n - point**2) / (n - 1.0)
+        # Repeats that agree on every item are one repeat.
+        alike = [counts[:, agrees].sum(axis=1) == n for agrees in self.agrees]
+        looks = [np.where(copies, 1, self.k) for copies in alike]
+        floor = unseen_flips(looks[0], looks[1], 1.0 / n**2)
+        lost, gained = (counts[:, sign * self.difference > 0.0].sum(axis=1).astype(np.float64) for sign in (-1, 1))
+        unknown = np.full_like(n, math.nan)
+        form = Form(*(np.broadcast_to(flag, n.shape) for flag in (alike[0] & alike[1], True, False, False, False)))
+        return Evidence(form, n, point, np.sqrt(variance + floor), n - 1.0, lost, gained, unknown, unknown)

@@ -2,15 +2,19 @@
 
 scipy.special has them all and takes a third of a second to load, as long as everything else a small comparison does.
 The standard library has the normal ones; the others follow from three published formulas and are held against
-scipy's by the tests (to 10 digits or better). What is rarely needed (Clopper and Pearson's interval) uses scipy.
+scipy's by the tests (to 10 digits or better).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 _STANDARD_NORMAL: Final = NormalDist()
 _TINY: Final = 1e-300
@@ -47,6 +51,7 @@ def t_sf(t: float, df: float) -> float:
     return tail if t >= 0 else 1.0 - tail
 
 
+@lru_cache(maxsize=4096)
 def t_quantile(probability: float, df: float) -> float:
     """The t with P(T <= t) = probability in (0, 1), for Student's t with df > 0 degrees; df = inf is the normal."""
     if math.isinf(df):
@@ -58,6 +63,11 @@ def t_quantile(probability: float, df: float) -> float:
     upper = min(probability, 1.0 - probability)
     found = _solve(lambda t: t_sf(t, df), upper, max(-normal_quantile(upper), 1e-3))
     return found if probability > 0.5 else -found
+
+
+def each(function: Callable[[float, float], float], first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    """A function of two numbers, such as `t_sf`, over arrays that broadcast."""
+    return np.asarray(np.frompyfunc(function, 2, 1)(first, second), dtype=np.float64)
 
 
 def poisson_lower(events: int, tail: float) -> float:

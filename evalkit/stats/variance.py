@@ -7,17 +7,27 @@ spread of true item differences, does not. Measured from a comparison, or assume
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from evalkit.model import Interval
-from evalkit.stats.paired import FloatArray, IntArray, Layout, PairedItems, clustered_mean, independent_repeats
+from evalkit.stats.paired import (
+    FloatArray,
+    Form,
+    IntArray,
+    Layout,
+    PairedItems,
+    clustered_mean,
+    independent_repeats,
+    unseen_flips,
+)
 from evalkit.stats.tails import t_quantile
 
-# ----------------------------------------------------------------
-# What is reported beside the verdict and never decides it: McNemar, flips, parts of the variance, length ratios
+_REAL_BETWEEN: Final = 2.326  # one-sided 1 %: below it, an excess spread is put down to noise
+_RIGHT_OR_WRONG: Final = Form(settled=True)
+_VARYING: Final = Form()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +117,13 @@ def _mean_within(k: IntArray, variance: FloatArray) -> float | None:
     return float(variance[repeated].mean()) if repeated.any() else None
 
 
-# ----------------------------------------------------------------
-# Where the error of a headline difference comes from, as a function of how often items are asked
-# Var(k_ref, k_cand) = between + reference / k_ref + candidate / k_cand. The last two fall with repeats; `between`, the
-# spread of true item differences, does not. Measured from a comparison, or assumed before there is one.
-
-
-_REAL_BETWEEN: Final = 2.326  # one-sided 1 %: below it, an excess spread is put down to noise
-
-
 @dataclass(frozen=True, slots=True)
 class DesignVariance:
     """The parts of the variance of a headline difference (squared fractions), and what the t test adds to them.
 
-    `reference` and `candidate` are the variances that one repeat an item would leave; `between` is what no number
-    of repeats removes; `flip` is the mean squared share of the headline that one item (or cluster) holds; `df` the
-    degrees of freedom.
+    `reference` and `candidate` are the variances that one repeat an item would leave, 0 where repeats never vary;
+    `between` is what no number of repeats removes; `flip` is the mean squared share of the headline that one item (or
+    cluster) holds; `df` the degrees of freedom; `form` is what a single repeat a side would give.
     """
 
     reference: float
@@ -130,6 +131,7 @@ class DesignVariance:
     between: float
     flip: float
     df: float
+    form: Form = _VARYING
 
     def variance(self, k_reference: float, k_candidate: float) -> float:
         """The variance of the estimate with so many repeats an item."""
@@ -137,8 +139,17 @@ class DesignVariance:
 
     def standard_error(self, k_reference: float, k_candidate: float) -> float:
         """The standard error that the t test will use: with the floor of one unseen flip a side."""
-        floor = (k_reference**-2 + k_candidate**-2) * self.flip
+        floor = float(unseen_flips(*self._independent(k_reference, k_candidate), self.flip))
         return math.sqrt(self.variance(k_reference, k_candidate) + floor)
+
+    def form_at(self, k_reference: float, k_candidate: float) -> Form:
+        """What decides the method with so many repeats: several that vary settle no item."""
+        single = self._independent(k_reference, k_candidate) == (1.0, 1.0)
+        return replace(self.form, settled=bool(self.form.settled) and single)
+
+    def _independent(self, k_reference: float, k_candidate: float) -> tuple[float, float]:
+        """The repeats that tell something new: copies of one answer are one answer."""
+        return (k_reference if self.reference > 0.0 else 1.0, k_candidate if self.candidate > 0.0 else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +172,17 @@ def assumed_variance(n_items: int, mean: float, icc: float) -> DesignVariance:
     """
     if n_items < 2 or not 0.0 <= mean <= 1.0 or not 0.0 <= icc <= 1.0:
         raise ValueError(f"needs two items, a mean and an icc in [0, 1]: n={n_items}, mean={mean}, icc={icc}")
-    within = mean * (1.0 - mean) * (1.0 - icc) / n_items
-    return DesignVariance(within, within, 0.0, n_items**-2, n_items - 1.0)
+    return stored_variance(n_items, mean * (1.0 - mean) * (1.0 - icc))
 
 
-def stored_variance(n_items: int, within_reference: float, within_candidate: float | None = None) -> DesignVariance:
-    """The variance expected from the mean within-item variances that a bank has stored (per item and repeat)."""
-    candidate = within_reference if within_candidate is None else within_candidate
-    return DesignVariance(within_reference / n_items, candidate / n_items, 0.0, n_items**-2, n_items - 1.0)
+def stored_variance(n_items: int, within: float, form: Form = _RIGHT_OR_WRONG) -> DesignVariance:
+    """The variance expected from the mean within-item variance (per repeat) that a bank has stored, on both sides."""
+    return DesignVariance(within / n_items, within / n_items, 0.0, n_items**-2, n_items - 1.0, form)
+
+
+def greedy_variance(n_items: int, churn: float, form: Form = _RIGHT_OR_WRONG) -> DesignVariance:
+    """The variance expected of answers that never vary, where equal stacks change this share of the items."""
+    return DesignVariance(0.0, 0.0, churn / n_items, n_items**-2, n_items - 1.0, form)
 
 
 def measured_variance(paired: PairedItems) -> MeasuredVariance:
@@ -180,34 +194,29 @@ def measured_variance(paired: PairedItems) -> MeasuredVariance:
     """
     total = clustered_mean(paired.difference, Layout.of(paired))
     squares = paired.share**2
-    repeated = [bool(np.any(k > 1)) for k in (paired.reference_k, paired.candidate_k)]
-    agreeing = independent_repeats(paired.reference_k, paired.reference_var) == 1.0
-    agreeing = agreeing and independent_repeats(paired.candidate_k, paired.candidate_var) == 1.0
-    flip, df = total.cluster_square, total.df
-    if all(repeated):
-        reference = float(np.sum(squares * known_within(paired.reference_k, paired.reference_var)))
-        candidate = float(np.sum(squares * known_within(paired.candidate_k, paired.candidate_var)))
-        between = max(0.0, total.variance - float(np.sum(squares * repeat_noise(paired))))
-        if not _stands_out(squares * item_excess(paired)):
-            between = 0.0
-        design = DesignVariance(reference, candidate, between, flip, df)
-        return MeasuredVariance(design, not agreeing, "measured from the repeats of both sides")
+    sides = (paired.reference_k, paired.reference_var), (paired.candidate_k, paired.candidate_var)
+    repeated = [bool(np.any(k > 1)) for k, _variance in sides]
     # One unseen flip a side keeps a comparison without any flip from promising certainty.
-    floored = total.variance + 2.0 * flip
-    if not any(repeated):
-        design = DesignVariance(floored / 2.0, floored / 2.0, 0.0, flip, df)
-        return MeasuredVariance(
-            design, repeatable=True, note="from one repeat a side, taking all differences for noise"
-        )
-    known_k, known_var, other_k = paired.reference_k, paired.reference_var, paired.candidate_k
-    if repeated[1]:
-        known_k, known_var, other_k = paired.candidate_k, paired.candidate_var, paired.reference_k
-    known = known_within(known_k, known_var)
-    left = max(0.0, floored - float(np.sum(squares * known / known_k))) / float(np.mean(1.0 / other_k))
-    parts = (float(np.sum(squares * known)), left)
-    reference, candidate = parts if repeated[0] else parts[::-1]
-    design = DesignVariance(reference, candidate, 0.0, flip, df)
-    return MeasuredVariance(design, repeatable=True, note="one side asked once: its differences are taken for noise")
+    floored = total.variance + 2.0 * total.cluster_square
+    between = 0.0
+    if all(repeated):
+        parts = [float(np.sum(squares * known_within(*side))) for side in sides]
+        if _stands_out(squares * item_excess(paired)):
+            between = max(0.0, total.variance - float(np.sum(squares * repeat_noise(paired))))
+        note = "measured from the repeats of both sides"
+    elif any(repeated):
+        bank, single = sides if repeated[0] else sides[::-1]
+        known = squares * known_within(*bank)
+        left = max(0.0, floored - float(np.sum(known / bank[0]))) / float(np.mean(1.0 / single[0]))
+        parts = [float(np.sum(known)), left][:: 1 if repeated[0] else -1]
+        note = "one side asked once: its differences are taken for noise"
+    else:
+        parts = [floored / 2.0, floored / 2.0]
+        note = "from one repeat a side, taking all differences for noise"
+    form = replace(Form.of(paired), settled=paired.binary)
+    design = DesignVariance(parts[0], parts[1], between, total.cluster_square, total.df, form)
+    copies = all(independent_repeats(*side) == 1.0 for side in sides)
+    return MeasuredVariance(design, not (all(repeated) and copies), note)
 
 
 def fixed_benchmark_variance(paired: PairedItems) -> float:

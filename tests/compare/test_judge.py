@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from compare_factory import NOW, binary, compared, judged, side, suite
+from paired_items import pair_single
 
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import NoiseFloor, Policy
 from evalkit.model import Difference, Interval, Verdict
 from evalkit.stats.methods import judge_difference
 from evalkit.stats.multiplicity import holm
-from evalkit.stats.paired import pair_single
 
 
 def shifted(n: int, lost: int, gained: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from compare_factory import compared, judged, suite
+from paired_items import pair_single
 
 from evalkit.compare.policy import NoiseFloor, Policy
 from evalkit.model import Interval, Verdict
 from evalkit.stats.methods import judge_difference
-from evalkit.stats.paired import pair_single
 
 
 def graded(scores, second, same=()):

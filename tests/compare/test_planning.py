@@ -9,7 +9,7 @@ from compare_factory import beta_chances, binary, judged, revalued, suite
 from evalkit.compare.planning import Ask, mean_within, plan_gate, power_of_all
 from evalkit.compare.policy import Policy
 from evalkit.model import Verdict
-from evalkit.stats.power import Goal
+from evalkit.stats.methods import Goal
 
 ASK = Ask("gpqa", "GPQA", 198, (4, 4), 0.02, greedy=False, limit=32_768)
 

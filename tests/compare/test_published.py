@@ -4,7 +4,7 @@ import pytest
 
 from evalkit.compare.published import PublishedRow, judge_row, macro_of, overall, possible_sizes
 from evalkit.model import Verdict
-from evalkit.stats.proportions import judge_means
+from evalkit.stats.methods import judge_means
 
 
 def row(reference, candidate, n, step=0.001, **more):

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paired_items import pair_single
 from scipy import stats
 
-from evalkit.stats.methods import Discordance, difference_test, exact_mcnemar, sign_flip
-from evalkit.stats.paired import ItemTraits, Scores, pair_scores, pair_single
+from evalkit.stats.methods import difference_test, exact_mcnemar, sign_flip
+from evalkit.stats.paired import ItemTraits, Scores, pair_scores
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 8), st.integers(0, 8), st.integers(0, 5))
 def test_on_right_or_wrong_items_it_is_mcnemar(lost, gained, same):
     p = sign_flip(np.array([-1.0] * lost + [1.0] * gained + [0.0] * same))
-    exact = exact_mcnemar(Discordance(lost, gained, 30))
+    exact = exact_mcnemar(lost, gained)
     assert p.exact
     assert p.degraded == pytest.approx(exact.degraded)
     assert p.elevated == pytest.approx(exact.elevated)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paired_items import pair_single
 
 from evalkit.errors import DataError
-from evalkit.stats.paired import ItemTraits, PairedItems, Scores, harmonic_mean, pair_scores, pair_single
+from evalkit.stats.paired import ItemTraits, PairedItems, Scores, harmonic_mean, pair_scores
 
 
 def scores(rows):

@@ -122,7 +122,7 @@ def test_the_floor_is_one_unseen_flip_a_side():
     assert floored.floor == pytest.approx((1 / 16 + 1 / 16) / 50**2)
     d = paired.difference
     assert floored.standard_error == pytest.approx(np.sqrt(d.var(ddof=1) / 50 + floored.floor))
-    assert floored.unfloored_standard_error == pytest.approx(np.sqrt(d.var(ddof=1) / 50))
+    assert floored.estimate.variance == pytest.approx(d.var(ddof=1) / 50)
 
 
 def test_the_floor_uses_the_harmonic_mean_of_repeats():

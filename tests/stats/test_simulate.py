@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from evalkit.stats.methods import Decision, judge_difference
+from evalkit.stats.methods import Evidence, decide, intervals, judge_difference
 from evalkit.stats.paired import pair_scores
-from evalkit.stats.simulate import Design, World, _judge, _Outcomes, beta_means, simulate_scores, verdict_rates
+from evalkit.stats.simulate import Design, Outcomes, World, beta_means, simulate_scores, verdict_rates
 
 TYPICAL = World("typical", 0.6, 0.6)
 SATURATED = World("saturated", 0.95, 0.8)
@@ -13,24 +13,31 @@ SPARSE = World("sparse", 0.8, 1.0, churn=0.02, new_items=True)
 WORLDS = [TYPICAL, SATURATED, World("new", 0.6, 0.6, new_items=True), SPARSE]
 
 
-@pytest.mark.parametrize("k", [1, 2, 4])
-@pytest.mark.parametrize("world", [TYPICAL, World("easy", 0.97, 0.9), SPARSE])
-def test_histograms_are_judged_like_scores(world, k):
-    rng = np.random.default_rng(71)
-    n, design = 40, Design(40, k, 0.08)
-    outcomes = _Outcomes.of(k)
-    seen = set()
-    for _ in range(60):
-        paired = pair_scores(*simulate_scores(world, n, k, float(rng.choice([-0.02, 0.0])), rng))
-        right, other = np.rint(paired.reference_mean * k).astype(int), np.rint(paired.candidate_mean * k).astype(int)
-        counts = np.bincount(outcomes.joint[right * (k + 1) + other], minlength=outcomes.difference.size)
-        equivalent, degraded, elevated = (bool(verdict[0]) for verdict in _judge(outcomes, counts[None, :], design))
-        decision = judge_difference(paired, design.margin).decision
-        assert equivalent == (decision is Decision.EQUIVALENT)
-        assert degraded == (decision is Decision.DEGRADED)
-        assert elevated == (decision is Decision.ELEVATED)
-        seen.add(decision)
-    assert seen
+def histogram(paired, outcomes):
+    """How many items of a comparison had each outcome."""
+    right, other = (np.rint(mean * outcomes.k).astype(int) for mean in (paired.reference_mean, paired.candidate_mean))
+    return np.bincount(outcomes.joint[right * (outcomes.k + 1) + other], minlength=outcomes.difference.size)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 4])
+@pytest.mark.parametrize("world", [TYPICAL, World("easy", 0.97, 0.9), SPARSE, World("few", 0.6, 0.6, new_items=True)])
+@pytest.mark.parametrize(("n", "margin"), [(5, 0.3), (30, 0.1), (80, 0.05)])
+def test_the_simulation_decides_as_the_judge_does(world, k, n, margin):
+    """Sixty comparisons a design: the same evidence, the same interval, the same verdict as from the score columns."""
+    rng, outcomes = np.random.default_rng(71 + n + k), Outcomes.of(k)
+    deltas = rng.choice([-0.02, 0.0], 60)
+    compared = [pair_scores(*simulate_scores(world, n, k, float(delta), rng)) for delta in deltas]
+    found = outcomes.evidence(np.array([histogram(paired, outcomes) for paired in compared]))
+    own = Evidence.together([Evidence.of(paired) for paired in compared])
+    for name in ("n", "point", "se", "df"):
+        assert getattr(found, name) == pytest.approx(getattr(own, name), rel=1e-12, abs=1e-15)
+    settled = np.asarray(own.form.settled)
+    assert np.array_equal(found.form.settled, settled)
+    assert np.array_equal(found.lost[settled], own.lost[settled])
+    assert np.array_equal(found.gained[settled], own.gained[settled])
+    for alpha in (0.05, 0.2):
+        decisions = decide(*intervals(found, 1 - 2 * alpha), margin)
+        assert decisions.tolist() == [judge_difference(paired, margin, alpha).decision for paired in compared]
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from paired_items import pair_single
 
-from evalkit.stats.paired import ItemTraits, Scores, floored_difference, pair_scores, pair_single
+from evalkit.stats.paired import ItemTraits, Scores, floored_difference, pair_scores
 from evalkit.stats.variance import assumed_variance, fixed_benchmark_variance, measured_variance, stored_variance
 
 

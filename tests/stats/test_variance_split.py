@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paired_items import pair_single
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from evalkit.stats.methods import Discordance, count_flips, exact_mcnemar
-from evalkit.stats.paired import ItemTraits, Scores, pair_scores, pair_single
+from evalkit.stats.methods import count_flips, exact_mcnemar
+from evalkit.stats.paired import ItemTraits, Scores, pair_scores
 from evalkit.stats.variance import item_excess, known_within, log_ratio, repeat_noise, split_variance
 
 
@@ -24,7 +25,7 @@ def sampled(rng, p, q, k):
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_equals_statsmodels_and_the_binomial(lost, gained):
-    p = exact_mcnemar(Discordance(lost, gained, 200))
+    p = exact_mcnemar(lost, gained)
     table = [[100, lost], [gained, 100 - lost - gained + 120]]
     assert p.two_sided == pytest.approx(mcnemar(table, exact=True).pvalue)
     assert p.degraded == pytest.approx(stats.binom.cdf(gained, lost + gained, 0.5))
@@ -32,14 +33,14 @@ def test_mcnemar_equals_statsmodels_and_the_binomial(lost, gained):
 
 
 def test_mcnemar_far_out():
-    p = exact_mcnemar(Discordance(lost=2000, gained=1000, n=14042))
+    p = exact_mcnemar(2000, 1000)
     assert p.degraded == pytest.approx(stats.binom.cdf(1000, 3000, 0.5), rel=1e-9)
-    assert exact_mcnemar(Discordance(5000, 0, 5000)).degraded == 0.0  # 2^-5000
+    assert exact_mcnemar(5000, 0).degraded == 0.0  # 2^-5000
 
 
 def test_published_mcnemar():
     """Fagerland, Lydersen and Laake (2014): 6 and 16 discordant pairs, exact conditional p = 0.052479."""
-    assert exact_mcnemar(Discordance(16, 6, 161)).two_sided == pytest.approx(0.052479, abs=1e-6)
+    assert exact_mcnemar(16, 6).two_sided == pytest.approx(0.052479, abs=1e-6)
 
 
 def test_flips_count_items_both_ways_and_ignore_rounding():
