@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-multimodal test check format bench docs docs-commands pictures dist setup clean
+.PHONY: demo demo-multimodal test test-slow coverage check format bench docs docs-commands pictures dist setup clean
 
 setup: $(VENV)/.installed
 
@@ -20,8 +20,18 @@ demo: setup
 demo-multimodal: setup
 	$(BIN)/python examples/demo-multimodal/demo.py
 
+# Three workers on two cores: what a test waits for, another uses. A file's tests stay together, with what they share.
+PYTEST = $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m 'not slow and not llama'
+
+# What takes more than five seconds: simulations, real models, the browser, the pages of evidence anew.
+test-slow: setup
+	$(PYTEST) -m 'slow or llama'
+
+coverage: setup
+	$(PYTEST) --cov evalkit --cov-report term-missing:skip-covered
 
 check: setup
 	$(BIN)/ruff check .

@@ -90,7 +90,7 @@ def files(tmp_path):
 
 
 @pytest.fixture
-def say(files):
+def say(files, run_evalkit):
     """Runs a command with everything of the user's in a folder of its own; gives the exit code and all that it said."""
     home = files / "home"
     home.mkdir()
@@ -99,8 +99,7 @@ def say(files):
     own = {"HOME": str(home), "HF_HUB_OFFLINE": "1", "EVALKIT_CACHE": str(home / "cache"), "TMPDIR": str(home)}
 
     def run(*arguments):
-        command = [sys.executable, "-m", "evalkit", "--debug", *arguments]
-        done = subprocess.run(command, cwd=files, env=kept | planted | own, capture_output=True, text=True, timeout=120)
+        done = run_evalkit("--debug", *arguments, cwd=files, environment=kept | planted | own)
         return done.returncode, done.stdout + done.stderr
 
     return run
@@ -244,7 +243,7 @@ def server():
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)
             made.socket = context.wrap_socket(made.socket, server_side=True)
-        threading.Thread(target=made.serve_forever, daemon=True).start()
+        threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(made)
         made.url = f"http{'s' * (tls is not None)}://127.0.0.1:{made.server_address[1]}/v1"
         made.seen = seen

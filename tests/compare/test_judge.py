@@ -154,6 +154,7 @@ def test_degraded_stands_over_elevated():
     assert made.reasons == ("1 of 2 suites DEGRADED: S0", "1 of 2 suites ELEVATED: S1")
 
 
+@pytest.mark.slow
 def test_an_alarm_among_many_must_survive_holm():
     weak = next(lost for lost in range(9, 60) if judged(*shifted(400, lost)).verdict is Verdict.DEGRADED)
     alone = compare(*many((400, weak, 0)), Policy(), NOW)

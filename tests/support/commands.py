@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 # What a machine that runs the tests may say to evalkit; the tests say it themselves.
@@ -33,14 +34,16 @@ def run_process(*arguments, cwd=None, env=None, timeout=300):
     )
 
 
-def run_here(*arguments, cwd=None, env=None):
+def run_here(*arguments, cwd=None, env=None, environment=None, merged=False):
     """Runs `evalkit.cli.main.main` in this process, with streams, environment, folder and signals of its own.
 
-    Gives what `run_process` gives. Imports are paid once, and what a run computes is the same.
+    Gives what `run_process` gives; imports are paid once. `env` adds to the usual environment, `environment` is a whole
+    one; `merged` has errors in stdout, in the order in which they were said.
     """
     from evalkit.cli.main import main
 
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in "oe")
+    err = out if merged else err
     argv = ["evalkit", *map(str, arguments)]
     with (
         _as_it_was(),
@@ -49,20 +52,22 @@ def run_here(*arguments, cwd=None, env=None):
         Path(os.devnull).open() as none,
     ):
         os.environ.clear()
-        os.environ.update(surroundings(env))
+        os.environ.update(surroundings(env) if environment is None else environment)
         os.chdir(cwd or Path.cwd())
         sys.argv, sys.stdin = argv, none
         try:
             main()
         except SystemExit as end:
             code = end.code or 0
-    return subprocess.CompletedProcess(argv, code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+    said = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return subprocess.CompletedProcess(argv, code, said[0], "" if merged else said[1])
 
 
 @contextlib.contextmanager
 def _as_it_was():
     """Puts back what a command may change in its process."""
     environment, folder, argv, stdin = dict(os.environ), Path.cwd(), sys.argv, sys.stdin
+    temporary, tempfile.tempdir = tempfile.tempdir, None  # found anew, for an environment may name another
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     thresholds = gc.get_threshold()
     try:
@@ -71,7 +76,7 @@ def _as_it_was():
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(folder)
-        sys.argv, sys.stdin = argv, stdin
+        sys.argv, sys.stdin, tempfile.tempdir = argv, stdin, temporary
         for number, handler in handlers.items():
             signal.signal(number, handler)
         gc.set_threshold(*thresholds)
