@@ -9,9 +9,8 @@ from typing import Any
 
 from agreement.report import UNCLASSED, Agreement, Tally, json_lines
 from evalkit.model import Score, Status
+from evalkit.scoring.answers.letters import BRIEF_CHARS, SHORT_CHARS, score
 from evalkit.scoring.answers.reply import final_text_of
-from evalkit.scoring.multimodal import blink
-from evalkit.scoring.multimodal.letters import BRIEF_CHARS, SHORT_CHARS
 
 _POINTS = ["point A", "point B", "point C", "point D"]
 _SECOND_OR_THIRD = ["the second image", "the third image"]
@@ -46,12 +45,12 @@ def _add(tally: Tally, row: Any) -> None:
     task = re.sub(r"^[a-z]+_|_\d+$", "", row["idx"])
     reply = str(row["full_prediction"])
     doc = {"choices": OPTIONS.get(task, [""] * 4), "answer": row["answer"].strip("()"), "id": row["idx"]}
-    score = blink.score(doc, final_text_of(reply))
+    found = score(doc, final_text_of(reply))
     letter = row["prediction"].strip("()")
     official = float(row["prediction"] == row["answer"])
-    read = score.answer or "Z"
-    cls = None if read == letter else _class(reply, row["prediction"], score, len(doc["choices"]))
-    tally.add(row["idx"], official, letter, score, cls)
+    read = found.answer or "Z"
+    cls = None if read == letter else _class(reply, row["prediction"], found, len(doc["choices"]))
+    tally.add(row["idx"], official, letter, found, cls)
 
 
 def _class(reply: str, prediction: str, score: Score, count: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from agreement.report import UNCLASSED
 from evalkit.model import Score, Status
-from evalkit.scoring.multimodal.letters import SHORT_CHARS
+from evalkit.scoring.answers.letters import SHORT_CHARS
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DENIAL = re.compile(r"\b(?:not|cannot|incorrect|wrong|less|unlikely)\b|n['’]t\b", re.IGNORECASE)

@@ -9,15 +9,15 @@ from typing import Any
 
 from agreement.report import UNCLASSED, Agreement, Tally, json_lines
 from evalkit.model import Score
+from evalkit.scoring import mathvision
 from evalkit.scoring.answers.reply import boxes, final_text_of, for_maths
-from evalkit.scoring.multimodal import mathvision, rows
 
 LETTERS = "ABCDE"
 
 
 def replies(folder: Path) -> Iterator[Agreement]:
     """`test.jsonl` (the questions) and `out_MODEL.jsonl`: id, response, model_answer, correct."""
-    documents = {doc["id"]: doc for doc in rows.mathvision(json_lines(folder / "test.jsonl"), {})}
+    documents = {doc["id"]: doc for doc in mathvision.mathvision(json_lines(folder / "test.jsonl"), {})}
     for path in sorted(folder.glob("out_*.jsonl")):
         tally = Tally("MathVision", path.stem.removeprefix("out_"))
         for row in json_lines(path):

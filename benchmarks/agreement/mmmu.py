@@ -11,8 +11,9 @@ import orjson
 
 from agreement.choices import classify
 from agreement.report import Agreement, Tally, json_lines
+from evalkit.scoring import mmmu
+from evalkit.scoring.answers import letters
 from evalkit.scoring.answers.reply import final_text_of
-from evalkit.scoring.multimodal import mmmu, mmmu_pro, rows
 
 
 def pro(folder: Path) -> Iterator[Agreement]:
@@ -20,9 +21,9 @@ def pro(folder: Path) -> Iterator[Agreement]:
     for path in sorted(folder.glob("*.jsonl")):
         tally = Tally("MMMU-Pro", path.stem)
         published: list[Any] = json_lines(path)
-        documents = rows.mmmu_pro([row | {"image": path.stem} for row in published], {})
+        documents = mmmu.mmmu_pro([row | {"image": path.stem} for row in published], {})
         for row, doc in zip(published, documents, strict=True):
-            score = mmmu_pro.score(doc, final_text_of(str(row["response"])))
+            score = letters.score(doc, final_text_of(str(row["response"])))
             official = float(row["if_right"])
             cls = None
             if score.value != official or (score.answer or "") != row["pred_indexs"]:

@@ -9,16 +9,16 @@ from typing import Any
 import orjson
 
 from agreement.report import UNCLASSED, Agreement, Tally, json_lines
-from evalkit.model import Score
 from evalkit.scoring.answers.judge import grade
 from evalkit.scoring.answers.reply import final_text_of
-from evalkit.scoring.multimodal import cii_bench, cmmmu, mathvision, mmmu, mmmu_pro, ocrbench, rows
+from evalkit.scoring.perception import ocrbench
+from evalkit.scoring.registry import scorer
 
 
 def answer_key(folder: Path) -> Iterator[Agreement]:
     """`OCRBench.json`: each answer in several shapes, and another item's, under a sketch of the official rule."""
     published = orjson.loads((folder / "OCRBench.json").read_bytes())
-    documents = rows.ocrbench(published, {})
+    documents = ocrbench(published, {})
     shapes: dict[str, Callable[[str], str]] = {
         "the answer": lambda text: text,
         "in a sentence": lambda text: f'The picture says "{text}".',
@@ -35,7 +35,7 @@ def _key(documents: list[dict[str, Any]], name: str, outputs: list[str]) -> Agre
     tally = Tally("OCRBench", name)
     for doc, output in zip(documents, outputs, strict=True):
         official = float(_official(output, doc["answers"], doc["dataset"]))
-        score = ocrbench.score(doc, final_text_of(output))
+        score = scorer("ocrbench")(doc, final_text_of(output))
         tally.add(doc["id"], official, "", score, None if score.value == official else UNCLASSED)
     return tally.done()
 
@@ -48,29 +48,27 @@ def _official(output: str, answers: list[str], dataset: str) -> bool:
 
 def tricky(folder: Path) -> Iterator[Agreement]:
     """Invented replies with the verdict that evalkit ought to give; here `official` is that verdict."""
-    scorers: dict[str, Callable[[Any], Score]] = {
-        "mcq_en": lambda r: mmmu_pro.score({"choices": r["options"], "answer": r["gold"]}, final_text_of(r["output"])),
-        "mcq_zh": lambda r: cii_bench.score({"choices": r["options"], "answer": r["gold"]}, final_text_of(r["output"])),
-        "mcq_multi_zh": lambda r: cmmmu.score(
-            {"type": "choice", "choices": r["options"], "answer": r["gold"]}, final_text_of(r["output"])
-        ),
-        "fill_zh": lambda r: cmmmu.score({"type": "fill", "answer": r["gold"]}, final_text_of(r["output"])),
-        "tf_zh": lambda r: cmmmu.score({"type": "true_false", "answer": r["gold"]}, final_text_of(r["output"])),
-        "open_numeric": lambda r: mmmu.score(
-            {"type": "open", "answers": _listed(r["gold"])}, final_text_of(r["output"])
-        ),
-        "ocrbench": lambda r: ocrbench.score(
-            {"answers": r["gold"], "dataset": r["dataset"], "nfkc": True}, final_text_of(r["output"])
-        ),
-        "mathvision": lambda r: mathvision.score(
-            {"type": "open" if r["type"] == "open" else "choice", "choices": r["options"], "answer": r["gold"].strip()},
-            final_text_of(r["output"]),
+    documents: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
+        "mcq_en": ("mmmu_pro", lambda r: {"choices": r["options"], "answer": r["gold"]}),
+        "mcq_zh": ("cii_bench", lambda r: {"choices": r["options"], "answer": r["gold"]}),
+        "mcq_multi_zh": ("cmmmu", lambda r: {"type": "choice", "choices": r["options"], "answer": r["gold"]}),
+        "fill_zh": ("cmmmu", lambda r: {"type": "fill", "answer": r["gold"]}),
+        "tf_zh": ("cmmmu", lambda r: {"type": "true_false", "answer": r["gold"]}),
+        "open_numeric": ("mmmu", lambda r: {"type": "open", "answers": _listed(r["gold"])}),
+        "ocrbench": ("ocrbench", lambda r: {"answers": r["gold"], "dataset": r["dataset"], "nfkc": True}),
+        "mathvision": (
+            "mathvision",
+            lambda r: {
+                "type": "open" if r["type"] == "open" else "choice",
+                "choices": r["options"],
+                "answer": r["gold"].strip(),
+            },
         ),
     }
-    for name, score_row in scorers.items():
+    for name, (scored_by, document) in documents.items():
         tally = Tally("tricky", name)
         for row in json_lines(folder / f"{name}.jsonl"):
-            score = score_row(row)
+            score = scorer(scored_by)(document(row), final_text_of(row["output"]))
             expected = float(row["expected"])  # type: ignore[arg-type]
             tally.add(str(row["id"]), expected, "", score, None if score.value == expected else UNCLASSED)
         yield tally.done()

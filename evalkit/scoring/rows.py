@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Final, TypeAlias
@@ -179,3 +180,24 @@ def letter_at(answer: object, choices: Sequence[str]) -> str:
 def lettered(choices: Sequence[str], mark: str = ".") -> str:
     """The choices as lines "A. ...", as a prompt lists them."""
     return "\n".join(f"{letter}{mark} {text}" for letter, text in zip(LETTERS, choices, strict=False))
+
+
+# ---------------------------------------------------------------- pictures
+# They are neither decoded nor copied: `images` names the columns that hold them, in the order in which the text counts
+# them, and a mark `<image 2>` in `question` (or in a choice) stands for the second of them. Pictures without a mark
+# belong in front of the text.
+
+
+def columns_of(row: Row, pattern: str) -> list[str]:
+    """The columns whose names match and that are not null, by the number in their name."""
+    found = [match for name in row if row[name] is not None and (match := re.fullmatch(pattern, name))]
+    return [match.string for match in sorted(found, key=lambda match: int(match[1] or 0))]
+
+
+def marked(text: str, mark: re.Pattern[str], places: Mapping[str, int], otherwise: str) -> str:
+    """`text` with `<image 2>` for a mark whose name stands in second place, and `otherwise` for one without a place."""
+
+    def place(found: re.Match[str]) -> str:
+        return f"<image {places[found[1]]}>" if found[1] in places else otherwise.format(found[1])
+
+    return mark.sub(place, text)

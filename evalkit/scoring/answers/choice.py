@@ -18,25 +18,27 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from evalkit.errors import DataError
-from evalkit.model import FinalText, Score, Status
+from evalkit.model import FinalText, Score
 from evalkit.scoring.answers.reply import (
     boxes,
     ends_midway,
     for_matching,
-    is_refusal,
     last_line,
     places,
+    scored,
     unanswered,
+    without_answer,
     without_markup,
 )
 from evalkit.scoring.registry import name_of, required
 
-# ----------------------------------------------------------------
-# The options of a multiple-choice question, ready to be recognised in a reply by letter or by their own text
+VERSION: Final = 1
+
+# ---------------------------------------------------------------- a question's options, by letter or by their own text
 
 
 _TOKEN: Final = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]{1,64}|[^\w\s]")  # Chinese has no spaces: a bound keeps it linear
@@ -47,13 +49,15 @@ _ARTICLES: Final = frozenset({"the", "a", "an"})
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The letters and folded texts of one question's options.
+    """The letters and texts of one question's options.
 
-    `texts` maps the words of an option to its letter. A text that is blank, that two options share, or that is
-    itself one of the letters (bracketed or not) is left out: it identifies nothing.
+    `choices` are the texts without markup, white space and case folded; `texts` maps the words of an option to its
+    letter. A text that is blank, that two options share, or that is itself one of the letters (bracketed or not) is
+    left out: it identifies nothing.
     """
 
     letters: str
+    choices: tuple[str, ...]
     texts: Mapping[tuple[str, ...], str]
 
     @classmethod
@@ -67,14 +71,15 @@ class Options:
         if isinstance(choices, str) or not isinstance(choices, Sequence) or not 2 <= len(choices) <= 26:
             raise DataError(f"{name_of(doc)}: 'choices' must be a list of 2 to 26 option texts, not {choices!r:.80}")
         letters = string.ascii_uppercase[: len(choices)]
-        folded = [_words(without_markup(for_matching(str(choice)))) for choice in choices]
+        plain = [without_markup(for_matching(str(choice))) for choice in choices]
+        folded = [_words(text) for text in plain]
         times = Counter(folded)
         texts = {
             words: letter
             for letter, words in zip(letters, folded, strict=True)
             if words and times[words] == 1 and "".join(words).strip("()[]{}").upper() not in tuple(letters)
         }
-        return cls(letters, texts)
+        return cls(letters, tuple(" ".join(text.casefold().split()) for text in plain), texts)
 
     def text_at(self, text: str, position: int) -> tuple[str, int] | None:
         """(letter, end) of the longest option text that starts at `position`, a leading article aside; else None."""
@@ -128,9 +133,7 @@ def _tokens(text: str, position: int) -> Iterator[tuple[str, int]]:
         yield word, token.end()
 
 
-# ----------------------------------------------------------------
-# Reads the option, or the options, that stand at one place of a reply: a letter, letters joined, or option
-# texts
+# ---------------------------------------------------------------- what stands at one place: letters, or options' texts
 
 
 _OPEN: Final = r"""(?:["'“‘«「『【(\[{<]\s?){0,3}"""
@@ -259,8 +262,7 @@ def _letter_ends(text: str, end: int, letter: str, *, said: bool) -> bool:
     return letter not in "AI" or _AFTER_WORDLIKE.match(text, space.end()) is not None  # an article, a pronoun
 
 
-# ----------------------------------------------------------------
-# The generous second reading of a reply to a multiple-choice question: for diagnosis only, never for the score
+# ---------------------------------------------------------------- a generous second reading: never for the score
 # Where it finds answers that the strict reading does not, the prompt or the strict patterns are at fault, not the
 # model.
 
@@ -289,21 +291,8 @@ def lenient_letter(text: str, options: Options) -> str | None:
     return next(iter(named)) if len(named) == 1 else None
 
 
-# ----------------------------------------------------------------
-# Multiple choice: which option a reply settles on, and whether that is the right one
-# Everything that may be an answer is collected with its place and class; the last one of the strongest class decides:
-#
-#     P1  a marker ("Answer:", "the correct option is", 答案 ...) and a letter, or the option's own text
-#     P2  a box around a letter or an option's text
-#     P3  a JSON field "answer", "choice" or "option"                     P1 to P3 are strong and compete by place
-#     P4  a last line that is a letter, or a letter and its own text      medium
-#     P5  a last line that is an option's text, or "the correct option is" and the text   weak
-#
-# Of a reply that was cut off only strong anchors count. There is never a guess. The time is linear in the length of
-# the reply.
+# ---------------------------------------------------------------- which option a reply settles on
 
-
-VERSION: Final = 1
 
 STRONG: Final = frozenset({"P1", "P2", "P3"})
 SHORTEST_BARE_TEXT: Final = 3  # characters; a shorter option text says too little without a marker
@@ -341,9 +330,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
         DataError: the document has no options, or its answer is not one of their letters.
     """
     options = Options.of(doc)
-    truth = required(doc, "answer")
-    if not isinstance(truth, str) or len(truth) != 1 or truth not in options.letters:
-        raise DataError(f"{name_of(doc)}: 'answer' must be one of the letters {options.letters}, not {truth!r:.80}")
+    truth = truth_of(doc, options)
     if (nothing := unanswered(final)) is not None:
         return nothing
     whole = _matchable(final.text)
@@ -351,18 +338,39 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     flags: tuple[str, ...] = ("continued_pattern",) * (len(text) < len(whole))
     if ends_midway(final):
         text = _CUT_WORD.sub("", text)  # "the answer is a", and the limit came
-    found = extract(text, options)
+    return settled(extract(text, options), text, final, options, truth, flags)
+
+
+def truth_of(doc: Mapping[str, Any], options: Options, *, several: bool = False) -> frozenset[str]:
+    """The letter, or where `several` may be right the letters, that `doc["answer"]` gives.
+
+    Raises:
+        DataError: there is none, or one that is no letter of an option.
+    """
+    truth = required(doc, "answer")
+    if not isinstance(truth, str) or not set(truth) <= set(options.letters) or (len(truth) > 1 and not several):
+        wanted = "letters of" if several else "one of the letters"
+        raise DataError(f"{name_of(doc)}: 'answer' must be {wanted} {options.letters}, not {truth!r:.80}")
+    return frozenset(truth)
+
+
+def settled(
+    found: Extraction,
+    text: str,
+    final: FinalText,
+    options: Options,
+    truth: frozenset[str],
+    flags: tuple[str, ...] = (),
+) -> Score:
+    """The score of what `text` (normalised, without markup), that may be graded of `final`, settled on."""
     if not found.letters or (final.truncated and found.anchor not in STRONG):
-        return _no_answer(text, options, truth, flags, truncated=final.truncated)
-    flags += ("self_contradiction",) * found.contradictory + ("weak_anchor",) * (found.anchor == "P5")
-    value = float(found.letters == (truth,))
-    if len(found.letters) > 1:
-        reason = "multiple"
-    elif final.truncated:
-        reason = "truncated_with_answer"
-    else:
-        reason = "right" if value else "wrong"
-    return Score(value, Status.SCORED, reason, ",".join(found.letters), value, flags)
+        guess = lenient_letter(text, options)
+        flags += ("lenient_only",) * (guess is not None)
+        return without_answer(final, text, lenient=float({guess} == truth), flags=flags)
+    flags += ("self_contradiction",) * found.contradictory
+    flags += ("weak_anchor",) * (found.anchor not in STRONG | {"P4"})
+    score = scored(frozenset(found.letters) == truth, ",".join(found.letters), final, flags)
+    return replace(score, reason="multiple") if len(found.letters) > 1 and not score.value else score
 
 
 def extract(text: str, options: Options) -> Extraction:
@@ -431,15 +439,3 @@ def _from_last_line(text: str, options: Options, weak: list[Value]) -> Extractio
     if named:
         return Extraction((named,), "P5")
     return Extraction(after_marker[-1].letters, "P5") if after_marker else Extraction()
-
-
-def _no_answer(text: str, options: Options, truth: str, flags: tuple[str, ...], *, truncated: bool) -> Score:
-    letter = lenient_letter(text, options)
-    if truncated:
-        status, reason = Status.TRUNCATED, "truncated"
-    elif is_refusal(text):
-        status, reason = Status.REFUSED, "refusal"
-    else:
-        status, reason = Status.NO_ANSWER, "no_answer"
-    flags += ("lenient_only",) * (letter is not None)
-    return Score(0.0, status, reason, None, float(letter == truth), flags)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
+from evalkit.scoring import mathvision
 from evalkit.scoring.answers.reply import final_text_of
-from evalkit.scoring.multimodal import mathvision, rows
 
 PLAIN = ["11", "13", "15", "17", "19"]
 UNITS = ["25 cm", "14 cm", "6 cm", "8 cm", "10 cm"]
@@ -142,5 +142,5 @@ def test_tricky_rows(tricky):
     assert len(tricky) >= 23
     for row in tricky:
         raw = {"id": "1", "question": "q", "options": row["options"], "answer": row["gold"], "subject": "s", "level": 1}
-        [document] = rows.mathvision([raw], {})
+        [document] = mathvision.mathvision([raw], {})
         assert mathvision.score(document, final_text_of(row["output"])).value == row["expected"], row["id"]

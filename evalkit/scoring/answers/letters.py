@@ -1,4 +1,9 @@
-"""Which option a reply about a picture settles on: the strict reading of the text suites, then weaker places to look.
+"""Multiple choice about pictures: the strict reading of the text suites, then weaker places to look.
+
+The scorer of MMMU's and MathVision's choices, MMMU-Pro, CII-Bench and BLINK. MMMU-Pro's letter I is an option like any
+other (133 items have it as their answer); CII-Bench is mostly answered in Chinese, whose letters stand between
+characters without spaces; of BLINK the official scorer asks a language model to match prose to an option, where here a
+reply that names none is NO_ANSWER, which the prompt's answer line makes rare.
 
 Models that were asked about a picture answer shortly and in many forms ("B. a lighthouse", 选项F符合题意), so what
 `evalkit.scoring.answers.choice` does not find is looked for further, the first rule that decides wins:
@@ -20,14 +25,12 @@ options never count.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
-from evalkit.errors import DataError
-from evalkit.model import FinalText, Score, Status
-from evalkit.scoring.answers.choice import STRONG, Extraction, Options, extract, lenient_letter
+from evalkit.model import FinalText, Score
+from evalkit.scoring.answers.choice import Extraction, Options, extract, settled, truth_of
 from evalkit.scoring.answers.reply import (
     ends_midway,
     for_matching,
@@ -37,7 +40,8 @@ from evalkit.scoring.answers.reply import (
     unanswered,
     without_markup,
 )
-from evalkit.scoring.registry import name_of, required
+
+VERSION: Final = 1
 
 SHORT_CHARS: Final = 400
 BRIEF_CHARS: Final = 60
@@ -87,7 +91,7 @@ _AFTER_TEXT: Final = r"(?![^\W\u3400-\u9fff]|[/^*+=%°\\-]|[.,:]\d)"
 _SENTENCE_END: Final = re.compile(r"[.;!?](?=\s)|[。；！？\n]")
 
 
-def read(text: str, options: Options, choices: Sequence[str]) -> Extraction:
+def read(text: str, options: Options) -> Extraction:
     """What `text` (normalised, without markup) settles on, by the strict reading and then by M1 to M6."""
     strict = extract(text, options)
     if strict.letters and strict.anchor != "P5":
@@ -97,11 +101,11 @@ def read(text: str, options: Options, choices: Sequence[str]) -> Extraction:
             return Extraction((letter,), anchor)
     if strict.letters:
         return strict
-    letter = _named(text, options, choices)
+    letter = _named(text, options)
     return Extraction((letter,), "M6") if letter else Extraction()
 
 
-def read_set(text: str, options: Options, choices: Sequence[str]) -> Extraction:
+def read_set(text: str, options: Options) -> Extraction:
     """What `text` settles on where several letters may be right: "AC", "A、C", 正确答案：A和C, or one option a line.
 
     Letters joined by "or" are an open question, not a set.
@@ -113,67 +117,31 @@ def read_set(text: str, options: Options, choices: Sequence[str]) -> Extraction:
             return Extraction(named, "P1" if start else "P4")
     if stated := _stated_set(text, options):
         return Extraction(stated, "M1")
-    found = read(text, options, choices)
+    found = read(text, options)
     if len(found.letters) > 1 and _EITHER.search(text):
         return Extraction(anchor=found.anchor)
     return Extraction(tuple(sorted(found.letters)), found.anchor, found.contradictory)
 
 
-def score(doc: Mapping[str, Any], final: FinalText, truth: frozenset[str], *, several: bool = False) -> Score:
-    """Score a reply to a multiple-choice question whose right options are exactly `truth`.
+def score(doc: Mapping[str, Any], final: FinalText, *, several: bool = False) -> Score:
+    """Score a reply to a multiple-choice question about a picture: 1 for the right option, else 0.
 
-    `doc` has "choices". Where the prompt allows `several` letters, they are read as a set that must be the same;
-    otherwise two letters are no answer (reason "multiple"). `lenient` is a more generous reading, for diagnosis.
+    `doc` has "choices" (2 to 26 texts) and "answer" (a letter). Where the prompt allows `several` letters, the answer
+    is a row of them, and they are read as a set that must be the same; otherwise two letters are no answer (reason
+    "multiple"). `lenient` is a more generous reading, for diagnosis.
 
     Raises:
-        DataError: the document has no options.
+        DataError: the document lacks its options or its answer.
     """
     options = Options.of(doc)
+    truth = truth_of(doc, options, several=several)
     if (nothing := unanswered(final)) is not None:
         return nothing
     text = without_markup(for_matching(final.text))
     if ends_midway(final):
         text = _CUT_WORD.sub("", text)  # "the answer is a", and the limit came
-    found = (read_set if several else read)(text, options, doc["choices"])
-    flags: tuple[str, ...] = ("self_contradiction",) if found.contradictory else ()
-    if found.anchor and found.anchor not in STRONG and found.anchor != "P4":
-        flags += ("weak_anchor",)
-    if not found.letters or (final.truncated and found.anchor not in STRONG):
-        guess = lenient_letter(text, options)
-        nothing = without_answer(text, final, lenient=float({guess} == truth))
-        return replace(nothing, flags=("lenient_only",)) if guess else nothing
-    value = float(frozenset(found.letters) == truth)
-    return Score(value, Status.SCORED, _reason(found, final, value), ",".join(found.letters), value, flags)
-
-
-def truth_of(doc: Mapping[str, Any]) -> str:
-    """The letter, or the row of letters, that `doc["answer"]` gives.
-
-    Raises:
-        DataError: there is none, or one that is no letter of an option.
-    """
-    options = Options.of(doc)
-    truth = required(doc, "answer")
-    if not isinstance(truth, str) or not set(truth) <= set(options.letters):
-        raise DataError(f"{name_of(doc)}: 'answer' must be letters of {options.letters}, not {truth!r:.80}")
-    return truth
-
-
-def without_answer(text: str, final: FinalText, lenient: float = 0.0) -> Score:
-    """The score of a reply in which nothing can be graded: 0, under the reason."""
-    if final.truncated:
-        return Score(0.0, Status.TRUNCATED, "truncated", lenient=lenient)
-    if is_refusal(text):
-        return Score(0.0, Status.REFUSED, "refusal", lenient=lenient)
-    return Score(0.0, Status.NO_ANSWER, "no_answer", lenient=lenient)
-
-
-def _reason(found: Extraction, final: FinalText, value: float) -> str:
-    if not value and len(found.letters) > 1:
-        return "multiple"
-    if final.truncated:
-        return "truncated_with_answer"
-    return "right" if value else "wrong"
+    found = (read_set if several else read)(text, options)
+    return settled(found, text, final, options, truth)
 
 
 def _stated(text: str, options: Options) -> str | None:
@@ -248,7 +216,7 @@ _RULES: Final[tuple[tuple[str, Callable[[str, Options], str | None]], ...]] = (
 )
 
 
-def _named(text: str, options: Options, choices: Sequence[str]) -> str | None:
+def _named(text: str, options: Options) -> str | None:
     """The option whose own text is the reply, or the only one whose text it holds (one inside another not counted)."""
     if whole := options.letter_of(text):
         return whole
@@ -257,15 +225,14 @@ def _named(text: str, options: Options, choices: Sequence[str]) -> str | None:
     left = " ".join(text.casefold().split())
     shortest = 1 if len(text) <= SHORT_CHARS else SHORTEST_NAMED_CHARS
     named: dict[str, str] = {}
-    texts = [" ".join(without_markup(for_matching(str(choice))).casefold().split()) for choice in choices]
-    for choice, letter in sorted(zip(texts, options.letters, strict=True), key=lambda pair: -len(pair[0])):
+    for choice, letter in sorted(zip(options.choices, options.letters, strict=True), key=lambda pair: -len(pair[0])):
         if not choice or len(choice) < shortest or re.fullmatch("[a-z]", choice):
             continue  # a lone letter is read as a letter, or not at all
         words = re.compile(_BEFORE_TEXT + re.escape(choice) + _AFTER_TEXT)
         where = list(islice(words.finditer(left), MOST_MENTIONS))
         if where:
             named[choice] = letter
-            if len(named) > 1 or texts.count(choice) > 1 or all(_denied(left, found) for found in where):
+            if len(named) > 1 or options.choices.count(choice) > 1 or all(_denied(left, found) for found in where):
                 return None
             left = words.sub(lambda found: "|" * len(found[0]), left)
     return next(iter(named.values()), None)

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
+from evalkit.scoring.answers import letters
 from evalkit.scoring.answers.reply import final_text_of
-from evalkit.scoring.multimodal import blink, cii_bench, letters, mmmu_pro
 
 ENGLISH = ["a lantern", "two oars", "the anchor", "a torn sail", "rope", "bell", "crate", "wheel", "Iron ring", "flag"]
 CHINESE = ["时光流逝", "亲情可贵", "保护森林", "竞争残酷", "科技双刃剑", "勤能补拙"]
 
 
 def read(reply, choices=ENGLISH, answer="B", **final):
-    return mmmu_pro.score({"choices": choices, "answer": answer}, final_text_of(reply, **final))
+    return letters.score({"choices": choices, "answer": answer}, final_text_of(reply, **final))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_reply_that_was_cut_off_needs_a_strong_anchor():
     ],
 )
 def test_chinese_answers_are_read(reply, letter):
-    score = cii_bench.score({"choices": CHINESE, "answer": letter}, final_text_of(reply))
+    score = letters.score({"choices": CHINESE, "answer": letter}, final_text_of(reply))
     assert (score.value, score.answer) == (1.0, letter)
 
 
@@ -123,7 +123,7 @@ def test_chinese_answers_are_read(reply, letter):
 )
 def test_chinese_replies_without_an_answer(reply):
     for answer in "ABCDEF":
-        assert cii_bench.score({"choices": CHINESE, "answer": answer}, final_text_of(reply)).value == 0.0
+        assert letters.score({"choices": CHINESE, "answer": answer}, final_text_of(reply)).value == 0.0
 
 
 def test_options_that_are_numbers_are_not_read_inside_formulas():
@@ -135,16 +135,16 @@ def test_options_that_are_numbers_are_not_read_inside_formulas():
 
 def test_an_option_that_begins_with_the_letter_a():
     depths = ["A is nearer", "B is nearer"]
-    assert blink.score({"choices": depths, "answer": "A"}, final_text_of(" A is nearer to the lens.")).value == 1.0
+    assert letters.score({"choices": depths, "answer": "A"}, final_text_of(" A is nearer to the lens.")).value == 1.0
     undecided = final_text_of("One cannot say which point is nearer to the lens.")
-    assert blink.score({"choices": depths, "answer": "A"}, undecided).status is Status.NO_ANSWER
+    assert letters.score({"choices": depths, "answer": "A"}, undecided).status is Status.NO_ANSWER
 
 
 def test_prose_that_rejects_one_option_does_not_choose_it():
     places = ["the second picture", "the third picture"]
     reply = final_text_of("Shape and light continue there. The second picture, on the other hand, does not fit.")
     for answer in "AB":
-        assert blink.score({"choices": places, "answer": answer}, reply).value == 0.0
+        assert letters.score({"choices": places, "answer": answer}, reply).value == 0.0
 
 
 def test_a_long_reply_that_brackets_one_letter_only_settles_on_it():
@@ -179,7 +179,7 @@ def test_a_document_without_a_proper_answer_is_a_data_error(answer):
 
 @given(st.text(max_size=300), st.sampled_from("ABCDEFGHIJ"))
 def test_any_text_gets_a_verdict_and_only_its_own_letters(text, answer):
-    score = letters.score({"choices": ENGLISH}, FinalText(text), frozenset(answer))
+    score = letters.score({"choices": ENGLISH, "answer": answer}, FinalText(text))
     assert score.value in {0.0, 1.0}
     assert score.answer is None or set(score.answer.split(",")) <= set("ABCDEFGHIJ")
 
@@ -188,18 +188,17 @@ def test_any_text_gets_a_verdict_and_only_its_own_letters(text, answer):
 def test_a_long_hostile_reply_is_read_to_its_end(unit):
     # A pattern that backtracks would not come back from these within the life of the test run.
     for several in (False, True):
-        score = letters.score(
-            {"choices": ENGLISH[:4]}, FinalText(unit * (50_000 // len(unit)) + "!"), frozenset("A"), several=several
-        )
+        reply = FinalText(unit * (50_000 // len(unit)) + "!")
+        score = letters.score({"choices": ENGLISH[:4], "answer": "A"}, reply, several=several)
         assert score.value in {0.0, 1.0}
 
 
-@pytest.mark.parametrize(("name", "score"), [("mcq_en", mmmu_pro.score), ("mcq_zh", cii_bench.score)])
-def test_tricky_choices(tricky, name, score):
+@pytest.mark.parametrize("name", ["mcq_en", "mcq_zh"])
+def test_tricky_choices(tricky, name):
     rows = [json.loads(line) for line in (tricky / f"{name}.jsonl").open()]
     assert len(rows) >= 15
     found = {
-        row["id"]: score({"choices": row["options"], "answer": row["gold"]}, final_text_of(row["output"])).value
+        row["id"]: letters.score({"choices": row["options"], "answer": row["gold"]}, final_text_of(row["output"])).value
         for row in rows
     }
     assert found == {row["id"]: row["expected"] for row in rows}

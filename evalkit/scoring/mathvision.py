@@ -1,10 +1,9 @@
 r"""MathVision (Wang et al., NeurIPS 2024): competition mathematics on one picture, five options or an open result.
 
-Documents (`rows.mathvision`): "type" ("choice" or "open"), "choices" (texts, for a choice), "answer" (a letter, or
-LaTeX). Where a reply has a box, its last box alone counts: a letter, an option's own text or value, or the result.
-Without one a marker, then the last line. Results must be equal: numbers at the truth's own decimals, all else by
-value (math-verify). Nothing is rounded to two decimals and nothing is looked for inside a longer text, as other
-graders do, to whom 0 is 0.0005 and 48 is 4.
+Its rows as documents, and their scorer. Where a reply has a box, its last box alone counts: a letter, an option's own
+text or value, or the result. Without one a marker, then the last line. Results must be equal: numbers at the truth's
+own decimals, all else by value (math-verify). Nothing is rounded to two decimals and nothing is looked for inside a
+longer text, as other graders do, to whom 0 is 0.0005 and 48 is 4.
 """
 
 from __future__ import annotations
@@ -16,17 +15,26 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring.answers.choice import Options
+from evalkit.scoring.answers import letters
+from evalkit.scoring.answers.choice import Options, truth_of
 from evalkit.scoring.answers.expression import LONGEST, by_value, extract, filled_boxes, spelled_alike
-from evalkit.scoring.answers.reply import ends_midway, for_maths, scored, unanswered, without_markup, without_wrappers
-from evalkit.scoring.multimodal import letters
-from evalkit.scoring.multimodal.fields import LETTERS
-from evalkit.scoring.multimodal.freetext import answer_part, number_given
-from evalkit.scoring.multimodal.numbers import equal, whole_number
+from evalkit.scoring.answers.number import equal, whole_number
+from evalkit.scoring.answers.reply import (
+    ends_midway,
+    for_maths,
+    scored,
+    unanswered,
+    without_answer,
+    without_markup,
+    without_wrappers,
+)
+from evalkit.scoring.answers.short import answer_part, number_given
 from evalkit.scoring.registry import name_of, required
+from evalkit.scoring.rows import LETTERS, Document, Row, Settings, by_row, columns_of, letter_of, lettered, text_of
 
 VERSION: Final = 1
 
+_MARK: Final = re.compile(r"<image(\d{1,2})>")
 # "(C) 14", "C. 14", "C 14"; an A or I before a word is an article or a pronoun.
 _BOXED_LETTER: Final = re.compile(
     r"[(\[]\s?(?P<bracketed>[A-Z])\s?[)\]]|(?P<bare>[A-Z])(?=\s*\Z|\s?[).:](?!\w)|(?<![AI])\s|\s+[^A-Za-z\s])"
@@ -46,10 +54,38 @@ _PROSE: Final = re.compile(r"(?<!\\)[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 _FORMULA: Final = re.compile(r"\$([^$\n]{1,200})\$(?!.*\$)", re.DOTALL)
 
 
+@by_row
+def mathvision(row: Row, _settings: Settings) -> Document:
+    r"""MathVision: `id, type ("choice", "open"), question, choices, options, answer, images, level, subject`.
+
+    Damaged answers are mended and listed under `mended`: a TeX command whose backslash had become a control
+    character, units in braces (`69{degrees}`), and blanks at the ends.
+    """
+    choices = [str(option).strip() for option in row.get("options") or ()]
+    given = text_of(row, "answer")
+    answer = re.sub(r"\{(?:square)?(?:degrees|inches)\}", "", re.sub(r"\x0c(?=[a-z])", r"\\f", given)).strip()
+    question = text_of(row, "question").strip()
+    # One picture an item; several marks name parts of it, so the picture goes in front and they stay words.
+    only = len(set(_MARK.findall(question))) == 1
+    return {
+        "id": text_of(row, "id"),
+        "type": "choice" if choices else "open",
+        "question": _MARK.sub("<image 1>" if only else r"[figure \1]", question),
+        "choices": choices,
+        "options": lettered(choices),
+        "answer": letter_of(answer, choices) if choices else answer,
+        "images": columns_of(row, r"decoded_image()") or columns_of(row, r"image()"),
+        "level": str(row.get("level")),
+        "subject": text_of(row, "subject"),
+        "mended": given if given != answer else "",
+    }
+
+
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply: 1 for the right option or an equal result, else 0.
 
-    A comparison by value that does not end has no verdict (GRADE_ERROR, value None).
+    `doc` has "type" ("choice" or "open"), for a choice "choices" (texts), and "answer" (a letter, or LaTeX). A
+    comparison by value that does not end has no verdict (GRADE_ERROR, value None).
 
     Raises:
         DataError: the document lacks its options or its answer, or is of an unknown type.
@@ -64,35 +100,29 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
         return nothing
     found = _open_answer(final)
     if found is None or (final.truncated and not found[1]):
-        return letters.without_answer(final.text, final)
-    answer, strong = found
-    found_same = _same(truth, _cleaned(answer), final)
-    return found_same if strong else _flagged(found_same)
+        return without_answer(final, final.text)
+    return _flagged(_same(truth, _cleaned(found[0]), final), strong=found[1])
 
 
 def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
-    truth = letters.truth_of(doc)
+    options = Options.of(doc)
+    (truth,) = truth_of(doc, options)
     if (nothing := unanswered(final)) is not None:
         return nothing
     text = for_maths(final.text)
     boxed = filled_boxes(text, midway=ends_midway(final))
     choices = [str(choice) for choice in doc["choices"]]
     if boxed:
-        given = _boxed_letters(boxed[-1], Options.of(doc), choices)
-        return _lettered(given, truth, final, boxed[-1])
-    read = letters.score(doc, final, frozenset(truth))
+        return _lettered(_boxed_letters(boxed[-1], options, choices), truth, final, boxed[-1])
+    read = letters.score(doc, final)
     if read.status is not Status.NO_ANSWER:
         return read
     # No letter and no option's text: perhaps an option's value, "the answer is 3.0" for "$3$".
     found = _open_answer(final)
     if found is None or (final.truncated and not found[1]):
         return read
-    answer, strong = found
-    letter = _value_letter(answer, choices)
-    if letter is None:
-        return read
-    by_letter = _lettered(letter, truth, final, answer)
-    return by_letter if strong else _flagged(by_letter)
+    letter = _value_letter(found[0], choices)
+    return read if letter is None else _flagged(_lettered(letter, truth, final, found[0]), strong=found[1])
 
 
 def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> str | None:
@@ -125,11 +155,8 @@ def _value_letter(answer: str, choices: Sequence[str]) -> str | None:
 
 
 def _lettered(found: str | None, truth: str, final: FinalText, answer: str) -> Score:
-    value = float(found == truth)
-    reason = "right" if value else ("multiple" if found and len(found) > 1 else "wrong")
-    if final.truncated:
-        reason = "truncated_with_answer"
-    return Score(value, Status.SCORED, reason, ",".join(found) if found else answer[:LONGEST], value)
+    score = scored(found == truth, ",".join(found) if found else answer[:LONGEST], final)
+    return replace(score, reason="multiple") if found and len(found) > 1 and not final.truncated else score
 
 
 def _open_answer(final: FinalText) -> tuple[str, bool] | None:
@@ -178,5 +205,5 @@ def _cleaned(text: str) -> str:
     return _MIXED.sub(improper, text).strip().rstrip(".").strip()
 
 
-def _flagged(found: Score) -> Score:
-    return replace(found, flags=(*found.flags, "weak_anchor"))
+def _flagged(found: Score, *, strong: bool) -> Score:
+    return found if strong else replace(found, flags=(*found.flags, "weak_anchor"))

@@ -8,8 +8,8 @@ from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
 from evalkit.scoring import hooks
 from evalkit.scoring.answers.reply import final_text_of
+from evalkit.scoring.answers.short import LONGEST, normalise, score
 from evalkit.scoring.registry import scorer, version
-from evalkit.scoring.short import LONGEST, normalise, score
 
 DOC = {"id": "q1", "answer": "Addis Ababa", "accepted": ["the capital is Addis Ababa"]}
 
@@ -110,6 +110,6 @@ def test_accepted_answers_that_match_anything_or_nothing_are_refused(accepted):
 
 def test_suites_find_it_by_name_and_lm_eval_gets_the_same_number():
     assert scorer("short") is score
-    assert version("short") == "evalkit.scoring.short:score@1"
+    assert version("short") == "evalkit.scoring.answers.short:score@1"
     assert hooks.short(DOC, ["addis ababa"]) == {"acc": 1.0}
     assert hooks.short(DOC, [["addis ababa", "Nairobi"]]) == {"acc": 0.5}

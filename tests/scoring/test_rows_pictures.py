@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from evalkit.scoring.multimodal import rows
-from evalkit.scoring.multimodal.rows import DISCIPLINE_OF
+from evalkit.scoring import mathvision, mmmu, perception
 
 PICTURE = {"bytes": b"not decoded", "path": "a.png"}
 
@@ -34,7 +33,7 @@ MMMU = {
 
 
 def test_mmmu_choice():
-    document = one(rows.mmmu, MMMU)
+    document = one(mmmu.mmmu, MMMU)
     assert document["type"] == "choice"
     assert document["choices"] == ["<image 3>", 'the "left" one', "10", "12"]
     assert document["options"].splitlines()[1] == 'B. the "left" one'
@@ -45,7 +44,7 @@ def test_mmmu_choice():
 
 
 def test_marks_follow_the_columns_over_a_gap():
-    document = one(rows.mmmu, {**MMMU, "image_1": None})
+    document = one(mmmu.mmmu, {**MMMU, "image_1": None})
     assert document["images"] == ["image_2", "image_3"]
     assert document["question"].startswith("<image 1> and [image 1] show"), "a mark without its picture is only words"
     assert document["choices"][0] == "<image 2>"
@@ -61,15 +60,15 @@ def test_marks_follow_the_columns_over_a_gap():
     ],
 )
 def test_mmmu_open_answers(answer, truths):
-    document = one(rows.mmmu, {**MMMU, "question_type": "open", "options": "[]", "answer": answer})
+    document = one(mmmu.mmmu, {**MMMU, "question_type": "open", "options": "[]", "answer": answer})
     assert (document["type"], document["choices"], document["options"]) == ("open", [], "")
     assert document["answers"] == truths
     assert document["answer"] == truths[0]
 
 
 def test_all_thirty_subjects_have_a_discipline():
-    assert len(DISCIPLINE_OF) == 30
-    assert len(set(DISCIPLINE_OF.values())) == 6
+    assert len(mmmu.DISCIPLINE_OF) == 30
+    assert len(set(mmmu.DISCIPLINE_OF.values())) == 6
 
 
 def test_mmmu_pro_standard_and_vision():
@@ -83,11 +82,11 @@ def test_mmmu_pro_standard_and_vision():
         "topic_difficulty": "Hard",
         "subject": "Art_Theory",
     }
-    document = one(rows.mmmu_pro, standard)
+    document = one(mmmu.mmmu_pro, standard)
     assert len(document["choices"]) == 12, "twelve options, published one level too deep"
     assert document["answer"] == "L"
     vision = {"id": "test_Art_9001", "image": PICTURE, "options": options, "answer": "L", "subject": "Art_Theory"}
-    document = one(rows.mmmu_pro, vision)
+    document = one(mmmu.mmmu_pro, vision)
     assert (document["question"], document["images"]) == ("<image 1>", ["image"])
     assert document["discipline"] == "Art and Design"
 
@@ -113,7 +112,7 @@ CMMMU = {
 
 
 def test_cmmmu_maps_file_names_to_columns():
-    document = one(rows.cmmmu, CMMMU)
+    document = one(mmmu.cmmmu, CMMMU)
     assert document["question"] == "比较<image 2>与<image 1>，正确的是____。"
     assert document["choices"] == ["2", "<image 1>", "6"]
     assert (document["type"], document["answer"]) == ("choice", "AC")
@@ -121,8 +120,8 @@ def test_cmmmu_maps_file_names_to_columns():
 
 
 def test_cmmmu_other_types_keep_their_answer():
-    assert one(rows.cmmmu, {**CMMMU, "type": "判断", "answer": "错"})["type"] == "true_false"
-    document = one(rows.cmmmu, {**CMMMU, "type": "填空", "answer": "B>A"})
+    assert one(mmmu.cmmmu, {**CMMMU, "type": "判断", "answer": "错"})["type"] == "true_false"
+    document = one(mmmu.cmmmu, {**CMMMU, "type": "填空", "answer": "B>A"})
     assert (document["type"], document["answer"], document["choices"]) == ("fill", "B>A", [])
 
 
@@ -131,7 +130,7 @@ def test_cii_bench():
         "id": "test-9001", "image": PICTURE, "question": "这张图片有什么隐喻？", "answer": "F", "domain": "环境",
         "emotion": {"choices": ["中性"]}, "rhetoric": ["隐喻", "对比"], "local_path": "test/images/9001.jpg",
     }  # fmt: skip
-    document = one(rows.cii_bench, row)
+    document = one(mmmu.cii_bench, row)
     assert (document["answer"], len(document["choices"])) == ("F", 6)
     assert (document["emotion"], document["rhetoric"], document["difficulty"]) == ("中性", "隐喻、对比", "unknown")
 
@@ -142,7 +141,7 @@ def test_blink_puts_all_pictures_in_front():
         "image_2": PICTURE, "image_3": PICTURE, "image_4": None, "choices": ["the second image", "the third image"],
         "answer": "(B)", "prompt": "Which fits?\n(A) the second image\n(B) the third image",
     }  # fmt: skip
-    document = one(rows.blink, row)
+    document = one(perception.blink, row)
     assert document["question"].startswith("<image 1> <image 2> <image 3>\nWhich fits?")
     assert document["answer"] == "B"
 
@@ -154,13 +153,13 @@ MATHVISION = {
 
 
 def test_mathvision():
-    document = one(rows.mathvision, MATHVISION)
+    document = one(mathvision.mathvision, MATHVISION)
     assert (document["type"], document["question"]) == ("open", "What is the area?\n<image 1>")
     assert document["images"] == ["decoded_image"]
-    parts = one(rows.mathvision, {**MATHVISION, "question": "Which?\n<image1><image2>", "decoded_image": None})
+    parts = one(mathvision.mathvision, {**MATHVISION, "question": "Which?\n<image1><image2>", "decoded_image": None})
     assert parts["question"] == "Which?\n[figure 1][figure 2]", "parts of the one picture, which goes in front"
     assert parts["images"] == ["image"]
-    choice = one(rows.mathvision, {**MATHVISION, "options": ["1", "2", "3 ", "4", "5"], "answer": "C"})
+    choice = one(mathvision.mathvision, {**MATHVISION, "options": ["1", "2", "3 ", "4", "5"], "answer": "C"})
     assert (choice["type"], choice["choices"][2]) == ("choice", "3")
 
 
@@ -174,9 +173,9 @@ def test_mathvision():
     ],
 )
 def test_mathvision_damage_is_mended_and_listed(given, mended):
-    document = one(rows.mathvision, {**MATHVISION, "answer": given})
+    document = one(mathvision.mathvision, {**MATHVISION, "answer": given})
     assert (document["answer"], document["mended"]) == (mended, given)
-    assert one(rows.mathvision, MATHVISION)["mended"] == ""
+    assert one(mathvision.mathvision, MATHVISION)["mended"] == ""
 
 
 def test_ocrbench_from_both_publications():
@@ -184,14 +183,14 @@ def test_ocrbench_from_both_publications():
            "question_type": "Regular Text Recognition"}  # fmt: skip
     repository = {"dataset_name": "IIIT5K", "id": 7, "image_path": "a/b.png", "answers": "HARBOR",
                   "question": "what is written in the image?", "type": "Regular Text Recognition"}  # fmt: skip
-    first, second = one(rows.ocrbench, hub), one(rows.ocrbench, repository)
+    first, second = one(perception.ocrbench, hub), one(perception.ocrbench, repository)
     assert first | {"images": 0} == second | {"images": 0}
     assert (first["images"], second["images"]) == (["image"], ["image_path"])
     assert (first["group"], first["nfkc"]) == ("Text Recognition", False)
-    assert one(rows.ocrbench, hub, {"nfkc": True})["nfkc"] is True
-    twice = rows.ocrbench([hub, hub], {})
+    assert one(perception.ocrbench, hub, {"nfkc": True})["nfkc"] is True
+    twice = perception.ocrbench([hub, hub], {})
     assert twice[1]["id"] == twice[0]["id"] + "-2"
-    formula = one(rows.ocrbench, {**hub, "question_type": "Handwritten Mathematical Expression Recognition"})
+    formula = one(perception.ocrbench, {**hub, "question_type": "Handwritten Mathematical Expression Recognition"})
     assert formula["group"] == formula["type"]
 
 
@@ -199,7 +198,7 @@ def test_mmvet_marks_pictures_for_the_model_and_for_the_judge():
     row = {"id": "v2_9001", "question": "<IMG><image_0><IMG>How many more cups than in <IMG><image_1><IMG>?",
            "image_0": PICTURE, "image_1": PICTURE, "image_2": None, "answer": "3<OR>three",
            "capability": ["rec", "math"], "added_in": "v2"}  # fmt: skip
-    document = one(rows.mmvet, row)
+    document = one(perception.mmvet, row)
     assert document["question"] == "<image 1>How many more cups than in <image 2>?"
     assert document["judge_question"] == "[image 1]How many more cups than in [image 2]?"
     assert (document["truth"], document["combination"]) == ("3<OR>three", "math+rec")
@@ -212,7 +211,7 @@ def test_mmvet_keeps_ten_and_more_pictures_in_order():
         "question": "<image_11>?",
         "answer": "a",
     }
-    document = one(rows.mmvet, row)
+    document = one(perception.mmvet, row)
     assert document["images"] == [f"image_{n}" for n in range(17)]
     assert document["question"] == "<image 12>?"
 
@@ -220,16 +219,16 @@ def test_mmvet_keeps_ten_and_more_pictures_in_order():
 @pytest.mark.parametrize(
     ("function", "row", "says"),
     [
-        (rows.mmmu, {**MMMU, "answer": "E"}, "row 0 .*'E', which is none of its 4 options"),
-        (rows.mmmu, {**MMMU, "options": "__import__('os')"}, "options that are no list"),
-        (rows.mmmu, {**MMMU, "options": "[" * 9000}, "options that are no list"),
-        (rows.mmmu, {**MMMU, "image_1": None, "image_2": None, "image_3": None}, "no picture"),
-        (rows.mmmu, {**MMMU, "id": None}, "no 'id'"),
-        (rows.cmmmu, {**CMMMU, "type": "选"}, "the type"),
-        (rows.cmmmu, {**CMMMU, "answer": "D"}, "none of its 3 options"),
-        (rows.mathvision, {**MATHVISION, "options": ["1", "2"], "answer": "C"}, "none of its 2 options"),
-        (rows.ocrbench, {"dataset": "svt", "question": "q", "question_type": "t", "answer": [""]}, "empty one"),
-        (rows.ocrbench, {"dataset": "svt", "question": "q", "question_type": "t", "answer": None}, "no answer"),
+        (mmmu.mmmu, {**MMMU, "answer": "E"}, "row 0 .*'E', which is none of its 4 options"),
+        (mmmu.mmmu, {**MMMU, "options": "__import__('os')"}, "options that are no list"),
+        (mmmu.mmmu, {**MMMU, "options": "[" * 9000}, "options that are no list"),
+        (mmmu.mmmu, {**MMMU, "image_1": None, "image_2": None, "image_3": None}, "no picture"),
+        (mmmu.mmmu, {**MMMU, "id": None}, "no 'id'"),
+        (mmmu.cmmmu, {**CMMMU, "type": "选"}, "the type"),
+        (mmmu.cmmmu, {**CMMMU, "answer": "D"}, "none of its 3 options"),
+        (mathvision.mathvision, {**MATHVISION, "options": ["1", "2"], "answer": "C"}, "none of its 2 options"),
+        (perception.ocrbench, {"dataset": "svt", "question": "q", "question_type": "t", "answer": [""]}, "empty one"),
+        (perception.ocrbench, {"dataset": "svt", "question": "q", "question_type": "t", "answer": None}, "no answer"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_named(function, row, says):
@@ -239,14 +238,14 @@ def test_a_row_that_cannot_be_used_is_named(function, row, says):
 
 def test_shared_mathvision_rows(shared_data):
     published = [json.loads(line) for line in (shared_data / "mm_mathvision" / "test.jsonl").open()]
-    documents = rows.mathvision(published, {})
+    documents = mathvision.mathvision(published, {})
     assert collections.Counter(d["type"] for d in documents) == {"choice": 1532, "open": 1508}
     assert {d["id"] for d in documents if d["mended"]} == {"2521", "2830", "2947", "3007", "3008"}
     assert len({d["id"] for d in documents}) == 3040
 
 
 def test_shared_ocrbench_rows(shared_data):
-    documents = rows.ocrbench(json.loads((shared_data / "mm_ocrbench" / "OCRBench.json").read_text()), {})
+    documents = perception.ocrbench(json.loads((shared_data / "mm_ocrbench" / "OCRBench.json").read_text()), {})
     assert len({d["id"] for d in documents}) == 1000
     assert collections.Counter(d["group"] for d in documents) == {
         "Text Recognition": 300,
@@ -260,7 +259,7 @@ def test_shared_ocrbench_rows(shared_data):
 def test_shared_mmmu_pro_rows(shared_data):
     path = shared_data / "mm_mmmu_pro_outputs" / "gpt4o_vision_direct.jsonl"
     published = [json.loads(line) | {"image": PICTURE} for line in path.open()]
-    documents = rows.mmmu_pro(published, {})
+    documents = mmmu.mmmu_pro(published, {})
     assert len(documents) == 1730
     assert max(len(d["choices"]) for d in documents) == 12
     assert collections.Counter(d["answer"] for d in documents)["I"] == 133

@@ -6,12 +6,12 @@ import pytest
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
+from evalkit.scoring import perception
 from evalkit.scoring.answers.reply import final_text_of
-from evalkit.scoring.multimodal import ocrbench
 
 
 def read(reply, *answers, dataset="IIIT5K", nfkc=False, **final):
-    return ocrbench.score({"answers": answers, "dataset": dataset, "nfkc": nfkc}, final_text_of(reply, **final))
+    return perception.score({"answers": answers, "dataset": dataset, "nfkc": nfkc}, final_text_of(reply, **final))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_reply_that_was_cut_off():
 @pytest.mark.parametrize("doc", [{"answers": [], "dataset": "svt"}, {"answers": ["x"]}, {"dataset": "svt"}])
 def test_a_damaged_document_is_a_data_error(doc):
     with pytest.raises(DataError):
-        ocrbench.score(doc, FinalText("x"))
+        perception.score(doc, FinalText("x"))
 
 
 def test_an_answer_of_nothing_but_spaces_matches_nothing():

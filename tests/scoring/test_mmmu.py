@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
+from evalkit.scoring import mmmu
+from evalkit.scoring.answers.number import equal, numbers, whole_number
 from evalkit.scoring.answers.reply import final_text_of
-from evalkit.scoring.multimodal import mmmu
-from evalkit.scoring.multimodal.numbers import equal, numbers, whole_number
 
 
 def answered(reply, *answers, **final):

@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
 from evalkit.scoring.answers.reply import final_text_of
-from evalkit.scoring.multimodal import cmmmu
+from evalkit.scoring.mmmu import score_cmmmu
 
 CHOICES = ["铜", "铁", "锌", "银"]
 
 
 def choice(reply, answer, **final):
-    return cmmmu.score({"type": "choice", "choices": CHOICES, "answer": answer}, final_text_of(reply, **final))
+    return score_cmmmu({"type": "choice", "choices": CHOICES, "answer": answer}, final_text_of(reply, **final))
 
 
 def judge(reply, answer="对", **final):
-    return cmmmu.score({"type": "true_false", "answer": answer}, final_text_of(reply, **final))
+    return score_cmmmu({"type": "true_false", "answer": answer}, final_text_of(reply, **final))
 
 
 def fill(reply, answer, **final):
-    return cmmmu.score({"type": "fill", "answer": answer}, final_text_of(reply, **final))
+    return score_cmmmu({"type": "fill", "answer": answer}, final_text_of(reply, **final))
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ def test_the_reasoning_is_not_searched_for_the_answer():
 )
 def test_a_damaged_document_is_a_data_error(doc):
     with pytest.raises(DataError):
-        cmmmu.score(doc, FinalText("x"))
+        score_cmmmu(doc, FinalText("x"))
 
 
 @given(st.text(alphabet="对错不没有正确误是否答案:：AB，。\n ", max_size=60))
 def test_any_verdict_is_one_or_none(text):
-    right = cmmmu.score({"type": "true_false", "answer": "对"}, FinalText(text))
-    wrong = cmmmu.score({"type": "true_false", "answer": "错"}, FinalText(text))
+    right = score_cmmmu({"type": "true_false", "answer": "对"}, FinalText(text))
+    wrong = score_cmmmu({"type": "true_false", "answer": "错"}, FinalText(text))
     assert right.value + wrong.value == (1.0 if right.status is Status.SCORED else 0.0)
 
 
@@ -162,5 +162,5 @@ def test_tricky_rows(tricky):
     }
     rows = [(name, json.loads(line)) for name in documents for line in (tricky / f"{name}.jsonl").open()]
     assert len(rows) >= 38
-    found = {row["id"]: cmmmu.score(documents[name](row), final_text_of(row["output"])).value for name, row in rows}
+    found = {row["id"]: score_cmmmu(documents[name](row), final_text_of(row["output"])).value for name, row in rows}
     assert found == {row["id"]: row["expected"] for _, row in rows}

@@ -1,19 +1,91 @@
-"""Open questions whose answer is a number, a word or a short phrase, with one or several right answers.
+"""Short answers in free text: the scorer `short`, and where a longer reply gives a number, a word or a short phrase.
 
-The answer is looked for in one place only, never anywhere in the reasoning: the last box, else what follows the last
-marker ("Answer:", 答案), else the last sentence of the last line. There a numeric truth must equal the number that is
-given, and a text truth must stand as whole words.
+`score` takes the first line of a reply, which must be one of the accepted answers but for case, punctuation and
+articles. `answer_part` finds the answer in one place only, never anywhere in the reasoning: the last box, else what
+follows the last marker ("Answer:", 答案), else the last sentence of the last line. There a numeric truth must equal the
+number that is given, and a text truth must stand as whole words.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from evalkit.scoring.answers.reply import boxes, for_maths, last_line, places, without_markup, without_wrappers
-from evalkit.scoring.multimodal.numbers import Number, equal, numbers, whole_number
+from evalkit.errors import DataError
+from evalkit.model import FinalText, Score, Status
+from evalkit.scoring.answers.number import Quantity, equal, numbers, whole_number
+from evalkit.scoring.answers.reply import (
+    boxes,
+    ends_midway,
+    for_maths,
+    last_line,
+    places,
+    scored,
+    unanswered,
+    without_answer,
+    without_markup,
+    without_wrappers,
+)
+from evalkit.scoring.registry import name_of, required
+
+VERSION: Final = 1
+LONGEST: Final = 200
+
+_ARTICLES: Final = frozenset({"a", "an", "the"})
+# A minus sign belongs to its number and a decimal point into it; a comma in a number and all other marks do not count.
+_MARKS: Final = re.compile(r"(?P<kept>(?<!\w)-(?=\d)|(?<=\d)\.(?=\d))|(?P<gone>(?<=\d),(?=\d{3}(?!\d)))|[^\w\s]|_")
+
+
+def score(doc: Mapping[str, Any], final: FinalText) -> Score:
+    """Score a short answer: 1 where the reply's first line is `doc["answer"]` or one of `doc["accepted"]`.
+
+    A line that the token limit cut is right if it is the answer already, else it counts as truncated. `lenient` also
+    takes a reply that holds an accepted answer somewhere, as whole words.
+
+    Raises:
+        DataError: the document has no answer, or `accepted` is no list of texts.
+    """
+    accepted = _accepted(doc)
+    if (nothing := unanswered(final)) is not None:
+        return nothing
+    first, _, rest = final.text.strip().partition("\n")
+    answer = normalise(first)
+    value = float(answer in accepted)
+    lenient = float(any(f" {one} " in f" {normalise(final.text)} " for one in accepted))
+    if final.truncated and not rest and ends_midway(final):
+        status, reason = (Status.SCORED, "truncated_with_answer") if value else (Status.TRUNCATED, "truncated")
+    elif not answer:
+        status, reason = Status.NO_ANSWER, "no_answer"
+    else:
+        status, reason = Status.SCORED, "right" if value else "wrong"
+    return Score(value, status, reason, first.strip()[:LONGEST], lenient)
+
+
+def normalise(text: str) -> str:
+    """Lower-case words with single spaces between them: no punctuation, and no article unless there is nothing else."""
+    words = _MARKS.sub(_without, unicodedata.normalize("NFKC", text).casefold()).split()
+    return " ".join([word for word in words if word not in _ARTICLES] or words)
+
+
+def _without(mark: re.Match[str]) -> str:
+    return mark["kept"] or ("" if mark["gone"] else " ")
+
+
+def _accepted(doc: Mapping[str, Any]) -> frozenset[str]:
+    others = doc.get("accepted") or []
+    if not isinstance(others, list) or not all(isinstance(one, str) for one in others):
+        raise DataError(f"{name_of(doc)}: 'accepted' must be a list of texts, not {others!r:.80}")
+    forms = {normalise(one) for one in (str(required(doc, "answer")), *others)}
+    if "" in forms:
+        raise DataError(f"{name_of(doc)}: an accepted answer holds no letter and no digit")
+    return frozenset(forms)
+
+
+# ---------------------------------------------------------------- the part of a reply that holds its answer
+
 
 _LINE_END: Final = re.compile(r"\n|[.。](?=\s|\Z)|[!！]")
 _SENTENCE: Final = re.compile(r"[.!?](?=\s+\S)|[。！？](?=\s*\S)")
@@ -41,6 +113,16 @@ class Given:
 
     text: str
     strong: bool
+
+
+def score_part(final: FinalText, is_right: Callable[[str], bool]) -> Score:
+    """The score of a reply by the part of it that holds the answer: 1 where that `is_right`, else 0."""
+    if (nothing := unanswered(final)) is not None:
+        return nothing
+    given = answer_part(final.text, midway=ends_midway(final))
+    if given is None or (final.truncated and not given.strong):
+        return without_answer(final, final.text)
+    return scored(is_right(given.text), given.text[:400], final, () if given.strong else ("weak_anchor",))
 
 
 def answer_part(text: str, *, midway: bool = False) -> Given | None:
@@ -81,7 +163,7 @@ def matches(given: str, truth: str) -> bool:
     return holds_text(given, wanted)
 
 
-def number_given(text: str) -> Number | None:
+def number_given(text: str) -> Quantity | None:
     """The number that an answer part gives: its only one, or the only one after its last "is", "=" or the like."""
     found = numbers(text)
     if len(found) > 1:
@@ -98,7 +180,7 @@ def holds_text(given: str, truth: str) -> bool:
     wanted = without_wrappers(without_markup(truth)).strip()
     if re.fullmatch(r"[A-Za-z]", wanted):
         return _holds_letter(given, wanted.upper())
-    words = _folded(wanted)
+    words = _words_of(wanted)
     if not words:
         return False
     pattern = re.compile(r"(?<!\w)" + r"[\W_]{0,3}".join(re.escape(word) for word in words) + r"(?!\w)")
@@ -120,5 +202,5 @@ def _holds_letter(given: str, letter: str) -> bool:
     )
 
 
-def _folded(text: str) -> list[str]:
+def _words_of(text: str) -> list[str]:
     return [word for word in _WORDS.findall(text.casefold()) if word not in _IGNORED]

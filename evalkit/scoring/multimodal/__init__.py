@@ -1,1 +1,0 @@
-"""Scorers for the multimodal suites, one module a family."""
