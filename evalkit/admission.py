@@ -201,7 +201,7 @@ def prompts_for(
                 chosen += probe.spread(fitting, share)
             if chosen:
                 return probe.spread(chosen, options.prompts), "prompts of the suites"
-    return probe.neutral_prompts(options.prompts), f"built-in prompts (of {len(probe.NEUTRAL)})"
+    return probe.neutral_prompts(options.prompts), "built-in prompts (of 64)"
 
 
 def fits(prompt: Prompt) -> bool:

@@ -115,10 +115,10 @@ def _show(report: FidelityReport) -> None:
 def _summary(report: FidelityReport) -> list[str]:
     """The lines under the table: margins, greedy texts, costs, verdict with its reasons."""
     lines = []
-    if report.margins is not None:
+    if report.margins_nats is not None:
         lines.append(
-            f"margins from the reference's own noise: nll shift {report.margins.nll_shift:.2g}, "
-            f"k3 {report.margins.k3:.2g} nats per token"
+            f"margins from the reference's own noise: nll shift {report.margins_nats.nll_shift:.2g}, "
+            f"k3 {report.margins_nats.k3:.2g} nats per token"
         )
     greedy = report.greedy
     if greedy.compared:

@@ -18,15 +18,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from evalkit.errors import EndpointError, RunError, UsageError
-from evalkit.examine.forcing import Drawn
 from evalkit.examine.probe import (
     Findings,
-    Material,
     NotSupportedError,
     Plan,
     ReferenceSide,
@@ -38,7 +37,7 @@ from evalkit.examine.probe import (
 from evalkit.examine.probe_report import FORWARD, SELF, assess
 from evalkit.files import digest, write_whole
 from evalkit.model import Verdict
-from evalkit.stats.divergence import Choice, ScoredText, overall
+from evalkit.stats.divergence import overall
 
 Operators: TypeAlias = frozenset[str]
 Search: TypeAlias = Generator[Operators, bool, "Found"]
@@ -177,19 +176,11 @@ def _with_company(tests: _Tests, names: Sequence[str], at: int) -> Generator[Ope
     return frozenset(group)
 
 
-# ----------------------------------------------------------------
-# What a bisect asks: one short fidelity probe for each set of switched-on operators, every result kept in a
-# folder
-# The reference is asked once. A candidate is started with a set on and gives the reference's texts and its own another
-# reading; a server that does not come up, or dies, twice is a result too: a crash. What lies in the folder is not asked
-# again. Several sets may be served at the same time: the one that the search needs, and those it may ask for next.
-#
-#     bisect.json        what is compared, so that a folder is not used for another bisect
-#     reference.json     the reference's texts, scored twice
-#     probe-DIGEST.json  one set of operators and its result
+# ---------------------------------------------------------------- what a bisect asks
 
 
 Kind: TypeAlias = Literal["verdict", "crash"]
+Kept = TypeVar("Kept")
 REASON_CHARACTERS: Final = 2_000
 TRIES: Final = 2
 
@@ -232,7 +223,15 @@ def key(on: Operators) -> str:
 
 
 class Bench:
-    """Measures sets of operators: `candidate` gives the side that serves with a set on.
+    """Measures sets of operators: one short fidelity probe for each, every result kept in a folder.
+
+    The reference is asked once. A candidate is started with a set on and gives the reference's texts and its own
+    another reading; a server that does not come up, or dies, twice is a result too: a crash. What lies in the folder is
+    not asked again. `candidate` gives the side that serves with a set on.
+
+        bisect.json        what is compared, so that a folder is not used for another bisect
+        reference.json     the reference's texts, scored twice
+        probe-DIGEST.json  one set of operators and its result
 
     `clock` is in seconds. `meant` is what decides the results beside the set: another value refuses the folder.
     """
@@ -265,20 +264,20 @@ class Bench:
         path = self.folder / f"probe-{key(on)}.json"
         if path.exists():
             self.stored += 1
-            return _result(_read(path))
+            return _read(path, Result)
         async with self._asking:
             reference = await self._reference_side()
         started = self._clock()
         found = await self._asked(on, reference)
-        result = _timed(found, self._clock() - started)
+        result = replace(found, seconds=round(self._clock() - started, 3))
         self.asked += 1
-        _write(path, {**asdict(result), "verdict": result.verdict.value})
+        _write(path, result)
         return result
 
     def _open(self, meant: Mapping[str, Any]) -> None:
         about, path = digest(meant), self.folder / "bisect.json"
         if path.exists():
-            if _read(path).get("digest") != about:
+            if _read(path, dict).get("digest") != about:
                 raise RunError(f"{self.folder}: holds a bisect of other endpoints or settings: name another with --out")
             return
         _write(path, {"digest": about, **meant})
@@ -286,12 +285,12 @@ class Bench:
     async def _reference_side(self) -> ReferenceSide:
         path = self.folder / "reference.json"
         if self._known is None and path.exists():
-            self._known = _reference(_read(path))
+            self._known = _read(path, ReferenceSide)
         if self._known is None:
             async with AsyncExitStack() as stack:
                 session = await open_session(stack, self._reference, self._plan)
                 self._known = await reference_part(session, await session.draw(self._plan))
-            _write(path, asdict(self._known))
+            _write(path, self._known)
         return self._known
 
     async def _asked(self, on: Operators, reference: ReferenceSide) -> Result:
@@ -443,56 +442,23 @@ def _judged(names: tuple[str, ...], findings: Findings) -> Result:
     )
 
 
-def _timed(result: Result, seconds: float) -> Result:
-    return replace(result, seconds=round(seconds, 3))
+def _read(path: Path, kind: type[Kept]) -> Kept:
+    """What lies in a file of the folder.
 
-
-def _result(row: Mapping[str, Any]) -> Result:
-    lists = {"on": tuple(row["on"]), "reasons": tuple(row["reasons"]), "verdict": Verdict(row["verdict"])}
-    return Result(**{**row, **lists})
-
-
-def _reference(row: Mapping[str, Any]) -> ReferenceSide:
-    material = row["material"]
-    return ReferenceSide(
-        Material(
-            tuple(None if ids is None else tuple(ids) for ids in material["prompts"]),
-            tuple(map(_drawn, material["texts"])),
-            tuple(map(_drawn, material["greedy"])),
-        ),
-        tuple(map(_scored, row["scored"])),
-        tuple(map(_scored, row["again"])),
-    )
-
-
-def _drawn(row: Mapping[str, Any] | None) -> Drawn | None:
-    if row is None:
-        return None
-    scores = _scored(row["scores"])
-    return Drawn(tuple(row["ids"]), ScoredText(()) if scores is None else scores)
-
-
-def _scored(row: Mapping[str, Any] | None) -> ScoredText | None:
-    if row is None:
-        return None
-    choices = tuple(None if choice is None else Choice(**choice) for choice in row["choices"])
-    return ScoredText(tuple(row["logprobs"]), choices)
-
-
-def _read(path: Path) -> dict[str, Any]:
+    Raises:
+        RunError: it is not what was written there.
+    """
     try:
-        read: dict[str, Any] = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
         raise RunError(f"{path}: cannot be read: remove it, and it is asked for again") from error
-    return read
 
 
-def _write(path: Path, document: Mapping[str, Any]) -> None:
+def _write(path: Path, document: object) -> None:
     write_whole(path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
 
 
-# ----------------------------------------------------------------
-# What a person says of the operators: their names, and the key of the candidate's file that switches them
+# ---------------------------------------------------------------- what a person says of the operators
 
 
 MARK: Final = "{}"
@@ -576,15 +542,11 @@ class Bisection:
         return {
             "kind": "bisect",
             "operators": list(self.names),
-            "culprits": [{"together": len(one) > 1, **_row(results[one])} for one in found.culprits],
+            "culprits": [{"together": len(one) > 1, **asdict(results[one])} for one in found.culprits],
             "complete": found.complete,
             "passes_all": found.passes_all,
             "fails_none": found.fails_none,
             "probes": len(results),
             "asked": self.asked,
-            "results": [_row(result) for result in results.values()],
+            "results": [asdict(result) for result in results.values()],
         }
-
-
-def _row(result: Result) -> dict[str, Any]:
-    return {**asdict(result), "verdict": result.verdict.value}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from difflib import SequenceMatcher
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -68,7 +69,7 @@ class FidelityReport:
 
     verdict: Verdict
     reasons: tuple[str, ...]
-    margins: Margins | None
+    margins_nats: Margins | None
     noise: Mapping[str, Divergence]
     comparisons: Mapping[str, Divergence | None]
     judged: Mapping[str, Judged]
@@ -110,7 +111,7 @@ def assess(findings: Findings) -> FidelityReport:
     return FidelityReport(
         verdict=verdict,
         reasons=reasons,
-        margins=tolerance,
+        margins_nats=tolerance,
         noise=known,
         comparisons=found,
         judged=judged,
@@ -126,29 +127,10 @@ _PROMPTS: Final = "compare the chat templates, the default system messages and t
 
 def document(report: FidelityReport, findings: Findings, created: str, version: str) -> dict[str, Any]:
     """The probe as one JSON-able document: the verdict, every statistic, the costs, and the plan."""
-    return {
-        "format": FORMAT,
-        "kind": "fidelity probe",
-        "created": created,
-        "evalkit_version": version,
-        "verdict": report.verdict.value,
-        "exit_code": report.verdict.exit_code,
-        "reasons": list(report.reasons),
-        "margins_nats": None if report.margins is None else asdict(report.margins),
-        "noise": {name: _statistics(one) for name, one in report.noise.items()},
-        "comparisons": {name: _statistics(one) for name, one in report.comparisons.items()},
-        "judged": {name: asdict(one) for name, one in report.judged.items()},
-        "greedy": asdict(report.greedy),
-        "prompts": report.prompts,
-        "other_prompts": report.other_prompts,
-        "asked": {name: asdict(one) for name, one in report.asked.items()},
-        "plan": {
-            "tokens": findings.plan.tokens,
-            "greedy": findings.plan.greedy,
-            "seed": findings.plan.seed,
-            "at_once": findings.plan.at_once,
-        },
-    }
+    plan = {name: getattr(findings.plan, name) for name in ("tokens", "greedy", "seed", "at_once")}
+    told = {"format": FORMAT, "kind": "fidelity probe", "created": created, "evalkit_version": version}
+    measured = {"noise": _every(report.noise), "comparisons": _every(report.comparisons)}
+    return {**told, "exit_code": report.verdict.exit_code, **asdict(report), **measured, "plan": plan}
 
 
 def keep(
@@ -243,22 +225,9 @@ def _in_common(one: Material, other: Material) -> float:
     common = length = 0
     for a, b in zip(one.prompts, other.prompts, strict=True):
         if a is not None and b is not None:
-            common += _longest_run(a, b)
+            common += SequenceMatcher(None, a, b, autojunk=False).find_longest_match().size
             length += min(len(a), len(b))
     return common / length if length else 0.0
-
-
-def _longest_run(a: Sequence[int], b: Sequence[int]) -> int:
-    """The length of the longest run of tokens that both hold (dynamic programming over two rows)."""
-    best, above = 0, [0] * (len(b) + 1)
-    for token in a:
-        row = [0] * (len(b) + 1)
-        for column, other in enumerate(b):
-            if token == other:
-                row[column + 1] = above[column] + 1
-                best = max(best, row[column + 1])
-        above = row
-    return best
 
 
 def _greedy(ours: Sequence[Drawn | None], theirs: Sequence[Drawn | None], near_tie: float) -> Greedy:
@@ -279,9 +248,11 @@ def _greedy(ours: Sequence[Drawn | None], theirs: Sequence[Drawn | None], near_t
     return Greedy(compared, identical, tuple(differences), ties)
 
 
-def _statistics(one: Divergence | None) -> dict[str, Any] | None:
-    if one is None:
-        return None
+def _every(found: Mapping[str, Divergence | None]) -> dict[str, dict[str, Any] | None]:
+    return {name: None if one is None else _statistics(one) for name, one in found.items()}
+
+
+def _statistics(one: Divergence) -> dict[str, Any]:
     named = asdict(one)
     at = [position for position in one.first_disagreements if position is not None]
     named["first_disagreements"] = {"texts": len(at), "median_position": median(at) if at else None}
@@ -302,11 +273,7 @@ def _numbers(text: ScoredText | None) -> list[Any] | None:
     return [value if value is None or math.isfinite(value) else str(value) for value in text.logprobs]
 
 
-# ----------------------------------------------------------------
-# With how few of its texts the fidelity probe would have said the same: a probe judged again on its first texts
-# A description of what was measured, and no rule for stopping: who looks after every text and stops at the first
-# verdict
-# errs more often than the intervals say.
+# ---------------------------------------------------------------- with how few texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +287,9 @@ class Enough:
 def enough(findings: Findings) -> Enough | None:
     """The fewest texts, in their order, from which on the verdict stays what it is at the end.
 
-    Margins and noise are those of the same texts, as if no more had been asked. None where the verdict is INVALID:
+    A description of what was measured, and no rule for stopping: who looks after every text and stops at the first
+    verdict errs more often than the intervals say. Margins and noise are those of the same texts, as if no more had
+    been asked. None where the verdict is INVALID:
     the fewest would be none at all.
     """
     final = assess(findings).verdict

@@ -8,7 +8,7 @@ from toy import Model
 
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError
-from evalkit.examine.probe import NEUTRAL, NotSupportedError, Plan, Side, neutral_prompts, run_probe, spread
+from evalkit.examine.probe import NotSupportedError, Plan, Side, neutral_prompts, run_probe, spread
 from evalkit.examine.probe_report import BACKWARD, FORWARD, SELF, assess, document, sequences
 from evalkit.model import Verdict
 
@@ -38,7 +38,7 @@ async def probed(toy, reference, candidate, kind="vllm", plan=PLAN, in_turn=Fals
 async def test_the_same_model_is_equivalent_to_the_last_digit(toy, kind):
     _findings, report = await probed(toy, Model(), Model(), kind, SHORT)
     assert (report.verdict, report.reasons, report.other_prompts) == (Verdict.EQUIVALENT, (), 0)
-    assert report.margins.k3 == report.margins.nll_shift == 0.002
+    assert report.margins_nats.k3 == report.margins_nats.nll_shift == 0.002
     assert all(one.max_abs < 1e-12 for one in report.comparisons.values())
     assert (report.greedy.compared, report.greedy.identical) == (2, 2)
 
@@ -176,7 +176,8 @@ async def test_the_document_is_json_and_the_sequences_hold_every_number(toy):
 
 
 def test_the_neutral_prompts_are_distinct_and_a_spread_keeps_the_ends_apart():
-    assert len(set(NEUTRAL)) == len(NEUTRAL) == 64
+    texts = [messages[0]["content"] for messages in neutral_prompts(65)]
+    assert len(set(texts)) == len(texts) == 64
     prompts = neutral_prompts(64)
     assert spread(prompts, 100) == prompts
     assert spread(prompts, 4) == (prompts[0], prompts[16], prompts[32], prompts[48])

@@ -52,10 +52,10 @@ async def test_what_is_stored_says_the_same(probed):
     findings = await probed(Model(noise=0.3))
     stored = read_findings(orjson.loads(orjson.dumps(entry)) for entry in sequences(findings))
     again = assess(stored)
-    assert (again.verdict, again.reasons, again.margins) == (
+    assert (again.verdict, again.reasons, again.margins_nats) == (
         assess(findings).verdict,
         assess(findings).reasons,
-        assess(findings).margins,
+        assess(findings).margins_nats,
     )
     assert enough(stored) == enough(findings)
 
