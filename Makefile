@@ -37,6 +37,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright
 	$(BIN)/lint-imports --config pyproject.toml
 	$(BIN)/deptry .
 	$(BIN)/codespell evalkit suites reports examples docs action.yml README.md CHANGELOG.md CONTRIBUTING.md

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from evalkit.examine.bisect import Bench, Bisection, Result
     from evalkit.examine.doctor import Diagnosis
     from evalkit.examine.probe_report import FidelityReport
+    from evalkit.foreign.tables import Frame
     from evalkit.judging import Judged
     from evalkit.publish.tables import JudgedTable
     from evalkit.run.forecast import Forecast
@@ -349,7 +350,7 @@ def judge(reference: Scores, candidate: Scores, options: JudgeOptions | None = N
     from evalkit.judging import judged_stored
 
     chosen = options or JudgeOptions()
-    made = judged_stored((_stored(reference), _stored(candidate)), chosen)
+    made = judged_stored((_scored("reference", reference), _scored("candidate", candidate)), chosen)
     found = Comparison(made.comparison, None, None, made.sides)
     return found if chosen.out is None else found.store(chosen.out)
 
@@ -381,8 +382,10 @@ def load_comparison(path: PathLike) -> Comparison:
     return Comparison(archive.read(given), folder, folder / archive.NAME if given.is_dir() else given)
 
 
-def _stored(scores: Scores) -> Path | pd.DataFrame | pa.Table:
-    return Path(scores) if isinstance(scores, (str, os.PathLike)) else scores
+def _scored(name: str, scores: Scores) -> Path | Frame:
+    from evalkit.foreign.tables import Frame
+
+    return Path(scores) if isinstance(scores, (str, os.PathLike)) else Frame(name, scores)
 
 
 def _kept(made: Judged, options: JudgeOptions, observer: Observer) -> Comparison:

@@ -14,6 +14,7 @@ from evalkit.compare.policy import NoiseFloor, Policy, check_names
 from evalkit.errors import UsageError
 from evalkit.foreign.choices import HEADLINES, Choices, Named
 from evalkit.foreign.sources import read_pair, read_side
+from evalkit.foreign.tables import Frame
 from evalkit.model import Comparison, Difference, Probe
 from evalkit.options import CompareOptions, JudgeOptions
 from evalkit.publish.archive import noise_floors
@@ -46,15 +47,22 @@ class Judged:
     sides: tuple[Side, Side] | None = None
 
 
-def judged_stored(paths: tuple[Path, Path], options: JudgeOptions) -> Judged:
-    """The comparison of two stored things of one kind; nothing is asked."""
-    if paths[0].resolve() == paths[1].resolve():
+def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions) -> Judged:
+    """The comparison of two scored things of one kind; nothing is asked."""
+    if _same(*scores):
         raise UsageError(
-            f"{paths[1]}: both sides are the same: nothing can differ (`evalkit aa` shows a side's own noise)"
+            f"{scores[1]}: both sides are the same: nothing can differ (`evalkit aa` shows a side's own noise)"
         )
-    sides = read_pair(*paths, choices_of(options))
-    home = paths[0].parent / f"{sides[0].identity.name}--{sides[1].identity.name}"
+    sides = read_pair(*scores, choices_of(options))
+    folder = Path() if isinstance(scores[0], Frame) else scores[0].parent
+    home = folder / f"{sides[0].identity.name}--{sides[1].identity.name}"
     return judged(Case(sides, differences_of(sides), home, noise=noise_floors(sides[0])), options)
+
+
+def _same(one: Path | Frame, other: Path | Frame) -> bool:
+    if isinstance(one, Path) and isinstance(other, Path):
+        return one.resolve() == other.resolve()
+    return isinstance(one, Frame) and isinstance(other, Frame) and one.content is other.content
 
 
 def judged(case: Case, options: JudgeOptions) -> Judged:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from evalkit.compare.columns import Side
 from evalkit.errors import RunError, UsageError, did_you_mean
 from evalkit.foreign.choices import Choices, Named
+from evalkit.foreign.tables import SUFFIXES, Frame, read_table
 from evalkit.model import Comparison
 
 Kind: TypeAlias = Literal["config", "run", "lm_eval", "table"]
@@ -32,16 +33,17 @@ _ABOUT: dict[str, tuple[str, Kind]] = {
 """What a field of `Choices` is called on the command line, and what it is about."""
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Path | Frame) -> Kind:
     """What a path holds, by its name and its files.
 
     Raises:
         RunError: for a folder that holds neither a run nor lm-eval's output.
     """
     from evalkit.foreign.lm_eval import is_lm_eval
-    from evalkit.foreign.tables import SUFFIXES
     from evalkit.run.read import is_run
 
+    if isinstance(path, Frame):
+        return "table"
     if not path.is_dir():
         return "table" if path.suffix in SUFFIXES else "config"
     if is_run(path):
@@ -53,13 +55,15 @@ def kind_of(path: Path) -> Kind:
     )
 
 
-def read_side(path: Path, choices: Choices | None = None) -> Side:
+def read_side(path: Path | Frame, choices: Choices | None = None) -> Side:
     """The side that a run folder, an output folder of lm-eval or a score table holds; nothing is asked of an endpoint.
 
     Raises:
         UsageError: where it cannot be read, or is a configuration file.
     """
     kind = kind_of(path)
+    if isinstance(path, Frame) or kind == "table":
+        return read_table(path, choices or Choices())
     if kind == "run":
         from evalkit.run.read import read_run
 
@@ -68,10 +72,6 @@ def read_side(path: Path, choices: Choices | None = None) -> Side:
         from evalkit.foreign.lm_eval import read_lm_eval
 
         return read_lm_eval(path, choices or Choices())
-    if kind == "table":
-        from evalkit.foreign.tables import read_table
-
-        return read_table(path, choices or Choices())
     raise UsageError(f"{path}: is a configuration file, not something that was stored")
 
 
@@ -97,7 +97,7 @@ def sides_of(comparison: Comparison, folder: Path | None) -> tuple[Side, Side]:
     return sides[0], sides[1]
 
 
-def read_pair(reference: Path, candidate: Path, choices: Choices) -> tuple[Side, Side]:
+def read_pair(reference: Path | Frame, candidate: Path | Frame, choices: Choices) -> tuple[Side, Side]:
     """Two stored sides of the same kind, with names of their own.
 
     Raises:
@@ -149,7 +149,9 @@ def _refuse_names(option: str, named: Named, what: str, known: set[str]) -> None
             raise UsageError(f"{option} {name}=...: no such {what} is compared{did_you_mean(name, sorted(known))}")
 
 
-def _longer(path: Path) -> str:
+def _longer(path: Path | Frame) -> str:
+    if isinstance(path, Frame):
+        return path.name
     whole = path.resolve()
     return f"{whole.parent.name}-{whole.stem if whole.suffix else whole.name}"
 

@@ -1,4 +1,4 @@
-"""Plain score tables (CSV, JSONL, Parquet) as one side of a comparison: the way in for every other harness.
+"""Plain score tables (CSV, JSONL, Parquet, a frame) as one side of a comparison: the way in for every other harness.
 
 One row a sample: `suite`, `item`, `repeat` (a whole number; a table that counts from 1 is read as if it did from 0, as
 everything of evalkit's does), `score` (from 0 to 1, empty where there is none); optional `cluster` (items that change
@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,32 @@ _STATUSES: Final = {status.value: status for status in Status}
 Row = tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A score table in memory, by the name of its side; `content` is a pandas or polars frame, or an Arrow table."""
+
+    name: str
+    content: Any = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def arrow(self) -> Any:
+        """The table as Arrow's.
+
+        Raises:
+            DataError: where it is no frame, or a column holds values of several kinds.
+        """
+        import pyarrow as pa
+
+        try:
+            if type(self.content).__module__.partition(".")[0] == "pandas":
+                return pa.Table.from_pandas(self.content, preserve_index=False)
+            return self.content if isinstance(self.content, pa.Table) else pa.table(self.content)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise DataError(f"{self.name}: is no table of scores: {error}") from error
+
+
 @dataclass(slots=True)
 class _Suite:
     """One suite of a table while it is read; `about` holds cluster and stratum as first seen, by item."""
@@ -41,11 +67,11 @@ class _Suite:
     depth: int = 0
 
 
-def read_table(path: Path, choices: Choices) -> Side:
+def read_table(path: Path | Frame, choices: Choices) -> Side:
     """The side that a score table holds.
 
     Raises:
-        DataError: naming file, line and column of the first row that is none.
+        DataError: naming file (or side), line (of a frame: row, from 1) and column of the first row that is none.
     """
     suites: dict[str, _Suite] = {}
     rows, unused = _rows(path)
@@ -58,7 +84,8 @@ def read_table(path: Path, choices: Choices) -> Side:
     samples = _counted_from_zero(samples)
     notes = (f"{path.name}: columns that are not used: {', '.join(unused)}",) if unused else ()
     sides = {name: SuiteSide(_facts(name, suite, choices), samples[name]) for name, suite in suites.items()}
-    return Side(_identity(path), {"table": path.name}, sides, notes=notes)
+    identity = _identity(path) if isinstance(path, Path) else _frame_identity(path)
+    return Side(identity, {"table": path.name}, sides, notes=notes)
 
 
 def _facts(name: str, suite: _Suite, choices: Choices) -> SuiteFacts:
@@ -76,11 +103,26 @@ def _identity(path: Path) -> RunIdentity:
     return RunIdentity(path.stem, digest[:12], "", str(path), changed, {}, {}, {})
 
 
-# ---------------------------------------------------------------- rows of the three formats
+def _frame_identity(frame: Frame) -> RunIdentity:
+    import pyarrow as pa
+
+    written = pa.BufferOutputStream()
+    table = frame.arrow().replace_schema_metadata(None)
+    with pa.ipc.new_stream(written, table.schema) as out:
+        out.write_table(table)
+    digest = hashlib.sha256(written.getvalue()).hexdigest()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return RunIdentity(frame.name, digest[:12], "", "", now, {}, {}, {})
 
 
-def _rows(path: Path) -> tuple[Iterator[tuple[int, Row]], list[str]]:
+# ---------------------------------------------------------------- rows of the three formats, and of a frame
+
+
+def _rows(path: Path | Frame) -> tuple[Iterator[tuple[int, Row]], list[str]]:
     """(line, values in the order of REQUIRED and OPTIONAL), and the names of columns that mean nothing here."""
+    if isinstance(path, Frame):
+        table = path.arrow()
+        return _arrow_rows(path, table.column_names, lambda columns: table.select(columns).to_batches())
     try:
         if path.suffix == ".parquet":
             return _parquet_rows(path)
@@ -151,13 +193,18 @@ def _parquet_rows(path: Path) -> tuple[Iterator[tuple[int, Row]], list[str]]:
         file = pq.ParquetFile(path)
     except pa.ArrowException as error:
         raise DataError(f"{path}: is no Parquet file: {error}") from error
-    names = file.schema_arrow.names
+    return _arrow_rows(path, file.schema_arrow.names, lambda columns: file.iter_batches(columns=columns))
+
+
+def _arrow_rows(
+    path: Path | Frame, names: Sequence[str], batches: Callable[[list[str]], Iterable[Any]]
+) -> tuple[Iterator[tuple[int, Row]], list[str]]:
     places, unused = _places(path, names)
     columns = [names[at] for at in places if at is not None]
 
     def rows() -> Iterator[tuple[int, Row]]:
         number = 0
-        for batch in file.iter_batches(columns=columns):
+        for batch in batches(columns):
             lists = {name: batch.column(name).to_pylist() for name in columns}
             blank = [None] * batch.num_rows
             for values in zip(*(lists.get(name, blank) for name in (*REQUIRED, *OPTIONAL)), strict=True):
@@ -167,7 +214,7 @@ def _parquet_rows(path: Path) -> tuple[Iterator[tuple[int, Row]], list[str]]:
     return rows(), unused
 
 
-def _places(path: Path, names: Sequence[str]) -> tuple[list[int | None], list[str]]:
+def _places(path: Path | Frame, names: Sequence[str]) -> tuple[list[int | None], list[str]]:
     """Where each known column stands, and the names of those that are not known."""
     for name in REQUIRED:
         if name not in names:
@@ -268,7 +315,7 @@ def _counted_from_zero(suites: dict[str, Samples]) -> dict[str, Samples]:
     return {name: replace(samples, repeat=samples.repeat - 1) for name, samples in suites.items()}
 
 
-def _no_twins(path: Path, suites: dict[str, Samples]) -> None:
+def _no_twins(path: Path | Frame, suites: dict[str, Samples]) -> None:
     """Raises where an (item, repeat) of a suite is listed twice."""
     for name, samples in suites.items():
         cells = np.sort(samples.item.astype(np.int64) << 31 | samples.repeat)

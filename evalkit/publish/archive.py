@@ -120,7 +120,7 @@ def noise_floors(reference: Side) -> dict[str, NoiseFloor]:
     """
     run = Path(reference.identity.path)
     file = home_of(run.parent, reference.identity.name) / NAME
-    if not reference.identity.name or not file.is_file():
+    if not reference.identity.path or not file.is_file():
         return {}
     made = read(file)
     if made.reference.model != reference.identity.model:

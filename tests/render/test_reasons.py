@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import evalkit.compare
+import evalkit
 from evalkit.compare.noise import JudgeNoise
 from evalkit.compare.policy import NoiseFloor
 from evalkit.compare.verdict import overall_reasons, reason_of
@@ -154,7 +154,7 @@ def written_sentences(source):
 
 def sources():
     """(where, source) of all that writes sentences into a comparison."""
-    for path in sorted(Path(evalkit.compare.__file__).parent.glob("*.py")):
+    for path in sorted((Path(evalkit.__file__).parent / "compare").glob("*.py")):
         if path.stem not in NOT_IN_REPORTS:
             yield path.stem, path.read_text(encoding="utf-8")
     for module in (power, variance):

@@ -9,6 +9,7 @@ import pytest
 
 from evalkit.errors import EndpointError, StorageError
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request, Usage
+from evalkit.run import scheduler
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 
 QUICK = PoolSettings(concurrency=8, backoff_seconds=0.001, backoff_limit_seconds=0.004, outage_seconds=5.0)
@@ -126,7 +127,7 @@ async def test_retry_after_holds_the_whole_pool():
 
 
 async def test_a_long_hold_is_told_to_the_one_who_waits(monkeypatch):
-    monkeypatch.setattr("evalkit.run.scheduler._LONG_HOLD_SECONDS", 0.05)
+    monkeypatch.setattr(scheduler, "_LONG_HOLD_SECONDS", 0.05)
     said = []
 
     def script(request, attempt):
