@@ -55,6 +55,7 @@ docs: setup
 # The help of every command; a test says when this is due.
 docs-commands: setup
 	$(BIN)/python docs/reference.py > docs/commands.md
+	$(BIN)/python docs/suite_keys.py
 
 # The pictures of README and docs, from the runs of `make demo`; needs chromium and chromedriver.
 pictures: demo

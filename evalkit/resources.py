@@ -9,11 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-_IN_THE_CHECKOUT = {"standins": "examples/standins", "bench": "benchmarks/bench"}
+_IN_THE_CHECKOUT = {"start": "examples/start", "standins": "examples/standins", "bench": "benchmarks/bench"}
 
 
 def data_folder(name: str) -> Path:
-    """The shipped folder `name` (suites, reports, standins, bench): beside this package, else the checkout's own.
+    """The shipped folder `name` (suites, reports, start ...): beside this package, else the checkout's own.
 
     Raises:
         FileNotFoundError: where the installation is broken and neither exists.

@@ -34,7 +34,7 @@ COMMANDS = {
     "judge-table": ("judge_table", "Say what published tables of two means can support, and what they cannot."),
     "run": ("run.run", "Run one endpoint's suites and store every reply."),
     "score": ("run.score", "Grade the stored replies of a run again, without asking anything."),
-    "suites": ("suites", "List the suites, or show one with the prompt of an item."),
+    "suites": ("suites", "List the suites, show one with the prompt of an item, or check those of your own."),
     "report": ("report.report", "Render a stored comparison: table, HTML page, CI file, or a template of yours."),
     "explain": ("report.explain", "Say a verdict in three plain sentences, in English or Chinese."),
     "card": ("card", "Make a model card's table; `card check` finds what is wrong in published ones."),
@@ -46,8 +46,8 @@ COMMANDS = {
         "bench_client.command",
         "Measure what asking costs this machine: requests/s and CPU of evalkit's client.",
     ),
-    "schema": ("schema", "Print the JSON Schema of a configuration file or of a document."),
-    "init": ("init", "Write a commented pair of configuration files to start from."),
+    "schema": ("start.schema", "Print the JSON Schema of a configuration file, a suite or a document."),
+    "init": ("start.init", "Write a commented pair of configuration files to start from."),
 }
 
 

@@ -1,4 +1,4 @@
-"""`evalkit suites`: lists suites and packs; `evalkit suites show NAME` prints what is sent for an item."""
+"""`evalkit suites`: lists suites and packs, shows what is sent for an item, checks suites of one's own."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> Non
     if as_json:
         import orjson
 
+        from evalkit.tasks.check import described
+
         document = {
-            "suites": [_described(s) for s in suites],
+            "suites": [described(s) for s in suites],
             "packs": {p.name: [s.model_dump(exclude_unset=True) for s in p.suites] for p in packs.values()},
         }
         click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
@@ -36,23 +38,6 @@ def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> Non
     click.echo("\nPacks (use as `pack:` in a configuration)")
     for pack in packs.values():
         click.echo(f"  {pack.name}: {pack.about}\n    {', '.join(entry.name for entry in pack.suites)}")
-
-
-def _described(suite: Any) -> dict[str, Any]:
-    return {
-        "name": suite.name,
-        "label": suite.label,
-        "about": suite.about,
-        "items": suite.rows,
-        "repeats": suite.repeats,
-        "margin_pt": suite.margin_pt,
-        "headline": suite.headline,
-        "licence": suite.licence,
-        "gated": suite.gated,
-        "needs": list(suite.needs),
-        "origin": suite.origin,
-        "file": str(suite.file),
-    }
 
 
 def _print_table(suites: list[Any]) -> None:
@@ -98,8 +83,55 @@ def show(folders: tuple[Path, ...], name: str, item: str | None, data: Path | No
     if chosen is None:
         raise SuiteError(f"{name}: has no item {item!r}")
     click.echo(f"# {suite.label}: {suite.about}\n# file {suite.file}\n# item {chosen.id}, scorer {loaded.scorer_id}")
-    for message in chosen.prompt.messages:
+    _print_item(chosen)
+
+
+def _print_item(item: Any) -> None:
+    """The turns of an item's prompt, and what the scorer expects."""
+    for message in item.prompt.messages:
         click.echo(f"\n--- {message['role']}")
         content = message["content"]
         click.echo(content if isinstance(content, str) else "\n".join(p.get("text", "[picture]") for p in content))
-    click.echo(f"\n--- expected\n{chosen.target}")
+    for part in item.parts:
+        click.echo(f"\n--- text\n{part.text}")
+    click.echo(f"\n--- expected\n{item.target}")
+
+
+@command.command("check")
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--data", type=click.Path(path_type=Path), help="A folder with the data sets (or EVALKIT_DATA).")
+@click.option("--items", type=click.IntRange(1, 100), default=1, show_default=True, help="So many items of each suite.")
+def check(paths: tuple[Path, ...], data: Path | None, items: int) -> None:
+    """Check suites before a run: every key, the data, and the scorer on a right, a wrong and an empty reply.
+
+    FILE is a suite's YAML, a pack's, or a folder of them. The first items' prompts are printed. Exits 2 where something
+    is wrong, with all that is. No endpoint is asked.
+    """
+    from evalkit.errors import SuiteError
+    from evalkit.tasks.check import check_files
+    from evalkit.tasks.items import LoadOptions
+
+    options = LoadOptions(data=str(data) if data else None, partial=True)
+    problems: list[str] = []
+    for found in check_files(paths, options, items):
+        _print_checked(found)
+        problems += found.problems
+    if problems:
+        raise SuiteError("\n".join(problems))
+    click.echo("\nall is well")
+
+
+def _print_checked(found: Any) -> None:
+    state = f"{len(found.problems)} problems" if found.problems else "sound"
+    click.echo(f"# {found.file}: {found.what} {found.name}: {state}")
+    for note in found.notes:
+        click.echo(f"# {note}")
+    if found.loaded is not None:
+        click.echo(f"# {found.loaded.total_items} items, scorer {found.loaded.scorer_id}")
+    for item in found.items:
+        click.echo(f"\n# item {item.id}")
+        _print_item(item)
+        for trial in found.trials.get(item.id, ()):
+            value = "no score" if trial.score.value is None else f"{trial.score.value:g}"
+            click.echo(f"--- {trial.kind} reply {trial.reply[:80]!r}: {value} ({trial.score.reason})")
+        click.echo("")

@@ -10,7 +10,7 @@ from evalkit.config.launch import (
     LlamaCppLaunch,
     OcrLaunch,
 )
-from evalkit.config.load import load_config, warnings_for
+from evalkit.config.load import load_config, warnings_for, write_pair
 from evalkit.config.redact import redact_url, redacted
 from evalkit.config.sampling import PROFILES, Sampling, SamplingOverrides
 from evalkit.config.schema import (
@@ -23,7 +23,6 @@ from evalkit.config.schema import (
     Tls,
     json_schema,
 )
-from evalkit.config.template import write_pair
 
 __all__ = [
     "PROFILES",

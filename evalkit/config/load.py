@@ -29,7 +29,8 @@ from evalkit.config.yaml import (
     parse,
     parse_value,
 )
-from evalkit.errors import ConfigError, did_you_mean
+from evalkit.errors import ConfigError, StorageError, did_you_mean
+from evalkit.resources import data_folder
 
 # ----------------------------------------------------------------
 # `--set a.b=c`: one value of a configuration, changed from the command line
@@ -300,3 +301,30 @@ def _greedy_thinking(config: EndpointConfig, suites: list[str], drawn: Mapping[s
                 "to repeat itself without end; the model's authors advise a temperature such as 0.6"
             )
     return found
+
+
+# ----------------------------------------------------------------
+# Configuration files to start from: a commented pair, and the part that both share
+
+PAIR: Final = ("reference.yaml", "candidate.yaml", "common.yaml")
+
+
+def write_pair(folder: str | Path) -> list[Path]:
+    """Write reference.yaml, candidate.yaml and common.yaml into a folder, which is made where it is missing.
+
+    Raises:
+        ConfigError: one of the three is there already (nothing is written then).
+        StorageError: the folder cannot be written.
+    """
+    paths = [Path(folder) / name for name in PAIR]
+    there = [str(path) for path in paths if path.is_symlink() or path.exists()]
+    if there:
+        raise ConfigError(f"{', '.join(there)}: already there: move it away, or choose another folder")
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            with path.open("xb") as file:
+                file.write((data_folder("start") / path.name).read_bytes())
+    except OSError as error:
+        raise StorageError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+    return paths

@@ -105,7 +105,7 @@ def _built(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[c
     for task in tasks:
         chosen, count = _choose(task, suite, options, share=len(tasks))
         total += count
-        _check_documents(suite, task, chosen)
+        _check_documents(suite, task.eval_docs)
         _build(task, chosen, chat=not by_logprobs(suite))
         items.extend(_option_items(suite, task) if by_logprobs(suite) else _items(suite, task, options))
         generation = task.config.generation_kwargs or {}
@@ -434,14 +434,13 @@ def _check_settings(suite: Suite, given: Mapping[str, Any]) -> None:
     """
     known = known_settings(suite)
     for name in given:
-        if name not in known:
-            otherwise = None if known else f": {suite.name} has no settings"
-            raise SuiteError(f"settings.{name}: {suite.name} has no such setting{did_you_mean(name, known, otherwise)}")
+        if name not in known and name != "allow_code_execution":
+            raise SuiteError(f"settings.{name}: {suite.name} has no such setting{did_you_mean(name, known)}")
 
 
 def known_settings(suite: Suite) -> dict[str, str]:
     """The settings that an endpoint may give a suite, with what they do."""
-    known = {"allow_code_execution": "true: run programs that the model wrote, in a sandbox", **suite.settings}
+    known = dict(suite.settings)
     if "optional_pictures" in suite.needs:
         known["pictures"] = "true: ask the items with pictures too"
     if suite.pictures or "optional_pictures" in suite.needs:
@@ -449,7 +448,7 @@ def known_settings(suite: Suite) -> dict[str, str]:
     return known
 
 
-def _check_documents(suite: Suite, task: Any, chosen: list[int] | None) -> None:
+def _check_documents(suite: Suite, documents: Sequence[Mapping[str, Any]]) -> None:
     """Refuses a suite that names a field which its documents have not, or that is not what it must be.
 
     Raises:
@@ -458,10 +457,8 @@ def _check_documents(suite: Suite, task: Any, chosen: list[int] | None) -> None:
     named = [("strata", field) for field in suite.strata]
     named += [(f"tags.{heading}", field) for heading, field in suite.tags.items()]
     named += [(key, field) for key in ("cluster", "weight") if (field := getattr(suite, key)) is not None]
-    documents = task.eval_docs
     weights = []
-    for index in range(len(documents)) if named and chosen is None else chosen or ():
-        document = documents[index]
+    for index, document in enumerate(documents if named else ()):
         for key, field in named:
             if field not in document or (document[field] is None and not key.startswith("tags.")):
                 fields = sorted(name for name in document if name not in _PROMPT_ONLY)

@@ -8,9 +8,12 @@ from pydantic import ValidationError
 
 from evalkit.config import EndpointConfig, JudgeConfig, Limits, json_schema
 from evalkit.config.base import Section
+from evalkit.config.load import PAIR
 from evalkit.config.suite import LmEvalSection
-from evalkit.config.template import FILES
 from evalkit.errors import ConfigError
+from evalkit.resources import data_folder
+
+FILES = {name: (data_folder("start") / name).read_text() for name in PAIR}
 
 BASE = {"name": "ref", "base_url": "http://127.0.0.1:8000/v1", "model": "m"}
 

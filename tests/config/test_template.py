@@ -5,8 +5,11 @@ import re
 import pytest
 
 from evalkit.config import EndpointConfig, Limits, Sampling, differences, load_config, warnings_for, write_pair
-from evalkit.config.template import FILES
+from evalkit.config.load import PAIR
 from evalkit.errors import ConfigError, StorageError
+from evalkit.resources import data_folder
+
+FILES = {name: (data_folder("start") / name).read_text() for name in PAIR}
 
 
 @pytest.fixture

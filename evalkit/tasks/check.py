@@ -1,0 +1,164 @@
+"""Checks files of suites and packs as a run would, before it: all keys, the data, and the scorer on made-up replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from evalkit.config.suite import Suite, check_suite, is_suite, parse_suite, read_task
+from evalkit.errors import SuiteError, UsageError
+from evalkit.model import Item, Score, Status
+from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
+from evalkit.tasks.suites import find_suite, foreign_suite, members, pack_in
+
+_FORMS = ("{}", "Answer: {}", "\\boxed{{{}}}")
+"""How a model may give an answer: the first form that the scorer takes for right is used."""
+_ODD = "xyzzy"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What the scorer made of one reply: `kind` is "right" (made of the item's target), "wrong" or "empty"."""
+
+    kind: str
+    reply: str
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found of one file; `what` is suite, part (of a group), pack, or task (lm-eval's alone)."""
+
+    file: Path
+    what: str
+    name: str
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    loaded: LoadedSuite | None = None
+    items: tuple[Item, ...] = ()
+    trials: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
+
+
+def check_files(paths: Sequence[Path], options: LoadOptions, count: int = 1) -> Iterator[Checked]:
+    """Checks files, and all below folders; `count` items of each suite are shown and tried.
+
+    Every file is looked at, whatever is wrong with another.
+    """
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    named: dict[str, Path] = {}
+    for path in paths:
+        for file in sorted(path.rglob("*.yaml")) if path.is_dir() else [path]:
+            try:
+                found = _checked(file, folders, options, count)
+            except UsageError as error:
+                found = Checked(file, "file", file.stem, tuple(str(error).splitlines()))
+            if found.what in {"suite", "pack"} and named.setdefault(f"{found.what} {found.name}", file) != file:
+                twice = f"{file}: the {found.what} {found.name} is in {named[f'{found.what} {found.name}']} already"
+                found = replace(found, problems=(*found.problems, f"{twice}: one of them needs another name"))
+            yield found
+
+
+def _checked(file: Path, folders: Sequence[Path], options: LoadOptions, count: int) -> Checked:
+    """One file.
+
+    Raises:
+        UsageError: where it cannot be loaded; one line for each problem.
+    """
+    if "packs" in file.parts[-2:-1]:
+        return _pack(file, folders)
+    raw = read_task(file)
+    if not is_suite(raw):
+        return _tried(Checked(file, "task", file.stem), foreign_suite(file.stem, file, raw), options, count)
+    fields = check_suite(file, raw).metadata.evalkit
+    suite = parse_suite(file, str(file.parent), raw)
+    if suite is None:
+        return Checked(file, "part", file.stem, notes=(f"a part of {fields.part_of}: checked with it",))
+    if suite.tasks != (suite.name,):
+        members(suite)
+    return _tried(Checked(file, "suite", suite.name), suite, options, count)
+
+
+def _pack(file: Path, folders: Sequence[Path]) -> Checked:
+    pack = pack_in(file)
+    problems = []
+    for number, choice in enumerate(pack.suites):
+        try:
+            find_suite(choice.name, [*folders, file.parent.parent])
+        except SuiteError as error:
+            problems.append(f"{file}: suites.{number}: {error}")
+    return Checked(file, "pack", pack.name, tuple(problems), (f"{len(pack.suites)} suites",))
+
+
+def _tried(found: Checked, suite: Suite, options: LoadOptions, count: int) -> Checked:
+    loaded = load_suite(suite, replace(options, limit=count + 1))  # one more, for a wrong answer
+    notes = list(loaded.notes)
+    trials: dict[str, tuple[Trial, ...]] = {}
+    if by_logprobs(suite):
+        notes.append("graded by log-probabilities: no reply is tried")
+    elif suite.scorer == "judge":
+        notes.append("graded by a judge model: no reply is tried")
+    else:
+        trials = {item.id: tuple(_trials(loaded, item)) for item in loaded.items[:count]}
+    problems, told = [], []
+    for identity, one in trials.items():
+        for trial in one:
+            if trial.score.status is Status.GRADE_ERROR:
+                what = f"item {identity}, {trial.kind} reply {trial.reply[:60]!r}: {suite.scorer} {trial.score.reason}"
+                problems.append(suite.error("scorer", what) if suite.scorer else what)
+        right, wrong = (trial.score.value for trial in one[:2])
+        if right is not None and wrong is not None and right <= wrong:
+            told.append(f"item {identity}: the scorer gives the target {right:g} and a wrong answer {wrong:g}")
+    return replace(
+        found,
+        problems=tuple(map(str, problems)),
+        notes=(*notes, *told),
+        loaded=loaded,
+        items=loaded.items[:count],
+        trials=trials,
+    )
+
+
+def _trials(loaded: LoadedSuite, item: Item) -> Iterator[Trial]:
+    """The scorer on a right, a wrong and an empty reply."""
+    made = [_trial(loaded, item, "right", form.format(item.target)) for form in _FORMS]
+    right = next((trial for trial in made if trial.score.value == 1), made[0])
+    yield right
+    others = [other.target for other in loaded.items if other.target != item.target] or _other_options(item)
+    form = _FORMS[made.index(right)]
+    yield _trial(loaded, item, "wrong", form.format(others[0] if others else _ODD))
+    yield _trial(loaded, item, "empty", "")
+
+
+def _other_options(item: Item) -> list[str]:
+    """Where the target is the letter of an option: another one's."""
+    choices = item.doc.get("choices")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)] if isinstance(choices, list) else ""
+    return [letter for letter in letters if letter != item.target] if item.target in letters and item.target else []
+
+
+def _trial(loaded: LoadedSuite, item: Item, kind: str, reply: str) -> Trial:
+    from evalkit.scoring.answers.reply import final_text_of
+    from evalkit.scoring.registry import graded
+
+    right_or_wrong = loaded.suite.right_or_wrong
+    return Trial(kind, reply, graded(loaded.score, item.doc, final_text_of(reply), right_or_wrong=right_or_wrong))
+
+
+def described(suite: Suite) -> dict[str, Any]:
+    """What a list of suites says of one, as JSON."""
+    return {
+        "name": suite.name,
+        "label": suite.label,
+        "about": suite.about,
+        "items": suite.rows,
+        "repeats": suite.repeats,
+        "margin_pt": suite.margin_pt,
+        "headline": suite.headline,
+        "licence": suite.licence,
+        "gated": suite.gated,
+        "needs": list(suite.needs),
+        "origin": suite.origin,
+        "file": str(suite.file),
+    }
