@@ -104,6 +104,8 @@ def _lines(report: dict[str, Any], said: str = "") -> list[str]:
         if lacking and suite["valued"]:
             line += f"; {suite['mean_if_others_wrong']:.4f} if the {lacking} without a value were wrong"
         lines.append(line)
+        if ungraded := suite["counts"].get("grade_error"):
+            lines.append(f"    {ungraded} of {suite['suite']} could not be graded: `evalkit score` tries them again")
         alike: dict[str, list[str]] = {}
         for sample in without:
             alike.setdefault(_why(sample, said), []).append(_named(sample))

@@ -87,6 +87,8 @@ def _prepared(
         told = str(cause) if isinstance(cause, ValueError) and name.startswith("evalkit.") else f"{name} raised {error}"
         raise DataError(f"{fields.source.title}, split {split!r}: {told}") from error
     _check_documents(f"{fields.source.title}, split {split!r}: {name}", documents)
+    # What evalkit adds to a row (`_file` is a path of this machine) is no part of an item.
+    documents = [{key: value for key, value in one.items() if not str(key).startswith("_")} for one in documents]
     try:
         return _with_pictures(documents, rows)
     except ValueError as error:

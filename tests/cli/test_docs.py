@@ -19,13 +19,14 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from evalkit.config.suite import SuiteFields
 from evalkit.publish.cards import BEGIN, END
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"<!-- run: (\w+) -->\n\Z")
-QUIET_KINDS = {"text", "yaml", "markdown", "json", "html"}
+QUIET_KINDS = {"text", "yaml", "markdown", "json", "html", "python"}
 
 
 def blocks(path):
@@ -49,11 +50,18 @@ def test_every_block_says_what_it_is():
                 assert fixture is None, f"{place}: only ```console blocks are run"
 
 
+class WithFunctions(yaml.SafeLoader):
+    """A loader that takes lm-eval's tag, too."""
+
+
+WithFunctions.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
+
+
 def test_yaml_blocks_are_yaml():
     for path in PAGES:
         for _line, kind, body, _fixture in blocks(path):
             if kind == "yaml":
-                assert yaml.safe_load(body) is not None
+                assert yaml.load(body, Loader=WithFunctions) is not None
 
 
 # ---------------------------------------------------------------- the fixtures
@@ -176,12 +184,24 @@ def tables(tmp_path):
     return {}
 
 
+@pytest.fixture
+def own_suite(toy, tmp_path):
+    """The files that the page on suites shows, and an endpoint that is asked for that suite."""
+    for name, kind in (("words.yaml", "yaml"), ("words.py", "python"), ("words.jsonl", "json")):
+        written = (ROOT / "examples" / "suites" / name).read_text(encoding="utf-8")
+        body = next(b for _l, k, b, _n in blocks(ROOT / "docs" / "suites.md") if k == kind and b == written)
+        (tmp_path / name).write_text(body)
+    endpoint = {"name": "reference", "base_url": toy("vllm", name="m").url, "model": "m", "suite_folders": ["."]}
+    (tmp_path / "reference.yaml").write_text(yaml.safe_dump({**endpoint, "suites": ["words"]}))
+    return {}
+
+
 def yaml_block(page, beginning):
     """A YAML block of a page, so that what the page shows is what its commands use."""
     return next(b for _l, kind, b, _f in blocks(ROOT / "docs" / page) if kind == "yaml" and b.startswith(beginning))
 
 
-FIXTURES = ("endpoints", "compared", "nights", "stacks", "flagscale", "tables")
+FIXTURES = ("own_suite", "endpoints", "compared", "nights", "stacks", "flagscale", "tables")
 JOBS = [
     pytest.param(path, fixture, id=f"{path.stem}-{fixture}")
     for path in PAGES
@@ -260,7 +280,18 @@ def test_the_runner_itself(expected, output, same):
     assert matches(expected, output) is same
 
 
-# ---------------------------------------------------------------- help, links, site
+# ---------------------------------------------------------------- help, keys, links, site
+
+
+def test_the_page_on_suites_has_every_key_of_the_schema():
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import suite_keys
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    written = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8")
+    assert written == suite_keys.page(), "docs/suites.md is old: `make docs-commands` writes its tables anew"
+    assert all(f"| `{key}` |" in written for key in SuiteFields.model_fields)
 
 
 def test_the_page_of_commands_is_what_help_prints():
