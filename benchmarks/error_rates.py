@@ -10,7 +10,7 @@ import argparse
 import sys
 import time
 
-from evalkit.stats.simulate import Design, World, verdict_rates
+from simulation import Design, World, verdict_rates
 
 DESIGNS = {30: (0.05, 0.10), 198: (0.02, 0.05), 756: (0.02, 0.03), 14042: (0.005, 0.01)}
 REPEATS = (1, 4, 8)

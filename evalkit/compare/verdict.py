@@ -30,7 +30,6 @@ from evalkit.stats.methods import (
 from evalkit.stats.paired import (
     FloatArray,
     IntArray,
-    Layout,
     PairedItems,
     clustered_mean,
     harmonic_mean,
@@ -284,7 +283,7 @@ def _summaries(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> 
 
 
 def _over_pairs(summary: SideSummary, means: FloatArray, k: IntArray, paired: PairedItems) -> SideSummary:
-    estimate = clustered_mean(means, Layout.of(paired))
+    estimate = clustered_mean(means, paired.traits)
     error = float(np.sqrt(estimate.variance))
     return replace(summary, mean=min(1.0, max(0.0, estimate.point)), standard_error=error, k=harmonic_mean(k))
 

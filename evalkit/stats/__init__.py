@@ -1,1 +1,1 @@
-"""Intervals, paired tests, equivalence, power and multiplicity; numpy and scipy only."""
+"""Intervals, paired tests, equivalence, power and multiplicity; numpy only."""

@@ -138,21 +138,24 @@ def divergence(first: Sequence[ScoredText], second: Sequence[ScoredText], near_t
     )
 
 
-def ratio_estimate(totals: FloatArray, sizes: FloatArray, level: float = 0.9) -> Estimate:
+def ratio_estimate(totals: FloatArray, sizes: FloatArray) -> Estimate:
     """The mean over all tokens, sum(totals) / sum(sizes), with its standard error over clusters of unequal size.
 
-    The residuals total - mean * size, with G / (G - 1), and t with G - 1 degrees of freedom (W. G. Cochran,
-    "Sampling Techniques", 3rd edition, 1977, section 6.4). Raises `ValueError` for fewer than two clusters.
+    From the residuals total - mean * size (W. G. Cochran, "Sampling Techniques", 3rd edition, 1977, section 6.4).
+    Raises `ValueError` for fewer than two clusters.
     """
-    groups = totals.size
-    if groups < 2:
+    if totals.size < 2:
         raise ValueError("a standard error over clusters needs at least two of them")
     point = float(totals.sum() / sizes.sum())
-    residuals = totals - point * sizes
-    variance = groups / (groups - 1) * float(np.sum(residuals**2)) / float(sizes.sum()) ** 2
-    error = math.sqrt(variance)
-    reach = t_quantile(0.5 + level / 2, groups - 1) * error
-    return Estimate(point, error, groups - 1, Interval(point - reach, point + reach, level))
+    return _over_clusters(point, (totals - point * sizes) / float(sizes.sum()))
+
+
+def _over_clusters(point: float, pieces: FloatArray) -> Estimate:
+    """An estimate from what each of G clusters moves it by: G / (G - 1), t with G - 1 degrees of freedom, 90 %."""
+    groups = pieces.size
+    error = math.sqrt(groups / (groups - 1) * float(np.sum(pieces**2)))
+    reach = t_quantile(0.95, groups - 1) * error
+    return Estimate(point, error, groups - 1, Interval(point - reach, point + reach, 0.9))
 
 
 def near_tie_nats(own_noise: Divergence) -> float:
@@ -183,7 +186,7 @@ def _trend(columns: Sequence[FloatArray]) -> Estimate | None:
     """Least squares of |difference| on position over all tokens, with a standard error over sequences.
 
     The slope is a sum over tokens of weight * |difference|; the sandwich over clusters sums each sequence's weighted
-    residuals before squaring (K.-Y. Liang and S. L. Zeger, Biometrika 73 (1986) 13-22), with G / (G - 1).
+    residuals before squaring (K.-Y. Liang and S. L. Zeger, Biometrika 73 (1986) 13-22).
     """
     position = np.concatenate([column[:, 0] for column in columns]) / POSITIONS
     centred = position - position.mean()
@@ -194,11 +197,7 @@ def _trend(columns: Sequence[FloatArray]) -> Estimate | None:
     slope = float(np.sum(centred * absolute)) / spread
     residual = absolute - absolute.mean() - slope * centred
     cluster = np.repeat(np.arange(len(columns)), [column.shape[0] for column in columns])
-    pieces = np.bincount(cluster, weights=centred * residual) / spread
-    groups = len(columns)
-    error = math.sqrt(groups / (groups - 1) * float(np.sum(pieces**2)))
-    reach = t_quantile(0.95, groups - 1) * error
-    return Estimate(slope, error, groups - 1, Interval(slope - reach, slope + reach, 0.9))
+    return _over_clusters(slope, np.bincount(cluster, weights=centred * residual) / spread)
 
 
 def _events(first: Sequence[ScoredText], second: Sequence[ScoredText]) -> Events:
@@ -245,13 +244,10 @@ def _first_disagreement(a: ScoredText, b: ScoredText, near_tie: float) -> int | 
     return None
 
 
-# ----------------------------------------------------------------
-# The verdict of the fidelity probe: is a candidate's divergence shown to lie within the reference's own noise?
-# The margin comes from the reference compared with itself (A/A), never from candidates. Equivalence must be shown: the
-# whole interval inside the margin, for the shift and for k3, in every comparison. The probe is a detector of faults and
-# no measure of quality: near the baseline, divergence says nothing about accuracy (arXiv 2606.19558).
-
-
+# The verdict of the fidelity probe. The margin comes from the reference compared with itself (A/A), never from
+# candidates. Equivalence must be shown: the whole interval inside the margin, for the shift and for k3, in every
+# comparison. The probe is a detector of faults and no measure of quality: near the baseline, divergence says nothing
+# about accuracy (arXiv 2606.19558).
 FLOOR_NATS: Final = 0.002
 NOISE_FACTOR: Final = 3.0
 LEAST_SEQUENCES: Final = 8
@@ -312,10 +308,9 @@ def judge(found: Divergence | None, tolerance: Margins, own_noise: Divergence) -
     short = _too_little(found)
     if short:
         return Judged(Verdict.INVALID, short, p_noise, times)
-    outside = _outside(found, tolerance)
+    outside, undecided = _against_margins(found, tolerance)
     if outside:
         return Judged(Verdict.DEGRADED, outside, p_noise, times)
-    undecided = _undecided(found, tolerance)
     verdict = Verdict.INCONCLUSIVE if undecided else Verdict.EQUIVALENT
     return Judged(verdict, undecided or _real(found, p_noise, times), p_noise, times)
 
@@ -346,26 +341,20 @@ def _too_little(found: Divergence) -> tuple[str, ...]:
     return ()
 
 
-def _outside(found: Divergence, tolerance: Margins) -> tuple[str, ...]:
-    reasons = []
-    interval = found.nll_shift.interval
-    if interval.low > tolerance.nll_shift or interval.high < -tolerance.nll_shift:
-        reasons.append(_sentence("nll shift", found.nll_shift.point, interval, tolerance.nll_shift, "outside"))
-    if found.k3.interval.low > tolerance.k3:
-        reasons.append(_sentence("k3", found.k3.point, found.k3.interval, tolerance.k3, "outside"))
-    return tuple(reasons)
-
-
-def _undecided(found: Divergence, tolerance: Margins) -> tuple[str, ...]:
-    reasons = []
-    interval = found.nll_shift.interval
-    if not -tolerance.nll_shift < interval.low <= interval.high < tolerance.nll_shift:
-        sentence = _sentence("nll shift", found.nll_shift.point, interval, tolerance.nll_shift, "reaches over")
-        reasons.append(sentence + _more(found.nll_shift, tolerance.nll_shift))
-    if not found.k3.interval.high < tolerance.k3:
-        sentence = _sentence("k3", found.k3.point, found.k3.interval, tolerance.k3, "reaches over")
-        reasons.append(sentence + _more(found.k3, tolerance.k3))
-    return tuple(reasons)
+def _against_margins(found: Divergence, tolerance: Margins) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A sentence for each interval that lies wholly outside its margin, and for each that reaches over it."""
+    outside, over = [], []
+    for name, estimate, lowest, margin in (
+        ("nll shift", found.nll_shift, -tolerance.nll_shift, tolerance.nll_shift),
+        ("k3", found.k3, -math.inf, tolerance.k3),
+    ):
+        low, high = estimate.interval.low, estimate.interval.high
+        told = f"{name} {estimate.point:.2g} nats per token (90 % interval {low:.2g} to {high:.2g})"
+        if low > margin or high < lowest:
+            outside.append(f"{told} outside the margin of {margin:.2g}")
+        elif not (lowest < low and high < margin):
+            over.append(f"{told} reaches over the margin of {margin:.2g}{_more(estimate, margin)}")
+    return tuple(outside), tuple(over)
 
 
 def _more(estimate: Estimate, margin: float) -> str:
@@ -383,11 +372,6 @@ def _real(found: Divergence, p_noise: float | None, times: float | None) -> tupl
         return ()
     more = f", {times:.1f} times the reference's own" if times is not None else ", where the reference has none"
     return (f"within tolerance, and a real difference: mean |Δ logprob| {found.mean_abs:.2g} nats{more}",)
-
-
-def _sentence(name: str, point: float, interval: Interval, margin: float, relation: str) -> str:
-    ends = f"{interval.low:.2g} to {interval.high:.2g}"
-    return f"{name} {point:.2g} nats per token (90 % interval {ends}) {relation} the margin of {margin:.2g}"
 
 
 def _against_noise(found: Divergence, own_noise: Divergence) -> tuple[float | None, float | None]:

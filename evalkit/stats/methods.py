@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,8 +48,7 @@ class Decision(StrEnum):
 _DECISIONS: Final = np.array([Decision.EQUIVALENT, Decision.DEGRADED, Decision.ELEVATED, Decision.INCONCLUSIVE], object)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
+class Evidence(NamedTuple):
     """What comparisons come down to before they are judged; every array has one entry a comparison.
 
     `n` counts the items; `point` is candidate minus reference; `se` its standard error with the floor of one unseen
@@ -85,26 +84,29 @@ class Evidence:
             paired.share @ paired.reference_mean,
             paired.share @ paired.candidate_mean,
         )
-        return cls(_each_flag(Form.of(paired)), *(np.array([number], dtype=np.float64) for number in numbers))
+        return cls(_one(Form.of(paired)), *(np.array([number], dtype=np.float64) for number in numbers))
 
     @classmethod
     def of_means(cls, reference: float, candidate: float, n: float) -> Evidence:
         """The evidence of two published means in [0, 1] over n items each; without items there is no paired error."""
-        point, nothing = np.array([candidate - reference]), np.array([math.nan])
-        means = np.array([reference]), np.array([candidate])
-        return cls(_each_flag(Form(unpaired=True)), np.array([n]), point, *(nothing,) * 4, *means)
+        numbers = (n, candidate - reference, math.nan, math.nan, math.nan, math.nan, reference, candidate)
+        return cls(_one(Form(unpaired=True)), *(np.array([number], dtype=np.float64) for number in numbers))
 
     @classmethod
     def together(cls, parts: Sequence[Evidence]) -> Evidence:
         """Several comparisons as one value."""
-        forms = {f.name: np.concatenate([getattr(part.form, f.name) for part in parts]) for f in fields(Form)}
-        names = [f.name for f in fields(cls) if f.name != "form"]
-        return cls(Form(**forms), *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        form = Form(*(np.concatenate(flags) for flags in zip(*(part.form for part in parts), strict=True)))
+        return cls(form, *(np.concatenate(columns) for columns in zip(*(part[1:] for part in parts), strict=True)))
 
     def rows(self, chosen: BoolArray) -> Evidence:
         """The chosen comparisons."""
-        form = Form(**{f.name: np.asarray(getattr(self.form, f.name))[chosen] for f in fields(Form)})
-        return Evidence(form, *(getattr(self, f.name)[chosen] for f in fields(self) if f.name != "form"))
+        form = Form(*(np.asarray(flag)[chosen] for flag in self.form))
+        return Evidence(form, *(column[chosen] for column in self[1:]))
+
+
+def _one(form: Form) -> Form:
+    """The form of one comparison, as arrays of one."""
+    return Form(*(np.array([flag], dtype=np.bool_) for flag in form))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,28 +168,8 @@ def _critical(level: ArrayLike) -> FloatArray:
     return each(t_quantile, 0.5 + np.asarray(level) / 2.0, math.inf)
 
 
-def _tango_interval(evidence: Evidence, level: ArrayLike) -> Limits:
-    return tango_limits(evidence.lost, evidence.gained, evidence.n, _critical(level))
-
-
-def _tango_statistic(evidence: Evidence, delta: ArrayLike) -> FloatArray:
-    return tango_statistic(evidence.lost, evidence.gained, evidence.n, delta)
-
-
-def _unpaired_interval(evidence: Evidence, level: ArrayLike) -> Limits:
-    return independent_limits((evidence.reference, evidence.candidate), (evidence.n, evidence.n), _critical(level))
-
-
-def _unpaired_statistic(evidence: Evidence, delta: ArrayLike) -> FloatArray:
-    return independent_statistic((evidence.reference, evidence.candidate), (evidence.n, evidence.n), delta)
-
-
-def _t_interval(evidence: Evidence, level: ArrayLike) -> Limits:
-    return t_limits(evidence.point, evidence.se, evidence.df, level)
-
-
-def _t_statistic(evidence: Evidence, delta: ArrayLike) -> FloatArray:
-    return np.asarray((evidence.point - np.asarray(delta)) / evidence.se, dtype=np.float64)
+def _means(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
+    return evidence.reference, evidence.candidate
 
 
 def t_limits(point: ArrayLike, se: ArrayLike, df: ArrayLike, level: ArrayLike) -> Limits:
@@ -250,7 +232,14 @@ def _within(n: int, rate: float) -> IntArray:
 
 def _t_method(name: str, design: str, suits: Callable[[Form], ArrayLike]) -> Method:
     """The designs differ in how the variance came about, not in what is done with it."""
-    return Method(name, design, suits, _t_interval, _t_statistic, _t_power)
+    return Method(
+        name=name,
+        design=design,
+        suits=suits,
+        interval=lambda one, level: t_limits(one.point, one.se, one.df, level),
+        statistic=lambda one, delta: np.asarray((one.point - np.asarray(delta)) / one.se, dtype=np.float64),
+        power=_t_power,
+    )
 
 
 METHODS: Final = (
@@ -258,8 +247,8 @@ METHODS: Final = (
         name="unpaired score",
         design="two published means without items",
         suits=lambda form: form.unpaired,
-        interval=_unpaired_interval,
-        statistic=_unpaired_statistic,
+        interval=lambda one, level: independent_limits(_means(one), (one.n, one.n), _critical(level)),
+        statistic=lambda one, delta: independent_statistic(_means(one), (one.n, one.n), delta),
         power=_t_power,
         normal=True,
     ),
@@ -267,8 +256,8 @@ METHODS: Final = (
         name="tango",
         design="one repeat a side, every score 0 or 1, items weigh the same and stand alone",
         suits=lambda form: np.logical_and(form.settled, form.plain),
-        interval=_tango_interval,
-        statistic=_tango_statistic,
+        interval=lambda one, level: tango_limits(one.lost, one.gained, one.n, _critical(level)),
+        statistic=lambda one, delta: tango_statistic(one.lost, one.gained, one.n, delta),
         power=_tango_power,
         normal=True,
     ),
@@ -281,7 +270,7 @@ METHODS: Final = (
 
 def chosen_methods(form: Form) -> Iterator[tuple[Method, BoolArray]]:
     """Each method that judges some of the comparisons, and which."""
-    left = np.ones(np.broadcast_shapes(*(np.shape(getattr(form, f.name)) for f in fields(Form))), dtype=np.bool_)
+    left = np.ones(np.broadcast_shapes(*map(np.shape, form)), dtype=np.bool_)
     for method in METHODS:
         rows = left & np.asarray(method.suits(form), dtype=np.bool_)
         if rows.any():
@@ -414,11 +403,6 @@ def check_margin(margin: float, alpha: float) -> None:
         raise ValueError(f"the margin is a fraction in [0, 1), not {margin!r} (2 percentage points are 0.02)")
     if not 0.0 < alpha < 0.5:
         raise ValueError(f"alpha is a one-sided level in (0, 0.5), not {alpha!r}")
-
-
-def _each_flag(form: Form) -> Form:
-    """The form of one comparison, as arrays of one."""
-    return Form(**{f.name: np.array([getattr(form, f.name)], dtype=np.bool_) for f in fields(Form)})
 
 
 # Tests of no difference stand beside the verdict and never gate it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,7 +51,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemTraits:
-    """What the suite says of each item, by item code: relative weight (>= 0), cluster and stratum codes.
+    """How items make a headline: the relative weight (>= 0), cluster and stratum code of each.
 
     Items of one cluster are expected to change together (a passage, a repeated question). Strata are the fixed parts
     of a headline that is a mean of means; a mere breakdown by subject is not a stratum: leave it at 0.
@@ -65,6 +65,23 @@ class ItemTraits:
     def plain(cls, n_items: int) -> ItemTraits:
         """Equal weights, every item its own cluster, one stratum."""
         return cls(np.ones(n_items), np.arange(n_items), np.zeros(n_items, dtype=np.int64))
+
+    @property
+    def is_plain(self) -> bool:
+        """True where weights are equal, every item is its own cluster and there is one stratum."""
+        equal_weights = bool(np.all(self.weight == self.weight[0]))
+        return not self.has_strata and equal_weights and self.stands_alone
+
+    @property
+    def has_strata(self) -> bool:
+        """True where there is more than one stratum."""
+        return bool(np.any(self.stratum != self.stratum[0]))
+
+    @property
+    def stands_alone(self) -> bool:
+        """True where every item is its own cluster."""
+        ascending = bool(np.all(self.cluster[1:] > self.cluster[:-1]))
+        return ascending or np.unique(self.cluster).size == self.cluster.size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,25 +129,14 @@ class PairedItems:
         return self.candidate_mean - self.reference_mean
 
     @property
+    def traits(self) -> ItemTraits:
+        """How the rows make the headline."""
+        return ItemTraits(self.weight, self.cluster, self.stratum)
+
+    @property
     def share(self) -> FloatArray:
         """Each item's part of the headline: the weights divided by their sum."""
         return np.asarray(self.weight / self.weight.sum(), dtype=np.float64)
-
-    def swapped(self) -> PairedItems:
-        """The same items with the two sides exchanged."""
-        return PairedItems(
-            reference_mean=self.candidate_mean,
-            candidate_mean=self.reference_mean,
-            reference_k=self.candidate_k,
-            candidate_k=self.reference_k,
-            reference_var=self.candidate_var,
-            candidate_var=self.reference_var,
-            weight=self.weight,
-            cluster=self.cluster,
-            stratum=self.stratum,
-            item=self.item,
-            binary=self.binary,
-        )
 
     def select(self, rows: NDArray[np.bool_] | IntArray) -> PairedItems:
         """The chosen rows (a mask or indices) as a value of their own; weights stay relative."""
@@ -269,44 +275,7 @@ def median(values: NDArray[np.float64]) -> float:
     return quantile(values, 0.5)
 
 
-# The t method serves every design that Tango's 2 x 2 table cannot. Linearised (Taylor) variance of a weighted,
-# stratified, clustered mean: W. G. Cochran, "Sampling Techniques" (1977), chapters 5 and 9; with one stratum it equals
-# the cluster-robust variance of a regression on a constant (Liang and Zeger 1986) with G / (G - 1).
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layout:
-    """How items make a headline: relative weights, cluster codes, stratum codes, one entry an item."""
-
-    weight: FloatArray
-    cluster: IntArray
-    stratum: IntArray
-
-    @classmethod
-    def of(cls, paired: PairedItems) -> Layout:
-        """The layout of paired items."""
-        return cls(paired.weight, paired.cluster, paired.stratum)
-
-    @property
-    def is_plain(self) -> bool:
-        """True where weights are equal, every item is its own cluster and there is one stratum."""
-        equal_weights = bool(np.all(self.weight == self.weight[0]))
-        return not self.has_strata and equal_weights and self.stands_alone
-
-    @property
-    def has_strata(self) -> bool:
-        """True where there is more than one stratum."""
-        return bool(np.any(self.stratum != self.stratum[0]))
-
-    @property
-    def stands_alone(self) -> bool:
-        """True where every item is its own cluster."""
-        ascending = bool(np.all(self.cluster[1:] > self.cluster[:-1]))
-        return ascending or np.unique(self.cluster).size == self.cluster.size
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """What decides which method suits a comparison: arrays with one entry a comparison, or single truth values.
 
     `settled`: every item came out wholly right or wholly wrong on both sides; `plain`: items weigh the same, stand
@@ -323,13 +292,13 @@ class Form:
     @classmethod
     def of(cls, paired: PairedItems) -> Form:
         """The form of one comparison."""
-        layout = Layout.of(paired)
+        traits = paired.traits
         means = (paired.reference_mean, paired.candidate_mean)
         return cls(
             settled=paired.binary and all(bool(np.all((mean == 0.0) | (mean == 1.0))) for mean in means),
-            plain=layout.is_plain,
-            clustered=not layout.stands_alone,
-            stratified=layout.has_strata,
+            plain=traits.is_plain,
+            clustered=not traits.stands_alone,
+            stratified=traits.has_strata,
         )
 
 
@@ -361,10 +330,12 @@ class FlooredDifference:
         return math.sqrt(self.estimate.variance + self.floor)
 
 
-def clustered_mean(values: FloatArray, layout: Layout) -> MeanEstimate:
-    """The weighted mean of item values and its variance over clusters within strata.
+def clustered_mean(values: FloatArray, traits: ItemTraits) -> MeanEstimate:
+    """The weighted mean of item values and its linearised (Taylor) variance over clusters within strata.
 
-    Headline = sum over strata of W_h * mean_h, where W_h is the weight of a stratum's items over the weight of all; the
+    W. G. Cochran, "Sampling Techniques" (1977), chapters 5 and 9; with one stratum it is the cluster-robust variance of
+    a regression on a constant (Liang and Zeger 1986) with G / (G - 1). Headline = sum over strata of W_h * mean_h,
+    where W_h is the weight of a stratum's items over the weight of all; the
     variance is the sum over strata of G_h / (G_h - 1) times the squares of the clusters' weighted residuals, so that it
     adds with squared weights. Degrees of freedom: G - 1 with one stratum, Satterthwaite's over several.
 
@@ -373,15 +344,15 @@ def clustered_mean(values: FloatArray, layout: Layout) -> MeanEstimate:
     one is given at least the largest spread of a cluster mean seen in any other stratum, with 1 degree of freedom.
     Clusters that reach over several strata join those strata into one for the variance, with G - H degrees of freedom.
     """
-    positive = layout.weight > 0
+    positive = traits.weight > 0
     if not positive.all():
-        layout = Layout(layout.weight[positive], layout.cluster[positive], layout.stratum[positive])
+        traits = ItemTraits(traits.weight[positive], traits.cluster[positive], traits.stratum[positive])
         values = values[positive]
-    if layout.is_plain:
+    if traits.is_plain:
         return _plain_mean(values)
-    share = layout.weight / layout.weight.sum()
-    stratum = np.unique(layout.stratum, return_inverse=True)[1]
-    cluster = np.unique(layout.cluster, return_inverse=True)[1]
+    share = traits.weight / traits.weight.sum()
+    stratum = np.unique(traits.stratum, return_inverse=True)[1]
+    cluster = np.unique(traits.cluster, return_inverse=True)[1]
     stratum_share = _sums(stratum, share)
     stratum_mean = _sums(stratum, share * values) / stratum_share
     point = float(np.sum(share * values))
@@ -400,7 +371,7 @@ def clustered_mean(values: FloatArray, layout: Layout) -> MeanEstimate:
 
 def floored_difference(paired: PairedItems) -> FlooredDifference:
     """The headline difference with the floor of one unseen flip a side."""
-    estimate = clustered_mean(paired.difference, Layout.of(paired))
+    estimate = clustered_mean(paired.difference, paired.traits)
     reference_k = independent_repeats(paired.reference_k, paired.reference_var)
     candidate_k = independent_repeats(paired.candidate_k, paired.candidate_var)
     return FlooredDifference(estimate, float(unseen_flips(reference_k, candidate_k, estimate.cluster_square)))

@@ -7,7 +7,7 @@ spread of true item differences, does not. Measured from a comparison, or assume
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,6 @@ from evalkit.stats.paired import (
     FloatArray,
     Form,
     IntArray,
-    Layout,
     PairedItems,
     clustered_mean,
     independent_repeats,
@@ -35,14 +34,12 @@ class VarianceSplit:
     """Per-item variances of a score: between repeats of an item (None where nothing is repeated), and between items.
 
     `within_*` is the mean variance of one repeat around its item's mean; `between` is what the spread of item
-    differences exceeds that noise by (the two stacks differing item by item), never below 0; `between_t` is its
-    ratio to its standard error: below about 1.6 it is indistinguishable from noise.
+    differences exceeds that noise by (the two stacks differing item by item), never below 0.
     """
 
     within_reference: float | None
     within_candidate: float | None
     between: float | None
-    between_t: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +59,8 @@ def split_variance(paired: PairedItems) -> VarianceSplit:
     within_reference = _mean_within(paired.reference_k, paired.reference_var)
     within_candidate = _mean_within(paired.candidate_k, paired.candidate_var)
     if within_reference is None or within_candidate is None or paired.n_items < 2:
-        return VarianceSplit(within_reference, within_candidate, None, None)
-    excess = item_excess(paired)
-    between = float(excess.mean())
-    error = float(excess.std(ddof=1)) / math.sqrt(excess.size)
-    ratio = between / error if error > 0 else (math.inf if between > 0 else 0.0)
-    return VarianceSplit(within_reference, within_candidate, max(0.0, between), ratio)
+        return VarianceSplit(within_reference, within_candidate, None)
+    return VarianceSplit(within_reference, within_candidate, max(0.0, float(item_excess(paired).mean())))
 
 
 def item_excess(paired: PairedItems) -> FloatArray:
@@ -145,7 +138,7 @@ class DesignVariance:
     def form_at(self, k_reference: float, k_candidate: float) -> Form:
         """What decides the method with so many repeats: several that vary settle no item."""
         single = self._independent(k_reference, k_candidate) == (1.0, 1.0)
-        return replace(self.form, settled=bool(self.form.settled) and single)
+        return self.form._replace(settled=bool(self.form.settled) and single)
 
     def _independent(self, k_reference: float, k_candidate: float) -> tuple[float, float]:
         """The repeats that tell something new: copies of one answer are one answer."""
@@ -192,7 +185,7 @@ def measured_variance(paired: PairedItems) -> MeasuredVariance:
     stand out at 1 %: otherwise half of all equal stacks would be told that repeats cannot help. With a single repeat on
     a side its noise is what the other parts leave over, so all differences are taken for noise.
     """
-    total = clustered_mean(paired.difference, Layout.of(paired))
+    total = clustered_mean(paired.difference, paired.traits)
     squares = paired.share**2
     sides = (paired.reference_k, paired.reference_var), (paired.candidate_k, paired.candidate_var)
     repeated = [bool(np.any(k > 1)) for k, _variance in sides]
@@ -213,7 +206,7 @@ def measured_variance(paired: PairedItems) -> MeasuredVariance:
     else:
         parts = [floored / 2.0, floored / 2.0]
         note = "from one repeat a side, taking all differences for noise"
-    form = replace(Form.of(paired), settled=paired.binary)
+    form = Form.of(paired)._replace(settled=paired.binary)
     design = DesignVariance(parts[0], parts[1], between, total.cluster_square, total.df, form)
     copies = all(independent_repeats(*side) == 1.0 for side in sides)
     return MeasuredVariance(design, not (all(repeated) and copies), note)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paired_items import flipped, pair_single
+from paired_items import flipped, pair_single, swapped
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
@@ -169,7 +169,7 @@ def designs(draw):
 @given(designs(), st.sampled_from([0.005, 0.05, 0.3]))
 def test_swapping_sides_mirrors_everything(design, margin):
     paired = pairs(*design)
-    test, mirror = judge_difference(paired, margin), judge_difference(paired.swapped(), margin)
+    test, mirror = judge_difference(paired, margin), judge_difference(swapped(paired), margin)
     assert mirror.point == -test.point
     assert mirror.ci90.low == pytest.approx(-test.ci90.high, abs=1e-12)
     assert mirror.ci95.high == pytest.approx(-test.ci95.low, abs=1e-12)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulation import Design, World, verdict_rates
 
 from evalkit.stats.methods import METHODS, Decision, Evidence, Goal, chosen_methods, decide, intervals, power_of
 from evalkit.stats.paired import Form
-from evalkit.stats.simulate import Design, World, verdict_rates
 from evalkit.stats.variance import DesignVariance, assumed_variance, greedy_variance
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
@@ -35,10 +35,9 @@ def evidence(draw, name, size=20):
     reference, candidate = rng.integers(0, n + 1) / n, rng.integers(0, n + 1) / n
     point = {"tango": (gained - lost) / n, "unpaired score": candidate - reference}.get(name)
     form = Form(**{"settled": False, "plain": True, **FORMS[name]})
-    flags = {field: np.full(size, getattr(form, field)) for field in form.__slots__}
     se, df = rng.uniform(1e-4, 0.2, size), rng.integers(1, 200, size).astype(float)
     point = rng.uniform(-0.3, 0.3, size) if point is None else point
-    return Evidence(Form(**flags), n, point, se, df, lost, gained, reference, candidate)
+    return Evidence(Form(*(np.full(size, flag) for flag in form)), n, point, se, df, lost, gained, reference, candidate)
 
 
 def mirrored(one):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paired_items import pair_single
+from paired_items import pair_single, swapped
 
 from evalkit.errors import DataError
 from evalkit.stats.paired import ItemTraits, PairedItems, Scores, harmonic_mean, pair_scores
@@ -57,7 +57,7 @@ def test_traits_follow_their_items():
 def test_select_and_swap():
     paired = pair_single([1, 0, 1], [0, 0, 1])
     assert paired.select(np.array([True, False, True])).item.tolist() == [0, 2]
-    assert paired.swapped().difference.tolist() == [1.0, 0.0, 0.0]
+    assert swapped(paired).difference.tolist() == [1.0, 0.0, 0.0]
 
 
 def test_halves_of_a_stored_run():

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from evalkit.stats.paired import (
     ItemTraits,
-    Layout,
     Scores,
     clustered_mean,
     floored_difference,
@@ -19,7 +18,7 @@ from evalkit.stats.paired import (
 
 def layout(n, weight=None, cluster=None, stratum=None):
     plain = ItemTraits.plain(n)
-    return Layout(
+    return ItemTraits(
         plain.weight if weight is None else np.asarray(weight, dtype=float),
         plain.cluster if cluster is None else np.asarray(cluster),
         plain.stratum if stratum is None else np.asarray(stratum),

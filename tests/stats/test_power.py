@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from paired_items import pair_single
 from scipy import stats
+from simulation import Design, World, beta_means, simulate_scores, verdict_rates
 
 from evalkit.stats.methods import Decision, Goal, judge_difference, power_of
 from evalkit.stats.paired import pair_scores
@@ -16,7 +17,6 @@ from evalkit.stats.power import (
     repeats_to_decide,
     smallest_margin,
 )
-from evalkit.stats.simulate import Design, World, beta_means, simulate_scores, verdict_rates
 from evalkit.stats.variance import DesignVariance, assumed_variance
 
 Z_SUM = stats.norm.ppf(0.95) + stats.norm.ppf(0.9)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from paired_items import pair_single
+from paired_items import pair_single, swapped
 
 from evalkit.stats.paired import ItemTraits, Scores, floored_difference, pair_scores
 from evalkit.stats.variance import assumed_variance, fixed_benchmark_variance, measured_variance, stored_variance
@@ -71,7 +71,7 @@ def test_a_bank_on_one_side_leaves_the_rest_to_the_other(swap):
     rng = np.random.default_rng(44)
     p = rng.beta(0.4, 0.3, 3000)
     paired = compared(rng, p, p, 16, 1)
-    design = measured_variance(paired.swapped() if swap else paired).design
+    design = measured_variance(swapped(paired) if swap else paired).design
     bank, single = (design.candidate, design.reference) if swap else (design.reference, design.candidate)
     noise = float(np.mean(p * (1 - p))) / 3000
     assert bank == pytest.approx(noise, rel=0.05)

@@ -19,3 +19,16 @@ def flipped(lost, gained, n) -> PairedItems:
     """`n` items asked once, of which so many went from right to wrong and back."""
     same = n - lost - gained
     return pair_single([1] * lost + [0] * gained + [1] * same, [0] * lost + [1] * gained + [1] * same)
+
+
+def swapped(paired) -> PairedItems:
+    """The same items with the two sides exchanged."""
+    columns = {name: getattr(paired, name) for name in paired.__slots__}
+    other = {"reference": "candidate", "candidate": "reference"}
+    return PairedItems(
+        **{
+            f"{other[side]}_{rest}" if side in other else name: column
+            for name, column in columns.items()
+            for side, _, rest in [name.partition("_")]
+        }
+    )

@@ -1,4 +1,4 @@
-"""Simulated comparisons with a known truth: what the tests of this package, and their documentation, are held to.
+"""Simulated comparisons with a known truth: what the tests of `evalkit.stats` and docs/statistics.md are held to.
 
 A world says how right answers come about: item by item with chances from a Beta distribution, or decided once and for
 all. Histograms of item outcomes stand for score columns, so that ten thousand comparisons of 14,042 items take a

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from simulation import Design, Outcomes, World, beta_means, simulate_scores, verdict_rates
 
 from evalkit.stats.methods import Evidence, decide, intervals, judge_difference
 from evalkit.stats.paired import pair_scores
-from evalkit.stats.simulate import Design, Outcomes, World, beta_means, simulate_scores, verdict_rates
 
 TYPICAL = World("typical", 0.6, 0.6)
 SATURATED = World("saturated", 0.95, 0.8)
