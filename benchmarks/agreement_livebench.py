@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.model import FinalText, Score
-from evalkit.scoring.livebench import graders as dispatch
-from evalkit.scoring.livebench import rows
+from evalkit.scoring import livebench
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT.parent / "shared" / "data" / "livebench"
@@ -67,7 +66,7 @@ def load(folder: Path) -> tuple[dict[str, list[Answer]], dict[str, int]]:
             if row is None:
                 others[path.stem] = others.get(path.stem, 0) + 1
                 continue
-            answer = Answer(rows.normalise(row), judged["model"], judged["answer"], float(judged["score"]))
+            answer = Answer(livebench.normalise(row), judged["model"], judged["answer"], float(judged["score"]))
             checkable.setdefault(path.stem, []).append(answer)
     return checkable, others
 
@@ -76,7 +75,7 @@ def grade(answers: Iterable[Answer]) -> list[Outcome]:
     """The scores of the answers, with one thread a core; the costly graders work in child processes."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(
-            pool.map(lambda answer: Outcome(answer, dispatch.score(answer.doc, FinalText(answer.text))), answers)
+            pool.map(lambda answer: Outcome(answer, livebench.score(answer.doc, FinalText(answer.text))), answers)
         )
 
 
@@ -119,7 +118,7 @@ def main(arguments: list[str]) -> int:
     if not checkable:
         print(f"{folder} holds no judged answers with questions: name a folder with questions/ and judged_answers/.")
         return 2
-    if missing := dispatch.preflight(answer.doc for answers in checkable.values() for answer in answers):
+    if missing := livebench.preflight(answer.doc for answers in checkable.values() for answer in answers):
         print("\n".join(missing))
         return 2
     explained = EXPLANATIONS.read_text(encoding="utf-8") if EXPLANATIONS.is_file() else ""

@@ -36,7 +36,7 @@ SCORERS: Final[Mapping[str, str]] = {
     "expression": "evalkit.scoring.answers.expression:score",
     "short": "evalkit.scoring.answers.short:score",
     "theoremqa": "evalkit.scoring.theoremqa:score",
-    "livebench": "evalkit.scoring.livebench.graders:score",
+    "livebench": "evalkit.scoring.livebench:score",
     "mmmu": "evalkit.scoring.mmmu:score",
     "mmmu_pro": "evalkit.scoring.answers.letters:score",
     "cmmmu": "evalkit.scoring.mmmu:score_cmmmu",

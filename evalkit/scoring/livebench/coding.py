@@ -24,9 +24,7 @@ from evalkit.scoring.answers import sandbox
 from evalkit.scoring.answers.worker import GradeTimeout
 from evalkit.scoring.livebench.extract import Grade, name_of
 
-# ----------------------------------------------------------------
-# The tests of a coding question: public ones as JSON, private ones as JSON or base64 of zlib of a pickle of
-# JSON
+# ---------------------------------------------------------------- tests: JSON, or base64 of zlib of a pickle of JSON
 # A pickle can run code when it is loaded, and a data set is others' text: the unpickler here refuses every global, so
 # only plain values come out, and of those only the one text that is expected is used.
 
@@ -104,9 +102,7 @@ def unpack(packed: str) -> str:
     return text
 
 
-# ----------------------------------------------------------------
-# Coding: the program in the answer passes every public and private test, run one by one in the sandbox
-# The expected results never enter the sandbox: a program can only hand out its own, and they are compared here.
+# ---------------------------------------------------------------- the program, run on each of them
 
 
 SECONDS_PER_TEST: Final = 6.0
@@ -120,7 +116,7 @@ _LIMITS: Final = sandbox.Limits(seconds=SECONDS_PER_TEST)
 def grade(doc: Mapping[str, Any], text: str) -> Grade:
     """1 if all tests pass, else 0; testing stops at the first that fails, and the reason is how it failed.
 
-    The caller has made sure that programs may be run (`dispatch.not_asked`).
+    The caller has made sure that programs may be run (`not_asked` of the scorer).
 
     Raises:
         DataError: the question has no tests, or they cannot be read.
@@ -131,7 +127,7 @@ def grade(doc: Mapping[str, Any], text: str) -> Grade:
     code, fenced = extract_code(text)
     program = complete(code, doc.get("partial_solution") or "")
     if not code.strip():
-        return Grade(value=0.0, anchored=fenced, reason="no_answer")
+        return Grade(value=0.0, anchored=fenced)
     deadline = time.monotonic() + SECONDS_PER_QUESTION
     for number, case in enumerate(cases, start=1):
         if time.monotonic() > deadline:

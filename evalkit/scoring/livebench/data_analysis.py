@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import TYPE_CHECKING, Any, Final
 
 from evalkit.errors import DataError
 from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import Grade, between, boxed, name_of, truth_of, without_marks
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NOT_WORD: Final = re.compile(r"\W+")
 _QUOTED_TEXT: Final = re.compile(r"\\text\{['\"]([^{}]{0,1000}?)['\"]\}")
@@ -38,7 +43,6 @@ def grade_cta(doc: Mapping[str, Any], text: str) -> Grade:
         answer=answer.strip() or None,
         anchored=content is not None,
         strict=float("".join(words[-wanted:]) == truth),
-        reason="" if answer.strip() else "no_answer",
     )
 
 
@@ -64,7 +68,6 @@ def grade_tablejoin(doc: Mapping[str, Any], text: str) -> Grade:
         value=round(score * 100) / 100,
         answer=str(given) if given else None,
         anchored=all(mark in text for mark in _MARKS) or text.count("```") > 1,
-        reason="" if given else "no_answer",
         metrics={"right": hits, "spurious": spurious, "missing": missing},
     )
 
@@ -118,8 +121,7 @@ def _literal(text: str) -> object:
         return None
 
 
-# ----------------------------------------------------------------
-# Reformatting a table: the answer, read as the target format, holds the same table as the truth
+# ---------------------------------------------------------------- the answer, read as a format, holds the same table
 
 
 SECONDS: Final = 30.0
@@ -127,20 +129,19 @@ SECONDS: Final = 30.0
 
 FORMATS: Final = ("json", "jsonl", "html", "csv", "tsv", "markdown")
 
-_SAME_TABLE: Final = "evalkit.scoring.livebench.tables:same_table"
 _SENTENCE: Final = re.compile(r"Please convert the Input Table from (\w+) format to (\w+) format")
 _TARGET_LINE: Final = re.compile(r"^.*Target Format: ?(.*)$", re.MULTILINE)
 _INTRODUCTION: Final = re.compile(r"^\s*(?:Here|Input)\b.*?\b(?:format|table)\s*[:)]\s*", re.IGNORECASE)
 _FIRST_FENCE: Final = re.compile(r"^```.*\n")
 
 
-def grade_v1(doc: Mapping[str, Any], text: str) -> Grade:
+def grade_reformat_v1(doc: Mapping[str, Any], text: str) -> Grade:
     """Questions released before 2025-04-25: the prompt names the formats in a sentence."""
     found = _SENTENCE.search(_prompt(doc))
     return _grade(doc, text, found.group(2) if found else "", table_first=False)
 
 
-def grade_v2(doc: Mapping[str, Any], text: str) -> Grade:
+def grade_reformat_v2(doc: Mapping[str, Any], text: str) -> Grade:
     """Questions released since 2025-04-25: the prompt names the formats on lines of their own."""
     found = _TARGET_LINE.findall(_prompt(doc))
     return _grade(doc, text, found[-1] if found else "", table_first=True)
@@ -156,7 +157,9 @@ def _grade(doc: Mapping[str, Any], text: str, target: str, *, table_first: bool)
     if wanted not in FORMATS:
         raise DataError(f"{name_of(doc)}: its prompt names no target format among {', '.join(FORMATS)}.")
     truth, answer = truth_of(doc), clean_answer(text)
-    verdict = run_limited(_SAME_TABLE, (wanted, truth, answer, table_first), SECONDS) if answer else "unreadable"
+    verdict = "unreadable"
+    if answer:
+        verdict = run_limited(f"{__name__}:same_table", (wanted, truth, answer, table_first), SECONDS, ["pandas"])
     if verdict == "truth unreadable":
         raise DataError(f"{name_of(doc)}: its truth cannot be read as {wanted}.")
     return Grade(
@@ -176,3 +179,155 @@ def clean_answer(text: str) -> str:
             return _INTRODUCTION.sub("", bodies[-1].strip()).strip()
     text = _FIRST_FENCE.sub("", text).replace("&amp;", "&").replace("```", "").strip()
     return _INTRODUCTION.sub("", text).strip()
+
+
+# ---------------------------------------------------------------- in a grading worker: two tables, by pandas
+# What pandas makes of a text (types, missing values, repeated column names) is part of the official rule.
+
+
+TOLERANCE: Final = 1e-6
+
+_LARGEST: Final = 1e300
+_SEPARATORS: Final = {"csv": ",", "tsv": "\t"}
+# What pandas and lxml raise on text that is no table of the format; a missing library is not among them.
+_UNREADABLE: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+
+def same_table(target: str, truth: str, answer: str, table_first: bool) -> str:
+    """One of "same", "different", "unreadable", "truth unreadable".
+
+    `target` is the format both are read in; `table_first` is the newer order of trying the layouts of JSON. Where the
+    answer as a whole does not do, a csv, tsv or jsonl table is looked for inside it.
+    """
+    true_table = read(target, truth, table_first=table_first)
+    if true_table is None:
+        return "truth unreadable"
+    whole = read(target, answer, table_first=table_first)
+    if whole is not None and same(true_table, whole):
+        return "same"
+    # The official rule looks into a readable answer again for two of the three formats only.
+    inner = None if whole is not None and target == "tsv" else search(target, answer, list(true_table.columns))
+    if inner is not None and same(true_table, inner):
+        return "same"
+    return "unreadable" if whole is None and inner is None else "different"
+
+
+def read(target: str, text: str, *, table_first: bool) -> pd.DataFrame | None:
+    """The table that the text is in the target format, or None."""
+    if target == "json":
+        orients = ("table", "index", "records") if table_first else ("index", "records", "lines", "table", "values")
+        readings = (_attempt("jsonl" if orient == "lines" else "json", text, orient) for orient in orients)
+        return next((table for table in readings if table is not None), None)
+    return _attempt("new markdown" if target == "markdown" and table_first else target, text, "")
+
+
+def _attempt(layout: str, text: str, orient: str) -> pd.DataFrame | None:
+    import pandas as pd
+
+    try:
+        match layout:
+            case "json":
+                table = pd.read_json(StringIO(text), orient=orient)
+            case "jsonl":
+                table = pd.read_json(StringIO(text), orient="records", lines=True)
+            case "html":
+                table = pd.concat(pd.read_html(StringIO(text), flavor="lxml"), axis=0)
+            case "markdown":
+                table = pd.read_table(StringIO(text), sep="|", header=0, index_col=1, skipinitialspace=True)
+            case "new markdown":
+                table = _markdown(text)
+            case _:
+                table = pd.read_csv(StringIO(text), sep=_SEPARATORS[layout])
+    except _UNREADABLE:
+        return None
+    # A scalar or a list of scalars reads as something else than a table.
+    return table if isinstance(table, pd.DataFrame) else None
+
+
+def _markdown(text: str) -> pd.DataFrame:
+    import pandas as pd
+
+    lines = text.strip().split("\n")
+    without_rule = "\n".join([lines[0], *lines[2:]])
+    table = pd.read_table(StringIO(without_rule), sep="|", header=0, skipinitialspace=True)
+    return table.iloc[:, 1:-1]
+
+
+def search(target: str, text: str, columns: Sequence[Any]) -> pd.DataFrame | None:
+    """The table inside a text that says more than the table; csv and tsv by the header line, jsonl by the keys."""
+    names = [str(column) for column in columns]
+    lines = text.strip().split("\n")
+    if target == "jsonl":
+        rows = [row for line in lines if all(name in line for name in names) and (row := _object(line))]
+        return _frame(rows) if rows else None
+    if target not in _SEPARATORS:
+        return None
+    header = _SEPARATORS[target].join(names).strip()
+    start = next((index for index, line in enumerate(lines) if line.strip() == header), None)
+    end = len(lines)
+    while start is not None and end > start:
+        # What follows the table may not parse: drop lines from the end until it does.
+        table = _attempt(target, "\n".join(lines[start:end]), "")
+        if table is not None:
+            return table
+        end -= 1
+    return None
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows)
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    if not (line.startswith("{") and line.endswith("}")):
+        return None
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def same(truth: pd.DataFrame, answer: pd.DataFrame) -> bool:
+    """Same columns in any order, same number of rows, same cells; a column called index is left out."""
+    ours, theirs = _columns(truth), _columns(answer)
+    if ours is None or theirs is None or len(truth) != len(answer) or ours.keys() != theirs.keys():
+        return False
+    return all(_same_cell(a, b) for name in ours for a, b in zip(ours[name], theirs[name], strict=True))
+
+
+def _columns(table: pd.DataFrame) -> dict[str, list[Any]] | None:
+    """The columns by stripped name; None where a name is no text or stands twice."""
+    names = [name.strip() if isinstance(name, str) else None for name in table.columns]
+    if None in names or len(set(names)) != len(names):
+        return None
+    columns = {str(name): table.iloc[:, position].tolist() for position, name in enumerate(names)}
+    columns.pop("index", None)
+    return columns
+
+
+def _same_cell(one: Any, other: Any) -> bool:
+    if isinstance(one, str) and isinstance(other, str):
+        return one.strip() == other.strip()
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other):
+        return True
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return one == other or (_is_small(one) and _is_small(other) and abs(one - other) < TOLERANCE)
+    equal = one == other
+    return equal if isinstance(equal, bool) else False
+
+
+def _is_small(number: float) -> bool:
+    # An integer beyond the range of floats cannot be subtracted from one.
+    return abs(number) < _LARGEST

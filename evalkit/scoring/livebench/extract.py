@@ -91,8 +91,7 @@ def distance(first: Sequence[_T], second: Sequence[_T]) -> int:
     return row[-1]
 
 
-# ----------------------------------------------------------------
-# What a grader hands back: the official verdict on one answer, and how evalkit reads the same answer itself
+# ---------------------------------------------------------------- what a grader hands back
 
 
 OFFICIAL_MISS: Final = "official_miss"
@@ -108,7 +107,8 @@ class Grade:
 
     `strict` is evalkit's own reading of the same answer in [0, 1], None where the official rule needs no second
     opinion; the two together decide the flags. `anchored` says that the answer stood in the place the prompt asks
-    for, so that it counts even when the text was cut off at the token limit. `reason` "" means: from the value.
+    for, so that it counts even when the text was cut off at the token limit. `reason` "" means: from the value, and
+    "no_answer" where there is neither value nor answer.
     """
 
     value: float
@@ -118,6 +118,11 @@ class Grade:
     reason: str = ""
     flags: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """No answer is said to be none."""
+        if not self.reason and self.answer is None and not self.value:
+            object.__setattr__(self, "reason", "no_answer")
 
     @property
     def all_flags(self) -> tuple[str, ...]:

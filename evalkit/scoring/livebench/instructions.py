@@ -20,10 +20,9 @@ from evalkit.errors import DataError
 from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import Grade, name_of
 
-# ----------------------------------------------------------------
-# Counting sentences as LiveBench does: nltk's punkt tokenizer with its English model
-# The model is data that nltk does not ship. It is looked for where nltk looks, and in the package llama-index-core,
-# whose wheel carries it; a home-made splitter would count differently and is not the official rule.
+# ---------------------------------------------------------------- sentences, by nltk's punkt tokenizer
+# Its English model is data that nltk does not ship. It is looked for where nltk looks, and in llama-index-core, whose
+# wheel carries it; a home-made splitter would count differently and is not the official rule.
 
 
 SECONDS: Final = 20.0
@@ -91,10 +90,7 @@ def _tokenizer(root: str) -> Any:
     return PunktTokenizer("english")
 
 
-# ----------------------------------------------------------------
-# Instruction following, questions released before 2025-11-25: the sixteen IFEval rules that occur, strictly
-# Rules after Zhou et al. 2023, "Instruction-Following Evaluation for Large Language Models", as LiveBench applies them.
-# Half of a question's score is the share of rules followed, half is given where all are.
+# ---------------------------------------------------------------- the rules
 
 
 Rule = Callable[[str, Mapping[str, Any]], bool]
@@ -149,29 +145,13 @@ def _follows(doc: Mapping[str, Any], name: str, text: str, kwargs: Mapping[str, 
         raise DataError(f"{name_of(doc)}: the rule {name} lacks its value {missing}.") from None
 
 
-def _keywords_exist(text: str, kwargs: Mapping[str, Any]) -> bool:
-    lowered = text.lower()
-    return all(keyword.lower() in lowered for keyword in kwargs["keywords"])
-
-
-def _no_forbidden_word(text: str, kwargs: Mapping[str, Any]) -> bool:
-    words = kwargs["forbidden_words"]
-    return not any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in words)
-
-
-def _ends_with(text: str, kwargs: Mapping[str, Any]) -> bool:
-    phrase = str(kwargs["end_phrase"]).strip().lower()
-    return text.strip().strip('"').lower().endswith(phrase)
-
-
 def _has_postscript(text: str, kwargs: Mapping[str, Any]) -> bool:
     marker, lowered = kwargs["postscript_marker"], text.lower()
     pattern = _POSTSCRIPTS.get(marker)
     return str(marker).lower() in lowered if pattern is None else pattern.search(lowered) is not None
 
 
-def _has_title(text: str, kwargs: Mapping[str, Any]) -> bool:
-    del kwargs
+def _has_title(text: str) -> bool:
     for line in text.split("\n"):
         start, end = line.find("<<"), line.rfind(">>")
         if 0 <= start < end and line[start:end].lstrip("<").rstrip(">").strip():
@@ -179,20 +159,12 @@ def _has_title(text: str, kwargs: Mapping[str, Any]) -> bool:
     return False
 
 
-def _counts(number: int, relation: str, wanted: int) -> bool:
-    return number < wanted if relation == "less than" else number >= wanted
+def _counts(number: int, kwargs: Mapping[str, Any], name: str) -> bool:
+    wanted: int = kwargs[name]
+    return number < wanted if kwargs["relation"] == "less than" else number >= wanted
 
 
-def _sentence_count(text: str, kwargs: Mapping[str, Any]) -> bool:
-    return _counts(count_sentences(text), kwargs["relation"], kwargs["num_sentences"])
-
-
-def _word_count(text: str, kwargs: Mapping[str, Any]) -> bool:
-    return _counts(len(_WORD.findall(text)), kwargs["relation"], kwargs["num_words"])
-
-
-def _is_quoted(text: str, kwargs: Mapping[str, Any]) -> bool:
-    del kwargs
+def _is_quoted(text: str) -> bool:
     bare = text.strip()
     return len(bare) > 1 and bare.startswith('"') and bare.endswith('"')
 
@@ -213,30 +185,18 @@ def _first_word_of_paragraph(text: str, kwargs: Mapping[str, Any]) -> bool:
     return word[:stop] == str(kwargs["first_word"]).lower()
 
 
-def _paragraph_count(text: str, kwargs: Mapping[str, Any]) -> bool:
-    return len(_filled_parts(text, "***")) == int(kwargs["num_paragraphs"])
+def _filled_parts(text: str, divider: str) -> list[str]:
+    """The stripped parts between dividers; an empty first or last one is left out, an empty inner one spoils all."""
+    parts = [part.strip() for part in text.split(divider)]
+    return [part for part in parts if part] if all(parts[1:-1]) else []
 
 
-def _two_responses(text: str, kwargs: Mapping[str, Any]) -> bool:
-    del kwargs
+def _two_responses(text: str) -> bool:
     parts = _filled_parts(text, "******")
     return len(parts) == 2 and parts[0] != parts[1]
 
 
-def _filled_parts(text: str, divider: str) -> list[str]:
-    """The stripped parts between dividers; an empty first or last one is left out, an empty inner one spoils all."""
-    parts = [part.strip() for part in text.split(divider)]
-    if not all(parts[1:-1]):
-        return []
-    return [part for part in parts if part]
-
-
-def _bullet_count(text: str, kwargs: Mapping[str, Any]) -> bool:
-    return len(_STARRED.findall(text)) + len(_DASHED.findall(text)) == int(kwargs["num_bullets"])
-
-
-def _is_json(text: str, kwargs: Mapping[str, Any]) -> bool:
-    del kwargs
+def _is_json(text: str) -> bool:
     bare = text.strip()
     for start in _FENCE_STARTS:
         bare = bare.removeprefix(start)
@@ -247,30 +207,35 @@ def _is_json(text: str, kwargs: Mapping[str, Any]) -> bool:
     return True
 
 
-def _repeats_prompt(text: str, kwargs: Mapping[str, Any]) -> bool:
-    return text.strip().lower().startswith(str(kwargs["prompt_to_repeat"]).strip().lower())
-
-
-def _has_fixed_answer(text: str, kwargs: Mapping[str, Any]) -> bool:
-    del kwargs
-    return any(answer in text for answer in _FIXED_ANSWERS)
+def _has_word(text: str, word: str) -> bool:
+    return re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) is not None
 
 
 RULES: Final[Mapping[str, Rule]] = {
-    "combination:repeat_prompt": _repeats_prompt,
-    "combination:two_responses": _two_responses,
+    "combination:repeat_prompt": lambda text, kwargs: (
+        text.strip().lower().startswith(str(kwargs["prompt_to_repeat"]).strip().lower())
+    ),
+    "combination:two_responses": lambda text, _: _two_responses(text),
     "detectable_content:postscript": _has_postscript,
-    "detectable_format:constrained_response": _has_fixed_answer,
-    "detectable_format:json_format": _is_json,
+    "detectable_format:constrained_response": lambda text, _: any(answer in text for answer in _FIXED_ANSWERS),
+    "detectable_format:json_format": lambda text, _: _is_json(text),
     "detectable_format:multiple_sections": _has_sections,
-    "detectable_format:number_bullet_lists": _bullet_count,
-    "detectable_format:title": _has_title,
-    "keywords:existence": _keywords_exist,
-    "keywords:forbidden_words": _no_forbidden_word,
+    "detectable_format:number_bullet_lists": lambda text, kwargs: (
+        len(_STARRED.findall(text)) + len(_DASHED.findall(text)) == int(kwargs["num_bullets"])
+    ),
+    "detectable_format:title": lambda text, _: _has_title(text),
+    "keywords:existence": lambda text, kwargs: all(keyword.lower() in text.lower() for keyword in kwargs["keywords"]),
+    "keywords:forbidden_words": lambda text, kwargs: (
+        not any(_has_word(text, word) for word in kwargs["forbidden_words"])
+    ),
     "length_constraints:nth_paragraph_first_word": _first_word_of_paragraph,
-    "length_constraints:number_paragraphs": _paragraph_count,
-    "length_constraints:number_sentences": _sentence_count,
-    "length_constraints:number_words": _word_count,
-    "startend:end_checker": _ends_with,
-    "startend:quotation": _is_quoted,
+    "length_constraints:number_paragraphs": lambda text, kwargs: (
+        len(_filled_parts(text, "***")) == int(kwargs["num_paragraphs"])
+    ),
+    "length_constraints:number_sentences": lambda text, kwargs: _counts(count_sentences(text), kwargs, "num_sentences"),
+    "length_constraints:number_words": lambda text, kwargs: _counts(len(_WORD.findall(text)), kwargs, "num_words"),
+    "startend:end_checker": lambda text, kwargs: (
+        text.strip().strip('"').lower().endswith(str(kwargs["end_phrase"]).strip().lower())
+    ),
+    "startend:quotation": lambda text, _: _is_quoted(text),
 }

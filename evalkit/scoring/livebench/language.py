@@ -1,7 +1,9 @@
-"""The language category: connections, plot unscrambling, typos."""
+"""LiveBench language and reasoning: connections, plot unscrambling, typos; spatial, web of lies, zebra puzzles."""
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -36,7 +38,7 @@ def grade_connections_old(doc: Mapping[str, Any], text: str) -> Grade:
         share = sum(any(group <= given for given in groups) for group in truth) / len(truth)
         if share > value:
             value, answer = share, phrase
-    return Grade(value=value, answer=answer, anchored=bool(phrases), reason="" if phrases else "no_answer")
+    return Grade(value=value, answer=answer, anchored=bool(phrases))
 
 
 def grade_connections_new(doc: Mapping[str, Any], text: str) -> Grade:
@@ -113,7 +115,6 @@ def grade_typos(doc: Mapping[str, Any], text: str) -> Grade:
         value=float(truth in answer),
         answer=answer or None,
         anchored=bool(found),
-        reason="" if answer else "no_answer",
     )
 
 
@@ -155,3 +156,188 @@ def _between_dashes(text: str) -> str:
         if start >= 0:
             return between(line[start:], _DASHES, _DASHES)[0]
     return text
+
+
+# ---------------------------------------------------------------- spatial questions
+
+
+_BOLD: Final = re.compile(r"\*\*([^*]+)\*\*")
+_NUMBERS: Final = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
+_SHAPES: Final = ("tetrahedra", "tetrahedron", "triangle", "square")
+_LOOKED_AT: Final = 3
+_WORD: Final = re.compile(r"\w+")
+
+
+def grade_spatial(doc: Mapping[str, Any], text: str) -> Grade:
+    """Right if one of the last three bold phrases, or the box, is the truth; the strict reading takes the last only."""
+    raw = truth_of(doc).strip()
+    truth = raw.lower()
+    phrases = [without_marks(phrase, ".").strip().lower() for phrase in _BOLD.findall(text)][-_LOOKED_AT:]
+    box = boxed(text)
+    inside = None if box is None else without_marks(box, "\\textbf{", "\\mathbf{", "\\text{", "}")
+    value = (
+        text.strip() == raw
+        or any(_means(phrase, truth) for phrase in phrases)
+        or (inside is not None and inside == raw)
+    )
+    answer = phrases[-1] if phrases else inside
+    return Grade(
+        value=float(value),
+        answer=answer if answer is not None else (text.strip() if value else None),
+        anchored=answer is not None,
+        strict=None if answer is None else float(_states(answer, truth)),
+    )
+
+
+def _means(phrase: str, truth: str) -> bool:
+    """True where the phrase is the truth, its number word, or a short phrase about the same shape."""
+    if phrase == truth or (phrase in _NUMBERS and str(_NUMBERS.index(phrase)) == truth):
+        return True
+    return truth in _SHAPES and truth in phrase and len(phrase) < 2 * len(truth) + 5
+
+
+def _states(phrase: str, truth: str) -> bool:
+    """True where the last number of the phrase is the truth, or the truth stands in it as a word."""
+    if _means(phrase, truth):
+        return True
+    words = [str(_NUMBERS.index(word)) if word in _NUMBERS else word for word in _WORD.findall(phrase)]
+    if truth.isdecimal():
+        words = [word for word in words if word.isdecimal()][-1:]
+    return truth in words
+
+
+# ---------------------------------------------------------------- web of lies: three times yes, no or unknown
+
+
+_WORDS: Final = ("yes", "no", "unknown")
+_ASKED: Final = 3
+_TAGGED_WORD: Final = re.compile(r"\b(?:yes|no|unknown)\b")
+
+
+def grade_lies_v2(doc: Mapping[str, Any], text: str) -> Grade:
+    """All three or nothing. Inside solution tags the official rule minds case and the space after a comma."""
+    truth = truth_of(doc).lower()
+    tagged = _tagged(text)
+    answer, anchored = _answer(text, tagged if tagged is not None else _bold_words(text))
+    return Grade(
+        value=float(_matches(answer, truth)),
+        answer=answer or None,
+        anchored=anchored,
+        strict=float(bool(answer) and _TAGGED_WORD.findall(answer.lower()) == _TAGGED_WORD.findall(truth)),
+    )
+
+
+def grade_lies_v3(doc: Mapping[str, Any], text: str) -> Grade:
+    """Half for each share of right answers, half for all of them; elements are compared with their spaces."""
+    truth = truth_of(doc).split(",")
+    found = solutions(text)
+    answer, anchored = _answer(text, found[-1] if found else None)
+    right = [a == b for a, b in zip(answer.split(","), truth, strict=False)]
+    return Grade(value=_share(right, len(truth)), answer=answer or None, anchored=anchored)
+
+
+def _answer(text: str, found: str | None) -> tuple[str, bool]:
+    """What was `found` where the answer belongs, else in a box; else in plain words, which are no such place."""
+    if found is None or not found.strip():
+        content = boxed(text.replace("\\textbf{", "\\boxed{"))
+        found = content if content is not None else found
+    return (_plain_word(text) or "", False) if found is None else (found, True)
+
+
+def _tagged(text: str) -> str | None:
+    found = solutions(text) or malformed_solutions(text)
+    return found[-1] if found else None
+
+
+def _bold_words(text: str) -> str | None:
+    words = [
+        word.lower().replace(",", "").replace(".", "")
+        for phrase in between_on_line(text, "**", "**")
+        for word in phrase.split()
+    ]
+    answers = [word for word in words if word in _WORDS]
+    return ", ".join(answers[-_ASKED:]) if answers else None
+
+
+def _plain_word(text: str) -> str | None:
+    # Of all triples that occur, the one whose first occurrence comes last.
+    lowered = text.lower()
+    triples = (", ".join(words) for words in itertools.product(_WORDS, repeat=_ASKED))
+    places = [(place, triple) for triple in triples if (place := lowered.find(triple)) >= 0]
+    return max(places)[1] if places else None
+
+
+def _matches(answer: str, truth: str) -> bool:
+    words = sum(answer.count(word) for word in _WORDS)
+    return answer == truth or (words == _ASKED and truth in answer)
+
+
+# ---------------------------------------------------------------- zebra puzzles: one word, since 2024-11-25 a list
+
+
+_MARKED: Final = re.compile(r"\*\*\*(\w+)\*\*\*")
+
+
+def grade_zebra_old(doc: Mapping[str, Any], text: str) -> Grade:
+    """The last `***word***`, else the last word of the text, against a truth of one word (or "... movies")."""
+    truth = truth_of(doc).lower()
+    marked = _MARKED.findall(text)
+    words = marked or _WORD.findall(text)
+    answer = words[-1] if words else None
+    return Grade(
+        value=float(answer is not None and truth in _meanings(answer)),
+        answer=answer,
+        anchored=bool(marked),
+    )
+
+
+def grade_zebra_new(doc: Mapping[str, Any], text: str) -> Grade:
+    """Half for the share of right elements, half for all of them; a truth contained in an element is right."""
+    truth = [_plain_element(part) for part in truth_of(doc).split(",")]
+    blocks = _blocks(text, len(truth))
+    elements = _elements(blocks, len(truth))
+    # evalkit's own reading also takes a block that runs over several lines, and wants whole elements.
+    own = _elements(between(text, "<solution>", "</solution>"), len(truth)) or elements
+    return Grade(
+        value=_share([right in given for given, right in zip(elements, truth, strict=False)], len(truth)),
+        answer=", ".join(elements or own) or None,
+        anchored="</solution>" in text or "\\boxed" in text,
+        strict=_share([right == given.strip() for given, right in zip(own, truth, strict=False)], len(truth)),
+        reason="" if own else "no_answer",
+    )
+
+
+def _meanings(word: str) -> set[str]:
+    lowered = word.lower()
+    meanings = {lowered, f"{lowered} movies"}
+    if len(word) == 1 and word in "123456789":
+        meanings.add(_NUMBERS[int(word)])
+    return meanings
+
+
+def _blocks(text: str, wanted: int) -> list[str]:
+    blocks = solutions(text) or malformed_solutions(text)
+    if not blocks and (content := boxed(text)) is not None:
+        blocks = [without_marks(content, "\\text{", "}", "\\")]
+    last_line = text.strip().rsplit("\n", 1)[-1]
+    if not blocks and last_line.count(",") == wanted - 1:
+        blocks = [last_line]
+    return blocks
+
+
+def _elements(blocks: list[str], wanted: int) -> list[str]:
+    elements = [part for block in blocks for part in block.split(",")]
+    if len(blocks) > 1:
+        elements = elements[-wanted:]
+    return [_plain_element(element).replace("position", "") for element in elements]
+
+
+def _plain_element(element: str) -> str:
+    return element.strip().lower().replace("-", " ")
+
+
+def _share(right: list[bool], wanted: int) -> float:
+    return ((sum(right) == wanted) + sum(right) / wanted) / 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from evalkit.errors import DataError
@@ -13,7 +14,7 @@ from evalkit.scoring.livebench.extract import Grade, boxed, distance, name_of, s
 SECONDS: Final = 20.0
 """Processor time for one comparison; a formula that needs more has no verdict."""
 
-_EQUIVALENT: Final = "evalkit.scoring.livebench.latex:equivalent"
+_LIBRARIES: Final = ("lark", "math_verify", "sympy.parsing.latex")
 _LONGEST_FORMULA: Final = 2_000
 _CONSTANT: Final = re.compile(r"\+ ?[Cc]")
 _FRACTIONS: Final = re.compile(r"\\[dt]frac")
@@ -37,12 +38,13 @@ def grade_amps(doc: Mapping[str, Any], text: str) -> Grade:
     if answer is None:
         value = _plain_answer(text).removesuffix(".").endswith(truth)
     else:
-        value = len(answer) <= _LONGEST_FORMULA and bool(run_limited(_EQUIVALENT, (truth, answer), SECONDS))
+        value = len(answer) <= _LONGEST_FORMULA and bool(
+            run_limited(f"{__name__}:equivalent", (truth, answer), SECONDS, _LIBRARIES)
+        )
     return Grade(
         value=float(value),
         answer=answer or (truth if value else None),
         anchored=anchored,
-        reason="" if value or answer else "no_answer",
     )
 
 
@@ -89,8 +91,7 @@ def _clean(formula: str) -> str:
     return digits if digits.isdigit() else formula
 
 
-# ----------------------------------------------------------------
-# Contest mathematics: AMC and SMC questions (a letter) and AIME questions (three digits)
+# ---------------------------------------------------------------- contests: AMC and SMC (a letter), AIME (three digits)
 # The official rules are loose by design: they look for the letter or the digits in several places and take any hit.
 # evalkit keeps their verdict and reads the answer a second time, more strictly, to mark what they missed or gave away.
 
@@ -126,7 +127,6 @@ def grade_letter(doc: Mapping[str, Any], text: str) -> Grade:
         answer=letter,
         anchored=anchored or letter is not None,
         strict=float(letter == truth),
-        reason="" if value or letter else "no_answer",
         flags=(TWO_QUADRUPLES,) if len(quadruples) > 1 else (),
     )
 
@@ -143,7 +143,6 @@ def grade_digits(doc: Mapping[str, Any], text: str) -> Grade:
         answer=number,
         anchored=anchored,
         strict=float(number is not None and number.lstrip("0") == truth.lstrip("0")),
-        reason="" if value or number else "no_answer",
     )
 
 
@@ -199,8 +198,7 @@ def _read_integer(text: str) -> tuple[str | None, bool]:
     return (numbers[-1], False) if numbers else (None, False)
 
 
-# ----------------------------------------------------------------
-# Olympiad proofs with gaps: the answer is the order in which the expressions fill the gaps
+# ---------------------------------------------------------------- olympiad proofs: the order in which gaps are filled
 
 
 _MARK: Final = "answer:"
@@ -221,7 +219,6 @@ def grade_olympiad(doc: Mapping[str, Any], text: str) -> Grade:
         value=value,
         answer=",".join("?" if number is None else str(number) for number in numbers) or None,
         anchored=_MARK in text.lower(),
-        reason="" if numbers else "no_answer",
     )
 
 
@@ -287,3 +284,94 @@ def _integer(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
+
+
+# ---------------------------------------------------------------- in a grading worker: are two formulas equal?
+# The rule is LiveBench's: both are parsed with sympy's lark grammar (which returns every reading of an ambiguous text),
+# and the formulas are equal if for any pair of readings the difference simplifies to zero, or to a number below 1e-3.
+
+
+TOLERANCE: Final = 1e-3
+
+_AROUND_SIGNS: Final = re.compile(r"\s*([-+*/=^_{}()\[\],])\s*")
+
+# Positive, so that roots and logarithms stay on their principal branch, and unlikely to be a root of anything.
+_POINTS: Final = ((3, 7), (61, 29), (17, 5))
+_DIGITS: Final = 30
+_SURELY_NOT_ZERO: Final = 1e-9
+
+
+@cache
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What the parsers raise on text that is no formula, or one they do not know; and sympy without a difference."""
+    from lark.exceptions import LarkError
+    from sympy.parsing.latex.errors import LaTeXParsingError
+    from sympy.polys.polyerrors import BasePolynomialError
+
+    plain = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RecursionError)
+    return (*plain, SyntaxError, TypeError, ValueError, LarkError, BasePolynomialError, LaTeXParsingError)
+
+
+def equivalent(truth: str, answer: str) -> bool:
+    """True where the two formulas are equal in any of their readings; False also where one cannot be read."""
+    if _tight(truth) == _tight(answer):
+        return True  # what reads the same is the same, and need not be parsed
+    answers = readings(answer)
+    return any(equal(one, other) for one in (readings(truth) if answers else ()) for other in answers)
+
+
+def _tight(formula: str) -> str:
+    return _AROUND_SIGNS.sub(r"\1", formula).strip()
+
+
+@lru_cache(maxsize=1024)
+def readings(formula: str) -> tuple[Any, ...]:
+    """Every reading of a formula, as sympy objects; none where no parser can read it."""
+    import lark
+    import math_verify
+    from sympy.parsing.latex import parse_latex
+
+    for text in (formula, formula.replace("\\\\", "\\")):
+        try:
+            parsed = parse_latex(text, backend="lark")
+        except _unreadable():
+            continue
+        return tuple(parsed.children) if isinstance(parsed, lark.Tree) else (parsed,)
+    # The worker's own limit holds; math-verify's timer would need signals of its own.
+    found = math_verify.parse(f"${formula}$", parsing_timeout=None)
+    return tuple(_bare(reading) for reading in found if not isinstance(reading, str))
+
+
+def _bare(reading: Any) -> Any:
+    """The reading with bare symbols: the x of math-verify carries assumptions and is not the other parser's x."""
+    import sympy
+
+    symbols = getattr(reading, "free_symbols", ())
+    return reading.xreplace({symbol: sympy.Symbol(str(symbol)) for symbol in symbols}) if symbols else reading
+
+
+def equal(one: Any, other: Any) -> bool:
+    """True where the difference simplifies to zero or to a number below 1e-3."""
+    import sympy
+
+    try:
+        difference = one - other
+        if _differs_somewhere(difference):
+            return False
+        simple = sympy.simplify(difference)
+        return bool(simple == 0) or bool(sympy.Abs(simple) < TOLERANCE)
+    except _unreadable():
+        return False
+
+
+def _differs_somewhere(difference: Any) -> bool:
+    """True where a value at some point shows that the difference cannot simplify to zero: saves most of the work."""
+    import sympy
+
+    symbols = sorted(difference.free_symbols, key=str)
+    for numerator, denominator in _POINTS if symbols else ((0, 1),):
+        point = {symbol: sympy.Rational(numerator + 2 * i, denominator) for i, symbol in enumerate(symbols)}
+        value = difference.evalf(_DIGITS, subs=point)
+        if value.is_number and value.is_finite and abs(complex(value)) > (_SURELY_NOT_ZERO if symbols else TOLERANCE):
+            return True
+    return False

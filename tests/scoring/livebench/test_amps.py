@@ -4,7 +4,7 @@ import pytest
 
 from evalkit.model import FinalText, Status
 from evalkit.scoring.livebench import mathematics as amps
-from evalkit.scoring.livebench.graders import score
+from evalkit.scoring.livebench import score
 
 
 def doc(truth, subtask="amps_hard_derivatives"):

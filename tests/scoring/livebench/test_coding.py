@@ -12,10 +12,9 @@ from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
 from evalkit.scoring.answers import sandbox
 from evalkit.scoring.answers.worker import GradeTimeout
-from evalkit.scoring.livebench import coding
+from evalkit.scoring.livebench import coding, preflight, score
 from evalkit.scoring.livebench import coding as cases
 from evalkit.scoring.livebench.coding import Case, cases_of, unpack
-from evalkit.scoring.livebench.graders import preflight, score
 
 
 def some_tests(*pairs):

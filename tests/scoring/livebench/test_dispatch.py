@@ -3,10 +3,10 @@
 import pytest
 
 from evalkit.model import FinalText, Status
+from evalkit.scoring import livebench as dispatch
 from evalkit.scoring import registry
 from evalkit.scoring.answers.worker import GradeError, GradeTimeout
-from evalkit.scoring.livebench import graders as dispatch
-from evalkit.scoring.livebench.graders import preflight, score
+from evalkit.scoring.livebench import preflight, score
 
 WORDS = "oak,elm,ash,fir,red,blue,green,pink"
 

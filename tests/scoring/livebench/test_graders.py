@@ -4,8 +4,17 @@ import pytest
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText
-from evalkit.scoring.livebench import coding, data_analysis, instructions, language, mathematics, reasoning
-from evalkit.scoring.livebench.graders import GRADERS, grader_of, kind_of, score
+from evalkit.scoring.livebench import (
+    GRADERS,
+    coding,
+    data_analysis,
+    grader_of,
+    instructions,
+    kind_of,
+    language,
+    mathematics,
+    score,
+)
 
 TASKS = [
     "LCB_generation",
@@ -55,13 +64,13 @@ def test_the_subtask_goes_before_the_task(subtask, kind):
 @pytest.mark.parametrize(
     ("task", "released", "grader"),
     [
-        ("zebra_puzzle", "2024-06-24", reasoning.grade_old),
-        ("zebra_puzzle", "2024-11-24", reasoning.grade_old),
-        ("zebra_puzzle", "2024-11-25", reasoning.grade_new),
+        ("zebra_puzzle", "2024-06-24", language.grade_zebra_old),
+        ("zebra_puzzle", "2024-11-24", language.grade_zebra_old),
+        ("zebra_puzzle", "2024-11-25", language.grade_zebra_new),
         ("connections", "2024-06-24", language.grade_connections_old),
         ("connections", "2024-11-25", language.grade_connections_new),
-        ("tablereformat", "2024-06-24", data_analysis.grade_v1),
-        ("tablereformat", "2025-04-25", data_analysis.grade_v2),
+        ("tablereformat", "2024-06-24", data_analysis.grade_reformat_v1),
+        ("tablereformat", "2025-04-25", data_analysis.grade_reformat_v2),
         ("paraphrase", "2024-06-24", instructions.grade),
         ("AMPS_Hard", "2024-06-24", None),
         ("olympiad", "2024-08-31", mathematics.grade_olympiad),

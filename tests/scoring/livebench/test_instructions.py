@@ -5,7 +5,7 @@ import pytest
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
 from evalkit.scoring.livebench import instructions as sentences
-from evalkit.scoring.livebench.graders import preflight, score
+from evalkit.scoring.livebench import preflight, score
 from evalkit.scoring.livebench.instructions import RULES, followed
 
 

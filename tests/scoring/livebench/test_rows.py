@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from evalkit.errors import DataError, SuiteError
-from evalkit.scoring.livebench.rows import RELEASES, active_in, normalise, select
+from evalkit.scoring.livebench import RELEASES, active_in, normalise, select
 
 ROW = {
     "question_id": "0f",

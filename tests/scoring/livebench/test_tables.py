@@ -6,7 +6,7 @@ import pytest
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText
-from evalkit.scoring.livebench.graders import score
+from evalkit.scoring.livebench import score
 
 ROWS = [{"name": "Ann", "age": 31, "height": 1.70}, {"name": "Bo", "age": 5, "height": None}]
 CSV = "name,age,height\nAnn,31,1.7\nBo,5,\n"

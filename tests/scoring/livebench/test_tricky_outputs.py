@@ -7,8 +7,8 @@ import pytest
 
 from evalkit.model import Status
 from evalkit.scoring.answers.reply import final_text_of
+from evalkit.scoring.livebench import score
 from evalkit.scoring.livebench.extract import OFFICIAL_LOOSE, OFFICIAL_MISS
-from evalkit.scoring.livebench.graders import score
 from evalkit.scoring.livebench.mathematics import TWO_QUADRUPLES
 
 MISS, LOOSE = (OFFICIAL_MISS,), (OFFICIAL_LOOSE,)
