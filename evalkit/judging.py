@@ -15,7 +15,7 @@ from evalkit.errors import UsageError
 from evalkit.foreign.choices import HEADLINES, Choices, Named
 from evalkit.foreign.sources import read_pair, read_side
 from evalkit.foreign.tables import Frame
-from evalkit.model import Comparison, Difference, Probe
+from evalkit.model import Comparison, Difference, Probe, fraction
 from evalkit.options import CompareOptions, JudgeOptions
 from evalkit.publish.archive import noise_floors
 
@@ -124,8 +124,8 @@ def policy(options: JudgeOptions, case: Case | None = None) -> Policy:
     """
     if options.include_questions and case is not None and all(side.item is no_item for side in case.sides):
         raise UsageError("--include-questions: has no effect here: neither side holds questions")
-    margins = {name: points / 100 for name, points in options.margins_pt.items()}
-    default = None if options.margin_pt is None else options.margin_pt / 100
+    margins = {name: fraction(points) for name, points in options.margins_pt.items()}
+    default = None if options.margin_pt is None else fraction(options.margin_pt)
     if options.pack is not None and default is None:
         margins = {**_pack_margins(options.pack), **margins}
     return Policy(
@@ -144,7 +144,7 @@ def policy(options: JudgeOptions, case: Case | None = None) -> Policy:
 def _pack_margins(name: str) -> dict[str, float]:
     from evalkit.tasks.suites import find_pack
 
-    return {one.name: one.margin_pt / 100 for one in find_pack(name).suites if one.margin_pt is not None}
+    return {one.name: fraction(one.margin_pt) for one in find_pack(name).suites if one.margin_pt is not None}
 
 
 def check_margins(options: JudgeOptions, suites: Iterable[str]) -> None:

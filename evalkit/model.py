@@ -14,6 +14,14 @@ from typing import Any, Final, TypeAlias
 
 Message: TypeAlias = Mapping[str, Any]
 
+DEFAULT_MARGIN_PT: Final = 2.0
+"""The tolerance of a suite for which nobody names one, in percentage points."""
+
+
+def fraction(points: float) -> float:
+    """Percentage points, in which people write tolerances, as the fraction that is judged with."""
+    return points / 100
+
 
 # ---------------------------------------------------------------- what is asked
 

@@ -9,10 +9,10 @@ from typing import Final, Literal, TypeAlias
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.validity import Rules
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.model import Interval, Verdict
+from evalkit.model import DEFAULT_MARGIN_PT, Interval, Verdict, fraction
 
-DEFAULT_MARGIN: Final = 0.02
-"""The tolerance of a suite for which nobody names one (a fraction: 2 percentage points)."""
+DEFAULT_MARGIN: Final = fraction(DEFAULT_MARGIN_PT)
+"""The tolerance of a suite for which nobody names one (a fraction)."""
 
 OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
 

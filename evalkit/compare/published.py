@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from evalkit.compare.policy import DEFAULT_MARGIN
 from evalkit.model import Interval, Macro, Verdict
 from evalkit.stats.methods import Decision, DifferenceTest, judge_means
 from evalkit.stats.multiplicity import SuiteDifference, macro_mean
@@ -38,7 +39,7 @@ class PublishedRow:
     sizes: tuple[int, ...]
     chance: float | None = None
     trials: int = 1
-    margin: float = 0.02
+    margin: float = DEFAULT_MARGIN
     graded: bool = False
 
 

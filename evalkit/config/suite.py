@@ -20,6 +20,7 @@ from evalkit.config.problems import problems
 from evalkit.config.schema import JSON_SCHEMA_DIALECT, SuiteChoiceOrName
 from evalkit.config.yaml import PLAIN_RESOLVERS, KeyPath, Node, Origin, Scalar, find, parse
 from evalkit.errors import ConfigError, SuiteError
+from evalkit.model import DEFAULT_MARGIN_PT
 
 MAX_SUITE_FILE_BYTES: Final = 1 << 20
 FUNCTION_TAG: Final = "!function"
@@ -152,7 +153,7 @@ class SuiteFields(Section):
     )
     repeats: Count = Field(default=1, description="Samples of every item, where the answers are drawn (not greedy).")
     margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] = Field(
-        default=2.0, description="Tolerance in percentage points."
+        default=DEFAULT_MARGIN_PT, description="Tolerance in percentage points."
     )
     chance: Annotated[float, Field(ge=0, lt=1), NUMBER] | None = Field(
         default=None, description="Score of a blind guess, 0 to 1; a run near it is not judged. Null: not known."

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from evalkit.compare.policy import DEFAULT_MARGIN
 from evalkit.compare.published import PublishedJudgment, PublishedRow, judge_row, macro_of, overall
 from evalkit.errors import UsageError
+from evalkit.model import DEFAULT_MARGIN_PT, fraction
 from evalkit.options import TableOptions
 from evalkit.publish.card_parse import Cell, parse_file, read_cell
 from evalkit.publish.cards import benchmark_of
@@ -127,7 +127,7 @@ def _row(label: str, cells: tuple[Cell, Cell], n: int | None, options: TableOpti
         fractions = [None if cell.number is None else (cell.fraction or cell.number / divisor) for cell in cells]
         steps = [step / divisor for step in steps]
     size = options.items.get(label, n)
-    default = DEFAULT_MARGIN * 100 if options.margin_pt is None else options.margin_pt
+    default = DEFAULT_MARGIN_PT if options.margin_pt is None else options.margin_pt
     return PublishedRow(
         label=label,
         reference=None if fractions[0] is None else float(fractions[0]),
@@ -137,5 +137,5 @@ def _row(label: str, cells: tuple[Cell, Cell], n: int | None, options: TableOpti
         chance=known.chance,
         trials=known.trials or 1,
         graded=known.name in _GRADED,
-        margin=options.margins_pt.get(label, default) / 100,
+        margin=fraction(options.margins_pt.get(label, default)),
     )

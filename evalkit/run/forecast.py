@@ -11,6 +11,7 @@ from evalkit.compare.planning import Ask, Judging, PlannedGate, plan_gate, power
 from evalkit.compare.policy import check_names
 from evalkit.config import EndpointConfig
 from evalkit.errors import RunError, UsageError
+from evalkit.model import fraction
 from evalkit.options import PlanOptions
 from evalkit.run.observer import Observer
 from evalkit.run.plan import Chosen, chosen_suites, identity_of, sampling_of
@@ -102,7 +103,7 @@ def _asks(
         if chosen is None and own[0] != own[1]:
             both = f"{own[0]:g} and {own[1]:g} points"
             problems.append(f"{name}: the two files name different margins, {both}: INVALID; choose with --margin")
-        margin = (own[0] if chosen is None else chosen) / 100
+        margin = fraction(own[0] if chosen is None else chosen)
         asks.append(_ask((pair[0], pair[1]), configs, margin, options, stored))
     return asks, problems
 

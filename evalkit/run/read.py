@@ -12,6 +12,7 @@ from typing import Any
 
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import RunError
+from evalkit.model import fraction
 from evalkit.run import columnar, journal, manifest
 from evalkit.run import rows as store
 from evalkit.run.rows import Files, Stored, StoredSuite
@@ -81,7 +82,7 @@ def _facts(block: Mapping[str, Any], suite: StoredSuite, name: str) -> SuiteFact
     return SuiteFacts(
         suite=block["suite"],
         label=block["label"],
-        margin=block["margin_pt"] / 100,
+        margin=fraction(block["margin_pt"]),
         headline=block["headline"],
         chance=block["chance"],
         gated=block["gated"],
