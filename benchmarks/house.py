@@ -6,9 +6,9 @@ The first table has the columns by which the code was compared with other projec
 function's length is that of its body's source without decorators, `self` and `cls` are no parameters, a function is
 typed where it says what it returns. Statements are those of the syntax tree, docstrings apart. `--static` stops there.
 
-Then a comparison of two endpoints that this file serves itself is made twice: once in a process of its own, to count
-the modules of evalkit that it imports, and once under a profile hook that follows four values from call to call: a room
-is a file in which some call is handed the value, alone or within what it is handed.
+Then a comparison of two endpoints that answer every question alike is made twice: once in a process of its own, to
+count the modules of evalkit that it imports, and once under a profile hook that follows four values from call to call:
+a room is a file in which some call is handed the value, alone or within what it is handed.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
-from typing import Any
+
+sys.path.append(str(Path(__file__).with_name("bench")))
+import canned
 
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = ("benchmarks", "docs", "examples")
-MARK = "qzvxkw"  # stands in every reply, and in nothing else
+MARK = "The answer follows from what is given"  # stands in every reply, and in nothing else
 MARGIN_PT = 7.3125  # a margin that nothing else is equal to
 DEPTH = 2  # how far into what a call is handed a value is looked for
 MOST = 40  # members of a collection that are looked at
@@ -152,39 +152,12 @@ def imported(source: Source, names: Mapping[str, Source]) -> Iterator[str]:
 # ---------------------------------------------------------------- a comparison to look at
 
 
-class Server(BaseHTTPRequestHandler):
-    """An endpoint that answers every question alike, with the mark in its answer."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self._send({"object": "list", "data": [{"id": "model", "object": "model"}]})
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        message = {"role": "assistant", "content": f"{MARK} 4"}
-        usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        self._send({"id": "1", "object": "chat.completion", "model": "model", "choices": [choice], "usage": usage})
-
-    def log_message(self, *_given: object) -> None:
-        pass
-
-    def _send(self, document: Mapping[str, Any]) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
 def pair(folder: Path, port: int) -> list[str]:
     """The arguments of a comparison of two endpoints at a port; its files are written into the folder."""
     files = [folder / "reference.yaml", folder / "candidate.yaml"]
     for file in files:
         file.write_text(
-            f"name: {file.stem}\nbase_url: http://localhost:{port}/v1\nmodel: model\nruns: {folder}\n"
+            f"name: {file.stem}\nbase_url: http://localhost:{port}/v1\nmodel: {canned.MODEL}\nruns: {folder}\n"
             f"suites: [{{name: demo, margin_pt: {MARGIN_PT}}}]\nsampling: {{profile: greedy, seed: 0}}\n"
         )
     return ["compare", *map(str, files), "--limit", "4", "--no-doctor", "--no-probe"]
@@ -299,10 +272,7 @@ def main() -> None:
     print(f"{'in circles':<24}{sum(map(len, circles(package))):>10}")
     if given.static:
         return
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    port = server.server_port
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+    with canned.serving() as port, tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         print(f"{'modules of a compare':<24}{modules_imported(pair(Path(one), port)):>10}", flush=True)
         rows = (ROOT / "suites" / "demo" / "demo.jsonl").read_text(encoding="utf-8").splitlines()
         asked = [row["prompt"] for row in map(json.loads, rows) if row["split"] == "test" and len(row["prompt"]) > 30]

@@ -16,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from multiprocessing import Process, Queue
 from pathlib import Path
 
 from images import draw
+
+sys.path.append(str(Path(__file__).with_name("bench")))
+import canned
 
 ROWS_PER_GROUP = 100
 FIRST_PICTURE = 60  # of a hundred with one photograph of 12 megapixels
@@ -47,39 +49,14 @@ def write_rows(path: Path, items: int) -> int:
     return total
 
 
-def serve(port: Queue[int]) -> None:
-    """Answers every chat request alike."""
-    from aiohttp import web
-
-    async def chat(request: web.Request) -> web.Response:
-        await request.read()
-        message = {"role": "assistant", "content": "w7"}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        return web.json_response({"id": "x", "model": "m", "choices": [choice]})
-
-    async def models(_request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "m", "object": "model"}]})
-
-    import socket
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    port.put(listener.getsockname()[1])
-    app = web.Application(client_max_size=1 << 30)
-    app.add_routes([web.post("/v1/chat/completions", chat), web.get("/v1/models", models)])
-    web.run_app(app, sock=listener, print=None)
-
-
 def measure(items: int) -> str:
     """One run of `evalkit run`, in a process of its own: a sentence with its figures."""
-    port: Queue[int] = Queue()
-    server = Process(target=serve, args=(port,), daemon=True)
-    server.start()
-    with tempfile.TemporaryDirectory() as scratch:
+    with canned.serving() as port, tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "data" / "ocrbench"
         folder.mkdir(parents=True)
         total = write_rows(folder / "test.parquet", items)
         suites = [{"name": "ocrbench", "partial_data": True}]
-        config = {"name": "bench", "model": "m", "base_url": f"http://127.0.0.1:{port.get()}/v1", "suites": suites}
+        config = {"name": "bench", "model": canned.MODEL, "base_url": f"http://127.0.0.1:{port}/v1", "suites": suites}
         file = Path(scratch) / "bench.yaml"
         file.write_text(json.dumps({**config, "data": str(folder.parent), "runs": str(Path(scratch) / "runs")}))
         command = [sys.executable, "-m", "evalkit", "run", str(file), "--quiet"]
@@ -88,8 +65,6 @@ def measure(items: int) -> str:
         _pid, status, used = os.wait4(run.pid, 0)
         run.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - before
-    server.terminate()
-    server.join()
     return (
         f"{items} items, {total / 2**20:.0f} MiB of pictures: exit code {run.returncode}, {seconds:.1f} s, "
         f"{used.ru_utime + used.ru_stime:.1f} s of processor time, peak resident size {used.ru_maxrss / 1024:.0f} MiB"

@@ -13,17 +13,17 @@ import asyncio
 import gc
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import aiohttp
+import canned
 import orjson
 
 from evalkit.endpoint import open_client
@@ -34,7 +34,6 @@ from evalkit.run import journal
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 
 ROUNDS: Final = 3
-SERVER: Final = Path(__file__).with_name("canned.py")
 Way: TypeAlias = Literal["floor", "client", "run"]
 MEANING: Final[dict[Way, str]] = {
     "floor": "aiohttp and JSON alone",
@@ -42,7 +41,6 @@ MEANING: Final[dict[Way, str]] = {
     "run": "client, pool, journal",
 }
 WAYS: Final = tuple(MEANING)
-_MODEL: Final = "canned"
 _MESSAGES: Final = ({"role": "user", "content": "Which of these is right, and why? " * 15},)
 _PARAMETERS: Final = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 1024}
 _PROMPT: Final = Prompt("bench", _MESSAGES)
@@ -73,30 +71,18 @@ def measure(load: Load, ways: Sequence[Way] = WAYS) -> list[Cost]:
     """Starts the server and asks it in every way, in turn for some rounds.
 
     Raises:
-        EndpointError: where the server does not start or answers wrongly.
+        OSError: where the server does not start.
+        EndpointError: where it answers wrongly.
     """
     number = max(load.in_flight, load.requests // ROUNDS)
     rows: dict[Way, list[tuple[float, float]]] = {way: [] for way in ways}
-    with _server() as base_url:
+    with canned.serving() as port:
+        base_url = f"http://127.0.0.1:{port}/v1"
         for _ in range(ROUNDS):
             for way in ways:
                 gc.collect()  # what an earlier way left is not this one's
                 rows[way].append(asyncio.run(_round(way, load, base_url, number)))
     return [Cost(way, *map(statistics.median, zip(*figures, strict=True))) for way, figures in rows.items()]
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    """The base address of the server, in a process of its own for as long as it is needed."""
-    command = [sys.executable, str(SERVER)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        line = process.stdout.readline() if process.stdout is not None else b""
-        try:
-            if not line:
-                raise EndpointError("the loopback server did not start")
-            yield f"http://127.0.0.1:{int(line)}/v1"
-        finally:
-            process.terminate()
 
 
 async def _round(way: Way, load: Load, base_url: str, number: int) -> tuple[float, float]:
@@ -131,7 +117,7 @@ def _request(number: int) -> Request:
 
 
 def _settings(load: Load, base_url: str) -> ClientSettings:
-    return ClientSettings((base_url,), _MODEL, api_key="EMPTY", stream=load.stream, concurrency=load.in_flight)
+    return ClientSettings((base_url,), canned.MODEL, api_key="EMPTY", stream=load.stream, concurrency=load.in_flight)
 
 
 def _check(outcome: Reply | Failure) -> None:
@@ -160,7 +146,7 @@ async def _floor(load: Load, base_url: str) -> AsyncIterator[_Ask]:
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
 
         async def ask(number: int) -> None:
-            body: dict[str, Any] = {"model": _MODEL, **_PARAMETERS, "messages": _MESSAGES, "seed": number}
+            body: dict[str, Any] = {"model": canned.MODEL, **_PARAMETERS, "messages": _MESSAGES, "seed": number}
             async with session.post(url, data=orjson.dumps(body | {"stream": load.stream})) as response:
                 text = await (_streamed if load.stream else _plain)(response)
             if not text:
@@ -239,9 +225,9 @@ def main(settings: dict[str, Any]) -> int:
     as_json = settings.pop("as_json", False)
     try:
         found = report(Load(**settings))
-    except EvalkitError as error:
+    except (EvalkitError, OSError) as error:
         sys.stderr.write(f"evalkit: {error}\n")
-        return error.exit_code
+        return error.exit_code if isinstance(error, EvalkitError) else EndpointError.exit_code
     print(json.dumps(found, indent=2) if as_json else table(found))
     return 0
 

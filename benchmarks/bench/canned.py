@@ -1,12 +1,16 @@
-"""A server that answers every request at once with the same bytes, to measure what asking costs.
+"""A server that answers every question at once with the same bytes, to measure what asking costs.
 
-`python benchmarks/bench/canned.py` serves on a free loopback port, which it prints, until its standard input ends.
+`python benchmarks/bench/canned.py` serves on a free loopback port, which it prints, until its standard input ends;
+`serving` does so for the length of a context.
 """
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import orjson
@@ -17,20 +21,31 @@ MODEL: Final = "canned"
 _TEXT: Final = "The answer follows from what is given. " * 10 + "ANSWER: B"
 
 
+@contextmanager
+def serving() -> Iterator[int]:
+    """The port of the server, in a process of its own; raises `OSError` where it does not start."""
+    command = [sys.executable, __file__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        line = process.stdout.readline() if process.stdout is not None else b""
+        try:
+            if not line:
+                raise OSError("the loopback server did not start")
+            yield int(line)
+        finally:
+            process.terminate()
+
+
+def _document(content: dict[str, Any]) -> bytes:
+    body = orjson.dumps(content)
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
 def plain_answer() -> bytes:
     """A chat completion of some 100 tokens."""
     choice = {"index": 0, "message": {"role": "assistant", "content": _TEXT}, "logprobs": None, "finish_reason": "stop"}
-    body = orjson.dumps(
-        {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": MODEL,
-            "choices": [choice],
-            "usage": {"prompt_tokens": 120, "completion_tokens": 100, "total_tokens": 220},
-        }
-    )
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    usage = {"prompt_tokens": 120, "completion_tokens": 100, "total_tokens": 220}
+    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL}
+    return _document({**head, "choices": [choice], "usage": usage})
 
 
 def stream_answer() -> bytes:
@@ -51,6 +66,7 @@ class _Connection(asyncio.Protocol):
     """Finds the end of a request and answers; nearly the cheapest server that Python can be."""
 
     answers = (plain_answer(), stream_answer())
+    models = _document({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
@@ -66,7 +82,8 @@ class _Connection(asyncio.Protocol):
             if len(rest) < length:
                 return
             body, self._buffer = rest[:length], rest[length:]
-            self._transport.write(self.answers[b'"stream":true' in body])
+            asked = not head.startswith(b"GET")
+            self._transport.write(self.answers[b'"stream":true' in body] if asked else self.models)
 
 
 async def _serve() -> None:
