@@ -151,7 +151,14 @@ def test_a_replica_that_serves_another_model_is_a_mistake(replica, endpoint_of_a
 
 
 def test_replicas_are_balanced_by_what_is_in_flight(replica, tmp_path, run_evalkit):
-    quick, slow = replica().begin(), replica(lambda _text: time.sleep(0.2)).begin()
+    def slowly(_text):
+        """Ten times as slow as the other one, however fast that is on this machine."""
+        before, deadline = len(quick.asked), time.monotonic() + 20
+        while len(quick.asked) < before + 10 and len(quick.asked) + len(slow.asked) < ITEMS:
+            assert time.monotonic() < deadline, "nothing is sent to the quick one"
+            time.sleep(0.002)
+
+    quick, slow = replica().begin(), replica(slowly).begin()
     path = endpoint(tmp_path, "ref", base_urls=[quick.url, slow.url], limits={"concurrency": IN_FLIGHT})
     done = run_evalkit("run", path, "--quiet")
     assert done.returncode == 0, done.stderr

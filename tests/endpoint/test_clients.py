@@ -317,7 +317,7 @@ async def test_a_used_connection_that_breaks_in_the_middle_of_an_answer_is_a_fai
 
 async def test_a_used_connection_that_stays_silent_is_a_stall(serve, connect):
     server = await serve(says(), holds())
-    client = connect(server.url, stall_seconds=0.05)
+    client = connect(server.url, stall_seconds=1.0)
     assert isinstance(await client.ask(chat()), Reply)
     assert kinds(await client.ask(chat())) is FailureKind.STALL
     assert len(server.received) == 2

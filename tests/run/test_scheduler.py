@@ -1,11 +1,11 @@
-"""Every request ends exactly once, as a reply or a named failure, whatever the endpoint does."""
+"""Every request ends exactly once, as a reply or a named failure, whatever the endpoint does. Time is virtual."""
 
 import asyncio
 import random
-import time
 from collections import Counter
 
 import pytest
+import virtual
 
 from evalkit.errors import EndpointError, StorageError
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request, Usage
@@ -14,6 +14,11 @@ from evalkit.run.scheduler import Pool, PoolSettings, Progress
 
 QUICK = PoolSettings(concurrency=8, backoff_seconds=0.001, backoff_limit_seconds=0.004, outage_seconds=5.0)
 GOOD = Reply("x", "", "stop", Usage(1, 2), "m", 0.0, raw=b"{}")
+
+
+@pytest.fixture(scope="module")
+def event_loop_policy():
+    return virtual.Policy()
 
 
 def requests(count, suite="s"):
@@ -242,7 +247,7 @@ async def test_what_becomes_due_while_a_slot_lies_down_wakes_it(monkeypatch):
     park = Pool._park
 
     async def slowly(self, *arguments):
-        time.sleep(0.01)  # noqa: ASYNC251 - the delayed request becomes due, while nothing else is on its way
+        asyncio.get_running_loop().pass_by(0.01)  # the delayed request becomes due, while nothing else is on its way
         await park(self, *arguments)
 
     monkeypatch.setattr(Pool, "_park", slowly)

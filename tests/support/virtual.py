@@ -1,6 +1,7 @@
 """An event loop whose clock jumps to the next thing that is due: hours of waiting pass in milliseconds.
 
-For coroutines without sockets. `run(main())` is `asyncio.run(main())` in such a loop.
+For coroutines without sockets. `run(main())` is `asyncio.run(main())` in such a loop; a file whose fixture
+`event_loop_policy` gives `Policy()` has all its tests in one.
 """
 
 import asyncio
@@ -30,6 +31,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self):
         return self._jumping.now
+
+    def pass_by(self, seconds):
+        """Lets time go on while a coroutine holds the loop, as slow code would."""
+        self._jumping.now += seconds
+
+
+class Policy(asyncio.DefaultEventLoopPolicy):
+    def new_event_loop(self):
+        return VirtualLoop()
 
 
 def run(coroutine):
