@@ -88,7 +88,7 @@ STAND_IN = Path(__file__).with_name("stand_in.py")
 def on_a_terminal(arguments, folder, **environment):
     """What the command writes to stderr, which is a terminal here."""
     ours, theirs = pty.openpty()
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("EVALKIT_", "HF_"))}
+    kept = {k: v for k, v in os.environ.items() if k == "EVALKIT_CACHE" or not k.startswith(("EVALKIT_", "HF_"))}
     child = subprocess.Popen(
         [sys.executable, "-m", "evalkit", *map(str, arguments)], cwd=folder, stdout=subprocess.DEVNULL, stderr=theirs,
         stdin=subprocess.DEVNULL, env={**kept, "COLUMNS": "200", "TERM": "xterm", **environment},
