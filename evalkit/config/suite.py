@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from evalkit.config.base import NUMBER, Count, Section, Word, conflict
 from evalkit.config.problems import problems
 from evalkit.config.schema import JSON_SCHEMA_DIALECT, SuiteChoiceOrName
-from evalkit.config.yaml import PLAIN_RESOLVERS, KeyPath, Node, Origin, Scalar, find, parse
+from evalkit.config.yaml import KeyPath, Node, Origin, Scalar, find, parse
 from evalkit.errors import ConfigError, SuiteError
 from evalkit.model import DEFAULT_MARGIN_PT
 
@@ -307,10 +306,7 @@ class Suite(SuiteFields):
     def where(self, key: str = "") -> str:
         """File, line and key of something under `metadata: evalkit:`, as messages begin with."""
         path: KeyPath = ("metadata", "evalkit", *key.split(".")) if key else ()
-        try:
-            node = find(task_tree(self.file), path)
-        except ConfigError:
-            node = None
+        node = find(task_tree(self.file), path)
         place = str(self.file if node is None else node.origin)
         return f"{place}: {'.'.join(map(str, path))}" if key else place
 
@@ -320,118 +316,78 @@ class Suite(SuiteFields):
 
 
 # ----------------------------------------------------------------
-# Reading: fast where all is well, and once more with the place of every key where something is wrong
+# Reading
 
 
-class _Fast(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # the first where libyaml is there
-    """A loader that reads scalars as `evalkit.config.yaml` does, and lm-eval's `!function` as the text behind it."""
+def task_tree(path: Path) -> Node:
+    """One lm-eval YAML file with its `include:` chain merged and the place of every key, functions as text.
 
-    yaml_implicit_resolvers = PLAIN_RESOLVERS
-    twice = False
-
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
-        """As PyYAML; notes whether a key stands twice, of which it takes the last."""
-        keys = [key.value for key, _value in node.value if isinstance(key, yaml.ScalarNode)]
-        self.twice = self.twice or len(keys) != len(set(keys))
-        made: dict[Any, Any] = super().construct_mapping(node, deep)
-        return made
-
-
-_Fast.add_constructor(FUNCTION_TAG, lambda loader, node: loader.construct_scalar(node))
+    Raises:
+        SuiteError: where a file cannot be read, is no mapping, or includes itself; with the line.
+    """
+    return _tree(path, (), [])
 
 
 def read_task(path: Path) -> dict[str, Any]:
-    """One lm-eval YAML file with its `include:` chain merged, functions left as text.
+    """`task_tree` without the places.
 
     Raises:
-        SuiteError: where the file cannot be read, is no mapping, or includes itself.
+        SuiteError: as `task_tree`.
     """
-    return _read(path, (), [])
+    plain: dict[str, Any] = task_tree(path).plain()
+    return plain
 
 
 def chain(path: Path) -> list[Path]:
     """The file and every file that it includes, in the order in which they are read.
 
     Raises:
-        SuiteError: as `read_task`.
+        SuiteError: as `task_tree`.
     """
     files: list[Path] = []
-    _read(path, (), files)
+    _tree(path, (), files)
     return files
 
 
-def _read(path: Path, above: tuple[Path, ...], files: list[Path]) -> dict[str, Any]:
-    raw = _bytes(path, above)
-    files.append(path.resolve())
-    try:
-        loader = _Fast(raw)
-        loaded = loader.get_single_data()
-    except yaml.YAMLError:
-        loaded = _tree(path, raw).plain()  # says what is wrong, and where
-        raise SuiteError(f"{path}: is no valid YAML") from None
-    aliases = re.search(rb"(?m)(?:^|[\s\[{,:])\*\w", raw)  # they may multiply: the other reader has a bound on that
-    if b"evalkit:" in raw and (loader.twice or aliases):
-        loaded = _tree(path, raw).plain()
-    if not isinstance(loaded, dict):
-        raise SuiteError(f"{path}: a suite file is a mapping of keys, not {type(loaded).__name__}")
-    merged: dict[str, Any] = {}
-    for include in _included(path, loaded.pop("include", [])):
-        inherited = _read(include, (*above, path.resolve()), files)
-        inherited.pop("task_list", None)
-        merged.update(inherited)
-    return merged | loaded
-
-
-def _bytes(path: Path, above: tuple[Path, ...]) -> bytes:
-    if path.resolve() in above:
+def _tree(path: Path, above: tuple[Path, ...], files: list[Path]) -> Node:
+    """`task_tree`; puts the files that were read into `files`."""
+    real = path.resolve()
+    if real in above:
         raise SuiteError(f"{path}: include: the file includes itself; remove one of the include lines")
+    files.append(real)
+    own = _parsed(path)
+    if not isinstance(own.value, Mapping):
+        raise SuiteError(f"{own.origin}: a suite file is a mapping of keys, not {type(own.plain()).__name__}")
+    merged: dict[str, Node] = {}
+    if (include := own.child("include")) is not None:
+        for one in include.value if isinstance(include.value, tuple) else [include]:
+            if not isinstance(one.value, str) or not one.value:
+                raise SuiteError(f"{one.origin}: include: must be the path of a file, or a list of them")
+            inherited = _tree(real.parent / one.value, (*above, real), files).value
+            merged.update(inherited if isinstance(inherited, Mapping) else {})
+    merged.pop("task_list", None)
+    return Node({**merged, **{key: node for key, node in own.value.items() if key != "include"}}, own.origin)
+
+
+def _parsed(path: Path) -> Node:
+    """One file by itself.
+
+    Raises:
+        SuiteError: where it cannot be read or is no YAML, with the line.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_SUITE_FILE_BYTES + 1)
+        if len(raw) > MAX_SUITE_FILE_BYTES:
+            raise SuiteError(f"{path}: larger than {MAX_SUITE_FILE_BYTES} bytes: this is no suite file")
+        text = raw.decode("utf-8-sig")
+        return parse(text, str(path), lambda scalar, _origin, _key: scalar, tags=(FUNCTION_TAG,))
     except OSError as error:
         raise SuiteError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(raw) > MAX_SUITE_FILE_BYTES:
-        raise SuiteError(f"{path}: larger than {MAX_SUITE_FILE_BYTES} bytes: this is no suite file")
-    return raw
-
-
-def _included(path: Path, given: Any) -> list[Path]:
-    names = given if isinstance(given, list) else [given]
-    if not all(isinstance(name, str) and name for name in names):
-        raise SuiteError(f"{path}: include: must be the path of a file, or a list of them")
-    return [path.resolve().parent / name for name in names]
-
-
-def _tree(path: Path, raw: bytes) -> Node:
-    """The file with the place of every key.
-
-    Raises:
-        SuiteError: where it is no YAML, with the line.
-    """
-    try:
-        return parse(raw.decode("utf-8-sig"), str(path), lambda text, _origin, _key: text, tags=(FUNCTION_TAG,))
     except UnicodeDecodeError:
         raise SuiteError(f"{path}: is not UTF-8 text") from None
     except ConfigError as error:
         raise SuiteError(str(error)) from None
-
-
-def task_tree(path: Path, above: tuple[Path, ...] = ()) -> Node:
-    """What `read_task` gives, with the place of every key.
-
-    Raises:
-        SuiteError: as `read_task`.
-    """
-    own = _tree(path, _bytes(path, above))
-    if not isinstance(own.value, Mapping):
-        raise SuiteError(f"{own.origin}: a suite file is a mapping of keys")
-    merged: dict[str, Node] = {}
-    include = own.child("include")
-    for other in _included(path, [] if include is None else include.plain()):
-        inherited = task_tree(other, (*above, path.resolve())).value
-        merged.update(inherited if isinstance(inherited, Mapping) else {})
-    merged.pop("task_list", None)
-    return Node({**merged, **{key: node for key, node in own.value.items() if key != "include"}}, own.origin)
 
 
 def _with_places(value: Any, origin: Origin) -> Node:
@@ -513,7 +469,7 @@ def parse_pack(path: Path) -> PackFile:
     Raises:
         SuiteError: everything that is wrong, one line each, with file, line, key and what it must be.
     """
-    tree = _tree(path, _bytes(path, ()))
+    tree = _parsed(path)
     try:
         return PackFile.model_validate(tree.plain())
     except ValidationError as error:

@@ -170,8 +170,12 @@ _add("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.")
 _add("null", r"~|null|Null|NULL|", "~nN")
 _Composer.add_implicit_resolver(_TAG + "null", re.compile(r"\Z"), [""])
 _add("merge", "<<", "<")
-PLAIN_RESOLVERS: Final[dict[str, Any]] = _Composer.yaml_implicit_resolvers
-"""What kind of value an unquoted scalar is by its looks: of PyYAML's form, for its other loaders."""
+
+
+class _Fast(getattr(yaml, "CSafeLoader", _Composer)):  # type: ignore[misc] # libyaml's, ten times as fast, where it is
+    """The same composer in C; the builder bounds what it lets through."""
+
+    yaml_implicit_resolvers = _Composer.yaml_implicit_resolvers
 
 
 def parse(text: str, source: str, interpolate: Interpolate, tags: Collection[str] = ()) -> Node:
@@ -210,13 +214,12 @@ class _Places:
 
 def _read(text: str, path: KeyPath, places: _Places, interpolate: Interpolate) -> Node:
     try:
-        composer = _Composer(text)
-        try:
-            root = composer.get_single_node()
-        finally:
-            composer.dispose()
-    except yaml.YAMLError as error:
-        raise ConfigError(told([_syntax_problem(error, text, places)])) from None
+        root = _composed(_Composer if "\t" in text else _Fast, text)  # libyaml lets tabs through
+    except (yaml.YAMLError, UnicodeEncodeError):
+        try:  # once more in Python, which says better what is wrong
+            root = _composed(_Composer, text)
+        except yaml.YAMLError as error:
+            raise ConfigError(told([_syntax_problem(error, text, places)])) from None
     if root is None:
         return Node({} if places.lines else None, places.at(0))
     builder = _Builder(places, interpolate)
@@ -224,6 +227,15 @@ def _read(text: str, path: KeyPath, places: _Places, interpolate: Interpolate) -
     if builder.problems:
         raise ConfigError(told(builder.problems))
     return tree
+
+
+def _composed(kind: type[Any], text: str) -> yaml.Node | None:
+    composer = kind(text)
+    try:
+        node: yaml.Node | None = composer.get_single_node()
+    finally:
+        composer.dispose()
+    return node
 
 
 def _syntax_problem(error: yaml.YAMLError, text: str, places: _Places) -> str:
@@ -331,7 +343,7 @@ class _Builder:
             except ConfigError as error:
                 self.problems.append(str(error))
                 return None
-            if text != node.value and node.style is None and not _OPEN_KEYS.isdisjoint(path):
+            if text != node.value and not node.style and not _OPEN_KEYS.isdisjoint(path):
                 kind = _kind_of(text)
         try:
             return _converted(text, kind)
