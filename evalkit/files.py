@@ -40,6 +40,13 @@ def digest_lines(lines: Iterable[str]) -> str:
     return state.hexdigest()
 
 
+def digest64(text: str) -> int:
+    """64 bits of the SHA-256 of a text, 0 for "": equal where two texts are, small enough to be held by the million."""
+    if not text:
+        return 0
+    return int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], "big")
+
+
 def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits.
 

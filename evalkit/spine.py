@@ -13,7 +13,7 @@ from typing import Any
 from evalkit.admission import Admission, StoppedError
 from evalkit.compare.columns import Side
 from evalkit.compare.judge import degraded_suites, not_asked, second_look, with_second_run
-from evalkit.config import EndpointConfig, differences, public_dump
+from evalkit.config import EndpointConfig, differences
 from evalkit.errors import ConfigError, UsageError
 from evalkit.foreign.sources import kind_of
 from evalkit.judging import Case, Judged, check_margins, differences_of, judged, now, policy
@@ -111,7 +111,7 @@ def _plan(
     sides = [None if config is None else execute.prepare(config, known) for config in configs]
     check_margins(options, [suite.name for side in sides if side is not None for suite in side.plan.suites])
     names = [
-        manifest.latest(folder)["name"] if config is None else config.name
+        manifest.latest(folder).name if config is None else config.name
         for folder, config in zip(folders, configs, strict=True)
     ]
     return _Planned((folders[0], folders[1]), configs, (sides[0], sides[1]), found, (names[0], names[1]))
@@ -143,9 +143,8 @@ def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions
 
     def identity(folder: Path, side: execute.SideRun | None) -> RunIdentity:
         if side is None:
-            return manifest.identity(folder, manifest.latest(folder))
-        session = manifest.Session(side.config.name, moment, side.config.model, public_dump(side.config), {})
-        return manifest.identity(folder, manifest.manifest_line(session, side.plan))
+            return manifest.latest(folder).identity(str(folder))
+        return manifest.new_session(side.config, side.plan).identity(str(folder))
 
     runs = identity(planned.folders[0], planned.sides[0]), identity(planned.folders[1], planned.sides[1])
     made = not_asked(runs, stopped.verdict, stopped.reasons, policy(options), moment)

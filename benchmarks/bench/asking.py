@@ -31,6 +31,7 @@ from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, EvalkitError
 from evalkit.model import Failure, Prompt, Reply, Request
 from evalkit.run import journal
+from evalkit.run.records import journal_line
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 
 ROUNDS: Final = 3
@@ -176,7 +177,7 @@ async def _as_a_run(load: Load, base_url: str, number: int) -> tuple[float, floa
 
         def keep(request: Request, outcome: Reply | Failure) -> None:
             _check(outcome)
-            out.append(journal.reply_record(request, outcome, time.time()))  # type: ignore[arg-type]
+            out.append(journal_line(request, outcome, time.time()))
 
         async def ask(count: int) -> None:
             settings = PoolSettings(concurrency=load.in_flight)

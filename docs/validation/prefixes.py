@@ -11,6 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 SIZES = (20, 50, 100, 200, 400, 800)
 
 
@@ -22,8 +25,8 @@ def order(suite: str, items: list[str]) -> list[str]:
 def kept(run: Path, size: int) -> dict[str, set[str]]:
     """The first items of each suite."""
     items: dict[str, list[str]] = {}
-    for row in _rows(run, "items"):
-        items.setdefault(row["s"], []).append(row["i"])
+    for row in _table(run, "items").select(["suite", "item"]).to_pylist():
+        items.setdefault(row["suite"], []).append(row["item"])
     return {suite: set(order(suite, names)[:size]) for suite, names in items.items()}
 
 
@@ -36,20 +39,22 @@ def cut(run: Path, out: Path, size: int) -> Path:
         count = len(chosen[block["suite"]])
         block.update(items=count, items_in_data=count, rows=count * block["repeats"])
     (out / "manifest.jsonl").write_text(json.dumps(about) + "\n")
-    for path in run.glob("*-*.jsonl"):
-        with path.open() as lines, (out / path.name).open("w") as written:
-            for line in lines:
-                row = json.loads(line)
-                if "i" not in row or row["i"] in chosen[row["s"]]:
-                    written.write(line)
+    for path in run.glob("docs-*.jsonl"):
+        (out / path.name).touch()  # empty, as strip.py leaves them
+    for path in run.glob("*-*.parquet"):
+        table = pq.read_table(path)
+        rows = table.select(["suite", "item"]).to_pylist()
+        pq.write_table(table.filter(pa.array([row["item"] in chosen[row["suite"]] for row in rows])), out / path.name)
     return out
 
 
 def generated(run: Path, suite: str, size: int) -> int:
     """The tokens that the server generated for the first items of a suite."""
     chosen = kept(run, size)[suite]
-    return sum(row["c"] or 0 for row in _rows(run, "scores") if row.get("s") == suite and row["i"] in chosen)
+    rows = _table(run, "scores").select(["suite", "item", "completion_tokens"]).to_pylist()
+    return sum(row["completion_tokens"] or 0 for row in rows if row["suite"] == suite and row["item"] in chosen)
 
 
-def _rows(run: Path, kind: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for path in run.glob(f"{kind}-*.jsonl") for line in path.read_text().splitlines()]
+def _table(run: Path, kind: str) -> Any:
+    (path,) = run.glob(f"{kind}-*.parquet")
+    return pq.read_table(path)

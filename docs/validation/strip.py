@@ -2,34 +2,33 @@
 
     python docs/validation/strip.py RUN... OUT
 
-Journals (replies) and documents (questions) are left out, so a comparison of stripped runs shows no texts; digests,
-which do not compress, are cut to sixteen characters, the same on both sides.
+Journals (replies) and documents (questions) are left out, so a comparison of stripped runs shows no texts; the names of
+replies, which do not compress, are left out too, and the tables are stored as they are, for the archive to compress.
 """
 
 # ruff: noqa: INP001 - a script
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
-DIGESTS = ("h", "k", "doc_hash", "prompt")
-KEPT = 16
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 
 def strip(run: Path, out: Path) -> None:
     """Write what is kept of `run` to the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "manifest.jsonl").write_text((run / "manifest.jsonl").read_text().splitlines()[-1] + "\n")
-    for path in (*run.glob("items-*.jsonl"), *run.glob("scores-*.jsonl")):
-        with path.open() as rows, (out / path.name).open("w") as kept:
-            for row in map(json.loads, rows):
-                row.update({key: row[key][:KEPT] for key in DIGESTS if isinstance(row.get(key), str)})
-                if "j" in row:
-                    row["j"] = -1
-                kept.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
+    for path in (*run.glob("items-*.parquet"), *run.glob("scores-*.parquet")):
+        table = pq.read_table(path)
+        if path.name.startswith("scores-"):
+            for name, value in (("key", None), ("offset", -1)):
+                at, field = table.schema.get_field_index(name), table.schema.field(name)
+                table = table.set_column(at, field, pa.array([value] * len(table), field.type))
+        pq.write_table(table, out / path.name, compression="none", use_dictionary=False)
         if path.name.startswith("items-"):
-            (out / path.name.replace("items-", "docs-")).touch()
+            (out / path.name.replace("items-", "docs-")).with_suffix(".jsonl").touch()
 
 
 if __name__ == "__main__":

@@ -330,10 +330,10 @@ def _clusters(n_items: int, reference: tuple[ItemTable, Ints], candidate: tuple[
     group = _Groups(n_items)
     repeated: set[int] = set()
     for table, codes in (reference, candidate):
-        for number, column in enumerate((table.cluster, table.document, table.prompt)):
+        for number, column in enumerate((table.cluster, table.document.tolist(), table.prompt.tolist())):
             if len({word for word in column if word}) == sum(map(bool, column)):
                 continue  # no word comes twice
-            first: dict[str, int] = {}
+            first: dict[str | int, int] = {}
             for code, word in zip(codes.tolist(), column, strict=True):
                 home = first.setdefault(word, code) if word else code
                 if home != code:

@@ -66,10 +66,11 @@ def _differing_items(reference: SuiteSide, candidate: SuiteSide, aligned: Aligne
 
 
 def _changed(left: ItemTable, right: ItemTable, column: str) -> list[str]:
-    if left.name == right.name and getattr(left, column) == getattr(right, column):
+    one, two = getattr(left, column), getattr(right, column)
+    if left.name == right.name and np.array_equal(one, two):
         return []
-    known = dict(zip(left.name, getattr(left, column), strict=True))
-    pairs = zip(right.name, getattr(right, column), strict=True)
+    known = dict(zip(left.name, one.tolist(), strict=True))
+    pairs = zip(right.name, two.tolist(), strict=True)
     return sorted(name for name, digest in pairs if digest and known.get(name) and known[name] != digest)
 
 

@@ -97,6 +97,61 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
     )
 
 
+# ---------------------------------------------------------------- what is read of a stored body
+
+
+def stored_reply(document: Any, *, seconds: float) -> Reply | Failure:
+    """The reply that a stored body holds, whichever of the two kinds it is; `raw` is empty."""
+    choice = _first(document.get("choices")) if isinstance(document, dict) else None
+    return reply_of(document, b"", chat=choice is None or "text" not in choice, seconds=seconds)
+
+
+def completion_tokens(document: Any) -> int | None:
+    """The completion tokens that a body reports."""
+    return _usage(document.get("usage")).completion_tokens if isinstance(document, dict) else None
+
+
+def system_fingerprint(document: Any) -> str:
+    """What a body says of the build that made it, "" where it says nothing."""
+    return str(document.get("system_fingerprint") or "") if isinstance(document, dict) else ""
+
+
+def generated_logprobs(document: Any) -> tuple[tuple[str, float], ...]:
+    """(token, log-probability in nats) of what a chat reply generated, as far as its body has them."""
+    content = _logprobs(document).get("content")
+    return tuple(
+        (str(entry.get("token")), float(entry["logprob"]))
+        for entry in (content if isinstance(content, list) else ())
+        if isinstance(entry, dict) and isinstance(entry.get("logprob"), int | float)
+    )
+
+
+def echoed_logprobs(document: Any) -> tuple[tuple[str, float | None], ...]:
+    """(token, log-probability in nats) of the prompt in a completions reply with `echo` and `logprobs`; () without.
+
+    Reads the shape of vLLM and OpenAI: `tokens` and `token_logprobs`, the prompt's first, then those that were
+    generated. The first token, and one of which nothing usable is said, has None.
+    """
+    logprobs = _logprobs(document)
+    tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
+    if not isinstance(tokens, list) or not isinstance(values, list) or len(tokens) != len(values):
+        return ()
+    end = _usage(document.get("usage")).prompt_tokens
+    return tuple(
+        (token, float(value)) if isinstance(token, str) and isinstance(value, int | float) else ("", None)
+        for token, value in zip(tokens[:end], values[:end], strict=True)
+    )
+
+
+def _logprobs(document: Any) -> Mapping[str, Any]:
+    choice = _first(document.get("choices")) if isinstance(document, dict) else None
+    found = None if choice is None else choice.get("logprobs")
+    return found if isinstance(found, dict) else {}
+
+
+# ---------------------------------------------------------------- the parts of a body
+
+
 def text_of_parts(parts: Any) -> tuple[str, str] | None:
     """Content given as a list of parts: the joined text, and the joined reasoning; None where it is no such list."""
     if not isinstance(parts, list):

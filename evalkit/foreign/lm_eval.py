@@ -7,7 +7,6 @@ metric is a list (one value a reply), or several runs are declared to be repeats
 
 from __future__ import annotations
 
-import hashlib
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +17,20 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from evalkit.compare.columns import ItemText, ReplyText, SamplesBuilder, Side, SuiteFacts, SuiteSide
+from evalkit.compare.columns import (
+    NO_TEXT,
+    ItemFacts,
+    ItemText,
+    ReplyText,
+    Sample,
+    SamplesBuilder,
+    Side,
+    SuiteFacts,
+    SuiteSide,
+)
 from evalkit.compare.pair import headline
 from evalkit.errors import DataError
+from evalkit.files import digest64, digest_file
 from evalkit.foreign.choices import Choices, Dates, Named
 from evalkit.model import RunIdentity, Status
 
@@ -308,8 +318,10 @@ def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choi
         counts[identity] = counts.get(identity, 0) + 1
         item = identity if counts[identity] == 1 else f"{identity}-{counts[identity]}"
         item = f"{task}/{item}" if suite.grouped else item
-        if item not in suite.samples.items.codes:
-            suite.samples.items.add(_about(row, item, identity, task))
+        if item not in suite.samples.items:
+            # Two equal documents of one task are one question asked twice: they share their hash, and so a cluster.
+            prompt = digest64(str(row.get("prompt_hash") or ""))
+            suite.samples.add_item(ItemFacts(item, (task,), document=digest64(identity), prompt=prompt))
             suite.item_line[item] = (len(suite.files) - 1, offset)
         values = values_of(where, metric, row)
         _add(suite, item, row, values, repeat * len(values))
@@ -329,13 +341,16 @@ def _add(suite: _Suite, item: str, row: Mapping[str, Any], values: Sequence[floa
         answer = answers[0] if answers else None
         if isinstance(answer, list) and number < len(answer):
             answer = answer[number]
-        made: dict[str, Any] = {"i": item, "r": first + number, "v": value, "st": Status.SCORED}
-        if text is not None:
-            made |= {"h": hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16], "n": len(text)}
-            made["st"] = Status.SCORED if text.strip() else Status.EMPTY
-        if isinstance(answer, str):
-            made["a"] = answer[:200]
-        suite.samples.add(made)
+        sample = Sample(
+            item=item,
+            repeat=first + number,
+            value=value,
+            status=Status.SCORED if text is None or text.strip() else Status.EMPTY,
+            answer=answer[:200] if isinstance(answer, str) else None,
+            text=NO_TEXT if text is None else digest64(text),
+            characters=None if text is None else len(text),
+        )
+        suite.samples.add(sample)
 
 
 def _filters(path: Path) -> list[str]:
@@ -364,11 +379,6 @@ def _identity_of(row: Mapping[str, Any], task: str, where: str) -> str:
     if not isinstance(digest, str) or not digest:
         raise DataError(f"{where}: {task} has no doc_hash: it was written by an lm-eval older than 0.4.3; run it again")
     return digest[:16]
-
-
-def _about(row: Mapping[str, Any], item: str, identity: str, task: str) -> dict[str, Any]:
-    # Two equal documents of one task are one question asked twice: they share their hash, and so a cluster.
-    return {"i": item, "doc_hash": identity, "prompt": str(row.get("prompt_hash") or ""), "stratum": (task,)}
 
 
 def _check_named(what: str, named: Named, taken: set[str], folder: Path) -> None:
@@ -489,7 +499,7 @@ def _identity(folder: Path, session: Session) -> RunIdentity:
     results = session.results
     versions = {key: str(results[key]) for key in ("lm_eval_version", "transformers_version") if results.get(key)}
     model = str(results.get("model_name") or _of(results, "config").get("model") or "")
-    digest = hashlib.sha256(session.results_file.read_bytes()).hexdigest()
+    digest = digest_file(session.results_file)
     name = folder.name or str(folder.resolve().name)
     return RunIdentity(name, digest[:12], model, str(folder), session.date, versions, {}, {})
 

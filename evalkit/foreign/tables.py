@@ -19,8 +19,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from evalkit.compare.columns import Samples, SamplesBuilder, Side, SuiteFacts, SuiteSide
+from evalkit.compare.columns import ItemFacts, Sample, Samples, SamplesBuilder, Side, SuiteFacts, SuiteSide
 from evalkit.errors import DataError, nearest
+from evalkit.files import digest_file
 from evalkit.foreign.choices import Choices
 from evalkit.model import RunIdentity, Status
 
@@ -58,28 +59,19 @@ class Frame:
             raise DataError(f"{self.name}: is no table of scores: {error}") from error
 
 
-@dataclass(slots=True)
-class _Suite:
-    """One suite of a table while it is read; `about` holds cluster and stratum as first seen, by item."""
-
-    samples: SamplesBuilder = field(default_factory=SamplesBuilder)
-    about: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
-    depth: int = 0
-
-
 def read_table(path: Path | Frame, choices: Choices) -> Side:
     """The side that a score table holds.
 
     Raises:
         DataError: naming file (or side), line (of a frame: row, from 1) and column of the first row that is none.
     """
-    suites: dict[str, _Suite] = {}
+    suites: dict[str, SamplesBuilder] = {}
     rows, unused = _rows(path)
     for line, row in rows:
         _add(suites, row, f"{path}:{line}")
     if not suites:
         raise DataError(f"{path}: holds no row: a score table has one a sample")
-    samples = {name: suite.samples.samples() for name, suite in suites.items()}
+    samples = {name: suite.samples() for name, suite in suites.items()}
     _no_twins(path, samples)
     samples = _counted_from_zero(samples)
     notes = (f"{path.name}: columns that are not used: {', '.join(unused)}",) if unused else ()
@@ -88,17 +80,17 @@ def read_table(path: Path | Frame, choices: Choices) -> Side:
     return Side(identity, {"table": path.name}, sides, notes=notes)
 
 
-def _facts(name: str, suite: _Suite, choices: Choices) -> SuiteFacts:
+def _facts(name: str, suite: SamplesBuilder, choices: Choices) -> SuiteFacts:
     chosen = choices.headlines.of(name)
-    headline = chosen or ("micro" if suite.depth == 0 else "macro" if suite.depth == 1 else "nested")
-    strata = len({stratum for _cluster, stratum in suite.about.values()})
-    notes = (f"headline: mean over {strata} strata, each the mean of its items",) if headline == "macro" else ()
+    strata = {item.stratum for item in suite.items.values()}
+    depth = max(map(len, strata), default=0)
+    headline = chosen or ("micro" if depth == 0 else "macro" if depth == 1 else "nested")
+    notes = (f"headline: mean over {len(strata)} strata, each the mean of its items",) if headline == "macro" else ()
     return SuiteFacts(suite=name, label=name, margin=None, headline=headline, notes=notes)
 
 
 def _identity(path: Path) -> RunIdentity:
-    with path.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    digest = digest_file(path)
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
     return RunIdentity(path.stem, digest[:12], "", str(path), changed, {}, {}, {})
 
@@ -236,24 +228,20 @@ def _all_columns() -> str:
 # ---------------------------------------------------------------- one row
 
 
-def _add(suites: dict[str, _Suite], row: Row, where: str) -> None:
+def _add(suites: dict[str, SamplesBuilder], row: Row, where: str) -> None:
     name, item, repeat, score, cluster, stratum, status = row
     if _is_empty(name) or _is_empty(item):
         raise DataError(f"{where}: {'suite' if _is_empty(name) else 'item'}: is empty: every sample names both")
     item = _name(item)
-    suite = suites.get(_name(name))
-    if suite is None:
-        suite = suites[_name(name)] = _Suite()
-    about = ("" if _is_empty(cluster) else _name(cluster), _stratum(stratum))
-    known = suite.about.get(item)
+    suite = suites.setdefault(_name(name), SamplesBuilder())
+    about = ItemFacts(item, _stratum(stratum), "" if _is_empty(cluster) else _name(cluster))
+    known = suite.items.get(item)
     if known is None:
-        suite.about[item] = about
-        suite.depth = max(suite.depth, len(about[1]))
-        suite.samples.items.add({"i": item, "cluster": about[0], "stratum": about[1]})
+        suite.add_item(about)
     elif known != about:
         raise DataError(f"{where}: item {item!r} has another cluster or stratum here than before")
     value = _score(score, where)
-    suite.samples.add({"i": item, "r": _repeat(repeat, where), "v": value, "st": _status(status, value, where)})
+    suite.add(Sample(item, _repeat(repeat, where), value, _status(status, value, where)))
 
 
 def _is_empty(value: Any) -> bool:

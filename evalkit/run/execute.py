@@ -9,16 +9,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from evalkit.config import EndpointConfig, JudgeConfig, public_dump
+from evalkit.config import EndpointConfig, JudgeConfig
 from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import EndpointError, EvalkitError, RunError
 from evalkit.model import Failure, Reply, Request
-from evalkit.run import grade, journal, manifest, readiness, rows
+from evalkit.run import grade, journal, manifest, readiness, tables
 from evalkit.run.concurrency import Finder
 from evalkit.run.judge_pass import Side as Judged
 from evalkit.run.judge_pass import judge_sides, needs_judge, with_grades
@@ -35,6 +34,7 @@ from evalkit.run.plan import (
     sampling_of,
 )
 from evalkit.run.readiness import Gate, look, possible
+from evalkit.run.records import InFlight, Session, journal_line
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 from evalkit.serve.launch import opened
 
@@ -89,35 +89,28 @@ def paces(sides: Sequence[Planned]) -> dict[str, Pace]:
     return found
 
 
-def with_number(line: Mapping[str, Any], pace: Pace) -> dict[str, Any]:
-    """A manifest line that says what was found; as a part of the configuration, so that a comparison sees it differ."""
-    if pace.finder is None:
-        return dict(line)
-    return _told(line, pace.finder.number, settled=pace.finder.settled, why=pace.finder.sentence)
+def with_number(session: Session, found: InFlight) -> Session:
+    """The session with what was found; as a part of the configuration, so that a comparison sees it differ."""
+    limits = {**session.config["limits"], "concurrency": found.number}
+    return replace(session, config={**session.config, "limits": limits}, in_flight=found)
 
 
-def as_before(line: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest line that says what the line before it says was found."""
-    found = earlier.get("in_flight")
-    if found is None or line["config"]["limits"]["concurrency"] != "auto":
-        return dict(line)
-    return _told(line, found["number"], settled=found["settled"], why=found["why"])
-
-
-def _told(line: Mapping[str, Any], number: int, *, settled: bool, why: str) -> dict[str, Any]:
-    config = {**line["config"], "limits": {**line["config"]["limits"], "concurrency": number}}
-    return {**line, "config": config, "in_flight": {"number": number, "settled": settled, "why": why}}
+def as_before(session: Session, earlier: Session) -> Session:
+    """The session with what an earlier one says was found, where that is left open still."""
+    if earlier.in_flight is None or session.config["limits"]["concurrency"] != "auto":
+        return session
+    return with_number(session, earlier.in_flight)
 
 
 def _begun(side: Planned) -> Finder | None:
     """The number that the run was begun with, where it was found."""
     try:
-        found = manifest.latest(side.folder, side.plan.digest).get("in_flight")
+        found = manifest.latest(side.folder, side.plan.digest).in_flight
     except RunError:
         return None
-    if not found or not found["settled"]:
+    if found is None or not found.settled:
         return None
-    return Finder(found["number"], settled=True, why="found when the run was begun")
+    return Finder(found.number, settled=True, why="found when the run was begun")
 
 
 # ----------------------------------------------------------------
@@ -288,13 +281,12 @@ async def _in_turn(number: int, shared: _Shared) -> Outcome:
 
 async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
     progress = shared.watch.sides[side.config.name]
-    started = datetime.now(UTC).isoformat(timespec="seconds")
     problem: EvalkitError | None = None
     missing = order(side.plan, side.answered, _known_lengths(side, shared.sides))
-    session = manifest.Session(side.config.name, started, side.config.model, public_dump(side.config), {})
+    session = manifest.new_session(side.config, side.plan)
     shared.watch.notices.extend(moved(side, session))
     with journal.Journal(side.folder) as out:
-        rows.write_items(side.folder, side.plan)
+        tables.write_plan(side.folder, side.plan)
         if missing:
             try:
                 async with opened(side.config, side.folder / "server.log") as settings:
@@ -303,7 +295,7 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
                         await shared.examine(side, settings)
                     await shared.gate.through(side.config.name)
                     session = replace(session, endpoint=identity)
-                    manifest.append(side.folder, manifest.manifest_line(session, side.plan))
+                    manifest.append(side.folder, session)
                     missing = await possible(side.config, settings, missing, progress)
                     missing = await readiness.with_pictures(side.config, settings, missing, progress)
                     try:
@@ -371,14 +363,14 @@ async def look_at_judges(sides: Sequence[SideRun]) -> list[str]:
     return [f"{one}; answers are asked for and kept, and graded when it does" for one in found if one is not None]
 
 
-def moved(side: SideRun, session: manifest.Session) -> list[str]:
+def moved(side: SideRun, session: Session) -> list[str]:
     """Says that stored answers came from another address than the configuration names now.
 
     An address is no part of what identifies a model: a server moves. Whether it is another server, only a person knows.
     """
     stored = sum(suite.planned for suite in side.plan.suites) - side.missing
     last = manifest.earlier(side.folder) if stored else None
-    before = _addresses(last["config"]) if last is not None else []
+    before = _addresses(last.config) if last is not None else []
     now = _addresses(session.config)
     if not before or not now or before == now:
         return []
@@ -399,19 +391,19 @@ def _addresses(config: Mapping[str, Any]) -> list[str]:
     return sorted(map(str, found))
 
 
-def unasked(side: SideRun, session: manifest.Session) -> dict[str, Any]:
-    """The manifest line of a session that asked nothing: what is known of who answered the same plan stays."""
-    line = manifest.manifest_line(session, side.plan)
+def unasked(side: SideRun, session: Session) -> Session:
+    """A session that asked nothing: what is known of who answered the same plan stays."""
     last = manifest.earlier(side.folder)
     if last is None:
-        return line
+        return session
     if side.answered:
-        where = {name: value for name, value in last["config"].items() if name in _ADDRESS}
-        line["config"] = {name: value for name, value in line["config"].items() if name not in _ADDRESS} | where
-    if last["plan"] != line["plan"]:
-        return line
-    line = as_before(line, last)
-    return {**line, "endpoint": last["endpoint"] or line["endpoint"], "started": last["started"]}
+        where = {name: value for name, value in last.config.items() if name in _ADDRESS}
+        config = {name: value for name, value in session.config.items() if name not in _ADDRESS} | where
+        session = replace(session, config=config)
+    if last.plan != session.plan:
+        return session
+    session = as_before(session, last)
+    return replace(session, endpoint=last.endpoint or session.endpoint, started=last.started)
 
 
 def _known_lengths(side: SideRun, sides: Sequence[SideRun]) -> Lengths:
@@ -425,21 +417,21 @@ def _known_lengths(side: SideRun, sides: Sequence[SideRun]) -> Lengths:
     return {place: sum(values) / len(values) for place, values in sums.items()}
 
 
-def _tell_number(side: SideRun, session: manifest.Session, shared: _Shared) -> None:
+def _tell_number(side: SideRun, session: Session, shared: _Shared) -> None:
     """Says how many requests in flight were found to be right, where that was left open."""
     pace = shared.paces[side.config.name]
     if pace.finder is None:
         return
-    manifest.append(side.folder, with_number(manifest.manifest_line(session, side.plan), pace))
-    shared.watch.notices.append(f"{side.config.name}: {pace.finder.sentence}")
+    found = InFlight(pace.finder.number, pace.finder.settled, pace.finder.sentence)
+    manifest.append(side.folder, with_number(session, found))
+    shared.watch.notices.append(f"{side.config.name}: {found.why}")
 
 
 async def _ask(
     side: SideRun, settings: ClientSettings, missing: Missing, out: journal.Journal, shared: _Shared
 ) -> None:
     def keep(request: Request, outcome: Reply | Failure) -> None:
-        record = journal.reply_record if isinstance(outcome, Reply) else journal.failure_record
-        out.append(record(request, outcome, time.time()))  # type: ignore[arg-type]
+        out.append(journal_line(request, outcome, time.time()))
 
     encoder, pace = shared.encoder, shared.paces[side.config.name]
     client: Client = open_client(settings, side.config.client, encoder.messages if encoder is not None else None)
@@ -509,7 +501,7 @@ def restore(config: EndpointConfig) -> None:
         StorageError: where the folder cannot be written.
     """
     side = prepare(config)
-    manifest.append(side.folder, unasked(side, _idle_session(side)))
+    manifest.append(side.folder, unasked(side, manifest.new_session(config, side.plan)))
 
 
 async def regrade(side: SideRun) -> None:
@@ -520,11 +512,6 @@ async def regrade(side: SideRun) -> None:
         StorageError: where the disk refuses.
     """
     with journal.Journal(side.folder):
-        rows.write_items(side.folder, side.plan)
-        manifest.append(side.folder, unasked(side, _idle_session(side)))
+        tables.write_plan(side.folder, side.plan)
+        manifest.append(side.folder, unasked(side, manifest.new_session(side.config, side.plan)))
         await grade_sides([side], Watch(), ask=False, again=True)
-
-
-def _idle_session(side: SideRun) -> manifest.Session:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return manifest.Session(side.config.name, now, side.config.model, public_dump(side.config), {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,16 +12,23 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from evalkit.compare.behaviour import ends_in_loop
+from evalkit.compare.columns import NO_TEXT
+from evalkit.endpoint.body import echoed_logprobs
 from evalkit.errors import RunError
+from evalkit.files import digest64
 from evalkit.model import FinalText, Reply, Score, Status
-from evalkit.run import journal
-from evalkit.run import rows as store
+from evalkit.run import journal, tables
 from evalkit.run.plan import Plan
+from evalkit.run.records import FailureRecord, Record, ReplyRecord
+from evalkit.run.tables import Graded
 from evalkit.scoring.answers.reply import final_text
 from evalkit.scoring.registry import graded, printable
 
 Grader: TypeAlias = Callable[[Mapping[str, Any], Any], Score]
-"""Takes a document and what came back for it: a final text, or the bodies of an item that is asked in parts."""
+"""Takes a document and what came back for it: a final text, or the echoes of an item that is asked in parts."""
+
+Cell: TypeAlias = tuple[str, str, int]
+"""Suite, item and repeat."""
 
 WHOSE_CHARACTERS: Final = 160
 """So much of suite, item and scorer is said before what a scorer raised."""
@@ -44,6 +50,11 @@ class Wanted:
     part: int = 0
     parts: int = 1
 
+    @property
+    def cell(self) -> Cell:
+        """Which sample it is."""
+        return self.suite, self.item, self.repeat
+
     def score(self, reply: Any, grade: Grader | None = None) -> Score:
         """The verdict on a reply; where the scorer has none to give, its reason names suite, item and scorer."""
         found = graded(grade or self.grade, self.document, reply, right_or_wrong=self.right_or_wrong)
@@ -53,8 +64,14 @@ class Wanted:
         return replace(found, reason=f"{whose} {found.reason}")
 
 
-Answered: TypeAlias = tuple[Mapping[str, Any], list[Wanted]]
-"""A journal record of a reply, and the samples that it answers."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A reply with the number of its journal and the byte at which its line begins, and the samples that it answers."""
+
+    reply: ReplyRecord
+    journal: int
+    offset: int
+    samples: Sequence[Wanted]
 
 
 def wanted_of(plan: Plan) -> dict[str, list[Wanted]]:
@@ -86,9 +103,8 @@ def grade(folder: Path, plan: Plan, closing_tags: Sequence[str], *, again: bool 
     Raises:
         StorageError: where the disk refuses.
     """
-    path = store.scores_path(folder, plan.digest)
+    path = tables.scores_path(folder, plan.digest)
     header = {
-        "format": store.SCORES_FORMAT,
         "journal_bytes": sum(file.stat().st_size for file in journal.files(folder)),
         "closing_tags": list(closing_tags),
         "scorers": {suite.name: suite.loaded.scorer_id for suite in plan.suites},
@@ -96,37 +112,36 @@ def grade(folder: Path, plan: Plan, closing_tags: Sequence[str], *, again: bool 
     }
     if grades:
         header["grades"] = grades
-    if not again and path.exists() and _header(path) == header:
+    if not again and _is_true(path, header):
         return path
-    store.write_lines(path, _rows(folder, wanted_of(plan), closing_tags, header))
+    tables.write_scores(path, _rows(folder, wanted_of(plan), closing_tags), header)
     return path
 
 
-def _header(path: Path) -> dict[str, Any] | None:
-    with suppress(RunError):
-        return next(store.read_lines(path), None)
-    return None
+def _is_true(path: Path, header: Mapping[str, Any]) -> bool:
+    """True where a table of scores was made from what the header says."""
+    if path.exists():
+        with suppress(RunError):
+            return tables.Table(path, tables.SCORES).header == {**header, "format": tables.FORMAT}
+    return False
 
 
-def _rows(
-    folder: Path, wanted: dict[str, list[Wanted]], closing_tags: Sequence[str], header: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    yield header
-    failures: dict[str, dict[str, Any]] = {}
-    partial: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = {}
+def _rows(folder: Path, wanted: dict[str, list[Wanted]], closing_tags: Sequence[str]) -> Iterator[Graded]:
+    failures: dict[str, FailureRecord] = {}
+    partial: dict[Cell, dict[int, Answered]] = {}
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers, thread_name_prefix="grade") as pool:
-        underway: deque[Future[list[dict[str, Any]]]] = deque()
+        underway: deque[Future[list[Graded]]] = deque()
         batch: list[Answered] = []
-        for record in _records(folder, wanted):
-            if record["t"] == "failure":
-                failures[record["key"]] = record
+        for number, offset, record in _records(folder, wanted):
+            if isinstance(record, FailureRecord):
+                failures[record.key] = record
                 continue
-            samples = wanted.pop(record["key"])
-            if samples[0].parts > 1:
-                yield from _whole(record, samples, partial)
+            answered = Answered(record, number, offset, wanted.pop(record.key))
+            if answered.samples[0].parts > 1:
+                yield from _whole(answered, partial)
                 continue
-            batch.append((record, samples))
+            batch.append(answered)
             if len(batch) == BATCH:
                 underway.append(pool.submit(_graded_batch, batch, closing_tags))
                 batch = []
@@ -136,109 +151,90 @@ def _rows(
         for future in underway:
             yield from future.result()
         yield from _graded_batch(batch, closing_tags)
-    missing: set[tuple[str, str, int]] = set()
+    missing: set[Cell] = set()
     for key, samples in wanted.items():
         for sample in samples:
-            place = (sample.suite, sample.item, sample.repeat)
-            if place not in missing:
-                missing.add(place)
+            if sample.cell not in missing:
+                missing.add(sample.cell)
                 yield _without_reply(sample, failures.get(key))
 
 
-def _records(folder: Path, wanted: Mapping[str, list[Wanted]]) -> Iterator[dict[str, Any]]:
-    """The journal's records that are still wanted when they are met, each with its `place`: file number and offset."""
+def _records(folder: Path, wanted: Mapping[str, list[Wanted]]) -> Iterator[tuple[int, int, Record]]:
+    """The journals' records that are still wanted when they are met: number of the journal, offset, record."""
     for number, file in enumerate(journal.files(folder)):
         for offset, record in journal.read_lines(file):
-            if record["key"] in wanted and record["t"] in {"reply", "failure"}:
-                yield {**record, "place": (number, offset)}
+            if record.key in wanted:
+                yield number, offset, record
 
 
-def _whole(
-    record: dict[str, Any], samples: list[Wanted], partial: dict[tuple[str, str, int], dict[int, dict[str, Any]]]
-) -> Iterator[dict[str, Any]]:
+def _whole(answered: Answered, partial: dict[Cell, dict[int, Answered]]) -> Iterator[Graded]:
     """Gathers the parts of a sample; the row comes with the last of them."""
-    for sample in samples:
-        place = (sample.suite, sample.item, sample.repeat)
-        parts = partial.setdefault(place, {})
-        parts[sample.part] = record
+    for sample in answered.samples:
+        parts = partial.setdefault(sample.cell, {})
+        parts[sample.part] = answered
         if len(parts) == sample.parts:
-            del partial[place]
+            del partial[sample.cell]
             yield _graded_parts([parts[n] for n in range(sample.parts)], sample)
 
 
-def _graded_parts(records: list[dict[str, Any]], sample: Wanted) -> dict[str, Any]:
+def _graded_parts(parts: Sequence[Answered], sample: Wanted) -> Graded:
     from evalkit.scoring.multiple_choice import score_logprobs
 
-    score = sample.score([record["body"] for record in records], score_logprobs)
-    first = journal.stored_reply(records[0])
-    return {**_source(records[0]), **_row(sample, first, score, FinalText(""))}
+    score = sample.score([echoed_logprobs(part.reply.body) for part in parts], score_logprobs)
+    return _row(sample, parts[0], parts[0].reply.reply(), score)
 
 
-def _graded_batch(batch: Sequence[Answered], closing_tags: Sequence[str]) -> list[dict[str, Any]]:
-    return [row for record, samples in batch for row in _graded(record, samples, closing_tags)]
+def _graded_batch(batch: Sequence[Answered], closing_tags: Sequence[str]) -> list[Graded]:
+    return [row for answered in batch for row in _graded(answered, closing_tags)]
 
 
-def _graded(record: Mapping[str, Any], samples: list[Wanted], closing_tags: Sequence[str]) -> list[dict[str, Any]]:
-    reply = journal.stored_reply(record)
+def _graded(answered: Answered, closing_tags: Sequence[str]) -> list[Graded]:
+    reply = answered.reply.reply()
     final = final_text(reply, tuple(closing_tags))
     rows = []
-    for sample in samples:
+    for sample in answered.samples:
         score = sample.score(final)
         if score.status is Status.GRADE_ERROR:
             # Graders are sensitive to load: one more try decides.
             score = sample.score(final)
-        rows.append({**_source(record), **_row(sample, reply, score, final)})
+        rows.append(_row(sample, answered, reply, score, final))
     return rows
 
 
-def _source(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the reply of a row is: its key, its byte in the journal, and the journal's number where it is not 0."""
-    number, offset = record["place"]
-    return {"k": record["key"], "j": offset, **({"jf": number} if number else {})}
+def _row(sample: Wanted, answered: Answered, reply: Reply, score: Score, final: FinalText | None = None) -> Graded:
+    """The row of a sample; where its options were asked one by one, `reply` is the first one's and no text is final."""
+    whole = f"{reply.reasoning}\x1f{reply.content}"
+    return Graded(
+        suite=sample.suite,
+        item=sample.item,
+        repeat=sample.repeat,
+        value=score.value,
+        status=score.status.value,
+        reason=score.reason,
+        answer=score.answer,
+        lenient=score.lenient,
+        text=NO_TEXT if final is None else digest64(whole),
+        characters=len(whole) - 1,
+        prompt_tokens=reply.usage.prompt_tokens,
+        completion_tokens=reply.usage.completion_tokens,
+        seconds=round(reply.seconds, 4),
+        truncated=final is not None and (final.truncated or reply.finish_reason == "length"),
+        loops=ends_in_loop(reply.content or reply.reasoning),
+        flags=score.flags,
+        metrics=score.metrics,
+        key=answered.reply.key,
+        journal=answered.journal,
+        offset=answered.offset,
+    )
 
 
-def _row(sample: Wanted, reply: Reply, score: Score, final: FinalText) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "s": sample.suite,
-        "i": sample.item,
-        "r": sample.repeat,
-        "v": score.value,
-        "st": score.status.value,
-        "why": score.reason,
-        "a": score.answer,
-        "h": "" if sample.parts > 1 else _digest_of(reply),
-        "n": len(reply.reasoning) + len(reply.content),
-        "p": reply.usage.prompt_tokens,
-        "c": reply.usage.completion_tokens,
-        "sec": round(reply.seconds, 4),
-        "l": score.lenient,
-        "cut": sample.parts == 1 and (final.truncated or reply.finish_reason == "length"),
-    }
-    # What is not there is left out: a file of a million rows is read in half the time.
-    row = {key: value for key, value in row.items() if key == "v" or (value is not None and value is not False)}
-    if ends_in_loop(reply.content or reply.reasoning):
-        row["loop"] = True
-    if score.flags:
-        row["flags"] = list(score.flags)
-    if score.metrics:
-        row["m"] = dict(score.metrics)
-    return row
-
-
-def _digest_of(reply: Reply) -> str:
-    """64 bits of SHA-256: equal where both the thinking and the answer are."""
-    whole = f"{reply.reasoning}\x1f{reply.content}".encode(errors="surrogatepass")
-    return hashlib.sha256(whole).hexdigest()[:16]
-
-
-def _without_reply(sample: Wanted, failure: Mapping[str, Any] | None) -> dict[str, Any]:
-    status = Status.NOT_ASKED if failure is None else Status.FAILED
-    return {
-        "s": sample.suite,
-        "i": sample.item,
-        "r": sample.repeat,
-        "v": None,
-        "st": status.value,
-        "why": "" if failure is None else str(failure["detail"])[:200],
-        "f": "" if failure is None else failure["kind"],
-    }
+def _without_reply(sample: Wanted, failure: FailureRecord | None) -> Graded:
+    return Graded(
+        suite=sample.suite,
+        item=sample.item,
+        repeat=sample.repeat,
+        value=None,
+        status=(Status.NOT_ASKED if failure is None else Status.FAILED).value,
+        reason="" if failure is None else str(failure.detail)[:200],
+        failure="" if failure is None else failure.kind,
+    )

@@ -1,9 +1,9 @@
 """The journal: an append-only JSONL file of everything that came back, keyed by what decides an answer.
 
-A record is one line; a line that a crash tore is skipped. Records are written within some 2 ms by a thread of its own
-and forced to disk once a second by another, so `kill -9` loses what was in flight and those 2 ms, and a power cut
-about a second more. Nothing is ever rewritten. Further `journal*.jsonl` files in the folder (shards of other machines)
-are read as well.
+A record (`records.ReplyRecord`, `records.FailureRecord`) is one line; a line that a crash tore is skipped. Records are
+written within some 2 ms by a thread of its own and forced to disk once a second by another, so `kill -9` loses what was
+in flight and those 2 ms, and a power cut about a second more. Nothing is ever rewritten. Further `journal*.jsonl` files
+in the folder (shards of other machines) are read as well.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import fcntl
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
-import orjson
-
+from evalkit.endpoint.body import completion_tokens
 from evalkit.errors import RunError, StorageError
-from evalkit.model import Failure, Reply, Request
+from evalkit.run.records import FailureRecord, Record, ReplyRecord, journal_record
 
 WRITE_EVERY_SECONDS = 0.002
 SYNC_EVERY_SECONDS = 1.0
@@ -35,42 +34,10 @@ class Place:
 
     file: Path
     offset: int
-    completion_tokens: float | None
+    completion_tokens: int | None
 
 
-def reply_record(request: Request, reply: Reply, at: float) -> bytes:
-    """One line for a reply: what was asked, by key, and the body exactly as the server sent it."""
-    head = _head("reply", request, at)
-    head |= {"seconds": round(reply.seconds, 4), "attempts": reply.attempts, "body": orjson.Fragment(reply.raw)}
-    return orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def failure_record(request: Request, failure: Failure, at: float) -> bytes:
-    """One line for a failure that was given up on."""
-    head = _head("failure", request, at)
-    head |= {
-        "seconds": round(failure.seconds, 4),
-        "attempts": failure.attempts,
-        "kind": failure.kind.value,
-        "status": failure.status,
-        "detail": failure.detail,
-    }
-    return orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _head(kind: str, request: Request, at: float) -> dict[str, Any]:
-    return {
-        "t": kind,
-        "key": request.key,
-        "suite": request.suite,
-        "item": request.item,
-        "repeat": request.repeat,
-        "seed": request.seed,
-        "at": round(at, 3),
-    }
-
-
-def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_lines(file: Path) -> Iterator[tuple[int, Record]]:
     """(offset, record) for every whole line of a journal file; torn lines are skipped.
 
     Raises:
@@ -81,57 +48,29 @@ def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with file.open("rb") as lines:
             for line in lines:
                 start, offset = offset, offset + len(line)
-                record = _parse(line)
+                record = journal_record(line)
                 if record is not None:
                     yield start, record
     except OSError as error:
         raise RunError(f"{file}: cannot be read: {error.strerror}") from error
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    # A record is one JSON object: a line that was cut anywhere but after its last brace does not parse.
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return record if isinstance(record, dict) and "t" in record and "key" in record else None
-
-
-def read_at(place: Place) -> dict[str, Any]:
-    """The record that lies at a place.
+def read_at(file: Path, offset: int) -> ReplyRecord:
+    """The reply whose line begins at a byte.
 
     Raises:
         RunError: where it is not there any more.
     """
     try:
-        with place.file.open("rb") as lines:
-            lines.seek(place.offset)
-            record = _parse(lines.readline())
+        with file.open("rb") as lines:
+            lines.seek(offset)
+            record = journal_record(lines.readline())
     except OSError as error:
-        raise RunError(f"{place.file}: cannot be read: {error.strerror}") from error
-    if record is None:
-        gone = f"the record at byte {place.offset} is gone: the file was cut or edited"
-        raise RunError(f"{place.file}: {gone}; `evalkit run` asks again what it lost")
+        raise RunError(f"{file}: cannot be read: {error.strerror}") from error
+    if not isinstance(record, ReplyRecord):
+        gone = f"the reply at byte {offset} is gone: the file was cut or edited"
+        raise RunError(f"{file}: {gone}; `evalkit run` asks again what it lost")
     return record
-
-
-def stored_reply(record: Mapping[str, Any]) -> Reply:
-    """The reply of a journal record, read from the stored body by the rules that the client reads a fresh one by.
-
-    Its `raw` is empty: the record holds the body.
-
-    Raises:
-        RunError: where the body cannot be read any more.
-    """
-    from evalkit.endpoint.body import reply_of  # most comparisons read scores and few replies
-
-    body = record["body"]
-    choices = body.get("choices") if isinstance(body, dict) else None
-    chat = not (isinstance(choices, list) and choices and isinstance(choices[0], dict) and "text" in choices[0])
-    reply = reply_of(body, b"", chat=chat, seconds=float(record["seconds"]))
-    if not isinstance(reply, Reply):
-        raise RunError(f"the stored reply {record['key']} cannot be read: {reply.detail}")
-    return reply
 
 
 def files(folder: Path) -> list[Path]:
@@ -139,24 +78,17 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("journal*.jsonl"))
 
 
-def index(folder: Path) -> tuple[dict[str, Place], dict[str, dict[str, Any]]]:
+def index(folder: Path) -> tuple[dict[str, Place], dict[str, FailureRecord]]:
     """What a run folder holds: replies by key (the first one counts) and, for keys without one, the last failure."""
     replies: dict[str, Place] = {}
-    failures: dict[str, dict[str, Any]] = {}
+    failures: dict[str, FailureRecord] = {}
     for file in files(folder):
         for offset, record in read_lines(file):
-            if record["t"] == "reply":
-                replies.setdefault(record["key"], Place(file, offset, _tokens(record)))
-            elif record["t"] == "failure":
-                failures[record["key"]] = record
+            if isinstance(record, FailureRecord):
+                failures[record.key] = record
+            elif record.key not in replies:
+                replies[record.key] = Place(file, offset, completion_tokens(record.body))
     return replies, {key: record for key, record in failures.items() if key not in replies}
-
-
-def _tokens(record: Mapping[str, Any]) -> float | None:
-    body = record.get("body")
-    usage = body.get("usage") if isinstance(body, dict) else None
-    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-    return float(tokens) if isinstance(tokens, (int, float)) else None
 
 
 class Lock:

@@ -19,6 +19,7 @@ import orjson
 from evalkit.config import JudgeConfig
 from evalkit.config.redact import redact_url
 from evalkit.endpoint import open_client
+from evalkit.endpoint.body import system_fingerprint
 from evalkit.endpoint.identity import served_models
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import ConfigError, EndpointError
@@ -27,6 +28,7 @@ from evalkit.model import Failure, FailureKind, FinalText, Prompt, Reply, Reques
 from evalkit.run import journal
 from evalkit.run.concurrency import Finder
 from evalkit.run.plan import Plan, identity_of
+from evalkit.run.records import ReplyRecord, journal_line
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 from evalkit.scoring.answers import judge
 from evalkit.scoring.answers.reply import final_text
@@ -174,10 +176,10 @@ def _stored(folder: Path, asks: Sequence[judge.Ask]) -> _Stored:
             if place is None:
                 attempts[ask.key] = attempt
                 break
-            record = journal.read_at(place)
-            reply = journal.stored_reply(record)
+            record = journal.read_at(place.file, place.offset)
+            reply = record.reply()
             models.add(reply.model or "")
-            fingerprints.add(_fingerprint(record["body"]))
+            fingerprints.add(system_fingerprint(record.body))
             grades[ask.key] = judge.grade(reply.content)
             if grades[ask.key] is not None:
                 break
@@ -200,10 +202,6 @@ def _change(
             f"changed between grades; {cure}, or set judge.allow_new_fingerprint: true"
         )
     return None
-
-
-def _fingerprint(body: Mapping[str, Any]) -> str:
-    return str(body.get("system_fingerprint") or "")
 
 
 def _notes(
@@ -239,10 +237,10 @@ def _answers(side: Side) -> Iterator[judge.Answer]:
             wanted[key] = (item, repeat)
     for file in journal.files(side.folder):
         for _offset, record in journal.read_lines(file):
-            if record["t"] != "reply" or record["key"] not in wanted:
+            if not isinstance(record, ReplyRecord) or record.key not in wanted:
                 continue
-            item, repeat = wanted.pop(record["key"])
-            final = final_text(journal.stored_reply(record), side.closing_tags)
+            item, repeat = wanted.pop(record.key)
+            final = final_text(record.reply(), side.closing_tags)
             if final.status is None:
                 yield judge.Answer(side.name, f"{item.suite}/{item.id}", repeat, judge.case_of(item.doc, final))
 
@@ -270,15 +268,13 @@ async def _ask(
     with journal.Journal(folder) as out:
 
         def keep(request: Request, outcome: Reply | Failure) -> None:
-            if isinstance(outcome, Failure):
-                out.append(journal.failure_record(request, outcome, time.time()))
-                return
-            build = _fingerprint(orjson.loads(outcome.raw))
-            models.update({outcome.model} if outcome.model else ())
-            fingerprints.update({build} if build else ())
-            if (problem := _change(config, folder, models, fingerprints)) is not None:
-                raise problem  # not kept: the grades of one judge are worth more than the first grade of the next
-            out.append(journal.reply_record(request, outcome, time.time()))
+            if isinstance(outcome, Reply):
+                build = system_fingerprint(orjson.loads(outcome.raw))
+                models.update({outcome.model} if outcome.model else ())
+                fingerprints.update({build} if build else ())
+                if (problem := _change(config, folder, models, fingerprints)) is not None:
+                    raise problem  # not kept: the grades of one judge are worth more than the first grade of the next
+            out.append(journal_line(request, outcome, time.time()))
 
         requests = (
             Request(

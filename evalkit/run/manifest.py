@@ -8,7 +8,6 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,11 @@ import orjson
 
 from evalkit import __version__
 from evalkit.errors import RunError, StorageError
-from evalkit.model import RunIdentity
+from evalkit.run.records import InFlight, Session, SuiteRecord
 
 # A comparison of stored runs reads manifests and needs neither the task layer nor configurations: half a second.
 if TYPE_CHECKING:
+    from evalkit.config import EndpointConfig
     from evalkit.run.plan import Plan, PlannedSuite
 
 FORMAT = 1
@@ -39,17 +39,6 @@ _PACKAGES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What a manifest line is made from. `started` is ISO 8601 in UTC; `endpoint` is what the server said of itself."""
-
-    name: str
-    started: str
-    model: str
-    config: Mapping[str, Any]
-    endpoint: Mapping[str, str]
-
-
 def versions() -> dict[str, str]:
     """evalkit's, Python's and the deciding packages' versions on this machine."""
     from importlib import metadata
@@ -63,38 +52,58 @@ def versions() -> dict[str, str]:
     return found
 
 
-def suite_block(suite: PlannedSuite) -> dict[str, Any]:
-    """What a manifest says of one suite: enough to judge it without its data set or lm-eval."""
+def new_session(config: EndpointConfig, plan: Plan) -> Session:
+    """The session that begins now: what is to be asked, before the endpoint said anything of itself."""
+    from datetime import UTC, datetime
+
+    from evalkit.config import public_dump
+
+    return Session(
+        name=config.name,
+        plan=plan.digest,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=config.model,
+        served=dict(plan.served),
+        versions=versions(),
+        endpoint={},
+        config=public_dump(config),
+        suites=[suite_record(suite) for suite in plan.suites],
+        format=FORMAT,
+    )
+
+
+def suite_record(suite: PlannedSuite) -> SuiteRecord:
+    """What a session says of one suite."""
     from evalkit.config import redacted
     from evalkit.run.plan import PROTOCOL_VERSION
 
     described = suite.loaded.suite
-    return {
-        "suite": suite.name,
-        "label": suite.label,
-        "origin": described.origin,
-        "margin_pt": suite.margin_pt,
-        "headline": described.headline,
-        "strata": list(described.strata),
-        "chance": described.chance,
-        "right_or_wrong": described.right_or_wrong,
-        "gated": described.gated,
-        "licence": described.licence,
-        "repeats": suite.repeats,
-        "items": len(suite.loaded.items),
-        "items_in_data": suite.loaded.total_items,
-        "rows": described.rows,
-        "complete": _complete(suite),
-        "notes": list(suite.loaded.notes),
-        "seed": suite.base_seed,
-        "parameters": redacted(dict(suite.parameters)),
-        "digests": {
+    return SuiteRecord(
+        suite=suite.name,
+        label=suite.label,
+        margin_pt=suite.margin_pt,
+        parameters=redacted(dict(suite.parameters)),
+        digests={
             "data": suite.loaded.data_digest,
             "prompts": suite.loaded.prompt_digest,
             "scorer": suite.loaded.scorer_id,
             "protocol": str(PROTOCOL_VERSION),
         },
-    }
+        repeats=suite.repeats,
+        items=len(suite.loaded.items),
+        items_in_data=suite.loaded.total_items,
+        rows=described.rows,
+        origin=described.origin,
+        headline=described.headline,
+        strata=list(described.strata),
+        chance=described.chance,
+        gated=described.gated,
+        licence=described.licence,
+        complete=_complete(suite),
+        right_or_wrong=described.right_or_wrong,
+        notes=list(suite.loaded.notes),
+        seed=suite.base_seed,
+    )
 
 
 def _complete(suite: PlannedSuite) -> bool:
@@ -106,39 +115,7 @@ def _complete(suite: PlannedSuite) -> bool:
     return pictures or "judge" in suite.loaded.suite.needs
 
 
-def manifest_line(session: Session, plan: Plan) -> dict[str, Any]:
-    """The manifest line of a session."""
-    return {
-        "format": FORMAT,
-        "name": session.name,
-        "run_id": plan.digest[:12],
-        "plan": plan.digest,
-        "started": session.started,
-        "model": session.model,
-        "served": dict(plan.served),
-        "versions": versions(),
-        "endpoint": dict(session.endpoint),
-        "config": dict(session.config),
-        "suites": [suite_block(suite) for suite in plan.suites],
-    }
-
-
-def identity(folder: Path, line: Mapping[str, Any]) -> RunIdentity:
-    """Which run a manifest line tells of; the user's word on what is served there is part of the endpoint."""
-    build = line["served"].get("build")
-    return RunIdentity(
-        name=line["name"],
-        run_id=line["run_id"],
-        model=line["model"],
-        path=str(folder),
-        started=line["started"],
-        versions=line["versions"],
-        endpoint={**line["endpoint"], **({"build": str(build)} if build else {})},
-        sampling=line["suites"][0]["parameters"] if line["suites"] else {},
-    )
-
-
-def append(folder: Path, line: Mapping[str, Any]) -> None:
+def append(folder: Path, session: Session) -> None:
     """Adds a line to the folder's manifest.
 
     Raises:
@@ -148,29 +125,22 @@ def append(folder: Path, line: Mapping[str, Any]) -> None:
     try:
         torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
         with path.open("ab") as out:
-            out.write((b"\n" if torn else b"") + orjson.dumps(line) + b"\n")
+            out.write((b"\n" if torn else b"") + orjson.dumps(session, option=orjson.OPT_APPEND_NEWLINE))
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def sessions(folder: Path) -> list[dict[str, Any]]:
+def sessions(folder: Path) -> list[Session]:
     """The whole lines of the folder's manifest, the oldest first, that this evalkit can read."""
-    found = []
-    for line in (folder / NAME).read_bytes().splitlines():
-        try:
-            manifest = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(manifest, dict) and manifest.get("format", FORMAT + 1) <= FORMAT:
-            found.append(manifest)
-    return found
+    lines = (folder / NAME).read_bytes().splitlines()
+    return [_session(said) for line in lines if (said := _said(line)) is not None and said["format"] == FORMAT]
 
 
-def latest(folder: Path, plan: str | None = None) -> dict[str, Any]:
+def latest(folder: Path, plan: str | None = None) -> Session:
     """The last whole line of the folder's manifest; with `plan`, the last one of the plan with that digest.
 
     Raises:
-        RunError: where the folder is no run, lacks the plan, or was written by a newer evalkit.
+        RunError: where the folder is no run, lacks the plan, or was written by another version of evalkit.
     """
     path = folder / NAME
     try:
@@ -186,11 +156,11 @@ def latest(folder: Path, plan: str | None = None) -> dict[str, Any]:
     )
 
 
-def earlier(folder: Path) -> dict[str, Any] | None:
+def earlier(folder: Path) -> Session | None:
     """The last whole line of the manifest of a folder that is to be run again; None where nothing was written yet.
 
     Raises:
-        RunError: where a newer evalkit wrote it.
+        RunError: where another version of evalkit wrote it.
     """
     try:
         return _last(folder / NAME, None)
@@ -198,16 +168,39 @@ def earlier(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _last(path: Path, plan: str | None) -> dict[str, Any] | None:
+def _last(path: Path, plan: str | None) -> Session | None:
     for line in reversed(path.read_bytes().splitlines()):
-        try:
-            manifest = orjson.loads(line)
-        except orjson.JSONDecodeError:
+        said = _said(line)
+        if said is None:
             continue
-        if not isinstance(manifest, dict) or "format" not in manifest:
-            continue
-        if manifest["format"] > FORMAT:
-            raise RunError(f"{path}: was written by a newer evalkit (format {manifest['format']}): upgrade evalkit")
-        if plan is None or manifest["plan"] == plan:
-            return manifest
+        if said["format"] != FORMAT:
+            told = f"was written by another version of evalkit (format {said['format']}): use that version"
+            raise RunError(f"{path}: {told}, or give the run another `name:`")
+        if plan is None or said["plan"] == plan:
+            return _session(said)
     return None
+
+
+def _said(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None for one that a crash tore, and for what is no session of any version."""
+    try:
+        said = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return said if isinstance(said, dict) and "format" in said and "plan" in said else None
+
+
+def _session(said: Mapping[str, Any]) -> Session:
+    """The session of a line.
+
+    Raises:
+        RunError: where the line lacks something, or says what no session does.
+    """
+    try:
+        suites = [SuiteRecord(**suite) for suite in said["suites"]]
+        in_flight = said.get("in_flight") and InFlight(**said["in_flight"])
+        return Session(**{**said, "suites": suites, "in_flight": in_flight})
+    except (KeyError, TypeError) as error:
+        raise RunError(
+            f"{NAME}: the session of {said.get('started', 'unknown date')} is no session: {error}"
+        ) from error

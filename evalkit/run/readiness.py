@@ -14,13 +14,14 @@ import orjson
 
 from evalkit.config import EndpointConfig
 from evalkit.endpoint import open_client
+from evalkit.endpoint.body import echoed_logprobs
 from evalkit.endpoint.identity import Native, ServedModels, endpoint_identity, served_models, served_unlisted
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import ConfigError, EndpointError
 from evalkit.model import Failure, FailureKind, Item, Prompt, Reply, Request
 from evalkit.run.plan import Missing, Plan, PlannedSuite
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
-from evalkit.scoring.multiple_choice import has_prompt_logprobs
+from evalkit.scoring.multiple_choice import continuation_logprob
 from evalkit.tasks.items import by_logprobs
 
 
@@ -88,8 +89,10 @@ async def possible(
         outcome = await client.ask(Request("probe", "", "", 0, probe, parameters))
     finally:
         await client.close()
-    if isinstance(outcome, Reply) and has_prompt_logprobs(orjson.loads(outcome.raw), text):
-        return missing
+    if isinstance(outcome, Reply) and outcome.content.startswith(text):
+        echo = echoed_logprobs(orjson.loads(outcome.raw))
+        if continuation_logprob(echo, text[-3:]) is not None:
+            return missing
     why = outcome.detail if isinstance(outcome, Failure) else "its replies have no log-probabilities of the prompt"
     for name in needing:
         progress[name].stopped = (

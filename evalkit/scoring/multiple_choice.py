@@ -12,7 +12,7 @@ import hashlib
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from evalkit.model import Score, Status
 from evalkit.scoring.rows import (
@@ -178,8 +178,12 @@ MMLU_CATEGORY: Final = {subject: category for category, names in _SUBJECTS.items
 # ---------------------------------------------------------------- scoring by log-likelihood
 
 
-def score_logprobs(doc: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]) -> Score:
-    """The score of one item from the reply bodies of its options, in their order.
+Echo: TypeAlias = Sequence[tuple[str, float | None]]
+"""(token, log-probability in nats) of a prompt that a reply echoed; () where the reply has none."""
+
+
+def score_logprobs(doc: Mapping[str, Any], echoes: Sequence[Echo]) -> Score:
+    """The score of one item from what the replies to its options echoed, in their order.
 
     `doc` holds `answer` (a letter) and `continuations` (the texts whose log-probability counts). A reply without
     usable log-probabilities gives no value: it is never wrong, and never right by chance.
@@ -191,7 +195,7 @@ def score_logprobs(doc: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]) 
     continuations = doc["continuations"]
     if not 0 <= gold < len(continuations):
         raise ValueError(f"the answer {doc['answer']!r} is none of the {len(continuations)} options")
-    sums = [continuation_logprob(body, text) for body, text in zip(bodies, continuations, strict=True)]
+    sums = [continuation_logprob(echo, text) for echo, text in zip(echoes, continuations, strict=True)]
     known = [value for value in sums if value is not None and not math.isnan(value)]
     if len(known) < len(sums):
         return Score(None, Status.GRADE_ERROR, "no_logprobs")
@@ -201,29 +205,13 @@ def score_logprobs(doc: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]) 
     return Score(float(right), Status.SCORED, "right" if right else "wrong", answer=LETTERS[best], metrics=metrics)
 
 
-def continuation_logprob(body: Mapping[str, Any], continuation: str) -> float | None:
-    """The log-probability (nats) of `continuation` at the end of the echoed prompt; None where the reply lacks it.
-
-    Reads the completions shape of vLLM and OpenAI: `logprobs` with `tokens` and `token_logprobs`, the prompt's tokens
-    first, then those that were generated.
-    """
-    choice = (body.get("choices") or [{}])[0]
-    logprobs = choice.get("logprobs") or {}
-    tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
-    if not isinstance(tokens, list) or not isinstance(values, list) or len(tokens) != len(values):
-        return None
-    prompt_tokens = (body.get("usage") or {}).get("prompt_tokens")
-    end = prompt_tokens if isinstance(prompt_tokens, int) and prompt_tokens <= len(tokens) else len(tokens)
-    text, total, place = "", 0.0, end
-    while len(text) < len(continuation) and place > 0:
-        place -= 1
-        if not isinstance(tokens[place], str) or not isinstance(values[place], int | float):
+def continuation_logprob(echo: Echo, continuation: str) -> float | None:
+    """The log-probability (nats) of `continuation` at the end of the echoed prompt; None where the reply lacks it."""
+    text, total = "", 0.0
+    for token, value in reversed(echo):
+        if len(text) >= len(continuation):
+            break
+        if value is None:
             return None
-        text, total = tokens[place] + text, total + float(values[place])
+        text, total = token + text, total + value
     return total if text.endswith(continuation) else None
-
-
-def has_prompt_logprobs(body: Mapping[str, Any], prompt: str) -> bool:
-    """True where a reply to a completions request with `echo` and `logprobs` holds what this scorer needs."""
-    choice = (body.get("choices") or [{}])[0]
-    return str(choice.get("text", "")).startswith(prompt) and continuation_logprob(body, prompt[-3:]) is not None

@@ -131,7 +131,7 @@ def answers(run: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for line in (run / "journal.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
-        if record.get("t") == "reply":
+        if record.get("record") == "reply":
             texts[record["item"]] = record["body"]["choices"][0]["message"]["content"]
     return texts
 

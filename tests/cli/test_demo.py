@@ -87,10 +87,10 @@ def test_the_script_compares_what_was_answered(script, tmp_path):
     for run, texts in (("reference", "abcd"), ("rope", "abxd")):
         (tmp_path / run).mkdir()
         records = [
-            {"t": "reply", "item": str(number), "body": {"choices": [{"message": {"content": text}}]}}
+            {"record": "reply", "item": str(number), "body": {"choices": [{"message": {"content": text}}]}}
             for number, text in enumerate(texts)
         ]
-        lines = [json.dumps(record) for record in (*records, {"t": "failure", "item": "9"})]
+        lines = [json.dumps(record) for record in (*records, {"record": "failure", "item": "9"})]
         (tmp_path / run / "journal.jsonl").write_text("\n".join(lines) + "\n")
     assert script.same_texts(tmp_path, "rope") == 0.75
 

@@ -4,8 +4,10 @@ import hashlib
 import json
 import re
 
+import pyarrow.parquet as pq
 import pytest
 
+from evalkit.endpoint.body import echoed_logprobs
 from evalkit.scoring.multiple_choice import continuation_logprob, score_logprobs
 
 SUITE = {"name": "mmlu_logprob", "partial_data": True, "margin_pt": 20}
@@ -50,9 +52,9 @@ def test_each_option_is_asked_once_and_the_likeliest_is_the_answer(endpoint, con
     assert len(bodies) == 240
     assert len({body["prompt"] for body in bodies}) == 240
     assert all(body["echo"] and body["logprobs"] == 1 and body["prompt"].count("Answer:") == 6 for body in bodies)
-    (scores,) = (tmp_path / "runs" / "ref").glob("scores-*.jsonl")
-    rows = [json.loads(line) for line in scores.read_text().splitlines()[1:]]
-    assert all(set(row["m"]) == {"logprob_A", "logprob_B", "logprob_C", "logprob_D"} for row in rows)
+    (scores,) = (tmp_path / "runs" / "ref").glob("scores-*.parquet")
+    rows = pq.read_table(scores).column("metrics").to_pylist()
+    assert all({name for name, _value in row} == {f"logprob_{letter}" for letter in "ABCD"} for row in rows)
 
 
 def test_a_chat_only_endpoint_gets_a_sentence_and_its_other_suites_run(endpoint, config, run_evalkit):
@@ -84,14 +86,15 @@ def test_the_sum_runs_over_the_tokens_of_the_continuation_only():
             {"logprobs": {"tokens": ["a", "Answer", ":", " B", "!"], "token_logprobs": [None, -1.0, -2.0, -0.25, -9.0]}}
         ],
     }
-    assert continuation_logprob(body, " B") == -0.25
-    assert continuation_logprob(body, ": B") == -2.25
-    assert continuation_logprob(body, " C") is None
+    echo = echoed_logprobs(body)
+    assert continuation_logprob(echo, " B") == -0.25
+    assert continuation_logprob(echo, ": B") == -2.25
+    assert continuation_logprob(echo, " C") is None
 
 
 def test_a_reply_without_logprobs_has_no_value():
     doc = {"answer": "A", "continuations": [" A", " B"]}
-    found = score_logprobs(doc, [{"choices": [{"text": "x"}]}] * 2)
+    found = score_logprobs(doc, [echoed_logprobs({"choices": [{"text": "x"}]})] * 2)
     assert found.value is None
 
 

@@ -25,11 +25,11 @@ def marked(count, **change):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("answers cut at the token limit", {"cut": True}),
-        ("empty answers", {"st": Status.EMPTY}),
-        ("answers without a readable choice", {"st": Status.NO_ANSWER}),
-        ("refusals", {"st": Status.REFUSED}),
-        ("answers that end in a loop", {"loop": True}),
+        ("answers cut at the token limit", {"truncated": True}),
+        ("empty answers", {"status": Status.EMPTY}),
+        ("answers without a readable choice", {"status": Status.NO_ANSWER}),
+        ("refusals", {"status": Status.REFUSED}),
+        ("answers that end in a loop", {"loops": True}),
     ],
 )
 def test_rates_with_intervals_and_alerts(scores, name, change):
@@ -43,7 +43,7 @@ def test_rates_with_intervals_and_alerts(scores, name, change):
 
 
 def test_a_change_that_chance_explains_is_no_alert(scores):
-    result = judged(suite(scores, row=marked(2, loop=True)), suite(scores, row=marked(4, loop=True)))
+    result = judged(suite(scores, row=marked(2, loops=True)), suite(scores, row=marked(4, loops=True)))
     assert rows_of(result)["answers that end in a loop"].alert == ""
     assert "refusals" not in rows_of(result)  # nothing to say where neither side has any
 
@@ -62,8 +62,8 @@ def test_longer_answers_are_called_out(scores):
     rng = np.random.default_rng(2)
     lengths = rng.lognormal(5, 1, 400)
     longer = lengths * rng.lognormal(0.2, 0.3, 400)
-    one = suite(scores, row=lambda item, _repeat, row: {**row, "c": lengths[item]})
-    two = suite(scores, row=lambda item, _repeat, row: {**row, "c": longer[item]})
+    one = suite(scores, row=lambda item, _repeat, row: {**row, "completion_tokens": lengths[item]})
+    two = suite(scores, row=lambda item, _repeat, row: {**row, "completion_tokens": longer[item]})
     rows = rows_of(judged(one, two))
     ratio = rows["answer length, candidate / reference"]
     assert ratio.candidate == pytest.approx(np.exp(np.log(longer / lengths).mean()))
@@ -76,14 +76,14 @@ def test_longer_answers_are_called_out(scores):
 
 
 def test_characters_stand_in_where_tokens_are_not_counted(scores):
-    one = suite(scores, row=lambda item, _repeat, row: {**row, "n": 100 + item})
+    one = suite(scores, row=lambda item, _repeat, row: {**row, "characters": 100 + item})
     row = rows_of(judged(one, one))["answer length, mean"]
     assert (row.unit, row.reference) == ("characters", 100 + 199.5)
 
 
 def test_speed_and_time(scores):
     def timed(seconds):
-        return lambda item, _repeat, row: {**row, "c": 50, "sec": seconds}
+        return lambda item, _repeat, row: {**row, "completion_tokens": 50, "seconds": seconds}
 
     rows = rows_of(judged(suite(scores, row=timed(2.0)), suite(scores, row=timed(4.0))))
     assert (rows["speed of one request"].reference, rows["speed of one request"].candidate) == (25.0, 12.5)

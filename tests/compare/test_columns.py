@@ -1,80 +1,87 @@
-"""Rows become columns, whatever each row leaves out and however they are cut into blocks."""
+"""Rows become columns, whatever each row leaves out and however many there are."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.compare.columns import ItemsBuilder, LabelsBuilder, SamplesBuilder, turned
+from evalkit.compare import columns
+from evalkit.compare.columns import ItemFacts, LabelsBuilder, Sample, SamplesBuilder
 
 rows = st.lists(
-    st.fixed_dictionaries(
-        {"i": st.sampled_from(["a", "b", "c"]), "r": st.integers(0, 9), "st": st.sampled_from(["scored", "failed"])},
-        optional={
-            "v": st.none() | st.floats(0, 1),
-            "a": st.none() | st.sampled_from(["A", "", "B"]),
-            "h": st.sampled_from(["", "00000000000000ff"]),
-            "c": st.none() | st.integers(0, 99),
-            "cut": st.booleans(),
-        },
+    st.builds(
+        Sample,
+        item=st.sampled_from(["a", "b", "c"]),
+        repeat=st.integers(0, 9),
+        value=st.none() | st.floats(0, 1),
+        status=st.sampled_from(["scored", "failed", "truncated"]),
+        answer=st.none() | st.sampled_from(["A", "", "B"]),
+        text=st.integers(0, 2**64 - 1),
+        completion_tokens=st.none() | st.integers(0, 99),
+        truncated=st.booleans(),
     )
 )
 
 
-@given(rows)
-def test_turned_rows_hold_what_the_rows_held(given_rows):
-    back = [
-        dict(zip(columns, values, strict=True))
-        for columns in turned(given_rows)
-        for values in zip(*columns.values(), strict=True)
-    ]
-    assert sorted(map(repr, back)) == sorted(map(repr, given_rows))
+def built(samples):
+    builder = SamplesBuilder()
+    for name in "abc":
+        builder.add_item(ItemFacts(name))
+    for sample in samples:
+        builder.add(sample)
+    return builder.samples()
 
 
-def content(samples):
-    columns = (samples.value, samples.completion_tokens, samples.text, samples.truncated, samples.repeat)
-    return sorted(
-        (samples.items.name[item], samples.status[n], samples.answer[n], *(str(column[n]) for column in columns))
-        for n, item in enumerate(samples.item)
-    )
+def number(value):
+    return str(np.float64(np.nan if value is None else value))
 
 
 @settings(deadline=None)
 @given(rows, st.integers(1, 5))
-def test_blocks_make_no_difference(given_rows, size):
-    def made(blocks):
-        builder = SamplesBuilder()
-        builder.items.extend([{"i": name} for name in "abc"])
-        for block in blocks:
-            builder.extend(block)
-        return builder.samples()
-
-    cut = [given_rows[start : start + size] for start in range(0, len(given_rows), size)]
-    assert content(made([given_rows])) == content(made(cut))
-    naive = sorted(
-        (
-            row["i"], row["st"], row.get("a") or "", str(np.float64(np.nan if row.get("v") is None else row["v"])),
-            str(np.float64(np.nan if row.get("c") is None else row["c"])), "255" if row.get("h") else "0",
-            str(np.bool_(row.get("cut", False))), str(row["r"]),
-        )
-        for row in given_rows
-    )  # fmt: skip
-    assert content(made([given_rows])) == naive
+def test_columns_hold_what_the_rows_held_in_blocks_of_any_size(samples, size):
+    whole = columns._BLOCK
+    columns._BLOCK = size
+    try:
+        made = built(samples)
+    finally:
+        columns._BLOCK = whole
+    assert [
+        (made.items.name[item], made.status[n], made.answer[n], str(made.value[n]), str(made.completion_tokens[n]))
+        for n, item in enumerate(made.item)
+    ] == [(s.item, s.status, s.answer or "", number(s.value), number(s.completion_tokens)) for s in samples]
+    assert made.repeat.tolist() == [sample.repeat for sample in samples]
+    assert made.text.tolist() == [sample.text for sample in samples]
+    assert made.truncated.tolist() == [sample.truncated or sample.status == "truncated" for sample in samples]
 
 
-@pytest.mark.parametrize("blocks", [[["x", "y", "x"]], [["x"], ["y", "x"]]])
-def test_an_item_that_is_listed_twice_is_named(blocks):
-    items = ItemsBuilder()
+def test_items_are_columns_too():
+    builder = SamplesBuilder()
+    builder.add_item(ItemFacts("x", ("math", "amps"), "story", 2.0, 7, 2**64 - 1, (("skill", "ocr"),)))
+    builder.add_item(ItemFacts("y"))
+    table = builder.samples().items
+    assert (table.name, table.stratum, table.cluster) == (("x", "y"), (("math", "amps"), ()), ("story", ""))
+    assert (table.weight.tolist(), table.document.tolist()) == ([2.0, 1.0], [7, 0])
+    assert (table.prompt.tolist(), table.tags) == ([2**64 - 1, 0], ((("skill", "ocr"),), ()))
+
+
+def test_an_item_that_is_listed_twice_is_named():
+    builder = SamplesBuilder()
+    builder.add_item(ItemFacts("x"))
     with pytest.raises(ValueError, match="item 'x' is listed twice"):
-        for block in blocks:
-            items.extend([{"i": name} for name in block])
+        builder.add_item(ItemFacts("x"))
+
+
+def test_a_sample_of_an_item_that_is_not_listed_is_none():
+    builder = SamplesBuilder()
+    builder.add(Sample("nobody", 0, 1.0, "scored"))
+    with pytest.raises(KeyError, match="nobody"):
+        builder.samples()
 
 
 def test_no_word_and_the_empty_word_are_one():
     builder = LabelsBuilder()
     builder.extend([None, "A"])
-    builder.extend(["", "B", None])
-    builder.repeat("A", 2)
+    builder.extend(["", "B", None, "A"])
     made = builder.labels()
-    assert list(made) == ["", "A", "", "B", "", "A", "A"]
+    assert list(made) == ["", "A", "", "B", "", "A"]
     assert made.names == ("", "A", "B")

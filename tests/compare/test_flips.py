@@ -57,8 +57,8 @@ def test_sides_with_other_repeats_show_any_that_differ():
 
 
 def test_another_wrong_answer_is_a_change_below_every_flip():
-    one = suite(np.array([0.0, 0.0, 1.0]), row=lambda _i, _r, row: {**row, "a": "A"})
-    two = suite(np.array([0.0, 0.0, 0.0]), row=lambda i, _r, row: {**row, "a": "B" if i else "A"})
+    one = suite(np.array([0.0, 0.0, 1.0]), row=lambda _i, _r, row: {**row, "answer": "A"})
+    two = suite(np.array([0.0, 0.0, 0.0]), row=lambda i, _r, row: {**row, "answer": "B" if i else "A"})
     places = found(one, two)
     assert [(p.item, p.kind) for p in places] == [(2, "regressed"), (1, "changed")]
 

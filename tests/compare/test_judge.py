@@ -101,7 +101,7 @@ def test_tags_are_rows_beside_the_strata_and_an_item_counts_in_each_of_its_own()
     about = [
         {
             "stratum": ("ocr+rec",) if n < 40 else ("rec",),
-            "tags": [["capability", "rec"], *([["capability", "ocr"]] if n < 40 else [])],
+            "tags": (("capability", "rec"), *([("capability", "ocr")] if n < 40 else [])),
         }
         for n in range(120)
     ]
@@ -223,8 +223,8 @@ def test_a_harness_that_fails_against_itself_says_nothing(verdict):
 def test_a_bank_shows_its_own_error_and_asks_the_candidate_only():
     rng = np.random.default_rng(5)
     chances = rng.beta(0.4, 0.27, 198)
-    one = suite(binary(rng, chances, 32), row=lambda _i, _r, row: {**row, "c": 100})
-    two = suite(binary(rng, chances, 4), row=lambda _i, _r, row: {**row, "c": 120})
+    one = suite(binary(rng, chances, 32), row=lambda _i, _r, row: {**row, "completion_tokens": 100})
+    two = suite(binary(rng, chances, 4), row=lambda _i, _r, row: {**row, "completion_tokens": 120})
     bank, both = judged(one, two, Policy(bank=True)), judged(one, two)
     assert any("a stored bank of 32 repeats; its own standard error of 0." in note for note in bank.notes)
     assert bank.verdict is both.verdict is Verdict.INCONCLUSIVE

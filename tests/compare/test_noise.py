@@ -18,7 +18,7 @@ def graded(scores, second, same=()):
     """A suite whose first answers were graded a second time; items of `same` have the same text on every side."""
 
     def texts(item, _repeat, row):
-        return {**row, "h": f"{item + 1:016x}" if item in same else f"{hash((item, id(scores))) % 2**60:016x}"}
+        return {**row, "text": item + 1 if item in same else hash((item, id(scores))) % 2**60}
 
     made = suite(scores, row=texts)
     return replace(made, second={(f"item{n:05d}", 0): float(value) for n, value in enumerate(second)})

@@ -76,7 +76,7 @@ def test_lengths(change, tokens, length):
 
 
 def test_measured_lengths():
-    stored = suite(np.ones((198, 1)), row=lambda item, _r, row: {**row, "c": 50 if item % 2 else 150})
+    stored = suite(np.ones((198, 1)), row=lambda item, _r, row: {**row, "completion_tokens": 50 if item % 2 else 150})
     made = plan(replace(ASK, stored=stored))
     assert made.tokens == (198 * 4 * 100, 198 * 4 * 100)
     assert made.length == "measured on the stored reference"

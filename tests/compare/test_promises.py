@@ -152,7 +152,7 @@ def test_the_names_order_of_items_is_irrelevant():
     rng = np.random.default_rng(3)
     chances = beta_chances(rng, 60)
     one, two = rng.random((60, 2)) * chances[:, None], rng.random((60, 2)) * chances[:, None]
-    names = [{"i": f"q{number}"} for number in range(60)]
+    names = [{"name": f"q{number}"} for number in range(60)]
     back = slice(None, None, -1)
     straight = judged(suite(one, items=names), suite(two, items=names))
     assert judged(suite(one[back], items=names[back]), suite(two[back], items=names[back])) == straight
@@ -201,13 +201,13 @@ def test_duplicating_every_repeat_changes_neither_difference_nor_unfloored_error
     assert errors[0] == pytest.approx(errors[1])
 
 
-@pytest.mark.parametrize("column", ["doc_hash", "prompt"])
+@pytest.mark.parametrize("column", ["document", "prompt"])
 def test_duplicated_items_are_caught_by_hash_and_buy_no_precision(column):
     rng = np.random.default_rng(5)
     chances = beta_chances(rng, 60)
     one, two = binary(rng, chances, 1), binary(rng, chances, 1)
-    hashes = [{column: f"hash{number}"} for number in range(60)]
-    copies = [{**about, "i": f"x{copy}-{number}"} for copy in range(4) for number, about in enumerate(hashes)]
+    hashes = [{column: 1 + number} for number in range(60)]
+    copies = [{**about, "name": f"x{copy}-{number}"} for copy in range(4) for number, about in enumerate(hashes)]
     honest = judged(suite(one, items=hashes), suite(two, items=hashes))
     padded = judged(suite(np.vstack([one] * 4), items=copies), suite(np.vstack([two] * 4), items=copies))
     unmarked = judged(np.vstack([one] * 4), np.vstack([two] * 4))
@@ -218,7 +218,7 @@ def test_duplicated_items_are_caught_by_hash_and_buy_no_precision(column):
 
 
 def test_too_few_different_questions_are_invalid():
-    items = [{"doc_hash": f"hash{number % 10}"} for number in range(30)]
+    items = [{"document": 1 + number % 10} for number in range(30)]
     rng = np.random.default_rng(6)
     scores = binary(rng, np.full(30, 0.5), 1)
     result = judged(suite(scores, items=items), suite(scores, items=items))

@@ -30,7 +30,7 @@ def with_status(status: Status, count: int, **more):
     """Marks the first `count` items with a status; their score is 0."""
 
     def change(item, _repeat, row):
-        return {**row, "st": status, "v": 0.0, **more} if item < count else row
+        return {**row, "status": status, "value": 0.0, **more} if item < count else row
 
     return change
 
@@ -100,7 +100,7 @@ def test_one_reasoning_only_answer_is_chance(scores):
 
 
 def test_truncation(scores):
-    cut = suite(scores, row=lambda item, _repeat, row: {**row, "cut": item < 12})
+    cut = suite(scores, row=lambda item, _repeat, row: {**row, "truncated": item < 12})
     sentence = broken(suite(scores), cut)
     assert "answers cut at the token limit: 0 of 200 (0.0 %) in the reference, 12 of 200 (6.0 %)" in sentence
 
@@ -108,9 +108,9 @@ def test_truncation(scores):
 def test_truncation_by_status_and_small_gaps(scores):
     status = suite(scores, row=with_status(Status.TRUNCATED, 12))
     assert "cut at the token limit" in broken(status, suite(scores))
-    small = suite(scores, row=lambda item, _repeat, row: {**row, "cut": item < 4})
+    small = suite(scores, row=lambda item, _repeat, row: {**row, "truncated": item < 4})
     assert judged(suite(scores), small).verdict is Verdict.EQUIVALENT
-    both = suite(scores, row=lambda item, _repeat, row: {**row, "cut": item < 30})
+    both = suite(scores, row=lambda item, _repeat, row: {**row, "truncated": item < 30})
     assert judged(both, both).verdict is Verdict.EQUIVALENT
 
 
@@ -132,10 +132,10 @@ def test_a_digest_that_one_side_does_not_know_is_not_compared(scores):
     assert judged(one, two).verdict is Verdict.EQUIVALENT
 
 
-@pytest.mark.parametrize(("key", "column"), [("data", "doc_hash"), ("prompts", "prompt")])
+@pytest.mark.parametrize(("key", "column"), [("data", "document"), ("prompts", "prompt")])
 def test_data_and_prompts_say_how_many_items_and_which(scores, key, column):
-    items = [{column: f"hash{number}"} for number in range(200)]
-    other = [{column: f"hash{number}{'x' * (number in {3, 7, 11, 90})}"} for number in range(200)]
+    items = [{column: 1 + number} for number in range(200)]
+    other = [{column: 1 + number + 1000 * (number in {3, 7, 11, 90})} for number in range(200)]
     one = suite(scores, items=items, digests={key: "a" * 64})
     two = suite(scores, items=other, digests={key: "b" * 64})
     sentence = f"differ in {key}: 4 of 200 items differ (item00003, item00007, item00011, …)"
@@ -144,7 +144,7 @@ def test_data_and_prompts_say_how_many_items_and_which(scores, key, column):
 
 
 def test_other_sets_of_items_are_told_from_changed_ones(scores):
-    some = [{"i": f"item{number:05d}"} for number in range(150)]
+    some = [{"name": f"item{number:05d}"} for number in range(150)]
     sentence = broken(suite(scores, digests={"data": "a"}), suite(scores[:150], items=some, digests={"data": "b"}))
     assert "differ in data: 50 items only in the reference (item00150, item00151, item00152, …)" in sentence
 
@@ -163,7 +163,7 @@ def test_headline_rules_and_headings(scores):
 
 def test_prompt_lengths(scores):
     def tokens(extra):
-        return lambda item, _repeat, row: {**row, "p": 50 + item + (extra if item in {4, 9} else 0)}
+        return lambda item, _repeat, row: {**row, "prompt_tokens": 50 + item + (extra if item in {4, 9} else 0)}
 
     one, two = suite(scores, row=tokens(0)), suite(scores, row=tokens(12))
     sentence = broken(one, two)
@@ -175,8 +175,8 @@ def test_prompt_lengths(scores):
 
 def test_prompt_lengths_that_differ_in_one_repeat_only():
     scores = binary(np.random.default_rng(3), np.full(50, 0.5), 2)
-    one = suite(scores, row=lambda _item, _repeat, row: {**row, "p": 30})
-    two = suite(scores, row=lambda item, repeat, row: {**row, "p": 31 if (item, repeat) == (6, 1) else 30})
+    one = suite(scores, row=lambda _item, _repeat, row: {**row, "prompt_tokens": 30})
+    two = suite(scores, row=lambda item, repeat, row: {**row, "prompt_tokens": 31 if (item, repeat) == (6, 1) else 30})
     assert "1 of 50 items (item item00006: 30 against 31 tokens)" in broken(one, two)
 
 
@@ -212,7 +212,7 @@ def test_too_few_items(scores):
 
 
 def test_no_item_on_both_sides(scores):
-    other = [{"i": f"x{number}"} for number in range(200)]
+    other = [{"name": f"x{number}"} for number in range(200)]
     result = judged(suite(scores), suite(scores, items=other))
     assert (result.verdict, result.difference, result.ci90, result.n_items) == (Verdict.INVALID, None, None, 0)
     assert "0 of 400 items have a score on both sides" in result.reasons

@@ -35,7 +35,7 @@ def lost(status, share, kind=""):
     """Takes the scores of the first items away."""
 
     def change(item, _repeat, row):
-        return {**row, "v": None, "st": status, "f": kind} if item < share else row
+        return {**row, "value": None, "status": status, "failure": kind} if item < share else row
 
     return change
 
@@ -54,7 +54,10 @@ def test_a_valid_suite_notes_what_it_lacks(scores):
 
 
 def test_a_side_that_was_never_asked_behaves_in_no_way(scores):
-    asked = suite(scores, row=lambda item, _repeat, row: {**row, "c": 10.0 + item, "sec": 2.0, "loop": item < 90})
+    asked = suite(
+        scores,
+        row=lambda item, _repeat, row: {**row, "completion_tokens": 10.0 + item, "seconds": 2.0, "loops": item < 90},
+    )
     result = judged(asked, suite(scores, row=lost(Status.NOT_ASKED, 400)))
     assert [row.name for row in result.behaviour] == ["questions not asked"]
     assert (result.behaviour[0].reference, result.behaviour[0].candidate) == (0.0, 1.0)
@@ -63,8 +66,8 @@ def test_a_side_that_was_never_asked_behaves_in_no_way(scores):
 def test_rates_are_of_answers_that_came(scores):
     def half(item, _repeat, row):
         if item >= 200:
-            return {**row, "v": None, "st": Status.NOT_ASKED}
-        return {**row, "v": 0.0, "st": Status.EMPTY} if item < 20 else row
+            return {**row, "value": None, "status": Status.NOT_ASKED}
+        return {**row, "value": 0.0, "status": Status.EMPTY} if item < 20 else row
 
     rows = {row.name: row for row in judged(scores, suite(scores, row=half)).behaviour}
     assert rows["empty answers"].candidate == 0.1  # 20 of the 200 that were asked
@@ -75,7 +78,11 @@ def test_sides_whose_answers_share_no_item_have_no_interval(scores):
     def only(first, last):
         def change(item, _repeat, row):
             inside = first <= item < last
-            return {**row, "v": 0.0, "st": Status.EMPTY} if inside else {**row, "v": None, "st": Status.NOT_ASKED}
+            return (
+                {**row, "value": 0.0, "status": Status.EMPTY}
+                if inside
+                else {**row, "value": None, "status": Status.NOT_ASKED}
+            )
 
         return change
 

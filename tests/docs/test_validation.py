@@ -6,6 +6,7 @@ import lzma
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ import pytest
 from evalkit.config import load_config
 from evalkit.examine.bisect import most_tests
 from evalkit.examine.probe_report import assess, enough, read_findings
+from evalkit.run import manifest
+from evalkit.run.read import read_run
+from evalkit.run.tables import SCORES, Graded, Table
+from tests.support.stored_run import add_session, suite_record, write_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 VALIDATION = ROOT / "docs" / "validation"
@@ -71,25 +76,19 @@ def test_a_run_is_cut_to_the_items_that_a_larger_limit_only_adds_to(tmp_path):
     prefixes = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(prefixes)
     run = tmp_path / "run"
-    run.mkdir()
-    block = {"suite": "a", "items": 9, "items_in_data": 9, "rows": 18, "repeats": 2}
-    (run / "manifest.jsonl").write_text(json.dumps({"name": "run", "suites": [block]}))
-    (run / "items-1.jsonl").write_text("".join(json.dumps({"s": "a", "i": f"i{n}"}) + "\n" for n in range(9)))
-    scores = [{"s": "a", "i": f"i{n}", "r": r, "c": 2} for n in range(9) for r in range(2)]
-    (run / "scores-1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [{"format": 2}, *scores]))
+    rows = [Graded(f"i{n}", r, 1.0, "scored", completion_tokens=2, suite="a") for n in range(9) for r in range(2)]
+    _items, scores = write_tables(run, rows)
+    suite = suite_record("a", items=9, items_in_data=9, rows=18, repeats=2, strata=[], notes=[])
+    add_session(run, suites=[suite])
     sets = [prefixes.kept(run, size)["a"] for size in (2, 5, 9)]
     assert [len(one) for one in sets] == [2, 5, 9]
     assert sets[0] < sets[1] < sets[2]
     out = prefixes.cut(run, tmp_path / "out", 5)
-    lines = (out / "scores-1.jsonl").read_text().splitlines()
-    assert json.loads(lines[0]) == {"format": 2}
-    assert {json.loads(line)["i"] for line in lines[1:]} == sets[1]
-    assert json.loads((out / "manifest.jsonl").read_text())["suites"][0] == {
-        **block,
-        "items": 5,
-        "items_in_data": 5,
-        "rows": 10,
-    }
+    table = Table(out / scores.name, SCORES)
+    assert table.header["journals"] == ["journal.jsonl"]
+    assert set(table.labels("item").names) == sets[1]
+    assert manifest.latest(out).suites == [replace(suite, items=5, items_in_data=5, rows=10)]
+    assert len(read_run(out).suites["a"].samples) == 10
     assert prefixes.generated(run, "a", 5) == 20
 
 

@@ -144,7 +144,9 @@ def reported(folder):
     """What the endpoint said that it received, by item, from a run's journal."""
     records = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
     return {
-        (r["suite"], r["item"]): [tuple(part) for part in r["body"]["received"]] for r in records if r["t"] == "reply"
+        (r["suite"], r["item"]): [tuple(part) for part in r["body"]["received"]]
+        for r in records
+        if r["record"] == "reply"
     }
 
 

@@ -56,7 +56,7 @@ def test_spoilt_pictures_are_counted_failures(endpoint, other_endpoint, config, 
     assert (suite["valued"], suite["failures"], suite["mean"]) == (24, {"image": 6}, pytest.approx(1.0))
     assert len(endpoint.asked) == 24
     records = [json.loads(line) for line in (tmp_path / "runs/ref/journal.jsonl").read_text().splitlines()]
-    said = " | ".join(record["detail"] for record in records if record["t"] == "failure")
+    said = " | ".join(record["detail"] for record in records if record["record"] == "failure")
     for words in ("cannot be read", "truncated or damaged", "3600000000 pixels", "100000 x 1", "are not a picture"):
         assert words in said, words
     candidate = config("cand", other_endpoint.url, ["ocrbench"], data)

@@ -136,7 +136,7 @@ def ended(tmp_path):
 
     def read(planned):
         records = [json.loads(line) for line in (tmp_path / "runs" / "side" / "journal.jsonl").read_text().splitlines()]
-        by = {kind: [record for record in records if record["t"] == kind] for kind in ("reply", "failure")}
+        by = {kind: [record for record in records if record["record"] == kind] for kind in ("reply", "failure")}
         return Ended(planned, by["reply"], by["failure"])
 
     return read

@@ -1,15 +1,13 @@
 """Both sides take one number of requests in flight, and the manifest says which."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import orjson
-
 from evalkit.config import EndpointConfig
 from evalkit.run import manifest
-from evalkit.run.concurrency import Finder
-from evalkit.run.execute import Pace, as_before, paces, with_number
+from evalkit.run.execute import as_before, paces, with_number
+from evalkit.run.records import InFlight, Session
 
 
 @dataclass
@@ -36,33 +34,30 @@ def test_a_number_in_the_configuration_is_no_search(tmp_path):
     assert found["cand"].leads
 
 
-LINE = {"plan": "p1", "format": 1, "config": {"limits": {"concurrency": "auto", "retries": 8}}}
+SESSION = Session("ref", "p1", "2026-01-01", "m", {}, {}, {}, {"limits": {"concurrency": "auto", "retries": 8}}, [])
+FOUND = InFlight(96, settled=True, why="more gave nothing")
 
 
-def test_what_was_found_stands_in_the_manifest_where_a_comparison_sees_it_differ(tmp_path):
-    line = with_number(LINE, Pace(Finder(96, settled=True, why="more gave nothing")))
-    assert line["config"]["limits"] == {"concurrency": 96, "retries": 8}
-    assert line["in_flight"]["number"] == 96
-    assert "more gave nothing" in line["in_flight"]["why"]
-    assert LINE["config"]["limits"]["concurrency"] == "auto"
-    assert with_number(LINE, Pace()) == LINE
+def test_what_was_found_stands_in_the_manifest_where_a_comparison_sees_it_differ():
+    session = with_number(SESSION, FOUND)
+    assert session.config["limits"] == {"concurrency": 96, "retries": 8}
+    assert session.in_flight == FOUND
+    assert SESSION.config["limits"]["concurrency"] == "auto"
 
 
 def test_a_session_that_asks_nothing_keeps_what_was_found():
-    earlier = with_number(LINE, Pace(Finder(96, settled=True)))
-    assert as_before(LINE, earlier)["config"]["limits"]["concurrency"] == 96
-    fixed = {**LINE, "config": {"limits": {"concurrency": 8}}}
+    earlier = with_number(SESSION, FOUND)
+    assert as_before(SESSION, earlier) == earlier
+    fixed = replace(SESSION, config={"limits": {"concurrency": 8}})
     assert as_before(fixed, earlier) == fixed
-    assert as_before(LINE, LINE) == LINE
+    assert as_before(SESSION, SESSION) == SESSION
 
 
 def test_a_run_goes_on_with_the_number_that_it_was_begun_with(tmp_path):
     one = side("ref", "auto", tmp_path)
     one.folder.mkdir()
-    settled = with_number(LINE, Pace(Finder(96, settled=True, why="x")))
-    (one.folder / manifest.NAME).write_bytes(orjson.dumps(settled) + b"\n")
+    manifest.append(one.folder, with_number(SESSION, FOUND))
     finder = paces([one])["ref"].finder
     assert (finder.number, finder.settled) == (96, True)
-    open_still = with_number(LINE, Pace(Finder(64)))
-    (one.folder / manifest.NAME).write_bytes(orjson.dumps(open_still) + b"\n")
+    manifest.append(one.folder, with_number(SESSION, InFlight(64, settled=False, why="")))
     assert not paces([one])["ref"].finder.settled

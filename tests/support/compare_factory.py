@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from evalkit.compare.behaviour import whole_text
-from evalkit.compare.columns import ReplyText, SamplesBuilder, Side, SuiteFacts, SuiteSide
+from evalkit.compare.columns import ItemFacts, ReplyText, Sample, SamplesBuilder, Side, SuiteFacts, SuiteSide
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import Policy
+from evalkit.files import digest64
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult
 
 NOW = "2026-01-02T03:04:05+00:00"
@@ -36,25 +36,25 @@ def suite(
     made = SamplesBuilder()
     about = items or [{} for _ in range(len(matrix))]
     for number, item in enumerate(about):
-        made.items.add({"i": f"item{number:05d}", **item})
-    names = list(made.items.codes)
+        made.add_item(ItemFacts(**{"name": f"item{number:05d}", **item}))
+    names = list(made.items)
     rows = []
     for number, values in enumerate(matrix):
         for place, value in enumerate(values):
             repeat = place if repeats is None else repeats[place]
             missing = bool(np.isnan(value))
             made_row = {
-                "i": names[number],
-                "r": repeat,
-                "v": None if missing else float(value),
-                "st": Status.FAILED if missing else Status.SCORED,
-                "f": "timeout" if missing else "",
+                "item": names[number],
+                "repeat": repeat,
+                "value": None if missing else float(value),
+                "status": Status.FAILED if missing else Status.SCORED,
+                "failure": "timeout" if missing else "",
             }
             changed = made_row if row is None else row(number, repeat, made_row)
             if changed is not None:
                 rows.append(changed)
     for place in range(len(rows)) if order is None else order:
-        made.add(rows[place])
+        made.add(Sample(**rows[place]))
     about_suite = {"suite": name, "label": name.title(), "margin": 0.02, **facts}
     return SuiteSide(SuiteFacts(**about_suite), made.samples())
 
@@ -71,8 +71,8 @@ def with_replies(
 
     def add_text(item: int, _repeat: int, row: dict[str, Any]) -> dict[str, Any]:
         text = texts[item] if isinstance(texts[item], str) else whole_text(texts[item])
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return {**row, "h": digest, "n": len(text), "c": None if tokens is None else tokens[item]}
+        number = None if tokens is None else tokens[item]
+        return {**row, "text": digest64(text), "characters": len(text), "completion_tokens": number}
 
     return suite(scores, name, row=add_text, **facts), {(name, row): text for row, text in enumerate(texts)}
 
