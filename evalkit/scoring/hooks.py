@@ -21,82 +21,13 @@ from lm_eval.api.samplers import ContextSampler
 from evalkit.errors import SuiteError
 from evalkit.model import FinalText, Score, Status
 from evalkit.scoring.answers.reply import final_text_of
-from evalkit.scoring.registry import name_of, scorer
+from evalkit.scoring.registry import SCORERS, name_of, scorer
 
 _LOG = logging.getLogger(__name__)
 
 Doc = Mapping[str, Any]
 Results = Sequence[str | Sequence[str]]
-
-
-def choice(doc: Doc, results: Results) -> dict[str, float]:
-    """Multiple choice; see `evalkit.scoring.answers.choice.score`."""
-    return accuracy("choice", doc, results)
-
-
-def integer(doc: Doc, results: Results) -> dict[str, float]:
-    """Integer answers; see `evalkit.scoring.aime.score`."""
-    return accuracy("integer", doc, results)
-
-
-def expression(doc: Doc, results: Results) -> dict[str, float]:
-    """Mathematical expressions; see `evalkit.scoring.answers.expression.score`."""
-    return accuracy("expression", doc, results)
-
-
-def short(doc: Doc, results: Results) -> dict[str, float]:
-    """Short answers; see `evalkit.scoring.short.score`."""
-    return accuracy("short", doc, results)
-
-
-def theoremqa(doc: Doc, results: Results) -> dict[str, float]:
-    """TheoremQA; see `evalkit.scoring.theoremqa.score`."""
-    return accuracy("theoremqa", doc, results)
-
-
-def livebench(doc: Doc, results: Results) -> dict[str, float]:
-    """LiveBench; see `evalkit.scoring.livebench.graders.score`."""
-    return accuracy("livebench", doc, results)
-
-
-def mmmu(doc: Doc, results: Results) -> dict[str, float]:
-    """MMMU; see `evalkit.scoring.multimodal.mmmu.score`."""
-    return accuracy("mmmu", doc, results)
-
-
-def mmmu_pro(doc: Doc, results: Results) -> dict[str, float]:
-    """MMMU-Pro; see `evalkit.scoring.multimodal.mmmu_pro.score`."""
-    return accuracy("mmmu_pro", doc, results)
-
-
-def cmmmu(doc: Doc, results: Results) -> dict[str, float]:
-    """CMMMU; see `evalkit.scoring.multimodal.cmmmu.score`."""
-    return accuracy("cmmmu", doc, results)
-
-
-def cii_bench(doc: Doc, results: Results) -> dict[str, float]:
-    """CII-Bench; see `evalkit.scoring.multimodal.cii_bench.score`."""
-    return accuracy("cii_bench", doc, results)
-
-
-def blink(doc: Doc, results: Results) -> dict[str, float]:
-    """BLINK; see `evalkit.scoring.multimodal.blink.score`."""
-    return accuracy("blink", doc, results)
-
-
-def mathvision(doc: Doc, results: Results) -> dict[str, float]:
-    """MathVision; see `evalkit.scoring.multimodal.mathvision.score`."""
-    return accuracy("mathvision", doc, results)
-
-
-def ocrbench(doc: Doc, results: Results) -> dict[str, float]:
-    """OCRBench; see `evalkit.scoring.multimodal.ocrbench.score`."""
-    return accuracy("ocrbench", doc, results)
-
-
-def judged(doc: Doc, results: Results) -> dict[str, float]:
-    """Answers that a judge model grades; plain lm-eval has no judge, so none of them has a verdict."""
-    return accuracy("judged", doc, results)
+Hook = Callable[[Doc, Results], dict[str, float]]
 
 
 def accuracy(name: str, doc: Doc, results: Results) -> dict[str, float]:
@@ -118,19 +49,30 @@ def accuracy(name: str, doc: Doc, results: Results) -> dict[str, float]:
     return {"acc": sum(values) / len(values)}
 
 
-# ----------------------------------------------------------------
-# Headlines of suites whose items weigh differently, for plain lm-eval (evalkit computes its own from the
-# weights)
+def _hook(name: str) -> Hook:
+    def process_results(doc: Doc, results: Results) -> dict[str, float]:
+        return accuracy(name, doc, results)
+
+    return process_results
 
 
-def weighted_choice(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, tuple[float, float]]:
+def __getattr__(name: str) -> Hook:
+    """The hook of the scorer `name`, so that `!function evalkit.scoring.hooks.NAME` is there for each of `SCORERS`.
+
+    Of `judged` none has a verdict: plain lm-eval has no judge.
+    """
+    if name not in SCORERS or name == "option_logprobs":  # which reads log-probabilities, no text
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _hook(name)
+
+
+# ---------------------------------------------------------------- suites whose items weigh differently
+# For plain lm-eval; evalkit computes its own headlines from the weights.
+
+
+def weighted_choice(doc: Doc, results: Results) -> dict[str, tuple[float, float]]:
     """`process_results` of a multiple-choice suite whose documents carry their weight in `subsets`."""
-    return {"acc": (choice(doc, results)["acc"], float(doc["subsets"]))}
-
-
-def needs_judge(doc: Mapping[str, Any], results: Sequence[Any]) -> dict[str, float]:  # noqa: ARG001 - lm-eval's call
-    """`process_results` of a suite that a judge model grades: plain lm-eval has no judge, so there is no score."""
-    return {}
+    return {"acc": (accuracy("choice", doc, results)["acc"], float(doc["subsets"]))}
 
 
 def weighted_mean(values: Sequence[tuple[float, float]]) -> float:
@@ -138,11 +80,14 @@ def weighted_mean(values: Sequence[tuple[float, float]]) -> float:
     return sum(value * weight for value, weight in values) / sum(weight for _value, weight in values)
 
 
-# ----------------------------------------------------------------
-# Few-shot examples that travel with each document, for lm-eval's `fewshot_config: sampler:`
+def needs_judge(doc: Doc, results: Results) -> dict[str, float]:  # noqa: ARG001 - lm-eval's call
+    """`process_results` of a suite that a judge model grades: plain lm-eval has no judge, so there is no score."""
+    return {}
+
+
+# ---------------------------------------------------------------- examples that travel with each document
 # lm-eval draws shots from one pool for a whole task; MMLU wants those of the item's own subject. So the loader puts
-# them
-# into the document's field `shots`, the suite names the split of the items as its few-shot split (only then does
+# them into the document's field `shots`, the suite names the split of the items as its few-shot split (only then does
 # lm-eval tell the sampler which item it is drawing for), and this sampler reads them from there.
 
 
@@ -167,9 +112,7 @@ class FromDocument(ContextSampler):  # type: ignore[misc] # lm-eval ships no typ
         return shots[:n]
 
 
-# ----------------------------------------------------------------
-# Scores a reply with an lm-eval task's own filters and `process_results`, for tasks that evalkit has no scorer
-# for
+# ---------------------------------------------------------------- tasks that evalkit has no scorer for
 
 
 def scorer_of(task: Any) -> tuple[Callable[[Mapping[str, Any], FinalText], Score], str]:

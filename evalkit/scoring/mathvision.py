@@ -30,7 +30,7 @@ from evalkit.scoring.answers.reply import (
 )
 from evalkit.scoring.answers.short import answer_part, number_given
 from evalkit.scoring.registry import name_of, required
-from evalkit.scoring.rows import LETTERS, Document, Row, Settings, by_row, columns_of, letter_of, lettered, text_of
+from evalkit.scoring.rows import LETTERS, Document, Row, Settings, by_row, columns_of, letter_of, question_of, text_of
 
 VERSION: Final = 1
 
@@ -67,13 +67,11 @@ def mathvision(row: Row, _settings: Settings) -> Document:
     question = text_of(row, "question").strip()
     # One picture an item; several marks name parts of it, so the picture goes in front and they stay words.
     only = len(set(_MARK.findall(question))) == 1
+    question = _MARK.sub("<image 1>" if only else r"[figure \1]", question)
     return {
         "id": text_of(row, "id"),
         "type": "choice" if choices else "open",
-        "question": _MARK.sub("<image 1>" if only else r"[figure \1]", question),
-        "choices": choices,
-        "options": lettered(choices),
-        "answer": letter_of(answer, choices) if choices else answer,
+        **question_of(question, choices, letter_of(answer, choices) if choices else answer),
         "images": columns_of(row, r"decoded_image()") or columns_of(row, r"image()"),
         "level": str(row.get("level")),
         "subject": text_of(row, "subject"),

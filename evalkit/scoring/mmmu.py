@@ -32,9 +32,9 @@ from evalkit.scoring.rows import (
     choices_of,
     columns_of,
     letter_of,
-    lettered,
     listed,
     marked,
+    question_of,
     text_of,
 )
 
@@ -97,10 +97,7 @@ def _mmmu(row: Row, pictures: Mapping[str, str], question: str, subject: str) ->
     return {
         "id": text_of(row, "id"),
         "type": "open" if is_open else "choice",
-        "question": marked(question, _MARK, places, "[image {}]"),
-        "choices": choices,
-        "options": lettered(choices),
-        "answer": answers[0],
+        **question_of(marked(question, _MARK, places, "[image {}]"), choices, answers[0]),
         "answers": answers,
         "images": list(pictures.values()),
         "subject": subject,
@@ -139,10 +136,7 @@ def cmmmu(row: Row, _settings: Settings) -> Document:
     return {
         "id": text_of(row, "id"),
         "type": kind,
-        "question": marked(text_of(row, "question"), _CMMMU_MARK, places, "[{}]"),
-        "choices": choices,
-        "options": lettered(choices),
-        "answer": answer,
+        **question_of(marked(text_of(row, "question"), _CMMMU_MARK, places, "[{}]"), choices, answer),
         "images": columns,
         "discipline": str(row.get("category") or "unknown"),
         "subject": str(row.get("subcategory") or "unknown"),
@@ -156,10 +150,7 @@ def cii_bench(row: Row, _settings: Settings) -> Document:
     choices = [text_of(row, f"option{n}").strip() for n in range(1, 7)]
     return {
         "id": text_of(row, "id"),
-        "question": text_of(row, "question").strip(),
-        "choices": choices,
-        "options": lettered(choices),
-        "answer": letter_of(text_of(row, "answer"), choices),
+        **question_of(text_of(row, "question").strip(), choices, letter_of(text_of(row, "answer"), choices)),
         "images": columns_of(row, r"image()"),
         **{name: _label(row.get(name)) for name in ("domain", "emotion", "difficulty", "rhetoric")},
     }

@@ -26,8 +26,8 @@ from evalkit.scoring.rows import (
     content_id,
     each,
     field,
-    letter_at,
-    lettered,
+    letter_of,
+    question_of,
 )
 
 VERSION: Final = 1  # of `score_logprobs`
@@ -58,13 +58,10 @@ def _gpqa(row: Row, _settings: Settings) -> Document:
     choices = [texts[place] for place in places]
     return {
         "id": record,
-        "question": clean(field(row, "Question")),
-        "choices": choices,
-        "answer": LETTERS[places.index(0)],
+        **question_of(clean(field(row, "Question")), choices, LETTERS[places.index(0)], ")"),
         "domain": clean(row.get("High-level domain")) or "unknown",
         "subdomain": clean(row.get("Subdomain")) or "unknown",
         "subsets": 0,
-        "options": lettered(choices, ")"),
     }
 
 
@@ -90,19 +87,16 @@ def _mmlu(row: Row, settings: Settings) -> Document:
     subject = clean(field(row, "subject")).replace(" ", "_")
     question = clean(field(row, "question"))
     choices = choices_of(row, "choices")
-    answer = letter_at(field(row, "answer"), choices)
+    answer = letter_of(field(row, "answer"), choices, or_place=True)
     return {
         "id": f"{subject}/{content_id(question, *choices, answer)}",
-        "question": question,
-        "choices": choices,
-        "answer": answer,
+        **question_of(question, choices, answer),
         "subject": subject,
         "subject_name": subject.replace("_", " "),
         "category": MMLU_CATEGORY.get(subject, "other"),
         "header": False,
         "shot_header": str(settings.get("shot_header", "")),
         "answer_index": LETTERS.index(answer),
-        "options": lettered(choices),
     }
 
 
@@ -123,15 +117,12 @@ def mmlu_pro(row: Row, _settings: Settings) -> Document:
     """MMLU-Pro: `id, question, choices (3 to 10), answer (letter), category`; placeholder options are dropped."""
     question = clean(field(row, "question"))
     given = choices_of(row, "options")
-    answer = given[LETTERS.index(letter_at(field(row, "answer", "answer_index"), given))]
+    answer = given[LETTERS.index(letter_of(field(row, "answer", "answer_index"), given, or_place=True))]
     choices = [choice for choice in given if choice != "N/A"]
     return {
         "id": f"{row.get('question_id') or content_id(question, *choices)}",
-        "question": question,
-        "choices": choices,
-        "answer": LETTERS[choices.index(answer)],
+        **question_of(question, choices, LETTERS[choices.index(answer)], ")"),
         "category": clean(field(row, "category")),
-        "options": lettered(choices, ")"),
     }
 
 
@@ -141,7 +132,7 @@ def musr(row: Row, _settings: Settings) -> Document:
     narrative = clean(field(row, "narrative", "context"))
     question = clean(field(row, "question"))
     choices = choices_of(row, "choices")
-    answer = letter_at(field(row, "answer_index"), choices)
+    answer = letter_of(field(row, "answer_index"), choices, or_place=True)
     text = row.get("answer_choice")
     if text is not None and clean(text) != choices[LETTERS.index(answer)]:
         raise ValueError("has an answer_index and an answer_choice that disagree")
@@ -149,12 +140,9 @@ def musr(row: Row, _settings: Settings) -> Document:
     return {
         "id": f"{domain}/{content_id(narrative, question, *choices)}",
         "narrative": narrative,
-        "question": question,
-        "choices": choices,
-        "answer": answer,
+        **question_of(question, choices, answer, ")"),
         "domain": domain,
         "story": content_id(narrative),
-        "options": lettered(choices, ")"),
     }
 
 

@@ -155,31 +155,28 @@ def choices_of(row: Row, *names: str) -> list[str]:
     return choices
 
 
-def letter_of(answer: object, choices: Sequence[str]) -> str:
-    """The letter of the right option, which is given as a letter.
-
-    Raises:
-        ValueError: it is the letter of no option.
-    """
-    letter = str(answer).strip().upper()
-    if len(letter) != 1 or letter not in LETTERS[: len(choices)]:
-        raise ValueError(f"has the answer {answer!r}, which is none of its {len(choices)} options")
-    return letter
+def question_of(text: str, choices: Sequence[str], answer: str, mark: str = ".") -> Document:
+    """`question`, `choices`, `answer` and `options`, which are the choices as lines "A. ..." for a prompt."""
+    return {
+        "question": text,
+        "choices": choices,
+        "answer": answer,
+        "options": "\n".join(f"{letter}{mark} {choice}" for letter, choice in zip(LETTERS, choices, strict=False)),
+    }
 
 
-def letter_at(answer: object, choices: Sequence[str]) -> str:
-    """The letter of the right option, which is given as a letter or by its place, from 0.
+def letter_of(answer: object, choices: Sequence[str], *, or_place: bool = False) -> str:
+    """The letter of the right option, which is given as a letter `or_place`, from 0.
 
     Raises:
         ValueError: it is none of the options.
     """
-    place = str(answer).strip()
-    return letter_of(LETTERS[int(place)] if place.isdecimal() and int(place) < len(choices) else answer, choices)
-
-
-def lettered(choices: Sequence[str], mark: str = ".") -> str:
-    """The choices as lines "A. ...", as a prompt lists them."""
-    return "\n".join(f"{letter}{mark} {text}" for letter, text in zip(LETTERS, choices, strict=False))
+    letter = str(answer).strip().upper()
+    if or_place and letter.isdecimal() and int(letter) < len(choices):
+        letter = LETTERS[int(letter)]
+    if len(letter) != 1 or letter not in LETTERS[: len(choices)]:
+        raise ValueError(f"has the answer {answer!r}, which is none of its {len(choices)} options")
+    return letter
 
 
 # ---------------------------------------------------------------- pictures

@@ -15,6 +15,7 @@ the product of the limits on files, their size and processes.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 import re
@@ -43,7 +44,6 @@ _STDERR_BYTES: Final = 4_000
 _DEATH_SECONDS: Final = 10.0  # for the kernel to take down a namespace on a busy machine
 _SYSTEM_FOLDERS: Final = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 _SYSTEM_FILES: Final = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
-_LAUNCHER: Final = Path(__file__).with_name("sandbox_launcher.py")
 _READY: Final = b"ready"
 _NUMBERS: Final = itertools.count()  # two sandboxes at a time must not count each other's processes
 _KILLED_FOR_TIME: Final = 128 + 24  # SIGXCPU, as bubblewrap reports it
@@ -205,9 +205,9 @@ def _launch(limits: Limits, ready: int) -> list[str]:
     new_user = 1_000_000_000 + os.getpid() * 200 + next(_NUMBERS) % 200 if os.geteuid() == 0 else 0
     cpu_seconds = max(1, -int(-limits.seconds // 1))
     numbers = (new_user, ready, cpu_seconds, limits.memory_bytes, limits.processes, limits.scratch_bytes)
-    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER.read_text(encoding="utf-8")]
+    program = f"from __future__ import annotations\n{inspect.getsource(_become)}_become()"
     return [
-        *launcher,
+        *(sys.executable, "-I", "-S", "-c", program),
         *map(str, numbers),
         str(limits.open_files),
         sys.executable,
@@ -216,6 +216,34 @@ def _launch(limits: Limits, ready: int) -> list[str]:
         "-B",
         f"{CODE_FOLDER}/main.py",
     ]
+
+
+def _become() -> None:
+    """Inside the sandbox, where this is passed to the interpreter as text: become the program, under the limits.
+
+    Arguments: the user number to change to (0: stay), the file descriptor to say "ready" on, the limits, the command.
+    """
+    import os
+    import resource
+    import sys
+
+    user, ready, cpu_seconds, memory, processes, file_bytes, files = map(int, sys.argv[1:8])
+    if user:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)  # with it go the last capabilities
+    for kind, soft, hard in (
+        (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1),
+        (resource.RLIMIT_AS, memory, memory),
+        (resource.RLIMIT_NPROC, processes, processes),
+        (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
+        (resource.RLIMIT_NOFILE, files, files),
+        (resource.RLIMIT_CORE, 0, 0),
+    ):
+        resource.setrlimit(kind, (soft, hard))
+    os.set_inheritable(ready, False)
+    os.write(ready, b"ready")
+    os.execv(sys.argv[8], sys.argv[8:])  # noqa: S606 - no shell is wanted
 
 
 @contextmanager
