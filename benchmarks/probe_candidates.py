@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,12 +33,10 @@ from probe_stages import (
     Stage,
     ask,
     asked_of_candidate,
-    of_material,
-    of_reference,
 )
 
 from evalkit.config import load_config
-from evalkit.examine.probe import CandidateSide, Findings, Plan, neutral_prompts, open_session, side_of
+from evalkit.examine.probe import Findings, Plan, neutral_prompts, open_session, side_of
 from evalkit.examine.probe_report import FORWARD, FidelityReport, assess, document
 from evalkit.model import Verdict
 from evalkit.resources import data_folder
@@ -117,23 +115,6 @@ class Row:
         return self.verdict == wanted.get(self.kind, self.verdict)
 
 
-def first_prompts(findings: Findings, count: int) -> Findings:
-    """The findings as they would be with the first `count` prompts only."""
-
-    candidate = findings.candidate
-    return Findings(
-        replace(findings.plan, prompts=findings.plan.prompts[:count]),
-        of_reference(findings.reference, slice(count)),
-        CandidateSide(
-            of_material(candidate.material, slice(count)),
-            candidate.reference_texts[:count],
-            candidate.own_texts[:count],
-        ),
-        findings.candidate_on_reference[:count],
-        findings.asked,
-    )
-
-
 def found_after(findings: Findings) -> int | None:
     """How many tokens of the candidate it takes until the verdict is DEGRADED and stays so; None where it is not.
 
@@ -141,7 +122,7 @@ def found_after(findings: Findings) -> int | None:
     """
     found = None
     for count in range(LEAST_SEQUENCES, len(findings.plan.prompts) + 1):
-        part = first_prompts(findings, count)
+        part = findings.first(count)
         if assess(part).verdict is not Verdict.DEGRADED:
             found = None
         elif found is None:

@@ -46,16 +46,6 @@ class Candidate:
     launch: Mapping[str, Any] = field(default_factory=dict)
 
 
-def of_material(material: Material, part: slice) -> Material:
-    """The texts of some of the prompts."""
-    return Material(material.prompts[part], material.texts[part], material.greedy[part])
-
-
-def of_reference(given: ReferenceSide, part: slice) -> ReferenceSide:
-    """What the reference gave for some of the prompts."""
-    return ReferenceSide(of_material(given.material, part), given.scored[part], given.again[part])
-
-
 def joined(one: CandidateSide, other: CandidateSide) -> CandidateSide:
     """What a candidate gave for some prompts and for those that follow."""
     a, b = one.material, other.material
@@ -98,7 +88,7 @@ class Reference:
             material = Material(a.prompts + b.prompts, a.texts + b.texts, a.greedy + b.greedy)
             have = ReferenceSide(material, have.scored + more.scored, have.again + more.again)
             self.given[stage.tokens] = have
-        return of_reference(have, slice(stage.prompts))
+        return have.part(slice(stage.prompts))
 
 
 async def ask(
@@ -131,7 +121,7 @@ async def _asked_further(
     """The findings of a stage, from those of the stage before where the texts are of one length."""
     start = len(findings.plan.prompts) if findings else 0
     given = await reference.upto(stage)
-    new = of_reference(given, slice(start, stage.prompts))
+    new = given.part(slice(start, stage.prompts))
     own = await session.draw(piece(reference.plan, start, stage))
     async with asyncio.TaskGroup() as group:
         parts = group.create_task(candidate_part(session, own, new.material))

@@ -167,14 +167,17 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes, *, where: st
 
 def of_stream(error: ServerError) -> Failure:
     """An error event in the middle of a stream."""
-    kind = FailureKind.CONTEXT_OVERFLOW if error.is_context_overflow else FailureKind.SERVER_ERROR
-    return Failure(kind, f"the server ended the stream with an error: {error.message}", status=200)
+    return _inside(error, FailureKind.SERVER_ERROR, "the server ended the stream with an error")
 
 
 def of_body(error: ServerError) -> Failure:
     """An error inside an answer whose status says that all is well."""
-    kind = FailureKind.CONTEXT_OVERFLOW if error.is_context_overflow else FailureKind.MALFORMED
-    return Failure(kind, f"status 200 with an error inside: {error.message}", status=200)
+    return _inside(error, FailureKind.MALFORMED, "status 200 with an error inside")
+
+
+def _inside(error: ServerError, otherwise: FailureKind, what: str) -> Failure:
+    kind = FailureKind.CONTEXT_OVERFLOW if error.is_context_overflow else otherwise
+    return Failure(kind, f"{what}: {error.message}", status=200)
 
 
 def in_band(document: Any, *, named_error: bool = False) -> ServerError | None:

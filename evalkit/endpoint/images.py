@@ -76,18 +76,12 @@ class Picture:
     pixels: str
 
 
-def pixel_digest(width: int, height: int, rgb: bytes) -> str:
-    """SHA-256, in hexadecimal, of a picture's size and its 8-bit RGB samples in reading order.
+def pixel_digest(picture: Image.Image) -> str:
+    """SHA-256, in hexadecimal, of an RGB picture's size and its 8-bit samples in reading order.
 
-    It depends on the pixels alone: not on the file format, its metadata or the version of a compressor.
+    It depends on the pixels alone: not on the file format, its metadata or the version of a compressor. They are taken
+    a band at a time: there is no second copy of them.
     """
-    digest = hashlib.sha256(f"{width}x{height}\n".encode("ascii"))
-    digest.update(rgb)
-    return digest.hexdigest()
-
-
-def _digest_of(picture: Image.Image) -> str:
-    """`pixel_digest` of an RGB picture, a band at a time: no second copy of its pixels."""
     digest = hashlib.sha256(f"{picture.width}x{picture.height}\n".encode("ascii"))
     for top in range(0, picture.height, _BAND_ROWS):
         digest.update(picture.crop((0, top, picture.width, min(picture.height, top + _BAND_ROWS))).tobytes())
@@ -128,7 +122,7 @@ def encode(source: bytes, max_pixels: int | None = None) -> Picture:
         ImageProblem: as `normalise`.
     """
     picture = normalise(source, max_pixels)
-    digest = _digest_of(picture)
+    digest = pixel_digest(picture)
     png = io.BytesIO()
     picture.save(png, "PNG", compress_level=_COMPRESS_LEVEL)
     url = DATA_URL_PREFIX + base64.b64encode(png.getbuffer()).decode("ascii")

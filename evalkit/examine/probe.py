@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -87,6 +87,10 @@ class Material:
     texts: tuple[Drawn | None, ...]
     greedy: tuple[Drawn | None, ...]
 
+    def part(self, part: slice) -> Material:
+        """What was drawn for some of the prompts."""
+        return Material(self.prompts[part], self.texts[part], self.greedy[part])
+
 
 @dataclass(frozen=True, slots=True)
 class ReferenceSide:
@@ -96,6 +100,10 @@ class ReferenceSide:
     scored: tuple[ScoredText | None, ...]
     again: tuple[ScoredText | None, ...]
 
+    def part(self, part: slice) -> ReferenceSide:
+        """What the reference gave for some of the prompts."""
+        return ReferenceSide(self.material.part(part), self.scored[part], self.again[part])
+
 
 @dataclass(frozen=True, slots=True)
 class CandidateSide:
@@ -104,6 +112,10 @@ class CandidateSide:
     material: Material
     reference_texts: tuple[ScoredText | None, ...]
     own_texts: tuple[ScoredText | None, ...]
+
+    def part(self, part: slice) -> CandidateSide:
+        """What the candidate gave for some of the prompts."""
+        return CandidateSide(self.material.part(part), self.reference_texts[part], self.own_texts[part])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +141,20 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that was measured; `fidelity_report.assess` judges it."""
+    """Everything that was measured; `probe_report.assess` judges it."""
 
     plan: Plan
     reference: ReferenceSide
     candidate: CandidateSide
     candidate_on_reference: tuple[ScoredText | None, ...]
     asked: Mapping[str, Asked]
+
+    def first(self, texts: int) -> Findings:
+        """What the probe would hold had it asked only the first `texts` prompts."""
+        part = slice(texts)
+        plan = replace(self.plan, prompts=self.plan.prompts[part])
+        sides = self.reference.part(part), self.candidate.part(part), self.candidate_on_reference[part]
+        return Findings(plan, *sides, self.asked)
 
 
 class NotSupportedError(EndpointError):

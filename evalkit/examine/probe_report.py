@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -289,42 +289,23 @@ def enough(findings: Findings) -> Enough | None:
 
     A description of what was measured, and no rule for stopping: who looks after every text and stops at the first
     verdict errs more often than the intervals say. Margins and noise are those of the same texts, as if no more had
-    been asked. None where the verdict is INVALID:
-    the fewest would be none at all.
+    been asked. None where the verdict is INVALID: the fewest would be none at all.
     """
     final = assess(findings).verdict
     if final is Verdict.INVALID:
         return None
     count = len(findings.plan.prompts)
-    while count > 1 and assess(first(findings, count - 1)).verdict is final:
+    while count > 1 and assess(findings.first(count - 1)).verdict is final:
         count -= 1
-    forward = assess(first(findings, count)).comparisons[FORWARD]
+    forward = assess(findings.first(count)).comparisons[FORWARD]
     return Enough(count, forward.tokens if forward is not None else 0)
-
-
-def first(findings: Findings, texts: int) -> Findings:
-    """What the probe would hold had it asked only the first `texts` prompts."""
-    reference, candidate = findings.reference, findings.candidate
-    return replace(
-        findings,
-        plan=replace(findings.plan, prompts=findings.plan.prompts[:texts]),
-        reference=ReferenceSide(_cut(reference.material, texts), reference.scored[:texts], reference.again[:texts]),
-        candidate=CandidateSide(
-            _cut(candidate.material, texts), candidate.reference_texts[:texts], candidate.own_texts[:texts]
-        ),
-        candidate_on_reference=findings.candidate_on_reference[:texts],
-    )
-
-
-def _cut(material: Material, texts: int) -> Material:
-    return Material(material.prompts[:texts], material.texts[:texts], material.greedy[:texts])
 
 
 def read_findings(entries: Iterable[Mapping[str, Any]]) -> Findings:
     """Findings from the entries of probe_tokens.jsonl: every log-probability, without greedy texts and costs.
 
     Raises:
-        KeyError, TypeError, ValueError: an entry is none of those that `fidelity_report.sequences` writes.
+        KeyError, TypeError, ValueError: an entry is none of those that `sequences` writes.
     """
     rows = list(entries)
 

@@ -9,7 +9,7 @@ from toy import Model
 
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.examine.probe import Plan, Side, neutral_prompts, run_probe
-from evalkit.examine.probe_report import FORWARD, assess, enough, first, read_findings, sequences
+from evalkit.examine.probe_report import FORWARD, assess, enough, read_findings, sequences
 from evalkit.model import Verdict
 
 PLAN = Plan(neutral_prompts(24), tokens=30, greedy=0)
@@ -39,13 +39,13 @@ async def test_the_fewest_texts_give_the_verdict_one_less_does_not_and_all_more_
     found = enough(findings)
     assert final in {Verdict.DEGRADED, Verdict.EQUIVALENT}
     assert 8 <= found.texts < 24
-    assert assess(first(findings, found.texts - 1)).verdict is not final
-    assert all(assess(first(findings, count)).verdict is final for count in range(found.texts, 25))
-    assert assess(first(findings, found.texts)).comparisons[FORWARD].tokens == found.tokens >= 200
+    assert assess(findings.first(found.texts - 1)).verdict is not final
+    assert all(assess(findings.first(count)).verdict is final for count in range(found.texts, 25))
+    assert assess(findings.first(found.texts)).comparisons[FORWARD].tokens == found.tokens >= 200
 
 
 async def test_a_probe_that_cannot_be_judged_has_no_such_number(probed):
-    assert enough(first(await probed(Model()), 7)) is None
+    assert enough((await probed(Model())).first(7)) is None
 
 
 async def test_what_is_stored_says_the_same(probed):
