@@ -7,10 +7,9 @@ What is found there can end the comparison: then nothing is asked, and why is it
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -216,18 +215,30 @@ def needs_of(config: EndpointConfig) -> tuple[SuiteNeeds, ...]:
     """What each configured suite needs; a suite whose data is not on this machine says so. Fetches nothing."""
     if not config.suites and config.pack is None:
         return ()
-    # Read by the hub's library when it is imported, which make_plan does.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     needs = []
     for chosen in chosen_suites(config):
         alone = config.model_copy(update={"pack": None, "suites": (chosen.choice,)})
         try:
-            plan = make_plan(alone)
+            with _offline():
+                plan = make_plan(alone)
         except UsageError as error:
             needs.append(SuiteNeeds(chosen.suite.name, problem=str(error)))
         else:
             needs.append(needs_of_planned(plan.suites[0]))
     return tuple(needs)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keeps the hub's library from fetching, whose variable for that is read once, when it is imported."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def needs_of_planned(suite: PlannedSuite) -> SuiteNeeds:

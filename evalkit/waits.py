@@ -72,8 +72,8 @@ def finished(work: Coroutine[Any, Any, Result]) -> Result:
             ended.set_exception(error)
 
     thread = threading.Thread(target=in_thread, name="evalkit")
-    thread.start()
     try:
+        thread.start()
         return ended.result()
     except KeyboardInterrupt:
         if not ended.done():

@@ -1,10 +1,12 @@
 """README and docs: every command block runs and prints what the page says; help, links and YAML are right; the site builds.
 
-A block fenced with ```console needs a line `<!-- run: FIXTURE -->` above it; FIXTURE is a key of FIXTURES here. Blocks
-of one page with the same fixture run in order in one folder. A line `$ command` must end with 0; the lines below it are
+A block fenced with ```console, ```pycon or ```python needs a line `<!-- run: FIXTURE -->` above it; FIXTURE is a key of
+FIXTURES here. Blocks of one page with the same fixture run in order in one folder. A line `$ command` must end with 0; the lines below it are
 its output, where `...` stands for any lines. What needs a network or a GPU is fenced with ```text.
 """
 
+import doctest
+import io
 import os
 import random
 import re
@@ -26,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"<!-- run: (\w+) -->\n\Z")
+RUN_KINDS = ("console", "pycon")
 QUIET_KINDS = {"text", "yaml", "markdown", "json", "html", "python"}
 
 
@@ -41,13 +44,13 @@ def test_every_block_says_what_it_is():
     for path in PAGES:
         for line, kind, _body, fixture in blocks(path):
             place = f"{path.name} line {line}"
-            if kind == "console":
+            if kind in RUN_KINDS:
                 assert fixture in FIXTURES, f"{place}: name a fixture above it: <!-- run: {' | '.join(FIXTURES)} -->"
             else:
                 assert kind in QUIET_KINDS, (
                     f"{place}: ```{kind}: fence commands with ```console, what cannot run with ```text"
                 )
-                assert fixture is None, f"{place}: only ```console blocks are run"
+                assert fixture is None or kind == "python", f"{place}: only console, pycon and python are run"
 
 
 class WithFunctions(yaml.SafeLoader):
@@ -211,9 +214,16 @@ JOBS = [
 
 
 @pytest.mark.parametrize(("path", "fixture"), JOBS)
-def test_the_commands_of_a_page(path, fixture, request, tmp_path):
-    environment = shell_environment(tmp_path, request.getfixturevalue(fixture))
+def test_the_commands_of_a_page(path, fixture, request, tmp_path, monkeypatch):
+    more = request.getfixturevalue(fixture)
+    environment = shell_environment(tmp_path, more)
+    names = {}
     for line, kind, body, named in blocks(path):
+        if kind in {"pycon", "python"} and named == fixture:
+            for name, value in more.items():
+                monkeypatch.setenv(name, value)
+            monkeypatch.chdir(tmp_path)
+            run_python(kind, body, names, f"{path.name} line {line}")
         if kind == "console" and named == fixture:
             for command, expected in shown(body):
                 place = f"{path.name} line {line}: $ {command}"
@@ -230,6 +240,22 @@ def run(command, folder, environment):
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", command],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
     )  # fmt: skip
+
+
+def run_python(kind, body, names, place):
+    """Runs a session as Python prints it, or a file of tests; blocks of a page share their names."""
+    if kind == "python":
+        exec(compile(body, place, "exec"), names)
+        for name, value in list(names.items()):
+            if name.startswith("test_"):
+                value()
+        return
+    test = doctest.DocTestParser().get_doctest(body, names, place, place, 0)
+    told = io.StringIO()
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(test, out=told.write, clear_globs=False)
+    assert runner.failures == 0, told.getvalue()
+    names.update(test.globs)
 
 
 def shell_environment(folder, more):
