@@ -14,8 +14,8 @@ import hashlib
 import os
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -64,15 +64,15 @@ def key_of(suite: Suite, files: Sequence[Path], options: Mapping[str, Any], limi
     for file in files:
         texts = [path.read_bytes() for path in chain(file)]
         raw = read_task(file)
-        fields = check_suite(file, raw).metadata.evalkit
+        said = check_suite(file, raw).metadata.evalkit
         functions = [name.decode() for text in texts for name in _FUNCTION.findall(text)]
-        prepare = fields.prepare or _OWN
+        prepare = said.prepare or _OWN
         if "doc_to_image" in raw or not all(one.startswith(_OWN) for one in (*functions, prepare)):
             return None
         if raw.get("custom_dataset") != _LOADER:
             return None
         try:
-            data = source_files(fields.source, {**options, "suite_file": str(file)})
+            data = source_files(said.source, {**options, "suite_file": str(file)})
         except DataError:
             return None  # the loader says what is wrong
         described.append([[_sha256(text) for text in texts], [digest_file(path) for path in data]])
@@ -84,8 +84,7 @@ def read(name: str, key: str) -> Built | None:
     """The built suite that is kept under `key`, None where there is none that is whole."""
     path = _path(name, key)
     try:
-        with path.open("rb") as lines:
-            built = _read(lines)
+        built = _decoded(path.read_bytes())
         os.utime(path)
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
@@ -94,134 +93,74 @@ def read(name: str, key: str) -> Built | None:
 
 def write(name: str, key: str, built: Built) -> None:
     """Keeps a built suite, where it can be read back as it is and the disk allows."""
-    if any(prompt.images for item in built.items for prompt in item.prompts):
-        return
     path = _path(name, key)
     try:
-        lines = list(_lines(built))
-        if _read(lines) != built:
+        encoded = _encoded(built)
+        if _decoded(encoded) != built:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(path, lines, private=True)
-        resources.tidy(path.parent, "*.jsonl", keep=path, seconds=KEPT_SECONDS, most_bytes=KEPT_BYTES)
+        write_whole(path, encoded, private=True)
+        resources.tidy(path.parent, "*.json", keep=path, seconds=KEPT_SECONDS, most_bytes=KEPT_BYTES)
     except (OSError, StorageError, TypeError, ValueError):
         return  # a cache that cannot be written is none
 
 
 def _path(name: str, key: str) -> Path:
-    return resources.cache_folder() / "suites" / f"{re.sub('[^A-Za-z0-9._-]', '_', name)[:60]}-{key[:32]}.jsonl"
+    return resources.cache_folder() / "suites" / f"{re.sub('[^A-Za-z0-9._-]', '_', name)[:60]}-{key[:32]}.json"
 
 
-def _lines(built: Built) -> Iterator[bytes]:
-    """A header with the digest of all that follows, then each distinct message once, then the items."""
-    messages: dict[int, int] = {}
-    shared: list[Message] = []
-    for item in built.items:
-        for prompt in item.prompts:
-            for message in prompt.messages:
-                if id(message) not in messages:
-                    messages[id(message)] = len(shared)
-                    shared.append(message)
-    body = [_line(message) for message in shared]
-    body += [_line(_fields(item, messages)) for item in built.items]
-    state = hashlib.sha256()
-    for line in body:
-        state.update(line)
-    header = {
-        "sha256": state.hexdigest(),
-        "messages": len(shared),
-        "items": len(built.items),
-        "stop": built.stop,
-        "data_digest": built.data_digest,
-        "prompt_digest": built.prompt_digest,
-        "total_items": built.total_items,
-        "notes": built.notes,
-    }
-    yield _line(header)
-    yield from body
+_OF_ITEM: Final = tuple(one.name for one in fields(Item) if one.name not in {"prompt", "parts"})
+_OF_BUILT: Final = tuple(one.name for one in fields(Built) if one.name != "items")
 
 
-def _line(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _fields(item: Item, messages: Mapping[int, int]) -> list[Any]:
-    return [
-        item.suite,
-        item.task,
-        item.id,
-        _prompt_fields(item.prompt, messages),
-        item.doc,
-        item.target,
-        item.doc_hash,
-        item.cluster,
-        item.stratum,
-        item.weight,
-        [_part_fields(part, item.prompt.text) for part in item.parts],
-    ]
-
-
-def _prompt_fields(prompt: Prompt, messages: Mapping[int, int]) -> list[Any]:
-    return [prompt.digest, [messages[id(message)] for message in prompt.messages], prompt.text]
-
-
-def _part_fields(part: Prompt, context: str | None) -> list[Any]:
-    """A part of an item: its text less the context, which all parts begin with.
+def _encoded(built: Built) -> bytes:
+    """A line with the digest of all that follows, then one JSON document, in which each distinct message stands once.
 
     Raises:
-        ValueError: for a part of another kind.
+        ValueError: for an item with pictures, or a part that is not the item's text with something behind it.
     """
-    if part.messages or part.text is None or context is None or not part.text.startswith(context):
-        raise ValueError("a part is the item's text with something behind it")
-    return [part.digest, part.text[len(context) :]]
+    numbers: dict[int, int] = {}
+    messages: list[Message] = []
+    for item in built.items:
+        for message in item.prompt.messages:
+            if numbers.setdefault(id(message), len(messages)) == len(messages):
+                messages.append(message)
+    items = []
+    for item in built.items:
+        prompt, context = item.prompt, item.prompt.text or ""
+        if prompt.images or any(part.messages or not (part.text or "").startswith(context) for part in item.parts):
+            raise ValueError("an item with pictures, or with parts of another kind")
+        said = [prompt.digest, prompt.text, [numbers[id(message)] for message in prompt.messages]]
+        parts = [[part.digest, (part.text or "")[len(context) :]] for part in item.parts]
+        items.append([said, parts, *(getattr(item, name) for name in _OF_ITEM)])
+    document = {"messages": messages, "items": items, **{name: getattr(built, name) for name in _OF_BUILT}}
+    body = orjson.dumps(document)
+    return f"{hashlib.sha256(body).hexdigest()}\n".encode() + body
 
 
-def _read(lines: Iterable[bytes]) -> Built:
-    """What `_lines` gave.
+def _decoded(data: bytes) -> Built:
+    """What `_encoded` gave.
 
     Raises:
         ValueError: where it is damaged.
     """
-    rest = iter(lines)
-    header = orjson.loads(next(rest, b""))
-    state = hashlib.sha256()
-    read_lines = (orjson.loads(line) for line in _hashed(rest, state))
-    messages = [next(read_lines) for _ in range(header["messages"])]
-    items = tuple(_item(next(read_lines), messages) for _ in range(header["items"]))
-    if next(read_lines, None) is not None or state.hexdigest() != header["sha256"]:
+    found, _, body = data.partition(b"\n")
+    if found != hashlib.sha256(body).hexdigest().encode():
         raise ValueError("not what was written")
-    return Built(
-        items=items,
-        stop=tuple(header["stop"]),
-        data_digest=header["data_digest"],
-        prompt_digest=header["prompt_digest"],
-        total_items=header["total_items"],
-        notes=tuple(header["notes"]),
-    )
+    document = orjson.loads(body)
+    messages = document["messages"]
+    items = []
+    for (prompt_digest, text, numbers), parts, *values in document["items"]:
+        said = {name: _tuple(value) for name, value in zip(_OF_ITEM, values, strict=True)}
+        prompt = Prompt(digest=prompt_digest, messages=tuple(messages[number] for number in numbers), text=text)
+        whole = tuple(Prompt(digest=part, text=(text or "") + behind) for part, behind in parts)
+        items.append(Item(prompt=prompt, parts=whole, **said))
+    return Built(items=tuple(items), **{name: _tuple(document[name]) for name in _OF_BUILT})
 
 
-def _hashed(lines: Iterable[bytes], state: Any) -> Iterator[bytes]:
-    for line in lines:
-        state.update(line)
-        yield line
-
-
-def _item(fields: list[Any], messages: list[Message]) -> Item:
-    suite, task, identity, prompt, doc, target, doc_hash, cluster, stratum, weight, parts = fields
-    prompt_digest, numbers, text = prompt
-    return Item(
-        suite=suite,
-        task=task,
-        id=identity,
-        prompt=Prompt(digest=prompt_digest, messages=tuple(messages[number] for number in numbers), text=text),
-        doc=doc,
-        target=target,
-        doc_hash=doc_hash,
-        cluster=cluster,
-        stratum=tuple(stratum),
-        weight=weight,
-        parts=tuple(Prompt(digest=part_digest, text=text + behind) for part_digest, behind in parts),
-    )
+def _tuple(value: Any) -> Any:
+    """JSON has lists only; a document is a mapping, within which nothing changes."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 @cache

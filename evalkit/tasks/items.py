@@ -7,9 +7,10 @@ import json
 import logging
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -297,29 +298,15 @@ def _prompt(messages: tuple[Message, ...], pictures: Sequence[Picture], options:
 
 
 def _items(suite: Suite, task: Any, options: LoadOptions) -> Iterator[Item]:
+    """The items of a task that is asked over chat; ids that occur again are numbered."""
     shared: dict[tuple[str, str], Message] = {}
-    taken: dict[str, int] = {}
+    taken: Counter[str] = Counter()
     for instance in task.instances:
-        document = {key: value for key, value in instance.doc.items() if key not in _PROMPT_ONLY}
-        doc_hash = _doc_hash(document)
-        identity = str(document.get("id") or doc_hash[:16])
-        taken[identity] = taken.get(identity, 0) + 1
-        if taken[identity] > 1:
-            identity = f"{identity}-{taken[identity]}"
         messages = tuple(_shared(shared, message) for message in _from_json(instance.args[0]))
-        pictures = instance.doc.get("pictures") or ()
-        yield Item(
-            suite=suite.name,
-            task=task.config.task,
-            id=identity,
-            prompt=_prompt(messages, pictures, options),
-            doc=document,
-            target=_target(task, instance.doc),
-            doc_hash=doc_hash,
-            cluster=cluster_of(instance.doc, suite.cluster),
-            stratum=tuple(str(document[field]) for field in suite.strata),
-            weight=_weight(suite, document),
-        )
+        prompt = _prompt(messages, instance.doc.get("pictures") or (), options)
+        item = _item(suite, task, instance.doc, prompt)
+        taken[item.id] += 1
+        yield item if taken[item.id] == 1 else replace(item, id=f"{item.id}-{taken[item.id]}")
 
 
 def _option_items(suite: Suite, task: Any) -> Iterator[Item]:
@@ -328,23 +315,29 @@ def _option_items(suite: Suite, task: Any) -> Iterator[Item]:
     for instance in task.instances:
         by_document.setdefault(instance.doc_id, []).append(instance)
     for instances in by_document.values():
-        document = {key: value for key, value in instances[0].doc.items() if key not in _PROMPT_ONLY}
+        document = {**instances[0].doc, "continuations": [instance.args[1] for instance in instances]}
         texts = [context + continuation for context, continuation in (instance.args for instance in instances)]
-        document["continuations"] = [instance.args[1] for instance in instances]
         parts = tuple(Prompt(digest=digest(["text", text]), text=text) for text in texts)
-        yield Item(
-            suite=suite.name,
-            task=task.config.task,
-            id=str(document["id"]),
-            prompt=Prompt(digest=digest([part.digest for part in parts]), text=instances[0].args[0]),
-            doc=document,
-            target=str(document.get("answer")),
-            doc_hash=_doc_hash(document),
-            cluster=cluster_of(document, suite.cluster),
-            stratum=tuple(str(document[field]) for field in suite.strata),
-            weight=_weight(suite, document),
-            parts=parts,
-        )
+        prompt = Prompt(digest=digest([part.digest for part in parts]), text=instances[0].args[0])
+        yield replace(_item(suite, task, document, prompt), target=str(document.get("answer")), parts=parts)
+
+
+def _item(suite: Suite, task: Any, whole: Mapping[str, Any], prompt: Prompt) -> Item:
+    """The item of a document as the loader gave it."""
+    document = {key: value for key, value in whole.items() if key not in _PROMPT_ONLY}
+    doc_hash = _doc_hash(document)
+    return Item(
+        suite=suite.name,
+        task=task.config.task,
+        id=str(document.get("id") or doc_hash[:16]),
+        prompt=prompt,
+        doc=document,
+        target=_target(task, whole),
+        doc_hash=doc_hash,
+        cluster=cluster_of(whole, suite.cluster),
+        stratum=tuple(str(document[field]) for field in suite.strata),
+        weight=_weight(suite, document),
+    )
 
 
 def _shared(known: dict[tuple[str, str], Message], message: Message) -> Message:

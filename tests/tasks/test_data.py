@@ -11,7 +11,7 @@ import pytest
 from evalkit.config.suite import check_fields
 from evalkit.errors import DataError
 from evalkit.tasks import data
-from evalkit.tasks.files import Part, find_files
+from evalkit.tasks.data import Part, find_files
 
 FIELDS = {
     "rows": 3,
