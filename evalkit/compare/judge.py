@@ -17,7 +17,7 @@ from evalkit.compare.policy import Policy
 from evalkit.compare.verdict import Judged, absent_suite, judge_suite, overall_reasons
 from evalkit.model import Comparison, Difference, Flip, Macro, RunIdentity, SuiteResult, Verdict
 from evalkit.stats.methods import DifferenceTest
-from evalkit.stats.multiplicity import SuiteDifference, holm, macro_mean
+from evalkit.stats.multiplicity import holm, macro_of
 
 _ALARMS = (Verdict.DEGRADED, Verdict.ELEVATED)
 
@@ -123,24 +123,10 @@ def _overall(judged: list[Judged], alpha: float) -> tuple[Verdict, list[str]]:
 
 
 def _macro(judged: list[Judged], alpha: float) -> Macro | None:
-    """The mean over the suites that may be judged, each counting once; never pooled over items.
-
-    The worst suite is the one that lies furthest out of its margin, or least far inside it.
-    """
-    valid = _valid(judged)
-    if not valid:
-        return None
-    macro = macro_mean([SuiteDifference(test.point, test.se, test.df) for _one, test in valid], alpha)
-    worst, worst_test = max(valid, key=lambda pair: (abs(pair[1].point) - pair[1].margin, pair[0].result.suite))
-    return Macro(
-        reference=sum(one.result.reference.mean or 0.0 for one, _test in valid) / len(valid),
-        candidate=sum(one.result.candidate.mean or 0.0 for one, _test in valid) / len(valid),
-        difference=macro.point,
-        ci90=macro.interval,
-        suites=len(valid),
-        worst_suite=worst.result.suite,
-        worst_difference=worst_test.point,
-    )
+    """The mean over the suites that may be judged, each counting once; never pooled over items."""
+    valid = [(one.result, test) for one, test in _valid(judged)]
+    rows = [(one.suite, one.reference.mean or 0.0, one.candidate.mean or 0.0, test) for one, test in valid]
+    return macro_of(rows, alpha)
 
 
 # ----------------------------------------------------------------

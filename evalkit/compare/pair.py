@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import ItemTable, Samples, SuiteSide
 from evalkit.errors import DataError
-from evalkit.stats.paired import ItemTraits, PairedItems, Scores, pair_scores
+from evalkit.stats.paired import ItemTraits, PairedItems, Scores, fold, pair_scores
 
-# ----------------------------------------------------------------
-# The suite's one number: which part every item has in it
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Path: TypeAlias = tuple[str, ...]
+"""The headings above an item, the outermost first."""
 
 
-Path = tuple[str, ...]
-
-
-def item_shares(
-    strata: Sequence[Path], weights: NDArray[np.float64], rule: str
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def item_shares(strata: Sequence[Path], weights: Floats, rule: str) -> tuple[Floats, Ints]:
     """Each item's share of the headline (they sum to 1) and its stratum's code.
 
     "micro": by weight, one stratum. "macro": the outermost headings weigh the same. "nested": at every level the
@@ -54,7 +52,7 @@ def item_shares(
     return shares / (shares.sum() or 1.0), codes
 
 
-def _parts(paths: Sequence[Path]) -> NDArray[np.float64]:
+def _parts(paths: Sequence[Path]) -> Floats:
     """Each heading's part of the headline, the headings under one heading sharing alike."""
     children: dict[Path, set[Path]] = {}
     for path in paths:
@@ -66,28 +64,14 @@ def _parts(paths: Sequence[Path]) -> NDArray[np.float64]:
 def headline(side: SuiteSide) -> float | None:
     """The suite's number on one side alone, over the samples that have a value; None where none has."""
     samples = side.samples
-    valued = ~np.isnan(samples.value)
-    if not valued.any():
-        return None
-    n_items = len(samples.items)
-    counts = np.bincount(samples.item[valued], minlength=n_items)
-    sums = np.bincount(samples.item[valued], weights=samples.value[valued], minlength=n_items)
+    counts, means, _within = fold(samples.item, samples.value, len(samples.items))
     asked = np.flatnonzero(counts)
+    if not asked.size:
+        return None
     strata = [samples.items.stratum[item] for item in asked.tolist()]
     shares, _codes = item_shares(strata, samples.items.weight[asked], side.facts.headline)
-    means = sums[asked] / counts[asked]
     # Exact sums: a side that has everything right is exactly 1, whatever its number of items.
-    return min(1.0, math.fsum((shares * means).tolist()) / math.fsum(shares.tolist()))
-
-
-# ----------------------------------------------------------------
-# Two sides of a suite, aligned cell by cell: the same (item, repeat) stands at the same place, gaps stay gaps
-# Items take codes in the order of their names and cells are sorted, so that no result depends on the order in which
-# samples were stored. What one side planned and the other lacks is a planned cell without a value there.
-
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+    return min(1.0, math.fsum((shares * means[asked]).tolist()) / math.fsum(shares.tolist()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,11 +107,11 @@ class Layout:
     """What both sides together say of the items, by item code: headings, relative weight, cluster, further headings."""
 
     items: tuple[str, ...]
-    strata: tuple[tuple[str, ...], ...]
+    strata: tuple[Path, ...]
     weight: Floats
     cluster: Ints
     rule: str
-    tags: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    tags: tuple[tuple[Path, ...], ...] = ()
 
     def traits(self, asked: Ints) -> ItemTraits:
         """The traits of all items where the headline is taken over the items `asked` only."""
@@ -160,7 +144,7 @@ class Aligned:
 
     def with_values(self, reference: Floats, candidate: Floats) -> PairedItems | None:
         """The same cells with other values (NaN for none), paired by the same rules."""
-        return _paired(_revalued(self.reference, reference), _revalued(self.candidate, candidate), self)
+        return _paired(replace(self.reference, value=reference), replace(self.candidate, value=candidate), self)
 
 
 def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
@@ -205,9 +189,7 @@ def _completed(bare: Aligned) -> Aligned:
     left, right = _matched(bare.reference, bare.candidate, bare.both)
     asked = _valued(left, bare) & _valued(right, bare)
     shares = [float((~np.isnan(c.value) & asked[c.item]).sum() / len(c)) if len(c) else 0.0 for c in (left, right)]
-    parts = {name: getattr(bare, name) for name in bare.__slots__}
-    paired = _paired(bare.reference, bare.candidate, bare)
-    return Aligned(**{**parts, "paired": paired, "coverage": min(shares)})
+    return replace(bare, paired=_paired(bare.reference, bare.candidate, bare), coverage=min(shares))
 
 
 def _item_codes(table: ItemTable, codes: dict[str, int]) -> Ints:
@@ -232,14 +214,7 @@ def _cells(samples: Samples, own: Ints, other: Ints, stride: int) -> Cells:
 
 def _missing_from(own: Ints, wanted: Ints) -> Ints:
     """The wanted keys that are not among a side's own, in ascending order."""
-    own, wanted = np.sort(own), np.sort(wanted)
-    if np.array_equal(own, wanted):
-        return wanted[:0]
-    found = np.searchsorted(own, wanted)
-    there = np.zeros(wanted.size, dtype=np.bool_)
-    inside = found < own.size
-    there[inside] = own[found[inside]] == wanted[inside]
-    return wanted[~there]
+    return wanted[:0] if np.array_equal(own, wanted) else np.setdiff1d(wanted, own)
 
 
 def _in_both(one: Ints, two: Ints) -> tuple[Ints, Ints]:
@@ -270,11 +245,7 @@ def _matched(reference: Cells, candidate: Cells, both: tuple[Ints, Ints]) -> tup
     values = reference.value.copy(), candidate.value.copy()
     values[0][one[gap]] = np.nan
     values[1][two[gap]] = np.nan
-    return _revalued(reference, values[0]), _revalued(candidate, values[1])
-
-
-def _revalued(cells: Cells, value: Floats) -> Cells:
-    return Cells(cells.key, cells.item, cells.repeat, cells.row, value)
+    return replace(reference, value=values[0]), replace(candidate, value=values[1])
 
 
 def _valued(cells: Cells, aligned: Aligned) -> NDArray[np.bool_]:
@@ -301,9 +272,9 @@ def _only(table: ItemTable, other: ItemTable) -> tuple[str, ...]:
 
 def _headings(
     n_items: int, reference: tuple[ItemTable, Ints], candidate: tuple[ItemTable, Ints]
-) -> tuple[tuple[tuple[str, ...], ...], Floats]:
+) -> tuple[tuple[Path, ...], Floats]:
     """Headings and weights by item code; the reference's word where both have one."""
-    strata: list[tuple[str, ...]] = [()] * n_items
+    strata: list[Path] = [()] * n_items
     weight = np.ones(n_items)
     for table, codes in (candidate, reference):
         weight[codes] = table.weight
@@ -313,9 +284,9 @@ def _headings(
     return tuple(strata), weight
 
 
-def _tags(n_items: int, table: ItemTable, codes: Ints) -> tuple[tuple[tuple[str, ...], ...], ...]:
+def _tags(n_items: int, table: ItemTable, codes: Ints) -> tuple[tuple[Path, ...], ...]:
     """The reference's further headings by item code; () where no item has any."""
-    tags: list[tuple[tuple[str, ...], ...]] = [()] * n_items
+    tags: list[tuple[Path, ...]] = [()] * n_items
     for code, named in zip(codes.tolist(), table.tags, strict=False):
         tags[code] = named
     return tuple(tags) if any(tags) else ()
@@ -327,7 +298,13 @@ def _clusters(n_items: int, reference: tuple[ItemTable, Ints], candidate: tuple[
     Copies of a question are one question: items with the same document or the same prompt share a cluster even where
     the suite did not say so, or copying rows would buy precision.
     """
-    group = _Groups(n_items)
+    home = list(range(n_items))  # disjoint sets of item codes; a set is named by its smallest member
+
+    def find(code: int) -> int:
+        while home[code] != code:
+            home[code] = code = home[home[code]]
+        return code
+
     repeated: set[int] = set()
     for table, codes in (reference, candidate):
         for number, column in enumerate((table.cluster, table.document.tolist(), table.prompt.tolist())):
@@ -335,36 +312,16 @@ def _clusters(n_items: int, reference: tuple[ItemTable, Ints], candidate: tuple[
                 continue  # no word comes twice
             first: dict[str | int, int] = {}
             for code, word in zip(codes.tolist(), column, strict=True):
-                home = first.setdefault(word, code) if word else code
-                if home != code:
-                    group.join(home, code)
+                same = first.setdefault(word, code) if word else code
+                if same != code:
+                    low, high = sorted((find(same), find(code)))
+                    home[high] = low
                     if number:
-                        repeated.add(max(home, code))
-    return group.codes(), len(repeated)
-
-
-class _Groups:
-    """Disjoint sets of item codes; a set is named by its smallest member."""
-
-    def __init__(self, size: int) -> None:
-        self._parent = list(range(size))
-        self.joined = False
-
-    def find(self, code: int) -> int:
-        while self._parent[code] != code:
-            self._parent[code] = self._parent[self._parent[code]]
-            code = self._parent[code]
-        return code
-
-    def join(self, one: int, two: int) -> None:
-        self.joined = True
-        low, high = sorted((self.find(one), self.find(two)))
-        self._parent[high] = low
-
-    def codes(self) -> Ints:
-        if not self.joined:
-            return np.arange(len(self._parent))
-        return np.fromiter((self.find(code) for code in range(len(self._parent))), np.int64, count=len(self._parent))
+                        repeated.add(max(same, code))
+    named = np.array(home, dtype=np.int64)
+    while not np.array_equal(named[named], named):
+        named = named[named]
+    return named, len(repeated)
 
 
 def _contradictions(left: ItemTable, right: ItemTable) -> int:

@@ -6,6 +6,7 @@ assumption is said. A greedy suite is taken to change a few items at random, whi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,8 +16,15 @@ import numpy as np
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import headline
 from evalkit.stats.methods import Goal, power_of
-from evalkit.stats.power import SuitePlan, plan_suite
-from evalkit.stats.variance import DesignVariance, assumed_variance, greedy_variance, stored_variance
+from evalkit.stats.paired import Form, fold
+from evalkit.stats.power import Repeats, needed_repeats, smallest_margin
+from evalkit.stats.variance import (
+    DesignVariance,
+    assumed_variance,
+    greedy_variance,
+    mean_within,
+    stored_variance,
+)
 
 ASSUMED_MEAN: Final = 0.6
 ASSUMED_ICC: Final = 0.6
@@ -93,8 +101,13 @@ def plan_gate(ask: Ask, goal: Goal, most_repeats: int) -> PlannedGate | None:
         return None
     design, variance = _variance(ask, ask.items)
     bank = float(ask.repeats[0]) if ask.bank else None
-    made = plan_suite(design, goal, most_repeats=most_repeats, bank_repeats=bank)
+    needed = needed_repeats(design, goal, bank)
+    repeats = needed.repeats if needed.repeats is not None and needed.repeats <= most_repeats else None
+    smallest = smallest_margin(design, bank or most_repeats, most_repeats, goal)
     power = power_of(design, *ask.repeats, goal)
+    note = "decides as configured" if power >= goal.power else f"needs {repeats} repeats"
+    if repeats is None:
+        note = f"cannot decide{_why_not(ask, needed, most_repeats, smallest * 100)}"
     samples = (0 if ask.bank else ask.items * ask.repeats[0], ask.items * ask.repeats[1])
     mean, length = _length(ask)
     return PlannedGate(
@@ -104,14 +117,14 @@ def plan_gate(ask: Ask, goal: Goal, most_repeats: int) -> PlannedGate | None:
         repeats=ask.repeats,
         margin=ask.margin,
         power=power,
-        needed_repeats=made.repeats,
-        smallest_margin=made.smallest_margin,
+        needed_repeats=repeats,
+        smallest_margin=smallest,
         samples=samples,
         tokens=None if mean is None else (samples[0] * mean, samples[1] * mean),
-        can_decide=made.repeats is not None,
+        can_decide=repeats is not None,
         variance=variance,
         length=length,
-        note=_note(ask, made, power, goal),
+        note=note,
         judge_calls=_judge_calls(ask, ask.items),
     )
 
@@ -125,47 +138,44 @@ def _judge_calls(ask: Ask, items: int) -> int:
     )
 
 
-def _note(ask: Ask, made: SuitePlan, power: float, goal: Goal) -> str:
-    needed, why, smallest = made.repeats, made.note, made.smallest_margin
-    if needed is None and ask.greedy:
+def _why_not(ask: Ask, needed: Repeats, most_repeats: int, smallest_pt: float) -> str:
+    if ask.greedy:
         return (
-            f"cannot decide: greedy answers repeat themselves, and {ask.items:,} of them show a margin of "
-            f"{smallest * 100:.1f} points; ask more items, widen the margin, or sample with repeats"
+            f": greedy answers repeat themselves, and {ask.items:,} of them show a margin of {smallest_pt:.1f} points; "
+            "ask more items, widen the margin, or sample with repeats"
         )
-    if needed is None:
-        return why
-    if power >= goal.power:
-        return "decides as configured"
-    return f"needs {needed} repeats"
+    if needed.repeats is None:
+        return f": {needed.note}"
+    told = f" within {most_repeats} repeats: needs {needed.repeats}"
+    return f"{told}; {most_repeats} show a margin of {smallest_pt:.1f} points"
 
 
 def _variance(ask: Ask, items: int) -> tuple[DesignVariance, str]:
+    form = _form(ask.stored)
     if ask.greedy:
         source = f"assumed: equal greedy stacks change {ASSUMED_CHURN * 100:g} % of the items"
-        return greedy_variance(items, ASSUMED_CHURN), source
-    within = None if ask.stored is None else mean_within(ask.stored)
-    if within is not None:
-        return stored_variance(items, within), f"measured on the stored reference: {within:.4f} within items"
-    mean = None if ask.stored is None else headline(ask.stored)
-    known = ASSUMED_MEAN if mean is None else mean
-    source = f"mean {known:.2f} {'assumed' if mean is None else 'measured'}, ICC {ASSUMED_ICC:g} assumed"
-    return assumed_variance(items, known, ASSUMED_ICC), source
+        return greedy_variance(items, ASSUMED_CHURN, form), source
+    mean, told = ASSUMED_MEAN, "assumed"
+    if ask.stored is not None:
+        samples = ask.stored.samples
+        k, _means, variances = fold(samples.item, samples.value, len(samples.items))
+        within, known = mean_within(k, variances), headline(ask.stored)
+        if within is not None:
+            return stored_variance(items, within, form), f"measured on the stored reference: {within:.4f} within items"
+        mean, told = (mean, told) if known is None else (known, "measured")
+    source = f"mean {mean:.2f} {told}, ICC {ASSUMED_ICC:g} assumed"
+    return assumed_variance(items, mean, ASSUMED_ICC, form), source
 
 
-def mean_within(side: SuiteSide) -> float | None:
-    """The mean variance between repeats of an item, None where no item has two scores."""
-    samples = side.samples
-    valued = ~np.isnan(samples.value)
-    item, value = samples.item[valued], samples.value[valued]
-    n_items = len(samples.items)
-    counts = np.bincount(item, minlength=n_items)
-    sums = np.bincount(item, weights=value, minlength=n_items)
-    several = counts > 1
-    if not several.any():
-        return None
-    means = sums / np.maximum(counts, 1)
-    squares = np.bincount(item, weights=(value - means[item]) ** 2, minlength=n_items)
-    return float(np.mean(squares[several] / (counts[several] - 1)))
+def _form(stored: SuiteSide | None) -> Form:
+    """What a single repeat would be, as a stored run shows it; without one, right-or-wrong items that stand alone."""
+    if stored is None:
+        return Form(settled=True)
+    table, value = stored.samples.items, stored.samples.value
+    clustered = len(set(filter(None, table.cluster))) < sum(map(bool, table.cluster))
+    stratified = stored.facts.headline != "micro"
+    plain = not clustered and not stratified and bool(np.all(table.weight == table.weight[0]))
+    return Form(bool(np.all((value == 0.0) | (value == 1.0) | np.isnan(value))), plain, clustered, stratified)
 
 
 def _length(ask: Ask) -> tuple[float | None, str]:
@@ -183,7 +193,4 @@ def _length(ask: Ask) -> tuple[float | None, str]:
 
 def power_of_all(gates: Sequence[PlannedGate]) -> float:
     """The chance that every suite comes out EQUIVALENT, were the stacks equal and the suites independent."""
-    chance = 1.0
-    for gate in gates:
-        chance *= gate.power
-    return chance
+    return math.prod(gate.power for gate in gates)

@@ -14,8 +14,8 @@ from typing import Final
 
 from evalkit.compare.policy import DEFAULT_MARGIN
 from evalkit.model import Interval, Macro, Verdict
+from evalkit.stats import multiplicity
 from evalkit.stats.methods import Decision, DifferenceTest, judge_means
-from evalkit.stats.multiplicity import SuiteDifference, macro_mean
 from evalkit.stats.proportions import Count, wilson
 
 LEAST_ITEMS: Final = 20
@@ -162,20 +162,9 @@ def _reason(test: DifferenceTest, n_items: int) -> str:
 
 def macro_of(judgments: Sequence[PublishedJudgment], alpha: float = 0.05) -> Macro | None:
     """The mean over the rows that may be judged, each counting once; None where none may."""
-    judged = [(one, one.test) for one in judgments if one.test is not None]
-    if not judged:
-        return None
-    macro = macro_mean([SuiteDifference(test.point, test.se, test.df) for _one, test in judged], alpha)
-    worst, test = max(judged, key=lambda pair: (abs(pair[1].point) - pair[1].margin, pair[0].label))
-    return Macro(
-        reference=sum(one.reference or 0.0 for one, _test in judged) / len(judged),
-        candidate=sum(one.candidate or 0.0 for one, _test in judged) / len(judged),
-        difference=macro.point,
-        ci90=macro.interval,
-        suites=len(judged),
-        worst_suite=worst.label,
-        worst_difference=test.point,
-    )
+    judged = [(one, one.test) for one in judgments]
+    rows = [(one.label, one.reference or 0.0, one.candidate or 0.0, test) for one, test in judged if test is not None]
+    return multiplicity.macro_of(rows, alpha)
 
 
 def overall(judgments: Sequence[PublishedJudgment]) -> Verdict:

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evalkit.model import Interval
-from evalkit.stats.methods import Decision, check_margin, t_limits
+from evalkit.model import Interval, Macro
+from evalkit.stats.methods import Decision, DifferenceTest, check_margin, t_limits
 from evalkit.stats.paired import FloatArray
 from evalkit.stats.tails import normal_quantile, normal_sf
 
@@ -61,6 +61,27 @@ def macro_mean(suites: Sequence[SuiteDifference], alpha: float = 0.05) -> MacroM
     point, se = math.fsum(suite.point for suite in suites) / len(suites), math.sqrt(total) / len(suites)
     low, high = t_limits(point, se, df, 1.0 - 2.0 * alpha)
     return MacroMean(point, se, df, Interval(float(low), float(high), 1.0 - 2.0 * alpha))
+
+
+def macro_of(suites: Sequence[tuple[str, float, float, DifferenceTest]], alpha: float = 0.05) -> Macro | None:
+    """The mean over the suites that may be judged: (name, reference, candidate, test) of each; None without any.
+
+    The worst suite is the one that lies furthest out of its margin, or least far inside it.
+    """
+    if not suites:
+        return None
+    tests = [test for *_scores, test in suites]
+    mean = macro_mean([SuiteDifference(test.point, test.se, test.df) for test in tests], alpha)
+    worst, *_scores, test = max(suites, key=lambda one: (abs(one[3].point) - one[3].margin, one[0]))
+    return Macro(
+        reference=sum(one[1] for one in suites) / len(suites),
+        candidate=sum(one[2] for one in suites) / len(suites),
+        difference=mean.point,
+        ci90=mean.interval,
+        suites=len(suites),
+        worst_suite=worst,
+        worst_difference=test.point,
+    )
 
 
 # Stopping early without fooling oneself. The stream is for failing fast: items are drawn at random *with replacement*,

@@ -157,8 +157,8 @@ def pair_scores(reference: Scores, candidate: Scores, traits: ItemTraits | None 
     _check_equal_lengths({"weight": traits.weight, "cluster": traits.cluster, "stratum": traits.stratum})
     if max(_codes(reference), _codes(candidate)) > n_items:
         raise DataError(f"an item code lies beyond the {n_items} items that are described")
-    reference_k, reference_mean, reference_var = _fold(reference, n_items)
-    candidate_k, candidate_mean, candidate_var = _fold(candidate, n_items)
+    reference_k, reference_mean, reference_var = fold(reference.item, reference.score, n_items)
+    candidate_k, candidate_mean, candidate_var = fold(candidate.item, candidate.score, n_items)
     rows = np.flatnonzero((reference_k > 0) & (candidate_k > 0))
     return PairedItems(
         reference_mean=reference_mean[rows],
@@ -180,10 +180,13 @@ def harmonic_mean(counts: IntArray) -> float:
     return float(counts.size / np.sum(1.0 / counts))
 
 
-def _fold(scores: Scores, n_items: int) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Number of scores, mean and unbiased variance of each item; mean NaN at k = 0, variance NaN below k = 2."""
-    valued = ~np.isnan(scores.score)
-    item, score = scores.item[valued], scores.score[valued]
+def fold(item: NDArray[np.integer], score: FloatArray, n_items: int) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Number of scores, mean and unbiased variance of each item; mean NaN at k = 0, variance NaN below k = 2.
+
+    `item` holds the code of each score, from 0; a score of NaN is none.
+    """
+    valued = ~np.isnan(score)
+    item, score = item[valued], score[valued]
     k = np.bincount(item, minlength=n_items).astype(np.int64)
     mean = np.full(n_items, np.nan)
     asked = k > 0

@@ -35,19 +35,6 @@ class Repeats:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class SuitePlan:
-    """What one suite can decide before it is run.
-
-    `repeats` is what the goal needs, None where nothing below the limit reaches it (`note` says what it would take);
-    `smallest_margin` is what the most repeats allowed can show with the goal's power.
-    """
-
-    repeats: int | None
-    smallest_margin: float
-    note: str
-
-
 def needed_repeats(design: DesignVariance, goal: Goal, bank_repeats: float | None = None) -> Repeats:
     """The fewest repeats an item that give the goal's power, on both sides or against a bank of so many repeats."""
     if goal.margin == abs(goal.shift):
@@ -90,20 +77,6 @@ def repeats_to_decide(
         needed = needed_repeats(measured.design, replace(goal, shift=test.point), bank_repeats)
     note = needed.note if needed.repeats is None else f"{needed.note}; variance {measured.note}"
     return Repeats(needed.repeats, needed.power, needed.verdict, note)
-
-
-def plan_suite(
-    design: DesignVariance, goal: Goal, *, most_repeats: int = 64, bank_repeats: float | None = None
-) -> SuitePlan:
-    """What a suite needs for a goal, and whether at most `most_repeats` can reach it at all."""
-    needed = needed_repeats(design, goal, bank_repeats)
-    margin = smallest_margin(design, bank_repeats or most_repeats, most_repeats, goal)
-    if needed.repeats is None:
-        return SuitePlan(None, margin, f"cannot decide: {needed.note}")
-    if needed.repeats > most_repeats:
-        told = f"cannot decide within {most_repeats} repeats: needs {needed.repeats}"
-        return SuitePlan(None, margin, f"{told}; {most_repeats} show a margin of {100 * margin:.1f} points")
-    return SuitePlan(needed.repeats, margin, needed.note)
 
 
 def smallest_margin(design: DesignVariance, k_reference: float, k_candidate: float, goal: Goal) -> float:

@@ -56,8 +56,8 @@ def split_variance(paired: PairedItems) -> VarianceSplit:
 
     `between` needs repeats on both sides; with a single repeat noise and difference cannot be told apart.
     """
-    within_reference = _mean_within(paired.reference_k, paired.reference_var)
-    within_candidate = _mean_within(paired.candidate_k, paired.candidate_var)
+    within_reference = mean_within(paired.reference_k, paired.reference_var)
+    within_candidate = mean_within(paired.candidate_k, paired.candidate_var)
     if within_reference is None or within_candidate is None or paired.n_items < 2:
         return VarianceSplit(within_reference, within_candidate, None)
     return VarianceSplit(within_reference, within_candidate, max(0.0, float(item_excess(paired).mean())))
@@ -83,7 +83,7 @@ def repeat_noise(paired: PairedItems) -> FloatArray:
 
 def known_within(k: IntArray, variance: FloatArray) -> FloatArray:
     """The variance between repeats of each item, the mean of the repeated ones where an item was asked once."""
-    mean = _mean_within(k, variance)
+    mean = mean_within(k, variance)
     if mean is None:
         raise ValueError("no item was repeated: the variance between repeats is unknown")
     return np.where(k > 1, variance, mean)
@@ -105,7 +105,8 @@ def log_ratio(reference: FloatArray, candidate: FloatArray, level: float = 0.95)
     return Ratio(math.exp(middle), Interval(math.exp(middle - reach), math.exp(middle + reach), level), int(logs.size))
 
 
-def _mean_within(k: IntArray, variance: FloatArray) -> float | None:
+def mean_within(k: IntArray, variance: FloatArray) -> float | None:
+    """The mean variance between repeats of an item, None where no item has two scores."""
     repeated = k > 1
     return float(variance[repeated].mean()) if repeated.any() else None
 
@@ -157,15 +158,15 @@ class MeasuredVariance:
     note: str
 
 
-def assumed_variance(n_items: int, mean: float, icc: float) -> DesignVariance:
-    """The variance expected of n plain right-or-wrong items with this mean score, for two equal stacks.
+def assumed_variance(n_items: int, mean: float, icc: float, form: Form = _RIGHT_OR_WRONG) -> DesignVariance:
+    """The variance expected of n right-or-wrong items with this mean score, for two equal stacks.
 
     `icc` is the share of the score's variance that lies between items (0: all equally hard, 1: each always right or
     always wrong), so one repeat has variance mean * (1 - mean) * (1 - icc). Raises `ValueError` outside these ranges.
     """
     if n_items < 2 or not 0.0 <= mean <= 1.0 or not 0.0 <= icc <= 1.0:
         raise ValueError(f"needs two items, a mean and an icc in [0, 1]: n={n_items}, mean={mean}, icc={icc}")
-    return stored_variance(n_items, mean * (1.0 - mean) * (1.0 - icc))
+    return stored_variance(n_items, mean * (1.0 - mean) * (1.0 - icc), form)
 
 
 def stored_variance(n_items: int, within: float, form: Form = _RIGHT_OR_WRONG) -> DesignVariance:
