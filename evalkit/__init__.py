@@ -10,6 +10,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from evalkit.version import __version__
+
 if TYPE_CHECKING:
     from evalkit.api import (
         Comparison,
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
         TableOptions,
     )
     from evalkit.run.observer import Observer
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BisectOptions",

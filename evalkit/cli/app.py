@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from evalkit import __version__
 from evalkit.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EvalkitError, did_you_mean
+from evalkit.version import __version__
 
 # name: (module under evalkit.cli, and its name there unless it is `command`; one line of help); imported when used.
 COMMANDS = {
@@ -46,8 +46,8 @@ COMMANDS = {
         "bench_client.command",
         "Measure what asking costs this machine: requests/s and CPU of evalkit's client.",
     ),
-    "schema": ("start.schema", "Print the JSON Schema of a configuration file, a suite or a document."),
-    "init": ("start.init", "Write a commented pair of configuration files to start from."),
+    "schema": ("suites.schema", "Print the JSON Schema of a configuration file, a suite or a document."),
+    "init": ("suites.init", "Write a commented pair of configuration files to start from."),
 }
 
 

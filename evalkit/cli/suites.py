@@ -1,4 +1,4 @@
-"""`evalkit suites`: lists suites and packs, shows what is sent for an item, checks suites of one's own."""
+"""`evalkit suites` lists, shows and checks suites; `init` and `schema`: configuration files to start from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from evalkit.cli.options import print_json
 
 
 @click.group("suites", invoke_without_command=True)
@@ -24,15 +26,13 @@ def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> Non
     suites = sorted(all_suites(folders).values(), key=lambda suite: suite.name)
     packs = all_packs(folders)
     if as_json:
-        import orjson
-
         from evalkit.tasks.check import described
 
         document = {
             "suites": [described(s) for s in suites],
             "packs": {p.name: [s.model_dump(exclude_unset=True) for s in p.suites] for p in packs.values()},
         }
-        click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        print_json(document)
         return
     _print_table(suites)
     click.echo("\nPacks (use as `pack:` in a configuration)")
@@ -135,3 +135,34 @@ def _print_checked(found: Any) -> None:
             value = "no score" if trial.score.value is None else f"{trial.score.value:g}"
             click.echo(f"--- {trial.kind} reply {trial.reply[:80]!r}: {value} ({trial.score.reason})")
         click.echo("")
+
+
+# ---------------------------------------------------------------- configuration files
+
+
+@click.command("init")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
+def init(folder: Path) -> None:
+    """Write a commented pair of configuration files into FOLDER (default: here); nothing is overwritten."""
+    from evalkit.config import write_pair
+
+    for path in write_pair(folder):
+        click.echo(f"wrote {path}")
+    click.echo("set base_url and model in both, then: evalkit compare reference.yaml candidate.yaml")
+
+
+@click.command("schema")
+@click.argument("document", type=click.Choice(["config", "comparison"]), default="config")
+@click.option("--suite", is_flag=True, help="Of a suite's YAML instead.")
+def schema(document: str, suite: bool) -> None:
+    """Print a JSON Schema.
+
+    DOCUMENT is "config" (an endpoint's YAML file, the default) or "comparison" (what `compare --json` prints).
+    """
+    if suite:
+        from evalkit.config.suite import suite_schema as json_schema
+    elif document == "config":
+        from evalkit.config import json_schema
+    else:
+        from evalkit.render.document import json_schema
+    print_json(json_schema())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evalkit import __version__
 from evalkit.compare.behaviour import behaviour_of
 from evalkit.compare.columns import ItemText, ReplyText, Side
 from evalkit.compare.flips import Shown, describe, find_flips
@@ -18,6 +17,7 @@ from evalkit.compare.verdict import Judged, absent_suite, judge_suite, overall_r
 from evalkit.model import Comparison, Difference, Flip, Macro, RunIdentity, SuiteResult, Verdict
 from evalkit.stats.methods import DifferenceTest
 from evalkit.stats.multiplicity import holm, macro_of
+from evalkit.version import __version__
 
 _ALARMS = (Verdict.DEGRADED, Verdict.ELEVATED)
 

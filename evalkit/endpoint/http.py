@@ -23,11 +23,11 @@ from urllib.request import getproxies_environment, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from evalkit import __version__
 from evalkit.endpoint.settings import ClientSettings, trusted
 from evalkit.endpoint.stream import StreamedReply
 from evalkit.errors import ConfigError
 from evalkit.model import Failure, FailureKind
+from evalkit.version import __version__
 
 # ---------------------------------------------------------------- what aiohttp raises, in words for people
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import orjson
 
-from evalkit import __version__
 from evalkit.examine.forcing import Drawn
 from evalkit.examine.probe import Asked, CandidateSide, Findings, Material, Plan, ReferenceSide
 from evalkit.files import write_whole
@@ -29,6 +28,7 @@ from evalkit.stats.divergence import (
     near_tie_nats,
     overall,
 )
+from evalkit.version import __version__
 
 FORMAT: Final = 1
 NAME: Final = "probe.json"

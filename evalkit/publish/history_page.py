@@ -10,7 +10,6 @@ from xml.etree import ElementTree as ET  # only written here; nothing foreign is
 
 from markupsafe import Markup
 
-from evalkit import __version__
 from evalkit.model import Verdict
 from evalkit.publish.history import Episode, FactChange, Known, Night, Series, SuiteNight, SuiteTrend, known_for
 from evalkit.render import numbers
@@ -21,6 +20,7 @@ from evalkit.render.numbers import Change
 from evalkit.render.private import without_folders
 from evalkit.render.words import WORDS, Language, verdict_text
 from evalkit.resources import data_folder
+from evalkit.version import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from evalkit import __version__
 from evalkit.errors import RunError, StorageError
 from evalkit.run.records import InFlight, Session, SuiteRecord
+from evalkit.version import __version__
 
 # A comparison of stored runs reads manifests and needs neither the task layer nor configurations: half a second.
 if TYPE_CHECKING:
