@@ -22,6 +22,7 @@ from typing import Any
 
 from evalkit.model import FinalText, Score
 from evalkit.scoring import livebench
+from evalkit.scoring.livebench import instructions
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT.parent / "shared" / "data" / "livebench"
@@ -118,8 +119,8 @@ def main(arguments: list[str]) -> int:
     if not checkable:
         print(f"{folder} holds no judged answers with questions: name a folder with questions/ and judged_answers/.")
         return 2
-    if missing := livebench.preflight(answer.doc for answers in checkable.values() for answer in answers):
-        print("\n".join(missing))
+    if missing := instructions.unavailable():
+        print(missing)
         return 2
     explained = EXPLANATIONS.read_text(encoding="utf-8") if EXPLANATIONS.is_file() else ""
     begin = time.monotonic()

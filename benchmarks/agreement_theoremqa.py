@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.model import Score, Status
-from evalkit.scoring.answers.number import SeveralNumbersError, read_list, read_number
+from evalkit.scoring.answers.number import SeveralAnswersError, read_list, read_number
 from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.theoremqa import score
 
@@ -83,7 +83,7 @@ def as_number(pred: str) -> float | None:
         return None  # prose, which `eval` would refuse
     try:
         number = read_number(pred)
-    except SeveralNumbersError:
+    except SeveralAnswersError:
         return None
     return None if number is None else number.value
 

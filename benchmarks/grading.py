@@ -16,8 +16,8 @@ from pathlib import Path
 
 import agreement_livebench as judged
 
-from evalkit.scoring import livebench
 from evalkit.scoring.answers import worker
+from evalkit.scoring.livebench import instructions
 
 PROMISED_SECONDS = 60.0
 
@@ -35,8 +35,8 @@ def main(arguments: list[str]) -> int:
     if not checkable:
         print(f"{folder} holds no judged answers with questions: name a folder with questions/ and judged_answers/.")
         return 2
-    if missing := livebench.preflight(answer.doc for answers in checkable.values() for answer in answers):
-        print("\n".join(missing))
+    if missing := instructions.unavailable():
+        print(missing)
         return 2
     total_seconds, total = 0.0, 0
     worker.close()  # what the workers have to import is a part of the time

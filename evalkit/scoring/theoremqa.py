@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring.answers.number import Number, SeveralNumbersError, last_number, read_list, read_number
+from evalkit.scoring.answers.number import Number, SeveralAnswersError, last_number, read_list, read_number
 from evalkit.scoring.answers.reply import (
     boxes,
     ends_midway,
@@ -88,10 +88,6 @@ def theoremqa(row: Row, _settings: Settings) -> Document:
     }
 
 
-class _SeveralError(ValueError):
-    """An answer field names two different values."""
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How one value compares with the truth: by evalkit's rule, by the original's wider one; and what to note."""
@@ -116,7 +112,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     flags = ("picture",) if doc.get("has_picture") else ()
     try:
         value = find_answer(final, kind)
-    except _SeveralError as error:
+    except SeveralAnswersError as error:
         return Score(0.0, Status.SCORED, "multiple", str(error), 0.0, flags, {"acc_lenient4": 0.0})
     if value is None:
         return _unanswered(final, kind, truth, flags)
@@ -176,7 +172,11 @@ def find_answer(final: FinalText, kind: str) -> Value | None:
     fields = [(start, _line_at(text, start)) for start in starts]
     fields += [(box.start, box.content) for box in boxes(text)]
     for start, field in sorted(fields, reverse=True):
-        value = None if ends_midway(final) and text.endswith(field, start) else _READERS[kind](field.strip(" \t*_"))
+        answer = field.strip(" \t*_")
+        try:
+            value = None if ends_midway(final) and text.endswith(field, start) else _READERS[kind](answer)
+        except SeveralAnswersError:
+            raise SeveralAnswersError(answer[:200]) from None
         if value is not None:
             return value
     return None
@@ -190,18 +190,6 @@ def _line_at(text: str, start: int) -> str:
     return ""
 
 
-def _read_one(field: str) -> Number | None:
-    try:
-        return read_number(field)
-    except SeveralNumbersError:
-        raise _SeveralError(field[:200]) from None
-
-
-def _read_several(field: str) -> tuple[Number, ...] | None:
-    numbers = read_list(field)
-    return None if numbers is None else tuple(numbers)
-
-
 def _read_bool(field: str) -> bool | None:
     """The truth value with which the field begins; a token elsewhere ("not known to be false") says nothing."""
     text = without_wrappers(field).strip()
@@ -209,7 +197,7 @@ def _read_bool(field: str) -> bool | None:
     if found is None:
         return None
     if _OTHER_TOKEN.match(text, found.end()):
-        raise _SeveralError(field[:200])
+        raise SeveralAnswersError(field)
     return found["token"].lower() in _YES
 
 
@@ -220,7 +208,7 @@ def _read_option(field: str) -> str | None:
     if found is None:
         return None
     if _OTHER_OPTION.match(text, found.end()):
-        raise _SeveralError(field[:200])
+        raise SeveralAnswersError(field)
     bare = found["bare"]
     if bare and text[found.end() : found.end() + 1].isspace() and bare in "aA" and not _SOLE.match(text, found.end()):
         return None
@@ -228,10 +216,10 @@ def _read_option(field: str) -> str | None:
 
 
 _READERS: Final[Mapping[str, Callable[[str], Value | None]]] = {
-    "integer": _read_one,
-    "float": _read_one,
-    "list of integer": _read_several,
-    "list of float": _read_several,
+    "integer": read_number,
+    "float": read_number,
+    "list of integer": read_list,
+    "list of float": read_list,
     "bool": _read_bool,
     "option": _read_option,
 }

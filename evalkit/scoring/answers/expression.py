@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
-from functools import cache
-from importlib.util import find_spec
 from typing import Any, Final
 
 from evalkit.errors import DataError
@@ -49,8 +47,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     r"""Score a reply whose answer is a mathematical expression: 1 where its value equals that of `doc["answer"]`.
 
     `doc["answer"]` is LaTeX (`\frac{1}{2}`) or plain text. Status GRADE_ERROR, without a value, where the comparison
-    used up its time or its memory. Where math-verify is not installed only equal spelling counts, and the flag
-    "needs_math_verify" says so.
+    used up its time or its memory.
 
     Raises:
         DataError: the document has no answer.
@@ -93,8 +90,6 @@ def by_value(truth: str, answer: str, final: FinalText) -> Score:
         value = 1.0
     elif len(answer) > LONGEST:
         value, flags = 0.0, ("too_long",)
-    elif not has_math_verify():
-        value, flags = 0.0, ("needs_math_verify",)
     else:
         try:
             value = float(run_limited(f"{__name__}:same_value", [truth, answer], SECONDS, ["math_verify"]))
@@ -120,12 +115,6 @@ def same_value(truth: str, answer: str) -> bool:
 def spelled_alike(one: str, other: str) -> bool:
     """Whether two expressions are the same but for spaces, font commands, the kind of fraction and letter case."""
     return _plain(one) == _plain(other)
-
-
-@cache
-def has_math_verify() -> bool:
-    """Whether math-verify is installed."""
-    return find_spec("math_verify") is not None
 
 
 def _marked(text: str, start: int) -> tuple[str, int]:

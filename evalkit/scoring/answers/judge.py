@@ -265,12 +265,11 @@ def noise(
         for place, reference in sides["reference"].items()
         if place in sides["candidate"]
     ]
-    complete = [
-        (series[reference], series[candidate])
-        for reference, candidate in pairs
-        if None not in series[reference] and None not in series[candidate]
-    ]
-    reference_means, candidate_means = _means_by_repeat(complete, repeats)
+    complete = [(series[one], series[other]) for one, other in pairs if None not in {*series[one], *series[other]}]
+    # The mean of all grades of a side under each repeat of the judge.
+    reference_means, candidate_means = (
+        [statistics.fmean(grades) for grades in zip(*(pair[side] for pair in complete), strict=True)] for side in (0, 1)
+    )
     differences = [c - r for r, c in zip(reference_means, candidate_means, strict=True)]
     return Noise(
         reference_sd=_sd(reference_means),
@@ -280,19 +279,6 @@ def noise(
         unjudged=unjudged,
         identical=sum(reference.answer.strip() == candidate.answer.strip() for reference, candidate in pairs),
     )
-
-
-def _means_by_repeat(
-    pairs: Sequence[tuple[Sequence[float | None], Sequence[float | None]]], repeats: int
-) -> tuple[list[float], list[float]]:
-    """The mean of all reference grades and of all candidate grades under each repeat of the judge."""
-    if not pairs:
-        return [], []
-    means = [
-        [statistics.fmean(value for pair in pairs if (value := pair[side][repeat]) is not None) for side in (0, 1)]
-        for repeat in range(repeats)
-    ]
-    return [mean[0] for mean in means], [mean[1] for mean in means]
 
 
 def _sd(values: Sequence[float]) -> float | None:

@@ -73,8 +73,8 @@ class Number:
     percent: bool = False
 
 
-class SeveralNumbersError(ValueError):
-    """A field gives two numbers where one is asked for: "4 or 5", "3 to 4", "2 ± 1"."""
+class SeveralAnswersError(ValueError):
+    """A field gives two answers where one is asked for: "4 or 5", "3 to 4", "2 ± 1"."""
 
 
 def read_number(field: str) -> Number | None:
@@ -83,7 +83,7 @@ def read_number(field: str) -> Number | None:
     "x = 4", "about 9.8 m/s^2" and "42, since 6 times 7 is 42" state one.
 
     Raises:
-        SeveralNumbersError: the field states more than one.
+        SeveralAnswersError: the field states more than one.
     """
     text = _plain(field)
     number = _stated(text)
@@ -93,11 +93,11 @@ def read_number(field: str) -> Number | None:
     if not relations:
         return None
     if len(relations) > 1 and re.search(r"(?<![A-Za-z])(?:or|and)(?![A-Za-z])|[,;]", text):
-        raise SeveralNumbersError(field)
+        raise SeveralAnswersError(field)
     return _stated(text[relations[-1].end() :])
 
 
-def read_list(field: str) -> list[Number] | None:
+def read_list(field: str) -> tuple[Number, ...] | None:
     """The numbers of a list, in order: with brackets of any kind or none, separated by commas, semicolons or "and".
 
     None where an entry is not one number. Commas always separate: there are no thousands in a list.
@@ -110,12 +110,12 @@ def read_list(field: str) -> list[Number] | None:
     for entry in entries:
         try:
             number = read_number(entry)
-        except SeveralNumbersError:
+        except SeveralAnswersError:
             return None
         if number is None:
             return None
         numbers.append(number)
-    return numbers or None
+    return tuple(numbers) or None
 
 
 def last_number(text: str) -> Number | None:
@@ -152,18 +152,18 @@ def _is_tail(rest: str, *, after_sum: bool) -> bool:
     """True where a number may be followed by `rest`: nothing, a unit, an explanation.
 
     Raises:
-        SeveralNumbersError: `rest` goes on with another number.
+        SeveralAnswersError: `rest` goes on with another number.
     """
     tail = rest.strip()
     if _RELATION.match(tail) or tail.startswith("^") or rest.startswith("!"):
         return False  # "2 + 2 = 4" states what follows; a power that was not read, a factorial
     if _ANOTHER.match(tail):
-        raise SeveralNumbersError(rest)
+        raise SeveralAnswersError(rest)
     stop = _EXPLANATION.search(tail)
     unit = tail[: stop.start()] if stop else tail
     without_powers = _UNIT_DIGITS.sub("", unit)
     if re.search(r"(?<![A-Za-z])(?:or|and|to)\s+\S{0,12}\d", without_powers):
-        raise SeveralNumbersError(rest)
+        raise SeveralAnswersError(rest)
     is_unit = len(unit) <= _LONGEST_UNIT and not re.search(r"[\d+<>√π]", without_powers)
     # What stands behind a sum would be a part of it.
     return is_unit and unit.strip() not in _VARIABLES and not (after_sum and unit.strip())

@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Final
 
 from evalkit.errors import DataError, SuiteError
@@ -21,7 +20,8 @@ from evalkit.scoring.answers import sandbox
 from evalkit.scoring.answers.reply import unanswered
 from evalkit.scoring.answers.worker import GradeError, GradeTimeout
 from evalkit.scoring.livebench import instructions
-from evalkit.scoring.livebench.extract import Grade, name_of
+from evalkit.scoring.livebench.extract import Grade
+from evalkit.scoring.registry import name_of
 from evalkit.scoring.rows import Document, Row, Settings
 
 VERSION: Final = 1
@@ -127,7 +127,7 @@ def livebench(rows: Sequence[Row], settings: Settings) -> list[Document]:
     """The documents of `settings["task"]` in `settings["release"]`, with `id`, `target` and the permission to run code.
 
     Raises:
-        DataError: where the release has no question of the task.
+        DataError: where the release has no question of the task, or this machine lacks what its grader counts with.
     """
     release = str(settings.get("release") or DEFAULT_RELEASE)
     documents = select([row for row in rows if row.get("task") == settings["task"]], release)
@@ -137,6 +137,9 @@ def livebench(rows: Sequence[Row], settings: Settings) -> list[Document]:
         document["allow_code_execution"] = bool(settings.get("allow_code_execution"))
     if not documents:
         raise DataError(f"LiveBench {settings['task']}: no question is active in release {release}")
+    counted = any(_SENTENCE_RULE in (document.get("instruction_id_list") or ()) for document in documents)
+    if counted and (why := instructions.unavailable()):
+        raise DataError(why)
     return documents
 
 
@@ -218,7 +221,6 @@ def kind_of(doc: Mapping[str, Any]) -> str:
 
 
 _TAGS: Final = re.compile(r"</?(?:solution|PLOT_SUMMARY)>|\s+")
-_LIBRARIES: Final = {"amps_hard": ("sympy", "lark", "math_verify"), "tablereformat": ("pandas", "lxml")}
 _LONGEST_ANSWER: Final = 1_000  # characters; some answers are whole texts, which the journal has anyway
 _SENTENCE_RULE: Final = "length_constraints:number_sentences"
 _NO_PERMISSION: Final = (
@@ -258,23 +260,6 @@ def not_asked(doc: Mapping[str, Any]) -> str | None:
     if kind_of(doc) not in CODING:
         return None
     return sandbox.available() if doc.get("allow_code_execution") is True else _NO_PERMISSION
-
-
-def preflight(docs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """One sentence for each thing that grading these questions needs and this machine lacks; ask before the endpoint.
-
-    Coding questions are not in it: what they lack makes them not asked (`not_asked`), not the run impossible.
-    """
-    documents = list(docs)
-    kinds = {kind_of(doc) for doc in documents}
-    lacking = [
-        f"LiveBench's {kind} questions are graded with {library}, which is not installed: pip install {library}."
-        for kind, libraries in _LIBRARIES.items()
-        for library in libraries
-        if kind in kinds and find_spec(library) is None
-    ]
-    counts_sentences = any(_SENTENCE_RULE in (doc.get("instruction_id_list") or ()) for doc in documents)
-    return (*lacking, *([why] if counts_sentences and (why := instructions.unavailable()) else []))
 
 
 def _scored(grade: Grade, final: FinalText) -> Score:

@@ -22,7 +22,8 @@ from typing import Any, Final, NoReturn
 from evalkit.errors import DataError
 from evalkit.scoring.answers import sandbox
 from evalkit.scoring.answers.worker import GradeTimeout
-from evalkit.scoring.livebench.extract import Grade, name_of
+from evalkit.scoring.livebench.extract import Grade
+from evalkit.scoring.registry import name_of
 
 # ---------------------------------------------------------------- tests: JSON, or base64 of zlib of a pickle of JSON
 # A pickle can run code when it is loaded, and a data set is others' text: the unpickler here refuses every global, so

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from evalkit.errors import DataError
 from evalkit.scoring.answers.worker import run_limited
-from evalkit.scoring.livebench.extract import Grade, between, boxed, name_of, truth_of, without_marks
+from evalkit.scoring.livebench.extract import Grade, between, boxed, truth_of, without_marks
+from evalkit.scoring.registry import name_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from evalkit.errors import DataError
+from evalkit.scoring.registry import name_of, required
 
 _OPEN, _CLOSE = "<solution>", "</solution>"
 _T = TypeVar("_T")
@@ -138,12 +139,7 @@ def truth_of(doc: Mapping[str, Any]) -> str:
     Raises:
         DataError: the truth is missing, empty or not text. An empty truth would be contained in every answer.
     """
-    truth = doc.get("ground_truth")
-    if isinstance(truth, str) and truth.strip():
-        return truth
-    raise DataError(f"{name_of(doc)} has no ground truth: load the data set's own rows, not a prompts-only copy.")
-
-
-def name_of(doc: Mapping[str, Any]) -> str:
-    """How a question is called in a sentence for people."""
-    return f"LiveBench question {doc.get('question_id', '?')} ({doc.get('task', 'no task')})"
+    truth = required(doc, "ground_truth")
+    if not isinstance(truth, str):
+        raise DataError(f"{name_of(doc)}: 'ground_truth' must be text, not {truth!r:.80}")
+    return truth

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.scoring.answers.worker import run_limited
-from evalkit.scoring.livebench.extract import Grade, name_of
+from evalkit.scoring.livebench.extract import Grade
+from evalkit.scoring.registry import name_of
 
 # ---------------------------------------------------------------- sentences, by nltk's punkt tokenizer
 # Its English model is data that nltk does not ship. It is looked for where nltk looks, and in llama-index-core, whose

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.scoring.answers.worker import run_limited
-from evalkit.scoring.livebench.extract import Grade, boxed, distance, name_of, solutions, truth_of, without_marks
+from evalkit.scoring.livebench.extract import Grade, boxed, distance, solutions, truth_of, without_marks
+from evalkit.scoring.registry import name_of
 
 SECONDS: Final = 20.0
 """Processor time for one comparison; a formula that needs more has no verdict."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.scoring.answers.number import Number, SeveralNumbersError, last_number, read_list, read_number
+from evalkit.scoring.answers.number import Number, SeveralAnswersError, last_number, read_list, read_number
 
 FIELDS = [
     ("0", 0),
@@ -96,7 +96,7 @@ def test_what_is_no_number(field):
     "field", ["4 or 5", "3 to 4", "2 ± 1", r"2 \pm 1", "1.5, 2.5", "x = 4 or x = 5", "3 m or 4 m", "1; 2"]
 )
 def test_several_numbers_are_no_number(field):
-    with pytest.raises(SeveralNumbersError):
+    with pytest.raises(SeveralAnswersError):
         read_number(field)
 
 
@@ -160,7 +160,7 @@ ALPHABET = st.sampled_from([*"0123456789.,+-*/^(){}[] e=%!", "\\frac", "\\sqrt",
 def test_any_text_gives_a_finite_number_or_none(text):
     try:
         number = read_number(text)
-    except SeveralNumbersError:
+    except SeveralAnswersError:
         return
     assert number is None or math.isfinite(number.value)
     numbers = read_list(text)
@@ -183,7 +183,7 @@ def test_any_text_gives_a_finite_number_or_none(text):
 def test_a_long_text_is_read_in_part(text):
     try:
         assert read_number(text) is None
-    except SeveralNumbersError:
+    except SeveralAnswersError:
         assert "," in text
     numbers = read_list(text)
     assert numbers is None or len(numbers) <= 1000

@@ -142,6 +142,12 @@ def test_closing_ends_the_children_also_those_at_work(monkeypatch):
     assert run_limited("math:sqrt", [9], 5) == 3.0
 
 
+def test_a_missing_library_is_an_error_and_the_next_call_is_made():
+    with pytest.raises(GradeError, match="no_such_library"):
+        run_limited("math:sqrt", [9], 5, ["no_such_library"])
+    assert run_limited("math:sqrt", [9], 5) == 3.0
+
+
 def script(body):
     code = "from evalkit.scoring.answers.worker import run_limited\n" + textwrap.dedent(body)
     return subprocess.run(

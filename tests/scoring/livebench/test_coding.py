@@ -12,7 +12,7 @@ from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
 from evalkit.scoring.answers import sandbox
 from evalkit.scoring.answers.worker import GradeTimeout
-from evalkit.scoring.livebench import coding, preflight, score
+from evalkit.scoring.livebench import coding, score
 from evalkit.scoring.livebench import coding as cases
 from evalkit.scoring.livebench.coding import Case, cases_of, unpack
 
@@ -156,9 +156,6 @@ class TestPermission:
 
     def test_an_empty_reply_is_not_asked_either_so_that_both_sides_count_alike(self):
         assert score(doc(allowed=False), FinalText("", Status.EMPTY, "empty")).status is Status.NOT_ASKED
-
-    def test_coding_stops_no_run(self):
-        assert preflight([doc(allowed=False)]) == ()
 
     def test_a_sandbox_that_fails_is_no_verdict(self, monkeypatch):
         def fail(*_):

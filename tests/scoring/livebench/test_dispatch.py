@@ -6,7 +6,7 @@ from evalkit.model import FinalText, Status
 from evalkit.scoring import livebench as dispatch
 from evalkit.scoring import registry
 from evalkit.scoring.answers.worker import GradeError, GradeTimeout
-from evalkit.scoring.livebench import preflight, score
+from evalkit.scoring.livebench import score
 
 WORDS = "oak,elm,ash,fir,red,blue,green,pink"
 
@@ -52,13 +52,6 @@ def test_a_grader_without_a_verdict_gives_no_score(monkeypatch, error, reason):
     monkeypatch.setattr(dispatch, "grader_of", lambda _: fail)
     given = score(doc("cta", "id"), FinalText("id"))
     assert (given.value, given.status, given.reason, given.answer) == (None, Status.GRADE_ERROR, reason, str(error))
-
-
-def test_a_missing_library_is_named_before_anything_is_asked(monkeypatch):
-    monkeypatch.setattr(dispatch, "find_spec", lambda name: None if name in {"lark", "lxml"} else object())
-    questions = [doc("AMPS_Hard", "x", subtask="amps_hard_gcd"), doc("tablereformat", "x"), doc("cta", "id")]
-    assert [sentence.rsplit(" ", 1)[1] for sentence in preflight(questions)] == ["lark.", "lxml."]
-    assert preflight(questions[2:]) == ()
 
 
 def test_partial_credit_is_called_so():

@@ -110,7 +110,7 @@ def test_a_missing_truth_raises_and_never_matches(name, truth):
         question["subtask"] = name
     if truth == "missing":
         del question["ground_truth"]
-    with pytest.raises(DataError, match="ground truth"):
+    with pytest.raises(DataError, match="ground_truth"):
         score(question, FinalText("Answer: 1, 2\n**yes, no, yes**"))
 
 

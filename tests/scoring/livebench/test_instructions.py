@@ -5,7 +5,7 @@ import pytest
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
 from evalkit.scoring.livebench import instructions as sentences
-from evalkit.scoring.livebench import preflight, score
+from evalkit.scoring.livebench import livebench, score
 from evalkit.scoring.livebench.instructions import RULES, followed
 
 
@@ -89,9 +89,12 @@ class TestWithoutTheModel:
         for way in ("nltk.downloader punkt_tab", "pip install --no-deps llama-index-core", "NLTK_DATA"):
             assert way in said
 
-    def test_preflight_tells_before_anything_is_asked(self):
-        assert preflight([doc(self.RULE)]) == (sentences.unavailable(),)
-        assert preflight([doc(("startend:quotation", {}))]) == ()
+    def test_a_suite_that_counts_sentences_is_not_loaded(self):
+        row = {**doc(self.RULE), "turns": ["Write."], "livebench_release_date": "2024-06-24", "category": "c"}
+        with pytest.raises(DataError, match="punkt_tab"):
+            livebench([row], {"task": row["task"]})
+        other = row | doc(("startend:quotation", {}))
+        assert len(livebench([other], {"task": row["task"]})) == 1
 
     def test_grading_refuses_rather_than_guess(self):
         with pytest.raises(DataError, match="punkt_tab"):
