@@ -8,14 +8,10 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import combinations
 from math import sqrt
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from evalkit.publish.card_parse import CardRow, CardTable, Cell, Scale, parse_file
 from evalkit.publish.cards import chip_of, nearest_name
-
-# ----------------------------------------------------------------
-# What is wrong within one published table, as far as the table itself and the benchmarks' sizes can show
-
 
 _Z: Final = 2.576
 """Two-sided 99 %: below chance is said only where luck is no explanation."""
@@ -44,49 +40,40 @@ class Finding:
     sentence: str
 
 
-def finding(table: CardTable, line: int, rule: str, sentence: str) -> Finding:
-    """A finding in a table."""
+Said: TypeAlias = tuple[int, str, str]
+"""What a rule finds in a table: line, rule, sentence."""
+
+
+def _finding(table: CardTable, said: Said) -> Finding:
+    line, rule, sentence = said
     return Finding(table.file, line, table.number, table.card, rule, sentence)
 
 
-def check_table(table: CardTable) -> list[Finding]:
-    """All findings that need no other table."""
-    return [found for rule in _RULES for found in rule(table)]
-
-
-def _bare_difference(table: CardTable) -> Iterator[Finding]:
+def _bare_difference(table: CardTable) -> Iterator[Said]:
     if table.bare_difference:
-        yield finding(
-            table,
-            table.line,
-            "bare-difference",
-            f"the column {table.reference_head!r} prints differences without the two scores",
-        )
+        sentence = f"the column {table.reference_head!r} prints differences without the two scores"
+        yield table.line, "bare-difference", sentence
 
 
-def _holes(table: CardTable) -> Iterator[Finding]:
+def _holes(table: CardTable) -> Iterator[Said]:
     for row in table.rows:
         for side, cell in row.cells:
             if cell.number is None:
                 said = f"says {cell.text!r}" if cell.text else "is empty"
-                yield finding(table, row.line, "hole", f"{row.label}: the {side}'s cell {said} where a score belongs")
+                yield row.line, "hole", f"{row.label}: the {side}'s cell {said} where a score belongs"
 
 
-def _zero_scores(table: CardTable) -> Iterator[Finding]:
+def _zero_scores(table: CardTable) -> Iterator[Said]:
     for row in table.rows:
         sides = [side for side, cell in row.cells if cell.fraction == 0]
         if sides:
             who = " and ".join(f"the {side}" for side in sides)
             hard = row.benchmark.near_zero_is_real
-            why = (
-                "a run that failed, or a test too hard to compare anything"
-                if hard
-                else "a run that failed, not a measurement"
-            )
-            yield finding(table, row.line, "zero-score", f"{row.label}: {who} scored exactly 0: {why}")
+            why = "or a test too hard to compare anything" if hard else "not a measurement"
+            yield row.line, "zero-score", f"{row.label}: {who} scored exactly 0: a run that failed, {why}"
 
 
-def _floor_scores(table: CardTable) -> Iterator[Finding]:
+def _floor_scores(table: CardTable) -> Iterator[Said]:
     """Below chance beyond luck (normal approximation, 99 %), or next to nothing where chance is not known."""
     for row in table.rows:
         known = row.benchmark
@@ -98,10 +85,10 @@ def _floor_scores(table: CardTable) -> Iterator[Finding]:
             if known.chance and n and share + _Z * sqrt(known.chance * (1 - known.chance) / n) < known.chance:
                 guess = f"below a blind guess ({100 * known.chance:.0f} %) on {n} questions: answers are not being read"
                 sentence = f"{row.label}: the {side}'s {cell.text} is {guess}"
-                yield finding(table, row.line, "below-chance", sentence)
+                yield row.line, "below-chance", sentence
             elif not known.chance and not known.near_zero_is_real and cell.fraction < _NEAR_ZERO:
                 sentence = f"{row.label}: the {side}'s {cell.text} is next to nothing: the task looks broken"
-                yield finding(table, row.line, "below-chance", sentence)
+                yield row.line, "below-chance", sentence
 
 
 def row_scale(row: CardRow) -> Scale | None:
@@ -113,25 +100,23 @@ def row_scale(row: CardRow) -> Scale | None:
     return None
 
 
-def _mixed_scales(table: CardTable) -> Iterator[Finding]:
+def _mixed_scales(table: CardTable) -> Iterator[Said]:
     """Rows whose scale is not the table's, and cells that carry a spread where the others do not."""
     scales = [scale for scale in map(row_scale, table.rows) if scale]
     if scales:
-        usual = max(dict.fromkeys(scales), key=scales.count)
+        usual = _usual(scales)
         for row in table.rows:
             scale = row_scale(row)
             if scale and scale != usual:
                 sentence = f"{row.label} is printed as {_SCALE_WORDS[scale]} in a table of {_SCALE_WORDS[usual]}"
-                yield finding(table, row.line, "mixed-scales", sentence)
+                yield row.line, "mixed-scales", sentence
     spreads = [(row, cell) for row in table.rows for _, cell in row.cells if cell.spread]
     if len(spreads) < sum(cell.number is not None for row in table.rows for _, cell in row.cells):
         for row, cell in spreads:
-            yield finding(
-                table, row.line, "mixed-scales", f"{row.label}: {cell.text} carries a spread and other cells do not"
-            )
+            yield row.line, "mixed-scales", f"{row.label}: {cell.text} carries a spread and other cells do not"
 
 
-def _not_k_of_n(table: CardTable) -> Iterator[Finding]:
+def _not_k_of_n(table: CardTable) -> Iterator[Said]:
     for row in table.rows:
         for index, (side, cell) in enumerate(row.cells):
             trials = row.k[index] if row.k else Decimal(row.benchmark.trials or 1)
@@ -140,7 +125,7 @@ def _not_k_of_n(table: CardTable) -> Iterator[Finding]:
                 continue
             if any(possible(cell, size * int(trials)) for size in sizes):
                 continue
-            yield finding(table, row.line, "not-k-of-n", _not_k_of_n_sentence(row, side, cell, (sizes[0], int(trials))))
+            yield row.line, "not-k-of-n", _not_k_of_n_sentence(row, side, cell, (sizes[0], int(trials)))
 
 
 def possible(cell: Cell, answers: int) -> bool:
@@ -176,30 +161,30 @@ def _like(cell: Cell, right: int, answers: int) -> str:
     return f"{(share * 100).quantize((cell.step * 100).normalize()):f}"
 
 
-def _labels(table: CardTable) -> Iterator[Finding]:
+def _labels(table: CardTable) -> Iterator[Said]:
     """Labels that are not known, and labels that mean a benchmark the table has already had."""
     seen: dict[tuple[str, str], CardRow] = {}
     for row in table.rows:
         if row.benchmark.name is None:
             near = nearest_name(row.benchmark)
             hint = f": perhaps {near} is meant" if near else ""
-            yield finding(table, row.line, "unknown-label", f"{row.label!r} is no benchmark that evalkit knows{hint}")
+            yield row.line, "unknown-label", f"{row.label!r} is no benchmark that evalkit knows{hint}"
         earlier = seen.setdefault(row.benchmark.identity, row)
         if earlier is not row:
             sentence = f"{row.label!r} names the same benchmark as {earlier.label!r} on line {earlier.line}"
-            yield finding(table, row.line, "duplicate-label", sentence)
+            yield row.line, "duplicate-label", sentence
 
 
-def _chip(table: CardTable) -> Iterator[Finding]:
+def _chip(table: CardTable) -> Iterator[Said]:
     if table.bare_difference:
         return
     of_card, of_head = chip_of(table.card), chip_of(table.candidate_head)
     if of_card and of_head and of_card != of_head:
         sentence = f"the candidate's column is headed {table.candidate_head!r} in a card named {table.card!r}"
-        yield finding(table, table.line, "wrong-chip", sentence)
+        yield table.line, "wrong-chip", sentence
 
 
-_RULES: Final[tuple[Callable[[CardTable], Iterator[Finding]], ...]] = (
+_RULES: Final[tuple[Callable[[CardTable], Iterator[Said]], ...]] = (
     _bare_difference,
     _holes,
     _zero_scores,
@@ -209,10 +194,6 @@ _RULES: Final[tuple[Callable[[CardTable], Iterator[Finding]], ...]] = (
     _labels,
     _chip,
 )
-
-
-# ----------------------------------------------------------------
-# Checks published cards: what is wrong in each table, and what shows when the cards of a model lie side by side
 
 
 RULES: Final = {
@@ -245,7 +226,7 @@ def check_files(paths: Iterable[Path]) -> tuple[Finding, ...]:
 
 def check_tables(tables: Sequence[CardTable]) -> tuple[Finding, ...]:
     """All findings, in the order of files, tables and lines."""
-    found = [item for table in tables for item in check_table(table)]
+    found = [_finding(table, said) for table in tables for rule in _RULES for said in rule(table)]
     scored = [table for table in tables if not table.bare_difference]
     swapped = list(_swapped(scored))
     found += [item for _, item in swapped]
@@ -280,7 +261,7 @@ def _swapped(tables: Sequence[CardTable]) -> Iterator[tuple[tuple[CardTable, Car
             if len(crossed) >= 2 and 2 * len(crossed) > len(pairs):
                 names = ", ".join(row.label for row in crossed)
                 sentence = f"reference and candidate are the other way round in {first.place}: {names}"
-                yield (first, second), finding(second, second.line, "swapped-columns", sentence)
+                yield (first, second), _finding(second, (second.line, "swapped-columns", sentence))
 
 
 def _copied(tables: Sequence[CardTable]) -> Iterator[Finding]:
@@ -295,13 +276,13 @@ def _copied(tables: Sequence[CardTable]) -> Iterator[Finding]:
             if len(most) >= _FEW and 2 * len(most) > len(table.rows):
                 what = "both figures of" if most is equal else "the reference figures of"
                 sentence = f"{what} {', '.join(most)} are those of another model, {earlier.place}"
-                yield finding(table, table.line, "another-models-figures", sentence)
+                yield _finding(table, (table.line, "another-models-figures", sentence))
                 break
 
 
 def _moved(family: Sequence[CardTable]) -> Iterator[Finding]:
     """References that differ from what most cards of the model say; where none has more, from the first."""
-    for identity in _identities(family):
+    for identity in dict.fromkeys(row.benchmark.identity for table in family for row in table.rows):
         rows = [(table, row) for table in family for row in _once(table, identity) if _nonzero(row)]
         if len({id(table) for table, _ in rows}) < 2:
             continue
@@ -310,7 +291,7 @@ def _moved(family: Sequence[CardTable]) -> Iterator[Finding]:
             if not _same(row.reference, usual[1].reference):
                 there = f"{usual[1].reference.text} in {usual[0].place}"
                 sentence = f"{row.label}: the reference is {row.reference.text} here and {there}"
-                yield finding(table, row.line, "reference-moved", sentence)
+                yield _finding(table, (row.line, "reference-moved", sentence))
 
 
 def _wrong_labels(family: Sequence[CardTable]) -> Iterator[Finding]:
@@ -328,28 +309,26 @@ def _wrong_labels(family: Sequence[CardTable]) -> Iterator[Finding]:
             if likely:
                 meant = f"which other cards of the model give for {likely[0].label!r}"
                 sentence = f"{row.label!r} carries {row.reference.text}, {meant}"
-                yield finding(table, row.line, "wrong-label", sentence)
+                yield _finding(table, (row.line, "wrong-label", sentence))
 
 
 def _scales_between(family: Sequence[CardTable]) -> Iterator[Finding]:
     """Cards that print another scale than most cards of the model; where none has more, than the first."""
-    printed = []
-    for table in family:
-        scales = [scale for scale in map(row_scale, table.rows) if scale]
-        if scales:
-            printed.append((table, max(dict.fromkeys(scales), key=scales.count)))
+    scales = [(table, [scale for scale in map(row_scale, table.rows) if scale]) for table in family]
+    printed = [(table, _usual(own)) for table, own in scales if own]
     if not printed:
         return
-    all_scales = [scale for _, scale in printed]
-    usual_table, usual = max(printed, key=lambda pair: all_scales.count(pair[1]))
+    usual = _usual([scale for _, scale in printed])
+    there = next(table for table, scale in printed if scale == usual)
     for table, scale in printed:
         if scale != usual:
-            sentence = f"the scores are in {scale} here and in {usual} in {usual_table.place}"
-            yield finding(table, table.line, "mixed-scales", sentence)
+            sentence = f"the scores are in {scale} here and in {usual} in {there.place}"
+            yield _finding(table, (table.line, "mixed-scales", sentence))
 
 
-def _identities(family: Sequence[CardTable]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys(row.benchmark.identity for table in family for row in table.rows))
+def _usual(scales: Sequence[Scale]) -> Scale:
+    """The scale that most have; where none has more, the first."""
+    return max(dict.fromkeys(scales), key=scales.count)
 
 
 def _once(table: CardTable, identity: tuple[str, str]) -> list[CardRow]:

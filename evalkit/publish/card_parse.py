@@ -13,10 +13,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
 from evalkit.errors import UsageError
 from evalkit.publish.cards import Benchmark, benchmark_of
 
 Scale: TypeAlias = Literal["percent", "fraction", "percent sign", "count"]
+Grid: TypeAlias = list[tuple[int, list[str]]]
+"""Rows of a table: the line in the file, and the cells."""
 
 _LARGEST_FILE: Final = 20_000_000
 _REFERENCE: Final = re.compile(
@@ -117,9 +121,8 @@ def parse_markdown(text: str, file: str, card: str) -> tuple[CardTable, ...]:
     from markdown_it import MarkdownIt
 
     tokens = MarkdownIt("commonmark").enable("table").parse(_without_front_matter(text))
-    evidence = _evidence(text)
     tables: list[CardTable] = []
-    grid: list[tuple[int, list[str]]] = []
+    grid: Grid = []
     for token in tokens:
         if token.type == "table_open":
             grid = []
@@ -131,50 +134,32 @@ def parse_markdown(text: str, file: str, card: str) -> tuple[CardTable, ...]:
             )
             grid[-1][1].append(words.strip())
         elif token.type == "table_close" and grid:
-            made = _table(grid, Place(file, card, len(tables)))
-            if made is not None:
-                tables.append(replace(made, rows=tuple(_with_evidence(row, evidence) for row in made.rows)))
+            tables += _table(grid, file, card, len(tables))
             grid = []
-    return tuple(tables)
+    evidence = _evidence(text)
+    known = [tuple(replace(row, **evidence.get(row.label, {})) for row in made.rows) for made in tables]
+    return tuple(replace(made, rows=rows) for made, rows in zip(tables, known, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a table is: file, card, and how many were before it."""
-
-    file: str
-    card: str
-    number: int
-
-
-def _table(grid: list[tuple[int, list[str]]], place: Place) -> CardTable | None:
-    """A comparison table from rows of cells, or None where it is another kind of table."""
+def _table(grid: Grid, file: str, card: str, number: int) -> Iterator[CardTable]:
+    """The comparison table that rows of cells are; none where they are another kind of table."""
     line, heads = grid[0]
     columns = _columns(heads)
     if columns is None:
-        bare = next((i for i, head in enumerate(heads) if i and _DIFFERENCE.search(head)), None)
-        if bare is None or not re.search(r"cuda|origin|reference|参考", heads[bare], re.IGNORECASE):
-            return None
-        return CardTable(
-            place.file, place.number, line, place.card, heads[bare], heads[bare], "", (), bare_difference=True
-        )
+        bare = next((head for head in heads[1:] if _DIFFERENCE.search(head)), "")
+        if re.search(r"cuda|origin|reference|参考", bare, re.IGNORECASE):
+            yield CardTable(file, number, line, card, bare, bare, "", (), bare_difference=True)
+        return
     reference, candidate = columns
-    raw = [(at, cells) for at, cells in grid[1:] if len(cells) > max(columns) and any(cells)]
-    read = [(at, cells[0], read_cell(cells[reference]), read_cell(cells[candidate])) for at, cells in raw]
-    scale = table_scale([cell for _, _, *pair in read for cell in pair])
-    rows = [
-        CardRow(label, benchmark_of(label), *_scaled_row(left, right, scale), at) for at, label, left, right in read
+    read = [
+        (at, cells[0], read_cell(cells[reference]), read_cell(cells[candidate]))
+        for at, cells in grid[1:]
+        if len(cells) > max(columns) and any(cells)
     ]
-    return CardTable(
-        file=place.file,
-        number=place.number,
-        line=line,
-        card=place.card,
-        reference_head=heads[reference],
-        candidate_head=heads[candidate],
-        model=model_of(heads[reference]),
-        rows=tuple(rows),
-    )
+    scale = table_scale([cell for _, _, *pair in read for cell in pair])
+    rows = (CardRow(label, benchmark_of(label), *_scaled_row(one, two, scale), at) for at, label, one, two in read)
+    model = model_of(heads[reference])
+    yield CardTable(file, number, line, card, heads[reference], heads[candidate], model, tuple(rows))
 
 
 def _columns(heads: list[str]) -> tuple[int, int] | None:
@@ -235,22 +220,13 @@ def _scaled(cell: Cell, scale: Scale) -> Cell:
     return replace(cell, scale=scale, fraction=cell.number / divisor, step=cell.step / divisor)
 
 
-def _evidence(text: str) -> Mapping[str, tuple[int, Decimal, Decimal]]:
-    """Numbers of questions and repeats by row label, from the provenance lines that evalkit puts below its cards."""
-    found = {}
-    for line in text.splitlines():
-        match = _EVIDENCE.match(line)
-        if match:
-            label = re.sub(r"\\([^\w\s])", r"\1", match[1])
-            found[label] = (int(match[2]), Decimal(match[3]), Decimal(match[4] or match[3]))
+def _evidence(text: str) -> Mapping[str, dict[str, Any]]:
+    """`n` and `k` by row label, from the provenance lines that evalkit puts below its cards."""
+    found: dict[str, dict[str, Any]] = {}
+    for match in filter(None, map(_EVIDENCE.match, text.splitlines())):
+        label = re.sub(r"\\([^\w\s])", r"\1", match[1])
+        found[label] = {"n": int(match[2]), "k": (Decimal(match[3]), Decimal(match[4] or match[3]))}
     return found
-
-
-def _with_evidence(row: CardRow, evidence: Mapping[str, tuple[int, Decimal, Decimal]]) -> CardRow:
-    if row.label not in evidence:
-        return row
-    n, k_reference, k_candidate = evidence[row.label]
-    return replace(row, n=n, k=(k_reference, k_candidate))
 
 
 def _without_front_matter(text: str) -> str:
@@ -259,36 +235,36 @@ def _without_front_matter(text: str) -> str:
     return "\n" * match.group().count("\n") + text[match.end() :] if match else text
 
 
+class _Row(BaseModel):
+    metric: Any
+    ref: Any = None
+    candidate: Any = None
+
+
+class _Collected(BaseModel):
+    card: Any
+    columns: list[Any]
+    rows: list[_Row]
+
+
 def _json_tables(text: str, file: str) -> Iterator[CardTable]:
     """The tables of a JSON list, with the lines on which they and their rows begin."""
     try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UsageError(f"{file} is not JSON") from None
-    if not isinstance(entries, list) or not all(_is_table(entry) for entry in entries):
+        entries = TypeAdapter(list[_Collected]).validate_python(json.loads(text))
+    except ValidationError:
         raise UsageError(
             f"{file} is not a JSON list of tables with card, columns and rows of metric, ref and candidate"
-        )
+        ) from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{file} is not JSON") from None
     at = 0
     for number, entry in enumerate(entries):
-        at = max(at, text.find(json.dumps(entry["card"], ensure_ascii=False), at))
+        at = max(at, text.find(json.dumps(entry.card, ensure_ascii=False), at))
         line = text.count("\n", 0, at) + 1
-        grid = [(line, [str(head) for head in entry["columns"]])]
-        for row in entry["rows"]:
-            found = text.find(json.dumps(row["metric"], ensure_ascii=False), at)
+        grid: Grid = [(line, [str(head) for head in entry.columns])]
+        for row in entry.rows:
+            found = text.find(json.dumps(row.metric, ensure_ascii=False), at)
             at = found if found >= 0 else at
-            values = ["" if row.get(side) is None else str(row[side]) for side in ("ref", "candidate")]
-            grid.append((text.count("\n", 0, at) + 1, [str(row["metric"]), *values][: len(entry["columns"])]))
-        made = _table(grid, Place(file, str(entry["card"]), number))
-        if made is not None:
-            yield made
-
-
-def _is_table(entry: Any) -> bool:
-    if (
-        not isinstance(entry, dict)
-        or not isinstance(entry.get("columns"), list)
-        or not isinstance(entry.get("rows"), list)
-    ):
-        return False
-    return "card" in entry and all(isinstance(row, dict) and "metric" in row for row in entry["rows"])
+            values = ["" if value is None else str(value) for value in (row.ref, row.candidate)]
+            grid.append((text.count("\n", 0, at) + 1, [str(row.metric), *values][: len(entry.columns)]))
+        yield from _table(grid, file, str(entry.card), number)

@@ -21,12 +21,6 @@ from evalkit.render.rows import SuiteRow, suite_row, table_of, value_text
 from evalkit.render.words import WORDS, Language
 from evalkit.resources import data_folder
 
-# ----------------------------------------------------------------
-# House styles of model cards: how the columns are headed, what the rows are called, scale and decimals. Data
-# files
-# A style is a YAML file: evalkit's own are in `reports/styles/`, a project's own is given by its path.
-
-
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _MOST_ANCESTORS: Final = 8
 
@@ -140,10 +134,6 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
 
 
-# ----------------------------------------------------------------
-# Model cards: the table in a house style with its provenance, and putting it into a README between two markers
-
-
 BEGIN: Final = "<!-- evalkit:card -->"
 END: Final = "<!-- /evalkit:card -->"
 
@@ -207,7 +197,10 @@ def card(
         "lines": [_line(suite, style, language) for suite in comparison.suites],
         "show_verdict": style.columns == "evidence"
         or any(s.verdict is not Verdict.EQUIVALENT for s in comparison.suites),
-        "versions": _versions(comparison, words),
+        "versions": [
+            {"word": words[side], "text": _identity_text(getattr(comparison, side), words)}
+            for side in ("reference", "candidate")
+        ],
     }
     return fill(data_folder("reports") / "card.md.j2", context)
 
@@ -264,13 +257,8 @@ def score_text(mean: float | None, style: Style) -> str:
     return text + "%" if style.percent_sign else text
 
 
-def _versions(comparison: Comparison, words: Mapping[str, str]) -> list[dict[str, str]]:
-    """One line a side: versions, then sampling."""
-    sides = (("reference", comparison.reference), ("candidate", comparison.candidate))
-    return [{"word": words[word], "text": _identity_text(run, words)} for word, run in sides]
-
-
 def _identity_text(run: RunIdentity, words: Mapping[str, str]) -> str:
+    """Model, versions, then sampling."""
     versions = [f"{name} {version}" for name, version in sorted(run.versions.items())]
     sampling = [f"{name} {value_text(value)}" for name, value in sorted(run.sampling.items())]
     return words["semicolon"].join(words["list"].join(part) for part in ([run.model], versions, sampling) if part)
@@ -295,10 +283,6 @@ def into(file: bytes, card_text: str) -> bytes:
     newline = b"\r\n" if begins[0].group().endswith(b"\r\n") else b"\n"
     body = b"\n" + card_text.strip("\n").encode() + b"\n\n"
     return file[: begins[0].end()] + body.replace(b"\n", newline) + file[ends[0].start() :]
-
-
-# ----------------------------------------------------------------
-# Published benchmarks and chips by the names that cards use, from `reports/benchmarks.yaml` and `chips.yaml`
 
 
 _MARKS: Final = re.compile(
@@ -345,7 +329,7 @@ def benchmark_of(label: str) -> Benchmark:
     stem = label.strip()[: variant.start()] if variant else label
     trials = _TRIALS.search(label)
     key = _key(_MARKS.sub(" ", stem))
-    name = _names().get(key)
+    name, _spelling = _names().get(key, (None, ""))
     entry = _catalogue()[name] if name else {}
     sizes = entry.get("n_of", {}).get(key, entry.get("n", []))
     return Benchmark(
@@ -362,7 +346,7 @@ def benchmark_of(label: str) -> Benchmark:
 def nearest_name(benchmark: Benchmark) -> str | None:
     """The known spelling that a label was perhaps meant to be."""
     near = nearest(benchmark.key, _names(), cutoff=0.8)
-    return None if near is None else _spellings()[near]
+    return None if near is None else _names()[near][1]
 
 
 def chip_of(text: str) -> str | None:
@@ -386,13 +370,9 @@ def _catalogue() -> Mapping[str, dict[str, Any]]:
 
 
 @cache
-def _names() -> Mapping[str, str]:
-    return {_key(alias): name for name, entry in _catalogue().items() for alias in (*entry["names"], name)}
-
-
-@cache
-def _spellings() -> Mapping[str, str]:
-    return {_key(alias): alias for entry in _catalogue().values() for alias in entry["names"]}
+def _names() -> Mapping[str, tuple[str, str]]:
+    """The benchmark that a name means, by the name's key, and how the name is spelled."""
+    return {_key(alias): (name, alias) for name, entry in _catalogue().items() for alias in (name, *entry["names"])}
 
 
 @cache
