@@ -1,18 +1,22 @@
-"""Digests that give things an identity, and the one way in which whole files are written."""
+"""Files: digests that give things an identity, the one way to write a whole file, the one reader of rows."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import orjson
 
-from evalkit.errors import StorageError
+from evalkit.errors import DataError, StorageError
+
+MOST_LINE_BYTES: Final = 1 << 28
+"""No line of JSON and no cell of a CSV file is longer."""
 
 # ---------------------------------------------------------------- digests
 
@@ -118,3 +122,138 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+# ---------------------------------------------------------------- rows
+
+
+def numbered_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """(line, row) of a jsonl, csv or tsv file, (row from 1, row) of a list in JSON; of a Parquet file its `columns`.
+
+    Raises:
+        DataError: naming file and line, where it cannot be read.
+    """
+    if path.suffix in {".csv", ".tsv"}:
+        return _csv_rows(path)
+    if path.suffix == ".parquet":
+        return enumerate(_parquet_rows(path, columns), 1)
+    if path.suffix == ".json":
+        return enumerate(_json_rows(path), 1)
+    return ((number, row) for number, _offset, row in json_lines(path))
+
+
+def column_names(path: Path) -> list[str] | None:
+    """What the columns of a file are called; of JSON, the keys of its first row, and None where there is no row.
+
+    Raises:
+        DataError: naming the file, where it cannot be read.
+    """
+    if path.suffix in {".csv", ".tsv"}:
+        with _csv(path) as (names, _cells):
+            return names
+    if path.suffix == ".parquet":
+        with parquet_file(path) as file:
+            return list(file.schema_arrow.names)
+    first = next(numbered_rows(path), None)
+    return None if first is None else list(first[1])
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(line, byte at which it begins, row) of a file with a JSON object a line; empty lines are no rows.
+
+    Raises:
+        DataError: naming file and line, where it cannot be read.
+    """
+    offset = 0
+    try:
+        with path.open("rb") as lines:
+            number = 0
+            while line := lines.readline(MOST_LINE_BYTES + 1):
+                number += 1
+                if len(line) > MOST_LINE_BYTES:
+                    raise DataError(f"{path}:{number}: is longer than {MOST_LINE_BYTES} bytes: this is no row")
+                if line.strip():
+                    yield number, offset, _json_row(line, f"{path}:{number}")
+                offset += len(line)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _json_row(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{where}: is no JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: a row is a JSON object, not {type(row).__name__}")
+    return row
+
+
+def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        loaded = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{path}: is no JSON: {error}") from error
+    rows = loaded.get("data", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path}: a JSON data set is a list of objects")
+    yield from rows
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
+    """The names in the header, and (line, cells) of what comes after it."""
+    csv.field_size_limit(MOST_LINE_BYTES)
+    line = 0
+
+    def cells() -> Iterator[tuple[int, list[str]]]:
+        nonlocal line
+        for values in reader:
+            line = reader.line_num
+            yield line, values
+
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, delimiter="\t" if path.suffix == ".tsv" else ",")
+            names = [name.strip() for name in next(reader, [])]
+            yield names, cells()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}{f':{line + 1}' if line else ''}: is no CSV in UTF-8: {error}") from error
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with _csv(path) as (names, rows):
+        for line, cells in rows:
+            if cells and len(cells) != len(names):
+                raise DataError(f"{path}:{line}: has {len(cells)} cells, the header {len(names)}")
+            if cells:
+                yield line, dict(zip(names, cells, strict=True))
+
+
+@contextmanager
+def parquet_file(path: Path) -> Iterator[Any]:
+    """A Parquet file that is open, as pyarrow's `ParquetFile`.
+
+    Raises:
+        DataError: naming the file, where it cannot be read, now or in the body.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {os.strerror(error.errno) if error.errno else error}") from error
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: is no Parquet file: {error}") from error
+
+
+def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[Mapping[str, Any]]:
+    with parquet_file(path) as file:
+        for batch in file.iter_batches(columns=None if columns is None else list(columns)):
+            yield from batch.to_pylist()

@@ -30,7 +30,7 @@ from evalkit.compare.columns import (
 )
 from evalkit.compare.pair import headline
 from evalkit.errors import DataError
-from evalkit.files import digest64, digest_file
+from evalkit.files import digest64, digest_file, json_lines
 from evalkit.foreign.choices import Choices, Dates, Named
 from evalkit.model import RunIdentity, Status
 
@@ -309,7 +309,7 @@ def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choi
     suite.files.append(path)
     metric: str | None = None
     counts: dict[str, int] = {}
-    for number, (offset, row) in enumerate(_lines(path), 1):
+    for number, offset, row in json_lines(path):
         if row.get("filter") != name:
             continue
         where = f"{path}:{number}"
@@ -354,24 +354,7 @@ def _add(suite: _Suite, item: str, row: Mapping[str, Any], values: Sequence[floa
 
 
 def _filters(path: Path) -> list[str]:
-    return list(dict.fromkeys(str(row.get("filter")) for _offset, row in _lines(path)))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    offset = 0
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    row = orjson.loads(line)
-                except orjson.JSONDecodeError as error:
-                    raise DataError(f"{path}:{number}: is no JSON: {error}") from error
-                if not isinstance(row, dict):
-                    raise DataError(f"{path}:{number}: is no sample of lm-eval")
-                yield offset, row
-                offset += len(line)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return list(dict.fromkeys(str(row.get("filter")) for _line, _offset, row in json_lines(path)))
 
 
 def _identity_of(row: Mapping[str, Any], task: str, where: str) -> str:

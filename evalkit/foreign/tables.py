@@ -8,10 +8,9 @@ and without a status counts as failed.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 
 from evalkit.compare.columns import ItemFacts, Sample, Samples, SamplesBuilder, Side, SuiteFacts, SuiteSide
 from evalkit.errors import DataError, nearest
-from evalkit.files import digest_file
+from evalkit.files import column_names, digest_file, numbered_rows
 from evalkit.foreign.choices import Choices
 from evalkit.model import RunIdentity, Status
 
@@ -30,7 +29,7 @@ REQUIRED: Final = ("suite", "item", "repeat", "score")
 OPTIONAL: Final = ("cluster", "stratum", "status")
 _STATUSES: Final = {status.value: status for status in Status}
 
-Row = tuple[Any, ...]
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +65,8 @@ def read_table(path: Path | Frame, choices: Choices) -> Side:
         DataError: naming file (or side), line (of a frame: row, from 1) and column of the first row that is none.
     """
     suites: dict[str, SamplesBuilder] = {}
-    rows, unused = _rows(path)
-    for line, row in rows:
+    unused: list[str] = []
+    for line, row in _rows(path, unused):
         _add(suites, row, f"{path}:{line}")
     if not suites:
         raise DataError(f"{path}: holds no row: a score table has one a sample")
@@ -107,118 +106,40 @@ def _frame_identity(frame: Frame) -> RunIdentity:
     return RunIdentity(frame.name, digest[:12], "", "", now, {}, {}, {})
 
 
-# ---------------------------------------------------------------- rows of the three formats, and of a frame
+# ---------------------------------------------------------------- rows of a file or a frame
 
 
-def _rows(path: Path | Frame) -> tuple[Iterator[tuple[int, Row]], list[str]]:
-    """(line, values in the order of REQUIRED and OPTIONAL), and the names of columns that mean nothing here."""
-    if isinstance(path, Frame):
-        table = path.arrow()
-        return _arrow_rows(path, table.column_names, lambda columns: table.select(columns).to_batches())
-    try:
-        if path.suffix == ".parquet":
-            return _parquet_rows(path)
-        return _csv_rows(path) if path.suffix == ".csv" else _json_rows(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+def _rows(path: Path | Frame, unused: list[str]) -> Iterator[tuple[int, Row]]:
+    """(line, row) with the columns that mean something here; the names of the others are added to `unused`."""
+    names = column_names(path) if isinstance(path, Path) else list(path.arrow().column_names)
+    if names is None:
+        return
+    unused += _unused(path, names)
+    known = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+    for number, row in numbered_rows(path, known) if isinstance(path, Path) else _frame_rows(path, known):
+        missing = [name for name in REQUIRED if name not in row]
+        if missing:
+            raise DataError(f"{path}:{number}: has no {missing[0]!r}: say null for a sample without a score")
+        yield number, row
 
 
-def _csv_rows(path: Path) -> tuple[Iterator[tuple[int, Row]], list[str]]:
-    content = path.open(encoding="utf-8-sig", newline="")
-    reader = csv.reader(content)
-    try:
-        names = [name.strip() for name in next(reader, [])]
-        places, unused = _places(path, names)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: is no CSV in UTF-8: {error}") from error
-
-    def rows() -> Iterator[tuple[int, Row]]:
-        with content:
-            try:
-                for values in reader:
-                    if not values:
-                        continue
-                    if len(values) != len(names):
-                        raise DataError(f"{path}:{reader.line_num}: has {len(values)} cells, the header {len(names)}")
-                    yield reader.line_num, tuple(None if at is None else values[at] for at in places)
-            except (UnicodeDecodeError, csv.Error) as error:
-                raise DataError(f"{path}:{reader.line_num}: is no CSV in UTF-8: {error}") from error
-
-    return rows(), unused
+def _frame_rows(frame: Frame, names: Sequence[str]) -> Iterator[tuple[int, Row]]:
+    batches = frame.arrow().select(names).to_batches()
+    return enumerate((row for batch in batches for row in batch.to_pylist()), 1)
 
 
-def _json_rows(path: Path) -> tuple[Iterator[tuple[int, Row]], list[str]]:
-    import orjson
-
-    def objects() -> Iterator[tuple[int, dict[str, Any]]]:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    try:
-                        row = orjson.loads(line)
-                    except orjson.JSONDecodeError as error:
-                        raise DataError(f"{path}:{number}: is no JSON: {error}") from error
-                    if not isinstance(row, dict):
-                        raise DataError(f"{path}:{number}: is no object with the keys {', '.join(REQUIRED)}")
-                    yield number, row
-
-    unused: list[str] = []
-    first = next(objects(), None)
-    if first is not None:
-        _found, unused = _places(path, list(first[1]))
-
-    def rows() -> Iterator[tuple[int, Row]]:
-        for number, row in objects():
-            missing = [name for name in REQUIRED if name not in row]
-            if missing:
-                raise DataError(f"{path}:{number}: has no {missing[0]!r}: say null for a sample without a score")
-            yield number, tuple(row.get(name) for name in (*REQUIRED, *OPTIONAL))
-
-    return rows(), unused
-
-
-def _parquet_rows(path: Path) -> tuple[Iterator[tuple[int, Row]], list[str]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: is no Parquet file: {error}") from error
-    return _arrow_rows(path, file.schema_arrow.names, lambda columns: file.iter_batches(columns=columns))
-
-
-def _arrow_rows(
-    path: Path | Frame, names: Sequence[str], batches: Callable[[list[str]], Iterable[Any]]
-) -> tuple[Iterator[tuple[int, Row]], list[str]]:
-    places, unused = _places(path, names)
-    columns = [names[at] for at in places if at is not None]
-
-    def rows() -> Iterator[tuple[int, Row]]:
-        number = 0
-        for batch in batches(columns):
-            lists = {name: batch.column(name).to_pylist() for name in columns}
-            blank = [None] * batch.num_rows
-            for values in zip(*(lists.get(name, blank) for name in (*REQUIRED, *OPTIONAL)), strict=True):
-                number += 1
-                yield number, values
-
-    return rows(), unused
-
-
-def _places(path: Path | Frame, names: Sequence[str]) -> tuple[list[int | None], list[str]]:
-    """Where each known column stands, and the names of those that are not known."""
+def _unused(path: Path | Frame, names: Sequence[str]) -> list[str]:
+    """The names of the columns that are not known."""
     for name in REQUIRED:
         if name not in names:
             there = ", ".join(names) or "none"
             raise DataError(f"{path}: has no column {name!r} (there are: {there}); a score table has {_all_columns()}")
-    known = (*REQUIRED, *OPTIONAL)
-    unused = [name for name in names if name not in known]
+    unused = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
     for name in unused:
         near = nearest(name.lower(), OPTIONAL, cutoff=0.8)
         if near is not None and near not in names:
             raise DataError(f"{path}: has a column {name!r}: did you mean {near!r}?")
-    return [names.index(name) if name in names else None for name in known], unused
+    return unused
 
 
 def _all_columns() -> str:
@@ -229,19 +150,19 @@ def _all_columns() -> str:
 
 
 def _add(suites: dict[str, SamplesBuilder], row: Row, where: str) -> None:
-    name, item, repeat, score, cluster, stratum, status = row
+    name, item, cluster = row["suite"], row["item"], row.get("cluster")
     if _is_empty(name) or _is_empty(item):
         raise DataError(f"{where}: {'suite' if _is_empty(name) else 'item'}: is empty: every sample names both")
     item = _name(item)
     suite = suites.setdefault(_name(name), SamplesBuilder())
-    about = ItemFacts(item, _stratum(stratum), "" if _is_empty(cluster) else _name(cluster))
+    about = ItemFacts(item, _stratum(row.get("stratum")), "" if _is_empty(cluster) else _name(cluster))
     known = suite.items.get(item)
     if known is None:
         suite.add_item(about)
     elif known != about:
         raise DataError(f"{where}: item {item!r} has another cluster or stratum here than before")
-    value = _score(score, where)
-    suite.add(Sample(item, _repeat(repeat, where), value, _status(status, value, where)))
+    value = _score(row["score"], where)
+    suite.add(Sample(item, _repeat(row["repeat"], where), value, _status(row.get("status"), value, where)))
 
 
 def _is_empty(value: Any) -> bool:
@@ -310,10 +231,10 @@ def _no_twins(path: Path | Frame, suites: dict[str, Samples]) -> None:
         if np.all(cells[1:] != cells[:-1]):
             continue
         seen: dict[tuple[str, int], tuple[str, str]] = {}
-        for line, row in _rows(path)[0]:
-            if _name(row[0]) != name:
+        for line, row in _rows(path, []):
+            if _name(row["suite"]) != name:
                 continue
-            cell, written = (_name(row[1]), _repeat(row[2], "")), (str(row[0]), str(row[1]))
+            cell, written = (_name(row["item"]), _repeat(row["repeat"], "")), (str(row["suite"]), str(row["item"]))
             if seen.setdefault(cell, written) is not written:
                 padded = [text for text in (*seen[cell], *written) if text != text.strip()]
                 blanks = " (blanks around a name are no part of it)" if padded else ""

@@ -7,22 +7,19 @@ plain lm-eval, which knows `EVALKIT_DATA` only.
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from evalkit import resources
 from evalkit.config.suite import Shots, Source, SuiteFields, check_fields
 from evalkit.errors import DataError, EvalkitError, did_you_mean
+from evalkit.files import numbered_rows, parquet_file
 from evalkit.tasks.pictures import parquet_rows, pictures_of
 from evalkit.waits import announce
 
@@ -414,58 +411,13 @@ def _by_subject(folder: Path, files: Sequence[Path], part: Part) -> list[Path]:
 
 
 def read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The rows of one file.
+    """The rows of one file; the pictures of a Parquet file are `pictures.Picture` values.
 
     Raises:
         DataError: naming file and line, where it cannot be read.
     """
-    try:
-        yield from _READERS[path.suffix](path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-
-
-def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _row(path, number, line)
-
-
-def _row(path: Path, number: int, line: bytes) -> Mapping[str, Any]:
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"{path}:{number}: is no JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{path}:{number}: a row is a JSON object, not {type(row).__name__}")
-    return row
-
-
-def _json(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        loaded = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"{path}: is no JSON: {error}") from error
-    rows = loaded.get("data", loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataError(f"{path}: a JSON data set is a list of objects")
-    yield from rows
-
-
-def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
-    csv.field_size_limit(min(sys.maxsize, 1 << 30))
-    with path.open(encoding="utf-8-sig", newline="") as text:
-        yield from csv.DictReader(text, delimiter="\t" if path.suffix == ".tsv" else ",")
-
-
-def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    from pyarrow import ArrowInvalid
-
-    try:
-        yield from parquet_rows(path)
-    except ArrowInvalid as error:
-        raise DataError(f"{path}: is no parquet file: {error}") from error
-
-
-_READERS = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
+    if path.suffix == ".parquet":
+        with parquet_file(path) as file:
+            yield from parquet_rows(file, path)
+    else:
+        yield from (row for _number, row in numbered_rows(path))

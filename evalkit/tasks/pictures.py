@@ -90,11 +90,8 @@ def _bytes_of(cell: Any) -> bytes | None:
     return cell if isinstance(cell, bytes) else None
 
 
-def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a parquet file with `Picture` values in place of picture bytes."""
-    from pyarrow import parquet
-
-    file = parquet.ParquetFile(path)
+def parquet_rows(file: Any, path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of an open Parquet file (pyarrow's) with `Picture` values in place of picture bytes."""
     for group in range(file.num_row_groups):
         row = 0
         for batch in file.iter_batches(batch_size=32, row_groups=[group]):

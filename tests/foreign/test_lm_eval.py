@@ -324,7 +324,7 @@ def test_log_likelihood_samples_have_scores_and_no_texts(tmp_path, half):
         (lambda home: (home / f"results_{DATE}.json").write_text("{"), "is no JSON"),
         (lambda home: (home / f"results_{DATE}.json").write_text("{}"), "has no `results`"),
         (lambda home: (home / f"samples_sums_{DATE}.jsonl").write_text("{}\n{"), ":2: is no JSON"),
-        (lambda home: (home / f"samples_sums_{DATE}.jsonl").write_text("[]\n"), ":1: is no sample"),
+        (lambda home: (home / f"samples_sums_{DATE}.jsonl").write_text("[]\n"), ":1: a row is a JSON object"),
         (lambda home: (home / f"samples_sums_{DATE}.jsonl").write_text(""), "holds no sample"),
         (lambda home: (home / f"samples_sums_{DATE}.jsonl").write_text('{"filter": "none"}\n'), "names no metric"),
         (

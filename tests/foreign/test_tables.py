@@ -190,7 +190,7 @@ def test_a_wrong_table_says_what_is_wrong(tmp_path, text, sentence):
     ("name", "data", "sentence"),
     [
         ("t.jsonl", b"{", ":1: is no JSON"),
-        ("t.jsonl", b"[1]\n", ":1: is no object"),
+        ("t.jsonl", b"[1]\n", ":1: a row is a JSON object, not list"),
         ("t.jsonl", b'{"suite": "q", "item": "a", "repeat": 0, "score": 1}\n{"suite": "q"}\n', ":2: has no 'item'"),
         ("t.jsonl", b'{"suite": ["q"], "item": {}, "repeat": [], "score": 1}\n', ":1: repeat: [] is no whole number"),
         ("t.parquet", b"PAR0", "is no Parquet file"),

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from evalkit import files
 from evalkit.config.suite import check_fields
 from evalkit.errors import DataError
 from evalkit.tasks import data
@@ -204,3 +205,48 @@ def test_a_folder_for_all_data_sets_says_nothing_of_one_that_comes_with_its_suit
     options = {"suite_file": str(tmp_path / "suite" / "mine.yaml")}
     folder = str(write(tmp_path / "others", "csv"))
     assert load_documents(fields, {**options, "data": folder}) == load_documents(fields, options)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("d.csv", b"q,a\n1,2,3\n", "d.csv:2: has 3 cells, the header 2"),
+        ("d.csv", b"q,a\n1,2\n\xff,3\n", "is no CSV in UTF-8"),
+        ("d.jsonl", b'{"q": 1}\n[]\n', "d.jsonl:2: a row is a JSON object, not list"),
+        ("d.json", b'{"q": 1}', "d.json: a JSON data set is a list of objects"),
+        ("d.parquet", b"PAR1", "d.parquet: is no Parquet file"),
+        ("gone.jsonl", None, "gone.jsonl: cannot be read: No such file or directory"),
+        ("gone.csv", None, "gone.csv: cannot be read: No such file or directory"),
+        ("gone.parquet", None, "gone.parquet: cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_its_line(tmp_path, name, content, sentence):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        list(data.read_rows(tmp_path / name))
+    assert sentence in str(caught.value)
+
+
+def test_a_line_that_never_ends_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MOST_LINE_BYTES", 20)
+    (tmp_path / "d.jsonl").write_text('{"q": 1}\n{"q": "' + "x" * 100)
+    with pytest.raises(DataError, match=r"d.jsonl:2: is longer than 20 bytes"):
+        list(data.read_rows(tmp_path / "d.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["d.csv", "d.tsv", "d.jsonl", "d.json", "d.parquet"])
+def test_rows_are_numbered_and_columns_named_alike(tmp_path, name):
+    path, tab = tmp_path / name, "\t" if name == "d.tsv" else ","
+    if name == "d.parquet":
+        pq.write_table(pa.table({"q": ["x", "y"], "a": ["1", "2"]}), path)
+    elif name in {"d.csv", "d.tsv"}:
+        path.write_text(f"q{tab}a\nx{tab}1\n\ny{tab}2\n")
+    else:
+        rows = ['{"q": "x", "a": "1"}', '{"q": "y", "a": "2"}']
+        path.write_text("\n\n".join(rows) if name == "d.jsonl" else f"[{','.join(rows)}]")
+    found = list(files.numbered_rows(path))
+    assert [row for _number, row in found] == [{"q": "x", "a": "1"}, {"q": "y", "a": "2"}]
+    lines = {"d.csv": [2, 4], "d.tsv": [2, 4], "d.jsonl": [1, 3]}
+    assert [number for number, _row in found] == lines.get(name, [1, 2])
+    assert files.column_names(path) == ["q", "a"]

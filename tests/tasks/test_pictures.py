@@ -20,7 +20,7 @@ ROWS = [{"id": str(n), "q": f"q{n}", "image_1": {"bytes": bytes([n]) * 50, "path
 def test_parquet_cells_become_references_that_load_the_same_bytes(tmp_path):
     file = tmp_path / "test.parquet"
     pq.write_table(pa.Table.from_pylist(ROWS), file, row_group_size=3)
-    rows = list(pictures.parquet_rows(file))
+    rows = list(pictures.parquet_rows(pq.ParquetFile(file), file))
     for row, source in zip(rows, ROWS, strict=True):
         content = source["image_1"]["bytes"]
         assert row["image_1"].load() == content
@@ -31,7 +31,7 @@ def test_parquet_cells_become_references_that_load_the_same_bytes(tmp_path):
 def test_parquet_groups_are_kept_by_their_bytes_and_two_at_least(tmp_path, monkeypatch):
     file = tmp_path / "test.parquet"
     pq.write_table(pa.Table.from_pylist(ROWS), file, row_group_size=1)
-    rows = list(pictures.parquet_rows(file))
+    rows = list(pictures.parquet_rows(pq.ParquetFile(file), file))
     for kept_bytes, most in ((10**6, pictures.KEPT_GROUPS), (1, pictures.LEAST_GROUPS)):
         monkeypatch.setattr(pictures, "KEPT_BYTES", kept_bytes)
         monkeypatch.setattr(pictures, "_GROUPS", pictures._Groups())
