@@ -1,8 +1,6 @@
 """`evalkit bisect` with a stand-in server whose operators are switches: guilty ones shift its logits or end it."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,8 +8,7 @@ import pytest
 
 from evalkit.examine.bisect import most_tests
 
-ROOT = Path(__file__).resolve().parents[2]
-SUPPORT = ROOT / "tests" / "support"
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
 
 # The operators that are on come from the environment, or from an argument; what each does from a file.
 SERVER = """
@@ -34,7 +31,7 @@ signal.pause()
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(tmp_path, run_evalkit):
     (tmp_path / "server.py").write_text(SERVER)
 
     def write(name, argv=(), **env):
@@ -52,15 +49,8 @@ def bench(tmp_path):
         env = {"FAULTS": json.dumps(faults), "OPS": str(count)}
         write("cand", ("--ops=",) if "launch.argv" in " ".join(arguments) else (), **env)
         (tmp_path / "ops.txt").write_text("# all of them\n" + "\n".join(f"op{n:03}" for n in range(count)))
-        command = [sys.executable, "-m", "evalkit", "bisect", "ref.yaml", "cand.yaml", "--operators", "@ops.txt"]
-        return subprocess.run(
-            [*command, "--prompts", "8", "--tokens", "48", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        given = ("bisect", "ref.yaml", "cand.yaml", "--operators", "@ops.txt", "--prompts", "8", "--tokens", "48")
+        return run_evalkit(*given, *arguments, cwd=tmp_path)
 
     run.folder = tmp_path
     return run
@@ -75,7 +65,7 @@ ON = ("--on", "launch.env.OPS_ON")
 
 @pytest.mark.parametrize("more", [(), ("--at-once", "3")], ids=["in turn", "at once"])
 def test_guilty_switches_are_found_with_servers_that_are_restarted(bench, more):
-    """Among 400 they are found in tests/endpoint/test_bisect_probes.py, without processes."""
+    """Among 400 they are found in tests/examine/test_bisect_probes.py, without processes."""
     done = bench(*ON, *more, "--json", count=8, noisy=["op005"])
     assert done.returncode == 1, done.stderr
     told = json.loads(done.stdout)
