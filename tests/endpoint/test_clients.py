@@ -456,9 +456,9 @@ async def test_an_answer_that_is_only_announced_is_a_stall(connect, pieces):
 @pytest.mark.parametrize("after", [(), (b'{"choices"',)])
 async def test_silence_is_a_stall(serve, connect, after):
     server = await serve(holds(after, content_type="application/json"))
-    failure = await connect(server.url, stall_seconds=0.05).ask(chat())
+    failure = await connect(server.url, stall_seconds=0.5).ask(chat())
     assert failure.kind is FailureKind.STALL
-    assert "sent nothing for 0.05 s" in failure.detail
+    assert "sent nothing for 0.5 s" in failure.detail
 
 
 async def test_the_total_limit_is_a_timeout(serve, connect):

@@ -19,7 +19,7 @@ from evalkit.serve import launch
 from evalkit.serve.launch import launched
 from evalkit.serve.process import Command, free_port, guarded
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 # A server with the habits of real ones, chosen by its arguments.
 SERVER = """

@@ -60,9 +60,9 @@ def test_endless_waiting_is_stopped():
 
 def test_waiting_for_a_free_child_does_not_count(monkeypatch):
     one_slot(monkeypatch)
-    limit = 0.3  # of work; the clock allows 1.2 s a call, the queue lasts 1.6 s
+    limit = 0.5  # of work; the clock allows 2.0 s a call, the queue lasts 2.4 s
     with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(lambda _: run_limited("time:sleep", [0.2], limit), range(8))) == [None] * 8
+        assert list(threads.map(lambda _: run_limited("time:sleep", [0.3], limit), range(8))) == [None] * 8
 
 
 def test_many_threads_share_at_most_one_child_a_core():
