@@ -59,9 +59,9 @@ def _print(name: str, judgments: Sequence[PublishedJudgment]) -> None:
     for one in judgments:
         scores = ["-" if score is None else f"{score * 100:.2f}" for score in (one.reference, one.candidate)]
         change = "-"
-        if one.difference is not None and one.ci90 is not None:
-            low, high = one.ci90.low * 100, one.ci90.high * 100
-            change = f"{one.difference * 100:+.1f} [{low:+.1f}, {high:+.1f}]"
+        if one.test is not None:
+            low, high = one.test.ci90.low * 100, one.test.ci90.high * 100
+            change = f"{one.test.point * 100:+.1f} [{low:+.1f}, {high:+.1f}]"
         cells = [one.label, "?" if one.n_items is None else str(one.n_items), *scores, change, one.verdict.value]
         table.add_row(*(Text(one_line(cell)) for cell in cells))
     console.print(table)

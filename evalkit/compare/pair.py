@@ -144,7 +144,8 @@ class Aligned:
 
     def with_values(self, reference: Floats, candidate: Floats) -> PairedItems | None:
         """The same cells with other values (NaN for none), paired by the same rules."""
-        return _paired(replace(self.reference, value=reference), replace(self.candidate, value=candidate), self)
+        one, two = replace(self.reference, value=reference), replace(self.candidate, value=candidate)
+        return _paired(*_matched(one, two, self.both), self.layout)
 
 
 def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
@@ -166,30 +167,27 @@ def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
     one, two = _cells(left, keys[0], keys[1], stride), _cells(right, keys[1], keys[0], stride)
     _no_twins("reference", one, items)
     _no_twins("candidate", two, items)
-    in_one, in_two = _in_both(one.key, two.key)
+    both = _in_both(one.key, two.key)
     clusters, duplicates = _clusters(len(items), (left.items, own[0]), (right.items, own[1]))
     strata, weight = _headings(len(items), (left.items, own[0]), (right.items, own[1]))
-    bare = Aligned(
-        layout=Layout(items, strata, weight, clusters, reference.facts.headline, _tags(len(items), left.items, own[0])),
+    tags = _tags(len(items), left.items, own[0])
+    layout = Layout(items, strata, weight, clusters, reference.facts.headline, tags)
+    matched = _matched(one, two, both)
+    asked = _asked(*matched, len(items))
+    entering = [float((~np.isnan(c.value) & asked[c.item]).sum() / len(c)) if len(c) else 0.0 for c in matched]
+    return Aligned(
+        layout=layout,
         codes=(own[0], own[1]),
         reference=one,
         candidate=two,
-        both=(in_one, in_two),
-        paired=None,
-        coverage=0.0,
-        only_reference=_only(left.items, right.items),
-        only_candidate=_only(right.items, left.items),
+        both=both,
+        paired=_paired(*matched, layout),
+        coverage=min(entering),
+        only_reference=tuple(sorted(set(left.items.name) - set(right.items.name))),
+        only_candidate=tuple(sorted(set(right.items.name) - set(left.items.name))),
         duplicates=duplicates,
         contradictions=_contradictions(left.items, right.items),
     )
-    return _completed(bare)
-
-
-def _completed(bare: Aligned) -> Aligned:
-    left, right = _matched(bare.reference, bare.candidate, bare.both)
-    asked = _valued(left, bare) & _valued(right, bare)
-    shares = [float((~np.isnan(c.value) & asked[c.item]).sum() / len(c)) if len(c) else 0.0 for c in (left, right)]
-    return replace(bare, paired=_paired(bare.reference, bare.candidate, bare), coverage=min(shares))
 
 
 def _item_codes(table: ItemTable, codes: dict[str, int]) -> Ints:
@@ -248,26 +246,21 @@ def _matched(reference: Cells, candidate: Cells, both: tuple[Ints, Ints]) -> tup
     return replace(reference, value=values[0]), replace(candidate, value=values[1])
 
 
-def _valued(cells: Cells, aligned: Aligned) -> NDArray[np.bool_]:
-    there = ~np.isnan(cells.value)
-    return np.asarray(np.bincount(cells.item[there], minlength=len(aligned.layout.items)) > 0)
+def _asked(left: Cells, right: Cells, n_items: int) -> NDArray[np.bool_]:
+    """By item code: whether both sides have a value for it."""
+    (one, two) = (np.bincount(cells.item[~np.isnan(cells.value)], minlength=n_items) > 0 for cells in (left, right))
+    return np.asarray(one & two)
 
 
-def _paired(reference: Cells, candidate: Cells, aligned: Aligned) -> PairedItems | None:
-    left, right = _matched(reference, candidate, aligned.both)
-    asked = np.flatnonzero(_valued(left, aligned) & _valued(right, aligned))
+def _paired(left: Cells, right: Cells, layout: Layout) -> PairedItems | None:
+    asked = np.flatnonzero(_asked(left, right, len(layout.items)))
     if not asked.size:
         return None
-    traits = aligned.layout.traits(asked)
+    traits = layout.traits(asked)
     if not traits.weight.any():
         return None
     one, two = (Scores(cells.item, cells.repeat, cells.value) for cells in (left, right))
     return pair_scores(one, two, traits)
-
-
-def _only(table: ItemTable, other: ItemTable) -> tuple[str, ...]:
-    known = set(other.name)
-    return tuple(sorted(name for name in table.name if name not in known))
 
 
 def _headings(

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from evalkit.compare.policy import DEFAULT_MARGIN
-from evalkit.model import Interval, Macro, Verdict
+from evalkit.model import Macro, Verdict
 from evalkit.stats import multiplicity
 from evalkit.stats.methods import Decision, DifferenceTest, judge_means
 from evalkit.stats.proportions import Count, wilson
@@ -57,34 +57,19 @@ class PublishedJudgment:
     candidate: float | None
     n_items: int | None
     margin: float
-    difference: float | None = None
-    ci90: Interval | None = None
-    ci95: Interval | None = None
     test: DifferenceTest | None = None
 
 
 def judge_row(row: PublishedRow, alpha: float = 0.05) -> PublishedJudgment:
     """The judgment on one row of a published table."""
     sizes = possible_sizes(row)
-    problem = _problem(row, sizes)
-    if problem or row.reference is None or row.candidate is None:
-        known = sizes[0] if sizes else None
-        return PublishedJudgment(row.label, Verdict.INVALID, problem, row.reference, row.candidate, known, row.margin)
-    n_items = sizes[0]
-    test = judge_means(row.reference, row.candidate, EFFECTIVE_ITEMS.get(n_items, n_items), row.margin, alpha)
-    return PublishedJudgment(
-        label=row.label,
-        verdict=Verdict[test.decision.name],
-        reason=_reason(test, n_items),
-        reference=row.reference,
-        candidate=row.candidate,
-        n_items=n_items,
-        margin=row.margin,
-        difference=test.point,
-        ci90=test.ci90,
-        ci95=test.ci95,
-        test=test,
-    )
+    reason = _problem(row, sizes)
+    n_items, test = sizes[0] if sizes else None, None
+    if not reason and row.reference is not None and row.candidate is not None and n_items is not None:
+        test = judge_means(row.reference, row.candidate, EFFECTIVE_ITEMS.get(n_items, n_items), row.margin, alpha)
+        reason = _reason(test, n_items)
+    verdict = Verdict.INVALID if test is None else Verdict[test.decision.name]
+    return PublishedJudgment(row.label, verdict, reason, row.reference, row.candidate, n_items, row.margin, test)
 
 
 def possible_sizes(row: PublishedRow) -> tuple[int, ...]:

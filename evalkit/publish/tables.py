@@ -61,6 +61,7 @@ def judged_tables(files: Sequence[Path], options: TableOptions) -> list[JudgedTa
 
 
 def _row_document(one: PublishedJudgment) -> dict[str, Any]:
+    test = one.test
     return {
         "metric": one.label,
         "verdict": one.verdict.value,
@@ -68,12 +69,12 @@ def _row_document(one: PublishedJudgment) -> dict[str, Any]:
         "n_items": one.n_items,
         "reference": one.reference,
         "candidate": one.candidate,
-        "difference": one.difference,
-        "ci90": None if one.ci90 is None else [one.ci90.low, one.ci90.high],
-        "ci95": None if one.ci95 is None else [one.ci95.low, one.ci95.high],
+        "difference": None if test is None else test.point,
+        "ci90": None if test is None else [test.ci90.low, test.ci90.high],
+        "ci95": None if test is None else [test.ci95.low, test.ci95.high],
         "margin": one.margin,
-        "p_tost": None if one.test is None else one.test.p_tost,
-        "method": "" if one.test is None else one.test.method,
+        "p_tost": None if test is None else test.p_tost,
+        "method": "" if test is None else test.method,
     }
 
 

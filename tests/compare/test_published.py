@@ -26,8 +26,8 @@ def row(reference, candidate, n, step=0.001, **more):
 def test_rows_of_real_cards(reference, candidate, n, verdict, low95, high95):
     judged = judge_row(row(reference, candidate, n))
     assert judged.verdict is verdict
-    assert (judged.ci95.low * 100, judged.ci95.high * 100) == pytest.approx((low95, high95), abs=0.1)
-    assert judged.difference == pytest.approx(candidate - reference)
+    assert (judged.test.ci95.low * 100, judged.test.ci95.high * 100) == pytest.approx((low95, high95), abs=0.1)
+    assert judged.test.point == pytest.approx(candidate - reference)
     assert str(n) in judged.reason
 
 
@@ -58,7 +58,7 @@ def test_the_sentence_says_what_a_table_supports():
 )
 def test_rows_that_support_nothing(made, sentence):
     judged = judge_row(made)
-    assert (judged.verdict, judged.ci90, judged.test) == (Verdict.INVALID, None, None)
+    assert (judged.verdict, judged.test) == (Verdict.INVALID, None)
     assert sentence in judged.reason
 
 
@@ -78,7 +78,7 @@ def test_scores_that_are_cut_off_or_averaged_are_shares_too():
 def test_repeated_questions_count_for_less():
     judged = judge_row(row(0.41, 0.444, (198, 448, 546, 1192)))
     assert judged.n_items == 1192
-    assert judged.ci95 == judge_means(0.41, 0.444, 493, 0.02).ci95
+    assert judged.test.ci95 == judge_means(0.41, 0.444, 493, 0.02).ci95
     assert judged.verdict is Verdict.INCONCLUSIVE
 
 
@@ -93,7 +93,7 @@ def test_graded_scores_need_no_grid():
 
 def test_margin_and_alpha_count():
     assert judge_row(row(0.59, 0.602, 756, margin=0.08)).verdict is Verdict.EQUIVALENT
-    narrow, wide = (judge_row(row(0.59, 0.602, 756), alpha).ci90 for alpha in (0.2, 0.01))
+    narrow, wide = (judge_row(row(0.59, 0.602, 756), alpha).test.ci90 for alpha in (0.2, 0.01))
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
