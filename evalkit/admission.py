@@ -15,10 +15,11 @@ from typing import Final
 
 from evalkit.config import EndpointConfig
 from evalkit.endpoint.settings import ClientSettings
-from evalkit.errors import EndpointError, EvalkitError, UsageError
+from evalkit.errors import EndpointError, UsageError
 from evalkit.examine import probe, probe_report
 from evalkit.examine.checks import SuiteNeeds
 from evalkit.examine.doctor import Finding, Report, between, quick_check, subject_of
+from evalkit.judging import StoppedError
 from evalkit.model import Message, Probe, Prompt, Verdict
 from evalkit.options import CompareOptions, ProbeOptions
 from evalkit.run.execute import Examine, SideRun, Watch
@@ -38,17 +39,6 @@ NOT_ASKED: Final = (
     "the suites are not asked, because the fidelity probe shows that the candidate differs "
     "(--no-probe asks them all the same)"
 )
-
-
-class StoppedError(EvalkitError):
-    """What was found before the suites were asked makes the comparison not worth its cost: its verdict, and why."""
-
-    def __init__(self, verdict: Verdict, reasons: tuple[str, ...], probe: Probe | None = None) -> None:
-        super().__init__("; ".join(reasons))
-        self.verdict = verdict
-        self.reasons = reasons
-        self.probe = probe
-        self.exit_code = verdict.exit_code
 
 
 class Admission:

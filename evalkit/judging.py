@@ -11,11 +11,11 @@ from evalkit.compare.columns import Side, no_item
 from evalkit.compare.judge import compare
 from evalkit.compare.noise import half
 from evalkit.compare.policy import NoiseFloor, Policy, check_names
-from evalkit.errors import UsageError
+from evalkit.errors import EvalkitError, UsageError
 from evalkit.foreign.choices import HEADLINES, Choices, Named
 from evalkit.foreign.sources import read_pair, read_side
 from evalkit.foreign.tables import Frame
-from evalkit.model import Comparison, Difference, Probe, fraction
+from evalkit.model import Comparison, Difference, Probe, Verdict, fraction
 from evalkit.options import CompareOptions, JudgeOptions
 from evalkit.publish.archive import noise_floors
 
@@ -45,6 +45,17 @@ class Judged:
     comparison: Comparison
     home: Path
     sides: tuple[Side, Side] | None = None
+
+
+class StoppedError(EvalkitError):
+    """What was found before the suites were asked makes the comparison not worth its cost: its verdict, and why."""
+
+    def __init__(self, verdict: Verdict, reasons: tuple[str, ...], probe: Probe | None = None) -> None:
+        super().__init__("; ".join(reasons))
+        self.verdict = verdict
+        self.reasons = reasons
+        self.probe = probe
+        self.exit_code = verdict.exit_code
 
 
 def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions) -> Judged:

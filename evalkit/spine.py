@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evalkit.admission import Admission, StoppedError
 from evalkit.compare.columns import Side
 from evalkit.compare.judge import degraded_suites, not_asked, second_look, with_second_run
 from evalkit.config import EndpointConfig, differences
 from evalkit.errors import ConfigError, UsageError
 from evalkit.foreign.sources import kind_of
-from evalkit.judging import Case, Judged, check_margins, differences_of, judged, now, policy
+from evalkit.judging import Case, Judged, StoppedError, check_margins, differences_of, judged, now, policy
 from evalkit.model import Comparison, Difference, RunIdentity
 from evalkit.options import CompareOptions
 from evalkit.publish.archive import home_of, noise_floors, second_name
@@ -24,6 +23,9 @@ from evalkit.run import execute, manifest
 from evalkit.run.observer import Observer
 from evalkit.run.read import read_run
 from evalkit.run.sides import load, problems, run_sides
+
+if TYPE_CHECKING:
+    from evalkit.admission import Admission
 
 
 def compared(paths: tuple[Path, Path], options: CompareOptions, observer: Observer) -> Judged:
@@ -125,16 +127,29 @@ def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case
     """
     bank = planned.sides[0] is None or planned.sides[0].missing == 0
     asked = [side for side in planned.sides if side is not None]
-    admission = Admission(asked, options, options.out or planned.home, observer)
-    admission.ahead()
-    outcomes = run_sides(asked, observer, admission.examiner())
+    admission = _admission(asked, planned, options, observer)
+    outcomes = run_sides(asked, observer, None if admission is None else admission.examiner())
     trouble = tuple(sentence for outcome in outcomes for sentence in problems(outcome))
     sides = (read_run(planned.folders[0]), read_run(planned.folders[1]))
     found = planned.found
     if len(asked) == 1:
         sides = _of_the_gate(sides, 0 if planned.sides[0] is None else 1)
         found = differences_of(sides)
-    return Case(sides, found, planned.home, trouble, bank, noise_floors(sides[0]), admission.probe)
+    probe = None if admission is None else admission.probe
+    return Case(sides, found, planned.home, trouble, bank, noise_floors(sides[0]), probe)
+
+
+def _admission(
+    asked: list[execute.SideRun], planned: _Planned, options: CompareOptions, observer: Observer
+) -> Admission | None:
+    """What looks at the endpoints before they are asked, where that is wanted: the doctor and the probe load much."""
+    if not options.doctor and options.probe is False:
+        return None
+    from evalkit.admission import Admission
+
+    admission = Admission(asked, options, options.out or planned.home, observer)
+    admission.ahead()
+    return admission
 
 
 def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions) -> Comparison:
