@@ -17,8 +17,8 @@ from evalkit.config import EndpointConfig
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, UsageError
 from evalkit.examine import probe, probe_report
-from evalkit.examine.checks import SuiteNeeds
-from evalkit.examine.doctor import Finding, Report, between, quick_check, subject_of
+from evalkit.examine.checks import Finding, SuiteNeeds
+from evalkit.examine.doctor import Report, between, quick_check, subject_of
 from evalkit.judging import StoppedError
 from evalkit.model import Message, Probe, Prompt, Verdict
 from evalkit.options import CompareOptions, ProbeOptions

@@ -13,7 +13,8 @@ from evalkit.cli import options
 from evalkit.options import RunOptions
 
 if TYPE_CHECKING:
-    from evalkit.examine.doctor import Finding, Report
+    from evalkit.examine.checks import Finding
+    from evalkit.examine.doctor import Report
     from evalkit.model import Difference
 
 _COLOURS: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}

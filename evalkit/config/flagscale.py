@@ -1,11 +1,10 @@
-"""Reads a FlagScale serve configuration: which engine serves what where, with which flags and variables.
+"""Reads a FlagScale serve configuration: which engine serves what where, with which arguments and variables.
 
 Only YAML and FlagScale's own rules, no import of it (read at FlagScale 0.8 and 1.0 alpha):
 
     port     launch.port (`--port`), else experiment.runner.deploy.port, else engine_args.port, else 8000
              (SGLang and llama.cpp listen on 30000 and 8080 then: FlagScale passes them no port)
     model    engine_args.served_model_name (a list: its first), else engine_args.model
-    flags    a key's `_` becomes `-`; `true` is a bare flag, `false` is dropped; lists are spread, mappings flattened
     merging  vLLM: engine_args over engine_args_specific.vllm; SGLang and llama.cpp: the specific ones over engine_args
 """
 
@@ -13,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -65,28 +64,6 @@ class FlagScaleServe:
     def base_url(self) -> str:
         """The address of the OpenAI-compatible endpoint."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/v1"
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """The engine's command line arguments after the model, as FlagScale writes them."""
-        return tuple(flattened({key: value for key, value in self.engine_args.items() if key != "model"}))
-
-
-def flattened(arguments: Mapping[str, Any]) -> Iterator[str]:
-    """A mapping as command line flags, by FlagScale's rules; a null is written as `None`, as FlagScale does."""
-    for key, value in arguments.items():
-        flag = f"--{key.replace('_', '-')}"
-        if isinstance(value, Mapping):
-            yield from flattened(value)
-        elif isinstance(value, bool):
-            if value:
-                yield flag
-        elif isinstance(value, list):
-            yield flag
-            yield from map(str, value)
-        else:
-            yield flag
-            yield str(value)
 
 
 def read_flagscale(
@@ -335,9 +312,7 @@ def is_on(value: str | None) -> bool:
     return value is not None and value.strip().lower() in {"1", "true", "yes", "on"}
 
 
-# ----------------------------------------------------------------
-# `flagscale:` of an endpoint's file: fills in the address, the model and what is served from a serve
-# configuration
+# ---------------------------------------------------------------- `flagscale:` of an endpoint's file
 
 
 SWITCH: Final = "USE_FLAGGEMS"

@@ -65,7 +65,18 @@ class _Launch(Section):
     )
 
 
-class LlamaCppLaunch(_Launch):
+class _StandIn(_Launch):
+    """What the embedded servers have."""
+
+    ready_seconds: Seconds = Field(
+        default=120.0, description="How long the server may take to answer for the first time."
+    )
+    port: Annotated[int, Field(ge=0, le=65_535), NUMBER] = Field(
+        default=0, description="Port on 127.0.0.1; 0: any free one."
+    )
+
+
+class LlamaCppLaunch(_StandIn):
     """An embedded llama.cpp server (the `demo` extra): for demonstrations, tests and small models on a CPU."""
 
     kind: Literal["llama_cpp"] = Field(description="An embedded llama.cpp server.")
@@ -100,12 +111,6 @@ class LlamaCppLaunch(_Launch):
         default=True,
         description="Rotate keys and values before they are quantised, which protects a quantised KV cache.",
     )
-    ready_seconds: Seconds = Field(
-        default=120.0, description="How long the server may take to answer for the first time."
-    )
-    port: Annotated[int, Field(ge=0, le=65_535), NUMBER] = Field(
-        default=0, description="Port on 127.0.0.1; 0: any free one."
-    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -137,7 +142,7 @@ class DegradeConfig(Section):
     )
 
 
-class OcrLaunch(_Launch):
+class OcrLaunch(_StandIn):
     """An embedded text recogniser that answers chat requests with pictures: real pixels in, text out, no GPU."""
 
     kind: Literal["ocr"] = Field(description="An embedded text recogniser.")
@@ -150,12 +155,6 @@ class OcrLaunch(_Launch):
     )
     degrade: DegradeConfig = Field(default=DegradeConfig(), description="Damage done to every picture first.")
     max_images: Count = Field(default=64, description="Requests with more pictures are refused.")
-    ready_seconds: Seconds = Field(
-        default=120.0, description="How long the server may take to answer for the first time."
-    )
-    port: Annotated[int, Field(ge=0, le=65_535), NUMBER] = Field(
-        default=0, description="Port on 127.0.0.1; 0: any free one."
-    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

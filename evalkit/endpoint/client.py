@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-from yarl import URL
 
 from evalkit.endpoint import body, failures
 from evalkit.endpoint.http import Answer, Transport, endpoint_url, place
@@ -109,16 +106,20 @@ class Replicas:
             replica.rests_taken += 1
 
 
-# ---------------------------------------------------------------- what both clients do around sending
+# ---------------------------------------------------------------- the client of the hot path
 
 # These say nothing about whether a replica is fit to be asked.
 _NEVER_SENT = frozenset({FailureKind.STALL, FailureKind.TIMEOUT, FailureKind.BAD_REQUEST, FailureKind.IMAGE})
 
 
-class AttemptClient(ABC):
-    """One attempt for a request, but for the sending itself."""
+class AiohttpClient:
+    """Makes one attempt for a request, over aiohttp; use it from one event loop.
 
-    def __init__(self, settings: ClientSettings, materialise: Materialise | None) -> None:
+    Raises:
+        ConfigError: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
+    """
+
+    def __init__(self, settings: ClientSettings, materialise: Materialise | None = None) -> None:
         self._settings = settings
         self._materialise = materialise
         self._transport = Transport(settings)
@@ -149,9 +150,13 @@ class AttemptClient(ABC):
         """Close every connection; the client is not used after it."""
         await self._transport.close()
 
-    @abstractmethod
     async def _send(self, base_url: str, path: str, fields: dict[str, Any]) -> Answer | Failure:
         """Send one request to one replica."""
+        data = body.request_bytes(fields)
+        if isinstance(data, Failure):
+            return data
+        silence = self._settings.before_answer(fields)
+        return await self._transport.exchange("POST", endpoint_url(base_url, path), body=data, silence=silence)
 
     def _outcome(self, answer: Answer | Failure, base_url: str, path: str, seconds: float) -> Reply | Failure:
         if isinstance(answer, Failure):
@@ -183,29 +188,3 @@ def _reached(answer: Answer | Failure) -> bool | None:
     if answer.kind is FailureKind.CONNECTION:
         return False
     return None if answer.kind in _NEVER_SENT else True
-
-
-# ---------------------------------------------------------------- the client of the hot path
-
-
-class AiohttpClient(AttemptClient):
-    """Asks an endpoint over aiohttp; use it from one event loop.
-
-    Raises:
-        ConfigError: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
-    """
-
-    def __init__(self, settings: ClientSettings, materialise: Materialise | None = None) -> None:
-        super().__init__(settings, materialise)
-        self._urls: dict[tuple[str, str], URL] = {
-            (base_url, path): endpoint_url(base_url, path)
-            for base_url in settings.base_urls
-            for path in (body.CHAT_PATH, body.TEXT_PATH)
-        }
-
-    async def _send(self, base_url: str, path: str, fields: dict[str, Any]) -> Answer | Failure:
-        data = body.request_bytes(fields)
-        if isinstance(data, Failure):
-            return data
-        silence = self._settings.before_answer(fields)
-        return await self._transport.exchange("POST", self._urls[base_url, path], body=data, silence=silence)

@@ -24,8 +24,7 @@ from evalkit.model import Failure, FailureKind
 if TYPE_CHECKING:  # who only reads what is stored needs none of the configuration
     from evalkit.config.redact import Redactor
 
-# ----------------------------------------------------------------
-# JSON as servers really write it: orjson first, and a slow second reading for what orjson refuses
+# ---------------------------------------------------------------- JSON as servers really write it
 # Python and JavaScript servers emit `NaN` and `-Infinity` (log-probabilities), byte-order marks, and escapes of half a
 # surrogate pair (a stream cut inside an emoji). A reply is worth more than its server's JSON library: numbers that are
 # none become null, halves that meet again are joined, and a half that stays alone becomes U+FFFD. Invalid UTF-8 and
@@ -68,12 +67,7 @@ def _null(_name: str) -> None:
     return None
 
 
-# ----------------------------------------------------------------
-# From what a server says in place of an answer to a `Failure`: which kind, when to ask again, and words for
-# people
-# Servers agree on nothing here. `ServerError` is what an error body says, whoever wrote it (vLLM, SGLang, llama.cpp,
-# TGI, FastAPI, OpenAI, a proxy's HTML page); `of_status`, `of_stream` and `of_body` classify it by where it stood;
-# `Redactor` comes last and makes the detail bounded, printable and free of the key.
+# ---------------------------------------------------------------- errors
 
 
 RETRY_AFTER_LIMIT_SECONDS: Final = 600.0

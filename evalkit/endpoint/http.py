@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -415,6 +416,7 @@ def _timeout(settings: ClientSettings, silence: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_seconds, sock_read=silence)
 
 
+@cache
 def endpoint_url(base_url: str, path: str) -> URL:
     """The address of `path` under a base address; a query of the base address stays at the end.
 

@@ -15,7 +15,7 @@ import openai
 from yarl import URL
 
 from evalkit.endpoint import body
-from evalkit.endpoint.client import AttemptClient
+from evalkit.endpoint.client import AiohttpClient
 from evalkit.endpoint.http import Answer, Transport, endpoint_url
 from evalkit.endpoint.settings import ClientSettings, Materialise
 from evalkit.model import Failure, FailureKind
@@ -32,7 +32,7 @@ _HANDED_BACK: Final = ("retry-after", "retry-after-ms")
 _silence: ContextVar[float | None] = ContextVar("_silence", default=None)
 
 
-class OpenAIClient(AttemptClient):
+class OpenAIClient(AiohttpClient):
     """Asks an endpoint through `openai.AsyncOpenAI`; use it from one event loop.
 
     Raises:

@@ -34,18 +34,6 @@ from evalkit.model import Difference
 from evalkit.serve.launch import opened
 from evalkit.waits import announce
 
-__all__ = [
-    "Diagnosis",
-    "Finding",
-    "Report",
-    "Severity",
-    "Subject",
-    "between",
-    "examine",
-    "examine_configured",
-    "quick_check",
-]
-
 _EXPECTED_TO_DIFFER: Final = frozenset({"seconds for a short reply", "process started", "greedy reply", "server"})
 _PROMPT: Final = "prompt tokens "
 

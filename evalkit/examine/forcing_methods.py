@@ -266,10 +266,8 @@ def _listed(logprobs: Any) -> tuple[TokenIds, ScoredText] | Failure:
 
 
 def _top(top: Any) -> Choice | None:
-    if not isinstance(top, Mapping):
-        return None
-    known = [(found, number(value)) for name, value in top.items() if (found := _numbered(name)) is not None]
-    return choice(known)
+    items = top.items() if isinstance(top, Mapping) else ()
+    return choice((found, number(value)) for name, value in items if (found := _numbered(name)) is not None)
 
 
 def _numbered(token: Any) -> int | None:
@@ -354,9 +352,8 @@ def _read_sglang(entries: Any, tops: Any) -> tuple[TokenIds, ScoredText] | Failu
 
 
 def _sglang_top(top: Any) -> Choice | None:
-    if not isinstance(top, list):
-        return None
-    return choice([(entry[1], number(at({"entry": entry}, "entry", 0))) for entry in top if len(entry) >= 2])
+    entries = top if isinstance(top, list) else ()
+    return choice((entry[1], number(entry[0])) for entry in entries if isinstance(entry, list) and len(entry) >= 2)
 
 
 # ---------------------------------------------------------------- which method a server has

@@ -102,8 +102,7 @@ def _flagscale_variables(config: FlagScaleLaunch) -> dict[str, str]:
     return named
 
 
-# ----------------------------------------------------------------
-# The stand-ins of the demonstrations: programs of their own, which take JSON and tell in a file how they fare
+# ---------------------------------------------------------------- stand-ins, which tell in a file how they fare
 
 
 async def _llama(config: LlamaCppLaunch, log_file: Path, scratch: Path) -> Server:

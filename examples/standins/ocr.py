@@ -204,20 +204,15 @@ def load_engine(name: str, languages: Sequence[str] = ("eng",)) -> Engine:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One picture as it arrived: declared type, real format, mode, size and the digest of its pixels as RGB."""
+    """One picture, and how it arrived: declared type, real format, mode, size and the digest of its pixels as RGB."""
 
-    media_type: str
-    format: str
-    mode: str
-    width: int
-    height: int
-    pixels: str
-    picture: Image.Image = field(repr=False, compare=False)
+    about: dict[str, Any]
+    picture: Image.Image
 
-    def described(self) -> dict[str, Any]:
-        """What a response tells about it."""
-        names = ("media_type", "format", "mode", "width", "height", "pixels")
-        return {name: getattr(self, name) for name in names}
+    @property
+    def digest(self) -> str:
+        """The digest of the pixels."""
+        return str(self.about["pixels"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,15 +304,10 @@ def decode(url: str) -> Received:
         rgb = picture.convert("RGB")
     except (binascii.Error, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadRequest(f"image_url: not a picture: {error}") from error
-    return Received(
-        media_type=head.group(1),
-        format=kind,
-        mode=picture.mode,
-        width=rgb.width,
-        height=rgb.height,
-        pixels=hashlib.sha256(f"{rgb.width}x{rgb.height}\n".encode() + rgb.tobytes()).hexdigest(),
-        picture=rgb,
-    )
+    pixels = hashlib.sha256(f"{rgb.width}x{rgb.height}\n".encode() + rgb.tobytes()).hexdigest()
+    size = {"width": rgb.width, "height": rgb.height}
+    about = {"media_type": head.group(1), "format": kind, "mode": picture.mode, **size, "pixels": pixels}
+    return Received(about, rgb)
 
 
 def listed_options(text: str) -> list[str]:
@@ -399,10 +389,10 @@ class OcrServer:
         return web.json_response(response)
 
     async def _read(self, received: Received) -> str:
-        known = self._readings.get(received.pixels)
+        known = self._readings.get(received.digest)
         if known is None:
             known = await asyncio.get_running_loop().run_in_executor(self._pool, self._read_now, received.picture)
-            self._readings[received.pixels] = known
+            self._readings[received.digest] = known
             while len(self._readings) > _KEPT_READINGS:
                 self._readings.popitem(last=False)
         return known
@@ -414,7 +404,7 @@ class OcrServer:
     def _response(self, asked: Asked, text: str, tokens: int, finish: str) -> dict[str, Any]:
         # A word is a token; a message costs some more, as in any chat template, a picture as many as in Qwen's models.
         words = MESSAGE_TOKENS * asked.messages + len(asked.text.split())
-        prompt_tokens = words + sum(p.width * p.height // 784 + 1 for p in asked.pictures)
+        prompt_tokens = words + sum(one.picture.width * one.picture.height // 784 + 1 for one in asked.pictures)
         return {
             "id": f"chatcmpl-{time.time_ns():x}",
             "object": "chat.completion",
@@ -433,7 +423,7 @@ class OcrServer:
                 "completion_tokens": tokens,
                 "total_tokens": prompt_tokens + tokens,
             },
-            "evalkit": {"parts": list(asked.parts), "images": [picture.described() for picture in asked.pictures]},
+            "evalkit": {"parts": list(asked.parts), "images": [one.about for one in asked.pictures]},
         }
 
 

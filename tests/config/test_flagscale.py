@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.config import differences, load_config, public_dump
-from evalkit.config.flagscale import FromCommandLine, flattened, is_on, read_flagscale
+from evalkit.config.flagscale import FromCommandLine, is_on, read_flagscale
 from evalkit.errors import ConfigError
 
 SERVE = """\
@@ -78,14 +78,6 @@ def test_a_whole_configuration(serve):
     assert found.log == Path("outputs/demo_8b/serve_logs/host_0_localhost.output")
     assert (found.name, found.nodes) == ("demo_8b", None)
     assert found.engine_args["tensor_parallel_size"] == 2
-    assert "--trust-remote-code" in found.flags
-    assert "--enforce-eager" not in found.flags, "FlagScale drops what is false"
-    assert found.flags[found.flags.index("--limit-mm-per-prompt") + 1] == '{"image": 18}'
-
-
-def test_flags_are_flattened_by_flagscales_rules():
-    arguments = {"a_b": True, "c": False, "d": [1, "x"], "e": {"f_g": 0.5, "h": True}, "i": None, "j": "k l"}
-    assert list(flattened(arguments)) == ["--a-b", "--d", "1", "x", "--f-g", "0.5", "--h", "--i", "None", "--j", "k l"]
 
 
 def test_the_port_by_order_of_precedence(serve):

@@ -10,9 +10,7 @@ from loopback import holds, says
 from toy import END, Model
 
 from evalkit.endpoint.settings import ClientSettings
-from evalkit.examine import checks as machine
-from evalkit.examine import doctor, sampling
-from evalkit.examine import serving as pictures
+from evalkit.examine import checks, doctor, sampling, serving
 from evalkit.examine.checks import Severity, Subject, SuiteNeeds
 
 NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
@@ -382,8 +380,8 @@ async def test_a_quick_check_is_quick(toy):
 
 
 async def test_a_drawn_word_must_come_back(toy, monkeypatch):
-    monkeypatch.setattr(pictures, "WORDS", ("COMPASS",))
-    monkeypatch.setattr(pictures.random, "randint", lambda low, high: 47)
+    monkeypatch.setattr(serving, "WORDS", ("COMPASS",))
+    monkeypatch.setattr(serving.random, "randint", lambda low, high: 47)
     wanted = (SuiteNeeds("ocrbench", pictures=True),)
     reads = await doctor.examine(subject(toy("vllm", sees="compass 47"), suites=wanted))
     assert severities(reads, "pictures") == ["ok"]
@@ -400,7 +398,7 @@ def test_the_drawn_word_is_large_and_black_on_white():
 
     from PIL import Image
 
-    picture = Image.open(BytesIO(pictures.drawn("HARBOUR 12"))).convert("L")
+    picture = Image.open(BytesIO(serving.drawn("HARBOUR 12"))).convert("L")
     black = sum(picture.histogram()[:64]) / (picture.width * picture.height)
     assert picture.size == (640, 200)
     assert 0.03 < black < 0.4
@@ -450,9 +448,9 @@ async def test_stacks_that_differ(toy):
 
 def test_the_disk_must_hold_what_is_planned(tmp_path, monkeypatch):
     def disk(free):
-        monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: type("U", (), {"free": free})())
+        monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: type("U", (), {"free": free})())
         suites = (SuiteNeeds("a", max_tokens=4000, samples=100_000),)
-        return machine.check_disk(tmp_path / "not" / "there", suites).severity
+        return checks.check_disk(tmp_path / "not" / "there", suites).severity
 
     assert disk(10**12) is Severity.OK
     assert disk(10**9) is Severity.WARNING
@@ -462,7 +460,7 @@ def test_the_disk_must_hold_what_is_planned(tmp_path, monkeypatch):
 
 def test_missing_data_is_said_by_suite():
     suites = (SuiteNeeds("a"), SuiteNeeds("b", problem="b.jsonl is not there"))
-    warning, ok = machine.check_data(suites)
+    warning, ok = checks.check_data(suites)
     assert warning.what == "b: b.jsonl is not there"
     assert ok.what == "the data of 1 suite is here"
 
@@ -470,6 +468,6 @@ def test_missing_data_is_said_by_suite():
 def test_a_build_that_is_not_told_is_said_so():
     from evalkit.examine.serving import _software
 
-    found = machine.Findings()
+    found = checks.Findings()
     _software(found, {"llama_cpp_build": "b0-unknown"})
     assert [one.what for one in found] == ["llama.cpp (build not told)"]
