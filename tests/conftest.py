@@ -61,10 +61,15 @@ def pytest_addoption(parser):
     parser.addoption("--regen-golden", action="store_true", help="write the golden files anew; review the diff")
 
 
+LONG = {"run/test_faults.py", "compare/test_promises.py", "cli/test_bisect.py", "cli/test_admission.py"}
+"""Files of which `make test` has a minute or half of one."""
+
+
 def pytest_collection_modifyitems(items):
-    """Files with slow tests begin first: at the end, one worker would wait for the other."""
+    """Long files and those with slow tests begin first: at the end, one worker would wait for the other."""
     slow = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("llama")}
-    items.sort(key=lambda item: item.path not in slow)
+    first = slow | {HERE / name for name in LONG}
+    items.sort(key=lambda item: item.path not in first)
 
 
 @pytest.fixture

@@ -75,7 +75,8 @@ def spoiled(answering):
 def environment(home, tmp_path, endpoint, other_endpoint, answering, invented):
     endpoint.answer = other_endpoint.answer = answering(lambda fingerprint: fingerprint == 1)
     other = ("EVALKIT_", "HF_", "GITHUB_", "GITLAB_", "CI_")
-    return {key: value for key, value in os.environ.items() if not key.startswith(other)} | {
+    kept = {key: value for key, value in os.environ.items() if key == "EVALKIT_CACHE" or not key.startswith(other)}
+    return kept | {
         "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
         "PYTHONPATH": str(ROOT),
         "EVALKIT_SUITES": str(tmp_path / "suites"),
@@ -220,7 +221,7 @@ class Notes(BaseHTTPRequestHandler):
 def gitlab_api():
     server = HTTPServer(("127.0.0.1", 0), Notes)
     server.notes = []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
