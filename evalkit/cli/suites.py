@@ -26,10 +26,8 @@ def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> Non
     suites = sorted(all_suites(folders).values(), key=lambda suite: suite.name)
     packs = all_packs(folders)
     if as_json:
-        from evalkit.tasks.check import described
-
         document = {
-            "suites": [described(s) for s in suites],
+            "suites": [_described(s) for s in suites],
             "packs": {p.name: [s.model_dump(exclude_unset=True) for s in p.suites] for p in packs.values()},
         }
         print_json(document)
@@ -38,6 +36,25 @@ def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> Non
     click.echo("\nPacks (use as `pack:` in a configuration)")
     for pack in packs.values():
         click.echo(f"  {pack.name}: {pack.about}\n    {', '.join(entry.name for entry in pack.suites)}")
+
+
+_DESCRIBED = {
+    "label",
+    "about",
+    "repeats",
+    "margin_pt",
+    "headline",
+    "licence",
+    "gated",
+    "needs",
+    "origin",
+    "file",
+    "name",
+}
+
+
+def _described(suite: Any) -> dict[str, Any]:
+    return {**suite.model_dump(mode="json", include=_DESCRIBED), "items": suite.rows}
 
 
 def _print_table(suites: list[Any]) -> None:

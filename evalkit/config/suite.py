@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from evalkit.config.base import NUMBER, Count, Section, Word, conflict
 from evalkit.config.problems import problems
 from evalkit.config.schema import JSON_SCHEMA_DIALECT, SuiteChoiceOrName
-from evalkit.config.yaml import KeyPath, Node, Origin, Scalar, find, parse
+from evalkit.config.yaml import KeyPath, Node, Origin, find, parse
 from evalkit.errors import ConfigError, SuiteError
 from evalkit.model import DEFAULT_MARGIN_PT
 
@@ -293,6 +293,13 @@ class PackFile(Section):
     )
 
 
+class Pack(PackFile):
+    """A pack, and where it was found."""
+
+    name: str = Field(description="The name by which endpoints ask for it: its file's.")
+    file: Path = Field(description="The file that describes it.")
+
+
 class Suite(SuiteFields):
     """A suite: what its file says of it, and where it was found. `file` is lm-eval's own for a task of its library."""
 
@@ -390,16 +397,6 @@ def _parsed(path: Path) -> Node:
         raise SuiteError(str(error)) from None
 
 
-def _with_places(value: Any, origin: Origin) -> Node:
-    """A value that no file of ours holds as a tree: every key at the same place."""
-    if isinstance(value, Mapping):
-        return Node({str(key): _with_places(item, origin) for key, item in value.items()}, origin)
-    if isinstance(value, list | tuple):
-        return Node(tuple(_with_places(item, origin) for item in value), origin)
-    plain: Scalar = value if isinstance(value, str | int | float | bool) or value is None else str(value)
-    return Node(plain, origin)
-
-
 # ----------------------------------------------------------------
 # Checking
 
@@ -431,7 +428,7 @@ def check_fields(fields: Mapping[str, Any]) -> SuiteFields:
     try:
         return SuiteFields.model_validate(fields)
     except ValidationError as error:
-        raise SuiteError(problems(error, _with_places(fields, Origin("metadata.evalkit")), SuiteFields)) from None
+        raise SuiteError(problems(error, Node({}, Origin("metadata.evalkit")), SuiteFields)) from None
 
 
 def parse_suite(path: Path, origin: str, raw: Mapping[str, Any] | None = None) -> Suite | None:
@@ -463,17 +460,18 @@ def parse_suite(path: Path, origin: str, raw: Mapping[str, Any] | None = None) -
     )
 
 
-def parse_pack(path: Path) -> PackFile:
-    """A pack's file, checked.
+def parse_pack(path: Path) -> Pack:
+    """The pack that a file describes.
 
     Raises:
         SuiteError: everything that is wrong, one line each, with file, line, key and what it must be.
     """
     tree = _parsed(path)
     try:
-        return PackFile.model_validate(tree.plain())
+        file = PackFile.model_validate(tree.plain())
     except ValidationError as error:
         raise SuiteError(problems(error, tree, PackFile)) from None
+    return Pack.model_construct(name=path.stem, file=path, about=file.about, suites=file.suites)
 
 
 def suite_schema() -> dict[str, Any]:

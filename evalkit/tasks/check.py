@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from evalkit.config.suite import Suite, check_suite, is_suite, parse_suite, read_task
+from evalkit.config.suite import Suite, check_suite, is_suite, parse_pack, parse_suite, read_task
 from evalkit.errors import SuiteError, UsageError
 from evalkit.model import Item, Score, Status
 from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
-from evalkit.tasks.suites import find_suite, foreign_suite, members, pack_in
+from evalkit.tasks.suites import find_suite, foreign_suite, members
 
 _FORMS = ("{}", "Answer: {}", "\\boxed{{{}}}")
 """How a model may give an answer: the first form that the scorer takes for right is used."""
@@ -81,7 +80,7 @@ def _checked(file: Path, folders: Sequence[Path], options: LoadOptions, count: i
 
 
 def _pack(file: Path, folders: Sequence[Path]) -> Checked:
-    pack = pack_in(file)
+    pack = parse_pack(file)
     problems = []
     for number, choice in enumerate(pack.suites):
         try:
@@ -144,21 +143,3 @@ def _trial(loaded: LoadedSuite, item: Item, kind: str, reply: str) -> Trial:
 
     right_or_wrong = loaded.suite.right_or_wrong
     return Trial(kind, reply, graded(loaded.score, item.doc, final_text_of(reply), right_or_wrong=right_or_wrong))
-
-
-def described(suite: Suite) -> dict[str, Any]:
-    """What a list of suites says of one, as JSON."""
-    return {
-        "name": suite.name,
-        "label": suite.label,
-        "about": suite.about,
-        "items": suite.rows,
-        "repeats": suite.repeats,
-        "margin_pt": suite.margin_pt,
-        "headline": suite.headline,
-        "licence": suite.licence,
-        "gated": suite.gated,
-        "needs": list(suite.needs),
-        "origin": suite.origin,
-        "file": str(suite.file),
-    }

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from evalkit import resources
 from evalkit.config.problems import problems
-from evalkit.config.schema import SuiteChoice
 from evalkit.config.suite import (
     MAX_SUITE_FILE_BYTES,
     ForeignFile,
+    Pack,
     Suite,
     check_suite,
     is_suite,
@@ -204,16 +204,6 @@ def _candidates(name: str, folders: Sequence[Path]) -> Iterator[Path]:
 # Packs: named lists of suites with tolerances, one YAML file each under `suites/packs/`
 
 
-@dataclass(frozen=True, slots=True)
-class Pack:
-    """A pack as its file gives it."""
-
-    name: str
-    about: str
-    file: Path
-    suites: tuple[SuiteChoice, ...]
-
-
 def all_packs(folders: Sequence[Path] = ()) -> dict[str, Pack]:
     """All packs by name; the first in search order is taken.
 
@@ -223,7 +213,7 @@ def all_packs(folders: Sequence[Path] = ()) -> dict[str, Pack]:
     packs: dict[str, Pack] = {}
     for path in _pack_files(folders):
         if path.stem not in packs:
-            packs[path.stem] = pack_in(path)
+            packs[path.stem] = parse_pack(path)
     return packs
 
 
@@ -236,17 +226,7 @@ def find_pack(name: str, folders: Sequence[Path] = ()) -> Pack:
     files = {path.stem: path for path in reversed(list(_pack_files(folders)))}
     if name not in files:
         raise SuiteError(f"no pack is called {name!r}{did_you_mean(name, sorted(files))}")
-    return pack_in(files[name])
-
-
-def pack_in(path: Path) -> Pack:
-    """The pack that a file describes.
-
-    Raises:
-        SuiteError: all that is wrong with it, with file, line and key.
-    """
-    file = parse_pack(path)
-    return Pack(path.stem, file.about, path, file.suites)
+    return parse_pack(files[name])
 
 
 def _pack_files(folders: Sequence[Path]) -> Iterator[Path]:
