@@ -21,7 +21,7 @@ from evalkit.model import FinalText, Score
 from evalkit.scoring.answers import letters
 from evalkit.scoring.answers.number import equal, whole_number
 from evalkit.scoring.answers.reply import for_matching, scored, unanswered, without_answer, without_markup
-from evalkit.scoring.answers.short import matches_any, number_given, score_part
+from evalkit.scoring.answers.short import matches, number_given, score_part
 from evalkit.scoring.registry import name_of, required
 from evalkit.scoring.rows import (
     LETTERS,
@@ -183,7 +183,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     if kind != "open":
         raise DataError(f"{name_of(doc)}: 'type' must be 'choice' or 'open', not {kind!r:.80}")
     truths = [str(truth) for truth in required(doc, "answers")]
-    return score_part(final, lambda given: matches_any(given, truths))
+    return score_part(final, lambda given: any(matches(given, truth) for truth in truths))
 
 
 def score_cmmmu(doc: Mapping[str, Any], final: FinalText) -> Score:
@@ -288,13 +288,13 @@ def verdict(text: str) -> Judged | None:
             return Judged(whole["yes"] is not None, strong=True)
         found = _VERDICT.match(text, marker.end())
         if found and not _inside(found, asked):
-            return Judged(_is_true(found), strong=True)
+            return Judged(found["no"] is None, strong=True)
     lead = _LEADING.match(text)
     first = _VERDICT.match(text, lead.end() if lead else 0)
     if first and not _inside(first, asked) and _AFTER_LEADING.match(text, first.end()):
-        return Judged(_is_true(first), strong=True)
+        return Judged(first["no"] is None, strong=True)
     stated = [found for found in _VERDICT.finditer(text) if not _inside(found, asked)]
-    return Judged(_is_true(stated[-1]), strong=False) if stated else None
+    return Judged(stated[-1]["no"] is None, strong=False) if stated else None
 
 
 def fills(given: str, truth: str) -> bool:
@@ -335,7 +335,3 @@ def _bare(text: str) -> str:
 
 def _inside(found: re.Match[str], spans: Sequence[tuple[int, int]]) -> bool:
     return any(start <= found.start() and found.end() <= end for start, end in spans)
-
-
-def _is_true(found: re.Match[str]) -> bool:
-    return found["no"] is None

@@ -333,8 +333,8 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     truth = truth_of(doc, options)
     if (nothing := unanswered(final)) is not None:
         return nothing
-    whole = _matchable(final.text)
-    text = _first_block(whole, _matchable(str(doc.get("shot_header") or "")))
+    whole, header = _matchable(final.text), _matchable(str(doc.get("shot_header") or ""))
+    text = whole.partition(f"\n{header}")[0] if header else whole  # before it goes on to ask itself the next question
     flags: tuple[str, ...] = ("continued_pattern",) * (len(text) < len(whole))
     if ends_midway(final):
         text = _CUT_WORD.sub("", text)  # "the answer is a", and the limit came
@@ -375,29 +375,18 @@ def settled(
 
 def extract(text: str, options: Options) -> Extraction:
     """What `text` (normalised, without markup) settles on."""
-    strong: list[tuple[str, Value]] = []
-    weak: list[Value] = []
-    for value, is_strong in _after_markers(text, options):
-        if is_strong:
-            strong.append(("P1", value))
-        else:
-            weak.append(value)
+    marked = list(_after_markers(text, options))
+    strong = [("P1", value) for value, is_strong in marked if is_strong]
     strong += (("P2", value) for value in _in_boxes(text, options))
-    strong += (("P3", value) for value in _in_fields(text, options))
+    strong += (("P3", value) for at in _FIELD.finditer(text) if (value := value_at(text, at.end(), options)))
     if strong:
         anchor, value = max(strong, key=lambda candidate: candidate[1].start)
         return Extraction(value.letters, anchor, len({other.letters for _, other in strong}) > 1)
-    return _from_last_line(text, options, weak)
+    return _from_last_line(text, options, [value for value, _ in marked])
 
 
 def _matchable(text: str) -> str:
     return without_markup(for_matching(text)).strip()
-
-
-def _first_block(text: str, shot_header: str) -> str:
-    """`text` up to a line, after its first, with which the model goes on to ask itself the next question."""
-    cut = text.find("\n" + shot_header) if shot_header else -1
-    return text if cut < 0 else text[:cut]
 
 
 def _after_markers(text: str, options: Options) -> Iterator[tuple[Value, bool]]:
@@ -417,13 +406,6 @@ def _in_boxes(text: str, options: Options) -> Iterator[Value]:
         value = value_at(box.content, 0, options)
         if value and _LINE_END.match(box.content, value.end):
             yield Value(value.letters, box.start, box.end, value.by_text)
-
-
-def _in_fields(text: str, options: Options) -> Iterator[Value]:
-    """P3: fields of JSON or of a dictionary."""
-    for field in _FIELD.finditer(text):
-        if value := value_at(text, field.end(), options):
-            yield value
 
 
 def _from_last_line(text: str, options: Options, weak: list[Value]) -> Extraction:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, Final
 
 from evalkit.errors import DataError
@@ -127,12 +128,8 @@ def _marked(text: str, start: int) -> tuple[str, int]:
 
 
 def _balanced(text: str) -> bool:
-    depth = 0
-    for character in text:
-        depth += (character == "{") - (character == "}")
-        if depth < 0:
-            return False
-    return depth == 0
+    depths = list(accumulate((character == "{") - (character == "}") for character in text))
+    return not depths or (min(depths) >= 0 and depths[-1] == 0)
 
 
 def _plain(text: str) -> str:

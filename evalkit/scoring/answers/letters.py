@@ -150,26 +150,27 @@ def _stated(text: str, options: Options) -> str | None:
 
 def _stated_set(text: str, options: Options) -> tuple[str, ...]:
     """All options that the reply states to be right: A和C正确, "A选项正确；C选项正确"."""
-    named: set[str] = set()
-    for found in _STATED_SET.finditer(text):
-        named |= set(re.findall("[A-Z]", found["letters"]))
-    return tuple(sorted(named)) if len(named) > 1 and named <= set(options.letters) else ()
+    named = {letter for found in _STATED_SET.finditer(text) for letter in re.findall("[A-Z]", found["letters"])}
+    return _row([*named], options) if len(named) > 1 else ()
 
 
 def _sole_letters(text: str, options: Options) -> tuple[str, ...]:
     """The letters that are all of the first line of `text`, in any order and however separated."""
     line = text.partition("\n")[0]
-    found = re.findall("[A-Z]", line.upper()) if _SOLE_LETTERS.fullmatch(line) else []
-    distinct = len(set(found)) == len(found)
-    return tuple(sorted(found)) if found and distinct and set(found) <= set(options.letters) else ()
+    return _row(re.findall("[A-Z]", line.upper()), options) if _SOLE_LETTERS.fullmatch(line) else ()
 
 
 def _one_a_line(text: str, options: Options) -> tuple[str, ...]:
     """The letters of a text of at least two lines that all begin with an option's letter."""
     lines = [line for line in text.splitlines() if line.strip()]
     found = [match[1] or match[2] for line in lines if (match := _OPTION_LINE.match(line))]
-    complete = len(found) == len(lines) > 1 and len(set(found)) == len(found)
-    return tuple(sorted(found)) if complete and set(found) <= set(options.letters) else ()
+    return _row(found, options) if len(found) == len(lines) > 1 else ()
+
+
+def _row(letters: list[str], options: Options) -> tuple[str, ...]:
+    """The letters in order; none where one stands twice or is no option's."""
+    distinct = len(set(letters)) == len(letters)
+    return tuple(sorted(letters)) if distinct and set(letters) <= set(options.letters) else ()
 
 
 def _beginning(text: str, options: Options) -> str | None:

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from itertools import accumulate, pairwise
 from typing import Final
 
 from evalkit.scoring.answers.reply import for_maths, without_wrappers
@@ -106,16 +108,11 @@ def read_list(field: str) -> tuple[Number, ...] | None:
     text = _plain(text).replace("\\{", "{").replace("\\}", "}").strip().rstrip(".。")
     named = re.match(r"[^=([{]{0,30}=\s*(?=[(\[{<])", text)
     entries = _entries(_inside(text[named.end() :] if named else text))
-    numbers: list[Number] = []
-    for entry in entries:
-        try:
-            number = read_number(entry)
-        except SeveralAnswersError:
-            return None
-        if number is None:
-            return None
-        numbers.append(number)
-    return tuple(numbers) or None
+    try:
+        numbers = [number for entry in entries if (number := read_number(entry)) is not None]
+    except SeveralAnswersError:
+        return None
+    return tuple(numbers) if numbers and len(numbers) == len(entries) else None
 
 
 def last_number(text: str) -> Number | None:
@@ -176,26 +173,21 @@ def _inside(text: str) -> str:
         return text[1 : text.index(">")]
     if text[:1] not in _BRACKETS:
         return text
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character in _BRACKETS) - (character in _BRACKETS.values())
-        if depth == 0:
-            # "(1/3), (1/4)" begins with a bracket that is not the list's.
-            return text[1:position] if not re.match(r"\s*[,;/*^]\s*\S", text[position + 1 :]) else text
-    return text
+    end = next((place for place, depth in enumerate(_depths(text)) if depth == 0), None)
+    # "(1/3), (1/4)" begins with a bracket that is not the list's.
+    return text if end is None or re.match(r"\s*[,;/*^]\s*\S", text[end + 1 :]) else text[1:end]
 
 
 def _entries(text: str) -> list[str]:
     """The parts between separators outside of all brackets."""
-    entries, depth, start = [], 0, 0
     text = re.sub(r"(?<![A-Za-z])and(?![A-Za-z])", ",", text)
-    for position, character in enumerate(text):
-        depth += (character in _BRACKETS) - (character in _BRACKETS.values())
-        if depth == 0 and character in ",;，；、":
-            entries.append(text[start:position])
-            start = position + 1
-    entries.append(text[start:])
-    return [entry for entry in entries if entry.strip()]
+    cuts = [place for place, depth in enumerate(_depths(text)) if depth == 0 and text[place] in ",;，；、"]
+    return [entry for start, end in pairwise((-1, *cuts, len(text))) if (entry := text[start + 1 : end]).strip()]
+
+
+def _depths(text: str) -> Iterator[int]:
+    """In how many brackets what follows each character stands."""
+    return accumulate((character in _BRACKETS) - (character in _BRACKETS.values()) for character in text)
 
 
 class _Reader:

@@ -85,9 +85,7 @@ def ends_midway(final: FinalText) -> bool:
 def _after_thinking(content: str, closing_tags: tuple[str, ...]) -> tuple[str, bool]:
     """(what follows the last closing tag, whether a trace is opened there and never closed)."""
     closing, opening = _patterns(closing_tags)
-    start = 0
-    for match in closing.finditer(content):
-        start = match.end()
+    start = max((match.end() for match in closing.finditer(content)), default=0)
     return content[start:], opening.search(content, start) is not None
 
 

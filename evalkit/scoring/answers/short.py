@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -148,13 +148,8 @@ def answer_part(text: str, *, midway: bool = False) -> Given | None:
     return Given(part[-_LONGEST_PART:], strong=False) if part else None
 
 
-def matches_any(given: str, truths: Sequence[str]) -> bool:
-    """Whether the answer part `given` gives one of `truths`; a truth that is a number is compared as one."""
-    return any(matches(given, truth) for truth in truths)
-
-
 def matches(given: str, truth: str) -> bool:
-    """Whether the answer part `given` gives `truth`."""
+    """Whether the answer part `given` gives `truth`; a truth that is a number is compared as one."""
     wanted = for_maths(truth)
     number = whole_number(wanted)
     if number is not None:

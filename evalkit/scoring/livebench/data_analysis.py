@@ -55,15 +55,9 @@ def grade_tablejoin(doc: Mapping[str, Any], text: str) -> Grade:
     """
     truth = _truth_mapping(doc)
     given = _mapping(text)
-    hits = spurious = missing = 0
-    for key, value in given.items():
-        wanted = truth.get(key)
-        if wanted and wanted == value:
-            hits += 1
-        else:
-            spurious += 1
-            missing += 1 if wanted else 0
-    missing += sum(not given.get(key) for key in truth)
+    hits = sum(bool(truth.get(key)) and truth[key] == value for key, value in given.items())
+    spurious = len(given) - hits
+    missing = sum(bool(truth.get(key)) for key in given) - hits + sum(not given.get(key) for key in truth)
     score = 2 * hits / (2 * hits + spurious + missing) if given else 0.0
     return Grade(
         value=round(score * 100) / 100,

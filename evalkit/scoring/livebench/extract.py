@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 from evalkit.errors import DataError
@@ -50,29 +51,13 @@ def boxed(text: str) -> str | None:
     """
     if "\\boxed " in text:
         return text.rsplit("\\boxed ", 1)[1].split("$", 1)[0]
-    start = text.rfind("\\boxed")
-    mark = "\\boxed"
-    if start < 0:
-        start = text.rfind("\\fbox")
-        mark = "\\fbox"
-    if start < 0 or not text.startswith(mark + "{", start):
+    mark = "\\boxed" if "\\boxed" in text else "\\fbox"
+    _, found, inside = text.rpartition(mark)
+    if not found or not inside.startswith("{"):
         return None
-    end = _closing_brace(text, start + len(mark))
-    if end is None:
-        return None
-    return text[start + len(mark) + 1 : end].replace("$", "").replace("fbox", "boxed")
-
-
-def _closing_brace(text: str, opening: int) -> int | None:
-    depth = 0
-    for position in range(opening, len(text)):
-        if text[position] == "{":
-            depth += 1
-        elif text[position] == "}":
-            depth -= 1
-            if depth == 0:
-                return position
-    return None
+    depths = accumulate((character == "{") - (character == "}") for character in inside)
+    end = next((position for position, depth in enumerate(depths) if depth == 0), None)
+    return None if end is None else inside[1:end].replace("$", "").replace("fbox", "boxed")
 
 
 def without_marks(text: str, *marks: str) -> str:

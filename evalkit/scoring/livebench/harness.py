@@ -16,10 +16,7 @@ _STARRED = (
     *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
     *("itertools", "functools", "operator", "io", "sys", "json", "typing", "builtins"),
 )
-_NAMED = (
-    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
-    *("itertools", "functools", "operator", "io", "sys", "json", "time", "fractions", "typing"),
-)
+_HIDDEN = {"datetime", "copy", "bisect", "builtins"}  # not there under their own names
 _RECURSION = 50_000
 
 
@@ -28,7 +25,8 @@ def _names() -> dict[str, Any]:
     for module in map(importlib.import_module, _STARRED):
         public = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
         names.update((name, getattr(module, name)) for name in public)
-    names.update((name, importlib.import_module(name)) for name in _NAMED if name not in {"datetime", "copy", "bisect"})
+    named = {*_STARRED, "time", "fractions"} - _HIDDEN
+    names.update((name, importlib.import_module(name)) for name in named)
     return names
 
 

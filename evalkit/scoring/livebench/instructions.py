@@ -102,7 +102,6 @@ _POSTSCRIPTS: Final = {"P.S.": re.compile(r"p\.\s?s\."), "P.P.S": re.compile(r"p
 _WORD: Final = re.compile(r"\w+")
 _STARRED: Final = re.compile(r"^[^\S\n]*\*[^*].*$", re.MULTILINE)
 _DASHED: Final = re.compile(r"^[^\S\n]*-.*$", re.MULTILINE)
-_PUNCTUATION: Final = frozenset(".,?!'\"")
 
 
 def grade(doc: Mapping[str, Any], text: str) -> Grade:
@@ -182,8 +181,7 @@ def _first_word_of_paragraph(text: str, kwargs: Mapping[str, Any]) -> bool:
     if filled != kwargs["num_paragraphs"] or nth > filled or not paragraphs[nth - 1].strip():
         return False
     word: str = paragraphs[nth - 1].split()[0].lstrip("'").lstrip('"').lower()
-    stop = next((index for index, character in enumerate(word) if character in _PUNCTUATION), len(word))
-    return word[:stop] == str(kwargs["first_word"]).lower()
+    return re.split(r"[.,?!'\"]", word, maxsplit=1)[0] == str(kwargs["first_word"]).lower()
 
 
 def _filled_parts(text: str, divider: str) -> list[str]:

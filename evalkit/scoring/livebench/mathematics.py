@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
+from itertools import dropwhile, takewhile
 from typing import Any, Final
 
 from evalkit.errors import DataError
@@ -229,11 +230,9 @@ def read_numbers(text: str) -> list[int | None]:
     Tried in turn: the last line with "answer:" in it, the last box, the last line, the digits after "answer:".
     A place that holds no number at all is passed over.
     """
-    for place in (_after_mark, _in_box, _on_last_line):
-        numbers = place(text)
-        if any(number is not None for number in numbers):
-            return numbers
-    return list(_leading_digits(text))
+    tried = (place(text) for place in (_after_mark, _in_box, _on_last_line))
+    found = next((numbers for numbers in tried if any(number is not None for number in numbers)), None)
+    return list(_leading_digits(text)) if found is None else found
 
 
 def _after_mark(text: str) -> list[int | None]:
@@ -275,9 +274,8 @@ def _leading_digits(text: str) -> list[int]:
 
 
 def _first_digits(text: str) -> str:
-    start = next((index for index, character in enumerate(text) if character.isdigit()), len(text))
-    end = next((index for index in range(start, len(text)) if not text[index].isdigit()), len(text))
-    return text[start:end]
+    found = dropwhile(lambda character: not character.isdigit(), text)
+    return "".join(takewhile(str.isdigit, found))
 
 
 def _integer(text: str) -> int | None:
