@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         SuiteError,
         UsageError,
     )
+    from evalkit.examine.bisect import Bisection
+    from evalkit.examine.doctor import Diagnosis
     from evalkit.model import Flip, Interval, SuiteResult, Verdict
     from evalkit.options import (
         BisectOptions,
@@ -52,20 +54,26 @@ if TYPE_CHECKING:
         RunOptions,
         TableOptions,
     )
+    from evalkit.publish.tables import JudgedTable
+    from evalkit.run.forecast import Forecast
     from evalkit.run.observer import Observer
 
 __all__ = [
     "BisectOptions",
+    "Bisection",
     "CompareOptions",
     "Comparison",
     "ConfigError",
     "DataError",
+    "Diagnosis",
     "EndpointError",
     "EvalkitError",
     "Fidelity",
     "Flip",
+    "Forecast",
     "Interval",
     "JudgeOptions",
+    "JudgedTable",
     "LaunchError",
     "Observer",
     "PlanOptions",
@@ -96,6 +104,10 @@ __all__ = [
 ]
 
 
+_OF_CALLS = ("examine.doctor", "examine.bisect", "run.forecast", "publish.tables")
+"""What some calls give stands in rooms that load much: looked through last."""
+
+
 class _Package(ModuleType):
     """This package: what `__all__` names is looked up when it is used first.
 
@@ -105,7 +117,7 @@ class _Package(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
-        homes = ("api", "errors", "model", "options", "run.observer")
+        homes = ("api", "errors", "model", "options", "run.observer", *_OF_CALLS)
         modules = (import_module(f"evalkit.{home}") for home in homes)
         found = next(getattr(module, name) for module in modules if hasattr(module, name))
         super().__setattr__(name, found)

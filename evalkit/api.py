@@ -152,7 +152,7 @@ def load_run(folder: PathLike) -> Run:
 # ---------------------------------------------------------------- two sides
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Comparison:
     """A comparison: two sides, the judgment on each suite, and the verdict. A notebook shows its table.
 
@@ -160,10 +160,10 @@ class Comparison:
     need single samples read them from the two runs.
     """
 
-    value: model.Comparison = field(repr=False)
+    value: model.Comparison
     folder: Path | None = None
     file: Path | None = None
-    sides: tuple[Side, Side] | None = field(default=None, repr=False)
+    sides: tuple[Side, Side] | None = None
 
     @property
     def verdict(self) -> model.Verdict:
@@ -251,12 +251,13 @@ class Comparison:
         return sides_of(self.value, self.folder)
 
     def report(self, form: str = "terminal", options: ReportOptions | None = None) -> str | bytes:
-        """The comparison in a format: terminal (100 columns), markdown, csv, latex, json, html, junit, openmetrics,
-        summary, or the path of a template of your own, NAME.FORMAT.j2.
+        """The comparison in a format: one of `evalkit report`, or the path of a template of your own, NAME.FORMAT.j2.
+
+        terminal (100 columns), markdown, csv, latex, json, html, junit, openmetrics, summary.
 
         Raises:
             UsageError: for another format, or an option that the format does not know.
-        """  # noqa: D205
+        """
         from evalkit.render.report import rendered
 
         return rendered(self.value, form, options or ReportOptions())
@@ -281,6 +282,9 @@ class Comparison:
 
         file = store(self.value, Path(folder), observer.notice)
         return replace(self, folder=Path(folder), file=file)
+
+    def __repr__(self) -> str:
+        return f"<Comparison {self.verdict.value}: {self.value.reference.name} and {self.value.candidate.name}>"
 
     def __str__(self) -> str:
         """The table as `evalkit compare` prints it, 100 columns wide."""

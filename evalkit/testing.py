@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 from evalkit.api import Comparison, compare, judge
@@ -28,7 +28,7 @@ def assert_equivalent(
     """
     __tracebackhide__ = True  # pytest shows the caller's line
     chosen = options or CompareOptions()
-    if isinstance(reference, (str, Path)) and isinstance(candidate, (str, Path)):
+    if isinstance(reference, (str, os.PathLike)) and isinstance(candidate, (str, os.PathLike)):
         made = compare(reference, candidate, chosen, observer)
     else:
         made = judge(reference, candidate, chosen)

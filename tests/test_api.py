@@ -27,7 +27,18 @@ CALLS = {
     *("aa", "bisect", "compare", "doctor", "judge", "judge_tables", "load_comparison", "load_run", "plan", "probe"),
     *("run", "score"),
 }
-VALUES = {"Comparison", "Fidelity", "Flip", "Interval", "Observer", "Run", "SuiteResult", "Verdict", "__version__"}
+VALUES = {
+    *("Bisection", "Diagnosis", "Forecast", "JudgedTable"),
+    "Comparison",
+    "Fidelity",
+    "Flip",
+    "Interval",
+    "Observer",
+    "Run",
+    "SuiteResult",
+    "Verdict",
+    "__version__",
+}
 OPTIONS = {
     f"{name}Options" for name in ("Bisect", "Compare", "Judge", "Plan", "Probe", "Report", "Run", "Table")
 }  # one a call
@@ -166,6 +177,7 @@ def test_a_notebook_shows_the_table_with_foreign_words_escaped():
     made = evalkit.judge(frame(GOOD, "<script>alert(1)</script>"), frame(WORSE, "<script>alert(1)</script>"))
     shown = made._repr_html_()
     assert "<table>" in shown
+    assert repr(made) == "<Comparison DEGRADED: reference and candidate>"
     assert "DEGRADED" in shown
     assert "<script" not in shown
     assert "&lt;script&gt;" in shown

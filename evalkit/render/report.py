@@ -71,10 +71,14 @@ def _terminal(comparison: Comparison, options: ReportOptions) -> str:
 
 
 def notebook(comparison: Comparison) -> str:
-    """The table and the verdict as HTML for a notebook; what models and servers said is escaped."""
+    """The verdict and the table as HTML for a notebook; what models and servers said is escaped."""
     from markdown_it import MarkdownIt
 
+    from evalkit.render import escape
+    from evalkit.render.explain import overall
     from evalkit.render.tables import table_text
 
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    return str(markdown.render(table_text(comparison, "markdown")))
+    text = (
+        f"**{comparison.verdict.value}** {escape.markdown(overall(comparison))}\n\n{table_text(comparison, 'markdown')}"
+    )
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))

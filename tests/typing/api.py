@@ -47,11 +47,11 @@ def examines() -> None:
     found = evalkit.probe("reference.yaml", "candidate.yaml", evalkit.ProbeOptions(prompts=32))
     assert_type(found.verdict, Verdict)
     assert_type(found.folder, Path)
-    assert_type(evalkit.doctor("reference.yaml", data=False).exit_code, int)
-    assert_type(evalkit.plan("reference.yaml", "candidate.yaml").can_decide, bool)
+    assert_type(evalkit.doctor("reference.yaml", data=False), evalkit.Diagnosis)
+    assert_type(evalkit.plan("reference.yaml", "candidate.yaml"), evalkit.Forecast)
     options = evalkit.BisectOptions(operators=["softmax", "rope"], on="launch.env.OPERATORS")
-    assert_type(evalkit.bisect("reference.yaml", "candidate.yaml", options).exit_code, int)
-    assert_type(evalkit.judge_tables(["README.md"])[0].name, str)
+    assert_type(evalkit.bisect("reference.yaml", "candidate.yaml", options), evalkit.Bisection)
+    assert_type(evalkit.judge_tables(["README.md"]), list[evalkit.JudgedTable])
     try:
         evalkit.load_run("nowhere")
     except evalkit.UsageError as error:
