@@ -139,7 +139,8 @@ def check(paths: tuple[Path, ...], data: Path | None, items: int) -> None:
 
 
 def _print_checked(found: Any) -> None:
-    state = f"{len(found.problems)} problems" if found.problems else "sound"
+    count = len(found.problems)
+    state = f"{count} problem{'s' if count > 1 else ''}" if count else "sound"
     click.echo(f"# {found.file}: {found.what} {found.name}: {state}")
     for note in found.notes:
         click.echo(f"# {note}")

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from evalkit.config.base import NUMBER, Count, Section, Word, conflict
 from evalkit.config.problems import problems
 from evalkit.config.schema import JSON_SCHEMA_DIALECT, SuiteChoiceOrName
-from evalkit.config.yaml import KeyPath, Node, Origin, find, parse
+from evalkit.config.yaml import KeyPath, Node, Origin, dotted, find, parse
 from evalkit.errors import ConfigError, SuiteError
 from evalkit.model import DEFAULT_MARGIN_PT
 
@@ -310,16 +310,16 @@ class Suite(SuiteFields):
     tasks: tuple[str, ...] = Field(description="Its tasks: itself, or a group's.")
     pictures: bool = Field(default=False, description="True where its items have pictures.")
 
-    def where(self, key: str = "") -> str:
-        """File, line and key of something under `metadata: evalkit:`, as messages begin with."""
-        path: KeyPath = ("metadata", "evalkit", *key.split(".")) if key else ()
-        node = find(task_tree(self.file), path)
-        place = str(self.file if node is None else node.origin)
-        return f"{place}: {'.'.join(map(str, path))}" if key else place
-
     def error(self, key: str, sentence: str) -> SuiteError:
         """What is wrong with a key under `metadata: evalkit:`, to be raised."""
-        return SuiteError(f"{self.where(key)}: {sentence}")
+        return SuiteError(f"{where(self.file, key)}: {sentence}")
+
+
+def where(file: Path, key: str) -> str:
+    """File, line and key of something under `metadata: evalkit:`, as messages begin with."""
+    path: KeyPath = ("metadata", "evalkit", *key.split("."))
+    node = find(task_tree(file), path)
+    return f"{file if node is None else node.origin}: {dotted(path)}"
 
 
 # ----------------------------------------------------------------

@@ -52,7 +52,9 @@ def check_files(paths: Sequence[Path], options: LoadOptions, count: int = 1) -> 
             try:
                 found = _checked(file, folders, options, count)
             except UsageError as error:
-                found = Checked(file, "file", file.stem, tuple(str(error).splitlines()))
+                lines = str(error).splitlines()
+                told = tuple(line if str(file) in line else f"{file}: {line}" for line in lines)
+                found = Checked(file, "file", file.stem, told)
             if found.what in {"suite", "pack"} and named.setdefault(f"{found.what} {found.name}", file) != file:
                 twice = f"{file}: the {found.what} {found.name} is in {named[f'{found.what} {found.name}']} already"
                 found = replace(found, problems=(*found.problems, f"{twice}: one of them needs another name"))
@@ -73,7 +75,7 @@ def _checked(file: Path, folders: Sequence[Path], options: LoadOptions, count: i
     fields = check_suite(file, raw).metadata.evalkit
     suite = parse_suite(file, str(file.parent), raw)
     if suite is None:
-        return Checked(file, "part", file.stem, notes=(f"a part of {fields.part_of}: checked with it",))
+        return Checked(file, "part", file.stem, notes=(f"its data is checked with {fields.part_of}",))
     if suite.tasks != (suite.name,):
         members(suite)
     return _tried(Checked(file, "suite", suite.name), suite, options, count)

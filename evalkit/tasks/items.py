@@ -9,7 +9,6 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from evalkit.config.suite import Suite
+from evalkit.config.suite import Suite, where
 from evalkit.errors import DataError, SuiteError, did_you_mean
 from evalkit.files import digest, digest_lines
 from evalkit.model import FinalText, Item, Message, Prompt, Score, Scorer
@@ -182,7 +181,10 @@ def _files(suite: Suite, options: LoadOptions) -> tuple[list[Path], tuple[str, .
     allowed = bool((options.settings or {}).get("allow_code_execution"))
     missing = _no_sandbox() if allowed else "allow_code_execution is not set"
     group = members(suite)
-    left_out = [member for member in group if "code_execution" in member.needs and missing]
+    for member in group:
+        if member.fields.prepare is not None:
+            _preparer(member.fields.prepare, member.file)
+    left_out = [member for member in group if "code_execution" in member.fields.needs and missing]
     kept = [member for member in group if member not in left_out]
     if not left_out:
         return [member.file for member in kept], ()
@@ -390,23 +392,25 @@ def _own_scorer(suite: Suite) -> tuple[Scorer, str] | None:
     from evalkit.scoring import registry
 
     if suite.prepare is not None:
-        with _said_of(suite, "prepare"):
-            registry.preparer(suite.prepare, suite.file)
+        _preparer(suite.prepare, suite.file)
     if suite.scorer is None:
         return None
     if suite.scorer == "judge":
         return _unjudged, "judge"
-    with _said_of(suite, "scorer"):
-        return registry.scorer(suite.scorer, suite.file), registry.version(suite.scorer, suite.file)
-
-
-@contextmanager
-def _said_of(suite: Suite, key: str) -> Iterator[None]:
-    """Puts file, line and key before what is wrong with something that the suite names."""
     try:
-        yield
+        return registry.scorer(suite.scorer, suite.file), registry.version(suite.scorer, suite.file)
     except SuiteError as error:
-        raise suite.error(key, str(error)) from error
+        raise suite.error("scorer", str(error)) from error
+
+
+def _preparer(name: str, file: Path) -> None:
+    """Raises `SuiteError` with file, line and key, where the preparer that a file names is not to be had."""
+    from evalkit.scoring import registry
+
+    try:
+        registry.preparer(name, file)
+    except SuiteError as error:
+        raise SuiteError(f"{where(file, 'prepare')}: {error}") from error
 
 
 def _task_scorer(tasks: Sequence[Any]) -> tuple[Scorer, str]:

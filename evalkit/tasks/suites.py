@@ -18,6 +18,7 @@ from evalkit.config.suite import (
     ForeignFile,
     Pack,
     Suite,
+    SuiteFields,
     check_suite,
     is_suite,
     parse_pack,
@@ -93,15 +94,16 @@ def find_suite(name: str, folders: Sequence[Path] = ()) -> Suite:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One task of a suite that is a group: `needs` names what it cannot run without ("code_execution").
-
-    `category` is the heading that it stands under, its own name where it says none.
-    """
+    """One task of a suite that is a group: its file, and what that says under `metadata: evalkit:`."""
 
     name: str
     file: Path
-    needs: tuple[str, ...]
-    category: str
+    fields: SuiteFields
+
+    @property
+    def category(self) -> str:
+        """The heading that it stands under, its own name where it says none."""
+        return str(self.fields.options.get("category", self.name))
 
 
 def members(suite: Suite) -> tuple[Member, ...]:
@@ -120,8 +122,7 @@ def members(suite: Suite) -> tuple[Member, ...]:
         path, raw = files[name]
         if not is_suite(raw):
             raise SuiteError(f"{path}: metadata.evalkit is missing: a task of {suite.name} says part_of: {suite.name}")
-        fields = check_suite(path, raw).metadata.evalkit
-        found.append(Member(name, path, fields.needs, str(fields.options.get("category", name))))
+        found.append(Member(name, path, check_suite(path, raw).metadata.evalkit))
     return tuple(found)
 
 

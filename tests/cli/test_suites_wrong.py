@@ -265,3 +265,52 @@ def test_a_broken_suite_in_the_folder_is_no_matter_of_another(endpoint, config, 
     assert checked.code == 2
     assert f"{file.parent / 'broken.yaml'}:2: not YAML" in checked.err
     assert "quiz: sound" in checked.out
+
+
+GROUP = "group: both\ntask: [quiz]\nmetadata: {evalkit: {scorer: short, label: Both}}\n"
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"part_of": "both", "margin_pt": None, "label": None, "prepare": "mine:nothing"}, "no function 'nothing'"),
+        ({"part_of": "both", "margin_pt": None, "label": None, "order": "as_stored"}, "order has no effect in a part"),
+        ({"part_of": "both", "margin_pt": None, "label": None, "needs": "[x]"}, "metadata.evalkit.needs.0: must be"),
+    ],
+)
+def test_a_wrong_part_of_a_group_is_said_with_its_own_file(keys, says, endpoint, config, invoke, tmp_path):
+    file = written(tmp_path / "own", keys)
+    (file.parent / "both.yaml").write_text(GROUP)
+    done = invoke("run", config("ref", endpoint.url, ["both"], suite_folders=[str(file.parent)]), "--quiet")
+    assert (done.code, endpoint.requests) == (2, [])
+    assert says in done.err
+    assert f"{file}:{line_of(file, list(keys)[-1])}" in done.err
+
+
+def test_a_group_whose_task_has_no_file_names_those_that_have(endpoint, config, invoke, tmp_path):
+    file = written(tmp_path / "own", {"part_of": "both", "margin_pt": None, "label": None})
+    (file.parent / "both.yaml").write_text(GROUP.replace("[quiz]", "[quizz]"))
+    done = invoke("run", config("ref", endpoint.url, ["both"], suite_folders=[str(file.parent)]), "--quiet")
+    assert (done.code, endpoint.requests) == (2, [])
+    assert "'quizz' has no file" in done.err
+    assert "did you mean 'quiz'?" in done.err
+
+
+def test_two_suites_of_one_name_are_said(invoke, tmp_path):
+    file = written(tmp_path / "own", {})
+    (file.parent / "again.yaml").write_text(file.read_text())
+    done = invoke("suites", "check", file.parent)
+    assert done.code == 2
+    assert "the suite quiz is in" in done.err
+
+
+def test_shipped_suites_are_sound_where_their_data_is(invoke, invented):
+    from evalkit.resources import data_folder
+
+    names = ("gpqa_pooled", "aime24", "musr", "mmlu_gen_5shot_lite", "mmlu_logprob_lite", "demo/demo", "packs/nightly")
+    files = [data_folder("suites") / f"{name}.yaml" for name in names]
+    done = invoke("suites", "check", *files, "--data", invented)
+    assert done.code == 0, done.err
+    assert done.out.count(": sound") == len(names)
+    assert done.out.count(": 1 (right)") == 5, "a log-likelihood suite has no reply to try, a pack none at all"
+    assert done.out.count(": 0 (empty)") == 5
