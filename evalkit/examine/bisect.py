@@ -115,8 +115,8 @@ def ahead(names: Sequence[str], most_culprits: int, seen: Mapping[Operators, boo
     while supposed and len(wanted) < count and looked < MOST_LOOKS * count:
         looked += 1
         answers = supposed.popleft()
-        question = _next(search(names, most_culprits), {**seen, **answers})
-        if question is None:
+        question = _replayed(names, most_culprits, {**seen, **answers})
+        if isinstance(question, Found):
             continue
         if question not in wanted:
             wanted.append(question)
@@ -124,14 +124,16 @@ def ahead(names: Sequence[str], most_culprits: int, seen: Mapping[Operators, boo
     return wanted
 
 
-def _next(steps: Search, known: Mapping[Operators, bool]) -> Operators | None:
-    """The first set that a search asks for and that is not known; None where it ends without one."""
+def _replayed(names: Sequence[str], most_culprits: int, known: Mapping[Operators, bool]) -> Operators | Found:
+    """The first set that a search asks for and that is not known; what it found where it ends without one."""
+    steps = search(names, most_culprits)
     try:
         question = next(steps)
         while question in known:
             question = steps.send(known[question])
-    except StopIteration:
-        return None
+    except StopIteration as end:
+        found: Found = end.value
+        return found
     return question
 
 
@@ -380,13 +382,11 @@ class _Hunt:
     def __init__(self, names: Sequence[str], most_culprits: int) -> None:
         self._names = names
         self._most = most_culprits
-        self._steps: Search = search(names, most_culprits)
         self._everything = frozenset(names)
         self._failing: frozenset[Verdict] = frozenset({Verdict.DEGRADED})
         self._results: dict[Operators, Result] = {}
         self._heard: dict[Operators, bool] = {}
         self._found: Found | None = None
-        self._question: Operators = next(self._steps)
 
     @property
     def ended(self) -> bool:
@@ -400,13 +400,11 @@ class _Hunt:
     def hear(self, on: Operators, result: Result) -> None:
         """Take a result, and let the search go on as far as results go."""
         self._results[on] = result
-        while self._found is None and self._question in self._results:
-            asked = self._question
-            self._heard[asked] = self._fails(asked, self._results[asked])
-            try:
-                self._question = self._steps.send(self._heard[asked])
-            except StopIteration as end:
-                self._found = end.value
+        while not isinstance(step := _replayed(self._names, self._most, self._heard), Found):
+            if step not in self._results:
+                return
+            self._heard[step] = self._fails(step, self._results[step])
+        self._found = step
 
     def bisected(self) -> Bisected:
         assert self._found is not None  # noqa: S101 - only asked at the end

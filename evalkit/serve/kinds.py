@@ -141,7 +141,9 @@ async def _standin(
 def _program(name: str, settings: Mapping[str, Any], report: Path, command: Command) -> Command:
     file = data_folder("standins") / f"{name}.py"
     argument = json.dumps({**settings, "report": str(report)})
-    return replace(command, argv=(sys.executable, str(file), argument), stop_seconds=STANDIN_STOP_SECONDS)
+    # The programs import their neighbours, whatever the user has Python do with folders of scripts.
+    env = {**command.env, "PYTHONSAFEPATH": ""}
+    return replace(command, argv=(sys.executable, str(file), argument), env=env, stop_seconds=STANDIN_STOP_SECONDS)
 
 
 def _told(report: Path) -> dict[str, Any]:
