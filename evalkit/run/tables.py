@@ -350,13 +350,14 @@ class Table:
             start += len(piece)
         return column
 
-    def labels(self, name: str) -> Labels:
-        """A column of words; "" where there is none.
+    def labels(self, name: str, first: Iterable[str] = ()) -> Labels:
+        """A column of words, "" where there is none; the words of `first` are numbered first, and held as they are.
 
         Raises:
             RunError: where it is damaged.
         """
-        codes, start, known = np.empty(len(self), dtype=np.int32), 0, dict[str, int]()
+        codes, start = np.empty(len(self), dtype=np.int32), 0
+        known = {word: number for number, word in enumerate(first)}
         for piece in self.pieces(name):
             places, words = _coded(piece)
             numbers = np.asarray([known.setdefault(word, len(known)) for word in words], dtype=np.int32)
@@ -455,8 +456,9 @@ def load(items: Path, scores: Path) -> RunTables:
     if unknown := sorted(rows.keys() - listed.keys()):
         raise RunError(f"{scores}: names {unknown[0]!r}, which the items do not: `evalkit score` makes both again")
     chosen = {name: rows.get(name, slice(0)) for name in listed}
-    columns: dict[str, dict[str, Any]] = {name: {} for name in listed}
-    item = _item_codes(table, rows, listed)
+    columns: dict[str, dict[str, Any]] = {
+        name: {"item": codes} for name, codes in _item_codes(table, chosen, listed).items()
+    }
     for name, kind in _NUMBERS.items():
         whole = table.numbers(name, kind)
         if name == "value" and ((whole < 0) | (whole > 1)).any():
@@ -469,7 +471,7 @@ def load(items: Path, scores: Path) -> RunTables:
             columns[suite][name] = Labels(labels.codes[places], labels.names)
     metrics = _metrics(table)
     suites = {
-        name: _suite_rows(Samples(items=listed[name], item=item[places], **columns[name]), metrics, places)
+        name: _suite_rows(Samples(items=listed[name], **columns[name]), metrics, places)
         for name, places in chosen.items()
     }
     return RunTables(table, suites)
@@ -486,29 +488,24 @@ def _rows_by_suite(table: Table) -> dict[str, Rows]:
     return {name: np.flatnonzero(suite.codes == code) for code, name in enumerate(suite.names)}
 
 
-def _item_codes(table: Table, rows: Mapping[str, Rows], listed: Mapping[str, ItemTable]) -> NDArray[np.int32]:
-    """The row of each sample's item in its suite's table."""
-    home = np.zeros(len(table), dtype=np.int16)
-    for number, places in enumerate(rows.values()):
-        home[places] = number
-    codes, start = np.empty(len(table), dtype=np.int32), 0
-    known = [{name: code for code, name in enumerate(listed[suite].name)} for suite in rows]
-    for piece in table.pieces("item"):
-        places, words = _coded(piece)
-        part = codes[start : start + len(piece)]
-        homes = home[start : start + len(piece)]
-        for number in np.unique(homes).tolist():
-            of_suite = homes == number
-            used = np.unique(places[of_suite])
-            numbers = np.zeros(len(words), dtype=np.int32)
-            try:
-                numbers[used] = [known[number][words[place]] for place in used.tolist()]
-            except KeyError as error:
-                told = f"{table.path}: names {error}, which the items do not"
-                raise RunError(f"{told}: `evalkit score` makes both again") from error
-            part[of_suite] = numbers[places[of_suite]]
-        start += len(piece)
-    return codes
+def _item_codes(
+    table: Table, rows: Mapping[str, Rows], listed: Mapping[str, ItemTable]
+) -> dict[str, NDArray[np.int32]]:
+    """By suite the row of each sample's item in the suite's table."""
+    names = {name: None for items in listed.values() for name in items.name}
+    labels = table.labels("item", names)
+    known = {name: number for number, name in enumerate(labels.names)}
+    found = {}
+    for suite, places in rows.items():
+        homes = np.full(len(known), -1, dtype=np.int32)
+        homes[[known[name] for name in listed[suite].name]] = np.arange(len(listed[suite]))
+        codes = homes[labels.codes[places]]
+        if (codes < 0).any():
+            absent = labels.names[labels.codes[places][int(codes.argmin())]]
+            told = f"{table.path}: names {absent!r}, which the items do not"
+            raise RunError(f"{told}: `evalkit score` makes both again")
+        found[suite] = codes
+    return found
 
 
 def _metrics(table: Table) -> dict[int, dict[str, float]]:
@@ -556,7 +553,7 @@ def _item_tables(path: Path) -> dict[str, ItemTable]:
     found = {suite: items for suite, items in held.items() if items is not None}
     if len(found) == len(rows):
         return found
-    names = list(table.labels("item"))
+    names = _values(table, "item")
     clusters = list(table.labels("cluster"))
     paths: dict[tuple[str, ...], tuple[str, ...]] = {}
     strata = [paths.setdefault(path, path) for path in map(tuple, _values(table, "stratum"))]

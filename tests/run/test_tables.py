@@ -1,9 +1,11 @@
 """The tables of a run: what was written is read back, by evalkit and by everyone's tools, or not believed at all."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -169,6 +171,18 @@ def test_a_sample_without_a_score_is_null_for_everyone(tmp_path):
     _items, scores = write_tables(tmp_path, [ROWS[1], Graded("q2", 0, None, "failed", failure="timeout", suite="quiz")])
     assert pq.read_table(scores).column("value").to_pylist() == [1.0, None]
     assert pd.read_parquet(scores).value.mean() == 1.0
+
+
+def test_the_page_has_every_column_with_its_type():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "runs.md").read_text()
+    told = {}
+    for line in page[page.index("| column of `scores`") :].splitlines():
+        cells = [cell.strip() for cell in line.split(" | ")]
+        names = re.findall(r"`(\w+)`", cells[0])
+        if len(cells) == 3 and not cells[0].startswith("| column"):
+            kinds = cells[1].split(", ") if len(names) > 1 else [cells[1]]
+            told |= dict(zip(names, kinds, strict=True))
+    assert told == {**tables.SCORES, **tables.ITEMS}
 
 
 # ---------------------------------------------------------------- never believed
