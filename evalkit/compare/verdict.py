@@ -37,7 +37,7 @@ from evalkit.stats.paired import (
     quantile,
 )
 from evalkit.stats.power import repeats_to_decide
-from evalkit.stats.variance import measured_variance, split_variance
+from evalkit.stats.variance import item_variance, mean_within, measured_variance
 
 # ----------------------------------------------------------------
 # Verdicts in words: one sentence each, with the numbers that decided
@@ -316,7 +316,6 @@ def _notes(aligned: Aligned, paired: PairedItems, noise: NoiseFloor | None, poli
 def _result(name: str, left: SuiteSide, right: SuiteSide, found: _Findings) -> SuiteResult:
     paired, test = found.aligned.paired, found.test
     one, two = found.sides
-    split = split_variance(paired) if paired is not None else None
     reasons, notes = found.invalid, (*left.facts.notes, *right.facts.notes, *found.notes)
     without = tuple(lacking_sentences(one, two))
     if reasons:
@@ -353,8 +352,8 @@ def _result(name: str, left: SuiteSide, right: SuiteSide, found: _Findings) -> S
         licence=left.facts.licence,
         data_digest=left.facts.digests.get("data", ""),
         protocol_digest=left.facts.digests.get("prompts", ""),
-        variance_within=None if split is None else split.within_reference,
-        variance_between=None if split is None else split.between,
+        variance_within=None if paired is None else mean_within(paired.reference_k, paired.reference_var),
+        variance_between=None if paired is None else item_variance(paired),
         notes=tuple(dict.fromkeys(notes)),
     )
 

@@ -76,9 +76,9 @@ class Evidence(NamedTuple):
         difference = paired.difference
         numbers = (
             paired.n_items,
-            floored.estimate.point,
+            floored.point,
             floored.standard_error,
-            floored.estimate.df,
+            floored.df,
             np.sum(difference < 0),
             np.sum(difference > 0),
             paired.share @ paired.reference_mean,

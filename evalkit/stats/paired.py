@@ -8,7 +8,7 @@ sampled or fixed; a repeat is only a noisy look at it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -309,28 +309,20 @@ class Form(NamedTuple):
 class MeanEstimate:
     """A weighted mean with the variance of its error and the degrees of freedom (>= 1) of that variance.
 
-    `clusters` is the number of independent units; `cluster_square` the mean over clusters of the squared
-    share of the headline that a cluster holds (1 / n^2 for n equal, independent items).
+    `cluster_square` is the mean over clusters of the squared share of the headline that a cluster holds (1 / n^2 for n
+    equal, independent items); `floor` is what the t test adds to the variance.
     """
 
     point: float
     variance: float
     df: float
-    clusters: int
     cluster_square: float
-
-
-@dataclass(frozen=True, slots=True)
-class FlooredDifference:
-    """Candidate minus reference, with the squared standard error that the t test uses: `variance` + `floor`."""
-
-    estimate: MeanEstimate
-    floor: float
+    floor: float = 0.0
 
     @property
     def standard_error(self) -> float:
-        """With the floor; never 0."""
-        return math.sqrt(self.estimate.variance + self.floor)
+        """With the floor."""
+        return math.sqrt(self.variance + self.floor)
 
 
 def clustered_mean(values: FloatArray, traits: ItemTraits) -> MeanEstimate:
@@ -338,14 +330,14 @@ def clustered_mean(values: FloatArray, traits: ItemTraits) -> MeanEstimate:
 
     W. G. Cochran, "Sampling Techniques" (1977), chapters 5 and 9; with one stratum it is the cluster-robust variance of
     a regression on a constant (Liang and Zeger 1986) with G / (G - 1). Headline = sum over strata of W_h * mean_h,
-    where W_h is the weight of a stratum's items over the weight of all; the
-    variance is the sum over strata of G_h / (G_h - 1) times the squares of the clusters' weighted residuals, so that it
-    adds with squared weights. Degrees of freedom: G - 1 with one stratum, Satterthwaite's over several.
+    where W_h is the weight of a stratum's items over the weight of all; the variance is the sum over strata of
+    G_h / (G_h - 1) times the squares of the clusters' weighted residuals, so that it adds with squared weights. Degrees
+    of freedom: G - 1 with one stratum, Satterthwaite's over several.
 
-    A stratum with one cluster shows no spread of its own. Such strata are pooled and measured around the
-    overall mean, which counts the differences between them as error (conservative: Cochran 1977, section 5A.12); a lone
-    one is given at least the largest spread of a cluster mean seen in any other stratum, with 1 degree of freedom.
-    Clusters that reach over several strata join those strata into one for the variance, with G - H degrees of freedom.
+    A stratum with one cluster shows no spread of its own. Such strata are pooled and measured around the overall mean,
+    which counts the differences between them as error (conservative: Cochran 1977, section 5A.12); a lone one is given
+    at least the largest spread of a cluster mean seen in any other stratum, with 1 degree of freedom. Clusters that
+    reach over several strata join those strata into one for the variance, with G - H degrees of freedom.
     """
     positive = traits.weight > 0
     if not positive.all():
@@ -364,20 +356,19 @@ def clustered_mean(values: FloatArray, traits: ItemTraits) -> MeanEstimate:
     home = np.zeros(held.size, dtype=np.int64)
     home[cluster] = stratum
     if np.array_equal(home[cluster], stratum):
-        parts = _Strata(stratum_share, stratum_mean - point, home, totals)
-        variance, df = parts.variance_and_df()
+        variance, df = _over_strata(stratum_share, stratum_mean - point, home, totals)
     else:
         variance = totals.size / max(totals.size - 1, 1) * float(np.sum(totals**2))
         df = max(totals.size - stratum_share.size, 1)
-    return MeanEstimate(point, variance, df, totals.size, float(np.mean(held**2)))
+    return MeanEstimate(point, variance, df, float(np.mean(held**2)))
 
 
-def floored_difference(paired: PairedItems) -> FlooredDifference:
-    """The headline difference with the floor of one unseen flip a side."""
+def floored_difference(paired: PairedItems) -> MeanEstimate:
+    """Candidate minus reference with the floor of one unseen flip a side, so that its standard error is never 0."""
     estimate = clustered_mean(paired.difference, paired.traits)
     reference_k = independent_repeats(paired.reference_k, paired.reference_var)
     candidate_k = independent_repeats(paired.candidate_k, paired.candidate_var)
-    return FlooredDifference(estimate, float(unseen_flips(reference_k, candidate_k, estimate.cluster_square)))
+    return replace(estimate, floor=float(unseen_flips(reference_k, candidate_k, estimate.cluster_square)))
 
 
 def unseen_flips(reference_k: ArrayLike, candidate_k: ArrayLike, cluster_square: ArrayLike) -> FloatArray:
@@ -397,38 +388,26 @@ def independent_repeats(k: IntArray, variance: FloatArray) -> float:
     return harmonic_mean(k) if np.any(variance[k > 1] > 0) else 1.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Strata:
-    """Clusters nested in strata: `share` and `offset` (mean around the headline) by stratum, the others by cluster."""
+def _over_strata(share: FloatArray, offset: FloatArray, home: IntArray, totals: FloatArray) -> tuple[float, float]:
+    """The variance summed over strata, and Satterthwaite's degrees of freedom of that sum.
 
-    share: FloatArray
-    offset: FloatArray
-    home: IntArray
-    totals: FloatArray
-
-    def variance_and_df(self) -> tuple[float, float]:
-        """The variance summed over strata, and Satterthwaite's degrees of freedom of that sum."""
-        clusters = np.bincount(self.home, minlength=self.share.size)
-        squares = np.bincount(self.home, weights=self.totals**2, minlength=self.share.size)
-        several = clusters > 1
-        freedom = clusters[several] - 1.0
-        parts = clusters[several] / freedom * squares[several]
-        if not several.all():
-            # The spread of a single cluster's mean within each stratum that shows one.
-            spread = parts * clusters[several] / self.share[several] ** 2
-            part, df = self._lone(~several, float(spread.max(initial=0.0)))
-            parts, freedom = np.append(parts, part), np.append(freedom, df)
-        variance = float(parts.sum())
-        if variance <= 0:
-            return 0.0, float(freedom.sum())
-        return variance, float(variance**2 / np.sum(parts**2 / freedom))
-
-    def _lone(self, lone: NDArray[np.bool_], largest_spread: float) -> tuple[float, float]:
-        """Variance and degrees of freedom of the strata that hold a single cluster."""
-        squares = self.share[lone] ** 2 * self.offset[lone] ** 2
-        if squares.size > 1:
-            return float(squares.sum()) * squares.size / (squares.size - 1), squares.size - 1.0
-        return max(float(squares[0]), float(self.share[lone][0] ** 2) * largest_spread), 1.0
+    Of each stratum `share` and `offset` (its mean around the headline); of each cluster its stratum and total residual.
+    """
+    clusters = np.bincount(home, minlength=share.size)
+    squares = np.bincount(home, weights=totals**2, minlength=share.size)
+    several = clusters > 1
+    freedom = clusters[several] - 1.0
+    parts = clusters[several] / freedom * squares[several]
+    lone = share[~several] ** 2 * offset[~several] ** 2
+    if lone.size > 1:
+        parts, freedom = np.append(parts, lone.sum() * lone.size / (lone.size - 1)), np.append(freedom, lone.size - 1.0)
+    elif lone.size:  # at least the spread of a single cluster's mean in the stratum that shows the largest
+        spread = float((parts * clusters[several] / share[several] ** 2).max(initial=0.0))
+        parts, freedom = np.append(parts, np.maximum(lone, share[~several] ** 2 * spread)), np.append(freedom, 1.0)
+    variance = float(parts.sum())
+    if variance <= 0:
+        return 0.0, float(freedom.sum())
+    return variance, float(variance**2 / np.sum(parts**2 / freedom))
 
 
 def _sums(index: NDArray[np.intp], values: FloatArray) -> FloatArray:
@@ -439,4 +418,4 @@ def _sums(index: NDArray[np.intp], values: FloatArray) -> FloatArray:
 def _plain_mean(values: FloatArray) -> MeanEstimate:
     n = values.size
     variance = float(np.var(values, ddof=1)) / n if n > 1 else 0.0
-    return MeanEstimate(float(values.mean()), variance, max(n - 1, 1), n, 1.0 / n**2)
+    return MeanEstimate(float(values.mean()), variance, max(n - 1, 1), 1.0 / n**2)

@@ -30,19 +30,6 @@ _VARYING: Final = Form()
 
 
 @dataclass(frozen=True, slots=True)
-class VarianceSplit:
-    """Per-item variances of a score: between repeats of an item (None where nothing is repeated), and between items.
-
-    `within_*` is the mean variance of one repeat around its item's mean; `between` is what the spread of item
-    differences exceeds that noise by (the two stacks differing item by item), never below 0.
-    """
-
-    within_reference: float | None
-    within_candidate: float | None
-    between: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Ratio:
     """A geometric mean of candidate / reference with its interval, over `n` items."""
 
@@ -51,16 +38,13 @@ class Ratio:
     n: int
 
 
-def split_variance(paired: PairedItems) -> VarianceSplit:
-    """Where the spread of item differences comes from: noise between repeats, or items on which the stacks differ.
+def item_variance(paired: PairedItems) -> float | None:
+    """What the spread of item differences exceeds the noise of repeats by: the stacks differ item by item; never < 0.
 
-    `between` needs repeats on both sides; with a single repeat noise and difference cannot be told apart.
+    Needs repeats on both sides, else None: with a single repeat noise and difference cannot be told apart.
     """
-    within_reference = mean_within(paired.reference_k, paired.reference_var)
-    within_candidate = mean_within(paired.candidate_k, paired.candidate_var)
-    if within_reference is None or within_candidate is None or paired.n_items < 2:
-        return VarianceSplit(within_reference, within_candidate, None)
-    return VarianceSplit(within_reference, within_candidate, max(0.0, float(item_excess(paired).mean())))
+    repeated = bool(np.any(paired.reference_k > 1)) and bool(np.any(paired.candidate_k > 1))
+    return max(0.0, float(item_excess(paired).mean())) if repeated and paired.n_items > 1 else None
 
 
 def item_excess(paired: PairedItems) -> FloatArray:

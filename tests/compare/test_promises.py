@@ -195,7 +195,7 @@ def test_duplicating_every_repeat_changes_neither_difference_nor_unfloored_error
     from evalkit.compare.pair import align
 
     errors = [
-        floored_difference(align(suite(a), suite(b)).paired).estimate.variance
+        floored_difference(align(suite(a), suite(b)).paired).variance
         for a, b in ((one, two), (np.hstack([one, one]), np.hstack([two, two])))
     ]
     assert errors[0] == pytest.approx(errors[1])

@@ -214,8 +214,8 @@ def test_duplicating_every_repeat_changes_neither_difference_nor_unfloored_error
     from evalkit.stats.paired import floored_difference
 
     reference, candidate, traits = design
-    once = floored_difference(pairs(reference, candidate, traits)).estimate
-    twice = floored_difference(pairs(np.tile(reference, 2), np.tile(candidate, 2), traits)).estimate
+    once = floored_difference(pairs(reference, candidate, traits))
+    twice = floored_difference(pairs(np.tile(reference, 2), np.tile(candidate, 2), traits))
     assert twice.point == pytest.approx(once.point, abs=1e-12)
     assert math.sqrt(twice.variance) == pytest.approx(math.sqrt(once.variance), abs=1e-12)
 

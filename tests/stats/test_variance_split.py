@@ -12,7 +12,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from evalkit.stats.methods import count_flips, exact_mcnemar
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores
-from evalkit.stats.variance import item_excess, known_within, log_ratio, repeat_noise, split_variance
+from evalkit.stats.variance import item_excess, item_variance, known_within, log_ratio, mean_within, repeat_noise
 
 
 def sampled(rng, p, q, k):
@@ -52,13 +52,12 @@ def test_flips_count_items_both_ways_and_ignore_rounding():
 def test_variance_split_finds_noise_and_difference():
     rng = np.random.default_rng(11)
     p = rng.uniform(0.2, 0.8, 4000)
-    equal = split_variance(sampled(rng, p, p, 4))
+    equal = sampled(rng, p, p, 4)
     noise = float(np.mean(p * (1 - p)))
-    assert equal.within_reference == pytest.approx(noise, rel=0.03)
-    assert equal.between < 0.01
+    assert mean_within(equal.reference_k, equal.reference_var) == pytest.approx(noise, rel=0.03)
+    assert item_variance(equal) < 0.01
     q = np.clip(p + rng.choice([-0.2, 0.2], 4000), 0, 1)
-    apart = split_variance(sampled(rng, p, q, 4))
-    assert apart.between == pytest.approx(0.04, rel=0.15)
+    assert item_variance(sampled(rng, p, q, 4)) == pytest.approx(0.04, rel=0.15)
 
 
 def test_the_split_adds_up():
@@ -69,8 +68,8 @@ def test_the_split_adds_up():
 
 
 def test_variance_split_of_single_repeats_is_unknown():
-    split = split_variance(pair_single([1, 0, 1], [1, 1, 0]))
-    assert (split.within_reference, split.within_candidate, split.between) == (None, None, None)
+    once = pair_single([1, 0, 1], [1, 1, 0])
+    assert (mean_within(once.reference_k, once.reference_var), item_variance(once)) == (None, None)
 
 
 def test_items_asked_once_borrow_the_mean_noise():
