@@ -1,28 +1,13 @@
 """The nine suites end to end: prompts as they arrive, pixel for pixel, from jsonl with image files and from parquet."""
 
-import importlib.util
 import io
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from picture_endpoint import BLINK_PARTS, NINE, colour, pictures, pixels_of, reported, saved
 from PIL import Image
-
-
-def _conftest():
-    """Tests are no package: the helpers of this folder's conftest, by its path."""
-    spec = importlib.util.spec_from_file_location("multimodal_conftest", Path(__file__).with_name("conftest.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-own = _conftest()
-NINE, colour, pixels_of, reported, saved = own.NINE, own.colour, own.pixels_of, own.reported, own.saved
 
 
 def sha(n):
@@ -58,7 +43,7 @@ def test_all_nine_arrive_as_the_data_set_has_them(nine, endpoint, judge, config,
     assert seen["cmmmu", "90001"][:4] == [("text", "如图[image 2]"), sha(10), ("text", "和[image 1]"), sha(9)]
     assert "A. 一\nB. 二\nC. 三\n" in seen["cmmmu", "90001"][4][1]
     assert seen["cii_bench", "test-0"][0] == sha(12)
-    for n, part in enumerate(own.BLINK_PARTS):
+    for n, part in enumerate(BLINK_PARTS):
         assert seen["blink", f"val_{part}_1"][:4] == [
             ("text", "[image 1]"), sha(20 + n), ("text", " [image 2]"), sha(40 + n)
         ]  # fmt: skip
@@ -136,7 +121,7 @@ def test_every_kind_of_source_in_items_of_one_to_seven_pictures(endpoint, config
     assert done.code == 0, done.err
     seen = reported(tmp_path / "runs" / "ref")
     for (_suite, item), received in seen.items():
-        assert own.pictures(received) == expected[item], item
+        assert pictures(received) == expected[item], item
         marks = [value.split("[image ")[1][0] for kind, value in received[:-1] if kind == "text"]
         assert marks == [str(k) for k in range(len(expected[item]), 0, -1)]
     assert len(seen) == 7

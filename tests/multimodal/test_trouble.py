@@ -1,26 +1,13 @@
 """Pictures and endpoints that go wrong: counted, said in a sentence, never lost, never sent twice without need."""
 
-import importlib.util
 import json
 import struct
-import sys
 import zlib
-from pathlib import Path
 
+import picture_endpoint as own
 import pytest
 from PIL import Image
 
-
-def _conftest():
-    """Tests are no package: the helpers of this folder's conftest, by its path."""
-    spec = importlib.util.spec_from_file_location("multimodal_conftest", Path(__file__).with_name("conftest.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-own = _conftest()
 REFUSAL = {"error": {"message": "At most 3 image(s) may be provided in one prompt.", "code": 400}}
 
 
