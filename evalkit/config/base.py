@@ -58,7 +58,7 @@ def _not_a_switch(value: Any) -> Any:
     return value
 
 
-def _text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
     """A whole number where text belongs is taken as it was written (a port in an argument list, a name `2024`)."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -103,8 +103,8 @@ NUMBER: Final = BeforeValidator(_not_a_switch)
 NonEmpty = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1), NUMBER]
 Seconds = Annotated[float, Field(gt=0), NUMBER]
-Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int)]
-Word = Annotated[NonEmpty, BeforeValidator(_text, json_schema_input_type=NonEmpty | int)]
+Text = Annotated[str, BeforeValidator(as_text, json_schema_input_type=str | int)]
+Word = Annotated[NonEmpty, BeforeValidator(as_text, json_schema_input_type=NonEmpty | int)]
 Url = Annotated[str, AfterValidator(_url), PlainSerializer(redact_url, return_type=str)]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Environment = Annotated[dict[str, Text], AfterValidator(environment)]

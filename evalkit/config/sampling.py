@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
@@ -83,30 +83,29 @@ TemplateArguments = Annotated[dict[str, JsonValue], AfterValidator(_json_object)
 ExtraBody = Annotated[dict[str, JsonValue], AfterValidator(_extra_body)]
 
 
+T = TypeVar("T")
+Replaced = Annotated[T | None, Field(description="Replaces the endpoint's, for this suite.")]
+Unset = Annotated[T | None, Field(description="Replaces the endpoint's, for this suite; null: not sent.")]
+
+
 class SamplingOverrides(Section):
     """The sampling parameters that one suite changes; a key that is absent keeps the endpoint's value."""
 
-    profile: ProfileName | None = Field(
-        default=None, description="A profile that stands in for the endpoint's, for this suite."
-    )
-    temperature: Temperature | None = Field(default=None, description="Replaces the endpoint's temperature.")
-    top_p: TopP | None = Field(default=None, description="Replaces the endpoint's top_p.")
-    top_k: TopK | None = Field(default=None, description="Replaces the endpoint's top_k; null: not sent.")
-    min_p: MinP | None = Field(default=None, description="Replaces the endpoint's min_p; null: not sent.")
-    presence_penalty: Penalty | None = Field(default=None, description="Replaces the endpoint's presence_penalty.")
-    frequency_penalty: Penalty | None = Field(default=None, description="Replaces the endpoint's frequency_penalty.")
-    repetition_penalty: RepetitionPenalty | None = Field(
-        default=None, description="Replaces the endpoint's repetition_penalty; null: not sent."
-    )
+    profile: Replaced[ProfileName] = None
+    temperature: Replaced[Temperature] = None
+    top_p: Replaced[TopP] = None
+    top_k: Unset[TopK] = None
+    min_p: Unset[MinP] = None
+    presence_penalty: Replaced[Penalty] = None
+    frequency_penalty: Replaced[Penalty] = None
+    repetition_penalty: Unset[RepetitionPenalty] = None
     max_tokens: Count | None = Field(
         default=None, description="Replaces the endpoint's token limit; null: the suite's own."
     )
-    seed: Seed | None = Field(default=None, description="Replaces the endpoint's base seed.")
-    stop: Stops | None = Field(default=None, description="Replaces the endpoint's stop texts.")
-    chat_template_kwargs: TemplateArguments | None = Field(
-        default=None, description="Replaces the endpoint's chat template arguments."
-    )
-    extra_body: ExtraBody | None = Field(default=None, description="Replaces the endpoint's further body fields.")
+    seed: Replaced[Seed] = None
+    stop: Replaced[Stops] = None
+    chat_template_kwargs: Replaced[TemplateArguments] = None
+    extra_body: Replaced[ExtraBody] = None
 
 
 class Sampling(Section):

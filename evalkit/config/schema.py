@@ -31,6 +31,7 @@ from evalkit.config.base import (
     Text,
     Url,
     Word,
+    as_text,
     conflict,
 )
 from evalkit.config.launch import CommandLaunch, FlagScaleLaunch, FlagScalePath, Launch, LlamaCppLaunch, OcrLaunch
@@ -64,10 +65,6 @@ def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
     return value
 
 
-def _secret_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 def _one_name(value: Any) -> Any:
     """A suite may be given by its bare name."""
     return {"name": value} if isinstance(value, str) else value
@@ -81,7 +78,7 @@ def _data_tag(value: Any) -> str:
     return "folders" if isinstance(value, Mapping) else "folder"
 
 
-Secret = Annotated[SecretStr, BeforeValidator(_secret_text)]
+Secret = Annotated[SecretStr, BeforeValidator(as_text)]
 Headers = Annotated[dict[str, Secret], AfterValidator(_headers)]
 Concurrency = Annotated[
     Annotated[Count, Tag("count")] | Annotated[Literal["auto"], Tag("auto")], Discriminator(_concurrency_tag)
