@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -151,8 +150,7 @@ class Measured:
 async def measure(candidate: Candidate, folder: Path, reference: Reference, stages: Sequence[Stage]) -> Measured:
     """Ask one candidate all that `evalkit probe` asks."""
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    async with AsyncExitStack() as stack:
-        session = await open_session(stack, side(folder, candidate.name, candidate.launch), reference.plan)
+    async with open_session(side(folder, candidate.name, candidate.launch), reference.plan) as session:
         findings, tokens_before = await ask(candidate, session, reference, stages)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -193,8 +191,8 @@ async def measure_all(
 ) -> list[Row]:
     """One row a candidate; the reference is asked each prompt once for each length of texts, and stays up."""
     rows = []
-    async with AsyncExitStack() as stack:
-        reference = Reference(await open_session(stack, side(folder, "reference", {}), plan), plan)
+    async with open_session(side(folder, "reference", {}), plan) as session:
+        reference = Reference(session, plan)
         for candidate in chosen:
             measured = await measure(candidate, folder, reference, stages)
             report = assess(measured.findings)

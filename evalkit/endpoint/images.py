@@ -17,6 +17,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -24,8 +25,6 @@ from evalkit.errors import DataError
 from evalkit.model import ImageRef, Message, Prompt
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from PIL import Image
 
 DATA_URL_PREFIX: Final = "data:image/png;base64,"
@@ -39,7 +38,6 @@ DEFAULT_CACHE_BYTES: Final = 64 * 1024 * 1024
 _COMPRESS_LEVEL: Final = 1
 # No EPS, PDF or WMF: their readers start other programs.
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
-_EXIF_ORIENTATION: Final = 0x0112
 _BAND_ROWS: Final = 64
 _MAX_WORKERS: Final = 4
 _DAMAGE: Final = (
@@ -147,22 +145,11 @@ def _check_size(size: tuple[int, int], max_pixels: int | None) -> None:
 
 def _upright(picture: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; a damaged EXIF block says nothing about the pixels and is passed over."""
-    from PIL.Image import Transpose
+    from PIL import ImageOps
 
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    try:
-        turn = turns.get(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    except _DAMAGE:
-        turn = None
-    return picture if turn is None else picture.transpose(turn)
+    with suppress(*_DAMAGE):
+        ImageOps.exif_transpose(picture, in_place=True)
+    return picture
 
 
 def _flat(picture: Image.Image) -> Image.Image:
@@ -266,9 +253,7 @@ class ImageEncoder:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
     async def _message(self, message: Message, images: tuple[ImageRef, ...]) -> Message:

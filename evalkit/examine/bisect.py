@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
@@ -289,8 +288,7 @@ class Bench:
         if self._known is None and path.exists():
             self._known = _read(path, ReferenceSide)
         if self._known is None:
-            async with AsyncExitStack() as stack:
-                session = await open_session(stack, self._reference, self._plan)
+            async with open_session(self._reference, self._plan) as session:
                 self._known = await reference_part(session, await session.draw(self._plan))
             _write(path, self._known)
         return self._known
@@ -310,8 +308,7 @@ class Bench:
         return crash
 
     async def _probed(self, on: Operators, reference: ReferenceSide) -> Result:
-        async with AsyncExitStack() as stack:
-            session = await open_session(stack, self._candidate(on), self._plan)
+        async with open_session(self._candidate(on), self._plan) as session:
             own = await session.draw(self._plan)
             made = await candidate_part(session, own, reference.material)
             costs = session.asked()

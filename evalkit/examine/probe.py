@@ -11,8 +11,8 @@ without a reference.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -240,27 +240,28 @@ class Session:
         return tuple(task.result() for task in tasks)
 
 
-async def open_session(stack: AsyncExitStack, side: Side, plan: Plan) -> Session:
-    """Open an endpoint and find out how its tokens can be scored; `stack` closes it.
+@asynccontextmanager
+async def open_session(side: Side, plan: Plan) -> AsyncIterator[Session]:
+    """An endpoint, open for the length of the context, and how its tokens can be scored.
 
     Raises:
         NotSupportedError: no method works there; says what each said.
         EndpointError: the key is refused.
     """
-    settings = await stack.enter_async_context(side.opened())
-    native = await stack.enter_async_context(Native(settings))
-    identity = await endpoint_identity(settings)
-    forcer = await find_forcer(native, side.chat_fields)
-    if isinstance(forcer, Unsupported) and forcer.refused:
-        raise EndpointError(f"{side.name}: {forcer.reasons[0]}")
-    if isinstance(forcer, Unsupported):
-        why = "; ".join(forcer.reasons)
-        raise NotSupportedError(f"{side.name}: the fidelity probe is not supported by {settings.shown_urls[0]} ({why})")
-    if forcer.request_per_token and not plan.slow_methods:
-        raise NotSupportedError(
-            f"{side.name}: the fidelity probe takes a request for each token there ({forcer.method}): --probe asks so"
-        )
-    return Session(native, forcer, identity, plan.at_once)
+    async with side.opened() as settings, Native(settings) as native:
+        identity = await endpoint_identity(settings)
+        forcer = await find_forcer(native, side.chat_fields)
+        if isinstance(forcer, Unsupported) and forcer.refused:
+            raise EndpointError(f"{side.name}: {forcer.reasons[0]}")
+        if isinstance(forcer, Unsupported):
+            why = "; ".join(forcer.reasons)
+            raise NotSupportedError(
+                f"{side.name}: the fidelity probe is not supported by {settings.shown_urls[0]} ({why})"
+            )
+        if forcer.request_per_token and not plan.slow_methods:
+            why = f"takes a request for each token there ({forcer.method}): --probe asks so"
+            raise NotSupportedError(f"{side.name}: the fidelity probe {why}")
+        yield Session(native, forcer, identity, plan.at_once)
 
 
 async def run_probe(reference: Side, candidate: Side, plan: Plan, *, in_turn: bool = False) -> Findings:
@@ -280,9 +281,7 @@ async def run_probe(reference: Side, candidate: Side, plan: Plan, *, in_turn: bo
 
 
 async def _side_by_side(reference: Side, candidate: Side, plan: Plan) -> Findings:
-    async with AsyncExitStack() as stack:
-        first = await open_session(stack, reference, plan)
-        second = await open_session(stack, candidate, plan)
+    async with open_session(reference, plan) as first, open_session(candidate, plan) as second:
         async with asyncio.TaskGroup() as group:
             drawing = (group.create_task(first.draw(plan)), group.create_task(second.draw(plan)))
         theirs, own = (task.result() for task in drawing)
@@ -295,14 +294,11 @@ async def _side_by_side(reference: Side, candidate: Side, plan: Plan) -> Finding
 
 
 async def _in_turn(reference: Side, candidate: Side, plan: Plan) -> Findings:
-    async with AsyncExitStack() as stack:
-        first = await open_session(stack, reference, plan)
+    async with open_session(reference, plan) as first:
         given = await reference_part(first, await first.draw(plan))
-    async with AsyncExitStack() as stack:
-        second = await open_session(stack, candidate, plan)
+    async with open_session(candidate, plan) as second:
         made = await candidate_part(second, await second.draw(plan), given.material)
-    async with AsyncExitStack() as stack:
-        third = await open_session(stack, reference, plan)
+    async with open_session(reference, plan) as third:
         back = await third.score(given.material.prompts, made.material.texts)
     costs = {reference.name: first.asked().plus(third.asked()), _other_name(reference, candidate): second.asked()}
     return Findings(plan, given, made, back, costs)
