@@ -75,7 +75,7 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
     in_band = failures.in_band(document)
     if in_band is not None:
         return failures.of_body(in_band)
-    choice = _first(document.get("choices")) if isinstance(document, dict) else None
+    choice = _choice(document)
     if choice is None:
         return malformed(f"the answer has no choices: {_start(raw)}")
     texts = _message_texts(choice.get("message")) if chat else _plain_texts(choice)
@@ -102,23 +102,23 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
 
 def stored_reply(document: Any, *, seconds: float) -> Reply | Failure:
     """The reply that a stored body holds, whichever of the two kinds it is; `raw` is empty."""
-    choice = _first(document.get("choices")) if isinstance(document, dict) else None
+    choice = _choice(document)
     return reply_of(document, b"", chat=choice is None or "text" not in choice, seconds=seconds)
 
 
 def completion_tokens(document: Any) -> int | None:
     """The completion tokens that a body reports."""
-    return _usage(document.get("usage")).completion_tokens if isinstance(document, dict) else None
+    return _count(at(document, "usage", "completion_tokens"))
 
 
 def system_fingerprint(document: Any) -> str:
     """What a body says of the build that made it, "" where it says nothing."""
-    return str(document.get("system_fingerprint") or "") if isinstance(document, dict) else ""
+    return str(at(document, "system_fingerprint") or "")
 
 
 def generated_logprobs(document: Any) -> tuple[tuple[str, float], ...]:
     """(token, log-probability in nats) of what a chat reply generated, as far as its body has them."""
-    content = _logprobs(document).get("content")
+    content = at(document, "choices", 0, "logprobs", "content")
     return tuple(
         (str(entry.get("token")), float(entry["logprob"]))
         for entry in (content if isinstance(content, list) else ())
@@ -132,21 +132,14 @@ def echoed_logprobs(document: Any) -> tuple[tuple[str, float | None], ...]:
     Reads the shape of vLLM and OpenAI: `tokens` and `token_logprobs`, the prompt's first, then those that were
     generated. The first token, and one of which nothing usable is said, has None.
     """
-    logprobs = _logprobs(document)
-    tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
+    tokens, values = (at(document, "choices", 0, "logprobs", key) for key in ("tokens", "token_logprobs"))
     if not isinstance(tokens, list) or not isinstance(values, list) or len(tokens) != len(values):
         return ()
-    end = _usage(document.get("usage")).prompt_tokens
+    end = _count(at(document, "usage", "prompt_tokens"))
     return tuple(
         (token, float(value)) if isinstance(token, str) and isinstance(value, int | float) else ("", None)
         for token, value in zip(tokens[:end], values[:end], strict=True)
     )
-
-
-def _logprobs(document: Any) -> Mapping[str, Any]:
-    choice = _first(document.get("choices")) if isinstance(document, dict) else None
-    found = None if choice is None else choice.get("logprobs")
-    return found if isinstance(found, dict) else {}
 
 
 # ---------------------------------------------------------------- the parts of a body
@@ -196,10 +189,10 @@ def at(document: Any, *path: str | int) -> Any:
     return value
 
 
-def _first(choices: Any) -> dict[str, Any] | None:
-    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        return choices[0]
-    return None
+def _choice(document: Any) -> dict[str, Any] | None:
+    """The first choice, the only one that is ever asked for."""
+    found = at(document, "choices", 0)
+    return found if isinstance(found, dict) else None
 
 
 def _message_texts(message: Any) -> tuple[str, str] | None:
