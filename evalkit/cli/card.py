@@ -173,10 +173,10 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
     Give the cards of one model together: references that move and swapped columns show only so. Reads Markdown, and
     .json lists of tables. Exits 0 where nothing is found, 1 with findings.
     """
-    from evalkit.publish.card_check import RULES, check_files
+    from evalkit.publish.card_check import RULES, check_cards
     from evalkit.render.escape import one_line
 
-    findings = check_files(files)
+    findings = check_cards(files)
     if as_json:
         options.print_json({"findings": [asdict(one) for one in findings], "rules": RULES})
         return 1 if findings else 0

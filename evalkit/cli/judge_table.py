@@ -32,7 +32,7 @@ def command(files: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     The intervals are unpaired, about twice as wide as a comparison of item scores would give. Each row gets a
     sentence: what the table supports, or why it supports nothing. Exits with the gravest verdict of all rows.
     """
-    from evalkit.compare.published import overall
+    from evalkit.compare.published import gravest
 
     chosen = options.made(TableOptions, given)
     tables = api.judge_tables(files, chosen)
@@ -41,7 +41,7 @@ def command(files: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     else:
         for table in tables:
             _print(table.name, table.judgments)
-    return overall([one for table in tables for one in table.judgments]).exit_code
+    return gravest([one for table in tables for one in table.judgments]).exit_code
 
 
 def _print(name: str, judgments: Sequence[PublishedJudgment]) -> None:
@@ -49,7 +49,7 @@ def _print(name: str, judgments: Sequence[PublishedJudgment]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from evalkit.compare.published import macro_of
+    from evalkit.compare.published import macro_over_rows
     from evalkit.render.escape import one_line
 
     console = Console()
@@ -67,7 +67,7 @@ def _print(name: str, judgments: Sequence[PublishedJudgment]) -> None:
     console.print(table)
     for one in judgments:
         console.print(Text(one_line(f"{one.label}: {one.reason}")))
-    macro = macro_of(judgments)
+    macro = macro_over_rows(judgments)
     if macro is not None:
         low, high = macro.ci90.low * 100, macro.ci90.high * 100
         console.print(

@@ -17,7 +17,7 @@ from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import headline
 from evalkit.stats.methods import Goal, power_of
 from evalkit.stats.paired import Form, fold
-from evalkit.stats.power import Repeats, needed_repeats, smallest_margin
+from evalkit.stats.power import Repeats, repeats_for, smallest_margin
 from evalkit.stats.variance import (
     DesignVariance,
     assumed_variance,
@@ -42,7 +42,7 @@ class Judging:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class SuiteAsk:
     """A suite as both sides will run it.
 
     `items` is None where nobody knows; `repeats` are the reference's and the candidate's; `stored` is what an earlier
@@ -95,13 +95,13 @@ class PlannedGate:
         return None if self.tokens is None else max(self.tokens) / tokens_per_second / 3600
 
 
-def plan_gate(ask: Ask, goal: Goal, most_repeats: int) -> PlannedGate | None:
+def plan_gate(ask: SuiteAsk, goal: Goal, most_repeats: int) -> PlannedGate | None:
     """The plan of one suite; None where its number of items is not known."""
     if ask.items is None or ask.items < 2:
         return None
     design, variance = _variance(ask, ask.items)
     bank = float(ask.repeats[0]) if ask.bank else None
-    needed = needed_repeats(design, goal, bank)
+    needed = repeats_for(design, goal, bank)
     repeats = needed.repeats if needed.repeats is not None and needed.repeats <= most_repeats else None
     smallest = smallest_margin(design, bank or most_repeats, most_repeats, goal)
     power = power_of(design, *ask.repeats, goal)
@@ -129,7 +129,7 @@ def plan_gate(ask: Ask, goal: Goal, most_repeats: int) -> PlannedGate | None:
     )
 
 
-def _judge_calls(ask: Ask, items: int) -> int:
+def _judge_calls(ask: SuiteAsk, items: int) -> int:
     if ask.judged is None:
         return 0
     return sum(
@@ -138,7 +138,7 @@ def _judge_calls(ask: Ask, items: int) -> int:
     )
 
 
-def _why_not(ask: Ask, needed: Repeats, most_repeats: int, smallest_pt: float) -> str:
+def _why_not(ask: SuiteAsk, needed: Repeats, most_repeats: int, smallest_pt: float) -> str:
     if ask.greedy:
         return (
             f": greedy answers repeat themselves, and {ask.items:,} of them show a margin of {smallest_pt:.1f} points; "
@@ -150,7 +150,7 @@ def _why_not(ask: Ask, needed: Repeats, most_repeats: int, smallest_pt: float) -
     return f"{told}; {most_repeats} show a margin of {smallest_pt:.1f} points"
 
 
-def _variance(ask: Ask, items: int) -> tuple[DesignVariance, str]:
+def _variance(ask: SuiteAsk, items: int) -> tuple[DesignVariance, str]:
     form = _form(ask.stored)
     if ask.greedy:
         source = f"assumed: equal greedy stacks change {ASSUMED_CHURN * 100:g} % of the items"
@@ -178,7 +178,7 @@ def _form(stored: SuiteSide | None) -> Form:
     return Form(bool(np.all((value == 0.0) | (value == 1.0) | np.isnan(value))), plain, clustered, stratified)
 
 
-def _length(ask: Ask) -> tuple[float | None, str]:
+def _length(ask: SuiteAsk) -> tuple[float | None, str]:
     if ask.mean_tokens is not None:
         return ask.mean_tokens, "as given"
     if ask.stored is not None:

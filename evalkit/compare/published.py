@@ -14,8 +14,8 @@ from typing import Final
 
 from evalkit.compare.policy import DEFAULT_MARGIN
 from evalkit.model import Macro, Verdict
-from evalkit.stats import multiplicity
 from evalkit.stats.methods import Decision, DifferenceTest, judge_means
+from evalkit.stats.multiplicity import macro_of
 from evalkit.stats.proportions import Count, wilson
 
 LEAST_ITEMS: Final = 20
@@ -145,14 +145,14 @@ def _reason(test: DifferenceTest, n_items: int) -> str:
     )
 
 
-def macro_of(judgments: Sequence[PublishedJudgment], alpha: float = 0.05) -> Macro | None:
+def macro_over_rows(judgments: Sequence[PublishedJudgment], alpha: float = 0.05) -> Macro | None:
     """The mean over the rows that may be judged, each counting once; None where none may."""
     judged = [(one, one.test) for one in judgments]
     rows = [(one.label, one.reference or 0.0, one.candidate or 0.0, test) for one, test in judged if test is not None]
-    return multiplicity.macro_of(rows, alpha)
+    return macro_of(rows, alpha)
 
 
-def overall(judgments: Sequence[PublishedJudgment]) -> Verdict:
+def gravest(judgments: Sequence[PublishedJudgment]) -> Verdict:
     """The gravest verdict of the rows; INVALID without any."""
     order = (Verdict.INVALID, Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
     return next((verdict for verdict in order if any(one.verdict is verdict for one in judgments)), Verdict.INVALID)

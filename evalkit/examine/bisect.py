@@ -36,7 +36,7 @@ from evalkit.examine.probe import (
 from evalkit.examine.probe_report import FORWARD, SELF, assess
 from evalkit.files import digest, write_whole
 from evalkit.model import Verdict
-from evalkit.stats.divergence import overall
+from evalkit.stats.divergence import overall_fidelity
 
 Operators: TypeAlias = frozenset[str]
 Search: TypeAlias = Generator[Operators, bool, "Found"]
@@ -420,7 +420,7 @@ def _judged(names: tuple[str, ...], findings: Findings) -> Result:
     """The verdict over the reference's texts and the candidate's own: the reference is not asked a second time."""
     report = assess(findings)
     judged = {name: one for name, one in report.judged.items() if name in {FORWARD, SELF}}
-    verdict, reasons = overall(judged) if judged else (report.verdict, report.reasons)
+    verdict, reasons = overall_fidelity(judged) if judged else (report.verdict, report.reasons)
     forward = report.comparisons[FORWARD]
     if forward is None:
         return Result(names, "verdict", verdict, reasons)

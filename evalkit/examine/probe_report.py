@@ -19,14 +19,14 @@ from evalkit.files import write_whole
 from evalkit.model import Probe, Verdict
 from evalkit.stats.divergence import (
     Divergence,
-    Judged,
+    Fidelity,
     Margins,
     ScoredText,
     divergence,
-    judge,
+    judge_divergence,
     margins,
     near_tie_nats,
-    overall,
+    overall_fidelity,
 )
 from evalkit.version import __version__
 
@@ -72,7 +72,7 @@ class FidelityReport:
     margins_nats: Margins | None
     noise: Mapping[str, Divergence]
     comparisons: Mapping[str, Divergence | None]
-    judged: Mapping[str, Judged]
+    judged: Mapping[str, Fidelity]
     greedy: Greedy
     prompts: int
     other_prompts: int
@@ -94,7 +94,7 @@ def assess(findings: Findings) -> FidelityReport:
     known = {name: one for name, one in noise.items() if one is not None}
     other = sum(a is not None and b is not None and a != b for a, b in zip(drawn.prompts, own.prompts, strict=True))
     tolerance: Margins | None = None
-    judged: dict[str, Judged] = {}
+    judged: dict[str, Fidelity] = {}
     verdict: Verdict
     reasons: tuple[str, ...]
     if len(known) < len(noise):
@@ -104,8 +104,8 @@ def assess(findings: Findings) -> FidelityReport:
     else:
         tolerance = margins(tuple(known.values()))
         own_noise = {FORWARD: known[AGAIN], BACKWARD: known[READING], SELF: known[READING]}
-        judged = {name: judge(one, tolerance, own_noise[name]) for name, one in found.items()}
-        verdict, reasons = overall(judged) if tolerance.usable else (Verdict.INVALID, (_too_noisy(tolerance),))
+        judged = {name: judge_divergence(one, tolerance, own_noise[name]) for name, one in found.items()}
+        verdict, reasons = overall_fidelity(judged) if tolerance.usable else (Verdict.INVALID, (_too_noisy(tolerance),))
     if other:
         reasons = (*reasons, f"{other} of {len(drawn.prompts)} prompts reach the candidate as other tokens: {_PROMPTS}")
     return FidelityReport(

@@ -26,7 +26,7 @@ _SCALE_WORDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CardFinding:
     """One thing that a reader should not have to find: where, which rule, and what, in a sentence.
 
     `table` is the number of the table in its file, from 0.
@@ -44,9 +44,9 @@ Said: TypeAlias = tuple[int, str, str]
 """What a rule finds in a table: line, rule, sentence."""
 
 
-def _finding(table: CardTable, said: Said) -> Finding:
+def _finding(table: CardTable, said: Said) -> CardFinding:
     line, rule, sentence = said
-    return Finding(table.file, line, table.number, table.card, rule, sentence)
+    return CardFinding(table.file, line, table.number, table.card, rule, sentence)
 
 
 def _bare_difference(table: CardTable) -> Iterator[Said]:
@@ -215,7 +215,7 @@ _FEW: Final = 3
 """Equal rows that make a copy rather than a coincidence."""
 
 
-def check_files(paths: Iterable[Path]) -> tuple[Finding, ...]:
+def check_cards(paths: Iterable[Path]) -> tuple[CardFinding, ...]:
     """All findings in the tables of some files, compared with one another.
 
     Raises:
@@ -224,7 +224,7 @@ def check_files(paths: Iterable[Path]) -> tuple[Finding, ...]:
     return check_tables([table for path in paths for table in parse_file(path)])
 
 
-def check_tables(tables: Sequence[CardTable]) -> tuple[Finding, ...]:
+def check_tables(tables: Sequence[CardTable]) -> tuple[CardFinding, ...]:
     """All findings, in the order of files, tables and lines."""
     found = [_finding(table, said) for table in tables for rule in _RULES for said in rule(table)]
     scored = [table for table in tables if not table.bare_difference]
@@ -250,7 +250,7 @@ def _families(tables: Sequence[CardTable]) -> list[list[CardTable]]:
     return [family for family in families.values() if len(family) > 1]
 
 
-def _swapped(tables: Sequence[CardTable]) -> Iterator[tuple[tuple[CardTable, CardTable], Finding]]:
+def _swapped(tables: Sequence[CardTable]) -> Iterator[tuple[tuple[CardTable, CardTable], CardFinding]]:
     """Two tables of one model in which at least two rows, and most of those that both have, changed sides."""
     for family in _families(tables):
         for first, second in combinations(family, 2):
@@ -264,7 +264,7 @@ def _swapped(tables: Sequence[CardTable]) -> Iterator[tuple[tuple[CardTable, Car
                 yield (first, second), _finding(second, (second.line, "swapped-columns", sentence))
 
 
-def _copied(tables: Sequence[CardTable]) -> Iterator[Finding]:
+def _copied(tables: Sequence[CardTable]) -> Iterator[CardFinding]:
     """Tables of different models with the same pairs of figures, or the same references."""
     for index, table in enumerate(tables):
         for earlier in tables[:index]:
@@ -280,7 +280,7 @@ def _copied(tables: Sequence[CardTable]) -> Iterator[Finding]:
                 break
 
 
-def _moved(family: Sequence[CardTable]) -> Iterator[Finding]:
+def _moved(family: Sequence[CardTable]) -> Iterator[CardFinding]:
     """References that differ from what most cards of the model say; where none has more, from the first."""
     for identity in dict.fromkeys(row.benchmark.identity for table in family for row in table.rows):
         rows = [(table, row) for table in family for row in _once(table, identity) if _nonzero(row)]
@@ -294,7 +294,7 @@ def _moved(family: Sequence[CardTable]) -> Iterator[Finding]:
                 yield _finding(table, (row.line, "reference-moved", sentence))
 
 
-def _wrong_labels(family: Sequence[CardTable]) -> Iterator[Finding]:
+def _wrong_labels(family: Sequence[CardTable]) -> Iterator[CardFinding]:
     """Rows whose reference is the one that sibling cards give for a benchmark which this table does not have."""
     for table in family:
         own = {row.benchmark.identity for row in table.rows}
@@ -312,7 +312,7 @@ def _wrong_labels(family: Sequence[CardTable]) -> Iterator[Finding]:
                 yield _finding(table, (row.line, "wrong-label", sentence))
 
 
-def _scales_between(family: Sequence[CardTable]) -> Iterator[Finding]:
+def _scales_between(family: Sequence[CardTable]) -> Iterator[CardFinding]:
     """Cards that print another scale than most cards of the model; where none has more, than the first."""
     scales = [(table, [scale for scale in map(row_scale, table.rows) if scale]) for table in family]
     printed = [(table, _usual(own)) for table, own in scales if own]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from evalkit.compare.published import PublishedJudgment, PublishedRow, judge_row, macro_of, overall
+from evalkit.compare.published import PublishedJudgment, PublishedRow, gravest, judge_row, macro_over_rows
 from evalkit.errors import UsageError
 from evalkit.model import DEFAULT_MARGIN_PT, fraction
 from evalkit.options import TableOptions
@@ -36,10 +36,10 @@ class JudgedTable:
 
     def document(self, alpha: float) -> dict[str, Any]:
         """The table as `evalkit judge-table --json` prints it."""
-        macro = macro_of(self.judgments, alpha)
+        macro = macro_over_rows(self.judgments, alpha)
         return {
             "table": self.name,
-            "verdict": overall(self.judgments).value,
+            "verdict": gravest(self.judgments).value,
             "rows": [_row_document(one) for one in self.judgments],
             "macro": None
             if macro is None

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from evalkit.compare.columns import Side
-from evalkit.compare.planning import Ask, Judging, PlannedGate, plan_gate, power_of_all
+from evalkit.compare.planning import Judging, PlannedGate, SuiteAsk, plan_gate, power_of_all
 from evalkit.compare.policy import check_names
 from evalkit.config import EndpointConfig
 from evalkit.errors import RunError, UsageError
@@ -86,7 +86,7 @@ def forecast(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOption
 
 def _asks(
     configs: tuple[EndpointConfig, EndpointConfig], options: PlanOptions, observer: Observer
-) -> tuple[list[Ask], list[str]]:
+) -> tuple[list[SuiteAsk], list[str]]:
     """What is asked of both sides, suite by suite, and a sentence for every suite that cannot be compared."""
     reference, candidate = (_judged_suites(config, observer) for config in configs)
     stored = _stored(configs[0], observer)
@@ -137,14 +137,14 @@ def _ask(
     margin: float,
     options: PlanOptions,
     stored: Side | None,
-) -> Ask:
+) -> SuiteAsk:
     name = pair[0].suite.name
     sampling = sampling_of(configs[0], pair[0])
     known = None if stored is None else stored.suites.get(name)
     repeats = tuple(_repeats(one, config) for one, config in zip(pair, configs, strict=True))
     items = options.items.get(name, _items(pair))
     bank = known is not None and items == len(known.samples.items) and known.facts.repeats >= repeats[0]
-    return Ask(
+    return SuiteAsk(
         suite=name,
         label=pair[0].choice.label or pair[0].suite.label,
         items=items if items is not None or known is None else len(known.samples.items),

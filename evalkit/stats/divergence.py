@@ -64,7 +64,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class ChoiceAgreement:
     """Positions at which both servers' likeliest tokens are known; near-ties of the first server are left out."""
 
     agreeing: int
@@ -98,7 +98,7 @@ class Divergence:
     share_large: float
     events: Events
     trend: Estimate | None
-    agreement: Agreement | None
+    agreement: ChoiceAgreement | None
     first_disagreements: tuple[int | None, ...] = field(repr=False, default=())
     by_sequence: tuple[float, ...] = field(repr=False, default=())
 
@@ -221,7 +221,7 @@ def _kind(value: float | None) -> str:
     return "" if math.isfinite(value) else "impossible"
 
 
-def _agreement(first: Sequence[ScoredText], second: Sequence[ScoredText], near_tie: float) -> Agreement | None:
+def _agreement(first: Sequence[ScoredText], second: Sequence[ScoredText], near_tie: float) -> ChoiceAgreement | None:
     agreeing = considered = ties = known = 0
     for a, b in zip(first, second, strict=True):
         for ours, theirs in zip(a.choices, b.choices, strict=False):
@@ -233,7 +233,7 @@ def _agreement(first: Sequence[ScoredText], second: Sequence[ScoredText], near_t
                 continue
             considered += 1
             agreeing += ours.token == theirs.token
-    return Agreement(agreeing, considered, ties) if known else None
+    return ChoiceAgreement(agreeing, considered, ties) if known else None
 
 
 def _first_disagreement(a: ScoredText, b: ScoredText, near_tie: float) -> int | None:
@@ -271,7 +271,7 @@ class Margins:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Fidelity:
     """One comparison and what it says; `p_noise` is the chance that the reference's own noise differs so much from it.
 
     `times_noise` is the mean |difference| over that of the reference with itself, None where that is 0.
@@ -293,29 +293,29 @@ def margins(own_noise: Sequence[Divergence]) -> Margins:
     return Margins(max(FLOOR_NATS, NOISE_FACTOR * max(shift)), max(FLOOR_NATS, NOISE_FACTOR * max(k3)))
 
 
-def judge(found: Divergence | None, tolerance: Margins, own_noise: Divergence) -> Judged:
+def judge_divergence(found: Divergence | None, tolerance: Margins, own_noise: Divergence) -> Fidelity:
     """One comparison against the margins: EQUIVALENT, DEGRADED, INCONCLUSIVE or INVALID (too little to judge).
 
     DEGRADED is shown, not guessed: an interval wholly outside its margin, or tokens that are finite on the first side
     and impossible or NaN on the second, more often than when the reference meets itself.
     """
     if found is None:
-        return Judged(Verdict.INVALID, ("no two texts could be compared",), None, None)
+        return Fidelity(Verdict.INVALID, ("no two texts could be compared",), None, None)
     p_noise, times = _against_noise(found, own_noise)
     broken = _broken(found, own_noise)
     if broken:
-        return Judged(Verdict.DEGRADED, broken, p_noise, times)
+        return Fidelity(Verdict.DEGRADED, broken, p_noise, times)
     short = _too_little(found)
     if short:
-        return Judged(Verdict.INVALID, short, p_noise, times)
+        return Fidelity(Verdict.INVALID, short, p_noise, times)
     outside, undecided = _against_margins(found, tolerance)
     if outside:
-        return Judged(Verdict.DEGRADED, outside, p_noise, times)
+        return Fidelity(Verdict.DEGRADED, outside, p_noise, times)
     verdict = Verdict.INCONCLUSIVE if undecided else Verdict.EQUIVALENT
-    return Judged(verdict, undecided or _real(found, p_noise, times), p_noise, times)
+    return Fidelity(verdict, undecided or _real(found, p_noise, times), p_noise, times)
 
 
-def overall(judged: Mapping[str, Judged]) -> tuple[Verdict, tuple[str, ...]]:
+def overall_fidelity(judged: Mapping[str, Fidelity]) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict over all comparisons, the worst first: DEGRADED, INVALID, INCONCLUSIVE, EQUIVALENT; with reasons."""
     for verdict in (Verdict.DEGRADED, Verdict.INVALID, Verdict.INCONCLUSIVE):
         reasons = [f"{name}: {why}" for name, one in judged.items() if one.verdict is verdict for why in one.reasons]

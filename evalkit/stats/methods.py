@@ -30,7 +30,7 @@ from evalkit.stats.proportions import (
     tango_limits,
     tango_statistic,
 )
-from evalkit.stats.tails import each, normal_quantile, t_quantile, t_sf
+from evalkit.stats.tails import elementwise, normal_quantile, t_quantile, t_sf
 from evalkit.stats.variance import DesignVariance
 
 Limits: TypeAlias = tuple[FloatArray, FloatArray]
@@ -160,12 +160,12 @@ class Method:
     def test(self, evidence: Evidence, delta: ArrayLike) -> Limits:
         """The p-values of H0: difference <= delta (small: it is above), and of H0: difference >= delta."""
         statistic, df = self.statistic(evidence, delta), self.df(evidence)
-        return each(t_sf, statistic, df), each(t_sf, -statistic, df)
+        return elementwise(t_sf, statistic, df), elementwise(t_sf, -statistic, df)
 
 
 def _critical(level: ArrayLike) -> FloatArray:
     """The normal quantile that leaves half of 1 - level above it."""
-    return each(t_quantile, 0.5 + np.asarray(level) / 2.0, math.inf)
+    return elementwise(t_quantile, 0.5 + np.asarray(level) / 2.0, math.inf)
 
 
 def _means(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
@@ -175,7 +175,7 @@ def _means(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
 def t_limits(point: ArrayLike, se: ArrayLike, df: ArrayLike, level: ArrayLike) -> Limits:
     """The ends of the symmetric interval point +- t * se, kept within [-1, 1]; arrays broadcast."""
     point = np.asarray(point, dtype=np.float64)
-    reach = each(t_quantile, 0.5 + np.asarray(level) / 2.0, df) * np.asarray(se)
+    reach = elementwise(t_quantile, 0.5 + np.asarray(level) / 2.0, df) * np.asarray(se)
     return np.maximum(-1.0, point - reach), np.minimum(1.0, point + reach)
 
 

@@ -35,7 +35,7 @@ class Repeats:
     note: str
 
 
-def needed_repeats(design: DesignVariance, goal: Goal, bank_repeats: float | None = None) -> Repeats:
+def repeats_for(design: DesignVariance, goal: Goal, bank_repeats: float | None = None) -> Repeats:
     """The fewest repeats an item that give the goal's power, on both sides or against a bank of so many repeats."""
     if goal.margin == abs(goal.shift):
         note = "the difference lies on the margin itself: no number of repeats decides"
@@ -71,10 +71,10 @@ def repeats_to_decide(
     if not measured.repeatable:
         note = "every repeat gives the same answer: asking again cannot decide, only more items or sampling can"
         return Repeats(None, 0.0, goal.verdict, note)
-    needed = needed_repeats(measured.design, goal, bank_repeats)
+    needed = repeats_for(measured.design, goal, bank_repeats)
     had = harmonic_mean(paired.candidate_k)
     if needed.repeats is not None and needed.repeats <= had:
-        needed = needed_repeats(measured.design, replace(goal, shift=test.point), bank_repeats)
+        needed = repeats_for(measured.design, replace(goal, shift=test.point), bank_repeats)
     note = needed.note if needed.repeats is None else f"{needed.note}; variance {measured.note}"
     return Repeats(needed.repeats, needed.power, needed.verdict, note)
 

@@ -65,7 +65,7 @@ def t_quantile(probability: float, df: float) -> float:
     return found if probability > 0.5 else -found
 
 
-def each(function: Callable[[float, float], float], first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+def elementwise(function: Callable[[float, float], float], first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     """A function of two numbers, such as `t_sf`, over arrays that broadcast."""
     return np.asarray(np.frompyfunc(function, 2, 1)(first, second), dtype=np.float64)
 
@@ -77,16 +77,8 @@ def poisson_lower(events: int, tail: float) -> float:
     """
     if events < 1:
         raise ValueError("no events have no lower limit but 0")
-    z = -normal_quantile(tail)
-    start = events * max(0.01, 1.0 - 1.0 / (9.0 * events) - z / (3.0 * math.sqrt(events))) ** 3  # Wilson and Hilferty
-    low, high = 0.0, float(events)
-    while high - low > 1e-13 * high:
-        middle = start if low == 0.0 and high == events and 0.0 < start < events else 0.5 * (low + high)
-        if _poisson_upper(events, middle) > tail:
-            high = middle
-        else:
-            low = middle
-    return 0.5 * (low + high)
+    start = min(-normal_quantile(tail) * math.sqrt(events), 0.5 * events)
+    return events - _solve(lambda below: _poisson_upper(events, max(_TINY, events - below)), tail, start)
 
 
 def _poisson_upper(events: int, mean: float) -> float:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from compare_factory import beta_chances, binary, judged, revalued, suite
 
-from evalkit.compare.planning import Ask, plan_gate, power_of_all
+from evalkit.compare.planning import SuiteAsk, plan_gate, power_of_all
 from evalkit.compare.policy import Policy
 from evalkit.model import Verdict
 from evalkit.stats.methods import Goal
 
-ASK = Ask("gpqa", "GPQA", 198, (4, 4), 0.02, greedy=False, limit=32_768)
+ASK = SuiteAsk("gpqa", "GPQA", 198, (4, 4), 0.02, greedy=False, limit=32_768)
 
 
 def plan(ask=ASK, most=64, **goal):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evalkit.publish.card_check import RULES, check_files, check_tables
+from evalkit.publish.card_check import RULES, check_cards, check_tables
 from evalkit.publish.card_parse import parse_markdown
 
 
@@ -137,7 +137,7 @@ def published(shared_data):
     path = shared_data / "flagrelease_tables.json"
     if not path.is_file():
         pytest.skip("the collected tables are not in the folder of real rows")
-    return check_files([path])
+    return check_cards([path])
 
 
 def test_the_published_tables_against_a_persons_list(published, capsys):

@@ -11,8 +11,8 @@ from simulation import Design, World, beta_means, simulate_scores, verdict_rates
 from evalkit.stats.methods import Decision, Goal, judge_difference, power_of
 from evalkit.stats.paired import pair_scores
 from evalkit.stats.power import (
-    needed_repeats,
     neyman_repeats,
+    repeats_for,
     repeats_to_decide,
     smallest_margin,
 )
@@ -39,7 +39,7 @@ def test_the_specifications_table_with_the_t_correction(n, mean, icc, margin, ta
     design = assumed_variance(n, mean, icc)
     formula = (design.reference + design.candidate) * (Z_SUM / margin) ** 2
     assert math.ceil(formula) == table
-    needed = needed_repeats(design, Goal(margin))
+    needed = repeats_for(design, Goal(margin))
     t_sum = stats.t.ppf(0.95, n - 1) + stats.t.ppf(0.9, n - 1)
     corrected = formula * (t_sum / Z_SUM) ** 2
     assert math.floor(corrected) <= needed.repeats <= math.ceil(corrected * 1.03) + 1  # and the floor a little
@@ -61,7 +61,7 @@ def test_planned_repeats_have_the_promised_power(world, n, margin):
     # The plan assumes a Beta world; this benchmark's own items have a slightly different spread.
     p = beta_means(world.mean, world.icc, min(60, n))
     within = float(np.mean(p * (1 - p))) / n
-    needed = needed_repeats(DesignVariance(within, within, 0.0, n**-2, n - 1.0), Goal(margin))
+    needed = repeats_for(DesignVariance(within, within, 0.0, n**-2, n - 1.0), Goal(margin))
     power = verdict_rates(world, Design(n, needed.repeats, margin), 0.0, comparisons=3000, seed=5).equivalent
     assert 0.75 <= power <= 0.88
 
@@ -96,32 +96,32 @@ def test_power_agrees_with_simulation():
 
 def test_a_shift_costs_repeats_and_names_the_verdict():
     design = assumed_variance(198, 0.43, 0.6)
-    still = needed_repeats(design, Goal(0.03))
-    shifted = needed_repeats(design, Goal(0.03, shift=-0.01))
+    still = repeats_for(design, Goal(0.03))
+    shifted = repeats_for(design, Goal(0.03, shift=-0.01))
     formula = (design.reference + design.candidate) * ((1.6449 + 0.8416) / 0.02) ** 2
     assert shifted.repeats > still.repeats
     assert shifted.repeats == pytest.approx(formula, rel=0.08)
-    worse = needed_repeats(design, Goal(0.03, shift=-0.08))
+    worse = repeats_for(design, Goal(0.03, shift=-0.08))
     assert worse.verdict is Decision.DEGRADED
     assert worse.repeats < still.repeats
-    assert needed_repeats(design, Goal(0.03, shift=0.08)).verdict is Decision.ELEVATED
-    assert needed_repeats(design, Goal(0.03, shift=0.03)).repeats is None
+    assert repeats_for(design, Goal(0.03, shift=0.08)).verdict is Decision.ELEVATED
+    assert repeats_for(design, Goal(0.03, shift=0.03)).repeats is None
 
 
 def test_a_cached_bank():
     """Section 6.2: a bank of 64 cuts the candidate's repeats to 42 (AIME +-3) and 13 (GPQA +-2), and raises AIME +-2."""
     aime, gpqa = assumed_variance(30, 0.73, 0.6), assumed_variance(198, 0.43, 0.6)
-    assert needed_repeats(aime, Goal(0.03), bank_repeats=64).repeats == pytest.approx(42 * 1.12, abs=4)
-    assert needed_repeats(gpqa, Goal(0.02), bank_repeats=64).repeats == pytest.approx(13, abs=1)
-    assert needed_repeats(aime, Goal(0.02), bank_repeats=64).repeats > 400
-    small = needed_repeats(aime, Goal(0.02), bank_repeats=32)
+    assert repeats_for(aime, Goal(0.03), bank_repeats=64).repeats == pytest.approx(42 * 1.12, abs=4)
+    assert repeats_for(gpqa, Goal(0.02), bank_repeats=64).repeats == pytest.approx(13, abs=1)
+    assert repeats_for(aime, Goal(0.02), bank_repeats=64).repeats > 400
+    small = repeats_for(aime, Goal(0.02), bank_repeats=32)
     assert small.repeats is None
     assert "bank alone" in small.note
 
 
 def test_repeats_cannot_help_where_the_stacks_differ_item_by_item():
     design = DesignVariance(1e-4, 1e-4, 4e-4, 1e-6, 100.0)
-    needed = needed_repeats(design, Goal(0.02))
+    needed = repeats_for(design, Goal(0.02))
     assert needed.repeats is None
     assert "repeats cannot help" in needed.note
     assert "2.00 points" in needed.note
@@ -152,11 +152,11 @@ def test_an_unlucky_comparison_is_not_told_to_ask_less():
 
 def test_what_a_design_can_show():
     design, large = assumed_variance(30, 0.73, 0.6), assumed_variance(14042, 0.67, 0.6)
-    assert needed_repeats(design, Goal(0.01)).repeats > 64
+    assert repeats_for(design, Goal(0.01)).repeats > 64
     assert power_of(design, 64, 64, Goal(smallest_margin(design, 64, 64, Goal(0.01)))) == pytest.approx(0.8, abs=1e-6)
     assert power_of(design, 1, 1, Goal(0.01)) == 0.0
-    assert needed_repeats(large, Goal(0.01)).repeats == 2
-    assert needed_repeats(large, Goal(0.01), bank_repeats=4).repeats == 1
+    assert repeats_for(large, Goal(0.01)).repeats == 2
+    assert repeats_for(large, Goal(0.01), bank_repeats=4).repeats == 1
 
 
 def test_each_side_has_its_own_repeats():
@@ -177,7 +177,7 @@ def test_fourteen_suites():
     each = 0.8 ** (1 / 14)
     assert each == pytest.approx(0.984, abs=5e-4)
     design = assumed_variance(198, 0.43, 0.6)
-    one, all_of_them = needed_repeats(design, Goal(0.02)), needed_repeats(design, Goal(0.02, power=each))
+    one, all_of_them = repeats_for(design, Goal(0.02)), repeats_for(design, Goal(0.02, power=each))
     assert all_of_them.repeats / one.repeats == pytest.approx(1.92, abs=0.1)
 
 
