@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Status
-from evalkit.scoring.aime import score
+from evalkit.scoring.aime import aime, restore_tex, score
 from evalkit.scoring.answers.reply import final_text_of
 
 
@@ -147,3 +147,36 @@ def test_no_text_without_a_box_makes_the_scorer_raise(content, truncated):
 @pytest.mark.parametrize("unit", ["answer: 1,000,", "1,", "answer is ", "\\boxed{", "9", "$", "答案是1"])
 def test_a_long_loop_is_read_in_linear_time(unit):
     assert graded(33, unit * (60_000 // len(unit))).status.has_value
+
+
+# ---------------------------------------------------------------- rows
+
+
+def test_aime_takes_padded_answers_and_both_column_spellings():
+    rows = [
+        {"id": "2099-I-3", "problem": "Find $n$.", "answer": "033"},
+        {"ID": "2099-II-4", "Problem": "Find $m$.", "Answer": 7},
+    ]
+    first, second = aime(rows, {"year": 2099})
+    assert first == {"id": "2099-I-3", "problem": "Find $n$.", "answer": 33, "year": 2099, "part": "I"}
+    assert (second["id"], second["answer"], second["part"]) == ("2099-II-4", 7, "II")
+
+
+def test_aime_puts_eaten_tex_backslashes_back():
+    (document,) = aime([{"id": "5", "problem": "Let \x0crac{m}{n} and \triangle ABC.", "answer": 1}], {"year": 2099})
+    assert document["problem"] == r"Let \frac{m}{n} and \triangle ABC."
+
+
+@pytest.mark.parametrize("answer", ["1000", "-1"])
+def test_aime_refuses_an_answer_out_of_range(answer):
+    with pytest.raises(ValueError, match="row 0 has the answer"):
+        aime([{"problem": "x", "answer": answer}], {"year": 2099})
+
+
+@given(st.text())
+def test_restored_tex_never_keeps_a_control_character(text):
+    try:
+        repaired = restore_tex(text)
+    except ValueError:
+        return
+    assert not any(ord(char) < 32 and char != "\n" for char in repaired)

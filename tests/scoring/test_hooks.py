@@ -30,6 +30,11 @@ def test_each_hook_uses_its_scorer():
     assert hooks.expression({"answer": r"\frac{1}{2}"}, [r"\boxed{\dfrac{1}{2}}"]) == {"acc": 1.0}
 
 
+@pytest.mark.parametrize("name", ["choise", "option_logprobs", "__path__"])
+def test_there_is_a_hook_for_nothing_else(name):
+    assert not hasattr(hooks, name)
+
+
 def test_a_reply_without_a_verdict_is_left_out_with_a_warning(monkeypatch, caplog):
     values = iter([None, 1.0, 0.0, None])
     monkeypatch.setattr(hooks, "scorer", lambda _: lambda _doc, _final: Score(next(values), Status.GRADE_ERROR))

@@ -8,7 +8,7 @@ import pytest
 from evalkit.model import FinalText
 from evalkit.resources import data_folder
 from evalkit.scoring.answers.reply import final_text_of
-from evalkit.scoring.rows import by_split
+from evalkit.scoring.rows import by_row, by_split, choices_of, letter_of, listed, text_of
 from evalkit.tasks.items import LoadOptions, load_suite
 from evalkit.tasks.suites import find_suite
 
@@ -30,6 +30,47 @@ def test_a_row_without_a_name_or_a_split_is_refused(field):
     damaged = [ROWS[0], {key: value for key, value in ROWS[1].items() if key != field}]
     with pytest.raises(ValueError, match=f"row 1 has no {field}"):
         by_split(damaged, {"_split": "test"})
+
+
+@pytest.mark.parametrize(("answer", "letter"), [("B", "B"), (" b ", "B"), (1, "B"), ("1", "B"), ("0", "A")])
+def test_the_right_option_is_given_by_letter_or_place(answer, letter):
+    assert letter_of(answer, ["x", "y"], or_place=True) == letter
+
+
+@pytest.mark.parametrize("answer", ["C", "AB", "", None, 2, "2", -1, "(B)", "²"])
+def test_what_is_no_option_is_refused(answer):
+    with pytest.raises(ValueError, match="none of its 2 options"):
+        letter_of(answer, ["x", "y"], or_place=True)
+
+
+def test_a_place_counts_only_where_it_may():
+    with pytest.raises(ValueError, match="has the answer '1'"):
+        letter_of("1", ["x", "y"])
+
+
+@pytest.mark.parametrize("options", [["a", "b"], ("a", "b"), "['a', 'b']", [["a", "b"]], "[['a'], ['b', None]]"])
+def test_options_are_a_list_or_its_literal_however_nested(options):
+    assert listed(options) == ["a", "b"]
+    assert choices_of({"options": options}, "options") == ["a", "b"]
+
+
+@pytest.mark.parametrize("options", ["a, b", "__import__('os')", "[" * 500, "[" + "1," * 100_000 + "]"])
+def test_a_text_that_is_no_list_is_refused(options):
+    with pytest.raises(ValueError, match=r"no list|too long"):
+        listed(options)
+
+
+@pytest.mark.parametrize("row", [{}, {"a": None}, {"a": " \n"}])
+def test_a_text_that_is_not_there_is_named(row):
+    with pytest.raises(ValueError, match="has no 'a'"):
+        text_of(row, "a")
+
+
+def test_a_row_s_trouble_has_its_number_and_ids_that_recur_are_told_apart():
+    prepare = by_row(lambda row, _: {"id": text_of(row, "id")})
+    assert [document["id"] for document in prepare([{"id": "a"}, {"id": "b"}, {"id": "a"}], {})] == ["a", "b", "a-2"]
+    with pytest.raises(ValueError, match="row 1 has no 'id'"):
+        prepare([{"id": "a"}, {}], {})
 
 
 @pytest.fixture(scope="module")
