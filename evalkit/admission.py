@@ -22,9 +22,9 @@ from evalkit.examine.doctor import Report, between, quick_check, subject_of
 from evalkit.judging import StoppedError
 from evalkit.model import Message, Probe, Prompt, Verdict
 from evalkit.options import CompareOptions, ProbeOptions
-from evalkit.run.execute import Examine, SideRun, Watch
+from evalkit.run.execute import Examine, Watch
 from evalkit.run.observer import Observer
-from evalkit.run.plan import PlannedSuite, chosen_suites, make_plan
+from evalkit.run.plan import PlannedSuite, SideRun, chosen_suites, make_plan
 from evalkit.waits import finished
 
 WORTH_SAMPLES: Final = 2_000

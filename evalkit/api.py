@@ -112,10 +112,11 @@ def run(file: PathLike, options: RunOptions | None = None, observer: Observer = 
         UsageError: for a mistake in the file, a suite or its data, before anything is asked.
         StorageError: where the disk refuses.
     """
-    from evalkit.run import execute, sides
+    from evalkit.run import sides
+    from evalkit.run.plan import prepare
     from evalkit.run.read import read_run
 
-    side = execute.prepare(sides.load(Path(file), options or RunOptions()))
+    side = prepare(sides.load(Path(file), options or RunOptions()))
     (outcome,) = sides.run_sides([side], observer)
     return Run(side.folder, read_run(side.folder), outcome.asked, tuple(sides.problems(outcome)), outcome.problem)
 
@@ -128,10 +129,11 @@ def score(file: PathLike, options: RunOptions | None = None) -> Run:
     """
     from evalkit.errors import RunError
     from evalkit.run import execute, sides
+    from evalkit.run.plan import prepare
     from evalkit.run.read import read_run
     from evalkit.waits import finished
 
-    side = execute.prepare(sides.load(Path(file), options or RunOptions()))
+    side = prepare(sides.load(Path(file), options or RunOptions()))
     if not side.folder.is_dir():
         raise RunError(f"{side.folder}: there is no such run: `evalkit run {file}` makes it")
     finished(execute.regrade(side))

@@ -21,6 +21,7 @@ from evalkit.options import CompareOptions
 from evalkit.publish.archive import home_of, noise_floors, second_name
 from evalkit.run import execute, manifest
 from evalkit.run.observer import Observer
+from evalkit.run.plan import SideRun, prepare
 from evalkit.run.read import read_run
 from evalkit.run.sides import load, problems, run_sides
 
@@ -67,7 +68,7 @@ def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judge
     known: dict[str, Any] = {}
     trouble: list[str] = []
     for one in (config, second):  # in turns: both would share the one endpoint's speed
-        (outcome,) = run_sides([execute.prepare(one, known)], observer)
+        (outcome,) = run_sides([prepare(one, known)], observer)
         trouble += problems(outcome)
     sides = (read_run(config.runs / config.name), read_run(second.runs / second.name))
     return judged(Case(sides, (), home_of(config.runs, config.name), tuple(trouble)), options)
@@ -82,7 +83,7 @@ class _Planned:
 
     folders: tuple[Path, Path]
     configs: tuple[EndpointConfig | None, EndpointConfig | None]
-    sides: tuple[execute.SideRun | None, execute.SideRun | None]
+    sides: tuple[SideRun | None, SideRun | None]
     found: tuple[Difference, ...]
     names: tuple[str, str]
 
@@ -110,7 +111,7 @@ def _plan(
         found = differences(*both)
         observer.differences(found)
     known: dict[str, Any] = {}
-    sides = [None if config is None else execute.prepare(config, known) for config in configs]
+    sides = [None if config is None else prepare(config, known) for config in configs]
     check_margins(options, [suite.name for side in sides if side is not None for suite in side.plan.suites])
     names = [
         manifest.latest(folder).name if config is None else config.name
@@ -140,7 +141,7 @@ def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case
 
 
 def _admission(
-    asked: list[execute.SideRun], planned: _Planned, options: CompareOptions, observer: Observer
+    asked: list[SideRun], planned: _Planned, options: CompareOptions, observer: Observer
 ) -> Admission | None:
     """What looks at the endpoints before they are asked, where that is wanted: the doctor and the probe load much."""
     if not options.doctor and options.probe is False:
@@ -156,7 +157,7 @@ def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions
     """The comparison where the suites were not asked: what was found before is its verdict."""
     moment = now()
 
-    def identity(folder: Path, side: execute.SideRun | None) -> RunIdentity:
+    def identity(folder: Path, side: SideRun | None) -> RunIdentity:
         if side is None:
             return manifest.latest(folder).identity(str(folder))
         return manifest.new_session(side.config, side.plan).identity(str(folder))
@@ -179,7 +180,7 @@ def _rerun(case: Case, first: Judged, config: EndpointConfig, options: CompareOp
     if not suites:
         return first
     observer.notice(f"DEGRADED: {', '.join(suites)}: asking the candidate again with other seeds")
-    second = execute.prepare(execute.second_config(config, suites, execute.RERUN_SEEDS))
+    second = prepare(execute.second_config(config, suites, execute.RERUN_SEEDS))
     (outcome,) = run_sides([second], observer)
     rerun = read_run(second.folder, second.plan.digest)
     execute.restore(config)

@@ -34,8 +34,7 @@ from evalkit.files import digest64, digest_file, json_lines
 from evalkit.foreign.choices import Choices, Dates, Named
 from evalkit.model import RunIdentity, Status
 
-# ----------------------------------------------------------------
-# Finds what `lm_eval --log_samples` left in an output folder: results by date, samples by task and date
+# ---------------------------------------------------------------- what is in an output folder
 
 
 _DATE: Final = r"(\d{4}-\d\d-\d\dT[\d:.-]+)"
@@ -132,8 +131,7 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-# ----------------------------------------------------------------
-# One line of an lm-eval samples file: which filter and metric count, its values, its replies, its question
+# ---------------------------------------------------------------- one line of a samples file
 
 
 def choose_filter(path: Path, task: str, filters: Sequence[str], choices: Choices) -> str:
@@ -228,11 +226,7 @@ def _last_turn(prompt: str) -> str:
     return str(users[-1].get("content", "")) if users else prompt
 
 
-# ----------------------------------------------------------------
-# lm-eval's output folders as sides of a comparison: items by `doc_hash`, one named filter, one named metric
-# A suite is a task, or a group whose published number is the mean over its tasks' items (or over its tasks). lm-eval
-# makes one score an item, whatever it asked: the replies of `repeats: k` end in a filter that chooses or votes. Where a
-# metric is a list (one value a reply), or several runs are declared to be repeats, there are several scores.
+# ---------------------------------------------------------------- the samples of a suite
 
 
 _SAME: Final = 1e-6  # a published mean and that of its samples differ by less than this

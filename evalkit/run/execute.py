@@ -9,8 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from evalkit.config import EndpointConfig, JudgeConfig
 from evalkit.endpoint import open_client
@@ -19,18 +18,17 @@ from evalkit.errors import EndpointError, EvalkitError, RunError
 from evalkit.model import Failure, Reply, Request
 from evalkit.run import grade, journal, manifest, readiness, tables
 from evalkit.run.concurrency import Finder
-from evalkit.run.judge_pass import Side as Judged
 from evalkit.run.judge_pass import judge_sides, needs_judge, with_grades
 from evalkit.run.judge_pass import look as look_at_judge
 from evalkit.run.plan import (
     SEED_SPACE,
-    Loaded,
     Missing,
     Plan,
+    SideRun,
     chosen_suites,
     identity_of,
-    make_plan,
     order,
+    prepare,
     sampling_of,
 )
 from evalkit.run.readiness import Gate, look, possible
@@ -40,81 +38,6 @@ from evalkit.serve.launch import opened
 
 if TYPE_CHECKING:
     from evalkit.endpoint.images import ImageEncoder
-
-
-# ----------------------------------------------------------------
-# Who says how many requests are in flight: the configuration, or a finder that the sides of a comparison share
-
-
-class Planned(Protocol):
-    """What this module needs to know of a side."""
-
-    @property
-    def config(self) -> EndpointConfig:
-        """The endpoint's configuration."""
-
-    @property
-    def plan(self) -> Plan:
-        """What it is asked."""
-
-    @property
-    def folder(self) -> Path:
-        """Where it is stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """A side's way to its number of requests in flight: no finder where the configuration says a number."""
-
-    finder: Finder | None = None
-    leads: bool = True
-
-
-def paces(sides: Sequence[Planned]) -> dict[str, Pace]:
-    """The pace of every side, by its name.
-
-    The number decides how a server batches, and so what it computes: the first side that leaves it open leads, the
-    others take its number, and a run that goes on takes the number that it was begun with.
-    """
-    found: dict[str, Pace] = {}
-    lead: Finder | None = None
-    for side in sides:
-        if side.config.limits.concurrency != "auto":
-            found[side.config.name] = Pace()
-        elif lead is None:
-            lead = _begun(side) or Finder()
-            found[side.config.name] = Pace(lead)
-        else:
-            found[side.config.name] = Pace(lead, leads=False)
-    return found
-
-
-def with_number(session: Session, found: InFlight) -> Session:
-    """The session with what was found; as a part of the configuration, so that a comparison sees it differ."""
-    limits = {**session.config["limits"], "concurrency": found.number}
-    return replace(session, config={**session.config, "limits": limits}, in_flight=found)
-
-
-def as_before(session: Session, earlier: Session) -> Session:
-    """The session with what an earlier one says was found, where that is left open still."""
-    if earlier.in_flight is None or session.config["limits"]["concurrency"] != "auto":
-        return session
-    return with_number(session, earlier.in_flight)
-
-
-def _begun(side: Planned) -> Finder | None:
-    """The number that the run was begun with, where it was found."""
-    try:
-        found = manifest.latest(side.folder, side.plan.digest).in_flight
-    except RunError:
-        return None
-    if found is None or not found.settled:
-        return None
-    return Finder(found.number, settled=True, why="found when the run was begun")
-
-
-# ----------------------------------------------------------------
-# Runs one or two sides to the end: launch, look, ask what is missing, grade; all of it in one event loop
 
 
 OTHER_FILES: Final = 256
@@ -129,21 +52,6 @@ class Watch:
 
     sides: dict[str, dict[str, Progress]] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class SideRun:
-    """One side, planned: what to ask, where it is stored, what is there already."""
-
-    config: EndpointConfig
-    plan: Plan = field(repr=False)  # asyncio prints what a finished task gave: a plan is megabytes
-    folder: Path
-    answered: Mapping[str, journal.Place] = field(repr=False)
-
-    @property
-    def missing(self) -> int:
-        """How many planned samples have no answer."""
-        return sum(key not in self.answered for key, *_sample in self.plan.keyed())
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,20 +78,6 @@ class _Shared:
     examine: Examine | None
     paces: Mapping[str, Pace]
     gate: Gate
-
-
-def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
-    """Plans a side and reads what its run folder holds.
-
-    Raises:
-        UsageError: for a mistake in the configuration, a suite or its data.
-    """
-    plan = make_plan(config, known)
-    folder = config.runs / config.name
-    answered: Mapping[str, journal.Place] = {}
-    if folder.is_dir():
-        answered, _failures = journal.index(folder)
-    return SideRun(config, plan, folder, answered)
 
 
 async def run_sides(
@@ -327,8 +221,7 @@ async def grade_sides(sides: Sequence[SideRun], watch: Watch, *, ask: bool = Tru
     problem: EvalkitError | None = None
     for config, judged in _by_judge(sides):
         progress = watch.sides.setdefault("judge", {}).setdefault(config.model, Progress())
-        seen = [Judged(s.config.name, s.plan, s.folder, s.config.thinking.closing_tags) for s in judged]
-        book = await judge_sides(config, seen, judged[0].config.runs, progress if ask else None)
+        book = await judge_sides(config, judged, judged[0].config.runs, progress if ask else None)
         watch.notices.extend(book.notes)
         problem = problem or book.problem
         for side in judged:
@@ -465,9 +358,62 @@ def _requests(plan: Plan, missing: Missing) -> Iterator[Request]:
         yield plan.request(suite, item, repeat)
 
 
-# ----------------------------------------------------------------
-# The same endpoint asked once more: other seeds, other keys, nothing shared with the first run but the
-# questions
+# ---------------------------------------------------------------- how many requests are in flight
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A side's way to its number of requests in flight: no finder where the configuration says a number."""
+
+    finder: Finder | None = None
+    leads: bool = True
+
+
+def paces(sides: Sequence[SideRun]) -> dict[str, Pace]:
+    """The pace of every side, by its name.
+
+    The number decides how a server batches, and so what it computes: the first side that leaves it open leads, the
+    others take its number, and a run that goes on takes the number that it was begun with.
+    """
+    found: dict[str, Pace] = {}
+    lead: Finder | None = None
+    for side in sides:
+        if side.config.limits.concurrency != "auto":
+            found[side.config.name] = Pace()
+        elif lead is None:
+            lead = _begun(side) or Finder()
+            found[side.config.name] = Pace(lead)
+        else:
+            found[side.config.name] = Pace(lead, leads=False)
+    return found
+
+
+def with_number(session: Session, found: InFlight) -> Session:
+    """The session with what was found; as a part of the configuration, so that a comparison sees it differ."""
+    limits = {**session.config["limits"], "concurrency": found.number}
+    return replace(session, config={**session.config, "limits": limits}, in_flight=found)
+
+
+def as_before(session: Session, earlier: Session) -> Session:
+    """The session with what an earlier one says was found, where that is left open still."""
+    if earlier.in_flight is None or session.config["limits"]["concurrency"] != "auto":
+        return session
+    return with_number(session, earlier.in_flight)
+
+
+def _begun(side: SideRun) -> Finder | None:
+    """The number that the run was begun with, where it was found."""
+    try:
+        found = manifest.latest(side.folder, side.plan.digest).in_flight
+    except RunError:
+        return None
+    if found is None or not found.settled:
+        return None
+    return Finder(found.number, settled=True, why="found when the run was begun")
+
+
+# ---------------------------------------------------------------- the same endpoint asked once more
+# Other seeds, other keys: nothing is shared with the first run but the questions.
 
 
 RERUN_SEEDS: Final = 1_000_003

@@ -27,23 +27,13 @@ from evalkit.files import digest
 from evalkit.model import Failure, FailureKind, FinalText, Prompt, Reply, Request, Score
 from evalkit.run import journal
 from evalkit.run.concurrency import Finder
-from evalkit.run.plan import Plan, identity_of
+from evalkit.run.plan import Plan, SideRun, identity_of
 from evalkit.run.records import ReplyRecord, journal_line
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 from evalkit.scoring.answers import judge
 from evalkit.scoring.answers.reply import final_text
 
 MAX_ASKS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What the judge pass needs of one side: its plan, where its replies are, what ends a thinking trace."""
-
-    name: str
-    plan: Plan
-    folder: Path
-    closing_tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +63,7 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class _Graded:
     """What a judge's journal says of the asks: grades by key, the next attempt of each ask, who answered."""
 
     grades: Mapping[str, float | None]
@@ -114,7 +104,7 @@ async def look(config: JudgeConfig) -> str | None:
     return None
 
 
-async def judge_sides(config: JudgeConfig, sides: Sequence[Side], runs: Path, progress: Progress | None) -> Book:
+async def judge_sides(config: JudgeConfig, sides: Sequence[SideRun], runs: Path, progress: Progress | None) -> Book:
     """Grades what the sides answered and is not graded yet; reads the rest from the judge's journal.
 
     Without `progress` nothing is asked: what is not in the journal stays unjudged. A judge that is gone, refuses, or
@@ -126,7 +116,7 @@ async def judge_sides(config: JudgeConfig, sides: Sequence[Side], runs: Path, pr
     """
     identity = identity_of(config)
     answers = [answer for side in sides for answer in _answers(side)]
-    asks = _plan(config, answers, sides[0].name)
+    asks = _plan(config, answers, sides[0].config.name)
     folder = runs / f"judge-{digest([identity.digest, config.base_url])[:12]}"
     stored = _stored(folder, asks)
     problem: EndpointError | None = None
@@ -158,12 +148,12 @@ def _plan(config: JudgeConfig, answers: Sequence[judge.Answer], reference: str) 
     return tuple(sorted((*asks, *second), key=lambda ask: digest([seed, ask.key])))
 
 
-def _open(asks: Sequence[judge.Ask], stored: _Stored) -> list[judge.Ask]:
+def _open(asks: Sequence[judge.Ask], stored: _Graded) -> list[judge.Ask]:
     """The asks that have no grade and may be asked (again)."""
     return [ask for ask in asks if stored.grades[ask.key] is None and stored.attempts[ask.key] < MAX_ASKS]
 
 
-def _stored(folder: Path, asks: Sequence[judge.Ask]) -> _Stored:
+def _stored(folder: Path, asks: Sequence[judge.Ask]) -> _Graded:
     """The first readable reply of every ask is its grade."""
     replies = journal.index(folder)[0] if folder.is_dir() else {}
     grades: dict[str, float | None] = {}
@@ -183,7 +173,7 @@ def _stored(folder: Path, asks: Sequence[judge.Ask]) -> _Stored:
             grades[ask.key] = judge.grade(reply.content)
             if grades[ask.key] is not None:
                 break
-    return _Stored(grades, attempts, frozenset(models - {""}), frozenset(fingerprints - {""}))
+    return _Graded(grades, attempts, frozenset(models - {""}), frozenset(fingerprints - {""}))
 
 
 def _change(
@@ -205,7 +195,7 @@ def _change(
 
 
 def _notes(
-    answers: Sequence[judge.Answer], identity: judge.JudgeIdentity, stored: _Stored, repeats: int
+    answers: Sequence[judge.Answer], identity: judge.JudgeIdentity, stored: _Graded, repeats: int
 ) -> tuple[str, ...]:
     notes = []
     if len(stored.fingerprints) > 1:
@@ -229,7 +219,7 @@ def _notes(
     return tuple(notes)
 
 
-def _answers(side: Side) -> Iterator[judge.Answer]:
+def _answers(side: SideRun) -> Iterator[judge.Answer]:
     """What the judge is to see of a side: the final texts of its judged suites."""
     wanted = {}
     for key, suite, item, repeat in side.plan.keyed():
@@ -240,9 +230,9 @@ def _answers(side: Side) -> Iterator[judge.Answer]:
             if not isinstance(record, ReplyRecord) or record.key not in wanted:
                 continue
             item, repeat = wanted.pop(record.key)
-            final = final_text(record.reply(), side.closing_tags)
+            final = final_text(record.reply(), side.config.thinking.closing_tags)
             if final.status is None:
-                yield judge.Answer(side.name, f"{item.suite}/{item.id}", repeat, judge.case_of(item.doc, final))
+                yield judge.Answer(side.config.name, f"{item.suite}/{item.id}", repeat, judge.case_of(item.doc, final))
 
 
 def _key(ask: judge.Ask, attempt: int) -> str:
@@ -253,7 +243,7 @@ async def _ask(
     config: JudgeConfig,
     folder: Path,
     asks: Sequence[tuple[judge.Ask, int]],
-    stored: _Stored,
+    stored: _Graded,
     progress: Progress,
 ) -> None:
     """Asks for grades, each with the number of earlier replies that could not be read.

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from evalkit.config import EndpointConfig, JudgeConfig, Sampling, SuiteChoice
@@ -14,6 +15,7 @@ from evalkit.config.suite import Suite
 from evalkit.errors import ConfigError, DataError, SuiteError, did_you_mean
 from evalkit.files import digest
 from evalkit.model import Item, Request
+from evalkit.run import journal
 from evalkit.scoring.answers import judge
 from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
 from evalkit.tasks.suites import all_suites, find_pack, find_suite
@@ -155,8 +157,7 @@ def identity_of(config: JudgeConfig) -> judge.JudgeIdentity:
     return judge.JudgeIdentity(config.model, {**parameters, "base_seed": config.sampling.seed})
 
 
-# ----------------------------------------------------------------
-# Which suites a side runs and how: the pack, changed by `suites:`, and each suite's own values for the rest
+# ---------------------------------------------------------------- which suites a side runs, and how
 
 
 Loaded = dict[str, LoadedSuite]
@@ -288,6 +289,35 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
     if not planned:
         raise ConfigError(f"{config.where('suites') or config.name}: nothing is left to run: {'; '.join(notes)}")
     return Plan(tuple(planned), served(config), tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class SideRun:
+    """One side, planned: what to ask, where it is stored, what is there already."""
+
+    config: EndpointConfig
+    plan: Plan = field(repr=False)  # asyncio prints what a finished task gave: a plan is megabytes
+    folder: Path
+    answered: Mapping[str, journal.Place] = field(repr=False)
+
+    @property
+    def missing(self) -> int:
+        """How many planned samples have no answer."""
+        return sum(key not in self.answered for key, *_sample in self.plan.keyed())
+
+
+def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
+    """Plans a side and reads what its run folder holds.
+
+    Raises:
+        UsageError: for a mistake in the configuration, a suite or its data.
+    """
+    plan = make_plan(config, known)
+    folder = config.runs / config.name
+    answered: Mapping[str, journal.Place] = {}
+    if folder.is_dir():
+        answered, _failures = journal.index(folder)
+    return SideRun(config, plan, folder, answered)
 
 
 def _check_data(config: EndpointConfig, suites: Sequence[Suite]) -> None:

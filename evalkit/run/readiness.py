@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import orjson
 
@@ -18,7 +18,7 @@ from evalkit.endpoint.body import echoed_logprobs
 from evalkit.endpoint.identity import Native, ServedModels, endpoint_identity, served_models, served_unlisted
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import ConfigError, EndpointError
-from evalkit.model import Failure, FailureKind, Item, Prompt, Reply, Request
+from evalkit.model import Failure, FailureKind, Prompt, Reply, Request
 from evalkit.run.plan import Missing, Plan, PlannedSuite
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 from evalkit.scoring.multiple_choice import continuation_logprob
@@ -102,16 +102,11 @@ async def possible(
     return [sample for sample in missing if sample[0].name not in needing]
 
 
-# ----------------------------------------------------------------
-# Before a suite with pictures: does this endpoint take pictures, and as many in one prompt as the suite's items
-# have?
-# One tiny request says so, with as many small pictures as the largest item that is still to be asked; a server with a
-# lower limit would refuse exactly the items with many pictures, one by one. A suite that cannot be asked whole is
-# stopped
-# with a sentence, and nothing is asked of it. Whatever else is wrong with the endpoint is left to the run itself.
+# ---------------------------------------------------------------- pictures
+# Before a suite with pictures one tiny request asks whether the endpoint takes as many small ones in a prompt as the
+# largest item that is still to be asked has; a server with a lower limit would refuse exactly the items with many, one
+# by one. A suite that cannot be asked whole is stopped with a sentence; whatever else is wrong the run itself says.
 
-
-MissingPlaces: TypeAlias = list[tuple[PlannedSuite, Item, int]]
 
 SIDE_PIXELS: Final = 64
 """Image processors of Qwen's family refuse pictures smaller than a patch, which is 28 to 32 pixels a side."""
@@ -159,8 +154,8 @@ class _Probe:
 
 
 async def with_pictures(
-    config: EndpointConfig, settings: ClientSettings, missing: MissingPlaces, progress: Mapping[str, Progress]
-) -> MissingPlaces:
+    config: EndpointConfig, settings: ClientSettings, missing: Missing, progress: Mapping[str, Progress]
+) -> Missing:
     """The samples that this endpoint can be asked; a suite whose pictures it refuses is stopped with a sentence.
 
     Raises:
@@ -228,13 +223,11 @@ def _picture() -> str:
     return "data:image/png;base64," + base64.b64encode(png.getbuffer()).decode("ascii")
 
 
-# ----------------------------------------------------------------
-# Two sides that run at the same time begin together: a problem at one endpoint must not cost a night at the
-# other
+# ---------------------------------------------------------------- two sides begin together
 
 
 class Gate:
-    """Opens when every named side has come to it; shuts when one of them is given up before."""
+    """Opens when every named side has come; shuts when one is given up before, lest that cost the other a night."""
 
     def __init__(self, names: Iterable[str]) -> None:
         """`names` are the sides that have something to ask, none where sides take turns."""

@@ -15,7 +15,7 @@ from evalkit.config import EndpointConfig, SuiteChoice, load_config, warnings_fo
 from evalkit.options import RunOptions
 from evalkit.run import execute
 from evalkit.run.observer import Observer
-from evalkit.run.plan import samplings
+from evalkit.run.plan import SideRun, samplings
 from evalkit.tasks.suites import find_pack
 from evalkit.waits import finished
 
@@ -42,7 +42,7 @@ def load(path: Path, options: RunOptions) -> EndpointConfig:
 
 
 def run_sides(
-    sides: Sequence[execute.SideRun],
+    sides: Sequence[SideRun],
     observer: Observer,
     examiner: Callable[[execute.Watch], execute.Examine] | None = None,
 ) -> list[execute.Outcome]:

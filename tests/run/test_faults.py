@@ -13,6 +13,7 @@ import pytest
 
 from evalkit.config import load_config
 from evalkit.run import execute
+from evalkit.run.plan import prepare
 from evalkit.run.read import read_run
 from evalkit.run.scheduler import PoolSettings
 
@@ -64,7 +65,7 @@ def _soon_again(monkeypatch):
 
 
 def run(config):
-    side = execute.prepare(load_config(config))
+    side = prepare(load_config(config))
     (outcome,) = asyncio.run(asyncio.wait_for(execute.run_sides([side], execute.Watch()), 240))
     return outcome, read_run(side.folder).suites["faults"].samples
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from evalkit.model import Item, Prompt
 from evalkit.run import execute
 from evalkit.run.journal import Place
-from evalkit.run.plan import Plan, PlannedSuite, order
+from evalkit.run.plan import Plan, PlannedSuite, SideRun, order
 
 
 def suite(name, items, *, max_tokens=64, repeats=1, kept="longest_first"):
@@ -46,8 +46,8 @@ def test_a_second_side_knows_the_lengths_of_the_first():
     ours, theirs = (Plan((suite("a", 3, repeats=2),), {"model": name}) for name in ("m", "n"))
     tokens = [10.0, 30.0, 500.0, 100.0, None, 7.0]  # two repeats an item, one of them without a count
     stored = {key: Place(Path(), 0, count) for (key, *_), count in zip(theirs.keyed(), tokens, strict=True)}
-    first = execute.SideRun(None, theirs, Path(), stored)
-    second = execute.SideRun(None, ours, Path(), {})
+    first = SideRun(None, theirs, Path(), stored)
+    second = SideRun(None, ours, Path(), {})
     lengths = execute._known_lengths(second, [first, second])
     assert lengths == {("a", "a0"): 20.0, ("a", "a1"): 300.0, ("a", "a2"): 7.0}
     assert [item for item, _ in asked(ours, expected=lengths)] == ["a1", "a1", "a0", "a0", "a2", "a2"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.config import load_config
-from evalkit.run import execute
+from evalkit.run.plan import prepare
 
 REQUESTS = int(os.environ.get("EVALKIT_SOAK", "2000"))
 REPEATS = 10
@@ -66,7 +66,7 @@ def test_a_long_run_with_every_fault_loses_nothing_and_stays_level(faulty, quest
     )
     limits = {"concurrency": IN_FLIGHT, "stall_seconds": 2.0, "max_body_mb": 1, "retries": 3}
     config = questions(faulty.url, planned // REPEATS, repeats=REPEATS, sampled=True, **limits)
-    execute.prepare(load_config(config))  # builds the suite, which is not what is watched
+    prepare(load_config(config))  # builds the suite, which is not what is watched
     command = [sys.executable, "-m", "evalkit", "run", str(config), "--quiet", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         seen = Watcher(process)
