@@ -322,13 +322,8 @@ def _contradictions(left: ItemTable, right: ItemTable) -> int:
     equal = left.name == right.name and left.stratum == right.stratum and left.cluster == right.cluster
     if equal and np.array_equal(left.weight, right.weight):
         return 0
-    about = {name: row for row, name in enumerate(left.name)}
-    found = 0
-    for row, name in enumerate(right.name):
-        other = about.get(name)
-        if other is None:
-            continue
-        strata, clusters = (left.stratum[other], right.stratum[row]), (left.cluster[other], right.cluster[row])
-        differs = (all(strata) and strata[0] != strata[1]) or (all(clusters) and clusters[0] != clusters[1])
-        found += bool(differs or left.weight[other] != right.weight[row])
-    return found
+    one, two = (
+        {name: said for name, *said in zip(table.name, table.stratum, table.cluster, zip(table.weight), strict=True)}
+        for table in (left, right)
+    )
+    return sum(any(a and b and a != b for a, b in zip(one[name], two[name], strict=True)) for name in one.keys() & two)

@@ -105,8 +105,9 @@ def _problem(row: PublishedRow, sizes: tuple[int, ...]) -> str:
         return "the number of items is not known: without it two means support nothing"
     if not sizes:
         listed = ", ".join(str(size) for size in row.sizes)
+        times = "once" if row.trials == 1 else f"{row.trials} times"
         return (
-            f"{row.reference:.4g} and {row.candidate:.4g} cannot both be shares of {listed} items asked {_times(row)}: "
+            f"{row.reference:.4g} and {row.candidate:.4g} cannot both be shares of {listed} items asked {times}: "
             "another number of items, several runs, or a slip"
         )
     if sizes[0] < LEAST_ITEMS:
@@ -123,10 +124,6 @@ def _no_score(side: str, score: float | None) -> str:
     if score == 0.0:
         return f"the {side} scores exactly 0: a failed run, or nothing to compare"
     return f"the {side}'s score {score:g} is no share of right answers"
-
-
-def _times(row: PublishedRow) -> str:
-    return "once" if row.trials == 1 else f"{row.trials} times"
 
 
 def _reason(test: DifferenceTest, n_items: int) -> str:

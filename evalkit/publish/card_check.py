@@ -255,7 +255,10 @@ def _swapped(tables: Sequence[CardTable]) -> Iterator[tuple[tuple[CardTable, Car
     for family in _families(tables):
         for first, second in combinations(family, 2):
             pairs = [
-                (a, b) for a, b in _common(first, second) if not _same(a.reference, a.candidate) and _complete(a, b)
+                (a, b)
+                for a, b in _common(first, second)
+                if not _same(a.reference, a.candidate)
+                and all(cell.fraction is not None for row in (a, b) for _, cell in row.cells)
             ]
             crossed = [b for a, b in pairs if _same(a.reference, b.candidate) and _same(a.candidate, b.reference)]
             if len(crossed) >= 2 and 2 * len(crossed) > len(pairs):
@@ -341,10 +344,6 @@ def _common(first: CardTable, second: CardTable) -> list[tuple[CardRow, CardRow]
     """Rows that mean the same benchmark in both tables."""
     of_second = {row.benchmark.identity: row for row in second.rows}
     return [(row, of_second[row.benchmark.identity]) for row in first.rows if row.benchmark.identity in of_second]
-
-
-def _complete(*rows: CardRow) -> bool:
-    return all(cell.fraction is not None for row in rows for _, cell in row.cells)
 
 
 def _nonzero(row: CardRow) -> bool:

@@ -210,14 +210,14 @@ def _scaled_row(left: Cell, right: Cell, scale: Scale) -> tuple[Cell, Cell]:
     numbers = [cell.number for cell in (left, right) if cell.number and cell.scale is None]
     if numbers:
         scale = "percent" if max(numbers) > 1 else "fraction"
-    return _scaled(left, scale), _scaled(right, scale)
-
-
-def _scaled(cell: Cell, scale: Scale) -> Cell:
-    if cell.number is None or cell.scale is not None:
-        return cell
     divisor = 100 if scale == "percent" else 1
-    return replace(cell, scale=scale, fraction=cell.number / divisor, step=cell.step / divisor)
+
+    def scaled(cell: Cell) -> Cell:
+        if cell.number is None or cell.scale is not None:
+            return cell
+        return replace(cell, scale=scale, fraction=cell.number / divisor, step=cell.step / divisor)
+
+    return scaled(left), scaled(right)
 
 
 def _evidence(text: str) -> Mapping[str, dict[str, Any]]:

@@ -18,15 +18,6 @@ from evalkit.stats.tails import normal_quantile, normal_sf
 
 
 @dataclass(frozen=True, slots=True)
-class SuiteDifference:
-    """One suite's difference with its standard error and degrees of freedom (inf for score methods)."""
-
-    point: float
-    se: float
-    df: float
-
-
-@dataclass(frozen=True, slots=True)
 class MacroMean:
     """The unweighted mean difference over suites; `interval` is at level 1 - 2 alpha."""
 
@@ -47,18 +38,19 @@ def holm(p_values: Sequence[float]) -> FloatArray:
     return adjusted
 
 
-def macro_mean(suites: Sequence[SuiteDifference], alpha: float = 0.05) -> MacroMean:
+def macro_mean(differences: Sequence[tuple[float, float, float]], alpha: float = 0.05) -> MacroMean:
     """The mean of suite differences, each suite counting once: SE = sqrt(sum se^2) / B, Satterthwaite's df.
 
-    Never pooled over items, where the largest suite would decide alone. Raises `ValueError` on an empty set.
+    Of each suite the difference, its standard error and degrees of freedom (inf for score methods). Never pooled over
+    items, where the largest suite would decide alone. Raises `ValueError` on an empty set.
     """
-    if not suites:
+    if not differences:
         raise ValueError("no suite was judged: there is no mean over none")
-    squares = np.array([suite.se**2 for suite in suites])
-    total = float(squares.sum())
-    lost = float(np.sum(squares**2 / np.array([suite.df for suite in suites])))
+    points, errors, freedom = np.array(differences).T
+    squares = errors**2
+    total, lost = float(squares.sum()), float(np.sum(squares**2 / freedom))
     df = total**2 / lost if lost > 0 else math.inf
-    point, se = math.fsum(suite.point for suite in suites) / len(suites), math.sqrt(total) / len(suites)
+    point, se = math.fsum(points) / points.size, math.sqrt(total) / points.size
     low, high = t_limits(point, se, df, 1.0 - 2.0 * alpha)
     return MacroMean(point, se, df, Interval(float(low), float(high), 1.0 - 2.0 * alpha))
 
@@ -70,8 +62,7 @@ def macro_of(suites: Sequence[tuple[str, float, float, DifferenceTest]], alpha: 
     """
     if not suites:
         return None
-    tests = [test for *_scores, test in suites]
-    mean = macro_mean([SuiteDifference(test.point, test.se, test.df) for test in tests], alpha)
+    mean = macro_mean([(test.point, test.se, test.df) for *_scores, test in suites], alpha)
     worst, *_scores, test = max(suites, key=lambda one: (abs(one[3].point) - one[3].margin, one[0]))
     return Macro(
         reference=sum(one[1] for one in suites) / len(suites),
