@@ -8,6 +8,7 @@ from compare_factory import NOW, binary, compared, judged, side, suite
 from paired_items import pair_single
 
 from evalkit.compare.judge import compare
+from evalkit.compare.pair import align
 from evalkit.compare.policy import NoiseFloor, Policy
 from evalkit.model import Difference, Interval, Verdict
 from evalkit.stats.methods import judge_difference
@@ -112,6 +113,32 @@ def test_tags_are_rows_beside_the_strata_and_an_item_counts_in_each_of_its_own()
     assert rows["capability", "ocr"].difference == pytest.approx(-15 / 40)
     assert rows["capability", "rec"].difference == pytest.approx(result.difference) == pytest.approx(-15 / 120)
     assert rows["capability", "ocr"].ci90 == rows["ocr+rec",].ci90
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_each_row_of_a_breakdown_has_the_interval_that_its_items_get_alone(k, seed):
+    """Whatever methods the rows need: Tango, t over clusters, t of graded scores, and none for a single item."""
+    rng = np.random.default_rng(seed)
+    sizes = {"alone": 1, "plain": 40, "stories": 30, "graded": 25, "few": 2}
+    about = [
+        {"stratum": (name,), **({"cluster": f"{name}{number // 5}"} if name == "stories" else {})}
+        for name, size in sizes.items()
+        for number in range(size)
+    ]
+    graded = np.array([item["stratum"] == ("graded",) for item in about]) & (seed % 2 == 0)
+    one = np.where(graded[:, None], rng.choice([0.0, 0.5, 1.0], (98, k)), rng.integers(0, 2, (98, k)))
+    two = np.where(rng.random((98, k)) < 0.1, 1.0 - one, one)
+    sides = suite(one, items=about), suite(two, items=about)
+    whole, paired = judged(*sides), align(*sides).paired
+    assert [row.heading for row in whole.breakdown] == sorted((name,) for name in sizes)
+    for row in whole.breakdown:
+        rows = [number for number, item in enumerate(about) if item["stratum"] == row.heading]
+        if len(rows) == 1:
+            assert row.ci90 is None
+        else:
+            expected = judge_difference(paired.select(np.array(rows)), 0.02).ci90
+            assert (row.ci90.low, row.ci90.high) == (expected.low, expected.high)
 
 
 def test_a_heading_that_loses_items_keeps_its_weight():
