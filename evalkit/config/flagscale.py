@@ -17,13 +17,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from evalkit.config.yaml import Node, Origin, merge, parse
+from evalkit.config.yaml import Node, Origin, merge, parse_file
 from evalkit.errors import ConfigError
 
 DEFAULT_PORTS: Final = {"vllm": 8000, "sglang": 30_000, "llama_cpp": 8080}
 EVERYWHERE: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never listened on
 LOCAL: Final = "127.0.0.1"
-MAX_FILE_BYTES: Final = 2**20
 MAX_REFERENCES: Final = 20
 
 _REFERENCE: Final = re.compile(r"\$\{([^${}]*)\}")
@@ -89,7 +88,7 @@ def read_flagscale(
 
 def _composed(path: Path, asked_by: str) -> Node:
     """The file with what `defaults` adds: `- serve: 8b` puts serve/8b.yaml under the key `serve`."""
-    tree = _parsed(path, asked_by)
+    tree = parse_file(path, asked_by)
     if not isinstance(tree.value, Mapping):
         raise ConfigError(f"{tree.origin}: a FlagScale configuration is a mapping with experiment: and defaults:")
     own = replace(tree, value={key: node for key, node in tree.value.items() if key not in {"defaults", "hydra"}})
@@ -116,24 +115,7 @@ def _group(path: Path, group: str, chosen: Node) -> Node:
     if not isinstance(name, str | int) or not _GROUP.fullmatch(f"{group}/{name}") or ".." in f"{group}/{name}":
         raise ConfigError(f"{chosen.origin}: defaults.{group}: must be the name of a file in {path.parent / group}")
     file = path.parent / group / f"{name}.yaml"
-    return Node({group: _parsed(file, f"{chosen.origin}: defaults.{group}: ")}, chosen.origin)
-
-
-def _parsed(path: Path, asked_by: str = "") -> Node:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        why = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise ConfigError(f"{asked_by}{path}: {why}") from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: is larger than {MAX_FILE_BYTES // 2**20} MiB: is it a configuration?")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text") from None
-    # FlagScale's own references, ${...}, are resolved over the whole tree afterwards.
-    return parse(text, str(path), lambda written, _origin, _key: written)
+    return Node({group: parse_file(file, f"{chosen.origin}: defaults.{group}: ")}, chosen.origin)
 
 
 def as_node(value: Any, origin: Origin) -> Node:

@@ -28,6 +28,7 @@ from evalkit.config.yaml import (
     merge,
     parse,
     parse_value,
+    read_text,
 )
 from evalkit.errors import ConfigError, StorageError, did_you_mean
 from evalkit.resources import data_folder
@@ -115,7 +116,6 @@ def _name(entry: Node) -> str:
 # YAML files and overrides into one checked `EndpointConfig`; every mistake is a sentence with its file and line
 
 
-MAX_FILE_BYTES: Final = 2**20
 MAX_EXTENDS: Final = 10
 
 # Where a configuration holds paths ("*": any key or index); a relative one counts from the file that holds it.
@@ -163,7 +163,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
 def _load_file(path: Path, interpolator: Interpolator, above: tuple[str, ...], asked_by: str = "") -> Node:
     """One file merged over the file that it extends; `above` are the files that led here, `asked_by` the last line."""
     real = os.path.realpath(path)
-    tree = _resolve_paths(parse(_read(path, asked_by), str(path), interpolator), (), path.parent)
+    tree = _resolve_paths(parse(read_text(path, asked_by), str(path), interpolator), (), path.parent)
     if not isinstance(tree.value, Mapping):
         raise ConfigError(f"{tree.origin}: a configuration is a mapping of keys, such as 'name: reference'")
     extends = tree.child("extends")
@@ -179,26 +179,6 @@ def _load_file(path: Path, interpolator: Interpolator, above: tuple[str, ...], a
     if len(chain) > MAX_EXTENDS:
         raise ConfigError(f"{extends.origin}: extends: more than {MAX_EXTENDS} files extend one another")
     return merge(_load_file(base, interpolator, chain, f"{extends.origin}: extends: "), own)
-
-
-def _read(path: Path, asked_by: str) -> str:
-    """The text of a file, which is bounded so that a wrong path cannot fill the memory."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise ConfigError(f"{asked_by}{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{asked_by}{path}: is a folder, not a YAML file") from None
-    except OSError as error:
-        raise ConfigError(f"{asked_by}{path}: cannot be read: {error.strerror}") from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: is larger than {MAX_FILE_BYTES // 2**20} MiB: is it a configuration?")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: is not UTF-8 text") from None
 
 
 def _resolve_paths(node: Node, path: KeyPath, folder: Path) -> Node:

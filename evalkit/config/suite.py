@@ -17,11 +17,10 @@ from pydantic_core import PydanticCustomError
 from evalkit.config.base import NUMBER, Count, Section, Word, conflict
 from evalkit.config.problems import problems
 from evalkit.config.schema import JSON_SCHEMA_DIALECT, SuiteChoiceOrName
-from evalkit.config.yaml import KeyPath, Node, Origin, dotted, find, parse
+from evalkit.config.yaml import KeyPath, Node, Origin, dotted, find, parse_file
 from evalkit.errors import ConfigError, SuiteError
 from evalkit.model import DEFAULT_MARGIN_PT
 
-MAX_SUITE_FILE_BYTES: Final = 1 << 20
 FUNCTION_TAG: Final = "!function"
 
 Need: TypeAlias = Literal["code_execution", "judge", "optional_pictures", "prompt_logprobs"]
@@ -383,16 +382,7 @@ def _parsed(path: Path) -> Node:
         SuiteError: where it cannot be read or is no YAML, with the line.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_SUITE_FILE_BYTES + 1)
-        if len(raw) > MAX_SUITE_FILE_BYTES:
-            raise SuiteError(f"{path}: larger than {MAX_SUITE_FILE_BYTES} bytes: this is no suite file")
-        text = raw.decode("utf-8-sig")
-        return parse(text, str(path), lambda scalar, _origin, _key: scalar, tags=(FUNCTION_TAG,))
-    except OSError as error:
-        raise SuiteError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise SuiteError(f"{path}: is not UTF-8 text") from None
+        return parse_file(path, tags=(FUNCTION_TAG,))
     except ConfigError as error:
         raise SuiteError(str(error)) from None
 

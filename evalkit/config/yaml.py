@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -75,6 +76,7 @@ class Origins:
 # sexagesimal numbers stay text (`010`, `12:30`, `2026-01-31`); `1e-3` is a number; only the plain tags are known.
 
 
+MAX_FILE_BYTES: Final = 2**20
 MAX_DEPTH: Final = 40
 MAX_NODES: Final = 50_000
 
@@ -178,6 +180,30 @@ class _Fast(getattr(yaml, "CSafeLoader", _Composer)):  # type: ignore[misc] # li
     yaml_implicit_resolvers = _Composer.yaml_implicit_resolvers
 
 
+def read_text(path: Path, asked_by: str = "") -> str:
+    """The text of a file, which is bounded so that a wrong path cannot fill the memory; `asked_by` begins messages.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{asked_by}{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{asked_by}{path}: is a folder, not a YAML file") from None
+    except OSError as error:
+        raise ConfigError(f"{asked_by}{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: is larger than {MAX_FILE_BYTES // 2**20} MiB: is it a configuration?")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: is not UTF-8 text") from None
+
+
 def parse(text: str, source: str, interpolate: Interpolate, tags: Collection[str] = ()) -> Node:
     """Read one YAML document; `source` is how messages name the file, scalars with one of `tags` are text.
 
@@ -186,6 +212,15 @@ def parse(text: str, source: str, interpolate: Interpolate, tags: Collection[str
             one line for each problem.
     """
     return _read(text, (), _Places(source, lines=True, tags=tuple(tags)), interpolate)
+
+
+def parse_file(path: Path, asked_by: str = "", tags: Collection[str] = ()) -> Node:
+    """Read a YAML file in which `${...}` is not evalkit's.
+
+    Raises:
+        ConfigError: as `read_text` and `parse`.
+    """
+    return parse(read_text(path, asked_by), str(path), lambda text, _origin, _key: text, tags)
 
 
 def parse_value(text: str, path: KeyPath, source: str, interpolate: Interpolate) -> Node:

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from evalkit import resources
 from evalkit.config.problems import problems
 from evalkit.config.suite import (
-    MAX_SUITE_FILE_BYTES,
     ForeignFile,
     Pack,
     Suite,
@@ -26,6 +25,7 @@ from evalkit.config.suite import (
     read_task,
     task_tree,
 )
+from evalkit.config.yaml import MAX_FILE_BYTES
 from evalkit.errors import SuiteError, did_you_mean
 
 OWN = "evalkit"
@@ -197,7 +197,7 @@ def _candidates(name: str, folders: Sequence[Path]) -> Iterator[Path]:
         # A file named after its task is the usual case: looking there first saves reading thousands of files.
         files.sort(key=lambda path: path.stem != name)
         for path in files:
-            if path.stat().st_size < MAX_SUITE_FILE_BYTES and line.search(path.read_bytes()):
+            if path.stat().st_size < MAX_FILE_BYTES and line.search(path.read_bytes()):
                 yield path
 
 
