@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from evalkit.endpoint.body import completion_tokens
 from evalkit.errors import RunError, StorageError
 from evalkit.run.records import FailureRecord, Record, ReplyRecord, journal_record
 
@@ -80,6 +79,8 @@ def files(folder: Path) -> list[Path]:
 
 def index(folder: Path) -> tuple[dict[str, Place], dict[str, FailureRecord]]:
     """What a run folder holds: replies by key (the first one counts) and, for keys without one, the last failure."""
+    from evalkit.endpoint.body import completion_tokens  # a comparison of stored runs needs none of it
+
     replies: dict[str, Place] = {}
     failures: dict[str, FailureRecord] = {}
     for file in files(folder):

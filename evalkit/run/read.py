@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
-from evalkit.endpoint.body import generated_logprobs
 from evalkit.errors import RunError
 from evalkit.model import fraction
 from evalkit.run import journal, manifest, tables
@@ -152,6 +151,8 @@ class _Texts:
 
     def reply(self, suite: str, row: int) -> ReplyText | None:
         """The stored reply of one sample."""
+        from evalkit.endpoint.body import generated_logprobs  # most comparisons read scores and few replies
+
         files, offsets = self._places()[suite]
         if offsets[row] < 0:
             return None
