@@ -12,7 +12,7 @@ from evalkit.compare.judge import compare
 from evalkit.compare.noise import half
 from evalkit.compare.policy import NoiseFloor, Policy, check_names
 from evalkit.errors import EvalkitError, UsageError
-from evalkit.foreign.choices import HEADLINES, Choices, Named
+from evalkit.foreign import HEADLINES, Choices, Named
 from evalkit.foreign.sources import read_pair, read_side
 from evalkit.foreign.tables import Frame
 from evalkit.model import Comparison, Difference, Probe, Verdict, fraction

@@ -31,7 +31,7 @@ from evalkit.compare.columns import (
 from evalkit.compare.pair import headline
 from evalkit.errors import DataError
 from evalkit.files import digest64, digest_file, json_lines
-from evalkit.foreign.choices import Choices, Dates, Named
+from evalkit.foreign import Choices, Dates, Named
 from evalkit.model import RunIdentity, Status
 
 # ---------------------------------------------------------------- what is in an output folder

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from evalkit.compare.columns import Side
 from evalkit.errors import RunError, UsageError, did_you_mean
-from evalkit.foreign.choices import Choices, Named
+from evalkit.foreign import Choices, Named
 from evalkit.foreign.tables import SUFFIXES, Frame, read_table
 from evalkit.model import Comparison
 

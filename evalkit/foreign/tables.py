@@ -21,7 +21,7 @@ import numpy as np
 from evalkit.compare.columns import ItemFacts, Sample, Samples, SamplesBuilder, Side, SuiteFacts, SuiteSide
 from evalkit.errors import DataError, nearest
 from evalkit.files import column_names, digest_file, numbered_rows
-from evalkit.foreign.choices import Choices
+from evalkit.foreign import Choices
 from evalkit.model import RunIdentity, Status
 
 SUFFIXES: Final = frozenset({".csv", ".jsonl", ".ndjson", ".parquet"})

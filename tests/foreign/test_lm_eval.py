@@ -10,7 +10,7 @@ import pytest
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import Policy
 from evalkit.errors import DataError, UsageError
-from evalkit.foreign.choices import Choices, Named
+from evalkit.foreign import Choices, Named
 from evalkit.foreign.lm_eval import read_lm_eval
 from evalkit.foreign.sources import read_pair
 from evalkit.model import Status, Verdict

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import Policy
 from evalkit.errors import DataError
-from evalkit.foreign.choices import Choices, Named
+from evalkit.foreign import Choices, Named
 from evalkit.foreign.tables import read_table
 from evalkit.model import Verdict
 
