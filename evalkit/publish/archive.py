@@ -6,14 +6,16 @@ import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from evalkit.compare.columns import Side
-from evalkit.compare.policy import NoiseFloor
 from evalkit.errors import StorageError, UsageError
 from evalkit.files import write_whole
 from evalkit.model import Comparison, SuiteResult
 from evalkit.render.document import from_json, to_json
+
+if TYPE_CHECKING:  # a stored comparison is read without the rooms that make one
+    from evalkit.compare.columns import Side
+    from evalkit.compare.policy import NoiseFloor
 
 NAME: Final = "comparison.json"
 EARLIER: Final = 30
@@ -130,6 +132,8 @@ def noise_floors(reference: Side) -> dict[str, NoiseFloor]:
 
 def floor_of(suite: SuiteResult, made: Comparison) -> NoiseFloor:
     """What a suite of a comparison of an endpoint with itself says."""
+    from evalkit.compare.policy import NoiseFloor
+
     shares = [row.candidate for row in suite.behaviour if row.name == "identical texts"]
     source = f"`evalkit aa` of {made.created[:10]}, {suite.n_items} items asked {suite.k_candidate:g} times again"
     return NoiseFloor(suite.ci90, suite.verdict, source, shares[0] if shares else None)

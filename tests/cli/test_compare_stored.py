@@ -336,6 +336,14 @@ def test_a_comparison_of_stored_runs_loads_little(endpoint, other_endpoint, conf
     )
 
 
+def test_a_machine_that_always_probes_compares_tables_all_the_same(table, run_evalkit):
+    pair = table("ref", {"quiz": column(150, 150)}), table("cand", {"quiz": column(149, 151)})
+    done = run_evalkit("compare", *pair, env={"EVALKIT_PROBE": "1"})
+    assert done.returncode == 0, done.stderr
+    refused = run_evalkit("compare", *pair, "--probe", env={"EVALKIT_PROBE": "1"})
+    assert "--probe: has no effect here" in refused.stderr
+
+
 def test_an_earlier_comparison_is_kept_under_its_date(table, invoke, tmp_path):
     one, two = table("ref", {"quiz": column(150, 150)}), table("cand", {"quiz": column(149, 151)})
     first = invoke("compare", one, two)
