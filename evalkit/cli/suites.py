@@ -108,10 +108,15 @@ def _print_item(item: Any) -> None:
     for message in item.prompt.messages:
         click.echo(f"\n--- {message['role']}")
         content = message["content"]
-        click.echo(content if isinstance(content, str) else "\n".join(p.get("text", "[picture]") for p in content))
+        _echo(content if isinstance(content, str) else "\n".join(p.get("text", "[picture]") for p in content))
     for part in item.parts:
-        click.echo(f"\n--- text\n{part.text}")
-    click.echo(f"\n--- expected\n{item.target}")
+        _echo(f"\n--- text\n{part.text}")
+    _echo(f"\n--- expected\n{item.target}")
+
+
+def _echo(text: str) -> None:
+    """Prints a data set's text; what would steer a terminal is escaped."""
+    click.echo("".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text))
 
 
 @command.command("check")
@@ -151,7 +156,7 @@ def _print_checked(found: Any) -> None:
         _print_item(item)
         for trial in found.trials.get(item.id, ()):
             value = "no score" if trial.score.value is None else f"{trial.score.value:g}"
-            click.echo(f"--- {trial.kind} reply {trial.reply[:80]!r}: {value} ({trial.score.reason})")
+            _echo(f"--- {trial.kind} reply {trial.reply[:80]!r}: {value} ({trial.score.reason[:200]})")
         click.echo("")
 
 

@@ -69,11 +69,9 @@ class Origins:
 
 
 # ----------------------------------------------------------------
-# YAML text into a tree that remembers the place of every key: bounded, safe, with no value that YAML surprises
-# with
-# The reading is `yaml.safe_load`'s with these differences: keys are text; a key given twice is refused; dates, octal
-# and
-# sexagesimal numbers stay text (`010`, `12:30`, `2026-01-31`); `1e-3` is a number; only the plain tags are known.
+# YAML text into a tree. It is read as `yaml.safe_load` does with these differences: keys are text; a key given twice is
+# refused; dates, octal and sexagesimal numbers stay text (`010`, `12:30`, `2026-01-31`); `1e-3` is a number; only the
+# plain tags are known.
 
 
 MAX_FILE_BYTES: Final = 2**20

@@ -264,8 +264,8 @@ def _attach_shots(splits: dict[str, list[dict[str, Any]]], wanted: Shots) -> Non
 
 
 # ----------------------------------------------------------------
-# Fetches a data set's files once, at a pinned revision, from the Hub, a mirror (`HF_ENDPOINT`) or ModelScope
-# A copy that is already in the hub's cache on this machine is used without any network call.
+# Fetching: once, at a pinned revision, from the Hub, a mirror (`HF_ENDPOINT`) or ModelScope. A copy that is already in
+# the hub's cache on this machine is used without any network call.
 
 
 ANSWER_SECONDS = 10.0

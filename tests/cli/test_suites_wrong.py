@@ -314,3 +314,11 @@ def test_shipped_suites_are_sound_where_their_data_is(invoke, invented):
     assert done.out.count(": sound") == len(names)
     assert done.out.count(": 1 (right)") == 5, "a log-likelihood suite has no reply to try, a pack none at all"
     assert done.out.count(": 0 (empty)") == 5
+
+
+def test_what_would_steer_a_terminal_is_escaped(invoke, tmp_path):
+    rows = [{**row, "prompt": "\x1b]0;owned\x07 \u202e and\na line"} for row in ROWS]
+    done = invoke("suites", "check", written(tmp_path / "own", {}, rows=rows))
+    assert done.code == 0, done.err
+    assert "\\x1b]0;owned\\x07 \\u202e and\na line" in done.out
+    assert not {"\x1b", "\x07", "\u202e"} & set(done.out)
