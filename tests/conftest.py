@@ -12,7 +12,12 @@ import pytest
 import render_example
 import render_nights
 from aiohttp import web
+from hypothesis import settings
 from toy import Toy
+
+# How long an example takes is the machine's affair.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden" / "render"

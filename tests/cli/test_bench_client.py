@@ -3,11 +3,9 @@
 import json
 import os
 
-import asking
+import canned
 import pytest
 from asking import Load, measure
-
-from evalkit.errors import EndpointError
 
 
 @pytest.mark.parametrize("more", [(), ("--stream",), ("--client", "openai")])
@@ -31,13 +29,13 @@ def test_the_table_names_its_rows(invoke):
 
 def test_its_server_ends_with_it(monkeypatch):
     servers = []
-    original = asking.subprocess.Popen
+    original = canned.subprocess.Popen
 
     def popen(*arguments, **named):
         servers.append(original(*arguments, **named))
         return servers[-1]
 
-    monkeypatch.setattr(asking.subprocess, "Popen", popen)
+    monkeypatch.setattr(canned.subprocess, "Popen", popen)
     measure(Load(requests=8, in_flight=2), ways=("client",))
     (server,) = servers
     assert server.returncode is not None
@@ -46,6 +44,6 @@ def test_its_server_ends_with_it(monkeypatch):
 
 
 def test_a_server_that_does_not_start_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(asking, "SERVER", tmp_path / "there_is_none.py")
-    with pytest.raises(EndpointError, match="did not start"):
+    monkeypatch.setattr(canned, "__file__", str(tmp_path / "there_is_none.py"))
+    with pytest.raises(OSError, match="did not start"):
         measure(Load(requests=8, in_flight=2), ways=("client",))
