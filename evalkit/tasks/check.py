@@ -126,17 +126,9 @@ def _trials(loaded: LoadedSuite, item: Item) -> Iterator[Trial]:
     made = [_trial(loaded, item, "right", form.format(item.target)) for form in _FORMS]
     right = next((trial for trial in made if trial.score.value == 1), made[0])
     yield right
-    others = [other.target for other in loaded.items if other.target != item.target] or _other_options(item)
-    form = _FORMS[made.index(right)]
-    yield _trial(loaded, item, "wrong", form.format(others[0] if others else _ODD))
+    other = next((other.target for other in loaded.items if other.target != item.target), _ODD)
+    yield _trial(loaded, item, "wrong", _FORMS[made.index(right)].format(other))
     yield _trial(loaded, item, "empty", "")
-
-
-def _other_options(item: Item) -> list[str]:
-    """Where the target is the letter of an option: another one's."""
-    choices = item.doc.get("choices")
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)] if isinstance(choices, list) else ""
-    return [letter for letter in letters if letter != item.target] if item.target in letters and item.target else []
 
 
 def _trial(loaded: LoadedSuite, item: Item, kind: str, reply: str) -> Trial:

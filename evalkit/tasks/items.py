@@ -429,20 +429,12 @@ def _check_settings(suite: Suite, given: Mapping[str, Any]) -> None:
     Raises:
         SuiteError: with the settings that it knows.
     """
-    known = known_settings(suite)
+    known = {*suite.settings}
+    known |= {"pictures"} if "optional_pictures" in suite.needs else set()
+    known |= {"max_pixels"} if suite.pictures or "optional_pictures" in suite.needs else set()
     for name in given:
         if name not in known and name != "allow_code_execution":
-            raise SuiteError(f"settings.{name}: {suite.name} has no such setting{did_you_mean(name, known)}")
-
-
-def known_settings(suite: Suite) -> dict[str, str]:
-    """The settings that an endpoint may give a suite, with what they do."""
-    known = dict(suite.settings)
-    if "optional_pictures" in suite.needs:
-        known["pictures"] = "true: ask the items with pictures too"
-    if suite.pictures or "optional_pictures" in suite.needs:
-        known["max_pixels"] = "a number: larger pictures are refused, never resized"
-    return known
+            raise SuiteError(f"settings.{name}: {suite.name} has no such setting{did_you_mean(name, sorted(known))}")
 
 
 def _check_documents(suite: Suite, documents: Sequence[Mapping[str, Any]]) -> None:
