@@ -16,9 +16,9 @@ from evalkit.compare.columns import NO_TEXT
 from evalkit.endpoint.body import echoed_logprobs
 from evalkit.errors import RunError
 from evalkit.files import digest64
-from evalkit.model import FinalText, Reply, Score, Status
+from evalkit.model import FinalText, Item, Reply, Score, Status
 from evalkit.run import journal, tables
-from evalkit.run.plan import Plan
+from evalkit.run.plan import Plan, PlannedSuite
 from evalkit.run.records import FailureRecord, Record, ReplyRecord
 from evalkit.run.tables import Graded
 from evalkit.scoring.answers.reply import final_text
@@ -38,29 +38,32 @@ BATCH: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One planned sample: what to grade its reply with."""
+    """One planned sample, or, where its options are asked one by one, a `part` of it."""
 
-    suite: str
-    item: str
+    suite: PlannedSuite
+    item: Item
     repeat: int
-    document: Mapping[str, Any]
-    grade: Grader
-    scorer: str = ""
-    right_or_wrong: bool = False
     part: int = 0
-    parts: int = 1
 
     @property
     def cell(self) -> Cell:
         """Which sample it is."""
-        return self.suite, self.item, self.repeat
+        return self.suite.name, self.item.id, self.repeat
+
+    @property
+    def parts(self) -> int:
+        """How many requests the sample takes."""
+        return len(self.item.prompts)
 
     def score(self, reply: Any, grade: Grader | None = None) -> Score:
         """The verdict on a reply; where the scorer has none to give, its reason names suite, item and scorer."""
-        found = graded(grade or self.grade, self.document, reply, right_or_wrong=self.right_or_wrong)
+        loaded = self.suite.loaded
+        right_or_wrong = loaded.suite.right_or_wrong
+        found = graded(grade or loaded.score, self.item.doc, reply, right_or_wrong=right_or_wrong)
         if found.status is not Status.GRADE_ERROR or not found.reason.startswith(("raised ", "gave ")):
             return found
-        whose = printable(f"{self.suite}, item {self.item}: scorer {self.scorer}", WHOSE_CHARACTERS)
+        scorer = loaded.suite.scorer or loaded.scorer_id
+        whose = printable(f"{self.suite.name}, item {self.item.id}: scorer {scorer}", WHOSE_CHARACTERS)
         return replace(found, reason=f"{whose} {found.reason}")
 
 
@@ -79,19 +82,7 @@ def wanted_of(plan: Plan) -> dict[str, list[Wanted]]:
     wanted: dict[str, list[Wanted]] = {}
     for key, suite, item, repeat in plan.keyed():
         number, part = divmod(repeat, len(item.prompts))
-        described = suite.loaded.suite
-        sample = Wanted(
-            suite=suite.name,
-            item=item.id,
-            repeat=number,
-            document=item.doc,
-            grade=suite.loaded.score,
-            scorer=described.scorer or suite.loaded.scorer_id,
-            right_or_wrong=described.right_or_wrong,
-            part=part,
-            parts=len(item.prompts),
-        )
-        wanted.setdefault(key, []).append(sample)
+        wanted.setdefault(key, []).append(Wanted(suite, item, number, part))
     return wanted
 
 
@@ -205,8 +196,8 @@ def _row(sample: Wanted, answered: Answered, reply: Reply, score: Score, final: 
     """The row of a sample; where its options were asked one by one, `reply` is the first one's and no text is final."""
     whole = f"{reply.reasoning}\x1f{reply.content}"
     return Graded(
-        suite=sample.suite,
-        item=sample.item,
+        suite=sample.suite.name,
+        item=sample.item.id,
         repeat=sample.repeat,
         value=score.value,
         status=score.status.value,
@@ -230,8 +221,8 @@ def _row(sample: Wanted, answered: Answered, reply: Reply, score: Score, final: 
 
 def _without_reply(sample: Wanted, failure: FailureRecord | None) -> Graded:
     return Graded(
-        suite=sample.suite,
-        item=sample.item,
+        suite=sample.suite.name,
+        item=sample.item.id,
         repeat=sample.repeat,
         value=None,
         status=(Status.NOT_ASKED if failure is None else Status.FAILED).value,
