@@ -274,6 +274,22 @@ class Comparison:
 
         return explain(self.value, suite, language=language)
 
+    def card(
+        self, style: str, *, chip: str = "", name: str = "", language: Language = "en", allow_invalid: bool = False
+    ) -> str:
+        """A model card's table in Markdown, with what published figures need below it.
+
+        `style` is one of evalkit's own by its name or a .yaml file, `name` the model's name to print.
+
+        Raises:
+            UsageError: for a style that there is not or that wants a `chip`; for what must not be published.
+        """
+        from evalkit.publish.cards import CardSubject, card, load_style
+
+        house = load_style(style)
+        house.check_chip(style, chip)
+        return card(self.value, house, CardSubject(chip, name), language=language, allow_invalid=allow_invalid)
+
     def store(self, folder: PathLike, observer: Observer = SILENT) -> Comparison:
         """Stores the comparison as `comparison.json` in a folder; an earlier one there is kept under another name.
 

@@ -79,31 +79,25 @@ def make(comparison: Path, **given: Any) -> None:
     a README between the lines <!-- evalkit:card --> and <!-- /evalkit:card -->. Below it stands what published
     figures need: run ids, n, k, intervals, margins, versions and the verdict.
     """
-    made = api.load_comparison(comparison).value
+    made = api.load_comparison(comparison)
     chosen = options.made(CardOptions, given)
     if chosen.hub:
-        _print_hub_file(made, chosen)
+        _print_hub_file(made.value, chosen)
     else:
         _print_card(made, chosen)
 
 
-def _print_card(comparison: Comparison, chosen: CardOptions) -> None:
-    from evalkit.publish.cards import CardSubject, card, into, load_style, style_names
+def _print_card(made: api.Comparison, chosen: CardOptions) -> None:
+    from evalkit.publish.cards import into, style_names
 
     if chosen.source:
         raise UsageError("--source: has an effect with --hub only; a card names the runs that it was made from")
     if not chosen.style:
         raise UsageError(f"--style is missing: one of {', '.join(style_names())}, or a .yaml file")
-    style = load_style(chosen.style)
-    names_chip = "{chip}" in style.reference + style.candidate
-    if names_chip and not chosen.chip:
-        raise UsageError(f"--chip is missing: the style {chosen.style} names the chip in its column heads")
-    if chosen.chip and not names_chip:
-        raise UsageError(f"--chip: no effect: the style {chosen.style} names no chip in its column heads")
-    text = card(
-        comparison,
-        style,
-        CardSubject(chosen.chip or "", chosen.model or ""),
+    text = made.card(
+        chosen.style,
+        chip=chosen.chip or "",
+        name=chosen.model or "",
         language=chosen.language or "en",
         allow_invalid=chosen.allow_invalid,
     )

@@ -56,6 +56,14 @@ class Style(BaseModel):
     def _known_in_labels(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         return {suite: _only(label, {"k"}) for suite, label in value.items()}
 
+    def check_chip(self, name: str, chip: str) -> None:
+        """Raises `UsageError` where the style, called `name`, wants a chip that is not said, or names none."""
+        wanted = "{chip}" in self.reference + self.candidate
+        if wanted and not chip:
+            raise UsageError(f"--chip is missing: the style {name} names the chip in its column heads")
+        if chip and not wanted:
+            raise UsageError(f"--chip: no effect: the style {name} names no chip in its column heads")
+
     def header(self, side: Literal["reference", "candidate"], model: str, chip: str) -> str:
         """The heading of a side's column."""
         house = self.chips.get(chip.lower(), chip)
