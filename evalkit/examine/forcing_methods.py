@@ -197,8 +197,7 @@ class TokensApi(Forcer):
         if isinstance(read, Failure):
             return read
         # The token that ended the text counts on this server and not on others.
-        ended = at(reply, "choices", 0, "finish_reason") == "stop"
-        return Drawn(*read).without_end() if ended else Drawn(*read)
+        return read.without_end() if at(reply, "choices", 0, "finish_reason") == "stop" else read
 
     async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
         """Read prompt and text in one request that generates a single token."""
@@ -246,23 +245,21 @@ def _echo_scores(reply: Mapping[str, Any], given: Sequence[int], start: int) -> 
     read = _listed(listed)
     if isinstance(read, Failure):
         return read
-    ids, scores = read
-    if list(ids[: len(given)]) != list(given):
+    if list(read.ids[: len(given)]) != list(given):
         return malformed("the echoed tokens are not those that were sent")
-    return ScoredText(scores.logprobs[start : len(given)], scores.choices[start : len(given)])
+    return ScoredText(read.scores.logprobs[start : len(given)], read.scores.choices[start : len(given)])
 
 
-def _listed(logprobs: Any) -> tuple[TokenIds, ScoredText] | Failure:
+def _listed(logprobs: Any) -> Drawn | Failure:
     """OpenAI's older form: parallel lists of tokens (numbered), log-probabilities and the likeliest tokens."""
-    if not isinstance(logprobs, Mapping) or not isinstance(logprobs.get("tokens"), list):
+    tokens, values, tops = (at(logprobs, key) for key in ("tokens", "token_logprobs", "top_logprobs"))
+    if not isinstance(tokens, list):
         return malformed("the reply has no log-probabilities")
-    ids = [_numbered(token) for token in logprobs["tokens"]]
-    values, tops = logprobs.get("token_logprobs"), logprobs.get("top_logprobs")
-    if any(one is None for one in ids) or not isinstance(values, list) or len(values) != len(ids):
+    ids = tuple(found for token in tokens if (found := _numbered(token)) is not None)
+    if len(ids) < len(tokens) or not isinstance(values, list) or len(values) != len(ids):
         return malformed("the log-probabilities do not name their tokens by number (return_tokens_as_token_ids)")
     tops = tops if isinstance(tops, list) and len(tops) == len(ids) else [None] * len(ids)
-    choices = tuple(_top(top) for top in tops)
-    return tuple(one for one in ids if one is not None), ScoredText(tuple(map(number, values)), choices)
+    return Drawn(ids, scored(zip(map(number, values), map(_top, tops), strict=True)))
 
 
 def _top(top: Any) -> Choice | None:
@@ -302,7 +299,7 @@ class Sglang(Forcer):
         read = _read_sglang(meta.get("output_token_logprobs"), meta.get("output_top_logprobs"))
         if isinstance(read, Failure):
             return read
-        return Drawn(*read).without_end() if at(meta, "finish_reason", "type") == "stop" else Drawn(*read)
+        return read.without_end() if at(meta, "finish_reason", "type") == "stop" else read
 
     async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
         """Read prompt and text in one request that generates a single token."""
@@ -317,9 +314,9 @@ class Sglang(Forcer):
         read = _read_sglang(entries[-len(ids) :], tops)
         if isinstance(read, Failure):
             return read
-        if read[0] != ids:
+        if read.ids != ids:
             return malformed("input_token_logprobs speaks of other tokens than those that were sent")
-        return read[1]
+        return read.scores
 
     async def _generate(self, given: TokenIds, sampling: Mapping[str, Any], start: int) -> dict[str, Any] | Failure:
         body = {
@@ -339,7 +336,7 @@ class Sglang(Forcer):
         return meta
 
 
-def _read_sglang(entries: Any, tops: Any) -> tuple[TokenIds, ScoredText] | Failure:
+def _read_sglang(entries: Any, tops: Any) -> Drawn | Failure:
     if not isinstance(entries, list) or not all(isinstance(entry, list) and len(entry) >= 2 for entry in entries):
         return malformed("/generate gives no log-probabilities")
     ids = [entry[1] for entry in entries]
@@ -348,7 +345,7 @@ def _read_sglang(entries: Any, tops: Any) -> tuple[TokenIds, ScoredText] | Failu
     choices: tuple[Choice | None, ...] = ()
     if isinstance(tops, list) and len(tops) == len(entries):
         choices = tuple(_sglang_top(top) for top in tops)
-    return tuple(ids), ScoredText(tuple(number(entry[0]) for entry in entries), choices)
+    return Drawn(tuple(ids), ScoredText(tuple(number(entry[0]) for entry in entries), choices))
 
 
 def _sglang_top(top: Any) -> Choice | None:
