@@ -412,9 +412,10 @@ def _scored(name: str, scores: Scores) -> Path | Frame:
 
 def _kept(made: Judged, options: JudgeOptions, observer: Observer) -> Comparison:
     """Stores a comparison; where nobody named a folder and the usual one refuses, that is said and no failure."""
-    found = Comparison(made.comparison, options.out or made.home, None, made.sides)
+    folder = Path(options.out or made.home)
+    found = Comparison(made.comparison, folder, None, made.sides)
     try:
-        return found.store(options.out or made.home, observer)
+        return found.store(folder, observer)
     except StorageError as error:
         if options.out is not None:
             raise
@@ -512,7 +513,7 @@ def probe(
     if chosen.enough:
         found = enough(findings)
         more["enough"] = None if found is None else asdict(found)
-    home = chosen.out or configs[0].runs / f"{configs[0].name}--{configs[1].name}"
+    home = Path(chosen.out or configs[0].runs / f"{configs[0].name}--{configs[1].name}")
     return Fidelity(*keep(findings, home, more), home)
 
 
@@ -561,7 +562,7 @@ def _bench(reference: Path, candidate: Path, names: list[str], options: BisectOp
         raise ConfigError(f"{candidate}: launch: is needed, because every set of operators is another server")
     said = [one.limits.concurrency for one in (first, second) if isinstance(one.limits.concurrency, int)]
     asked = Plan(neutral_prompts(options.prompts), options.tokens, greedy=0, at_once=min(said, default=8))
-    folder = options.out or first.runs / f"{first.name}--{second.name}-bisect"
+    folder = Path(options.out or first.runs / f"{first.name}--{second.name}-bisect")
     meant = {
         "reference": {**served(first), "urls": [redact_url(url) for url in first.urls]},
         "candidate": served(second),

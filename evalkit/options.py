@@ -39,6 +39,10 @@ class RunOptions:
     overrides: tuple[str, ...] = ()
     limit: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit: {self.limit} is fewer than one item")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeOptions:
@@ -62,7 +66,7 @@ class JudgeOptions:
     on_inconclusive: Literal["fail", "warn", "pass"] = "fail"
     flips: int | None = 40
     include_questions: bool = False
-    out: Path | None = None
+    out: str | Path | None = None
     filters: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     dates: Literal["latest", "repeats"] | None = None
@@ -108,7 +112,7 @@ class ProbeOptions:
     neutral: bool = False
     seed: int = 0
     enough: bool = False
-    out: Path | None = None
+    out: str | Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +132,7 @@ class BisectOptions:
     tokens: int = 64
     at_once: int = 1
     most: int = 16
-    out: Path | None = None
+    out: str | Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,7 @@ def _admission(
         return None
     from evalkit.admission import Admission
 
-    admission = Admission(asked, options, options.out or planned.home, observer)
+    admission = Admission(asked, options, Path(options.out or planned.home), observer)
     admission.ahead()
     return admission
 

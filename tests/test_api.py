@@ -119,7 +119,7 @@ def test_a_frame_is_judged_as_the_table_of_its_rows(tmp_path):
     paths = tmp_path / "a.csv", tmp_path / "b.csv"
     for path, scores in zip(paths, (GOOD, WORSE), strict=True):
         frame(scores).to_csv(path, index=False)
-    options = evalkit.JudgeOptions(margin_pt=3, out=tmp_path / "made")
+    options = evalkit.JudgeOptions(margin_pt=3, out=str(tmp_path / "made"))
     frames, tables = evalkit.judge(frame(GOOD), frame(WORSE), options), evalkit.judge(*paths, options)
     pd.testing.assert_frame_equal(frames.suites(), tables.suites())
     pd.testing.assert_frame_equal(frames.items(), tables.items())
@@ -166,6 +166,8 @@ def test_options_are_checked_where_they_are_made():
     for wrong in ({"margin_pt": 0}, {"margins_pt": {"quiz": 100}}, {"alpha": 0.5}):
         with pytest.raises(UsageError, match=" is not between 0 and "):
             evalkit.JudgeOptions(**wrong)
+    with pytest.raises(UsageError, match="limit: 0 is fewer than one item"):
+        evalkit.RunOptions(limit=0)
     with pytest.raises(UsageError, match="no such suite is compared: did you mean 'quiz'"):
         evalkit.judge(frame(GOOD), frame(WORSE), evalkit.JudgeOptions(margins_pt={"quizz": 2}))
 
