@@ -20,7 +20,7 @@ from evalkit.examine import probe, probe_report
 from evalkit.examine.checks import Finding, SuiteNeeds
 from evalkit.examine.doctor import Report, between, quick_check, subject_of
 from evalkit.judging import StoppedError
-from evalkit.model import Message, Probe, Prompt, Verdict
+from evalkit.model import Message, Probe, Prompt, Reason, Verdict
 from evalkit.options import CompareOptions, ProbeOptions
 from evalkit.run.execute import Examine, Watch
 from evalkit.run.observer import Observer
@@ -34,11 +34,6 @@ the suites ask for much more. docs/validation.md has what it took on a GPU."""
 
 LONGEST_PROMPT_CHARACTERS: Final = 6_000
 DEFAULTS: Final = ProbeOptions()
-
-NOT_ASKED: Final = (
-    "the suites are not asked, because the fidelity probe shows that the candidate differs "
-    "(--no-probe asks them all the same)"
-)
 
 
 class Admission:
@@ -135,7 +130,7 @@ class Admission:
         report, _told = probe_report.keep(findings, self._home, more)
         self.probe = probe_report.as_told(report)
         if report.verdict is Verdict.DEGRADED:
-            raise StoppedError(report.verdict, (NOT_ASKED, *report.reasons), self.probe)
+            raise StoppedError(report.verdict, (Reason("stopped.probe"), *report.reasons), self.probe)
         where = self._home / probe_report.NAME
         self._observer.step(f"probe: {report.verdict.value} after {seconds:.0f} s; stored in {where}")
         return []
@@ -160,12 +155,13 @@ def _worth_it(side: SideRun) -> bool:
 
 def _raise_or_note(name: str, findings: Sequence[Finding], watch: Watch) -> None:
     for finding in findings:
-        sentence = f"{name}: {finding.check}: {finding.what}" + (f" ({finding.why})" if finding.why else "")
         if finding.severity == "problem":
-            fix = f"; {finding.fix}" if finding.fix else ""
-            raise StoppedError(Verdict.INVALID, (f"{sentence}{fix}; --no-doctor goes on all the same",))
+            more = {key: text for key, text in (("why", finding.why), ("fix", finding.fix)) if text}
+            told = {"name": name, "check": finding.check, "what": finding.what, **more}
+            raise StoppedError(Verdict.INVALID, (Reason("stopped.doctor", told),))
         if finding.severity == "warning":
-            watch.notices.append(sentence)
+            why = f" ({finding.why})" if finding.why else ""
+            watch.notices.append(f"{name}: {finding.check}: {finding.what}{why}")
 
 
 def at_once(configs: Sequence[EndpointConfig]) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from evalkit import model
-from evalkit.errors import EvalkitError, StorageError
+from evalkit.errors import EndpointError, EvalkitError, StorageError
 from evalkit.options import (
     BisectOptions,
     CompareOptions,
@@ -112,13 +112,15 @@ def run(file: PathLike, options: RunOptions | None = None, observer: Observer = 
         UsageError: for a mistake in the file, a suite or its data, before anything is asked.
         StorageError: where the disk refuses.
     """
+    from evalkit.render.words import say
     from evalkit.run import sides
     from evalkit.run.plan import prepare
     from evalkit.run.read import read_run
 
     side = prepare(sides.load(Path(file), options or RunOptions()))
     (outcome,) = sides.run_sides([side], observer)
-    return Run(side.folder, read_run(side.folder), outcome.asked, tuple(sides.problems(outcome)), outcome.problem)
+    problems = tuple(map(say, sides.problems(outcome)))
+    return Run(side.folder, read_run(side.folder), outcome.asked, problems, outcome.problem)
 
 
 def score(file: PathLike, options: RunOptions | None = None) -> Run:
@@ -532,12 +534,16 @@ def bisect(
         EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
         StorageError: the disk refuses.
     """
-    from evalkit.examine.bisect import Bisection, operators, run
+    from evalkit.examine.bisect import Bisection, NotJudgedError, operators, run
+    from evalkit.render.words import say_all
     from evalkit.waits import finished
 
     names = operators(options.operators)
     bench = _bench(Path(reference), Path(candidate), names, options)
-    found = finished(run(names, bench, heard, options.most, options.at_once))
+    try:
+        found = finished(run(names, bench, heard, options.most, options.at_once))
+    except NotJudgedError as error:
+        raise EndpointError(f"{error}: {say_all(error.reasons)}") from None
     return Bisection(tuple(names), found, bench.asked, bench.stored, bench.folder)
 
 

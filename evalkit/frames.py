@@ -10,6 +10,7 @@ import pandas as pd
 from evalkit.compare.columns import Side, SuiteSide
 from evalkit.compare.pair import align
 from evalkit.model import Comparison, Interval, SuiteResult
+from evalkit.render.words import say_all
 
 _TEXTS = ("status", "reason", "answer", "failure")
 _NUMBERS = ("prompt_tokens", "completion_tokens", "seconds")
@@ -68,7 +69,7 @@ def _suite(one: SuiteResult) -> dict[str, Any]:
     return {
         **same,
         "verdict": one.verdict.value,
-        "reasons": "; ".join(one.reasons),
+        "reasons": say_all(one.reasons),
         "reference": one.reference.mean,
         "candidate": one.candidate.mean,
         "ci90_low": low90,

@@ -15,7 +15,7 @@ from evalkit.errors import EvalkitError, UsageError
 from evalkit.foreign import HEADLINES, Choices, Named
 from evalkit.foreign.sources import read_pair, read_side
 from evalkit.foreign.tables import Frame
-from evalkit.model import Comparison, Difference, Probe, Verdict, fraction
+from evalkit.model import Comparison, Difference, Probe, Reason, Verdict, fraction
 from evalkit.options import CompareOptions, JudgeOptions
 from evalkit.publish.archive import noise_floors
 
@@ -24,7 +24,7 @@ from evalkit.publish.archive import noise_floors
 class Case:
     """Two sides, ready to be judged.
 
-    `home` is where the comparison is stored; `trouble` are sentences on what kept a run from being whole; `bank` says
+    `home` is where the comparison is stored; `trouble` says what kept a run from being whole; `bank` says
     that the reference was stored before; `noise` holds what the reference against itself showed, by suite; `probe` is
     what the fidelity probe found before the suites were asked.
     """
@@ -32,7 +32,7 @@ class Case:
     sides: tuple[Side, Side]
     differences: tuple[Difference, ...]
     home: Path
-    trouble: tuple[str, ...] = ()
+    trouble: tuple[Reason, ...] = ()
     bank: bool = False
     noise: Mapping[str, NoiseFloor] = field(default_factory=dict)
     probe: Probe | None = None
@@ -50,8 +50,8 @@ class Judged:
 class StoppedError(EvalkitError):
     """What was found before the suites were asked makes the comparison not worth its cost: its verdict, and why."""
 
-    def __init__(self, verdict: Verdict, reasons: tuple[str, ...], probe: Probe | None = None) -> None:
-        super().__init__("; ".join(reasons))
+    def __init__(self, verdict: Verdict, reasons: tuple[Reason, ...], probe: Probe | None = None) -> None:
+        super().__init__(f"{verdict.value} before the suites: {', '.join(reason.code for reason in reasons)}")
         self.verdict = verdict
         self.reasons = reasons
         self.probe = probe

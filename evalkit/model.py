@@ -7,7 +7,7 @@ a name that ends in `_pt` is in percentage points; differences are candidate min
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -229,8 +229,7 @@ class Score:
 Scorer: TypeAlias = Callable[[Mapping[str, Any], FinalText], Score]
 
 
-# ----------------------------------------------------------------
-# What a comparison found: suite by suite, item by item, and on the whole
+# ---------------------------------------------------------------- what a comparison found
 
 
 COMPARISON_SCHEMA_VERSION: Final = 1
@@ -260,18 +259,62 @@ class Interval:
     level: float
 
 
+Value: TypeAlias = "str | int | float | Interval | Reason | tuple[str, ...] | tuple[Reason, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Something that evalkit says: which sentence (`code`), and what stands in its places (`values`).
+
+    `reports/reasons.toml` has the sentence of each code in every language and says how its values are printed. Shares
+    and differences are fractions; what other programs say is a text; a reason may hold reasons.
+    """
+
+    code: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash(self.code)
+
+    def texts(self) -> Iterator[str]:
+        """All texts in it, those of its reasons too."""
+        for value in self.values.values():
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, Reason):
+                    yield from one.texts()
+                elif isinstance(one, str):
+                    yield one
+
+    def with_texts(self, change: Callable[[str], str]) -> Reason:
+        """The same with every text changed."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(changed, value))
+            if isinstance(value, Reason):
+                return value.with_texts(change)
+            return change(value) if isinstance(value, str) else value
+
+        return Reason(self.code, {name: changed(value) for name, value in self.values.items()})
+
+
+def said(text: str) -> Reason:
+    """A sentence of foreign origin, in whatever language it came."""
+    return Reason("said", {"text": text})
+
+
 @dataclass(frozen=True, slots=True)
 class NeededRepeats:
     """How many repeats per item would decide; `repeats` is None where no number can, and `note` says why.
 
-    `samples` and `completion_tokens` are for both sides together.
+    `samples` and `completion_tokens` are for both sides together. Beside a number `note` says what was assumed.
     """
 
     repeats: int | None
     samples: int | None
     completion_tokens: int | None
     power: float
-    note: str = ""
+    note: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,14 +349,17 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class BehaviourRow:
-    """Something beside accuracy: `alert` is a sentence where the two sides differ enough to say so."""
+    """Something beside accuracy; `alert` is there where the two sides differ enough to say so.
+
+    `name` and `unit` are words of `reports/words.toml` (`row.identical_texts`, `unit.tokens`), without their groups.
+    """
 
     name: str
     reference: float | None
     candidate: float | None
     unit: str
     interval: Interval | None = None
-    alert: str = ""
+    alert: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +381,7 @@ class SuiteResult:
     suite: str
     label: str
     verdict: Verdict
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     n_items: int
     k_reference: float
     k_candidate: float
@@ -362,7 +408,7 @@ class SuiteResult:
     protocol_digest: str = ""
     variance_within: float | None = None
     variance_between: float | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,7 +482,7 @@ class Probe:
     """
 
     verdict: Verdict
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     texts: int
     tokens: int
     mean_abs_nats: float | None
@@ -454,13 +500,13 @@ class Comparison:
     suites: tuple[SuiteResult, ...]
     verdict: Verdict
     exit_code: int
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     macro: Macro | None
     differences: tuple[Difference, ...]
     alpha: float
     created: str
     evalkit_version: str
     flips: tuple[Flip, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
     probe: Probe | None = None
     schema_version: int = COMPARISON_SCHEMA_VERSION

@@ -16,7 +16,7 @@ from evalkit.config import EndpointConfig, differences
 from evalkit.errors import ConfigError, UsageError
 from evalkit.foreign.sources import kind_of
 from evalkit.judging import Case, Judged, StoppedError, check_margins, differences_of, judged, now, policy
-from evalkit.model import Comparison, Difference, RunIdentity
+from evalkit.model import Comparison, Difference, Reason, RunIdentity
 from evalkit.options import CompareOptions
 from evalkit.publish.archive import home_of, noise_floors, second_name
 from evalkit.run import execute, manifest
@@ -66,7 +66,7 @@ def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judge
     config = load(path, options.run)
     second = execute.second_config(config, None, execute.AA_SEEDS, second_name(config.name))
     known: dict[str, Any] = {}
-    trouble: list[str] = []
+    trouble: list[Reason] = []
     for one in (config, second):  # in turns: both would share the one endpoint's speed
         (outcome,) = run_sides([prepare(one, known)], observer)
         trouble += problems(outcome)

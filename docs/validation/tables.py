@@ -17,8 +17,11 @@ from typing import Any
 
 from prefixes import SIZES, cut, generated
 
+from evalkit import codec
 from evalkit.examine.bisect import search
 from evalkit.examine.probe_report import assess, enough, read_findings
+from evalkit.model import Reason
+from evalkit.render.words import say_all
 
 PAIRS = (
     ("native", "native-again", "native-whole", "native-again-whole", "native-sampled", "native-again-sampled"),
@@ -45,12 +48,13 @@ def suites(reference: Path, candidate: Path) -> list[dict[str, Any]]:
     """One row a suite, as `evalkit compare` judges it."""
     found = compared(reference, candidate)
     for one in found:
-        low, high = (one["ci90"] or (None, None))[:2]
-        interval = "" if low is None else f"{100 * low:+.2f} to {100 * high:+.2f}"
-        means = [one["reference"], one["candidate"]]
+        ends = one["ci90"]
+        interval = "" if ends is None else f"{100 * ends['low']:+.2f} to {100 * ends['high']:+.2f}"
+        means = [one["reference"]["mean"], one["candidate"]["mean"]]
         shown = ["" if mean is None else f"{100 * mean:.2f}" for mean in means]
         alerts = [row["alert"] for row in one["behaviour"] if row["alert"]]
-        because = "; ".join(alerts or (one["reasons"] if one["verdict"] == "INVALID" else []))
+        told = alerts or (one["reasons"] if one["verdict"] == "INVALID" else [])
+        because = say_all([codec.read(Reason, json.dumps(reason)) for reason in told])
         cells = (candidate.name, one["label"], f"{one['n_items']}×{one['k_reference']:g}", *shown, interval)
         print(f"| {' | '.join(cells)} | ±{100 * one['margin']:g} | {one['verdict']} | {because} |")
     return found

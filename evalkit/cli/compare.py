@@ -135,6 +135,8 @@ def _has_configuration(*paths: Path) -> bool:
 
 def show(made: api.Comparison, chosen: JudgeOptions, *, as_json: bool, behaviour: bool) -> int:
     """Prints a comparison, says where it is stored and what to know of it, and gives the exit code."""
+    from evalkit.render.words import say
+
     comparison = made.value
     if as_json:
         from evalkit.render.document import to_json
@@ -148,10 +150,10 @@ def show(made: api.Comparison, chosen: JudgeOptions, *, as_json: bool, behaviour
                 runs = comparison.reference, comparison.candidate
                 one, two = (f"{run.name} (run {run.run_id}, {run.started[:16]})" for run in runs)
                 click.echo(f"it compares {one} with {two}", err=True)
-    for sentence in comparison.notes:
-        click.echo(f"evalkit: {sentence}", err=True)
+    for note in comparison.notes:
+        click.echo(f"evalkit: {say(note)}", err=True)
     if comparison.verdict.exit_code != comparison.exit_code and chosen.on_inconclusive == "warn":
-        click.echo(f"evalkit: warning: {comparison.verdict.value} is no pass: {comparison.reasons[0]}", err=True)
+        click.echo(f"evalkit: warning: {comparison.verdict.value} is no pass: {say(comparison.reasons[0])}", err=True)
     return comparison.exit_code
 
 

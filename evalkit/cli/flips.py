@@ -54,7 +54,9 @@ def command(comparison: Path, suite: str | None, whole: bool, as_json: bool, **g
         options.print_json([asdict(flip) for flip in found])
         return
     if not found and not made.value.suites:
-        click.echo(f"the suites were not asked: {'; '.join(made.value.reasons) or 'the comparison holds none'}")
+        from evalkit.render.words import say_all
+
+        click.echo(f"the suites were not asked: {say_all(made.value.reasons) or 'the comparison holds none'}")
     elif not found:
         click.echo("no item changed" if suite is None else f"no item of {suite} changed")
     for flip in found:

@@ -57,12 +57,13 @@ def command(ctx: click.Context, /, runs: Path, html: Path | None, gate: str | No
         _nothing_before(ctx)
         return 0
     from evalkit.publish import history as nights
+    from evalkit.render.words import say
 
     shown = options.made(Shown, given)
     series = nights.series_of(nights.read(runs / nights.NAME))
     known = nights.read_known(shown.known_file) if shown.known_file else ()
-    for sentence in nights.remarks(known, series):
-        click.echo(f"evalkit: {shown.known_file} {sentence}", err=True)
+    for remark in nights.remarks(known, series):
+        click.echo(f"evalkit: {shown.known_file} {say(remark, shown.language)}", err=True)
     if html is not None:
         from evalkit.publish.history_page import page
 

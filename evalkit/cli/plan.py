@@ -82,7 +82,7 @@ def _print(made: Forecast) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from evalkit.compare.verdict import amount
+    from evalkit.render.words import amount, say
     from evalkit.run.forecast import percent
 
     gates, speed = made.gates, made.options.tokens_per_second
@@ -107,7 +107,7 @@ def _print(made: Forecast) -> None:
     console.print(table)
     for gate in gates:
         judged = f"; at most {gate.judge_calls:,} judge calls" if gate.judge_calls else ""
-        console.print(Text(f"{gate.label}: {gate.note}; variance {gate.variance}; length {gate.length}{judged}"))
+        console.print(Text(f"{gate.label}: {say(gate.note)}; variance {gate.variance}; length {gate.length}{judged}"))
     for sentence in made.problems:
         console.print(Text(sentence))
     if gates:

@@ -59,7 +59,7 @@ def probe(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given:
     quality: what passes here still has to pass the suites.
     """
     from evalkit.examine.probe import NotSupportedError
-    from evalkit.model import Verdict
+    from evalkit.model import Verdict, said
 
     chosen = options.made(ProbeOptions, given)
     try:
@@ -67,7 +67,12 @@ def probe(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given:
     except NotSupportedError as error:
         if not as_json:
             raise
-        told = {"kind": "fidelity probe", "supported": False, "verdict": Verdict.INVALID.value, "reasons": [str(error)]}
+        told = {
+            "kind": "fidelity probe",
+            "supported": False,
+            "verdict": Verdict.INVALID.value,
+            "reasons": [said(str(error))],
+        }
         options.print_json(told)
         return Verdict.INVALID.exit_code
     if as_json:
@@ -114,6 +119,8 @@ def _show(report: FidelityReport) -> None:
 
 def _summary(report: FidelityReport) -> list[str]:
     """The lines under the table: margins, greedy texts, costs, verdict with its reasons."""
+    from evalkit.render.words import say
+
     lines = []
     if report.margins_nats is not None:
         lines.append(
@@ -129,7 +136,7 @@ def _summary(report: FidelityReport) -> list[str]:
             f"generated; by {asked.method}"
         )
     lines.append(f"{report.verdict.value}: {_MEANINGS[report.verdict.value]}")
-    return lines + [f"  {reason}" for reason in report.reasons]
+    return lines + [f"  {say(reason)}" for reason in report.reasons]
 
 
 def _parting(report: FidelityReport) -> str:
@@ -203,7 +210,7 @@ def bisect(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given
 
     def tell(number: int, result: Result) -> None:
         if not quiet:
-            click.echo(f"{number:3}: {len(result.on)} on: {result.effect}", err=True)
+            click.echo(f"{number:3}: {len(result.on)} on: {effect(result)}", err=True)
 
     if not quiet:
         bound = ", ".join(f"{most_tests(len(names), k)} for {k}" for k in (1, 2, 3))
@@ -222,26 +229,41 @@ def _lines(bisected: Bisected, names: Sequence[str]) -> list[str]:
     found, results = bisected.found, bisected.results
     if found.fails_none:
         none = results[frozenset()]
-        return ["the candidate fails with every operator off, so none of them is the cause:", f"  {none.effect}"]
+        return ["the candidate fails with every operator off, so none of them is the cause:", f"  {effect(none)}"]
     if found.passes_all:
         everything = results[frozenset(names)]
-        return ["nothing is guilty: with every operator on, the candidate passes:", f"  {everything.effect}"]
+        return ["nothing is guilty: with every operator on, the candidate passes:", f"  {effect(everything)}"]
     told = []
     for culprit in found.culprits:
         one = results[culprit]
         alone = "alone" if len(culprit) == 1 else "only together"
-        told.append(f"{' + '.join(sorted(culprit))} ({alone}): {one.effect}")
+        told.append(f"{' + '.join(sorted(culprit))} ({alone}): {effect(one)}")
         told += [f"    {reason}" for reason in _why(one)]
     rest = frozenset(names) - {name for culprit in found.culprits for name in culprit}
     if not found.complete:
-        told.append(f"there are more: the other {len(rest)} together still fail: {results[rest].effect} (--most)")
+        told.append(f"there are more: the other {len(rest)} together still fail: {effect(results[rest])} (--most)")
     elif rest:
-        told.append(f"the other {len(rest)} operators on together: {results[rest].effect}")
+        told.append(f"the other {len(rest)} operators on together: {effect(results[rest])}")
     return told
+
+
+def effect(result: Result) -> str:
+    """A result in a few words: the crash's cause, or the verdict and its size."""
+    from evalkit.render.words import say, say_all
+
+    if result.kind == "crash":
+        return f"crash: {say(result.reasons[0]).splitlines()[0] if result.reasons else 'no reason is known'}"
+    if result.k3 is None:
+        return f"{result.verdict.value}: {say_all(result.reasons)}"
+    return (
+        f"{result.verdict.value}, k3 {result.k3:.2g} and mean |Δ logprob| {result.mean_abs:.2g} nats per token "
+        f"over {result.tokens} tokens"
+    )
 
 
 def _why(result: Result) -> list[str]:
     """The verdict's reasons, or what the server that crashed wrote last."""
-    if result.kind == "verdict":
-        return list(result.reasons)
-    return [line.strip() for reason in result.reasons for line in reason.splitlines()[1:]]
+    from evalkit.render.words import say
+
+    told = [say(reason) for reason in result.reasons]
+    return told if result.kind == "verdict" else [line.strip() for one in told for line in one.splitlines()[1:]]

@@ -93,12 +93,13 @@ def _print(done: Run, *, as_json: bool) -> dict[str, Any]:
 
 def _lines(report: dict[str, Any], said: str = "") -> list[str]:
     """For people; a reason that `said` holds, which is said elsewhere, is not repeated."""
-    from evalkit.compare.validity import all_counts
+    from evalkit.compare.validity import counts_of
+    from evalkit.render.words import say
 
     lines = [f"{report['run']}: {report['asked']} requests asked"]
     for suite in report["suites"]:
         mean = "no value" if suite["mean"] is None else f"{suite['mean']:.4f}"
-        counts = all_counts(suite["counts"], suite["failures"])
+        counts = say(counts_of(suite["counts"], suite["failures"]))
         line = f"  {suite['label']}: {mean} over {suite['valued']} of {suite['planned']} samples ({counts})"
         without, lacking = suite["without_value"], suite["planned"] - suite["valued"]
         if lacking and suite["valued"]:

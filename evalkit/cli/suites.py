@@ -144,11 +144,13 @@ def check(paths: tuple[Path, ...], data: Path | None, items: int) -> None:
 
 
 def _print_checked(found: Any) -> None:
+    from evalkit.render.words import say
+
     count = len(found.problems)
     state = f"{count} problem{'s' if count > 1 else ''}" if count else "sound"
     click.echo(f"# {found.file}: {found.what} {found.name}: {state}")
     for note in found.notes:
-        click.echo(f"# {note}")
+        click.echo(f"# {say(note)}")
     if found.loaded is not None:
         click.echo(f"# {found.loaded.total_items} items, scorer {found.loaded.scorer_id}")
     for item in found.items:

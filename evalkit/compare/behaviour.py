@@ -1,6 +1,6 @@
 """What stands beside accuracy: identical texts, length, cut-off, empty, unparsed, refused, looping answers, speed.
 
-Rows are for information and never gate (`validity.py` does that); one that shows a change carries a sentence.
+Rows are for information and never gate (`validity.py` does that); one that shows a change carries an alert.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
 from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.policy import NoiseFloor
 from evalkit.compare.validity import RateChange, rate_change
-from evalkit.model import BehaviourRow, Interval, Status
+from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import median
 from evalkit.stats.proportions import Count, wilson
 from evalkit.stats.tails import poisson_lower, t_quantile
 from evalkit.stats.variance import log_ratio
 
-# ----------------------------------------------------------------
-# Suites that weigh options by log-likelihood: how far the two sides' log-probabilities lie apart, option by
-# option
+# ---------------------------------------------------------------- suites that weigh options by log-likelihood
 # By far the most sensitive row of a comparison: it is free of sampling, and a kernel that moves every number a little
 # shows here long before an argmax changes.
 
@@ -43,16 +41,13 @@ def option_rows(reference: SuiteSide, candidate: SuiteSide) -> list[BehaviourRow
     reach = t_quantile(0.975, n - 1) * float(distance.std(ddof=1)) / math.sqrt(n)
     changed = float((left.argmax(axis=1) != right.argmax(axis=1)).mean())
     return [
-        BehaviourRow(
-            "|Δ log-probability| of an option", None, mean, "nats", Interval(mean - reach, mean + reach, 0.95)
-        ),
-        BehaviourRow("|Δ log-probability|, largest", None, float(np.abs(left - right).max()), "nats"),
-        BehaviourRow("questions whose likeliest option changed", None, changed, "share"),
+        BehaviourRow("option_distance", None, mean, "nats", Interval(mean - reach, mean + reach, 0.95)),
+        BehaviourRow("option_distance_largest", None, float(np.abs(left - right).max()), "nats"),
+        BehaviourRow("option_changes", None, changed, "share"),
     ]
 
 
-# ----------------------------------------------------------------
-# Two replies as texts: where they begin to differ, what of them is shown, and whether one ends in a loop
+# ---------------------------------------------------------------- two replies as texts
 
 
 SHOWN_BEFORE = 300
@@ -128,9 +123,7 @@ def _cut(text: str, start: int) -> str:
     return f"{head}{text[start:stop]}{GAP}{text[-SHOWN_END:]}"
 
 
-# ----------------------------------------------------------------
-# Do both stacks write the same? Share of identical replies, where they split, and how far log-probabilities lie
-# apart
+# ---------------------------------------------------------------- do both stacks write the same?
 # Accuracy over some hundred items does not see a wrong chat template or RoPE base; the texts do. With the same weights
 # and greedy decoding, other kernels and other floating-point formats left 94 to 100 % of 200 short answers (4 to 12
 # tokens, 8 on average) alike, broken stacks 8 to 88 % (measured with SmolLM2-135M on llama.cpp, transformers and
@@ -300,20 +293,17 @@ def _ratio_interval(sums: NDArray[np.float64], tokens: NDArray[np.int64], mean: 
     return Interval(max(0.0, mean - reach), mean + reach, 0.95)
 
 
-# ----------------------------------------------------------------
-# What stands beside accuracy: identical texts, length, cut-off, empty, unparsed, refused, looping answers,
-# speed
-# Rows are for information and never gate (`validity.py` does that); one that shows a change carries a sentence.
+# ---------------------------------------------------------------- the rows
 
 
 _LEAST_CHANGE = 0.005  # a rate that moves by less than half a point is no news
 _LEAST_STRETCH = 0.05  # nor is a length that is shown to move by less than 5 %
 _STATUS_ROWS = (
-    ("empty answers", Status.EMPTY),
-    ("answers without a readable choice", Status.NO_ANSWER),
+    ("empty_answers", Status.EMPTY),
+    ("unreadable_answers", Status.NO_ANSWER),
     ("refusals", Status.REFUSED),
-    ("reasoning-only answers", Status.REASONING_ONLY),
-    ("answers that could not be graded", Status.GRADE_ERROR),
+    ("reasoning_only_answers", Status.REASONING_ONLY),
+    ("ungraded_answers", Status.GRADE_ERROR),
 )
 
 
@@ -322,7 +312,7 @@ class Behaviour:
     """The rows of one suite, and the alerts that belong beside its verdict: the stacks do not write the same."""
 
     rows: tuple[BehaviourRow, ...]
-    loud: tuple[str, ...]
+    loud: tuple[Reason, ...]
 
 
 def behaviour_of(
@@ -353,39 +343,31 @@ def _text_rows(agreement: Agreement | None, noise: NoiseFloor | None) -> list[Be
     if agreement is None:
         return []
     own = noise.text_agreement if noise is not None else None
-    rows = [
-        BehaviourRow(
-            "identical texts", own, agreement.share, "share", agreement.interval, _agreement_alert(agreement, own)
-        )
-    ]
+    alert = _agreement_alert(agreement, own)
+    rows = [BehaviourRow("identical_texts", own, agreement.share, "share", agreement.interval, alert)]
     if agreement.position is not None:
-        rows.append(BehaviourRow("first difference, median", None, agreement.position, "characters"))
+        rows.append(BehaviourRow("first_difference", None, agreement.position, "characters"))
     return rows
 
 
-def _agreement_alert(agreement: Agreement, own: float | None) -> str:
-    """A sentence where greedy replies split more often than those of faithful stacks, and than the reference's own."""
+def _agreement_alert(agreement: Agreement, own: float | None) -> Reason | None:
+    """Where greedy replies split more often than those of faithful stacks, and than the reference's own."""
     if agreement.tokens_per_split is None or agreement.most_tokens_per_split is None:
-        return ""
+        return None
     if agreement.most_tokens_per_split >= FAITHFUL_TOKENS_PER_SPLIT:
-        return ""
+        return None
     if own is not None and agreement.interval.high >= own:
-        return ""
-    return (
-        f"only {agreement.share * 100:.1f} % of {agreement.pairs} greedy replies are the same text; they split once in "
-        f"{agreement.tokens_per_split:.0f} tokens, faithful stacks at most once in {FAITHFUL_TOKENS_PER_SPLIT:.0f}: "
-        "look for another chat template, RoPE base, precision or kernel"
-    )
+        return None
+    splits = {"tokens": agreement.tokens_per_split, "usual": FAITHFUL_TOKENS_PER_SPLIT}
+    return Reason("alert.texts", {"share": agreement.share, "pairs": agreement.pairs, **splits})
 
 
 def _logprob_row(distance: LogprobDistance) -> BehaviourRow:
-    alert = ""
+    alert = None
     if distance.interval is not None and distance.interval.low > FAITHFUL_NATS:
-        alert = (
-            f"log-probabilities lie {distance.mean:.3f} nats apart on the same tokens ({distance.tokens} tokens of "
-            f"{distance.replies} replies); faithful stacks stay below 0.01, 8-bit ones below {FAITHFUL_NATS:g}"
-        )
-    return BehaviourRow("|Δ logprob| on shared tokens", None, distance.mean, "nats", distance.interval, alert)
+        size = {"tokens": distance.tokens, "replies": distance.replies}
+        alert = Reason("alert.logprobs", {"nats": distance.mean, "most": FAITHFUL_NATS, **size})
+    return BehaviourRow("logprob_distance", None, distance.mean, "nats", distance.interval, alert)
 
 
 def _length_rows(left: Samples, right: Samples, aligned: Aligned) -> list[BehaviourRow]:
@@ -398,15 +380,16 @@ def _length_rows(left: Samples, right: Samples, aligned: Aligned) -> list[Behavi
     ratio = log_ratio(one, two)
     if ratio is None:
         return []
-    alert = ""
+    alert = None
     if ratio.interval.low > 1 + _LEAST_STRETCH or ratio.interval.high < 1 - _LEAST_STRETCH:
-        change = f"{abs(ratio.ratio - 1) * 100:.0f} % {'longer' if ratio.ratio > 1 else 'shorter'}"
-        low, high = sorted(abs(end - 1) * 100 for end in (ratio.interval.low, ratio.interval.high))
-        alert = f"answers are {change} (95 % interval {low:.0f} to {high:.0f} %, {ratio.n} items)"
+        low, high = sorted(abs(end - 1) for end in (ratio.interval.low, ratio.interval.high))
+        interval = Interval(low, high, ratio.interval.level)
+        change: dict[str, Value] = {"change": abs(ratio.ratio - 1), "interval": interval, "n": ratio.n}
+        alert = Reason("alert.longer" if ratio.ratio > 1 else "alert.shorter", change)
     both = ~np.isnan(one) & ~np.isnan(two)
     return [
-        BehaviourRow("answer length, mean", float(one[both].mean()), float(two[both].mean()), unit),
-        BehaviourRow("answer length, candidate / reference", None, ratio.ratio, "times", ratio.interval, alert),
+        BehaviourRow("answer_length", float(one[both].mean()), float(two[both].mean()), unit),
+        BehaviourRow("answer_length_ratio", None, ratio.ratio, "times", ratio.interval, alert),
     ]
 
 
@@ -420,9 +403,9 @@ def _item_means(cells: Cells, values: NDArray[np.float64], n_items: int) -> NDAr
 
 
 def _rate_rows(left: Samples, right: Samples, aligned: Aligned) -> list[BehaviourRow]:
-    masks = [("answers cut at the token limit", left.truncated, right.truncated)]
+    masks = [("cut_answers", left.truncated, right.truncated)]
     masks += [(name, left.status.mask(status), right.status.mask(status)) for name, status in _STATUS_ROWS]
-    masks.append(("answers that end in a loop", left.loops, right.loops))
+    masks.append(("looping_answers", left.loops, right.loops))
     answered = _answered(left), _answered(right)
     changes = [(name, rate_change(aligned, one, two, answered)) for name, one, two in masks]
     return [_rate_row(name, change) for name, change in changes if any(change.hits)]
@@ -431,7 +414,7 @@ def _rate_rows(left: Samples, right: Samples, aligned: Aligned) -> list[Behaviou
 def _missing_rows(left: Samples, right: Samples, aligned: Aligned) -> list[BehaviourRow]:
     """Requests that failed, of all that were planned; and what was never asked."""
     rows = []
-    for name, status in (("failed requests", Status.FAILED), ("questions not asked", Status.NOT_ASKED)):
+    for name, status in (("failed_requests", Status.FAILED), ("unasked_questions", Status.NOT_ASKED)):
         change = rate_change(aligned, left.status.mask(status), right.status.mask(status))
         if any(change.hits):
             rows.append(_rate_row(name, change))
@@ -445,10 +428,10 @@ def _answered(samples: Samples) -> NDArray[np.bool_]:
 
 def _rate_row(name: str, change: RateChange) -> BehaviourRow:
     one, two = change.rates
-    alert = ""
+    alert = None
     if abs(change.gap) >= _LEAST_CHANGE and change.shown(change.ci95):
-        moved = "rose" if change.gap > 0 else "fell"
-        alert = f"{name} {moved} from {one * 100:.1f} to {two * 100:.1f} % of {change.cells[1]} samples"
+        values: dict[str, Value] = {"name": name, "reference": one, "candidate": two, "n": change.cells[1]}
+        alert = Reason("alert.rose" if change.gap > 0 else "alert.fell", values)
     return BehaviourRow(name, one, two, "share", change.ci95, alert)
 
 
@@ -457,9 +440,9 @@ def _speed_rows(left: Samples, right: Samples) -> list[BehaviourRow]:
     latencies = [_median(samples.seconds) for samples in (left, right)]
     rows = []
     if any(speed is not None for speed in speeds):
-        rows.append(BehaviourRow("speed of one request", speeds[0], speeds[1], "tokens/s"))
+        rows.append(BehaviourRow("speed", speeds[0], speeds[1], "tokens_per_second"))
     if any(latency is not None for latency in latencies):
-        rows.append(BehaviourRow("time of one request, median", latencies[0], latencies[1], "s"))
+        rows.append(BehaviourRow("latency", latencies[0], latencies[1], "seconds"))
     return rows
 
 

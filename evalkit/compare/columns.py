@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.model import RunIdentity, Status
+from evalkit.model import Reason, RunIdentity, Status
 
 # ----------------------------------------------------------------
 # A column of words that repeat (statuses, answers, reasons), held as numbers: small in memory and fast to count
@@ -160,8 +160,8 @@ class SuiteFacts:
 
     `digests` must be equal on both sides for a comparison: data, prompts, scorer, sampling, max_tokens, ... by name;
     an empty value means "not known" and is not compared. `margin` is a fraction, None where the side gives none;
-    `headline` is "micro", "macro" or "nested"; `greedy` says that temperature was 0; each of `defects` is a sentence
-    that says why this side's numbers must not be used; `step` is the distance between the scores that the scorer can
+    `headline` is "micro", "macro" or "nested"; `greedy` says that temperature was 0; `defects` say why this side's
+    numbers must not be used; `step` is the distance between the scores that the scorer can
     give a sample (1 for right or wrong), None where it may give any.
     """
 
@@ -174,8 +174,8 @@ class SuiteFacts:
     licence: str = ""
     greedy: bool = False
     repeats: int = 1
-    notes: tuple[str, ...] = ()
-    defects: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
+    defects: tuple[Reason, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
     step: float | None = None
 
@@ -228,7 +228,7 @@ class Side:
     suites: Mapping[str, SuiteSide]
     reply: Callable[[str, int], ReplyText | None] = no_reply
     item: Callable[[str, str], ItemText | None] = no_item
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
 
 # ----------------------------------------------------------------

@@ -14,7 +14,7 @@ from evalkit.compare.columns import ItemText, ReplyText, Side
 from evalkit.compare.flips import Shown, describe, find_flips
 from evalkit.compare.policy import Policy
 from evalkit.compare.verdict import Judged, absent_suite, judge_suite, overall_reasons
-from evalkit.model import Comparison, Difference, Flip, Macro, RunIdentity, SuiteResult, Verdict
+from evalkit.model import Comparison, Difference, Flip, Macro, Reason, RunIdentity, SuiteResult, Verdict
 from evalkit.stats.methods import DifferenceTest
 from evalkit.stats.multiplicity import holm, macro_of
 from evalkit.version import __version__
@@ -49,7 +49,7 @@ def compare(
 
 
 def not_asked(
-    runs: tuple[RunIdentity, RunIdentity], verdict: Verdict, reasons: tuple[str, ...], policy: Policy, created: str
+    runs: tuple[RunIdentity, RunIdentity], verdict: Verdict, reasons: tuple[Reason, ...], policy: Policy, created: str
 ) -> Comparison:
     """The comparison of two sides (reference first) whose suites were not asked: what was found before is the verdict.
 
@@ -129,12 +129,9 @@ def _macro(judged: list[Judged], alpha: float) -> Macro | None:
     return macro_of(rows, alpha)
 
 
-# ----------------------------------------------------------------
-# A second look at a DEGRADED night: the failed suites, asked again independently; only two failures in a row
-# fail
+# ---------------------------------------------------------------- a second look at a DEGRADED night
 # With one run a night and a true difference of zero, a false alarm comes every few months; two independent ones in a
-# row
-# come never in practice. The reference stays the same bank, so its own error is in both looks.
+# row come never in practice. The reference stays the same bank, so its own error is in both looks.
 
 
 def degraded_suites(comparison: Comparison) -> tuple[str, ...]:
@@ -161,15 +158,18 @@ def second_look(first: Comparison, second: Comparison) -> Comparison:
     """The second comparison, telling what the first run of the suites asked again had shown."""
     before = {suite.suite: suite for suite in first.suites if suite.verdict is Verdict.DEGRADED}
     suites = tuple(_noted(suite, before.get(suite.suite)) for suite in second.suites)
-    confirmed = [suite.label for suite in suites if suite.suite in before and suite.verdict is Verdict.DEGRADED]
-    told = f"{', '.join(confirmed)} failed twice in a row" if confirmed else "none of them failed twice"
-    note = f"DEGRADED at first: {', '.join(suite.label for suite in before.values())}; asked again: {told}"
+    confirmed = tuple(one.label for one in suites if one.suite in before and one.verdict is Verdict.DEGRADED)
+    labels = tuple(suite.label for suite in before.values())
+    note = Reason("second_run.none", {"labels": labels})
+    if confirmed:
+        note = Reason("second_run.confirmed", {"labels": labels, "confirmed": confirmed})
     return replace(second, suites=suites, notes=(*second.notes, note))
 
 
 def _noted(suite: SuiteResult, before: SuiteResult | None) -> SuiteResult:
     if before is None:
         return suite
-    outcome = "DEGRADED again" if suite.verdict is Verdict.DEGRADED else f"{suite.verdict.value} now"
-    sentence = f"{outcome} in an independent second run; in the first {before.reasons[0]}"
-    return replace(suite, reasons=(*suite.reasons, sentence))
+    told = Reason("second_run.same", {"reason": before.reasons[0]})
+    if suite.verdict is not Verdict.DEGRADED:
+        told = Reason("second_run.other", {"verdict": suite.verdict.value, "reason": before.reasons[0]})
+    return replace(suite, reasons=(*suite.reasons, told))

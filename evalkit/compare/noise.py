@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from evalkit.compare.columns import NO_TEXT, ReplyText, Side, SuiteSide
 from evalkit.compare.pair import Aligned
 from evalkit.compare.policy import NoiseFloor
-from evalkit.model import Interval, Verdict
-from evalkit.stats.methods import judge_difference
+from evalkit.model import Interval, Reason, Value, Verdict
+from evalkit.stats.methods import DifferenceTest, judge_difference
 from evalkit.stats.paired import Scores, pair_scores
 
-_FLAGRANT = 0.001  # the one-sided level at which the halves of a bank are held to differ
+_FLAGRANT: Final = 0.001
+"""The one-sided level at which the halves of a bank are held to differ, or a judge to have drifted."""
 
 
 def halves(aligned: Aligned, margin: float, alpha: float) -> NoiseFloor | None:
@@ -38,21 +39,16 @@ def halves(aligned: Aligned, margin: float, alpha: float) -> NoiseFloor | None:
     # The halves come for free with every comparison, so only a flagrant difference between them may stop it.
     decision = judge_difference(paired, margin, _FLAGRANT).decision
     interval = judge_difference(paired, margin, alpha).ci90
-    return NoiseFloor(interval, Verdict[decision.name], "halves of the reference's repeats against each other")
+    return NoiseFloor(interval, Verdict[decision.name], Reason("noise.halves"))
 
 
-def noise_reasons(noise: NoiseFloor | None, margin: float) -> list[str]:
-    """A sentence where the reference differs from itself."""
+def noise_reasons(noise: NoiseFloor | None, margin: float) -> list[Reason]:
+    """A reason where the reference differs from itself."""
     if noise is None or noise.verdict in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}:
         return []
     if noise.interval is None:
-        return [f"the reference could not be compared with itself ({noise.source}: {noise.verdict.value})"]
-    low, high = noise.interval.low * 100, noise.interval.high * 100
-    sentence = (
-        f"the reference differs from itself by {low:+.2f} … {high:+.2f} points, margin ±{margin * 100:g} "
-        f"({noise.source}): the endpoint or the harness is not repeatable, so nothing can be said of the candidate"
-    )
-    return [sentence]
+        return [Reason("noise.unknown", {"source": noise.source, "verdict": noise.verdict.value})]
+    return [Reason("noise.differs", {"interval": noise.interval, "margin": margin, "source": noise.source})]
 
 
 def half(side: Side, *, odd: bool) -> Side:
@@ -78,46 +74,43 @@ def half(side: Side, *, odd: bool) -> Side:
     return replace(side, identity=identity, suites=suites, reply=reply)
 
 
-# ----------------------------------------------------------------
-# The judge's own noise: some answers of the reference, graded twice, and what that means for a suite's
-# difference
+# ---------------------------------------------------------------- the judge's own noise
 # What the judge says of the same answer twice differs for no reason of the endpoints. Its mean difference is a noise
 # floor beside the suite's difference, and the spread of the differences gives the part of the suite's difference that
-# is
-# the judge's alone: answers that both sides gave are graded once, so only the others carry any.
-
-
-_FLAGRANT_GRADES: Final = 0.001  # the one-sided level at which a judge is held to have drifted between its two gradings
+# is the judge's alone: answers that both sides gave are graded once, so only the others carry any.
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeNoise:
     """What a second grading showed.
 
-    `floor` is the interval of its difference from the first; `graded` of `answers` were graded twice; `sd` is the
+    `floor` has the `interval` of its difference from the first; `graded` of `answers` were graded twice; `sd` is the
     standard deviation of the suite's difference that the judge alone would cause (a fraction); `differing` is the share
     of paired answers whose texts differ.
     """
 
     floor: NoiseFloor
+    interval: Interval
     shift: float
     graded: int
     answers: int
     sd: float
     differing: float
 
-    def sentence(self, difference: float) -> str:
+    def note(self, test: DifferenceTest) -> Reason:
         """For the report: the floor, the judge's part of the difference, and whether the difference exceeds it."""
-        interval: Interval | None = self.floor.interval
-        bounds = "" if interval is None else f" [{interval.low * 100:+.2f}, {interval.high * 100:+.2f}]"
-        text = (
-            f"judge's own noise: grading {self.graded} of the reference's {self.answers} answers a second time moved "
-            f"their mean by {self.shift * 100:+.2f} points{bounds}; in this suite's difference its noise is "
-            f"{self.sd * 100:.2f} points (SD; {self.differing * 100:.0f} % of the answers differ between the sides)"
-        )
-        if difference and abs(difference) <= 2 * self.sd:
-            text += f"; the difference of {difference * 100:+.2f} is within twice that: no more than the judge itself"
-        return text
+        values: dict[str, Value] = {
+            "n": self.graded,
+            "all": self.answers,
+            "shift": self.shift,
+            "interval": self.interval,
+            "margin": test.margin,
+            "deviation": self.sd,
+            "share": self.differing,
+        }
+        if test.point and abs(test.point) <= 2 * self.sd:
+            values |= {"difference": test.point, "of": test.ci90}
+        return Reason("note.judge_noise", values)
 
 
 def judge_noise(
@@ -140,14 +133,16 @@ def judge_noise(
     changes = second[twice] - cells.value[twice]
     differing = _differing(reference, candidate, aligned)
     answers = int(np.count_nonzero(~np.isnan(cells.value)))
+    interval = judge_difference(paired, margin, alpha).ci90
     floor = NoiseFloor(
-        judge_difference(paired, margin, alpha).ci90,
-        Verdict[judge_difference(paired, margin, _FLAGRANT_GRADES).decision.name],
-        f"the judge, asked twice about {int(np.count_nonzero(twice))} of the reference's {answers} answers",
+        interval,
+        Verdict[judge_difference(paired, margin, _FLAGRANT).decision.name],
+        Reason("noise.judge", {"n": int(np.count_nonzero(twice)), "all": answers}),
     )
     # Twice the variance of one grading is the variance of such a change, and of a difference between two other answers.
     sd = sqrt(differing * float(np.mean(changes**2)) / answers)
-    return JudgeNoise(floor, float(paired.share @ paired.difference), int(twice.sum()), answers, sd, differing)
+    shift = float(paired.share @ paired.difference)
+    return JudgeNoise(floor, interval, shift, int(twice.sum()), answers, sd, differing)
 
 
 def _differing(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> float:

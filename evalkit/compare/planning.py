@@ -15,6 +15,7 @@ import numpy as np
 
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import headline
+from evalkit.model import Reason
 from evalkit.stats.methods import Goal, power_of
 from evalkit.stats.paired import Form, fold
 from evalkit.stats.power import Repeats, repeats_for, smallest_margin
@@ -87,7 +88,7 @@ class PlannedGate:
     can_decide: bool
     variance: str
     length: str
-    note: str
+    note: Reason
     judge_calls: int = 0
 
     def hours(self, tokens_per_second: float) -> float | None:
@@ -105,9 +106,10 @@ def plan_gate(ask: SuiteAsk, goal: Goal, most_repeats: int) -> PlannedGate | Non
     repeats = needed.repeats if needed.repeats is not None and needed.repeats <= most_repeats else None
     smallest = smallest_margin(design, bank or most_repeats, most_repeats, goal)
     power = power_of(design, *ask.repeats, goal)
-    note = "decides as configured" if power >= goal.power else f"needs {repeats} repeats"
     if repeats is None:
-        note = f"cannot decide{_why_not(ask, needed, most_repeats, smallest * 100)}"
+        note = _why_not(ask.items if ask.greedy else None, needed, most_repeats, smallest)
+    else:
+        note = Reason("plan.decides") if power >= goal.power else Reason("plan.needs", {"repeats": repeats})
     samples = (0 if ask.bank else ask.items * ask.repeats[0], ask.items * ask.repeats[1])
     mean, length = _length(ask)
     return PlannedGate(
@@ -138,16 +140,13 @@ def _judge_calls(ask: SuiteAsk, items: int) -> int:
     )
 
 
-def _why_not(ask: SuiteAsk, needed: Repeats, most_repeats: int, smallest_pt: float) -> str:
-    if ask.greedy:
-        return (
-            f": greedy answers repeat themselves, and {ask.items:,} of them show a margin of {smallest_pt:.1f} points; "
-            "ask more items, widen the margin, or sample with repeats"
-        )
+def _why_not(greedy_items: int | None, needed: Repeats, most: int, smallest: float) -> Reason:
+    """Why no number of repeats that is allowed decides; `greedy_items` is there where answers repeat themselves."""
+    if greedy_items is not None:
+        return Reason("plan.greedy", {"n": greedy_items, "smallest": smallest})
     if needed.repeats is None:
-        return f": {needed.note}"
-    told = f" within {most_repeats} repeats: needs {needed.repeats}"
-    return f"{told}; {most_repeats} show a margin of {smallest_pt:.1f} points"
+        return Reason("plan.never", {"why": needed.note})
+    return Reason("plan.too_many", {"most": most, "repeats": needed.repeats, "smallest": smallest})
 
 
 def _variance(ask: SuiteAsk, items: int) -> tuple[DesignVariance, str]:

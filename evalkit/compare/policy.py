@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.validity import Rules
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.model import DEFAULT_MARGIN_PT, Interval, Verdict, fraction
+from evalkit.model import DEFAULT_MARGIN_PT, Interval, Reason, Verdict, fraction
 
 DEFAULT_MARGIN: Final = fraction(DEFAULT_MARGIN_PT)
 """The tolerance of a suite for which nobody names one (a fraction)."""
@@ -26,7 +26,7 @@ class NoiseFloor:
 
     interval: Interval | None
     verdict: Verdict
-    source: str
+    source: Reason
     text_agreement: float | None = None
 
 
@@ -60,23 +60,23 @@ class Policy:
             return self.default_margin
         return DEFAULT_MARGIN if side.facts.margin is None else side.facts.margin
 
-    def beyond_pack(self, margins: Mapping[str, float]) -> list[str]:
+    def beyond_pack(self, margins: Mapping[str, float]) -> list[Reason]:
         """What to say of suites that the pack gives no tolerance for; `margins` are those they were judged by."""
         if not self.pack or self.default_margin is not None:
             return []
         return [
-            f"the pack {self.pack} gives no tolerance for {name}: it is judged against ±{margin * 100:g} points"
+            Reason("note.pack", {"pack": self.pack, "suite": name, "margin": margin})
             for name, margin in margins.items()
             if name not in self.margins
         ]
 
-    def margin_conflict(self, name: str, reference: SuiteSide, candidate: SuiteSide) -> list[str]:
-        """A sentence where the two sides name different tolerances and nobody chose."""
+    def margin_conflict(self, name: str, reference: SuiteSide, candidate: SuiteSide) -> list[Reason]:
+        """A reason where the two sides name different tolerances and nobody chose."""
         one, two = reference.facts.margin, candidate.facts.margin
         chosen = name in self.margins or self.default_margin is not None
         if chosen or one is None or two is None or one == two:
             return []
-        return [f"the two sides name different margins, {one * 100:g} and {two * 100:g} points: choose with --margin"]
+        return [Reason("differ.margins", {"reference": one, "candidate": two})]
 
 
 def check_names(margins: Iterable[str], compared: Iterable[str]) -> None:

@@ -1,68 +1,65 @@
-"""Why two runs may not be compared: every rule that makes a suite's verdict INVALID, each with its sentence.
+"""Why two runs may not be compared: every rule that makes a suite's verdict INVALID, each with its reason.
 
 The rules are those of a gate that must not fail open: what is missing, what differs in kind, what cannot show a
-difference. A rule gives a sentence that names numbers, or nothing.
+difference. A rule gives a reason that names numbers, or nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import ItemTable, Samples, SuiteSide
 from evalkit.compare.pair import Aligned, Cells
-from evalkit.model import Interval, SideSummary, Status
+from evalkit.model import Interval, Reason, SideSummary, Status, Value
 from evalkit.stats.methods import DifferenceTest, judge_difference
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores
 from evalkit.stats.proportions import Count, wilson
 
-# ----------------------------------------------------------------
-# Were both sides asked the same? Digests, documents, prompts, prompt lengths: what makes runs comparable at all
+# ---------------------------------------------------------------- were both sides asked the same?
 
 
-_SHOWN = 3  # items named in a sentence
+_SHOWN: Final = 3  # items that a reason names
 
 
-def differing_settings(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> Iterator[str]:
-    """A sentence for each thing that had to be equal and is not; data and prompts name the items."""
+def differing_settings(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> Iterator[Reason]:
+    """A reason for each thing that had to be equal and is not; data and prompts name the items."""
     left, right = reference.facts.digests, candidate.facts.digests
     for key in sorted(set(left) | set(right)):
         one, two = left.get(key, "(not sent)"), right.get(key, "(not sent)")
         if one and two and one != two and key not in {"data", "prompts"}:
-            yield f"the two sides differ in {key}: {_short(one)} against {_short(two)}"
-    if reference.facts.headline != candidate.facts.headline:
-        yield (
-            f"the two sides differ in how items make the headline: {reference.facts.headline} against "
-            f"{candidate.facts.headline}"
-        )
-    yield from _differing_items(reference, candidate, aligned, "data")
-    yield from _differing_items(reference, candidate, aligned, "prompts")
+            yield Reason("differ.setting", {"key": key, "reference": _short(one), "candidate": _short(two)})
+    rules = {"reference": reference.facts.headline, "candidate": candidate.facts.headline}
+    if rules["reference"] != rules["candidate"]:
+        yield Reason("differ.headline", rules)
+    if data := _differing_items(reference, candidate, aligned, "data"):
+        yield Reason("differ.data", {"parts": data})
+    if prompts := _differing_items(reference, candidate, aligned, "prompts"):
+        yield Reason("differ.prompts", {"parts": prompts})
     if aligned.contradictions:
-        yield (
-            f"the two sides put {aligned.contradictions} of {len(aligned.layout.items)} items under other headings, "
-            "clusters or weights"
-        )
+        yield Reason("differ.grouping", {"n": aligned.contradictions, "all": len(aligned.layout.items)})
 
 
-def _differing_items(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, key: str) -> Iterator[str]:
+def _differing_items(
+    reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, key: Literal["data", "prompts"]
+) -> tuple[Reason, ...]:
     one, two = (side.facts.digests.get(key, "") for side in (reference, candidate))
     column = "document" if key == "data" else "prompt"
     changed = _changed(reference.samples.items, candidate.samples.items, column)
     if (not one or not two or one == two) and not changed:
-        return
+        return ()
     parts = []
     if changed:
-        parts.append(f"{len(changed)} of {len(aligned.layout.items)} items differ ({_listed(changed)})")
+        named = tuple(changed[:_SHOWN])
+        parts.append(Reason("differ.items", {"n": len(changed), "all": len(aligned.layout.items), "items": named}))
     for alone, side in ((aligned.only_reference, "reference"), (aligned.only_candidate, "candidate")):
         if alone:
-            parts.append(f"{len(alone)} items only in the {side} ({_listed(alone)})")
-    if not parts:
-        parts.append(f"{_short(one)} against {_short(two)}")
-    yield f"the two sides differ in {key}: {'; '.join(parts)}"
+            parts.append(Reason("differ.only", {"n": len(alone), "side": side, "items": tuple(alone[:_SHOWN])}))
+    return tuple(parts) or (Reason("differ.digests", {"reference": _short(one), "candidate": _short(two)}),)
 
 
 def _changed(left: ItemTable, right: ItemTable, column: str) -> list[str]:
@@ -74,8 +71,8 @@ def _changed(left: ItemTable, right: ItemTable, column: str) -> list[str]:
     return sorted(name for name, digest in pairs if digest and known.get(name) and known[name] != digest)
 
 
-def differing_prompt_lengths(left: Samples, right: Samples, aligned: Aligned) -> Iterator[str]:
-    """A sentence where the servers count other prompt lengths for any item that both report."""
+def differing_prompt_lengths(left: Samples, right: Samples, aligned: Aligned) -> Iterator[Reason]:
+    """A reason where the servers count other prompt lengths for any item that both report."""
     n_items = len(aligned.layout.items)
     one, two = (_token_range(s, codes, n_items) for s, codes in zip((left, right), aligned.codes, strict=True))
     known = np.isfinite(one[0]) & np.isfinite(two[0])
@@ -83,10 +80,15 @@ def differing_prompt_lengths(left: Samples, right: Samples, aligned: Aligned) ->
     if differing.size:
         first = int(differing[0])
         end = 0 if one[0][first] != two[0][first] else 1
-        lengths = f"{one[end][first]:.0f} against {two[end][first]:.0f} tokens"
-        yield (
-            f"the servers count other prompt lengths for {differing.size} of {int(known.sum())} items (item "
-            f"{aligned.layout.items[first]}: {lengths}): another chat template, system message or tokenizer"
+        yield Reason(
+            "differ.prompt_lengths",
+            {
+                "n": differing.size,
+                "all": int(known.sum()),
+                "item": aligned.layout.items[first],
+                "reference": int(one[end][first]),
+                "candidate": int(two[end][first]),
+            },
         )
 
 
@@ -101,18 +103,11 @@ def _token_range(
     return low, high
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown}, …"
-
-
 def _short(value: str) -> str:
     return f"{value[:12]}…" if len(value) > 40 else value
 
 
-# ----------------------------------------------------------------
-# How often something happens on either side (cut off, empty, refused, ...), and the difference on the same
-# items
+# ---------------------------------------------------------------- how often something happens on either side
 
 
 Mask = NDArray[np.bool_]
@@ -189,10 +184,7 @@ def _intervals(aligned: Aligned, flags: list[NDArray[np.float64]]) -> tuple[Inte
     return test.ci90, test.ci95
 
 
-# ----------------------------------------------------------------
-# Why two runs may not be compared: every rule that makes a suite's verdict INVALID, each with its sentence
-# The rules are those of a gate that must not fail open: what is missing, what differs in kind, what cannot show a
-# difference. A rule gives a sentence that names numbers, or nothing.
+# ---------------------------------------------------------------- the rules
 
 
 _BETWEEN: Final = 1e-6  # of a step: further from the grid is no rounding
@@ -213,8 +205,8 @@ class Rules:
     items: int = 20
 
 
-def invalid_reasons(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, rules: Rules) -> list[str]:
-    """The sentences of all rules that are broken; an empty list means that the suite may be judged."""
+def invalid_reasons(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, rules: Rules) -> list[Reason]:
+    """The reasons of all rules that are broken; an empty list means that the suite may be judged."""
     return [
         *reference.facts.defects,
         *(defect for defect in candidate.facts.defects if defect not in reference.facts.defects),
@@ -230,7 +222,7 @@ def invalid_reasons(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned
     ]
 
 
-def _granularity(reference: SuiteSide, candidate: SuiteSide) -> Iterator[str]:
+def _granularity(reference: SuiteSide, candidate: SuiteSide) -> Iterator[Reason]:
     """A mean of n samples is k/n only where each score is one that the scorer can give: 0.37 is not right or wrong."""
     for name, side in (("reference", reference), ("candidate", candidate)):
         step, values = side.facts.step, side.samples.value
@@ -239,72 +231,56 @@ def _granularity(reference: SuiteSide, candidate: SuiteSide) -> Iterator[str]:
         known = values[~np.isnan(values)]
         between = known[np.abs(known / step - np.round(known / step)) > _BETWEEN]
         if between.size:
-            yield (
-                f"{between.size} of {known.size} scores of the {name} are no multiple of {step:g} (such as "
-                f"{between[0]:.4g}), which is all that the scorer gives: another scorer, or means of several answers"
-            )
+            counts = {"n": between.size, "all": known.size}
+            yield Reason("scores.between", {"side": name, **counts, "step": step, "value": float(between[0])})
 
 
-def _items(aligned: Aligned, rules: Rules) -> Iterator[str]:
+def _items(aligned: Aligned, rules: Rules) -> Iterator[Reason]:
     if aligned.paired is None:
-        yield f"0 of {len(aligned.layout.items)} items have a score on both sides"
+        yield Reason("items.none", {"all": len(aligned.layout.items)})
         return
     n_items = aligned.paired.n_items
     if n_items < rules.items:
-        yield f"{n_items} items have a score on both sides; at least {rules.items} are needed"
+        yield Reason("items.few", {"n": n_items, "least": rules.items})
     elif n_items - aligned.duplicates < rules.items:
-        yield (
-            f"{n_items} items are paired, but {aligned.duplicates} repeat the question of another one: at least "
-            f"{rules.items} different questions are needed"
-        )
+        yield Reason("items.repeated", {"n": n_items, "same": aligned.duplicates, "least": rules.items})
 
 
-def _coverage(aligned: Aligned, rules: Rules) -> Iterator[str]:
+def _coverage(aligned: Aligned, rules: Rules) -> Iterator[Reason]:
     if aligned.coverage < rules.coverage:
         one, two = aligned.reference, aligned.candidate
-        needed = f"{rules.coverage * 100:g} % are needed"
-        yield (
-            f"only {_percent(aligned.coverage)} of the planned samples are paired ({needed}): "
-            f"{one.missing} of {len(one)} have no score in the reference, {two.missing} of {len(two)} in the candidate"
-        )
+        counts = {"one": one.missing, "ones": len(one), "two": two.missing, "twos": len(two)}
+        yield Reason("coverage", {"share": aligned.coverage, "least": rules.coverage, **counts})
 
 
-def _failures(aligned: Aligned, rules: Rules) -> Iterator[str]:
-    one, two = aligned.reference, aligned.candidate
-    if not len(one) or not len(two):
+def _failures(aligned: Aligned, rules: Rules) -> Iterator[Reason]:
+    sides = aligned.reference, aligned.candidate
+    if not all(map(len, sides)):
         return
-    rates = one.missing / len(one), two.missing / len(two)
-    if abs(rates[1] - rates[0]) > rules.failure_gap:
-        yield (
-            f"samples without a score: {one.missing} of {len(one)} ({_percent(rates[0])}) in the reference, "
-            f"{two.missing} of {len(two)} ({_percent(rates[1])}) in the candidate; they may differ by "
-            f"{rules.failure_gap * 100:g} points"
-        )
+    missing = RateChange((sides[0].missing, sides[1].missing), (len(sides[0]), len(sides[1])), None, None)
+    if abs(missing.gap) > rules.failure_gap:
+        yield Reason("unequal.failures", {**_counts(missing), "most": rules.failure_gap})
 
 
-def _reasoning_only(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[str]:
+def _reasoning_only(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[Reason]:
     change = rate_change(aligned, left.status.mask(Status.REASONING_ONLY), right.status.mask(Status.REASONING_ONLY))
     if abs(change.gap) > rules.reasoning_only_gap and change.shown(change.ci90):
-        yield f"answers in the reasoning channel only: {_sides(change)}: the servers' reasoning parsers differ"
+        yield Reason("unequal.reasoning_only", _counts(change))
 
 
-def _truncation(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[str]:
+def _truncation(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[Reason]:
     change = rate_change(aligned, left.truncated, right.truncated)
     if abs(change.gap) > rules.truncation_gap and change.shown(change.ci95):
-        yield f"answers cut at the token limit: {_sides(change)}: one side runs into the limit more often"
+        yield Reason("unequal.cut", _counts(change))
 
 
-def _sides(change: RateChange) -> str:
-    parts = zip(change.hits, change.cells, change.rates, ("reference", "candidate"), strict=True)
-    return ", ".join(f"{hits} of {cells} ({_percent(rate)}) in the {side}" for hits, cells, rate, side in parts)
+def _counts(change: RateChange) -> dict[str, Value]:
+    """Hits of cells with their rate, on either side."""
+    (one, two), (ones, twos), rates = change.hits, change.cells, change.rates
+    return {"one": one, "ones": ones, "one_rate": rates[0], "two": two, "twos": twos, "two_rate": rates[1]}
 
 
-def _percent(share: float) -> str:
-    """Rounded down, so that a share below its limit never reads as the limit."""
-    return f"{int(share * 1000) / 10:.1f} %"
-
-
-def _level(reference: SuiteSide, candidate: SuiteSide) -> Iterator[str]:
+def _level(reference: SuiteSide, candidate: SuiteSide) -> Iterator[Reason]:
     perfect = 0
     for name, side in (("reference", reference), ("candidate", candidate)):
         values = side.samples.value[~np.isnan(side.samples.value)]
@@ -313,18 +289,18 @@ def _level(reference: SuiteSide, candidate: SuiteSide) -> Iterator[str]:
         mean, chance = float(values.mean()), side.facts.chance
         perfect += bool(np.all(values == 1.0))
         if not values.any():
-            yield f"the {name} scores exactly 0 on all {values.size} samples: a failed run, or nothing to compare"
+            yield Reason("scores.zero", {"side": name, "n": values.size})
         elif chance is not None and chance > 0:
             items = len(side.samples.items)
             upper = wilson(Count(min(mean, 1.0) * items, items)).high
             if upper <= chance:
-                yield f"the {name} scores {mean:.3f}, below chance ({chance:.3f}) even at its upper limit {upper:.3f}"
+                yield Reason("scores.below_chance", {"side": name, "mean": mean, "chance": chance, "upper": upper})
     if perfect == 2:
         total = len(reference.samples) + len(candidate.samples)
-        yield f"both sides score exactly 1 on all {total} samples: the suite cannot show a difference"
+        yield Reason("scores.perfect", {"n": total})
 
 
-def imputation_reasons(aligned: Aligned, test: DifferenceTest) -> list[str]:
+def imputation_reasons(aligned: Aligned, test: DifferenceTest) -> list[Reason]:
     """What is missing counts against the candidate, then for it: a verdict that changes does not stand."""
     missing = aligned.reference.missing, aligned.candidate.missing
     if not any(missing):
@@ -338,46 +314,43 @@ def imputation_reasons(aligned: Aligned, test: DifferenceTest) -> list[str]:
             continue
         other = judge_difference(filled, test.margin, test.alpha)
         if other.decision is not test.decision:
-            sentence = (
-                f"{missing[0]} samples of the reference and {missing[1]} of the candidate have no score, and the worst "
-                f"case of them ({other.ci90.low * 100:+.2f} … {other.ci90.high * 100:+.2f} points) would turn "
-                f"{test.decision.name} into {other.decision.name}"
-            )
-            return [sentence]
+            turned = {"verdict": test.decision.name, "other": other.decision.name}
+            counts = {"one": missing[0], "two": missing[1]}
+            return [Reason("missing.decide", {**counts, **turned, "interval": other.ci90, "margin": test.margin})]
     return []
 
 
-# ----------------------------------------------------------------
-# Which samples have no score, and why, in the words that `evalkit run` and `evalkit compare` share
+# ---------------------------------------------------------------- which samples have no score, and why
 
 
-WITHOUT_SCORE: Final = (Status.FAILED, Status.GRADE_ERROR, Status.NOT_ASKED)
+def counts_of(counts: Mapping[str, int], failures: Mapping[str, int], statuses: Iterable[Status] = Status) -> Reason:
+    """The samples by status and kind of failure: "scored 190, failed 3 (timeout 2, connection 1), not asked 5".
 
-
-def lacking(counts: Mapping[str, int], failures: Mapping[str, int]) -> str:
-    """The samples without a score by status and kind: "failed 3 (timeout 2, connection 1), not asked 5"; "" for none.
-
-    `counts` maps statuses, `failures` kinds of failure to numbers of samples.
+    `counts` maps statuses, `failures` kinds of failure to numbers of samples; only those of `statuses` are told.
     """
-    return ", ".join(_told(status, counts, failures) for status in WITHOUT_SCORE if counts.get(status.value))
+    return Reason("counts", {"kinds": _by_kind(counts, failures, statuses)})
 
 
-def all_counts(counts: Mapping[str, int], failures: Mapping[str, int]) -> str:
-    """The samples by status, the scored ones first: "scored 190, no answer 2, failed 3 (timeout 3)"."""
-    there = [status for status in Status if counts.get(status.value)]
-    return ", ".join(_told(status, counts, failures) for status in there)
-
-
-def lacking_sentences(reference: SideSummary, candidate: SideSummary) -> Iterator[str]:
-    """A sentence for each side that lacks scores."""
+def lacking_reasons(reference: SideSummary, candidate: SideSummary) -> Iterator[Reason]:
+    """A reason for each side that lacks scores."""
+    without = [status for status in Status if not status.has_value]
     for side, summary in (("reference", reference), ("candidate", candidate)):
-        if kinds := lacking(summary.counts, summary.failures):
-            yield f"without a score in the {side}: {kinds}"
+        if kinds := _by_kind(summary.counts, summary.failures, without):
+            yield Reason("missing.side", {"side": side, "kinds": kinds})
 
 
-def _told(status: Status, counts: Mapping[str, int], failures: Mapping[str, int]) -> str:
-    words = f"{status.value.replace('_', ' ')} {counts[status.value]}"
-    if status is not Status.FAILED or not failures:
-        return words
+def _by_kind(counts: Mapping[str, int], failures: Mapping[str, int], statuses: Iterable[Status]) -> tuple[Reason, ...]:
     kinds = sorted(failures.items(), key=lambda entry: (-entry[1], entry[0]))
-    return f"{words} ({', '.join(f'{kind} {number}' for kind, number in kinds)})"
+    because = {"kinds": tuple(Reason("count.failure", {"kind": kind, "n": n}) for kind, n in kinds)}
+    return tuple(
+        Reason(
+            "count.status",
+            {
+                "status": status.value,
+                "n": counts[status],
+                **(because if failures and status is Status.FAILED else {}),
+            },
+        )
+        for status in statuses
+        if counts.get(status)
+    )

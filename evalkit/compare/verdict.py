@@ -16,8 +16,19 @@ from evalkit.compare.columns import Samples, SuiteSide
 from evalkit.compare.noise import halves, judge_noise, noise_reasons
 from evalkit.compare.pair import Aligned, align, headline
 from evalkit.compare.policy import NoiseFloor, Policy
-from evalkit.compare.validity import imputation_reasons, invalid_reasons, lacking_sentences
-from evalkit.model import BreakdownRow, Flips, Interval, NeededRepeats, SideSummary, Status, SuiteResult, Verdict
+from evalkit.compare.validity import imputation_reasons, invalid_reasons, lacking_reasons
+from evalkit.model import (
+    BreakdownRow,
+    Flips,
+    Interval,
+    NeededRepeats,
+    Reason,
+    SideSummary,
+    Status,
+    SuiteResult,
+    Value,
+    Verdict,
+)
 from evalkit.stats.methods import (
     Decision,
     DifferenceTest,
@@ -39,75 +50,62 @@ from evalkit.stats.paired import (
 from evalkit.stats.power import repeats_to_decide
 from evalkit.stats.variance import item_variance, mean_within, measured_variance
 
-# ----------------------------------------------------------------
-# Verdicts in words: one sentence each, with the numbers that decided
+# ---------------------------------------------------------------- why a verdict: the numbers that decided
 
 
-def reason_of(test: DifferenceTest, needed: NeededRepeats | None) -> str:
+def reason_of(test: DifferenceTest, needed: NeededRepeats | None) -> Reason:
     """Why a suite that may be judged got its verdict."""
-    low, high, m = test.ci90.low * 100, test.ci90.high * 100, test.margin * 100
-    interval = f"the {100 * (1 - 2 * test.alpha):g} % interval {low:+.2f} … {high:+.2f} points"
+    values: dict[str, Value] = {"interval": test.ci90, "margin": test.margin}
     if test.decision is Decision.EQUIVALENT:
-        note = " (0 is outside it: a real difference, but within tolerance)" if low > 0 or high < 0 else ""
-        return f"{interval} lies inside ±{m:g}{note}"
+        excludes_zero = test.ci90.low > 0 or test.ci90.high < 0
+        return Reason("equivalent.differs" if excludes_zero else "equivalent", values)
     if test.decision is Decision.DEGRADED:
-        return f"{interval} lies wholly below -{m:g}"
+        return Reason("degraded", values)
     if test.decision is Decision.ELEVATED:
-        return f"{interval} lies wholly above +{m:g}: suspect another prompt, scorer, token limit or data set"
-    leaning = f", leaning {'worse' if test.point < 0 else 'better'}" if test.leans else ""
-    then = f"; {_what_would_decide(needed)}" if needed is not None else ""
-    return f"{interval} is neither inside ±{m:g} nor wholly outside it{leaning}{then}"
+        return Reason("elevated", values)
+    told = None if needed is None else what_would_decide(needed)
+    if told is not None:
+        values["needed"] = told
+    if not test.leans:
+        return Reason("inconclusive", values)
+    return Reason("inconclusive.worse" if test.point < 0 else "inconclusive.better", values)
 
 
-def _what_would_decide(needed: NeededRepeats) -> str:
+def what_would_decide(needed: NeededRepeats) -> Reason | None:
+    """The repeats with their cost, or why none would."""
     if needed.repeats is None:
         return needed.note
-    tokens = "" if needed.completion_tokens is None else f", about {amount(needed.completion_tokens)} tokens"
-    samples = "" if needed.samples is None else f" ({needed.samples:,} samples{tokens})"
-    return f"{needed.repeats} repeats of every item{samples} would decide with {needed.power * 100:g} % power"
+    known = {"samples": needed.samples, "tokens": needed.completion_tokens}
+    cost = {name: number for name, number in known.items() if number is not None}
+    return Reason("needed.repeats", {"repeats": needed.repeats, "power": needed.power, **cost})
 
 
-def amount(number: float) -> str:
-    """A large number for people: 950, 12 k, 3.4 M."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.0f}"
-
-
-def overall_reasons(verdicts: list[tuple[str, Verdict]], verdict: Verdict, unconfirmed: list[str]) -> tuple[str, ...]:
+def overall_reasons(
+    verdicts: list[tuple[str, Verdict]], verdict: Verdict, unconfirmed: list[str]
+) -> tuple[Reason, ...]:
     """Why the comparison got its verdict: `verdicts` are (label, verdict) of every suite.
 
     `unconfirmed` are suites outside their margin whose alarm does not survive the correction for several suites.
     """
     if not verdicts:
-        return ("no suite was compared: an empty gate is no pass",)
+        return (Reason("overall.empty"),)
+    alone, total = len(verdicts) == 1, len(verdicts)
     if verdict is Verdict.EQUIVALENT:
-        count = "the only suite is" if len(verdicts) == 1 else f"all {len(verdicts)} suites are"
-        return (f"{count} shown equivalent within the margin",)
+        return (Reason("overall.equivalent_one") if alone else Reason("overall.equivalent", {"n": total}),)
     found = []
     for kind in (Verdict.INVALID, Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INCONCLUSIVE):
-        labels = [label for label, one in verdicts if one is kind]
-        if labels:
-            count = "the only suite is" if len(verdicts) == 1 else f"{len(labels)} of {len(verdicts)} suites"
-            found.append(f"{count} {kind.value}: {', '.join(labels)}")
+        labels = tuple(label for label, one in verdicts if one is kind)
+        about: dict[str, Value] = {"verdict": kind.value, "labels": labels}
+        if labels and alone:
+            found.append(Reason("overall.verdict_one", about))
+        elif labels:
+            found.append(Reason("overall.verdict", {**about, "n": len(labels), "all": total}))
     if unconfirmed:
-        suites = f"{len(verdicts)} suites"
-        found.append(
-            f"{', '.join(unconfirmed)}: outside the margin, but not after Holm's correction for {suites}: "
-            "run again with other seeds"
-        )
+        found.append(Reason("overall.unconfirmed", {"labels": tuple(unconfirmed), "n": total}))
     return tuple(found)
 
 
-# ----------------------------------------------------------------
-# What an undecided suite still needs: repeats, samples and tokens, from the run's own variances and lengths
-
-
-_GREEDY = (
-    "greedy answers repeat themselves, so asking again cannot decide: ask more items, widen the margin, or sample "
-    "(temperature above 0) with repeats"
-)
+# ---------------------------------------------------------------- what an undecided suite still needs
 
 
 def needed_repeats(
@@ -122,7 +120,7 @@ def needed_repeats(
     With a reference bank only the candidate is asked again, and only its samples are counted.
     """
     if all(side.facts.greedy for side in facts):
-        return NeededRepeats(None, None, None, policy.power, _GREEDY)
+        return NeededRepeats(None, None, None, policy.power, Reason("needed.greedy"))
     bank = harmonic_mean(paired.reference_k) if policy.bank else None
     found = repeats_to_decide(paired, test, policy.power, bank_repeats=bank)
     if found.repeats is None:
@@ -132,12 +130,11 @@ def needed_repeats(
     lengths = [side.completion_tokens_mean for side in asked]
     known = [length for length in lengths if length is not None]
     tokens = round(samples * sum(known)) if len(known) == len(lengths) else None
-    note = f"{found.note}; against the stored reference of {bank:g} repeats" if bank is not None else found.note
+    note = found.note if bank is None else Reason(found.note.code, {**found.note.values, "bank": bank})
     return NeededRepeats(found.repeats, samples * len(asked), tokens, policy.power, note)
 
 
-# ----------------------------------------------------------------
-# One side of one suite in numbers: counts by status, failures, tokens, latency; all beside the headline
+# ---------------------------------------------------------------- one side of one suite in numbers
 
 
 def summarise(side: SuiteSide, absent: int = 0) -> SideSummary:
@@ -177,10 +174,7 @@ def repeats(samples: Samples) -> float:
     return float(asked.size / np.sum(1.0 / asked)) if asked.size else 0.0
 
 
-# ----------------------------------------------------------------
-# The judgment on one suite: may it be judged at all, what does the interval say, and what belongs beside it
-# A suite that breaks a rule of `validity.py` is INVALID. Otherwise the 90 % interval of the paired difference decides:
-# inside the margin EQUIVALENT, wholly below DEGRADED, wholly above ELEVATED, anything else INCONCLUSIVE.
+# ---------------------------------------------------------------- the judgment
 
 
 _MOST_HEADINGS = 400  # a breakdown with more rows is no breakdown
@@ -204,10 +198,10 @@ class _Findings:
     aligned: Aligned
     sides: tuple[SideSummary, SideSummary]
     test: DifferenceTest | None
-    invalid: tuple[str, ...]
+    invalid: tuple[Reason, ...]
     needed: NeededRepeats | None
     noise: NoiseFloor | None
-    notes: tuple[str, ...]
+    notes: tuple[Reason, ...]
 
 
 def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: Policy) -> Judged:
@@ -232,7 +226,7 @@ def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: P
     needed = None
     if not invalid and test.decision is Decision.INCONCLUSIVE:
         needed = needed_repeats(paired, test, (reference, candidate), (one, two), policy)
-    notes = (*_notes(aligned, paired, noise, policy), *(() if own is None else (own.sentence(test.point),)))
+    notes = (*_notes(aligned, paired, noise, policy), *(() if own is None else (own.note(test),)))
     found = _Findings(margin, policy.alpha, aligned, (one, two), test, tuple(invalid), needed, noise, notes)
     return Judged(_result(name, reference, candidate, found), test, aligned)
 
@@ -246,7 +240,7 @@ def absent_suite(name: str, side: SuiteSide, missing: str, policy: Policy) -> Ju
         suite=name,
         label=side.facts.label,
         verdict=Verdict.INVALID,
-        reasons=(f"the {missing} did not run this suite: 0 of its {len(side.samples.items)} items can be paired",),
+        reasons=(Reason("absent", {"side": missing, "n": len(side.samples.items)}),),
         n_items=0,
         k_reference=one.k,
         k_candidate=two.k,
@@ -288,28 +282,19 @@ def _over_pairs(summary: SideSummary, means: FloatArray, k: IntArray, paired: Pa
     return replace(summary, mean=min(1.0, max(0.0, estimate.point)), standard_error=error, k=harmonic_mean(k))
 
 
-def _notes(aligned: Aligned, paired: PairedItems, noise: NoiseFloor | None, policy: Policy) -> list[str]:
+def _notes(aligned: Aligned, paired: PairedItems, noise: NoiseFloor | None, policy: Policy) -> list[Reason]:
     notes = []
     if aligned.duplicates:
-        notes.append(
-            f"{aligned.duplicates} of {len(aligned.layout.items)} items repeat the question of another one and count "
-            "as one cluster with it"
-        )
-    alone = len(aligned.only_reference) + len(aligned.only_candidate)
-    if alone:
-        notes.append(
-            f"{len(aligned.only_reference)} items are only in the reference, {len(aligned.only_candidate)} only in the "
-            "candidate; they count as missing pairs"
-        )
+        notes.append(Reason("note.repeated", {"n": aligned.duplicates, "all": len(aligned.layout.items)}))
+    alone = len(aligned.only_reference), len(aligned.only_candidate)
+    if any(alone):
+        notes.append(Reason("note.alone", {"one": alone[0], "two": alone[1]}))
     if noise is not None:
-        notes.append(f"noise floor: {noise.source}")
+        notes.append(Reason("note.noise", {"source": noise.source}))
     if policy.bank and np.any(paired.reference_k > 1):
         bank = measured_variance(paired).design
         k = harmonic_mean(paired.reference_k)
-        notes.append(
-            f"the reference is a stored bank of {k:.3g} repeats; its own standard error of "
-            f"{np.sqrt(bank.reference / k) * 100:.2f} points is part of the interval"
-        )
+        notes.append(Reason("note.bank", {"k": k, "error": float(np.sqrt(bank.reference / k))}))
     return notes
 
 
@@ -317,7 +302,7 @@ def _result(name: str, left: SuiteSide, right: SuiteSide, found: _Findings) -> S
     paired, test = found.aligned.paired, found.test
     one, two = found.sides
     reasons, notes = found.invalid, (*left.facts.notes, *right.facts.notes, *found.notes)
-    without = tuple(lacking_sentences(one, two))
+    without = tuple(lacking_reasons(one, two))
     if reasons:
         reasons = (*reasons, *without)
     else:

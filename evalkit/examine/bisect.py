@@ -35,7 +35,7 @@ from evalkit.examine.probe import (
 )
 from evalkit.examine.probe_report import FORWARD, SELF, assess
 from evalkit.files import digest, write_whole
-from evalkit.model import Verdict
+from evalkit.model import Reason, Verdict, said
 from evalkit.stats.divergence import overall_fidelity
 
 Operators: TypeAlias = frozenset[str]
@@ -186,6 +186,14 @@ REASON_CHARACTERS: Final = 2_000
 TRIES: Final = 2
 
 
+class NotJudgedError(EndpointError):
+    """With nothing on, the candidate cannot be judged; `reasons` say why."""
+
+    def __init__(self, reasons: tuple[Reason, ...]) -> None:
+        super().__init__("with nothing on, the candidate cannot be judged")
+        self.reasons = reasons
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """One set of operators and what the candidate did with it on.
@@ -197,25 +205,13 @@ class Result:
     on: tuple[str, ...]
     kind: Kind
     verdict: Verdict
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     tokens: int = 0
     k3: float | None = None
     nll_shift: float | None = None
     mean_abs: float | None = None
     max_abs: float | None = None
     seconds: float = 0.0
-
-    @property
-    def effect(self) -> str:
-        """The result in a few words: the crash's cause, or the verdict and its size."""
-        if self.kind == "crash":
-            return f"crash: {self.reasons[0].splitlines()[0] if self.reasons else 'no reason is known'}"
-        if self.k3 is None:
-            return f"{self.verdict.value}: {'; '.join(self.reasons)}"
-        return (
-            f"{self.verdict.value}, k3 {self.k3:.2g} and mean |Δ logprob| {self.mean_abs:.2g} nats per token "
-            f"over {self.tokens} tokens"
-        )
 
 
 def key(on: Operators) -> str:
@@ -302,9 +298,9 @@ class Bench:
             except NotSupportedError as error:
                 if not on:
                     raise
-                return Result(names, "crash", Verdict.DEGRADED, (str(error)[:REASON_CHARACTERS],))
+                return Result(names, "crash", Verdict.DEGRADED, (said(str(error)[:REASON_CHARACTERS]),))
             except EndpointError as error:
-                crash = Result(names, "crash", Verdict.DEGRADED, (str(error)[:REASON_CHARACTERS],))
+                crash = Result(names, "crash", Verdict.DEGRADED, (said(str(error)[:REASON_CHARACTERS]),))
         return crash
 
     async def _probed(self, on: Operators, reference: ReferenceSide) -> Result:
@@ -409,8 +405,7 @@ class _Hunt:
 
     def _fails(self, on: Operators, result: Result) -> bool:
         if not on and result.verdict is Verdict.INVALID:
-            why = "; ".join(result.reasons)
-            raise EndpointError(f"with nothing on, the candidate cannot be judged: {why}")
+            raise NotJudgedError(result.reasons)
         if on == self._everything and result.verdict not in {Verdict.DEGRADED, Verdict.EQUIVALENT}:
             self._failing = frozenset(Verdict) - {Verdict.EQUIVALENT}
         return result.verdict in self._failing

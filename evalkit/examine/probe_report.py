@@ -13,10 +13,12 @@ from typing import Any, Final
 
 import orjson
 
+from evalkit import codec
+from evalkit.errors import UsageError
 from evalkit.examine.forcing import Drawn
 from evalkit.examine.probe import Asked, CandidateSide, Findings, Material, Plan, ReferenceSide
 from evalkit.files import write_whole
-from evalkit.model import Probe, Verdict
+from evalkit.model import Probe, Reason, Verdict
 from evalkit.stats.divergence import (
     Divergence,
     Fidelity,
@@ -68,7 +70,7 @@ class FidelityReport:
     """
 
     verdict: Verdict
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     margins_nats: Margins | None
     noise: Mapping[str, Divergence]
     comparisons: Mapping[str, Divergence | None]
@@ -96,18 +98,18 @@ def assess(findings: Findings) -> FidelityReport:
     tolerance: Margins | None = None
     judged: dict[str, Fidelity] = {}
     verdict: Verdict
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     if len(known) < len(noise):
-        verdict, reasons = Verdict.INVALID, ("the reference gave too little to know its own noise",)
+        verdict, reasons = Verdict.INVALID, (Reason("probe.no_noise"),)
     elif other and _in_common(drawn, own) < LEAST_COMMON:
-        verdict, reasons = Verdict.INVALID, ("the two sides number their tokens differently: they cannot be compared",)
+        verdict, reasons = Verdict.INVALID, (Reason("probe.numbering"),)
     else:
         tolerance = margins(tuple(known.values()))
         own_noise = {FORWARD: known[AGAIN], BACKWARD: known[READING], SELF: known[READING]}
         judged = {name: judge_divergence(one, tolerance, own_noise[name]) for name, one in found.items()}
         verdict, reasons = overall_fidelity(judged) if tolerance.usable else (Verdict.INVALID, (_too_noisy(tolerance),))
     if other:
-        reasons = (*reasons, f"{other} of {len(drawn.prompts)} prompts reach the candidate as other tokens: {_PROMPTS}")
+        reasons = (*reasons, Reason("probe.prompts", {"n": other, "all": len(drawn.prompts)}))
     return FidelityReport(
         verdict=verdict,
         reasons=reasons,
@@ -120,9 +122,6 @@ def assess(findings: Findings) -> FidelityReport:
         other_prompts=other,
         asked=findings.asked,
     )
-
-
-_PROMPTS: Final = "compare the chat templates, the default system messages and the tokenisers"
 
 
 def document(report: FidelityReport, findings: Findings, created: str, version: str) -> dict[str, Any]:
@@ -164,8 +163,9 @@ def kept(home: Path, plans: Sequence[str]) -> Probe | None:
             return None
         one = told["comparisons"][FORWARD] or {"sequences": 0, "tokens": 0, "mean_abs": None}
         sizes = int(one["sequences"]), int(one["tokens"]), one["mean_abs"] and float(one["mean_abs"])
-        return Probe(Verdict(told["verdict"]), tuple(map(str, told["reasons"])), *sizes)
-    except (OSError, ValueError, TypeError, KeyError):
+        reasons = tuple(codec.read(Reason, orjson.dumps(reason)) for reason in told["reasons"])
+        return Probe(Verdict(told["verdict"]), reasons, *sizes)
+    except (OSError, ValueError, TypeError, KeyError, UsageError):
         return None  # none, or none that can be read: it is made again
 
 
@@ -195,11 +195,8 @@ def sequences(findings: Findings) -> list[dict[str, Any]]:
     return entries
 
 
-def _too_noisy(tolerance: Margins) -> str:
-    return (
-        "the reference does not repeat itself: its own noise asks for margins of "
-        f"{tolerance.nll_shift:.2g} (shift) and {tolerance.k3:.2g} (k3) nats per token, as large as a fault"
-    )
+def _too_noisy(tolerance: Margins) -> Reason:
+    return Reason("probe.noisy", {"shift": tolerance.nll_shift, "k3": tolerance.k3})
 
 
 def _compared(

@@ -32,7 +32,7 @@ from evalkit.compare.pair import headline
 from evalkit.errors import DataError
 from evalkit.files import digest64, digest_file, json_lines
 from evalkit.foreign import Choices, Dates, Named
-from evalkit.model import RunIdentity, Status
+from evalkit.model import Reason, RunIdentity, Status
 
 # ---------------------------------------------------------------- what is in an output folder
 
@@ -387,11 +387,10 @@ def _side(name: str, suite: _Suite, session: Session) -> SuiteSide:
     return _with_headline(made, name, suite, results) if suite.grouped else _checked(made, name, suite, results)
 
 
-def _notes(name: str, suite: _Suite) -> tuple[str, ...]:
-    scorer = ", ".join(sorted(set(suite.scorers.values())))
-    notes = [f"{name}: metric and filter {scorer}"]
+def _notes(name: str, suite: _Suite) -> tuple[Reason, ...]:
+    notes = [Reason("note.metric", {"name": name, "scorers": tuple(sorted(set(suite.scorers.values())))})]
     if suite.replies > 1:
-        notes.append(f"{name}: up to {suite.replies} replies an item were asked, of which lm-eval made its scores")
+        notes.append(Reason("note.replies", {"name": name, "n": suite.replies}))
     return tuple(notes)
 
 
@@ -434,16 +433,14 @@ def _checked(side: SuiteSide, name: str, suite: _Suite, results: Mapping[str, An
     asked = _of(results, "n-samples", name).get("effective")
     items = len(side.samples.items)
     if isinstance(asked, int) and asked != items:
-        defects.append(f"the results file of {name} speaks of {asked} items, its samples are of {items}")
+        defects.append(Reason("lm_eval.items", {"name": name, "asked": asked, "n": items}))
     metrics = _of(results, "configs", name).get("metric_list") or []
     metric = suite.scorers[name].partition(",")[0]
     averaged = any(_is_mean(entry, metric) for entry in metrics if isinstance(entry, Mapping))
     published, own = _published(results, name, suite.scorers[name]), headline(side)
     once = side.facts.repeats == 1 and not np.isnan(side.samples.value).any()
     if averaged and once and published is not None and own is not None and abs(published - own) > _SAME:
-        defects.append(
-            f"the results file of {name} says {published:.4f}, its samples give {own:.4f}: they are not of the same run"
-        )
+        defects.append(Reason("lm_eval.score", {"name": name, "published": published, "own": own}))
     return _changed(side, defects=tuple(defects))
 
 
@@ -455,15 +452,14 @@ def _with_headline(side: SuiteSide, name: str, suite: _Suite, results: Mapping[s
     """A group with the rule that gives its published number: the mean over items, or over tasks."""
     scorers = set(suite.scorers.values())
     published = _published(results, name, scorers.pop()) if len(scorers) == 1 else None
+    if published is None:
+        return _changed(side, headline="micro")
     for rule in ("micro", "macro"):
         ruled = _changed(side, headline=rule)
         own = headline(ruled)
-        if published is None or own is None or abs(published - own) <= _SAME:
+        if own is None or abs(published - own) <= _SAME:
             return ruled
-    sentence = (
-        f"the group {name} is published with {published:.4f}, which is the mean neither of its items nor of its tasks"
-    )
-    return _changed(side, defects=(sentence,))
+    return _changed(side, defects=(Reason("lm_eval.group", {"name": name, "published": published}),))
 
 
 def _changed(side: SuiteSide, **changes: Any) -> SuiteSide:

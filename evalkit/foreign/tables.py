@@ -22,7 +22,7 @@ from evalkit.compare.columns import ItemFacts, Sample, Samples, SamplesBuilder, 
 from evalkit.errors import DataError, nearest
 from evalkit.files import column_names, digest_file, numbered_rows
 from evalkit.foreign import Choices
-from evalkit.model import RunIdentity, Status
+from evalkit.model import Reason, RunIdentity, Status
 
 SUFFIXES: Final = frozenset({".csv", ".jsonl", ".ndjson", ".parquet"})
 REQUIRED: Final = ("suite", "item", "repeat", "score")
@@ -73,7 +73,7 @@ def read_table(path: Path | Frame, choices: Choices) -> Side:
     samples = {name: suite.samples() for name, suite in suites.items()}
     _no_twins(path, samples)
     samples = _counted_from_zero(samples)
-    notes = (f"{path.name}: columns that are not used: {', '.join(unused)}",) if unused else ()
+    notes = (Reason("note.columns", {"file": path.name, "columns": tuple(unused)}),) if unused else ()
     sides = {name: SuiteSide(_facts(name, suite, choices), samples[name]) for name, suite in suites.items()}
     identity = _identity(path) if isinstance(path, Path) else _frame_identity(path)
     return Side(identity, {"table": path.name}, sides, notes=notes)
@@ -84,7 +84,7 @@ def _facts(name: str, suite: SamplesBuilder, choices: Choices) -> SuiteFacts:
     strata = {item.stratum for item in suite.items.values()}
     depth = max(map(len, strata), default=0)
     headline = chosen or ("micro" if depth == 0 else "macro" if depth == 1 else "nested")
-    notes = (f"headline: mean over {len(strata)} strata, each the mean of its items",) if headline == "macro" else ()
+    notes = (Reason("note.headline", {"n": len(strata)}),) if headline == "macro" else ()
     return SuiteFacts(suite=name, label=name, margin=None, headline=headline, notes=notes)
 
 

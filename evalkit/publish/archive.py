@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from evalkit.errors import StorageError, UsageError
 from evalkit.files import write_whole
-from evalkit.model import Comparison, SuiteResult
+from evalkit.model import Comparison, Reason, SuiteResult
 from evalkit.render.document import from_json, to_json
 
 if TYPE_CHECKING:  # a stored comparison is read without the rooms that make one
@@ -134,8 +134,8 @@ def floor_of(suite: SuiteResult, made: Comparison) -> NoiseFloor:
     """What a suite of a comparison of an endpoint with itself says."""
     from evalkit.compare.policy import NoiseFloor
 
-    shares = [row.candidate for row in suite.behaviour if row.name == "identical texts"]
-    source = f"`evalkit aa` of {made.created[:10]}, {suite.n_items} items asked {suite.k_candidate:g} times again"
+    shares = [row.candidate for row in suite.behaviour if row.name == "identical_texts"]
+    source = Reason("noise.again", {"date": made.created[:10], "n": suite.n_items, "k": suite.k_candidate})
     return NoiseFloor(suite.ci90, suite.verdict, source, shares[0] if shares else None)
 
 

@@ -18,7 +18,7 @@ from evalkit.model import Comparison, RunIdentity, Status, SuiteResult, Verdict
 from evalkit.render.escape import one_line
 from evalkit.render.jinja import fill
 from evalkit.render.rows import SuiteRow, suite_row, table_of, value_text
-from evalkit.render.words import WORDS, Language
+from evalkit.render.words import Language, words_of
 from evalkit.resources import data_folder
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
@@ -190,7 +190,7 @@ def card(
         raise UsageError(
             f"this comparison makes no card ({reason}): finish the runs, or give --allow-invalid to print it so marked"
         )
-    words = WORDS[language]
+    words = words_of(language)
     model = subject.model or comparison.reference.model.rstrip("/").rsplit("/", 1)[-1]
     context: dict[str, Any] = {
         "comparison": comparison,
@@ -215,7 +215,7 @@ def card(
 
 def unpublishable(comparison: Comparison, language: Language) -> str:
     """Why the comparison should not be published, in one phrase; "" where nothing speaks against it."""
-    words = WORDS[language]
+    words = words_of(language)
     invalid = [suite.label or suite.suite for suite in comparison.suites if suite.verdict is Verdict.INVALID]
     unfinished = [suite.label or suite.suite for suite in comparison.suites if incomplete(suite)]
     parts = []
@@ -240,7 +240,7 @@ def incomplete(suite: SuiteResult) -> bool:
 
 def _line(suite: SuiteResult, style: Style, language: Language) -> CardLine:
     row = suite_row(suite)
-    words = WORDS[language]
+    words = words_of(language)
     short = [
         words["valued_of"].format(side=words[side], valued=summary.valued, planned=summary.planned)
         for side, summary in (("reference", suite.reference), ("candidate", suite.candidate))

@@ -11,28 +11,23 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from datetime import date
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import yaml
 
-from evalkit.errors import StorageError, UsageError, did_you_mean
-from evalkit.model import Comparison, Interval, RunIdentity, SuiteResult, Verdict
+from evalkit import codec
+from evalkit.errors import StorageError, UsageError, did_you_mean, nearest
+from evalkit.model import Comparison, Interval, Reason, RunIdentity, SuiteResult, Value, Verdict
 from evalkit.render.private import is_address_key, without_hosts
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
+from evalkit.render.words import ReasonError, check
 
 FORMAT: Final = 1
 BAD: Final = frozenset({Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INVALID})
 _LONGEST_FACT: Final = 300
 _PAIR: Final = re.compile(r"([A-Za-z][\w.-]{0,60})=([^\s,;=]+)")
-STOPPED: Final = "stopped"
-"""The fact that says why the suites of a night were not asked."""
 _DATED: Final = frozenset({"night", "date", "time"})
 """Parts of a build's name that are another every night and explain nothing."""
 _TOLD_ELSEWHERE: Final = frozenset({"build", "name"})
@@ -54,14 +49,15 @@ class SuiteNight:
     difference: float | None
     interval: Interval | None
     margin: float
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Night:
     """One line of the history. `night` is a date (YYYY-MM-DD), `created` the comparison's moment.
 
-    `facts` say what was served and how it was asked, by dotted name: versions, builds, sampling, digests.
+    `facts` say what was served and how it was asked, by dotted name: versions, builds, sampling, digests; `stopped`
+    says why the suites were not asked, where they were not.
     """
 
     series: str
@@ -73,17 +69,13 @@ class Night:
     exit_code: int
     suites: tuple[SuiteNight, ...]
     facts: Mapping[str, str]
+    stopped: tuple[Reason, ...] = ()
     format: int = FORMAT
 
     @property
     def order(self) -> tuple[str, str]:
         """Sorts nights in time."""
         return (self.night, self.created)
-
-    @property
-    def stopped(self) -> str | None:
-        """Why the suites were not asked; None where they were."""
-        return None if self.suites else self.facts.get(STOPPED, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +170,8 @@ def night_of(
         verdict=comparison.verdict,
         exit_code=comparison.exit_code,
         suites=tuple(_suite_night(suite) for suite in comparison.suites),
-        facts={**_facts(comparison), **_stopped(comparison), **(facts or {})},
+        facts={**_facts(comparison), **(facts or {})},
+        stopped=() if comparison.suites else comparison.reasons,
     )
 
 
@@ -197,11 +190,6 @@ def _suite_night(suite: SuiteResult) -> SuiteNight:
         margin=suite.margin,
         reasons=suite.reasons,
     )
-
-
-def _stopped(comparison: Comparison) -> dict[str, str]:
-    """Why the suites of a night were not asked; nothing where they were."""
-    return {} if comparison.suites else {STOPPED: "; ".join(comparison.reasons)[:_LONGEST_FACT]}
 
 
 def _facts(comparison: Comparison) -> dict[str, str]:
@@ -239,15 +227,7 @@ def _build(text: str) -> Iterable[tuple[str, str]]:
 
 def to_line(night: Night) -> bytes:
     """The night as one line of JSON."""
-    return json.dumps(night, ensure_ascii=False, allow_nan=False, default=_plain).encode("utf-8", "replace") + b"\n"
-
-
-def _plain(value: object) -> dict[str, Any]:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: getattr(value, f.name) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"a history cannot hold a {type(value).__name__}")
+    return codec.encode(codec.dump(night) + "\n")
 
 
 def from_line(line: bytes, place: str) -> Night:
@@ -256,8 +236,6 @@ def from_line(line: bytes, place: str) -> Night:
     Raises:
         UsageError: no line of a history, or one of a newer evalkit; `place` names the file and the line.
     """
-    from pydantic import ValidationError
-
     try:
         version = json.loads(line).get("format")
     except (ValueError, RecursionError, AttributeError):
@@ -265,22 +243,15 @@ def from_line(line: bytes, place: str) -> Night:
     if isinstance(version, int) and version > FORMAT:
         raise UsageError(f"{place}: was written by a newer evalkit (format {version}): upgrade flagos-evalkit")
     try:
-        (night,) = _adapter().validate_json(b"[" + line + b"]")
+        night = codec.read(Night, line)
+        for reason in (*night.stopped, *(reason for suite in night.suites for reason in suite.reasons)):
+            check(reason)
         date.fromisoformat(night.night)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"][1:]))
-        raise UsageError(f"{place}: {where}: {first['msg']}: mend or delete the line") from None
+    except (UsageError, ReasonError) as error:
+        raise UsageError(f"{place}: {error}: mend or delete the line") from None
     except ValueError:
         raise UsageError(f"{place}: night: {night.night!r} is no date: mend or delete the line") from None
     return night
-
-
-@cache
-def _adapter() -> TypeAdapter[tuple[Night]]:
-    from pydantic import ConfigDict, TypeAdapter
-
-    return TypeAdapter(tuple[Night], config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 
 
 # ---------------------------------------------------------------- what the nights show
@@ -353,8 +324,7 @@ def _gate_night(night: Night, known: Sequence[Known]) -> int:
     return next((code for code in _GRAVEST if code in codes), 0)
 
 
-# ----------------------------------------------------------------
-# The history's file: JSON lines that are only ever added to, one a night
+# ---------------------------------------------------------------- the file: lines that are only ever added
 
 
 NAME: Final = "history.jsonl"
@@ -423,14 +393,13 @@ def _is_whole(line: bytes, path: Path) -> bool:
     return True
 
 
-# ----------------------------------------------------------------
-# The history as a JSON document for machines: numbers as stored, fractions, candidate minus reference
+# ---------------------------------------------------------------- for machines: numbers as stored
 
 
 def document(
     series: Sequence[Series], known: Sequence[Known], *, suite: str | None = None, last: int = 60
 ) -> dict[str, Any]:
-    """All series, or one suite of each: points oldest first, episodes of bad nights, known differences."""
+    """All series, or one suite of each: points oldest first, episodes of bad nights, known differences; for `codec`."""
     return {
         "format": FORMAT,
         "series": [
@@ -441,7 +410,7 @@ def document(
             }
             for one in series
         ],
-        "known": [_known(entry) for entry in known],
+        "known": list(known),
     }
 
 
@@ -455,24 +424,8 @@ def _trend(trend: SuiteTrend, known: Sequence[Known], last: int) -> dict[str, An
 
 
 def _point(night: Night, result: SuiteNight, known: Known | None) -> dict[str, Any]:
-    interval = result.interval
-    return {
-        "night": night.night,
-        "created": night.created,
-        "candidate_run": night.candidate_run,
-        "verdict": result.verdict.value,
-        "n_items": result.n_items,
-        "k_reference": result.k_reference,
-        "k_candidate": result.k_candidate,
-        "reference": result.reference,
-        "candidate": result.candidate,
-        "difference": result.difference,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-        "level": interval.level if interval else None,
-        "margin": result.margin,
-        "known": _known(known) if known else None,
-    }
+    about = {"night": night.night, "created": night.created, "candidate_run": night.candidate_run, "known": known}
+    return {**about, **{f.name: getattr(result, f.name) for f in fields(result) if f.name not in {"suite", "label"}}}
 
 
 def _episode_fields(episode: Episode) -> dict[str, Any]:
@@ -481,21 +434,11 @@ def _episode_fields(episode: Episode) -> dict[str, Any]:
         "last_bad": episode.last_bad.night,
         "last_good": episode.last_good.night if episode.last_good else None,
         "recovered": episode.recovered.night if episode.recovered else None,
-        "changed": [{"name": one.name, "before": one.before, "after": one.after} for one in episode.changed],
+        "changed": episode.changed,
     }
 
 
-def _known(entry: Known) -> dict[str, str]:
-    return {
-        "suite": entry.suite,
-        "from": entry.since.isoformat(),
-        "until": entry.until.isoformat(),
-        "reason": entry.reason,
-    }
-
-
-# ----------------------------------------------------------------
-# The list of known differences: a YAML file with a suite, two dates and a reason each
+# ---------------------------------------------------------------- the list of known differences
 
 
 _KEYS: Final = ("suite", "from", "until", "reason")
@@ -553,12 +496,14 @@ def _refuse(value: Any, place: str) -> date:
     raise UsageError(f"{place}: {value!r} is no date: write it as 2026-11-21")
 
 
-def remarks(known: Sequence[Known], series: Sequence[Series]) -> Iterable[str]:
-    """A sentence for each entry that names a suite nobody ran, or that expired while the suite is still bad."""
+def remarks(known: Sequence[Known], series: Sequence[Series]) -> Iterable[Reason]:
+    """A remark for each entry that names a suite nobody ran, or that expired while the suite is still bad."""
     suites = {trend.suite for one in series for trend in one.suites}
     for entry in known:
         if entry.suite not in suites:
-            yield f"line {entry.line}: no night has a suite {entry.suite!r}{did_you_mean(entry.suite, suites, '')}"
+            near = nearest(entry.suite, suites)
+            values: dict[str, Value] = {"line": entry.line, "suite": entry.suite}
+            yield Reason("known.no_suite", values if near is None else {**values, "near": near})
             continue
         for one in series:
             trend = next((trend for trend in one.suites if trend.suite == entry.suite), None)
@@ -567,4 +512,5 @@ def remarks(known: Sequence[Known], series: Sequence[Series]) -> Iterable[str]:
                 continue
             last = trend.lasting.last_bad.night
             if date.fromisoformat(last) > entry.until:
-                yield f"line {entry.line}: {entry.suite}: expired on {entry.until}, and the difference is still there"
+                values = {"line": entry.line, "suite": entry.suite, "until": entry.until.isoformat()}
+                yield Reason("known.expired", values)

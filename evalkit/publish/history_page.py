@@ -18,7 +18,7 @@ from evalkit.render.html import SHAPES, Scale, marker_svg, place_shape, policy, 
 from evalkit.render.jinja import fill
 from evalkit.render.numbers import Change
 from evalkit.render.private import without_folders
-from evalkit.render.words import WORDS, Language, verdict_text
+from evalkit.render.words import Language, say_all, verdict_text, words_of
 from evalkit.resources import data_folder
 from evalkit.version import __version__
 
@@ -80,11 +80,11 @@ def _percent(mean: float | None) -> Decimal | None:
 
 def stopped_night(one: Series, language: Language) -> str:
     """What is to be said where nothing was asked of the suites on the last night; "" where they were."""
-    last, words = one.nights[-1], WORDS[language]
-    if last.stopped is None:
+    last, words = one.nights[-1], words_of(language)
+    if last.suites:
         return ""
     told = words["stopped_night"].format(night=last.night, verdict=verdict_text(last.verdict, language))
-    return words["colon"].join([told, last.stopped] if last.stopped else [told])
+    return words["colon"].join([told, say_all(last.stopped, language)] if last.stopped else [told])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class _Pen:
 
     def overview(self, one: Series) -> RenderResult:
         """The table of a series, then a paragraph for each suite that is bad or known."""
-        words = WORDS[self.language]
+        words = words_of(self.language)
         table = console.frame(ascii_only=self.ascii_only)
         table.add_column(self._text(words["suite"]), overflow="fold")
         table.add_column(self._text(words["trend"]), overflow="fold")
@@ -150,14 +150,14 @@ class _Pen:
 
     def heading(self, one: Series, label: str = "") -> Text:
         """The name of the series and its nights."""
-        words = WORDS[self.language]
+        words = words_of(self.language)
         span = words["nights"].format(n=len(one.nights), first=one.nights[0].night, last=one.nights[-1].night)
         parts = [one.name, *([label] if label else []), span]
         return self._text(words["semicolon"].join(parts))
 
     def nights(self, trend: SuiteTrend) -> Table:
         """A row a night, oldest first."""
-        words = WORDS[self.language]
+        words = words_of(self.language)
         table = console.frame(ascii_only=self.ascii_only)
         table.add_column(self._text(words["night"]), no_wrap=True)
         for name in ("n_k", "ref", "cand", "difference", "margin"):
@@ -172,7 +172,7 @@ class _Pen:
 
     def remarks(self, trend: SuiteTrend) -> list[Text]:
         """What is to be said of a suite: since when it is bad, what changed then, whether that is known."""
-        words = WORDS[self.language]
+        words = words_of(self.language)
         lines = []
         if trend.lasting:
             lines.append(self._text(f"{trend.label}{words['colon']}{self._episode(trend.lasting)}"))
@@ -184,7 +184,7 @@ class _Pen:
         return lines
 
     def _episode(self, episode: Episode) -> str:
-        words = WORDS[self.language]
+        words = words_of(self.language)
         since = words["bad_since"].format(night=episode.first_bad.night)
         if episode.last_good is None:
             return f"{since}{words['comma']}{words['never_good']}"
@@ -198,7 +198,7 @@ class _Pen:
 
     def _marked(self, row: NightRow, marks: list[str]) -> Text:
         """The verdict, and in brackets that it is known, and other marks."""
-        words = WORDS[self.language]
+        words = words_of(self.language)
         verdict = console.verdict_word(row.result.verdict, self.language, ascii_only=self.ascii_only)
         marks = [words["known"]] * (row.known is not None) + marks
         if marks:
@@ -216,9 +216,7 @@ class _Pen:
 
 
 def _change(row: NightRow) -> str:
-    if row.change is None:
-        return "—"
-    return f"{numbers.signed(row.change.difference)} {numbers.bounds(row.change.interval)}"
+    return "—" if row.change is None else numbers.change_text(row.change)
 
 
 def _inside(phrase: str) -> str:
@@ -257,7 +255,7 @@ def page(series: Sequence[Series], known: Sequence[Known], *, last: int = 60, la
     folder = data_folder("reports")
     style = "".join((folder / "html" / name).read_text(encoding="utf-8") for name in ("report.css", "history.css"))
     context: dict[str, Any] = {
-        "words": WORDS[language],
+        "words": words_of(language),
         "language": language,
         "html_language": {"en": "en", "zh": "zh-CN"}[language],
         "policy": policy(style),

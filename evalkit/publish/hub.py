@@ -209,7 +209,7 @@ def _note(suite: SuiteResult, comparison: Comparison) -> str:
     parts = [f"n={row.n}", f"k={row.k}"]
     if row.change:
         parts.append(
-            f"{numbers.signed(row.change.difference)} {numbers.bounds(row.change.interval)} pt"
+            f"{numbers.change_text(row.change)} pt"
             f" ({row.change.interval.level_percent} % interval) from {comparison.reference.run_id}"
         )
     parts += [f"margin ±{row.margin} pt", row.verdict.value, f"evalkit {comparison.evalkit_version}"]

@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 from xml.etree import ElementTree as ET  # only written here; nothing foreign is parsed
 
-from evalkit.model import Comparison, Probe, SuiteResult, Verdict
+from evalkit.model import Comparison, Probe, Reason, SuiteResult, Verdict
 from evalkit.render.escape import clean, one_line
 from evalkit.render.explain import probe_sentence, sentences
 from evalkit.render.jinja import render_template
 from evalkit.render.private import fit_to_pass_on
-from evalkit.render.words import Language
+from evalkit.render.words import Language, say, say_all
 from evalkit.resources import data_folder
 
 Undecided: TypeAlias = Literal["fail", "warn", "pass"]
@@ -65,7 +65,7 @@ def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
         ET.SubElement(properties, "property", {"name": key, "value": clean(value)})
     group.extend(cases)
     if comparison.notes:
-        ET.SubElement(group, "system-err").text = clean("\n".join(comparison.notes))
+        ET.SubElement(group, "system-err").text = clean(_lines(comparison.notes))
     ET.indent(root)
     written: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return written + b"\n"
@@ -75,11 +75,12 @@ def _case(suite: SuiteResult, undecided: Undecided) -> ET.Element:
     """One suite; its text is the explanation and the reasons."""
     case = ET.Element("testcase", {"classname": "evalkit", "name": clean(suite.suite), "time": "0"})
     result = outcome(suite.verdict, undecided)
-    explanation = "\n".join((*sentences(suite), *suite.reasons))
+    _add_codes(case, suite.reasons)
+    explanation = "\n".join((*sentences(suite), *map(say, suite.reasons)))
     if result == "pass":
         ET.SubElement(case, "system-out").text = clean(explanation)
     else:
-        message = one_line(f"{suite.verdict.value}: {'; '.join(suite.reasons) or sentences(suite)[2]}")
+        message = one_line(f"{suite.verdict.value}: {say_all(suite.reasons) or sentences(suite)[2]}")
         attributes = {"message": message} if result == "skipped" else {"message": message, "type": suite.verdict.value}
         ET.SubElement(case, result, attributes).text = clean(explanation)
     return case
@@ -89,11 +90,12 @@ def _empty_case(comparison: Comparison) -> ET.Element:
     """Nothing was asked: a failure where the probe shows a difference, else an error; never a pass."""
     name = "fidelity probe" if comparison.probe is not None else "comparison"
     case = ET.Element("testcase", {"classname": "evalkit", "name": name, "time": "0"})
-    message = "; ".join(comparison.reasons) or "the comparison holds no suites"
+    _add_codes(case, comparison.reasons)
+    message = say_all(comparison.reasons) or "the comparison holds no suites"
     shown = comparison.verdict is Verdict.DEGRADED
     kind, verdict = ("failure", Verdict.DEGRADED) if shown else ("error", Verdict.INVALID)
     ET.SubElement(case, kind, {"message": one_line(message), "type": verdict.value}).text = clean(
-        "\n".join(comparison.reasons)
+        _lines(comparison.reasons)
     )
     return case
 
@@ -101,13 +103,27 @@ def _empty_case(comparison: Comparison) -> ET.Element:
 def _probe_case(probe: Probe) -> ET.Element:
     """The probe where the suites were asked: it did not stop them, so it passes, or was open and is skipped."""
     case = ET.Element("testcase", {"classname": "evalkit", "name": "fidelity probe", "time": "0"})
-    told = "\n".join((probe_sentence(probe), *probe.reasons))
+    _add_codes(case, probe.reasons)
+    told = "\n".join((probe_sentence(probe), *map(say, probe.reasons)))
     if probe.verdict is Verdict.EQUIVALENT:
         ET.SubElement(case, "system-out").text = clean(told)
     else:
-        message = one_line(f"{probe.verdict.value}: {'; '.join(probe.reasons)}")
+        message = one_line(f"{probe.verdict.value}: {say_all(probe.reasons)}")
         ET.SubElement(case, "skipped", {"message": message}).text = clean(told)
     return case
+
+
+def _add_codes(case: ET.Element, reasons: Iterable[Reason]) -> None:
+    """The codes of the reasons as properties, for programs that read the file."""
+    codes = list(dict.fromkeys(reason.code for reason in reasons))
+    if codes:
+        properties = ET.SubElement(case, "properties")
+        for code in codes:
+            ET.SubElement(properties, "property", {"name": "reason", "value": clean(code)})
+
+
+def _lines(reasons: Iterable[Reason]) -> str:
+    return "\n".join(map(say, reasons))
 
 
 def _properties(comparison: Comparison) -> dict[str, str]:
@@ -144,11 +160,12 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
         if level:
             title = f"evalkit: {one_line(suite.label or suite.suite)} is {suite.verdict.value}"
             _, found, means = sentences(suite)
-            reasons = f" Reasons: {'; '.join(suite.reasons)}." if suite.reasons else ""
+            codes = ", ".join(dict.fromkeys(reason.code for reason in suite.reasons))
+            reasons = f" Reasons: {say_all(suite.reasons)} ({codes})." if suite.reasons else ""
             text = f"{found} {means}{reasons}"[:_LONGEST_ANNOTATION]
             lines.append(f"::{level} title={_property(title)}::{_message(text)}\n")
     if not comparison.suites:
-        text = "; ".join(comparison.reasons)[:_LONGEST_ANNOTATION] or "the comparison holds no suites"
+        text = say_all(comparison.reasons)[:_LONGEST_ANNOTATION] or "the comparison holds no suites"
         lines.append(f"::error title=evalkit is {comparison.verdict.value}::{_message(text)}\n")
     return "".join(lines)
 

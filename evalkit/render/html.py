@@ -24,7 +24,7 @@ from evalkit.render.explain import overall, probe_sentence, sentences
 from evalkit.render.jinja import fill
 from evalkit.render.private import fit_to_pass_on
 from evalkit.render.rows import SuiteRow, suite_row, table_of
-from evalkit.render.words import WORDS, Language, localised
+from evalkit.render.words import Language, words_of
 from evalkit.resources import data_folder
 
 # ----------------------------------------------------------------
@@ -322,15 +322,15 @@ def report(
         include_questions: print questions, answers and replies of gated data sets too, where the comparison holds them.
         include_hosts: print where the endpoints are, and whole paths.
     """
-    comparison = localised(comparison if include_hosts else fit_to_pass_on(comparison), language)
+    comparison = comparison if include_hosts else fit_to_pass_on(comparison)
     folder = data_folder("reports")
     style = (folder / "html" / "report.css").read_text(encoding="utf-8")
     script = (folder / "html" / "report.js").read_text(encoding="utf-8")
-    words = WORDS[language]
+    words = words_of(language)
     scale = scale_of(comparison.suites)
     context: dict[str, Any] = {
         "comparison": comparison,
-        "table": table_of(comparison),
+        "table": table_of(comparison, language),
         "words": words,
         "language": language,
         "html_language": {"en": "en", "zh": "zh-CN"}[language],
@@ -354,7 +354,7 @@ def report(
 
 def _view(suite: SuiteResult, scale: Scale, language: Language) -> _SuiteView:
     return _SuiteView(
-        row=suite_row(suite),
+        row=suite_row(suite, language),
         result=suite,
         sentences=sentences(suite, language),
         plot=Markup(row_svg(suite, scale)),  # noqa: S704 - numbers and fixed words only
@@ -387,5 +387,5 @@ def _digest(text: str) -> str:
 
 
 def _script_words(language: Language) -> dict[str, str]:
-    words = WORDS[language]
+    words = words_of(language)
     return {key: word for key, word in words.items() if key in _SCRIPT_WORDS or key.startswith("status_")}

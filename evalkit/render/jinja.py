@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from evalkit.errors import UsageError
-from evalkit.model import Comparison
+from evalkit.model import Comparison, Reason
 from evalkit.render import escape, numbers
 from evalkit.render.explain import probe_sentence
 from evalkit.render.numbers import Change, Range
 from evalkit.render.rows import BehaviourLine, table_of, value_text
-from evalkit.render.words import SYMBOLS, WORDS, Language, is_english, localised, verdict_text
+from evalkit.render.words import SYMBOLS, Language, is_english, say, verdict_text, words_of
 from evalkit.resources import data_folder
 
 if TYPE_CHECKING:
@@ -58,11 +58,10 @@ def render_template(
     """
     if not path.is_file():
         raise UsageError(f"there is no template {path}: give the path of a file named NAME.FORMAT.j2")
-    comparison = localised(comparison, language)
     context = {
         "comparison": comparison,
-        "table": table_of(comparison),
-        "words": WORDS[language],
+        "table": table_of(comparison, language),
+        "words": words_of(language),
         "language": language,
         "probe": probe_sentence(comparison.probe, language),
         **(options or {}),
@@ -130,6 +129,8 @@ def _finalizer(output: str) -> Callable[[object], object]:
             raise TypeError("a missing value (None) is printed; say what stands in its place")
         if isinstance(value, Decimal):
             return f"{value:f}"
+        if isinstance(value, Reason):
+            return escape_text(say(value))
         return escape_text(value) if isinstance(value, str) else value
 
     return finalize
@@ -142,7 +143,7 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
     def change(value: Change | None, missing: str = "—") -> str:
         if value is None:
             return Raw(missing)
-        return number(f"{numbers.signed(value.difference)} {numbers.bounds(value.interval)}")
+        return number(numbers.change_text(value))
 
     def bounds(value: Range | None, missing: str = "—") -> str:
         return Raw(missing) if value is None else number(numbers.bounds(value))
@@ -166,6 +167,7 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
         "cell": lambda text: Raw(escape.markdown(f"x{text}")[1:]),
         "code": lambda text: Raw(escape.one_line(text).replace("`", "'").replace("|", "/").strip()),
         "say": _say,
+        "told": say,
         "ends": ends,
         "english": is_english,
         "value": value_text,

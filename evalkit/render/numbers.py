@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from typing import Final
 
 from evalkit.model import Interval
 
-_MOST_DECIMALS = 6
-_FLOAT_NOISE = Decimal("1e-9")
+_MOST_DECIMALS: Final = 6
+_MOST_DIGITS: Final = 6
+_FLOAT_NOISE: Final = Decimal("1e-9")
 """Points below which a digit is an artefact of binary arithmetic, not a reason to round an interval further out."""
+_EXACT: Final = Context(prec=400)
+"""Room for every finite float in points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +35,24 @@ class Change:
 
 def points(fraction: float) -> Decimal:
     """A fraction in points (0.012 gives 1.2), free of the last digits' binary noise."""
-    return _positive_zero((Decimal(repr(float(fraction))) * 100).quantize(_FLOAT_NOISE, ROUND_HALF_EVEN))
+    return _quantised(Decimal(repr(float(fraction))) * 100, _FLOAT_NOISE, ROUND_HALF_EVEN)
 
 
 def rounded(value: Decimal, decimals: int) -> Decimal:
     """`value` to `decimals` places, half to even, never -0."""
-    return _positive_zero(value.quantize(_step(decimals), ROUND_HALF_EVEN))
+    return _quantised(value, _step(decimals), ROUND_HALF_EVEN)
 
 
 def outward(interval: Interval, decimals: int) -> Range:
     """The interval in points, its low end rounded down and its high end up."""
-    low = points(interval.low).quantize(_step(decimals), ROUND_FLOOR)
-    high = points(interval.high).quantize(_step(decimals), ROUND_CEILING)
-    return Range(_positive_zero(low), _positive_zero(high), shortest(points(interval.level), 0))
+    low = _quantised(points(interval.low), _step(decimals), ROUND_FLOOR)
+    high = _quantised(points(interval.high), _step(decimals), ROUND_CEILING)
+    return Range(low, high, shortest(points(interval.level), 0))
+
+
+def shown(interval: Interval, margin: float) -> Range:
+    """The interval as every table, sentence and page shows it: outward, with the digits that its margin asks for."""
+    return outward(interval, decimals_for(interval, margin))
 
 
 def shortest(value: Decimal, least_decimals: int, most_decimals: int = 4) -> Decimal:
@@ -71,12 +80,28 @@ def decimals_for(interval: Interval, margin: float) -> int:
     decimals = 2 if interval.high - interval.low < 0.01 else 1
     limits = (-points(margin), Decimal(0), points(margin))
     while decimals < _MOST_DECIMALS:
-        shown = outward(interval, decimals)
-        ends = ((points(interval.low), shown.low), (points(interval.high), shown.high))
-        if all(_side(exact, limit) == _side(end, limit) for exact, end in ends for limit in limits):
+        ends = outward(interval, decimals)
+        pairs = ((points(interval.low), ends.low), (points(interval.high), ends.high))
+        if all(_side(exact, limit) == _side(end, limit) for exact, end in pairs for limit in limits):
             break
         decimals += 1
     return decimals
+
+
+def beside(interval: Interval, limit: float) -> tuple[Decimal, Decimal, Decimal]:
+    """An interval of any size, outward, and a limit beside it: low, high, limit in their own unit.
+
+    Two significant digits; more (up to six) where an end would come to lie on another side of ±limit as printed.
+    """
+    low = high = at = Decimal(0)
+    for digits in range(2, _MOST_DIGITS + 1):
+        low = significant(interval.low, ROUND_FLOOR, digits)
+        high = significant(interval.high, ROUND_CEILING, digits)
+        at = significant(limit, digits=digits)
+        pairs = ((interval.low, low), (interval.high, high))
+        if all(_side(exact, side * limit) == _side(end, side * at) for exact, end in pairs for side in (-1, 1)):
+            break
+    return low, high, at
 
 
 def change(difference: float, interval: Interval, margin: float) -> Change:
@@ -95,7 +120,12 @@ def bounds(interval: Range) -> str:
     return f"[{signed(interval.low)}, {signed(interval.high)}]"
 
 
-def _side(value: Decimal, limit: Decimal) -> int:
+def change_text(shown: Change) -> str:
+    """+1.2 [-0.4, +2.8]."""
+    return f"{signed(shown.difference)} {bounds(shown.interval)}"
+
+
+def _side(value: Decimal | float, limit: Decimal | float) -> int:
     return (value > limit) - (value < limit)
 
 
@@ -103,5 +133,7 @@ def _step(decimals: int) -> Decimal:
     return Decimal(1).scaleb(-decimals)
 
 
-def _positive_zero(value: Decimal) -> Decimal:
-    return abs(value) if value == 0 else value
+def _quantised(value: Decimal, step: Decimal, rounding: str) -> Decimal:
+    """Never -0."""
+    made = value.quantize(step, rounding, _EXACT)
+    return abs(made) if made == 0 else made

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from evalkit.model import Comparison, Difference, RunIdentity, SuiteResult
+from evalkit.model import Comparison, Difference, Reason, RunIdentity, SuiteResult
+from evalkit.render.document import reasons_of
 
 HIDDEN: Final = "…"
 
@@ -42,13 +43,10 @@ def fit_to_pass_on(comparison: Comparison) -> Comparison:
         shown,
         reference=_without_paths(shown.reference),
         candidate=_without_paths(shown.candidate),
-        suites=tuple(_suite(suite, _shortened) for suite in shown.suites),
         differences=tuple(
             Difference(one.key, *without_folders(one.key, one.reference, one.candidate)) for one in shown.differences
         ),
-        reasons=tuple(map(_shortened, shown.reasons)),
-        notes=tuple(map(_shortened, shown.notes)),
-        probe=shown.probe and replace(shown.probe, reasons=tuple(map(_shortened, shown.probe.reasons))),
+        **_said(shown, _shortened),
     )
 
 
@@ -87,11 +85,8 @@ def without_hosts(comparison: Comparison) -> Comparison:
         comparison,
         reference=_identity(comparison.reference, hide),
         candidate=_identity(comparison.candidate, hide),
-        suites=tuple(_suite(suite, hide) for suite in comparison.suites),
         differences=tuple(_difference(difference, hide) for difference in comparison.differences),
-        reasons=tuple(map(hide, comparison.reasons)),
-        notes=tuple(map(hide, comparison.notes)),
-        probe=comparison.probe and replace(comparison.probe, reasons=tuple(map(hide, comparison.probe.reasons))),
+        **_said(comparison, hide),
     )
 
 
@@ -102,11 +97,8 @@ def _texts(comparison: Comparison) -> Iterable[str]:
     for difference in comparison.differences:
         yield difference.reference
         yield difference.candidate
-    yield from comparison.reasons
-    yield from comparison.notes
-    yield from comparison.probe.reasons if comparison.probe else ()
-    for suite in comparison.suites:
-        yield from (*suite.reasons, *suite.notes, *(row.alert for row in suite.behaviour))
+    for reason in reasons_of(comparison):
+        yield from reason.texts()
 
 
 def _hosts(texts: Iterable[str]) -> set[str]:
@@ -150,10 +142,20 @@ def _difference(difference: Difference, hide: Callable[[str], str]) -> Differenc
     return Difference(difference.key, *sides)
 
 
-def _suite(suite: SuiteResult, hide: Callable[[str], str]) -> SuiteResult:
-    return replace(
-        suite,
-        reasons=tuple(map(hide, suite.reasons)),
-        notes=tuple(map(hide, suite.notes)),
-        behaviour=tuple(replace(row, alert=hide(row.alert)) for row in suite.behaviour),
-    )
+def _said(comparison: Comparison, change: Callable[[str], str]) -> dict[str, Any]:
+    """The fields of a comparison in which something is said, with every text changed."""
+
+    def changed(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+        return tuple(reason.with_texts(change) for reason in reasons)
+
+    def suite(one: SuiteResult) -> SuiteResult:
+        rows = tuple((row.alert and replace(row, alert=row.alert.with_texts(change))) or row for row in one.behaviour)
+        return replace(one, reasons=changed(one.reasons), notes=changed(one.notes), behaviour=rows)
+
+    probe = comparison.probe
+    return {
+        "suites": tuple(map(suite, comparison.suites)),
+        "reasons": changed(comparison.reasons),
+        "notes": changed(comparison.notes),
+        "probe": probe and replace(probe, reasons=changed(probe.reasons)),
+    }

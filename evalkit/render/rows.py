@@ -6,12 +6,10 @@ import json
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from evalkit.model import BehaviourRow, Comparison, Macro, SideSummary, SuiteResult, Verdict
+from evalkit.model import BehaviourRow, Comparison, Macro, Reason, SideSummary, SuiteResult, Verdict
 from evalkit.render import numbers
 from evalkit.render.numbers import Change, Range
-
-SHARE_UNITS = frozenset({"share", "fraction"})
-"""Units of behaviour rows whose values lie in [0, 1] and are printed in percent."""
+from evalkit.render.words import Language, say, word_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +68,11 @@ class MacroRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The whole comparison, ready to be laid out; `level_percent` is the confidence of the shown intervals."""
+    """The whole comparison in one language, ready to be laid out; `level_percent` is that of the shown intervals."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
+    notes: tuple[str, ...]
     reference: str
     candidate: str
     level_percent: Decimal
@@ -81,15 +80,16 @@ class Table:
     macro: MacroRow | None
 
 
-def table_of(comparison: Comparison) -> Table:
+def table_of(comparison: Comparison, language: Language = "en") -> Table:
     """The rows of a comparison, in its order."""
     return Table(
         verdict=comparison.verdict,
-        reasons=comparison.reasons,
+        reasons=_said(comparison.reasons, language),
+        notes=_said(comparison.notes, language),
         reference=comparison.reference.name,
         candidate=comparison.candidate.name,
         level_percent=numbers.shortest(numbers.points(1 - 2 * comparison.alpha), 0),
-        rows=tuple(suite_row(suite) for suite in comparison.suites),
+        rows=tuple(suite_row(suite, language) for suite in comparison.suites),
         # The mean of one suite says nothing that its row does not say.
         macro=_macro_row(comparison.macro, comparison.suites)
         if comparison.macro and comparison.macro.suites > 1
@@ -97,7 +97,7 @@ def table_of(comparison: Comparison) -> Table:
     )
 
 
-def suite_row(suite: SuiteResult) -> SuiteRow:
+def suite_row(suite: SuiteResult, language: Language = "en") -> SuiteRow:
     """The row of one suite."""
     shown = _change_of(suite)
     decimals = _places(shown.difference) if shown else 1
@@ -111,11 +111,15 @@ def suite_row(suite: SuiteResult) -> SuiteRow:
         candidate=_side(suite.candidate, suite.k_candidate, decimals),
         change=shown,
         margin=numbers.shortest(numbers.points(suite.margin), 1),
-        noise_floor=numbers.outward(suite.noise_floor, decimals) if suite.noise_floor else None,
-        reasons=suite.reasons,
-        notes=suite.notes,
-        behaviour=tuple(_behaviour_line(row) for row in suite.behaviour),
+        noise_floor=numbers.shown(suite.noise_floor, suite.margin) if suite.noise_floor else None,
+        reasons=_said(suite.reasons, language),
+        notes=_said(suite.notes, language),
+        behaviour=tuple(_behaviour_line(row, language) for row in suite.behaviour),
     )
+
+
+def _said(reasons: tuple[Reason, ...], language: Language) -> tuple[str, ...]:
+    return tuple(say(reason, language) for reason in reasons)
 
 
 def value_text(value: object) -> str:
@@ -144,16 +148,17 @@ def _k(k: float) -> Decimal:
     return numbers.shortest(Decimal(repr(float(k))), 0, 2)
 
 
-def _behaviour_line(row: BehaviourRow) -> BehaviourLine:
-    if row.unit in SHARE_UNITS:
-        interval = numbers.outward(row.interval, 1) if row.interval else None
-        low, high = (interval.low, interval.high) if interval else (None, None)
-        sides = [None if v is None else numbers.rounded(numbers.points(v), 1) for v in (row.reference, row.candidate)]
-        return BehaviourLine(row.name, "%", sides[0], sides[1], low, high, row.alert)
-    sides = [None if v is None else numbers.significant(v) for v in (row.reference, row.candidate)]
-    low = numbers.significant(row.interval.low, ROUND_FLOOR) if row.interval else None
-    high = numbers.significant(row.interval.high, ROUND_CEILING) if row.interval else None
-    return BehaviourLine(row.name, row.unit, sides[0], sides[1], low, high, row.alert)
+def _behaviour_line(row: BehaviourRow, language: Language) -> BehaviourLine:
+    share, interval = row.unit == "share", row.interval
+    number = (lambda value: numbers.rounded(numbers.points(value), 1)) if share else numbers.significant
+    sides = [None if value is None else number(value) for value in (row.reference, row.candidate)]
+    low = high = None
+    if interval is not None and share:
+        low, high = numbers.outward(interval, 1).low, numbers.outward(interval, 1).high
+    elif interval is not None:
+        low, high = (numbers.significant(interval.low, ROUND_FLOOR), numbers.significant(interval.high, ROUND_CEILING))
+    name, unit = word_of("row", row.name, language), word_of("unit", row.unit, language)
+    return BehaviourLine(name, unit, sides[0], sides[1], low, high, say(row.alert, language) if row.alert else "")
 
 
 def _macro_row(macro: Macro, suites: tuple[SuiteResult, ...]) -> MacroRow:

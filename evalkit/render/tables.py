@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from evalkit import codec
 from evalkit.model import Comparison, Verdict
 from evalkit.render import numbers
 from evalkit.render.escape import one_line, without_commands
 from evalkit.render.explain import probe_sentence
 from evalkit.render.rows import BehaviourLine, MacroRow, SideCell, SuiteRow, Table, table_of
-from evalkit.render.words import ASCII_SYMBOLS, SYMBOLS, WORDS, Language
+from evalkit.render.words import ASCII_SYMBOLS, SYMBOLS, Language, word_of, words_of
 from evalkit.resources import data_folder
 
 if TYPE_CHECKING:
@@ -74,7 +73,9 @@ def symbol(verdict: Verdict, *, ascii_only: bool) -> str:
 
 def verdict_word(verdict: Verdict, language: Language, *, ascii_only: bool) -> Text:
     """Sign and word, coloured: never the colour alone."""
-    word = text(f"{symbol(verdict, ascii_only=ascii_only)} {WORDS[language][verdict.value]}", ascii_only=ascii_only)
+    word = text(
+        f"{symbol(verdict, ascii_only=ascii_only)} {word_of('verdict', verdict.value, language)}", ascii_only=ascii_only
+    )
     word.stylize(_STYLES[verdict])
     return word
 
@@ -132,17 +133,7 @@ def table_text(
 
 def table_json(comparison: Comparison) -> str:
     """The rows with the numbers exactly as the tables print them; the full document is `document.to_json`."""
-    return json.dumps(_plain(table_of(comparison)), ensure_ascii=False, indent=1) + "\n"
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    return value
+    return codec.dump(table_of(comparison), indent=1) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +146,7 @@ class TerminalTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay the table out for a console; rich calls this."""
-        content = table_of(_in_language(self.comparison, self.language))
+        content = table_of(self.comparison, self.language)
         layout = _Layout(content, self.language, options.max_width, options.ascii_only)
         if content.rows:
             yield layout.table()
@@ -171,14 +162,6 @@ class TerminalTable:
         if content.rows:
             yield ""
         yield layout.conclusion()
-
-
-def _in_language(comparison: Comparison, language: Language) -> Comparison:
-    if language == "en":
-        return comparison
-    from evalkit.render.words import localised
-
-    return localised(comparison, language)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +217,7 @@ class _Layout:
         return columns, heads, rows
 
     def _heads(self) -> _Parts:
-        words = WORDS[self.language]
+        words = words_of(self.language)
         interval = words["interval"].format(level=self.content.level_percent)
         difference = self._text(words["difference"]).append("\n").append_text(self._text(f"[{interval}]"))
         alone = {name: self._text(words[name]) for name in ("suite", "n_k", "ref", "cand", "margin", "noise_floor")}
@@ -244,7 +227,7 @@ class _Layout:
         return _Parts({**alone, "difference": difference, "scores": scores, "verdict": verdict}, named)
 
     def _parts(self, row: SuiteRow) -> _Parts:
-        words = WORDS[self.language]
+        words = words_of(self.language)
         reference, candidate = self._score(row.reference), self._score(row.candidate)
         margin = f"±{row.margin:f}"
         floor = numbers.bounds(row.noise_floor) if row.noise_floor else None
@@ -267,11 +250,11 @@ class _Layout:
 
     def _macro_parts(self, macro: MacroRow) -> _Parts:
         cells = {
-            "suite": WORDS[self.language]["mean_of_suites"].format(n=macro.suites),
+            "suite": words_of(self.language)["mean_of_suites"].format(n=macro.suites),
             "ref": f"{macro.reference:f}",
             "cand": f"{macro.candidate:f}",
             "scores": f"{macro.reference:f} → {macro.candidate:f}",
-            "difference": f"{numbers.signed(macro.change.difference)} {numbers.bounds(macro.change.interval)}",
+            "difference": numbers.change_text(macro.change),
         }
         return _Parts({name: self._text(cell) for name, cell in cells.items()})
 
@@ -288,8 +271,8 @@ class _Layout:
 
     def reasons(self) -> list[Text]:
         """One paragraph a suite, in the order of the table."""
-        colon = WORDS[self.language]["colon"]
-        join = WORDS[self.language]["semicolon"]
+        colon = words_of(self.language)["colon"]
+        join = words_of(self.language)["semicolon"]
         return [
             self._text(f"{self._symbol(row.verdict)} {row.label}{colon}{join.join(row.reasons)}")
             for row in self.content.rows
@@ -298,7 +281,7 @@ class _Layout:
 
     def behaviour(self) -> list[RichTable]:
         """One small table for each suite that has behaviour rows."""
-        words = WORDS[self.language]
+        words = words_of(self.language)
         tables = []
         for row in (row for row in self.content.rows if row.behaviour):
             table = self._empty_table(f"{words['behaviour']}{words['colon']}{row.label}")
@@ -324,7 +307,7 @@ class _Layout:
 
     def conclusion(self) -> Text:
         """The verdict on the whole, with its reasons."""
-        words = WORDS[self.language]
+        words = words_of(self.language)
         verdict = self._verdict(self.content.verdict)
         reasons = words["semicolon"].join(self.content.reasons)
         if not reasons:
@@ -337,7 +320,7 @@ class _Layout:
         return frame(ascii_only=self.ascii_only, title=title)
 
     def _behaviour_cells(self, line: BehaviourLine) -> list[Text]:
-        words = WORDS[self.language]
+        words = words_of(self.language)
         sides = ["—" if value is None else f"{value:f}" for value in (line.reference, line.candidate)]
         ends = "—" if line.low is None or line.high is None else f"[{line.low:f}, {line.high:f}]"
         name = f"{line.name}{words['open']}{line.unit}{words['close']}"
@@ -354,9 +337,7 @@ class _Layout:
         return value if ends == "—" else value.append("\n").append_text(self._text(ends))
 
     def _change(self, row: SuiteRow) -> str:
-        if row.change is None:
-            return "—"
-        return f"{numbers.signed(row.change.difference)} {numbers.bounds(row.change.interval)}"
+        return "—" if row.change is None else numbers.change_text(row.change)
 
     def _score(self, side: SideCell) -> str:
         return "—" if side.score is None else f"{side.score:f}"

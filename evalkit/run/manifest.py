@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from evalkit.errors import RunError, StorageError
+from evalkit import codec
+from evalkit.errors import RunError, StorageError, UsageError
+from evalkit.model import Reason
 from evalkit.run.records import InFlight, Session, SuiteRecord
 from evalkit.version import __version__
 
@@ -190,6 +192,10 @@ def _said(line: bytes) -> dict[str, Any] | None:
     return said if isinstance(said, dict) and "format" in said and "plan" in said else None
 
 
+def _notes(suite: Mapping[str, Any]) -> list[Reason]:
+    return [codec.read(Reason, orjson.dumps(note)) for note in suite.get("notes", ())]
+
+
 def _session(said: Mapping[str, Any]) -> Session:
     """The session of a line.
 
@@ -197,10 +203,10 @@ def _session(said: Mapping[str, Any]) -> Session:
         RunError: where the line lacks something, or says what no session does.
     """
     try:
-        suites = [SuiteRecord(**suite) for suite in said["suites"]]
+        suites = [SuiteRecord(**{**suite, "notes": _notes(suite)}) for suite in said["suites"]]
         in_flight = said.get("in_flight") and InFlight(**said["in_flight"])
         return Session(**{**said, "suites": suites, "in_flight": in_flight})
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, UsageError) as error:
         raise RunError(
             f"{NAME}: the session of {said.get('started', 'unknown date')} is no session: {error}"
         ) from error

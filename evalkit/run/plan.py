@@ -14,7 +14,7 @@ from evalkit.config.redact import redacted
 from evalkit.config.suite import Suite
 from evalkit.errors import ConfigError, DataError, SuiteError, did_you_mean
 from evalkit.files import digest
-from evalkit.model import Item, Request
+from evalkit.model import Item, Reason, Request
 from evalkit.run import journal
 from evalkit.scoring.answers import judge
 from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
@@ -346,20 +346,19 @@ def _data(config: EndpointConfig) -> str | dict[str, str] | None:
     return None if config.data is None else str(config.data)
 
 
-def _own_judge(config: EndpointConfig, judge: JudgeConfig) -> tuple[str, ...]:
+def _own_judge(config: EndpointConfig, judge: JudgeConfig) -> tuple[Reason, ...]:
     """A judge that grades itself is allowed, and said."""
     addresses = {url.rstrip("/") for url in config.urls}
     if judge.base_url.rstrip("/") not in addresses or judge.model != config.model:
         return ()
-    return (f"{config.name} grades its own answers: judge is the same endpoint and model",)
+    return (Reason("note.judges_itself", {"name": config.name}),)
 
 
 def _label(chosen: Chosen, loaded: LoadedSuite) -> str:
     """How tables call the suite; one that lacks categories says so in its name, lest it be taken for the whole."""
     label = chosen.choice.label or chosen.suite.label
-    parts = [note.partition(":")[0] for note in loaded.notes]
-    part = next((part for part in parts if part.endswith(" categories")), None)
-    return label if part is None else f"{label} ({part})"
+    part = next((note.values for note in loaded.notes if note.code == "note.categories"), None)
+    return label if part is None else f"{label} ({part['n']} of {part['all']} categories)"
 
 
 def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> PlannedSuite:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import RunError
-from evalkit.model import fraction
+from evalkit.model import Reason, fraction
 from evalkit.run import journal, manifest, tables
 from evalkit.run.records import Session, SuiteRecord
 from evalkit.run.tables import RunTables, SuiteRows
@@ -70,10 +70,10 @@ def _read_run(folder: Path, plan: str | None) -> Side:
 
 def _facts(record: SuiteRecord, rows: SuiteRows, name: str) -> SuiteFacts:
     parameters = {f"sampling.{key}": str(value) for key, value in record.parameters.items() if key not in _NO_SAMPLING}
-    notes = list(record.notes)
+    notes = [*record.notes]
     whole = record.rows or record.items_in_data
     if record.items < whole:
-        notes.append(f"{record.items} of {whole} items")
+        notes.append(Reason("note.part", {"n": record.items, "all": whole}))
     notes.extend(_judge_noise(rows, name))
     return SuiteFacts(
         suite=record.suite,
@@ -92,7 +92,7 @@ def _facts(record: SuiteRecord, rows: SuiteRows, name: str) -> SuiteFacts:
     )
 
 
-def _narrower(session: Session, sessions: Sequence[Session]) -> Iterator[str]:
+def _narrower(session: Session, sessions: Sequence[Session]) -> Iterator[Reason]:
     """What an earlier session of the run asked and the one that is read did not: a folder means its last session."""
     asked = {record.suite: record for record in session.suites}
     most: dict[str, tuple[int, int]] = {}
@@ -104,41 +104,30 @@ def _narrower(session: Session, sessions: Sequence[Session]) -> Iterator[str]:
     for suite, (items, repeats) in most.items():
         now = asked.get(suite)
         if now is None:
-            less.append(f"{suite} not at all")
+            less.append(Reason("less.none", {"suite": suite}))
         elif now.items * now.repeats < items * repeats:
-            less.append(f"{suite} {now.items} items x {now.repeats} of {items} x {repeats}")
+            asked_now = {"items": now.items, "repeats": now.repeats}
+            less.append(Reason("less.part", {"suite": suite, **asked_now, "all_items": items, "all_repeats": repeats}))
     if less:
-        yield (
-            f"{session.name}: what its last session asked is compared, less than an earlier one asked "
-            f"({', '.join(less)}): run it again as before to compare all that is stored"
-        )
+        yield Reason("note.less", {"name": session.name, "suites": tuple(less)})
 
 
-def _judge_noise(rows: SuiteRows, name: str) -> Iterator[str]:
+def _judge_noise(rows: SuiteRows, name: str) -> Iterator[Reason]:
     """How much of a judged mean is the judge's own: the SD over its repeats; the interval holds it in any case."""
     if rows.gradings > 1:
-        sd_pt = 100 * rows.judge_variance**0.5 / len(rows.samples)
-        yield (
-            f"{name}: each answer graded up to {rows.gradings} times; the judge's own noise in the mean is "
-            f"{sd_pt:.2f} points (SD)"
-        )
+        deviation = rows.judge_variance**0.5 / len(rows.samples)
+        yield Reason("note.judged_often", {"name": name, "n": rows.gradings, "deviation": deviation})
     elif rows.gradings and not rows.second:
-        yield f"{name}: each answer graded once: the judge's own noise is in the interval, but not measured by itself"
+        yield Reason("note.judged_once", {"name": name})
 
 
-def _defects(record: SuiteRecord, rows: SuiteRows, name: str) -> Iterator[str]:
+def _defects(record: SuiteRecord, rows: SuiteRows, name: str) -> Iterator[Reason]:
     """Why a suite that must be whole is not; without any answer at all another rule speaks."""
     size = len(rows.samples)
     if record.complete and 0 < rows.unanswered < size:
-        yield (
-            f"{name}: {rows.unanswered} of {size} requests have no answer; a suite with pictures or a judge is judged "
-            "only when all have one: run again, which asks what is missing"
-        )
+        yield Reason("run.unanswered", {"run": name, "n": rows.unanswered, "all": size})
     if rows.unjudged > UNJUDGED_SHARE * size:
-        yield (
-            f"{name}: {rows.unjudged} of {size} answers are unjudged; at most {UNJUDGED_SHARE * 100:g} % may be: "
-            "run again, which asks the judge for what is missing"
-        )
+        yield Reason("run.unjudged", {"run": name, "n": rows.unjudged, "all": size, "most": UNJUDGED_SHARE})
 
 
 class _Texts:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from evalkit.errors import RunError
-from evalkit.model import Failure, Reply, Request, RunIdentity
+from evalkit.model import Failure, Reason, Reply, Request, RunIdentity
 
 # ---------------------------------------------------------------- lines of a journal
 
@@ -141,7 +141,7 @@ class SuiteRecord:
     licence: str = ""
     complete: bool = False
     right_or_wrong: bool = False
-    notes: Sequence[str] = ()
+    notes: Sequence[Reason] = ()
     seed: int = 0
 
 

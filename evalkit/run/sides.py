@@ -12,6 +12,7 @@ import numpy as np
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import headline
 from evalkit.config import EndpointConfig, SuiteChoice, load_config, warnings_for
+from evalkit.model import Reason, said
 from evalkit.options import RunOptions
 from evalkit.run import execute
 from evalkit.run.observer import Observer
@@ -65,19 +66,18 @@ def run_sides(
             observer.notice(notice)
 
 
-def problems(outcome: execute.Outcome) -> list[str]:
-    """A sentence for everything that kept a side from being whole."""
-    sentences = [f"{outcome.side.config.name}: {suite}: {why}" for suite, why in outcome.stopped.items()]
-    if outcome.problem is not None:
-        said = str(outcome.problem)
+def problems(outcome: execute.Outcome) -> list[Reason]:
+    """A reason for everything that kept a side from being whole."""
+    name, whole = outcome.side.config.name, str(outcome.problem or "")
+    told = [
+        Reason("note.stopped", {"name": name, "suite": suite, "why": why})
+        for suite, why in outcome.stopped.items()
         # A side that is refused altogether stops its suites for the same reason: said once is enough.
-        return [said, *(one for one in sentences if (one.partition("): ")[2] or one) not in said)]
-    if outcome.failed:
-        sentences.append(
-            f"{outcome.side.config.name}: {outcome.failed} without an answer; run again to ask again, after mending "
-            "what the failures name"
-        )
-    return sentences
+        if not whole or (why.partition("): ")[2] or why) not in whole
+    ]
+    if whole:
+        return [said(whole), *told]
+    return [*told, Reason("note.unanswered", {"name": name, "n": outcome.failed})] if outcome.failed else told
 
 
 def suite_summary(name: str, suite: SuiteSide) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from evalkit.model import Interval, Verdict
+from evalkit.model import Interval, Reason, Value, Verdict
 from evalkit.stats.methods import sign_flip
 from evalkit.stats.paired import FloatArray
 from evalkit.stats.tails import t_quantile
@@ -278,7 +278,7 @@ class Fidelity:
     """
 
     verdict: Verdict
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     p_noise: float | None
     times_noise: float | None
 
@@ -300,7 +300,7 @@ def judge_divergence(found: Divergence | None, tolerance: Margins, own_noise: Di
     and impossible or NaN on the second, more often than when the reference meets itself.
     """
     if found is None:
-        return Fidelity(Verdict.INVALID, ("no two texts could be compared",), None, None)
+        return Fidelity(Verdict.INVALID, (Reason("probe.nothing"),), None, None)
     p_noise, times = _against_noise(found, own_noise)
     broken = _broken(found, own_noise)
     if broken:
@@ -315,63 +315,69 @@ def judge_divergence(found: Divergence | None, tolerance: Margins, own_noise: Di
     return Fidelity(verdict, undecided or _real(found, p_noise, times), p_noise, times)
 
 
-def overall_fidelity(judged: Mapping[str, Fidelity]) -> tuple[Verdict, tuple[str, ...]]:
+def overall_fidelity(judged: Mapping[str, Fidelity]) -> tuple[Verdict, tuple[Reason, ...]]:
     """The verdict over all comparisons, the worst first: DEGRADED, INVALID, INCONCLUSIVE, EQUIVALENT; with reasons."""
     for verdict in (Verdict.DEGRADED, Verdict.INVALID, Verdict.INCONCLUSIVE):
-        reasons = [f"{name}: {why}" for name, one in judged.items() if one.verdict is verdict for why in one.reasons]
+        reasons = _of({name: one for name, one in judged.items() if one.verdict is verdict})
         if reasons:
-            return verdict, tuple(reasons)
-    return Verdict.EQUIVALENT, tuple(f"{name}: {why}" for name, one in judged.items() for why in one.reasons)
+            return verdict, reasons
+    return Verdict.EQUIVALENT, _of(judged)
 
 
-def _broken(found: Divergence, own_noise: Divergence) -> tuple[str, ...]:
+def _of(judged: Mapping[str, Fidelity]) -> tuple[Reason, ...]:
+    told = [(name, why) for name, one in judged.items() for why in one.reasons]
+    return tuple(Reason("probe.of", {"compared": name, "why": why}) for name, why in told)
+
+
+def _broken(found: Divergence, own_noise: Divergence) -> tuple[Reason, ...]:
     usual = own_noise.events.sudden / max(1, own_noise.tokens)
     if found.events.sudden and found.events.sudden / max(1, found.tokens) > 2 * usual:
-        return (f"{found.events.sudden} tokens that are possible on one side are impossible or NaN on the other",)
+        return (Reason("probe.impossible", {"n": found.events.sudden}),)
     return ()
 
 
-def _too_little(found: Divergence) -> tuple[str, ...]:
+def _too_little(found: Divergence) -> tuple[Reason, ...]:
     missing = sum(sum(side.values()) for side in (found.events.first, found.events.second))
     if found.sequences < LEAST_SEQUENCES or found.tokens < LEAST_TOKENS:
-        enough = f"at least {LEAST_TOKENS} of {LEAST_SEQUENCES} are needed"
-        return (f"{found.tokens} tokens of {found.sequences} texts are too few to judge: {enough}",)
+        least = {"least_tokens": LEAST_TOKENS, "least_texts": LEAST_SEQUENCES}
+        return (Reason("probe.few", {"tokens": found.tokens, "texts": found.sequences, **least}),)
     if missing > MOST_MISSING * (found.tokens + missing):
-        return (f"{missing} of {found.tokens + missing} log-probabilities are missing or no numbers",)
+        return (Reason("probe.missing", {"n": missing, "all": found.tokens + missing}),)
     return ()
 
 
-def _against_margins(found: Divergence, tolerance: Margins) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """A sentence for each interval that lies wholly outside its margin, and for each that reaches over it."""
+def _against_margins(found: Divergence, tolerance: Margins) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
+    """A reason for each interval that lies wholly outside its margin, and for each that reaches over it."""
     outside, over = [], []
     for name, estimate, lowest, margin in (
         ("nll shift", found.nll_shift, -tolerance.nll_shift, tolerance.nll_shift),
         ("k3", found.k3, -math.inf, tolerance.k3),
     ):
-        low, high = estimate.interval.low, estimate.interval.high
-        told = f"{name} {estimate.point:.2g} nats per token (90 % interval {low:.2g} to {high:.2g})"
-        if low > margin or high < lowest:
-            outside.append(f"{told} outside the margin of {margin:.2g}")
-        elif not (lowest < low and high < margin):
-            over.append(f"{told} reaches over the margin of {margin:.2g}{_more(estimate, margin)}")
+        interval = estimate.interval
+        told: dict[str, Value] = {"measure": name, "x": estimate.point, "interval": interval, "margin": margin}
+        if interval.low > margin or interval.high < lowest:
+            outside.append(Reason("probe.outside", told))
+        elif not (lowest < interval.low and interval.high < margin):
+            over.append(Reason("probe.reaches_over", {**told, "then": _more(estimate, margin)}))
     return tuple(outside), tuple(over)
 
 
-def _more(estimate: Estimate, margin: float) -> str:
+def _more(estimate: Estimate, margin: float) -> Reason:
     """How many times the tokens would bring the interval inside, if the estimate stays: intervals shrink as 1/sqrt."""
     room = margin - abs(estimate.point)
     if room <= 0:
-        return "; more tokens would not bring it inside"
+        return Reason("probe.no_tokens")
     reach = (estimate.interval.high - estimate.interval.low) / 2
-    return f"; about {(reach / room) ** 2:.1f} times as many tokens would bring it inside"
+    return Reason("probe.more_tokens", {"times": (reach / room) ** 2})
 
 
-def _real(found: Divergence, p_noise: float | None, times: float | None) -> tuple[str, ...]:
+def _real(found: Divergence, p_noise: float | None, times: float | None) -> tuple[Reason, ...]:
     """Within tolerance, but not the same: said, because it is the size of what was let through."""
     if p_noise is None or p_noise >= 0.01:
         return ()
-    more = f", {times:.1f} times the reference's own" if times is not None else ", where the reference has none"
-    return (f"within tolerance, and a real difference: mean |Δ logprob| {found.mean_abs:.2g} nats{more}",)
+    if times is None:
+        return (Reason("probe.real_alone", {"nats": found.mean_abs}),)
+    return (Reason("probe.real", {"nats": found.mean_abs, "times": times}),)
 
 
 def _against_noise(found: Divergence, own_noise: Divergence) -> tuple[float | None, float | None]:

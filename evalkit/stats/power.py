@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from evalkit.model import Reason
 from evalkit.stats.methods import Decision, DifferenceTest, Goal, power_of
 from evalkit.stats.paired import FloatArray, IntArray, PairedItems, harmonic_mean
 from evalkit.stats.variance import DesignVariance, measured_variance
@@ -32,14 +33,13 @@ class Repeats:
     repeats: int | None
     power: float
     verdict: Decision
-    note: str
+    note: Reason
 
 
 def repeats_for(design: DesignVariance, goal: Goal, bank_repeats: float | None = None) -> Repeats:
     """The fewest repeats an item that give the goal's power, on both sides or against a bank of so many repeats."""
     if goal.margin == abs(goal.shift):
-        note = "the difference lies on the margin itself: no number of repeats decides"
-        return Repeats(None, 0.0, goal.verdict, note)
+        return Repeats(None, 0.0, goal.verdict, Reason("needed.on_the_margin"))
 
     def power(k: int) -> float:
         return power_of(design, bank_repeats or k, k, goal)
@@ -53,7 +53,7 @@ def repeats_for(design: DesignVariance, goal: Goal, bank_repeats: float | None =
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power(middle) >= goal.power else (middle, high)
-    note = f"for {goal.power:.0%} power, were the true difference {100 * goal.shift:+.1f} points"
+    note = Reason("needed.assumed", {"power": goal.power, "shift": goal.shift})
     return Repeats(high, power(high), goal.verdict, note)
 
 
@@ -69,14 +69,14 @@ def repeats_to_decide(
     measured = measured_variance(paired)
     goal = Goal(test.margin, test.alpha, power, test.point if test.leans else 0.0)
     if not measured.repeatable:
-        note = "every repeat gives the same answer: asking again cannot decide, only more items or sampling can"
-        return Repeats(None, 0.0, goal.verdict, note)
+        return Repeats(None, 0.0, goal.verdict, Reason("needed.same_answers"))
     needed = repeats_for(measured.design, goal, bank_repeats)
     had = harmonic_mean(paired.candidate_k)
     if needed.repeats is not None and needed.repeats <= had:
         needed = repeats_for(measured.design, replace(goal, shift=test.point), bank_repeats)
-    note = needed.note if needed.repeats is None else f"{needed.note}; variance {measured.note}"
-    return Repeats(needed.repeats, needed.power, needed.verdict, note)
+    if needed.repeats is None:
+        return needed
+    return replace(needed, note=Reason(needed.note.code, {**needed.note.values, "variance": measured.note}))
 
 
 def smallest_margin(design: DesignVariance, k_reference: float, k_candidate: float, goal: Goal) -> float:
@@ -119,12 +119,7 @@ def neyman_repeats(
     return repeats
 
 
-def _why_never(design: DesignVariance, goal: Goal, bank_repeats: float | None) -> str:
-    spread = math.sqrt(design.between) * 100.0
+def _why_never(design: DesignVariance, goal: Goal, bank_repeats: float | None) -> Reason:
     if design.between > 0.0 and power_of(design, _MOST, _MOST, goal) < goal.power:
-        return (
-            "repeats cannot help: the stacks differ item by item, which alone leaves a standard error of "
-            f"{spread:.2f} points; only more items or a wider margin can"
-        )
-    bank = math.sqrt(design.reference / (bank_repeats or 1.0)) * 100.0
-    return f"the reference bank alone leaves a standard error of {bank:.2f} points: give it more repeats first"
+        return Reason("needed.items_differ", {"error": math.sqrt(design.between)})
+    return Reason("needed.bank", {"error": math.sqrt(design.reference / (bank_repeats or 1.0))})

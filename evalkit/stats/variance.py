@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from evalkit.model import Interval
+from evalkit.model import Interval, Reason
 from evalkit.stats.paired import (
     FloatArray,
     Form,
@@ -132,14 +132,14 @@ class DesignVariance:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredVariance:
-    """A design's variance as a finished comparison shows it, and a sentence on how far that can be trusted.
+    """A design's variance as a finished comparison shows it, and how far that can be trusted.
 
     `repeatable` is False where repeats agree on every item of both sides: asking again returns the same.
     """
 
     design: DesignVariance
     repeatable: bool
-    note: str
+    note: Reason
 
 
 def assumed_variance(n_items: int, mean: float, icc: float, form: Form = _RIGHT_OR_WRONG) -> DesignVariance:
@@ -181,16 +181,16 @@ def measured_variance(paired: PairedItems) -> MeasuredVariance:
         parts = [float(np.sum(squares * known_within(*side))) for side in sides]
         if _stands_out(squares * item_excess(paired)):
             between = max(0.0, total.variance - float(np.sum(squares * repeat_noise(paired))))
-        note = "measured from the repeats of both sides"
+        note = Reason("variance.repeats")
     elif any(repeated):
         bank, single = sides if repeated[0] else sides[::-1]
         known = squares * known_within(*bank)
         left = max(0.0, floored - float(np.sum(known / bank[0]))) / float(np.mean(1.0 / single[0]))
         parts = [float(np.sum(known)), left][:: 1 if repeated[0] else -1]
-        note = "one side asked once: its differences are taken for noise"
+        note = Reason("variance.one_side")
     else:
         parts = [floored / 2.0, floored / 2.0]
-        note = "from one repeat a side, taking all differences for noise"
+        note = Reason("variance.one_repeat")
     form = Form.of(paired)._replace(settled=paired.binary)
     design = DesignVariance(parts[0], parts[1], between, total.cluster_square, total.df, form)
     copies = all(independent_repeats(*side) == 1.0 for side in sides)

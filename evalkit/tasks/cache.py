@@ -23,11 +23,11 @@ from typing import Any, Final
 
 import orjson
 
-from evalkit import resources
+from evalkit import codec, resources
 from evalkit.config.suite import Suite, chain, check_suite, read_task
 from evalkit.errors import DataError, StorageError
 from evalkit.files import digest, digest_file, write_whole
-from evalkit.model import Item, Message, Prompt
+from evalkit.model import Item, Message, Prompt, Reason
 from evalkit.tasks.data import source_files
 from evalkit.version import __version__
 
@@ -51,7 +51,7 @@ class Built:
     data_digest: str
     prompt_digest: str
     total_items: int
-    notes: tuple[str, ...]
+    notes: tuple[Reason, ...]
 
 
 def key_of(suite: Suite, files: Sequence[Path], options: Mapping[str, Any], limit: int | None) -> str | None:
@@ -156,7 +156,8 @@ def _decoded(data: bytes) -> Built:
         prompt = Prompt(digest=prompt_digest, messages=tuple(messages[number] for number in numbers), text=text)
         whole = tuple(Prompt(digest=part, text=(text or "") + behind) for part, behind in parts)
         items.append(Item(prompt=prompt, parts=whole, **said))
-    return Built(items=tuple(items), **{name: _tuple(document[name]) for name in _OF_BUILT})
+    notes = tuple(codec.read(Reason, orjson.dumps(note)) for note in document["notes"])
+    return Built(**{"items": tuple(items), **{name: _tuple(document[name]) for name in _OF_BUILT}, "notes": notes})
 
 
 def _tuple(value: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evalkit.config.suite import Suite, check_suite, is_suite, parse_pack, parse_suite, read_task
 from evalkit.errors import SuiteError, UsageError
-from evalkit.model import Item, Score, Status
+from evalkit.model import Item, Reason, Score, Status, said
 from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
 from evalkit.tasks.suites import find_suite, foreign_suite, members
 
@@ -34,7 +34,7 @@ class Checked:
     what: str
     name: str
     problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
     loaded: LoadedSuite | None = None
     items: tuple[Item, ...] = ()
     trials: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ def _checked(file: Path, folders: Sequence[Path], options: LoadOptions, count: i
     fields = check_suite(file, raw).metadata.evalkit
     suite = parse_suite(file, str(file.parent), raw)
     if suite is None:
-        return Checked(file, "part", file.stem, notes=(f"its data is checked with {fields.part_of}",))
+        return Checked(file, "part", file.stem, notes=(said(f"its data is checked with {fields.part_of}"),))
     if suite.tasks != (suite.name,):
         members(suite)
     return _tried(Checked(file, "suite", suite.name), suite, options, count)
@@ -89,7 +89,7 @@ def _pack(file: Path, folders: Sequence[Path]) -> Checked:
             find_suite(choice.name, [*folders, file.parent.parent])
         except SuiteError as error:
             problems.append(f"{file}: suites.{number}: {error}")
-    return Checked(file, "pack", pack.name, tuple(problems), (f"{len(pack.suites)} suites",))
+    return Checked(file, "pack", pack.name, tuple(problems), (said(f"{len(pack.suites)} suites"),))
 
 
 def _tried(found: Checked, suite: Suite, options: LoadOptions, count: int) -> Checked:
@@ -97,9 +97,9 @@ def _tried(found: Checked, suite: Suite, options: LoadOptions, count: int) -> Ch
     notes = list(loaded.notes)
     trials: dict[str, tuple[Trial, ...]] = {}
     if by_logprobs(suite):
-        notes.append("graded by log-probabilities: no reply is tried")
+        notes.append(said("graded by log-probabilities: no reply is tried"))
     elif suite.scorer == "judge":
-        notes.append("graded by a judge model: no reply is tried")
+        notes.append(said("graded by a judge model: no reply is tried"))
     else:
         trials = {item.id: tuple(_trials(loaded, item)) for item in loaded.items[:count]}
     problems, told = [], []
@@ -114,7 +114,7 @@ def _tried(found: Checked, suite: Suite, options: LoadOptions, count: int) -> Ch
     return replace(
         found,
         problems=tuple(map(str, problems)),
-        notes=(*notes, *told),
+        notes=(*notes, *map(said, told)),
         loaded=loaded,
         items=loaded.items[:count],
         trials=trials,

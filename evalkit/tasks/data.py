@@ -20,6 +20,7 @@ from evalkit import resources
 from evalkit.config.suite import Shots, Source, SuiteFields, check_fields
 from evalkit.errors import DataError, EvalkitError, did_you_mean
 from evalkit.files import numbered_rows, parquet_file
+from evalkit.model import Reason
 from evalkit.tasks.pictures import parquet_rows, pictures_of
 from evalkit.waits import announce
 
@@ -144,14 +145,14 @@ def source_files(source: Source, options: Mapping[str, Any]) -> list[Path]:
     return [file for parts in _parts(source).values() for _part, file in _part_files(source, parts, options)]
 
 
-def commit_note(source: Source, options: Mapping[str, Any]) -> str | None:
+def commit_note(source: Source, options: Mapping[str, Any]) -> Reason | None:
     """Where a suite's revision may move (a branch, not a commit): which commit the fetched data set is of."""
     if source.hub is None or _COMMIT.fullmatch(str(source.revision)):
         return None
     folder = _folder(source, options)
     if folder.parent.name != "snapshots" or not _COMMIT.fullmatch(folder.name):
         return None  # not from the Hub: the user's own copy
-    return f"data of {source.hub} at commit {folder.name}; the suite's revision {source.revision!r} may move"
+    return Reason("note.moving", {"hub": source.hub, "commit": folder.name, "revision": str(source.revision)})
 
 
 def _part_files(source: Source, parts: list[Part], options: Mapping[str, Any]) -> Iterator[tuple[Part, Path]]:

@@ -19,7 +19,7 @@ import orjson
 from evalkit.config.suite import Suite, where
 from evalkit.errors import DataError, SuiteError, did_you_mean
 from evalkit.files import digest, digest_lines
-from evalkit.model import FinalText, Item, Message, Prompt, Score, Scorer
+from evalkit.model import FinalText, Item, Message, Prompt, Reason, Score, Scorer
 from evalkit.tasks import cache
 from evalkit.tasks.data import commit_note
 from evalkit.tasks.pictures import Picture, cluster_of, image_refs, parts_of, pixel_limit
@@ -60,7 +60,7 @@ class LoadedSuite:
     data_digest: str
     prompt_digest: str
     total_items: int
-    notes: tuple[str, ...] = ()
+    notes: tuple[Reason, ...] = ()
 
 
 def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
@@ -174,7 +174,7 @@ def _compiled_once(from_string: Callable[..., Any]) -> Callable[[str], Any]:
     return compiled
 
 
-def _files(suite: Suite, options: LoadOptions) -> tuple[list[Path], tuple[str, ...]]:
+def _files(suite: Suite, options: LoadOptions) -> tuple[list[Path], tuple[Reason, ...]]:
     """The task files to load, and a note on every task that is left out for want of what it needs."""
     if suite.tasks == (suite.name,):
         return [suite.file], ()
@@ -188,23 +188,24 @@ def _files(suite: Suite, options: LoadOptions) -> tuple[list[Path], tuple[str, .
     kept = [member for member in group if member not in left_out]
     if not left_out:
         return [member.file for member in kept], ()
-    part = f"{len({member.category for member in kept})} of {len({member.category for member in group})} categories"
-    note = f"{part}: without {', '.join(member.name for member in left_out)}: {missing}"
+    counts = {"n": len({member.category for member in kept}), "all": len({member.category for member in group})}
+    names = tuple(member.name for member in left_out)
+    note = Reason("note.categories", {**counts, "tasks": names, "why": str(missing)})
     return [member.file for member in kept], (note,)
 
 
-def _tasks(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[list[Any], tuple[str, ...]]:
+def _tasks(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[list[Any], tuple[Reason, ...]]:
     """The tasks, constructed; with `partial`, a group may lack tasks whose data is not there, and a note says so."""
-    tasks, notes = [], []
+    tasks, notes = [], list[Reason]()
     for file in files:
         try:
             tasks.append(_lm_eval_task(suite, file, options))
         except DataError as error:
             if not options.partial or len(files) == 1:
                 raise
-            notes.append(f"without {file.stem}: {error}")
+            notes.append(Reason("note.without_task", {"task": file.stem, "why": str(error)}))
     if not tasks:
-        raise DataError(f"{suite.name}: {notes[0]}")
+        raise DataError(f"{suite.name}: without {notes[0].values['task']}: {notes[0].values['why']}")
     return tasks, tuple(notes)
 
 

@@ -9,6 +9,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from evalkit.cli.compare import NOTE, ForCi, _fitting_summary, write_for_ci
 from evalkit.errors import StorageError
+from evalkit.model import said
 
 CI_NAMES = ("GITHUB_ACTIONS", "GITLAB_CI", "GITHUB_STEP_SUMMARY", "EVALKIT_CI")
 
@@ -119,7 +120,7 @@ def test_compare_writes_them(endpoint, other_endpoint, config, run_evalkit, tmp_
 
 
 def test_a_comparison_whose_notes_hold_addresses_keeps_them_to_itself(comparison, tmp_path, github):
-    write_for_ci(replace(comparison, reasons=("http://10.1.2.3:8000/v1 is gone",)), tmp_path, ForCi())
+    write_for_ci(replace(comparison, reasons=(said("http://10.1.2.3:8000/v1 is gone"),)), tmp_path, ForCi())
     assert "10.1.2.3" not in github.read_text()
 
 

@@ -62,13 +62,13 @@ def test_both_sides_are_judged_once_and_alike(endpoint, other_endpoint, make_end
     document = json.loads(done.stdout)
     (suite,) = document["suites"]
     assert suite["n_items"] == 24, done.stderr
-    assert suite["reference"] == pytest.approx(1.0)
-    assert suite["candidate"] == pytest.approx((21 + 3 * 0.2) / 24)
+    assert suite["reference"]["mean"] == pytest.approx(1.0)
+    assert suite["candidate"]["mean"] == pytest.approx((21 + 3 * 0.2) / 24)
     distinct = {(case["question"], case["answer"]) for case in judge.cases}
     assert len(distinct) == 24 + 3, "an answer that both sides gave is judged once"
     asked = len(judge.cases)
     again = run_evalkit("compare", ref, cand, "--json", "--quiet")
-    assert json.loads(again.stdout)["suites"][0]["candidate"] == pytest.approx(suite["candidate"])
+    assert json.loads(again.stdout)["suites"][0]["candidate"]["mean"] == pytest.approx(suite["candidate"]["mean"])
     assert len(judge.cases) == asked, "grades are kept"
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from reasons import told_in
 from toy import Model
 
 SMALL = ("--prompts", "14", "--tokens", "30", "--greedy", "3")
@@ -42,7 +43,7 @@ def test_a_broken_candidate_fails_with_the_reason(toy, files, run_evalkit, tmp_p
     assert done.returncode == 1, done.stderr
     told = json.loads(done.stdout)
     assert (told["verdict"], told["exit_code"]) == ("DEGRADED", 1)
-    assert "outside the margin of 0.002" in " ".join(told["reasons"])
+    assert "outside the margin of 0.002" in " ".join(told_in(told["reasons"]))
     assert (tmp_path / "elsewhere" / "probe.json").exists()
     shown = run_evalkit("probe", *pair, *SMALL)
     assert shown.returncode == 1

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from compare_factory import NOW, binary, compared, judged, side, suite
 from paired_items import pair_single
+from reasons import told
 
 from evalkit.compare.judge import compare
 from evalkit.compare.pair import align
 from evalkit.compare.policy import NoiseFloor, Policy
-from evalkit.model import Difference, Interval, Verdict
+from evalkit.model import Difference, Interval, Verdict, said
+from evalkit.render.words import say
 from evalkit.stats.methods import judge_difference
 from evalkit.stats.multiplicity import holm
 
@@ -47,7 +49,7 @@ def test_result_carries_the_numbers_of_the_test():
 @pytest.mark.parametrize(
     ("lost", "gained", "margin", "sentence"),
     [
-        (2, 2, 0.02, "the 90 % interval -1.06 … +1.06 points lies inside ±2"),
+        (2, 2, 0.02, "the 90 % interval -1.1 … +1.1 points lies inside ±2"),
         (10, 0, 0.06, "lies inside ±6 (0 is outside it: a real difference, but within tolerance)"),
         (60, 0, 0.02, "lies wholly below -2"),
         (0, 60, 0.02, "lies wholly above +2: suspect another prompt, scorer, token limit or data set"),
@@ -58,7 +60,7 @@ def test_result_carries_the_numbers_of_the_test():
 )
 def test_every_verdict_says_its_numbers(lost, gained, margin, sentence):
     one, two = shifted(400, lost, gained)
-    (reason,) = judged(one, two, Policy(default_margin=margin)).reasons
+    (reason,) = told(judged(one, two, Policy(default_margin=margin)).reasons)
     assert sentence in reason
 
 
@@ -166,19 +168,19 @@ def test_nested_headings_weigh_the_same_at_every_level():
 def test_all_equivalent_needs_no_correction():
     made = compare(*many((14042, 300, 300), (14042, 250, 260)), Policy(), NOW)
     assert (made.verdict, made.exit_code) == (Verdict.EQUIVALENT, 0)
-    assert made.reasons == ("all 2 suites are shown equivalent within the margin",)
+    assert told(made.reasons) == ["all 2 suites are shown equivalent within the margin"]
 
 
 def test_one_undecided_suite_leaves_the_comparison_undecided():
     made = compare(*many((14042, 300, 300), (200, 4, 4)), Policy(), NOW)
     assert (made.verdict, made.exit_code) == (Verdict.INCONCLUSIVE, 4)
-    assert made.reasons == ("1 of 2 suites INCONCLUSIVE: S1",)
+    assert told(made.reasons) == ["1 of 2 suites INCONCLUSIVE: S1"]
 
 
 def test_degraded_stands_over_elevated():
     made = compare(*many((400, 60, 0), (400, 0, 60)), Policy(), NOW)
     assert (made.verdict, made.exit_code) == (Verdict.DEGRADED, 1)
-    assert made.reasons == ("1 of 2 suites DEGRADED: S0", "1 of 2 suites ELEVATED: S1")
+    assert told(made.reasons) == ["1 of 2 suites DEGRADED: S0", "1 of 2 suites ELEVATED: S1"]
 
 
 @pytest.mark.slow
@@ -190,7 +192,7 @@ def test_an_alarm_among_many_must_survive_holm():
     made = compare(*sides, Policy(), NOW)
     assert made.suites[0].verdict is Verdict.DEGRADED
     assert (made.verdict, made.exit_code) == (Verdict.INCONCLUSIVE, 4)
-    assert "S0: outside the margin, but not after Holm's correction for 10 suites" in made.reasons[-1]
+    assert "S0: outside the margin, but not after Holm's correction for 10 suites" in say(made.reasons[-1])
     tests = [judge_difference(pair_single(*shifted(*p)), 0.02) for p in ((400, weak, 0), *[(14042, 300, 300)] * 9)]
     assert holm([min(t.p_degraded, t.p_elevated) for t in tests])[0] > 0.05
     strong = compare(*many((400, 60, 0), *[(14042, 300, 300)] * 9), Policy(), NOW)
@@ -227,24 +229,24 @@ def test_halves_of_the_reference_are_its_noise_floor():
     rng = np.random.default_rng(3)
     result = judged(binary(rng, np.full(200, 0.5), 8), binary(rng, np.full(200, 0.5), 8))
     assert result.noise_floor.low < 0 < result.noise_floor.high
-    assert "noise floor: halves of the reference's repeats against each other" in result.notes
+    assert "noise floor: halves of the reference's repeats against each other" in told(result.notes)
     single = judged(*shifted(400, 1, 1))
     assert single.noise_floor is None
 
 
 def test_a_given_noise_floor_stands_over_the_halves():
     rng = np.random.default_rng(4)
-    floor = NoiseFloor(Interval(-0.01, 0.01, 0.9), Verdict.EQUIVALENT, "asked twice")
+    floor = NoiseFloor(Interval(-0.01, 0.01, 0.9), Verdict.EQUIVALENT, said("asked twice"))
     result = judged(binary(rng, np.full(200, 0.5), 8), binary(rng, np.full(200, 0.5), 8), Policy(noise={"quiz": floor}))
     assert result.noise_floor == floor.interval
 
 
 @pytest.mark.parametrize("verdict", [Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INVALID])
 def test_a_harness_that_fails_against_itself_says_nothing(verdict):
-    floor = NoiseFloor(Interval(-0.09, -0.03, 0.9), verdict, "asked twice")
+    floor = NoiseFloor(Interval(-0.09, -0.03, 0.9), verdict, said("asked twice"))
     made = compared(*(suite(part) for part in shifted(400, 1, 1)), Policy(noise={"quiz": floor}))
     assert (made.verdict, made.exit_code) == (Verdict.INVALID, 3)
-    assert "differs from itself by -9.00 … -3.00 points, margin ±2 (asked twice)" in made.suites[0].reasons[0]
+    assert "differs from itself by -9.0 … -3.0 points, margin ±2 (asked twice)" in say(made.suites[0].reasons[0])
 
 
 def test_a_bank_shows_its_own_error_and_asks_the_candidate_only():
@@ -253,12 +255,12 @@ def test_a_bank_shows_its_own_error_and_asks_the_candidate_only():
     one = suite(binary(rng, chances, 32), row=lambda _i, _r, row: {**row, "completion_tokens": 100})
     two = suite(binary(rng, chances, 4), row=lambda _i, _r, row: {**row, "completion_tokens": 120})
     bank, both = judged(one, two, Policy(bank=True)), judged(one, two)
-    assert any("a stored bank of 32 repeats; its own standard error of 0." in note for note in bank.notes)
+    assert any("a stored bank of 32 repeats; its own standard error of 0." in note for note in told(bank.notes))
     assert bank.verdict is both.verdict is Verdict.INCONCLUSIVE
     needed = bank.needed_repeats
     assert needed.samples == needed.repeats * 198
     assert needed.completion_tokens == needed.repeats * 198 * 120
-    assert "against the stored reference of 32 repeats" in needed.note
+    assert "against the stored reference of 32 repeats" in say(needed.note)
     assert both.needed_repeats.samples == both.needed_repeats.repeats * 198 * 2
     assert both.needed_repeats.completion_tokens == both.needed_repeats.repeats * 198 * 220
 
@@ -270,7 +272,7 @@ def test_greedy_runs_are_told_that_repeats_cannot_help():
     one, two = (suite(part, greedy=True) for part in shifted(400, 6, 6))
     result = judged(one, two, Policy(default_margin=0.01))
     assert result.needed_repeats.repeats is None
-    assert "greedy answers repeat themselves" in result.reasons[0]
+    assert "greedy answers repeat themselves" in say(result.reasons[0])
 
 
 def test_stacks_that_differ_item_by_item_are_told_so():
@@ -280,12 +282,12 @@ def test_stacks_that_differ_item_by_item_are_told_so():
     result = judged(binary(rng, one, 64), binary(rng, two, 64), Policy(default_margin=0.02))
     assert result.verdict is Verdict.INCONCLUSIVE
     assert result.needed_repeats.repeats is None
-    assert "the stacks differ item by item" in result.reasons[0]
+    assert "the stacks differ item by item" in say(result.reasons[0])
 
 
 def test_unknown_lengths_give_no_tokens():
     result = judged(*shifted(400, 6, 6), Policy(default_margin=0.01))
     assert result.needed_repeats.samples == 2 * 400 * result.needed_repeats.repeats
     assert result.needed_repeats.completion_tokens is None
-    assert f"{result.needed_repeats.repeats} repeats of every item" in result.reasons[0]
-    assert "80 % power" in result.reasons[0]
+    assert f"{result.needed_repeats.repeats} repeats of every item" in say(result.reasons[0])
+    assert "80 % power" in say(result.reasons[0])

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from compare_factory import compared, judged, suite
 from paired_items import pair_single
+from reasons import told
 
 from evalkit.compare.policy import NoiseFloor, Policy
-from evalkit.model import Interval, Verdict
+from evalkit.model import Interval, Verdict, said
+from evalkit.render.words import say
 from evalkit.stats.methods import judge_difference
 
 
@@ -31,7 +33,7 @@ def noisy(n, sd, seed=0):
 
 
 def note(result):
-    (sentence,) = [note for note in result.notes if note.startswith("judge's own noise")]
+    (sentence,) = [note for note in told(result.notes) if note.startswith("judge's own noise")]
     return sentence
 
 
@@ -42,7 +44,7 @@ def test_a_second_grading_is_the_noise_floor_of_a_suite_without_another():
     floor = result.noise_floor
     assert floor.low < change.mean() < floor.high
     assert floor == judge_difference(pair_single(first[:100], second[:100]), 0.02).ci90, "as any other difference"
-    assert "noise floor: the judge, asked twice about 100 of the reference's 400 answers" in result.notes
+    assert "noise floor: the judge, asked twice about 100 of the reference's 400 answers" in told(result.notes)
     sd_pt = 100 * np.sqrt(np.mean(change**2) / 400)
     assert f"in this suite's difference its noise is {sd_pt:.2f} points (SD; 100 % of the answers differ" in note(
         result
@@ -71,12 +73,12 @@ def test_a_judge_that_drifted_between_its_gradings_says_nothing():
     first, _second, other = noisy(400, 0.05)
     made = compared(graded(first, np.clip(first - 0.2, 0, 1)), graded(other, []))
     assert (made.verdict, made.exit_code) == (Verdict.INVALID, 3)
-    assert "(the judge, asked twice about 400 of the reference's 400 answers)" in made.suites[0].reasons[0]
+    assert "(the judge, asked twice about 400 of the reference's 400 answers)" in say(made.suites[0].reasons[0])
 
 
 def test_an_endpoint_s_own_floor_stands_and_the_judge_s_is_told():
     first, second, other = noisy(400, 0.1)
-    floor = NoiseFloor(Interval(-0.01, 0.01, 0.9), Verdict.EQUIVALENT, "asked twice")
+    floor = NoiseFloor(Interval(-0.01, 0.01, 0.9), Verdict.EQUIVALENT, said("asked twice"))
     result = judged(graded(first, second), graded(other, []), Policy(noise={"quiz": floor}))
     assert result.noise_floor == floor.interval
     assert note(result)
@@ -85,7 +87,7 @@ def test_an_endpoint_s_own_floor_stands_and_the_judge_s_is_told():
 def test_a_steady_judge_has_no_noise_and_the_candidate_s_second_grading_is_not_used():
     first, second, other = noisy(60, 0.1)
     result = judged(graded(first, first), graded(other, second))
-    assert "a second time moved their mean by +0.00 points" in note(result)
+    assert "a second time moved their mean by 0.0 [-4.0, +4.0] points" in note(result)
     assert "its noise is 0.00 points" in note(result)
     assert judged(graded(first, []), graded(other, second)).noise_floor is None
     assert judged(graded(first, second[:1]), graded(other, [])).noise_floor is None, "one answer shows no spread"

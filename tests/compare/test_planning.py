@@ -9,6 +9,7 @@ from compare_factory import beta_chances, binary, judged, revalued, suite
 from evalkit.compare.planning import SuiteAsk, plan_gate, power_of_all
 from evalkit.compare.policy import Policy
 from evalkit.model import Verdict
+from evalkit.render.words import say
 from evalkit.stats.methods import Goal
 
 ASK = SuiteAsk("gpqa", "GPQA", 198, (4, 4), 0.02, greedy=False, limit=32_768)
@@ -24,7 +25,7 @@ def test_repeats_of_the_specification():
     assert plan(replace(ASK, items=14042, margin=0.01)).needed_repeats == 2
     aime = plan(replace(ASK, items=30, margin=0.02))
     assert (aime.needed_repeats, aime.can_decide) == (None, False)
-    assert "cannot decide within 64 repeats: needs 1" in aime.note
+    assert "cannot decide within 64 repeats: needs 1" in say(aime.note)
     assert plan(replace(ASK, items=30, margin=0.05), most=64).needed_repeats in range(19, 28)
 
 
@@ -84,9 +85,9 @@ def test_measured_lengths():
 def test_greedy_suites_are_told_what_they_can_show():
     small = plan(replace(ASK, greedy=True, repeats=(1, 1)))
     assert not small.can_decide
-    assert "greedy answers repeat themselves, and 198 of them show a margin of" in small.note
+    assert "greedy answers repeat themselves, and 198 of them show a margin of" in say(small.note)
     large = plan(replace(ASK, greedy=True, repeats=(1, 1), items=14042))
-    assert (large.can_decide, large.needed_repeats, large.note) == (True, 1, "decides as configured")
+    assert (large.can_decide, large.needed_repeats, say(large.note)) == (True, 1, "decides as configured")
 
 
 def test_unknown_numbers_of_items_give_no_plan():

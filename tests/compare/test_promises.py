@@ -20,6 +20,7 @@ from compare_factory import NOW, beta_chances, binary, compared, judged, revalue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from reasons import told
 
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import Policy
@@ -27,6 +28,7 @@ from evalkit.compare.validity import Rules
 from evalkit.model import Verdict
 from evalkit.render.ci import junit
 from evalkit.render.document import to_json
+from evalkit.render.words import say
 from evalkit.stats.paired import floored_difference
 
 # ------------------------------------------------------------ disasters that print PASS elsewhere
@@ -50,7 +52,7 @@ def test_candidate_answered_only_the_last_of_four_repeats():
     result = judged(reference, candidate)
     assert result.verdict is Verdict.INVALID
     assert result.coverage == 0.25
-    assert "180 of 240 in the candidate" in " ".join(result.reasons)
+    assert "180 of 240 in the candidate" in " ".join(told(result.reasons))
 
 
 @pytest.mark.parametrize("listed", [True, False], ids=["failed", "not listed"])
@@ -61,7 +63,7 @@ def test_candidate_answered_twelve_of_198(listed):
     drop = None if listed else lambda item, _repeat, row: row if item < 12 else None
     result = judged(suite(scores), suite(kept, row=drop))
     assert result.verdict is Verdict.INVALID
-    assert any("only 6.0 % of the planned samples are paired" in reason for reason in result.reasons)
+    assert any("only 6.0 % of the planned samples are paired" in reason for reason in told(result.reasons))
     assert result.coverage == pytest.approx(12 / 198)
 
 
@@ -69,7 +71,7 @@ def test_benchmark_names_that_do_not_match():
     made = compare(side("a", suite(np.ones(50), "gpqa")), side("b", suite(np.ones(50), "gpqa_diamond")), Policy(), NOW)
     assert made.verdict is Verdict.INVALID
     assert made.exit_code == 3
-    assert [one.reasons[0] for one in made.suites] == [
+    assert [say(one.reasons[0]) for one in made.suites] == [
         "the candidate did not run this suite: 0 of its 50 items can be paired",
         "the reference did not run this suite: 0 of its 50 items can be paired",
     ]
@@ -78,7 +80,7 @@ def test_benchmark_names_that_do_not_match():
 def test_an_empty_gate():
     made = compare(side("a"), side("b"), Policy(), NOW)
     assert (made.verdict, made.exit_code, made.macro) == (Verdict.INVALID, 3, None)
-    assert made.reasons == ("no suite was compared: an empty gate is no pass",)
+    assert told(made.reasons) == ["no suite was compared: an empty gate is no pass"]
 
 
 def test_ten_items_without_a_flip_prove_nothing():
@@ -104,7 +106,7 @@ def test_mmlu_nine_points_up_is_elevated():
     candidate[-1250:] = 1.0
     made = compared(suite(reference), suite(candidate))
     assert (made.verdict, made.exit_code) == (Verdict.ELEVATED, 1)
-    assert "suspect another prompt, scorer, token limit or data set" in made.suites[0].reasons[0]
+    assert "suspect another prompt, scorer, token limit or data set" in say(made.suites[0].reasons[0])
 
 
 # ------------------------------------------------------------ symmetry
@@ -214,7 +216,7 @@ def test_duplicated_items_are_caught_by_hash_and_buy_no_precision(column):
     width = [r.ci90.high - r.ci90.low for r in (honest, padded, unmarked)]
     assert width[2] < 0.6 * width[0]  # what the copies would have bought
     assert width[1] == pytest.approx(width[0], rel=0.06)
-    assert any(note.startswith("180 of 240 items repeat the question of another one") for note in padded.notes)
+    assert any(note.startswith("180 of 240 items repeat the question of another one") for note in told(padded.notes))
 
 
 def test_too_few_different_questions_are_invalid():
@@ -223,7 +225,7 @@ def test_too_few_different_questions_are_invalid():
     scores = binary(rng, np.full(30, 0.5), 1)
     result = judged(suite(scores, items=items), suite(scores, items=items))
     assert result.verdict is Verdict.INVALID
-    assert "30 items are paired, but 20 repeat the question of another one" in result.reasons[0]
+    assert "30 items are paired, but 20 repeat the question of another one" in say(result.reasons[0])
 
 
 # ------------------------------------------------------------ error rates and power
@@ -262,7 +264,7 @@ def test_the_printed_repeats_give_the_promised_power():
     needed = []
     while len(needed) < 15:
         result = judged(binary(rng, chances, 2), binary(rng, chances, 2), policy)
-        if result.verdict is Verdict.INCONCLUSIVE and "difference +0.0" in result.needed_repeats.note:
+        if result.verdict is Verdict.INCONCLUSIVE and result.needed_repeats.note.values.get("shift") == 0:
             needed.append(result.needed_repeats.repeats)
     k = int(np.median(needed))
     counts = _verdicts(198, k, 0.0, 300, policy, seed=10)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from compare_factory import NOW, binary, compared, judged, side, suite
+from reasons import told
 
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import Policy
 from evalkit.compare.validity import Rules
-from evalkit.model import Status, Verdict
+from evalkit.model import Status, Verdict, said
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def broken(reference, candidate, policy=None) -> str:
     result = judged(reference, candidate, policy)
     assert result.verdict is Verdict.INVALID
     assert result.needed_repeats is None
-    return " | ".join(result.reasons)
+    return " | ".join(told(result.reasons))
 
 
 def with_status(status: Status, count: int, **more):
@@ -215,11 +216,11 @@ def test_no_item_on_both_sides(scores):
     other = [{"name": f"x{number}"} for number in range(200)]
     result = judged(suite(scores), suite(scores, items=other))
     assert (result.verdict, result.difference, result.ci90, result.n_items) == (Verdict.INVALID, None, None, 0)
-    assert "0 of 400 items have a score on both sides" in result.reasons
+    assert "0 of 400 items have a score on both sides" in told(result.reasons)
 
 
 def test_defects_that_a_reader_found(scores):
-    made = suite(scores, defects=("the results file says 0.9, its samples give 0.5",))
+    made = suite(scores, defects=(said("the results file says 0.9, its samples give 0.5"),))
     assert "the results file says 0.9" in broken(suite(scores), made)
     assert broken(made, made).count("the results file") == 1
 
@@ -249,7 +250,7 @@ def test_one_invalid_suite_makes_the_comparison_invalid(scores):
     good, bad = suite(scores, "good"), suite(scores[:5], "bad")
     made = compare(side("a", good, bad), side("b", good, bad), Policy(), NOW)
     assert (made.verdict, made.exit_code) == (Verdict.INVALID, 3)
-    assert made.reasons == ("1 of 2 suites INVALID: Bad",)
+    assert told(made.reasons) == ["1 of 2 suites INVALID: Bad"]
     assert made.macro.suites == 1
     assert compared(good, good).verdict is Verdict.EQUIVALENT
 
@@ -268,6 +269,6 @@ def test_scores_that_the_scorer_cannot_give(scores):
 
 def test_graded_scorers_may_give_anything_and_rounding_is_no_other_score(scores):
     odd = np.full(200, 0.375)
-    assert "no multiple" not in " ".join(judged(suite(odd), suite(odd)).reasons)
+    assert "no multiple" not in " ".join(told(judged(suite(odd), suite(odd)).reasons))
     thirds = np.where(scores > 0, 0.333333333, 0.666666667)
     assert judged(suite(thirds, step=1 / 3), suite(thirds, step=1 / 3)).verdict is Verdict.EQUIVALENT

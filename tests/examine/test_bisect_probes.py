@@ -10,7 +10,7 @@ from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, LaunchError
 from evalkit.examine.bisect import Bench, most_tests, run
 from evalkit.examine.probe import Plan, Side, neutral_prompts
-from evalkit.model import Verdict
+from evalkit.model import Verdict, said
 
 NAMES = [f"op{number:03}" for number in range(400)]
 PLAN = Plan(neutral_prompts(8), tokens=48, greedy=0)
@@ -78,7 +78,7 @@ async def test_a_crash_is_believed_when_it_comes_twice(toy, tmp_path):
     bisected = await stand.bisect(tmp_path, NAMES[:8])
     assert bisected.found.culprits == (frozenset({"op005"}),)
     result = bisected.results[frozenset({"op005"})]
-    assert (result.kind, result.reasons) == ("crash", ("`serve` ended with exit code 9",))
+    assert (result.kind, result.reasons) == ("crash", (said("`serve` ended with exit code 9"),))
     assert stand.started.count(frozenset({"op005"})) == 2
 
 

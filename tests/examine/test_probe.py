@@ -11,6 +11,7 @@ from evalkit.errors import EndpointError
 from evalkit.examine.probe import NotSupportedError, Plan, Side, neutral_prompts, run_probe, spread
 from evalkit.examine.probe_report import BACKWARD, FORWARD, SELF, assess, document, sequences
 from evalkit.model import Verdict
+from evalkit.render.words import say
 
 PLAN = Plan(neutral_prompts(16), tokens=20, greedy=6)
 SHORT = Plan(neutral_prompts(12), tokens=24, greedy=2)
@@ -101,13 +102,13 @@ async def test_a_reference_that_does_not_repeat_itself_cannot_be_a_measure(toy):
     ]
     report = assess(await run_probe(side(reference, "ref"), side(toy("vllm"), "cand"), PLAN))
     assert report.verdict is Verdict.INVALID
-    assert "does not repeat itself" in report.reasons[0]
+    assert "does not repeat itself" in say(report.reasons[0])
 
 
 async def test_other_prompts_are_named(toy):
     _findings, report = await probed(toy, Model(template="greeting"), Model())
     assert report.other_prompts == 16
-    assert report.reasons[-1].startswith("16 of 16 prompts reach the candidate as other tokens")
+    assert say(report.reasons[-1]).startswith("16 of 16 prompts reach the candidate as other tokens")
 
 
 async def test_other_token_numbers_are_not_compared(toy):
@@ -117,7 +118,7 @@ async def test_other_token_numbers_are_not_compared(toy):
 
     _findings, report = await probed(toy, Model(), Renumbered())
     assert report.verdict is Verdict.INVALID
-    assert "number their tokens differently" in report.reasons[0]
+    assert "number their tokens differently" in say(report.reasons[0])
 
 
 async def test_in_turn_only_one_endpoint_is_open_at_a_time(toy):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reasons import told
 
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import Policy
@@ -14,6 +15,7 @@ from evalkit.foreign import Choices, Named
 from evalkit.foreign.lm_eval import read_lm_eval
 from evalkit.foreign.sources import read_pair
 from evalkit.model import Status, Verdict
+from evalkit.render.words import say
 
 DATE = "2026-03-04T05-06-07.890123"
 QUESTIONS = [f"What is {number} plus one?" for number in range(40)]
@@ -117,7 +119,7 @@ def test_items_are_matched_by_hash_not_by_place(tmp_path, half):
     two = read_lm_eval(write(tmp_path / "b", {"sums": turned}), Choices())
     result = compare(one, two, Policy(), "now").suites[0]
     assert (result.n_items, result.difference, result.flips.regressed) == (40, 0.0, 0)
-    assert {row.name: row.candidate for row in result.behaviour}["identical texts"] == 1.0
+    assert {row.name: row.candidate for row in result.behaviour}["identical_texts"] == 1.0
 
 
 def two_filters(half):
@@ -159,8 +161,8 @@ def test_two_filters_do_not_compare(tmp_path, half):
     one, two = (read_lm_eval(folder, Choices(filters=Named(name))) for name in ("strict-match", "flexible-extract"))
     result = compare(one, two, Policy(), "now").suites[0]
     assert result.verdict is Verdict.INVALID
-    assert (
-        "differ in scorer: exact_match,strict-match@1.0 against exact_match,flexible-extract@1.0" in result.reasons[0]
+    assert "differ in scorer: exact_match,strict-match@1.0 against exact_match,flexible-extract@1.0" in say(
+        result.reasons[0]
     )
 
 
@@ -206,7 +208,7 @@ def test_several_replies_with_one_score_are_one_repeat(tmp_path, half):
     lines = [sample(n, s, resps=[["a", "b", "c"]]) for n, s in enumerate(half)]
     suite = read_lm_eval(write(tmp_path / "out", {"sums": lines}), Choices()).suites["sums"]
     assert (len(suite.samples), suite.facts.repeats) == (40, 1)
-    assert any("up to 3 replies an item were asked" in note for note in suite.facts.notes)
+    assert any("up to 3 replies an item were asked" in note for note in told(suite.facts.notes))
 
 
 def test_a_metric_with_a_value_a_reply_gives_repeats(tmp_path, half):
@@ -255,7 +257,7 @@ def test_a_group_whose_number_no_rule_gives_is_a_defect(tmp_path, half):
     results["groups"]["sums"]["exact_match,none"] = results["results"]["sums"]["exact_match,none"] = 0.9
     side = read_lm_eval(write(tmp_path / "out", tasks, results=results), Choices())
     assert compare(side, side, Policy(), "now").suites[0].verdict is Verdict.INVALID
-    assert "is published with 0.9000" in side.suites["sums"].facts.defects[0]
+    assert "is published with 0.9000" in say(side.suites["sums"].facts.defects[0])
 
 
 @pytest.mark.parametrize(
@@ -272,7 +274,7 @@ def test_results_that_do_not_belong_to_the_samples(tmp_path, half, change, sente
     side = read_lm_eval(write(tmp_path / "out", tasks, results=results), Choices())
     result = compare(side, side, Policy(), "now").suites[0]
     assert result.verdict is Verdict.INVALID
-    assert sentence in result.reasons[0]
+    assert sentence in say(result.reasons[0])
 
 
 def test_other_prompts_and_settings_are_invalid(tmp_path, half):
@@ -280,7 +282,7 @@ def test_other_prompts_and_settings_are_invalid(tmp_path, half):
     two = read_lm_eval(
         write(tmp_path / "b", {"sums": lines_of(half, prompt_hash="x")}, temperature=0.7, version=2.0), Choices()
     )
-    reasons = " | ".join(compare(one, two, Policy(), "now").suites[0].reasons)
+    reasons = " | ".join(told(compare(one, two, Policy(), "now").suites[0].reasons))
     assert "differ in prompts: 40 of 40 items differ" in reasons
     assert "differ in sampling.temperature: 0.0 against 0.7" in reasons
     assert "differ in scorer: exact_match,none@1.0 against exact_match,none@2.0" in reasons
@@ -294,7 +296,7 @@ def test_equal_documents_are_one_question(tmp_path, half):
     side = read_lm_eval(write(tmp_path / "out", {"sums": lines}), Choices())
     assert len(side.suites["sums"].samples.items) == 40
     result = compare(side, side, Policy(), "now").suites[0]
-    assert any("20 of 40 items repeat the question" in note for note in result.notes)
+    assert any("20 of 40 items repeat the question" in note for note in told(result.notes))
 
 
 def test_chat_prompts_show_the_last_user_turn(tmp_path, half):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reasons import told
 
 from evalkit.compare.judge import compare
 from evalkit.compare.policy import Policy
@@ -72,7 +73,7 @@ def test_all_formats_say_the_same(tmp_path, suffix):
 def test_required_columns_are_enough_and_others_are_named(tmp_path):
     path = write(tmp_path, [("q", "a", 0, 1, "m")], ".csv", ("suite", "item", "repeat", "score", "model"))
     side = read_table(path, Choices())
-    assert side.notes == ("scores.csv: columns that are not used: model",)
+    assert told(side.notes) == ["scores.csv: columns that are not used: model"]
     assert side.identity.name == "scores"
     assert len(side.identity.run_id) == 12
 

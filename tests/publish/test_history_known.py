@@ -3,6 +3,7 @@
 from datetime import date
 
 import pytest
+from reasons import told
 
 from evalkit.errors import UsageError
 from evalkit.publish.history import Known, night_of, read_known, remarks, series_of
@@ -64,8 +65,8 @@ def test_remarks(story):
     healed = Known("gpqa_diamond", date(2026, 11, 1), date(2026, 11, 9), "x", 3)
     typo = Known("mursr", date(2026, 11, 6), date(2026, 11, 30), "x", 4)
     assert list(remarks([fine], series)) == []
-    assert list(remarks([expired], series)) == [
+    assert told(remarks([expired], series)) == [
         "line 2: musr: expired on 2026-11-09, and the difference is still there"
     ]
     assert list(remarks([expired, fine, healed], series)) == []
-    assert list(remarks([typo], series)) == ["line 4: no night has a suite 'mursr': did you mean 'musr'?"]
+    assert told(remarks([typo], series)) == ["line 4: no night has a suite 'mursr': did you mean 'musr'?"]

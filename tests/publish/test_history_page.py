@@ -1,7 +1,6 @@
 """The history's page and tables: golden, self-contained, nothing outside the plot, hostile text escaped."""
 
 import io
-import json
 import re
 from dataclasses import replace
 from datetime import date
@@ -11,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from evalkit import codec
 from evalkit.publish.history import Known, document, night_of, series_of
 from evalkit.publish.history_page import HEIGHT, HistoryTable, night_rows, page, trend_svg
 from evalkit.render.words import LANGUAGES
@@ -52,7 +52,7 @@ def test_the_page_shows_which_weights_changed_and_not_where_they_lie(story):
     for words in ("…(1)/acme.gguf", "…(2)/acme.gguf", "…/3.mmproj", "…/5.mmproj"):
         assert f"<td>{words}</td>" in text
     # The history itself is the user's own: there it shows what moved.
-    assert "/home/alice/night-5/acme.gguf" in json.dumps(document(made, ()))
+    assert "/home/alice/night-5/acme.gguf" in codec.dump(document(made, ()))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -76,7 +76,7 @@ def test_ascii_where_it_must_be(series):
 
 
 def test_golden_json(series, golden):
-    golden("history.json", json.dumps(document(series, KNOWN), indent=1, ensure_ascii=False) + "\n")
+    golden("history.json", codec.dump(document(series, KNOWN), indent=1) + "\n")
     only = document(series, (), suite="musr", last=2)
     ((suite,),) = [one["suites"] for one in only["series"]]
     assert [point["night"] for point in suite["points"]] == ["2026-11-11", "2026-11-12"]

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from evalkit.model import Verdict
+from evalkit.model import Verdict, said
 from evalkit.render.ci import github_annotations, junit, openmetrics, outcome, platform, summary
 from evalkit.render.words import LANGUAGES
 
@@ -40,16 +40,20 @@ def test_junit_golden_and_counts(comparison, golden, undecided):
         for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             assert int(element.get(plural)) == len(root.findall(f".//{tag}"))
     expected = [outcome(suite.verdict, undecided) for suite in comparison.suites]
-    got = [next((child.tag for child in case if child.tag != "system-out"), "pass") for case in cases]
+    got = [
+        next((child.tag for child in case if child.tag not in {"properties", "system-out"}), "pass") for case in cases
+    ]
     assert got == expected
+    properties = root.findall(".//testcase[@name='musr']/properties/property[@name='reason']")
+    assert [one.get("value") for one in properties] == ["degraded", "second_run.same"]
     degraded = root.find(".//testcase[@name='musr']/failure")
     assert degraded.get("type") == "DEGRADED"
-    assert degraded.get("message").startswith("DEGRADED: the 90 % interval -8.93 … -5.29 points lies wholly below -2")
+    assert degraded.get("message").startswith("DEGRADED: the 90 % interval -9.0 … -5.2 points lies wholly below -2")
     assert "between 5.2 and 9.0 points worse" in degraded.text
 
 
 def test_junit_holds_hostile_text_and_no_control_characters(comparison, example):
-    evil = replace(comparison.suites[-1], suite="a\x00b\x1b[31m]]>\ud800", reasons=(example.HOSTILE,))
+    evil = replace(comparison.suites[-1], suite="a\x00b\x1b[31m]]>\ud800", reasons=(said(example.HOSTILE),))
     root = ET.fromstring(junit(replace(comparison, suites=(evil,))))
     assert root.find(".//testcase").get("name") == "a\ufffdb\ufffd[31m]]>\ufffd"
     assert "</script><img src=x onerror=alert(1)>" in root.find(".//error").get("message")

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reasons import reasons
 
 from evalkit.errors import UsageError
 from evalkit.model import (
@@ -23,10 +24,12 @@ from evalkit.model import (
     Macro,
     NeededRepeats,
     Probe,
+    Reason,
     RunIdentity,
     SideSummary,
     SuiteResult,
     Verdict,
+    said,
 )
 from evalkit.render.document import from_json, json_schema, to_json
 from evalkit.resources import data_folder
@@ -51,6 +54,7 @@ STRATEGIES = {
     "Mapping[str, Any]": st.dictionaries(text, json_values, max_size=2),
     "Verdict": st.sampled_from(Verdict),
     "Interval": intervals,
+    "Reason": reasons(),
 }
 
 
@@ -126,7 +130,13 @@ def test_the_published_schema_is_current_and_accepts_documents(comparison, golde
         ({"alpha": "0.05"}, "at alpha: Input should be a valid number"),
         ({"verdict": "FINE"}, "at verdict: Input should be 'EQUIVALENT'"),
         ({"macro": {}}, "at macro.reference: this key is missing (6 more problems follow)"),
-        ({"notes": [1]}, "at notes[0]: Input should be a valid string"),
+        ({"notes": [1]}, "at notes[0]: Input should be an object"),
+        ({"notes": ["a sentence"]}, "at notes[0]: Input should be an object"),
+        ({"notes": [{"code": "said", "values": {"text": None}}]}, "at notes[0].values.text"),
+        ({"notes": [{"code": "the_moon", "values": {}}]}, "'the_moon' is no reason that this evalkit knows"),
+        ({"notes": [{"code": "said", "values": {}}]}, "said: text is missing"),
+        ({"notes": [{"code": "said", "values": {"text": "x", "y": 1}}]}, "said: has no place for 'y'"),
+        ({"notes": [{"code": "coverage", "values": {"share": "x"}}]}, "coverage: share cannot be 'x'"),
     ],
 )
 def test_what_is_not_a_comparison_is_refused(comparison, change, sentence):
@@ -170,38 +180,25 @@ def test_contradictions_are_refused(comparison):
 def test_lone_surrogates_and_foreign_mappings_are_written(comparison):
     odd = replace(
         comparison,
-        notes=("a\ud800b", "\ud83d\ude00"),
+        notes=(said("a\ud800b"), said("\ud83d\ude00")),
         reference=replace(comparison.reference, versions=MappingProxyType({"a": "b"})),
     )
     read = from_json(to_json(odd))
-    assert read.notes == ("a\ufffdb", "\N{GRINNING FACE}")
+    assert read.notes == (said("a\ufffdb"), said("\N{GRINNING FACE}"))
     assert read.reference.versions == {"a": "b"}
     with pytest.raises(TypeError, match="cannot hold a P"):
         to_json(replace(comparison, reference=replace(comparison.reference, sampling={"a": Path()})))
 
 
-def test_a_suite_has_plain_numbers_under_the_names_that_readers_look_for(comparison):
-    document = json.loads(to_json(comparison))
-    schema = json_schema()
-    for suite, made in zip(document["suites"], comparison.suites, strict=True):
-        assert (suite["reference"], suite["candidate"]) == (made.reference.mean, made.candidate.mean)
-        assert suite["ci90"] == (None if made.ci90 is None else [made.ci90.low, made.ci90.high])
-        assert suite["ci95"] == (None if made.ci95 is None else [made.ci95.low, made.ci95.high])
-        assert suite["needed_repeats"] == (made.needed_repeats.repeats if made.needed_repeats else None)
-        assert sum(suite["failures"]["reference"].values()) == made.reference.planned - made.reference.valued
-        assert suite["sides"]["candidate"]["planned"] == made.candidate.planned
-    assert document["suites"][-1]["failures"]["candidate"] == {"auth": 600, "not_asked": 310}
-    assert document["macro"]["ci90"] == [comparison.macro.ci90.low, comparison.macro.ci90.high]
-    assert schema["$defs"]["SuiteResult"]["properties"]["ci90"]["anyOf"][0]["maxItems"] == 2
+def test_reasons_in_one_another_have_a_bottom(comparison):
+    deep = said("x")
+    for _ in range(60):
+        deep = Reason("means.note", {"note": deep})
+    with pytest.raises(UsageError, match="more than 8 deep"):
+        from_json(to_json(replace(comparison, notes=(deep,))))
 
 
-@pytest.mark.parametrize("key", ["reference", "candidate", "failures", "needed_repeats"])
-def test_plain_numbers_that_contradict_the_rest_are_refused(comparison, key):
-    document = json.loads(to_json(comparison))
-    changed = {"failures": {"reference": {}, "candidate": {"timeout": 9}}}.get(key, 1)
-    document["suites"][0][key] = changed
-    with pytest.raises(UsageError, match=f"{key} of 'gpqa_diamond' contradicts"):
-        from_json(json.dumps(document).encode())
-    del document["suites"][0][key]
-    with pytest.raises(UsageError, match=f"at gpqa_diamond.{key}: this key is missing"):
-        from_json(json.dumps(document).encode())
+def test_every_reason_is_in_the_document_with_its_code_and_values(comparison):
+    suite = json.loads(to_json(comparison))["suites"][2]
+    assert [reason["code"] for reason in suite["reasons"]] == ["degraded", "second_run.same"]
+    assert suite["reasons"][1]["values"]["reason"]["values"]["margin"] == 0.02

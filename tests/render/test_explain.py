@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.model import Interval, NeededRepeats, Verdict
+from evalkit.model import Interval, NeededRepeats, Verdict, said
 from evalkit.render.explain import explain, sentences
 from evalkit.render.words import LANGUAGES
 
@@ -58,7 +58,7 @@ def suite_of(comparison, **changes):
         ({"verdict": Verdict.INCONCLUSIVE, "ci90": Interval(-0.03, 0.01, 0.9)}, "en", "neither sameness nor a difference is shown."),
         ({"verdict": Verdict.INCONCLUSIVE, "ci90": Interval(-0.03, 0.01, 0.9), "needed_repeats": NeededRepeats(None, None, None, 0.8)}, "zh", "且增加重复次数也无法判定。"),
         ({"verdict": Verdict.INCONCLUSIVE, "ci90": Interval(-0.03, 0.01, 0.9), "needed_repeats": NeededRepeats(51, 3060, 24_400_000, 0.8)}, "zh", "每题重复 51 次（3060 个样本、2440 万个词元），有 80% 的把握作出判定。"),
-        ({"verdict": Verdict.INCONCLUSIVE, "reasons": ("worst-case imputation changes it",)}, "en", "The verdict is INCONCLUSIVE for another reason than the interval: worst-case imputation changes it."),
+        ({"verdict": Verdict.INCONCLUSIVE, "reasons": (said("worst-case imputation changes it"),)}, "en", "The verdict is INCONCLUSIVE for another reason than the interval: worst-case imputation changes it."),
         ({"verdict": Verdict.INCONCLUSIVE, "reasons": ()}, "zh", "依据不是该区间。"),
         ({"verdict": Verdict.EQUIVALENT, "ci90": Interval(0.0, 0.01, 0.9)}, "en", "between 0.0 and 1.0 points better"),
         ({"verdict": Verdict.EQUIVALENT, "ci90": Interval(-0.015, -0.002, 0.9), "difference": -0.008}, "en", "the small difference is real, but tolerated"),
@@ -71,7 +71,7 @@ def test_turns(comparison, changes, language, words):
 
 
 def test_hostile_labels_stay_on_their_line(comparison, example):
-    suite = suite_of(comparison, label=example.HOSTILE, reasons=(example.HOSTILE,), verdict=Verdict.INVALID)
+    suite = suite_of(comparison, label=example.HOSTILE, reasons=(said(example.HOSTILE),), verdict=Verdict.INVALID)
     assert not re.search("[\x00-\x1f]", "".join(sentences(suite)))
 
 

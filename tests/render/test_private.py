@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from reasons import told
 
-from evalkit.model import Difference, Probe, Verdict
+from evalkit.model import Difference, Probe, Reason, Verdict, said
 from evalkit.render.ci import github_annotations, summary
 from evalkit.render.html import report
 from evalkit.render.private import HIDDEN, fit_to_pass_on, without_hosts
@@ -24,12 +25,16 @@ def with_addresses(comparison):
             Difference("sampling.top_p", "0.9", "0.95"),
         ),
         notes=(
-            "10.20.30.40:80 does not answer",
-            "gpu-7:8000 is gone; a word on gpu-7 alone stays",
-            "a.internal is slow",
+            said("10.20.30.40:80 does not answer"),
+            Reason("note.stopped", {"name": "cand", "suite": "quiz", "why": "gpu-7:8000 is gone; gpu-7 alone stays"}),
+            said("a.internal is slow"),
         ),
-        reasons=("http://gpu-7:8000/v1: refused",),
-        suites=(replace(comparison.suites[0], reasons=("b.internal stalled",), notes=("see http://gpu-7:8000/x",)),),
+        reasons=(said("http://gpu-7:8000/v1: refused"),),
+        suites=(
+            replace(
+                comparison.suites[0], reasons=(said("b.internal stalled"),), notes=(said("see http://gpu-7:8000/x"),)
+            ),
+        ),
     )
 
 
@@ -55,11 +60,11 @@ def test_the_rest_stays(comparison):
     assert values["launch.host"] == ("(not set)", HIDDEN)
     assert values["sampling.top_p"] == ("0.9", "0.95")
     assert hidden.reference.endpoint == {"base_url": f"http://{HIDDEN}/v1", "host": HIDDEN, "version": "0.28.0"}
-    assert hidden.notes == (
+    assert told(hidden.notes) == [
         f"{HIDDEN} does not answer",
-        f"{HIDDEN} is gone; a word on gpu-7 alone stays",
+        f"cand: quiz: {HIDDEN} is gone; gpu-7 alone stays",
         f"{HIDDEN} is slow",
-    )
+    ]
     assert hidden.flips is comparison.flips
     assert without_hosts(hidden) == hidden
 
@@ -81,9 +86,9 @@ def with_paths(comparison):
             Difference("data.mmlu", "...ome/alice/rows", "file:///home/alice/rows"),
             Difference("sampling.top_p", "0.9", "0.95"),
         ),
-        notes=("see /tmp/alice/server.log: it stopped", "POST /v1/chat/completions answers 404"),
-        suites=(replace(comparison.suites[0], reasons=("/tmp/alice/a/b.png cannot be read",)),),
-        probe=Probe(Verdict.INVALID, ("/var/alice/models/acme-7b.Q8_0.gguf answers nothing",), 8, 0, None),
+        notes=(said("see /tmp/alice/server.log: it stopped"), said("POST /v1/chat/completions answers 404")),
+        suites=(replace(comparison.suites[0], reasons=(said("/tmp/alice/a/b.png cannot be read"),)),),
+        probe=Probe(Verdict.INVALID, (said("/var/alice/models/acme-7b.Q8_0.gguf answers nothing"),), 8, 0, None),
     )
 
 
@@ -113,9 +118,9 @@ def test_of_a_path_the_last_part_stays_and_what_differs_still_differs(comparison
     }
     assert (shown.reference.model, shown.reference.endpoint["model_path"]) == ("…/Acme-7B", "…/acme-7b.Q8_0.gguf")
     assert shown.candidate.endpoint == {"model_path": "…/acme.gguf"}
-    assert shown.notes == ("see …/server.log: it stopped", "POST /v1/chat/completions answers 404")
-    assert shown.suites[0].reasons == ("…/b.png cannot be read",)
-    assert shown.probe.reasons == ("…/acme-7b.Q8_0.gguf answers nothing",)
+    assert told(shown.notes) == ["see …/server.log: it stopped", "POST /v1/chat/completions answers 404"]
+    assert told(shown.suites[0].reasons) == ["…/b.png cannot be read"]
+    assert told(shown.probe.reasons) == ["…/acme-7b.Q8_0.gguf answers nothing"]
     assert fit_to_pass_on(shown) == shown
 
 
@@ -133,11 +138,13 @@ def test_of_a_path_the_last_part_stays_and_what_differs_still_differs(comparison
     ],
 )
 def test_what_is_no_absolute_path_stays(comparison, text):
-    assert fit_to_pass_on(replace(comparison, notes=(text,))).notes == (text,)
+    assert fit_to_pass_on(replace(comparison, notes=(said(text),))).notes == (said(text),)
 
 
 def test_annotations_do_not_say_it_either(comparison):
-    suites = tuple(replace(one, reasons=("http://10.20.30.40:80/v1 does not answer",)) for one in comparison.suites)
+    suites = tuple(
+        replace(one, reasons=(said("http://10.20.30.40:80/v1 does not answer"),)) for one in comparison.suites
+    )
     text = github_annotations(replace(comparison, suites=suites))
     assert "10.20.30.40" not in text
     assert f"http://{HIDDEN}/v1 does not answer" in text

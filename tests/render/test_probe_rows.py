@@ -6,16 +6,18 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from evalkit.admission import NOT_ASKED
-from evalkit.model import Probe, Verdict
+from evalkit.model import Interval, Probe, Reason, Verdict, said
 from evalkit.render.ci import github_annotations, junit, summary
 from evalkit.render.document import from_json, to_json
 from evalkit.render.explain import explain, probe_sentence
 from evalkit.render.html import report
 from evalkit.render.private import without_hosts
 from evalkit.render.tables import TerminalTable
+from evalkit.render.words import say
 
 WHY = "reference's texts: k3 0.11 nats per token (90 % interval 0.1 to 0.12) outside the margin of 0.002"
+OUTSIDE = Reason("probe.outside", {"measure": "k3", "x": 0.11, "interval": Interval(0.1, 0.12, 0.9), "margin": 0.002})
+SAYS = Reason("probe.of", {"compared": "reference's texts", "why": OUTSIDE})
 HOSTILE = "<script>alert(1)</script> \x1b[31m http://secret.example:1/v1"
 
 
@@ -25,8 +27,8 @@ def probe(verdict, *reasons):
 
 @pytest.fixture
 def stopped(comparison):
-    reasons = (NOT_ASKED, WHY)
-    found = probe(Verdict.DEGRADED, WHY)
+    reasons = (Reason("stopped.probe"), SAYS)
+    found = probe(Verdict.DEGRADED, SAYS)
     return replace(
         comparison, suites=(), flips=(), macro=None, verdict=Verdict.DEGRADED, exit_code=1, reasons=reasons, probe=found
     )
@@ -53,11 +55,11 @@ def test_a_probe_that_let_the_suites_be_asked_stands_beside_them(comparison):
 
 @pytest.mark.parametrize(("verdict", "tag"), [(Verdict.EQUIVALENT, "system-out"), (Verdict.INCONCLUSIVE, "skipped")])
 def test_junit_has_a_case_for_it_that_fails_no_job(comparison, verdict, tag):
-    root = ET.fromstring(junit(replace(comparison, probe=probe(verdict, WHY))))
+    root = ET.fromstring(junit(replace(comparison, probe=probe(verdict, SAYS))))
     cases = root.findall(".//testcase")
     assert [case.get("name") for case in cases] == ["fidelity probe", *(one.suite for one in comparison.suites)]
-    assert [child.tag for child in cases[0]] == [tag]
-    assert WHY in cases[0][0].text
+    assert [child.tag for child in cases[0] if child.tag != "properties"] == [tag]
+    assert WHY in cases[0].find(tag).text
     assert int(root.get("tests")) == len(cases)
 
 
@@ -78,9 +80,14 @@ def test_a_comparison_that_it_stopped_says_so_everywhere(stopped):
 
 def test_what_it_says_is_escaped_and_without_hosts(comparison):
     told = replace(
-        comparison, probe=probe(Verdict.INVALID, HOSTILE), suites=(), flips=(), macro=None, reasons=(HOSTILE,)
+        comparison,
+        probe=probe(Verdict.INVALID, said(HOSTILE)),
+        suites=(),
+        flips=(),
+        macro=None,
+        reasons=(said(HOSTILE),),
     )
-    assert "secret.example" not in without_hosts(told).probe.reasons[0]
+    assert "secret.example" not in say(without_hosts(told).probe.reasons[0])
     for text in (report(told), summary(told), github_annotations(told)):
         assert "secret.example" not in text
         assert "<script>alert(1)" not in text or text.startswith("::")

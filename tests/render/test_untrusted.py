@@ -18,14 +18,14 @@ from markdown_it import MarkdownIt
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from rich.console import Console
 
-from evalkit.model import Difference
+from evalkit.model import Difference, Reason
 from evalkit.publish.cards import BEGIN, END, CardSubject, card, into, load_style, style_names
 from evalkit.publish.hub import every_eval_ever, model_index
 from evalkit.render import ci
 from evalkit.render.explain import explain
 from evalkit.render.html import report
 from evalkit.render.tables import TerminalTable, table_text
-from evalkit.render.words import LANGUAGES
+from evalkit.render.words import LANGUAGES, say
 
 HARMLESS = "word"
 HOSTILE = [
@@ -55,6 +55,8 @@ def poisoned(value, text, name=""):
         return tuple(poisoned(one, text, name) for one in value)
     if isinstance(value, dict):
         return {poisoned(key, text): poisoned(one, text) for key, one in value.items()}
+    if isinstance(value, Reason):
+        return value.with_texts(lambda _one: text)
     if is_dataclass(value):
         return replace(value, **{f.name: poisoned(getattr(value, f.name), text, f.name) for f in fields(value)})
     return value
@@ -184,4 +186,4 @@ def test_a_github_job_reads_no_command_from_a_table(pair, monkeypatch):
     before = shown()
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     assert not re.search(r"::|##\[", shown())
-    assert ("::" in before) == ("::" in pair[1].notes[0])
+    assert ("::" in before) == ("::" in say(pair[1].notes[0]))

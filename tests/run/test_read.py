@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reasons import told
 
 from evalkit.errors import RunError
 from evalkit.run import manifest, tables
@@ -88,7 +89,7 @@ def test_facts_come_from_the_manifest(run):
     facts = side.suites["quiz"].facts
     assert (facts.margin, facts.chance, facts.greedy, facts.repeats) == (0.015, 0.25, True, 1)
     assert facts.digests == {"data": "d", "prompts": "p", "sampling.temperature": "0.0", "sampling.max_tokens": "64"}
-    assert facts.notes == ("5 of 20 items",)
+    assert told(facts.notes) == ["5 of 20 items"]
     assert (side.identity.name, side.identity.endpoint) == ("ref", {"server": "vLLM", "build": "b7"})
 
 
@@ -108,14 +109,14 @@ def test_replies_and_questions_are_fetched_from_where_they_lie(run):
 
 
 def test_a_suite_that_must_be_whole_says_what_is_missing(run):
-    (defect,) = read_run(run(suites=[suite_record(complete=True)])).suites["quiz"].facts.defects
+    (defect,) = told(read_run(run(suites=[suite_record(complete=True)])).suites["quiz"].facts.defects)
     assert "2 of 5 requests have no answer" in defect
 
 
 def test_answers_that_no_judge_graded_withhold_the_verdict(run):
     rows = [replace(ROWS[0], item=f"q{n}") for n in range(40)]
     rows.append(Graded("last", 0, None, "grade_error", "unjudged", suite="quiz", offset=4))
-    (defect,) = read_run(run(rows)).suites["quiz"].facts.defects
+    (defect,) = told(read_run(run(rows)).suites["quiz"].facts.defects)
     assert "1 of 41 answers are unjudged" in defect
 
 
@@ -143,7 +144,7 @@ def test_a_last_session_that_asked_less_is_named(run):
     add_session(folder, plan="c" * 64, suites=[suite_record(items=5), suite_record("other")])
     with (folder / manifest.NAME).open("a") as lines:
         lines.write(whole)
-    (note,) = read_run(folder).notes
+    (note,) = told(read_run(folder).notes)
     assert "quiz 2 items x 1 of 5 x 1" in note
     assert "other not at all" in note
     assert note.startswith("ref: what its last session asked is compared")

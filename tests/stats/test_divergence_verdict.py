@@ -5,8 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from reasons import told
 
 from evalkit.model import Verdict
+from evalkit.render.words import say
 from evalkit.stats.divergence import (
     FLOOR_NATS,
     Margins,
@@ -63,11 +65,11 @@ def test_verdicts(noise, shift, verdict):
 def test_an_open_question_says_how_many_tokens_would_close_it():
     open_ = judge_divergence(pair(0.04, sequences=16, seed=12), TOLERANCE, QUIET)
     assert open_.verdict is Verdict.INCONCLUSIVE
-    times = max(float(re.search(r"about ([0-9.]+) times as many", reason)[1]) for reason in open_.reasons)
+    times = max(float(re.search(r"about ([0-9.]+) times as many", reason)[1]) for reason in told(open_.reasons))
     more = judge_divergence(pair(0.04, sequences=round(16 * times * 3), seed=9), TOLERANCE, QUIET)
     assert more.verdict is Verdict.EQUIVALENT
     beyond = judge_divergence(pair(0.064, sequences=16, length=20, seed=10), TOLERANCE, QUIET)
-    assert "more tokens would not bring it inside" in " ".join(beyond.reasons)
+    assert "more tokens would not bring it inside" in " ".join(told(beyond.reasons))
 
 
 def test_a_difference_within_tolerance_is_named_with_its_size():
@@ -75,7 +77,7 @@ def test_a_difference_within_tolerance_is_named_with_its_size():
     assert judged.verdict is Verdict.EQUIVALENT
     assert judged.times_noise == pytest.approx(10, rel=0.1)
     assert judged.p_noise < 0.001
-    assert "times the reference's own" in judged.reasons[0]
+    assert "times the reference's own" in say(judged.reasons[0])
     same = judge_divergence(pair(0.002, seed=5), TOLERANCE, QUIET)
     assert same.p_noise > 0.01
     assert same.reasons == ()
@@ -84,7 +86,7 @@ def test_a_difference_within_tolerance_is_named_with_its_size():
 def test_against_a_reference_without_any_noise():
     judged = judge_divergence(pair(0.01, seed=6), margins([STILL]), STILL)
     assert judged.times_noise is None
-    assert "where the reference has none" in judged.reasons[0]
+    assert "where the reference has none" in say(judged.reasons[0])
     assert judge_divergence(STILL, margins([STILL]), STILL).reasons == ()
 
 
@@ -94,7 +96,7 @@ def test_tokens_that_become_impossible_are_a_fault_whatever_the_rest():
         second = [ScoredText((-1.0,) * 39 + (value,)) if i == 3 else text for i, text in enumerate(first)]
         judged = judge_divergence(divergence(first, second), TOLERANCE, QUIET)
         assert judged.verdict is Verdict.DEGRADED
-        assert "1 tokens that are possible on one side" in judged.reasons[0]
+        assert "1 tokens that are possible on one side" in say(judged.reasons[0])
 
 
 def test_too_little_or_too_much_missing_is_invalid():
@@ -106,7 +108,7 @@ def test_too_little_or_too_much_missing_is_invalid():
         second = [ScoredText((-1.0,) * (40 - missing) + (None,) * missing) for _ in range(32)]
         judged = judge_divergence(divergence(first, second), TOLERANCE, QUIET)
         assert judged.verdict is verdict
-    assert "160 of 1280" in judged.reasons[0]
+    assert "160 of 1280" in say(judged.reasons[0])
 
 
 def test_the_worst_comparison_decides():
@@ -119,7 +121,7 @@ def test_the_worst_comparison_decides():
     assert overall_fidelity({"a": none, "b": unsure})[0] is Verdict.INVALID
     verdict, reasons = overall_fidelity({"a": good, "b": bad, "c": none})
     assert verdict is Verdict.DEGRADED
-    assert all(reason.startswith("b: ") for reason in reasons)
+    assert all(reason.startswith("b: ") for reason in told(reasons))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from paired_items import pair_single, swapped
 
+from evalkit.render.words import say
 from evalkit.stats.paired import ItemTraits, Scores, floored_difference, pair_scores
 from evalkit.stats.variance import assumed_variance, fixed_benchmark_variance, measured_variance, stored_variance
 
@@ -63,7 +64,7 @@ def test_single_repeats_take_all_difference_for_noise():
     measured = measured_variance(paired)
     spread = paired.difference.var(ddof=1) / 40
     assert measured.design.variance(1, 1) == pytest.approx(spread + 2 / 40**2)
-    assert "one repeat" in measured.note
+    assert "one repeat" in say(measured.note)
 
 
 @pytest.mark.parametrize("swap", [False, True])

@@ -14,15 +14,18 @@ from evalkit.model import (
     Interval,
     Macro,
     NeededRepeats,
+    Reason,
     RunIdentity,
     SideSummary,
     SuiteResult,
     Verdict,
+    said,
 )
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>|`*_[a](javascript:b)\\input{/etc/passwd}%$&#{}~^\"'::error::\r\n=1+1\x07"
 )
+NEEDED = Reason("needed.repeats", {"repeats": 51, "samples": 3060, "tokens": 24_400_000, "power": 0.8})
 HOSTILE_LABEL = '<b>x</b>|=HYPERLINK("a") \\end{tabular} & 100%'
 
 
@@ -65,7 +68,7 @@ def suite(name: str, label: str, verdict: Verdict, **changes) -> SuiteResult:
         "suite": name,
         "label": label,
         "verdict": verdict,
-        "reasons": ("the 90 % interval -1.41 … +0.85 points lies inside ±2",),
+        "reasons": (Reason("equivalent", {"interval": Interval(-0.0141, 0.0085, 0.9), "margin": 0.02}),),
         "n_items": 198,
         "k_reference": 8.0,
         "k_candidate": 8.0,
@@ -94,11 +97,11 @@ def suite(name: str, label: str, verdict: Verdict, **changes) -> SuiteResult:
 
 def equivalent_suites() -> tuple[SuiteResult, ...]:
     behaviour = (
-        BehaviourRow("answer length, mean", 412.5, 431.0, "tokens"),
-        BehaviourRow("answer length, candidate / reference", None, 1.045, "times", Interval(0.99, 1.09, 0.95)),
+        BehaviourRow("answer_length", 412.5, 431.0, "tokens"),
+        BehaviourRow("answer_length_ratio", None, 1.045, "times", Interval(0.99, 1.09, 0.95)),
         BehaviourRow(
-            "answers cut at the token limit", 0.012, 0.049, "share", Interval(0.021, 0.054, 0.95),
-            "answers cut at the token limit rose from 1.2 to 4.9 % of 1584 samples",
+            "cut_answers", 0.012, 0.049, "share", Interval(0.021, 0.054, 0.95),
+            Reason("alert.rose", {"name": "cut_answers", "reference": 0.012, "candidate": 0.049, "n": 1584}),
         ),
         BehaviourRow("refusals", None, 0.0, "share"),
     )  # fmt: skip
@@ -122,12 +125,7 @@ def equivalent_suites() -> tuple[SuiteResult, ...]:
             ci95=Interval(-0.00049, 0.00941, 0.95),
             margin=0.01,
             noise_floor=None,
-            reasons=(
-                (
-                    "the 90 % interval +0.03 … +0.86 points lies inside ±1 "
-                    "(0 is outside it: a real difference, but within tolerance)"
-                ),
-            ),
+            reasons=(Reason("equivalent.differs", {"interval": Interval(0.00031, 0.00861, 0.9), "margin": 0.01}),),
             method="Tango score interval",
         ),
     )
@@ -150,10 +148,10 @@ def other_suites() -> tuple[SuiteResult, ...]:
             ci90=Interval(-0.0893, -0.0529, 0.9),
             ci95=Interval(-0.0928, -0.0494, 0.95),
             reasons=(
-                "the 90 % interval -8.93 … -5.29 points lies wholly below -2",
-                (
-                    "DEGRADED again in an independent second run; in the first the 90 % interval -8.10 … -4.90 points lies "
-                    "wholly below -2"
+                Reason("degraded", {"interval": Interval(-0.0893, -0.0529, 0.9), "margin": 0.02}),
+                Reason(
+                    "second_run.same",
+                    {"reason": Reason("degraded", {"interval": Interval(-0.081, -0.049, 0.9), "margin": 0.02})},
                 ),
             ),
             flips=Flips(88, 31, 0.157),
@@ -169,12 +167,7 @@ def other_suites() -> tuple[SuiteResult, ...]:
             difference=0.335,
             ci90=Interval(0.3081, 0.3619, 0.9),
             ci95=Interval(0.3029, 0.3671, 0.95),
-            reasons=(
-                (
-                    "the 90 % interval +30.81 … +36.19 points lies wholly above +2: suspect another prompt, scorer, token "
-                    "limit or data set"
-                ),
-            ),
+            reasons=(Reason("elevated", {"interval": Interval(0.3081, 0.3619, 0.9), "margin": 0.02}),),
             chance=None,
         ),
         suite(
@@ -191,9 +184,9 @@ def other_suites() -> tuple[SuiteResult, ...]:
             ci95=Interval(-0.0392, 0.1726, 0.95),
             margin=0.05,
             reasons=(
-                (
-                    "the 90 % interval -2.13 … +15.47 points is neither inside ±5 nor wholly outside it; 51 repeats of every "
-                    "item (3,060 samples, about 24.4 M tokens) would decide with 80 % power"
+                Reason(
+                    "inconclusive",
+                    {"interval": Interval(-0.0213, 0.1547, 0.9), "margin": 0.05, "needed": NEEDED},
                 ),
             ),
             needed_repeats=NeededRepeats(51, 3060, 24_400_000, 0.8),
@@ -217,11 +210,8 @@ def other_suites() -> tuple[SuiteResult, ...]:
             noise_floor=None,
             coverage=0.0,
             reasons=(
-                (
-                    "only 0.0 % of the planned samples are paired (98 % are needed): 0 of 910 have no score in the reference, "
-                    "910 of 910 in the candidate"
-                ),
-                HOSTILE,
+                Reason("coverage", {"share": 0.0, "least": 0.98, "one": 0, "ones": 910, "two": 910, "twos": 910}),
+                said(HOSTILE),
             ),
             chance=None,
         ),
@@ -268,14 +258,17 @@ def comparison() -> Comparison:
         suites=suites,
         verdict=Verdict.INVALID,
         exit_code=3,
-        reasons=(f"1 of 6 suites INVALID: {HOSTILE_LABEL}", "1 of 6 suites DEGRADED: MuSR 多步推理"),
+        reasons=(
+            Reason("overall.verdict", {"n": 1, "all": 6, "verdict": "INVALID", "labels": (HOSTILE_LABEL,)}),
+            Reason("overall.verdict", {"n": 1, "all": 6, "verdict": "DEGRADED", "labels": ("MuSR 多步推理",)}),
+        ),
         macro=Macro(0.5182, 0.6252, 0.0654, Interval(0.0551, 0.0757, 0.9), 5, "musr", -0.0711),
         differences=(Difference("endpoint.env.USE_FLAGGEMS", "", "1"), Difference("endpoint.chip", "H100", "Ascend")),
         alpha=0.05,
         created="2026-07-04T11:22:33Z",
         evalkit_version="0.1.0",
         flips=flips(),
-        notes=("candidate: 910 without an answer; run again to ask again, after mending what the failures name",),
+        notes=(Reason("note.unanswered", {"name": "candidate", "n": 910}),),
     )
 
 
@@ -288,7 +281,7 @@ def clean() -> Comparison:
         suites=suites,
         verdict=Verdict.EQUIVALENT,
         exit_code=0,
-        reasons=("all 2 suites are shown equivalent within the margin",),
+        reasons=(Reason("overall.equivalent", {"n": 2}),),
         macro=Macro(0.686465, 0.68729, 0.000825, Interval(-0.0052, 0.0069, 0.9), 2, "gpqa_diamond", -0.0028),
         flips=tuple(flip for flip in whole.flips if flip.suite == "gpqa_diamond"),
     )

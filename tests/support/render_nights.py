@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evalkit.model import Difference, Interval, Verdict
+from evalkit.model import Difference, Interval, Verdict, said
 
 
 def comparison_of(example, day: int, verdicts: dict[str, str], build: str, **changes):
@@ -23,7 +23,9 @@ def comparison_of(example, day: int, verdicts: dict[str, str], build: str, **cha
         interval = None if centre is None else Interval(centre - 0.012, centre + 0.013 + day / 10_000, 0.9)
         label = {"musr": "MuSR 多步推理", "gpqa_diamond": "GPQA Diamond"}.get(name, name.upper())
         suites.append(
-            example.suite(name, label, words[sign], difference=centre, ci90=interval, reasons=(f"because {sign}",))
+            example.suite(
+                name, label, words[sign], difference=centre, ci90=interval, reasons=(said(f"because {sign}"),)
+            )
         )
     gravest = next(words[sign] for sign in "XDU?E" if sign in verdicts.values())
     whole = example.comparison()

@@ -1,0 +1,96 @@
+"""Any reason of the catalogue, with values that its places take; and a reason as the sentence that people read."""
+
+import json
+
+from hypothesis import strategies as st
+
+from evalkit import codec
+from evalkit.model import Interval, Reason, Verdict
+from evalkit.render.words import _BESIDE, _FORMATS, _names, _Place, _sentence, codes, say
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
+INTERVALS = st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 3).map(
+    lambda t: Interval(min(t[:2]), max(t[:2]), t[2])
+)
+WORDS = {"verdict": st.sampled_from([*Verdict, "another"]), "in": TEXT | st.sampled_from(["reference", "DEGRADED"])}
+
+
+def places(code, language="en"):
+    """The formats of each place of a sentence, by name; those that a format looks at beside its own included."""
+    found = {}
+
+    def walk(sentence):
+        for part in sentence:
+            if isinstance(part, _Place):
+                found.setdefault(part.name, set()).add(part.form)
+            elif isinstance(part, tuple):
+                walk(part)
+
+    walk(_sentence(code, language))
+    return found
+
+
+def beside(code):
+    """The types of the values that a format looks at beside its own, by name."""
+    found = {}
+
+    def walk(sentence):
+        for part in sentence:
+            if isinstance(part, _Place) and part.form != "in":
+                found.update(zip(part.more, _BESIDE.get(part.form, ()), strict=False))
+            elif isinstance(part, tuple):
+                walk(part)
+
+    walk(_sentence(code, "en"))
+    return found
+
+
+def needed(code):
+    """The names of the places that are always told."""
+    return set(_names(_sentence(code, "en"), whole=False))
+
+
+def value(form, depth):
+    """A value that a place of this format takes."""
+    kinds = _FORMATS[form][0] if form in _FORMATS else (int, float)
+    if form in WORDS:
+        return WORDS[form].map(str)
+    if kinds == (Interval,):
+        return INTERVALS
+    if kinds == (tuple,):
+        inner = TEXT if form == "names" else reasons(depth + 1)
+        return st.lists(inner, max_size=3).map(tuple)
+    if str in kinds:
+        return TEXT | NUMBER | reasons(depth + 1) if Reason in kinds else TEXT
+    return NUMBER
+
+
+@st.composite
+def reasons(draw, depth=0):
+    """Any reason; deep ones end in foreign texts."""
+    code = "said" if depth > 2 else draw(st.sampled_from(codes()))
+    values = {}
+    for name, forms in places(code).items():
+        # Of several formats of a place the one that takes least: a margin is a number wherever it stands.
+        form = min(forms, key=lambda form: len(_FORMATS[form][0]) if form in _FORMATS else 2)
+        if name in needed(code) or draw(st.booleans()):
+            values[name] = draw(TEXT if depth > 2 else value(form, depth))
+    for name, kind in beside(code).items():
+        if name in needed(code) and not isinstance(values.get(name), kind):
+            values[name] = draw(INTERVALS if kind is Interval else NUMBER)
+        if name in values and not isinstance(values[name], kind):
+            values[name] = draw(INTERVALS if kind is Interval else NUMBER)
+    if not all(name in values for name in beside(code)):
+        values = {name: one for name, one in values.items() if name in needed(code)}
+    return Reason(code, values)
+
+
+def told(reasons):
+    """The sentences of some reasons, in English."""
+    return [say(reason) for reason in reasons]
+
+
+def told_in(document):
+    """The sentences of the reasons of a JSON document, in English."""
+    return told(codec.read(tuple[Reason, ...], json.dumps(document)))
