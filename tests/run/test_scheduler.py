@@ -16,11 +16,6 @@ QUICK = PoolSettings(concurrency=8, backoff_seconds=0.001, backoff_limit_seconds
 GOOD = Reply("x", "", "stop", Usage(1, 2), "m", 0.0, raw=b"{}")
 
 
-@pytest.fixture(scope="module")
-def event_loop_policy():
-    return virtual.Policy()
-
-
 def requests(count, suite="s"):
     return [Request(f"{suite}{n}", suite, f"i{n}", 0, Prompt("d"), {}) for n in range(count)]
 
@@ -63,6 +58,7 @@ def fail(kind, **more):
     return Failure(kind, "why", **more)
 
 
+@virtual.time
 async def test_all_answers_come_back_and_no_more_are_in_flight_than_allowed():
     outcomes, client, progress = await run(lambda r, n: GOOD, requests(100))
     assert len(outcomes) == 100
@@ -74,6 +70,7 @@ async def test_all_answers_come_back_and_no_more_are_in_flight_than_allowed():
 @pytest.mark.parametrize(
     "kind", [kind for kind in FailureKind if kind.retryable and kind is not FailureKind.RATE_LIMITED]
 )
+@virtual.time
 async def test_a_failure_that_heals_costs_nothing_but_a_try(kind):
     outcomes, client, _ = await run(
         lambda r, n: fail(kind) if n == 1 else GOOD, requests(5), PoolSettings(concurrency=2, backoff_seconds=0.001)
@@ -82,6 +79,7 @@ async def test_a_failure_that_heals_costs_nothing_but_a_try(kind):
     assert set(client.tries.values()) == {2}
 
 
+@virtual.time
 async def test_a_failure_that_stays_is_recorded_after_all_tries_and_others_go_on():
     settings = PoolSettings(concurrency=4, retries=3, backoff_seconds=0.001)
     outcomes, client, progress = await run(
@@ -92,12 +90,14 @@ async def test_a_failure_that_stays_is_recorded_after_all_tries_and_others_go_on
     assert (progress["s"].done, progress["s"].failed) == (19, 1)
 
 
+@virtual.time
 async def test_a_4xx_that_will_not_heal_is_recorded_at_once():
     outcomes, client, _ = await run(lambda r, n: fail(FailureKind.BAD_REQUEST) if r.key == "s0" else GOOD, requests(9))
     assert client.tries["s0"] == 1
     assert outcomes["s0"].kind is FailureKind.BAD_REQUEST
 
 
+@virtual.time
 async def test_429s_cost_no_try_and_lower_the_number_in_flight():
     room = 3
     busy = 0
@@ -118,6 +118,7 @@ async def test_429s_cost_no_try_and_lower_the_number_in_flight():
     assert progress["s"].retried == sum(client.tries.values()) - 200
 
 
+@virtual.time
 async def test_retry_after_holds_the_whole_pool():
     times = []
     loop = asyncio.get_running_loop()
@@ -131,6 +132,7 @@ async def test_retry_after_holds_the_whole_pool():
     assert times[1] - times[0] >= 0.19
 
 
+@virtual.time
 async def test_a_long_hold_is_told_to_the_one_who_waits(monkeypatch):
     monkeypatch.setattr(scheduler, "_LONG_HOLD_SECONDS", 0.05)
     said = []
@@ -153,6 +155,7 @@ AWAY = [
 
 
 @pytest.mark.parametrize("failure", AWAY, ids=["refused", "502", "503"])
+@virtual.time
 async def test_an_endpoint_that_restarts_is_waited_for_without_using_up_tries(failure):
     down = {"left": 60}
     said = set()
@@ -173,6 +176,7 @@ async def test_an_endpoint_that_restarts_is_waited_for_without_using_up_tries(fa
     assert progress["s"].waits_for == "", "it is back"
 
 
+@virtual.time
 async def test_servers_that_are_merely_faulty_are_not_waited_for():
     settings = PoolSettings(concurrency=8, retries=2, backoff_seconds=0.001, backoff_limit_seconds=0.002)
     outcomes, client, progress = await run(
@@ -184,6 +188,7 @@ async def test_servers_that_are_merely_faulty_are_not_waited_for():
 
 
 @pytest.mark.parametrize("failure", AWAY, ids=["refused", "502", "503"])
+@virtual.time
 async def test_an_endpoint_that_is_gone_for_good_ends_the_run_with_what_was_answered_kept(failure):
     kept = []
 
@@ -197,6 +202,7 @@ async def test_an_endpoint_that_is_gone_for_good_ends_the_run_with_what_was_answ
     assert {key for key, outcome in kept if isinstance(outcome, Reply)} == {"s0", "s1"}
 
 
+@virtual.time
 async def test_a_run_of_permanent_failures_stops_the_suite_and_only_it():
     settings = PoolSettings(concurrency=1, permanent_failures_to_stop=5)
     wanted = [*requests(20, "bad"), *requests(20, "good")]
@@ -210,6 +216,7 @@ async def test_a_run_of_permanent_failures_stops_the_suite_and_only_it():
 
 
 @pytest.mark.parametrize("kind", [FailureKind.AUTH, FailureKind.NOT_FOUND])
+@virtual.time
 async def test_an_endpoint_that_refuses_everything_is_left_at_once(kind):
     client = Scripted(lambda r, n: fail(kind))
     pool = Pool(client, QUICK, lambda r, o: None, {"s": Progress()})
@@ -218,6 +225,7 @@ async def test_an_endpoint_that_refuses_everything_is_left_at_once(kind):
     assert sum(client.tries.values()) <= 3 + QUICK.concurrency
 
 
+@virtual.time
 async def test_a_sink_that_cannot_keep_an_answer_stops_the_run():
     def sink(request, outcome):
         raise StorageError("disk full")
@@ -228,6 +236,7 @@ async def test_a_sink_that_cannot_keep_an_answer_stops_the_run():
 
 
 @pytest.mark.parametrize("seed", range(5))
+@virtual.time
 async def test_under_any_mix_of_faults_nothing_is_lost_or_doubled(seed):
     rng = random.Random(seed)
     kinds = [None, None, None, *(kind for kind in FailureKind if kind.retryable)]
@@ -242,6 +251,7 @@ async def test_under_any_mix_of_faults_nothing_is_lost_or_doubled(seed):
     assert all(isinstance(outcome, Reply) for outcome in outcomes.values())
 
 
+@virtual.time
 async def test_what_becomes_due_while_a_slot_lies_down_wakes_it(monkeypatch):
     """The last slot finds nothing due, and by the time it waits, a moment later, it is."""
     park = Pool._park
@@ -257,6 +267,7 @@ async def test_what_becomes_due_while_a_slot_lies_down_wakes_it(monkeypatch):
     assert len(outcomes) == 5
 
 
+@virtual.time
 async def test_cancelling_ends_at_once():
     async def forever(request, attempt):
         await asyncio.Event().wait()
