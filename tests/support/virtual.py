@@ -10,7 +10,7 @@ import selectors
 
 
 class _Jumping(selectors.SelectSelector):
-    """Never waits: where nothing is ready, the clock is moved on by what would have been waited."""
+    """Never waits: where nothing is ready, the clock is moved on by what would have been waited, and a nanosecond else."""
 
     def __init__(self):
         super().__init__()
@@ -21,8 +21,8 @@ class _Jumping(selectors.SelectSelector):
         if not ready:
             if timeout is None:
                 raise RuntimeError("nothing is due and nothing will ever be: a deadlock")
-            # At least asyncio's resolution: a timer that is due within it fires, and must not find that it is too early.
-            self.now += max(timeout, 1e-9) if timeout > 0 else 0.0
+            # A pass takes asyncio's resolution: what is due within it fires, and who looks again must find it is time.
+            self.now += max(timeout, 1e-9)
         return ready
 
 
