@@ -37,7 +37,8 @@ from probe_stages import (
 from evalkit.config import load_config
 from evalkit.examine.probe import Findings, Plan, neutral_prompts, open_session, side_of
 from evalkit.examine.probe_report import FORWARD, FidelityReport, assess, document
-from evalkit.model import Verdict
+from evalkit.model import Reason, Verdict
+from evalkit.render.words import say
 from evalkit.resources import data_folder
 from evalkit.stats.divergence import LEAST_SEQUENCES
 
@@ -105,7 +106,7 @@ class Row:
     generated: int
     cpu_seconds: float
     wall_seconds: float
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
 
     @property
     def as_it_should_be(self) -> bool:
@@ -200,7 +201,13 @@ async def measure_all(
             if keep is not None:
                 told = document(report, measured.findings, "", "")
                 (keep / f"{candidate.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-            print(f"{candidate.name}: {report.verdict.value}", *report.reasons, sep="\n  ", file=sys.stderr, flush=True)
+            print(
+                f"{candidate.name}: {report.verdict.value}",
+                *map(say, report.reasons),
+                sep="\n  ",
+                file=sys.stderr,
+                flush=True,
+            )
     return rows
 
 

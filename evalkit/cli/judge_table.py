@@ -50,7 +50,9 @@ def _print(name: str, judgments: Sequence[PublishedJudgment]) -> None:
     from rich.text import Text
 
     from evalkit.compare.published import macro_over_rows
+    from evalkit.render import numbers
     from evalkit.render.escape import one_line
+    from evalkit.render.words import say
 
     console = Console()
     table = Table(title=Text(one_line(name)), title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -60,17 +62,14 @@ def _print(name: str, judgments: Sequence[PublishedJudgment]) -> None:
         scores = ["-" if score is None else f"{score * 100:.2f}" for score in (one.reference, one.candidate)]
         change = "-"
         if one.test is not None:
-            low, high = one.test.ci90.low * 100, one.test.ci90.high * 100
-            change = f"{one.test.point * 100:+.1f} [{low:+.1f}, {high:+.1f}]"
+            change = numbers.change_text(numbers.change(one.test.point, one.test.ci90, one.margin))
         cells = [one.label, "?" if one.n_items is None else str(one.n_items), *scores, change, one.verdict.value]
         table.add_row(*(Text(one_line(cell)) for cell in cells))
     console.print(table)
     for one in judgments:
-        console.print(Text(one_line(f"{one.label}: {one.reason}")))
+        console.print(Text(one_line(f"{one.label}: {say(one.reason)}")))
     macro = macro_over_rows(judgments)
     if macro is not None:
-        low, high = macro.ci90.low * 100, macro.ci90.high * 100
-        console.print(
-            Text(f"mean of {macro.suites} rows: {macro.difference * 100:+.2f} [{low:+.2f}, {high:+.2f}] points")
-        )
+        mean = numbers.change_text(numbers.change(macro.difference, macro.ci90, 0.0))
+        console.print(Text(f"mean of {macro.suites} rows: {mean} points"))
     console.print()

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from evalkit.model import Reason, RunIdentity, Status
 
-# ----------------------------------------------------------------
-# A column of words that repeat (statuses, answers, reasons), held as numbers: small in memory and fast to count
+# ---------------------------------------------------------------- a column of words that repeat, held as numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +82,7 @@ class LabelsBuilder:
         return Labels(np.asarray(self.codes, dtype=np.int32), names)
 
 
-# ----------------------------------------------------------------
-# What a comparison is made from: one side's samples by column, whoever wrote them (evalkit, lm-eval, a table)
+# ---------------------------------------------------------------- the samples of one side, by column
 
 
 NO_TEXT = 0
@@ -231,8 +229,7 @@ class Side:
     notes: tuple[Reason, ...] = ()
 
 
-# ----------------------------------------------------------------
-# Fills the columns of a suite from rows that are read one by one
+# ---------------------------------------------------------------- columns from rows that are read one by one
 
 
 _BLOCK: Final = 4096

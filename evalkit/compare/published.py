@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from evalkit.compare.policy import DEFAULT_MARGIN
-from evalkit.model import Macro, Verdict
+from evalkit.model import Macro, Reason, Value, Verdict
 from evalkit.stats.methods import Decision, DifferenceTest, judge_means
 from evalkit.stats.multiplicity import macro_of
 from evalkit.stats.proportions import Count, wilson
@@ -45,14 +45,14 @@ class PublishedRow:
 
 @dataclass(frozen=True, slots=True)
 class PublishedJudgment:
-    """What may be said of a row: `reason` is one sentence with its numbers; INVALID where nothing may be said.
+    """What may be said of a row: `reason` has its numbers; INVALID where nothing may be said.
 
     Intervals are unpaired; `n_items` is None where the number of items is not known or does not fit the scores.
     """
 
     label: str
     verdict: Verdict
-    reason: str
+    reason: Reason
     reference: float | None
     candidate: float | None
     n_items: int | None
@@ -65,10 +65,11 @@ def judge_row(row: PublishedRow, alpha: float = 0.05) -> PublishedJudgment:
     sizes = possible_sizes(row)
     reason = _problem(row, sizes)
     n_items, test = sizes[0] if sizes else None, None
-    if not reason and row.reference is not None and row.candidate is not None and n_items is not None:
+    if reason is None and row.reference is not None and row.candidate is not None and n_items is not None:
         test = judge_means(row.reference, row.candidate, EFFECTIVE_ITEMS.get(n_items, n_items), row.margin, alpha)
         reason = _reason(test, n_items)
     verdict = Verdict.INVALID if test is None else Verdict[test.decision.name]
+    reason = reason or Reason("published.no_size")
     return PublishedJudgment(row.label, verdict, reason, row.reference, row.candidate, n_items, row.margin, test)
 
 
@@ -96,50 +97,44 @@ def _is_share(score: float, answers: int, low: float, high: float) -> bool:
     return any(low - slack <= right / answers - score <= high + slack for right in nearest)
 
 
-def _problem(row: PublishedRow, sizes: tuple[int, ...]) -> str:
-    """Why nothing may be said of a row; empty where something may."""
-    for side, score in (("reference", row.reference), ("candidate", row.candidate)):
+def _problem(row: PublishedRow, sizes: tuple[int, ...]) -> Reason | None:
+    """Why nothing may be said of a row; None where something may."""
+    sides = {"reference": row.reference, "candidate": row.candidate}
+    for side, score in sides.items():
         if score is None or not 0.0 < score <= 1.0:
             return _no_score(side, score)
     if not row.sizes:
-        return "the number of items is not known: without it two means support nothing"
+        return Reason("published.no_size")
     if not sizes:
-        listed = ", ".join(str(size) for size in row.sizes)
-        times = "once" if row.trials == 1 else f"{row.trials} times"
-        return (
-            f"{row.reference:.4g} and {row.candidate:.4g} cannot both be shares of {listed} items asked {times}: "
-            "another number of items, several runs, or a slip"
-        )
+        times = "1" if row.trials == 1 else str(row.trials)
+        values = {side: score for side, score in sides.items() if score is not None}
+        return Reason("published.no_share", {**values, "sizes": tuple(map(str, row.sizes)), "times": times})
     if sizes[0] < LEAST_ITEMS:
-        return f"{sizes[0]} items are fewer than {LEAST_ITEMS}"
-    for side, score in (("reference", row.reference), ("candidate", row.candidate)):
+        return Reason("published.few", {"n": sizes[0], "least": LEAST_ITEMS})
+    for side, score in sides.items():
         if row.chance and score is not None and wilson(Count(score * sizes[0], sizes[0])).high <= row.chance:
-            return f"the {side} scores {score:.3f}, below chance ({row.chance:.2f}) on {sizes[0]} items"
-    return ""
+            values = {"mean": score, "chance": row.chance}
+            return Reason("published.below_chance", {"side": side, "n": sizes[0], **values})
+    return None
 
 
-def _no_score(side: str, score: float | None) -> str:
+def _no_score(side: str, score: float | None) -> Reason:
     if score is None:
-        return f"the {side}'s score is missing: there is nothing to compare"
+        return Reason("published.missing", {"side": side})
     if score == 0.0:
-        return f"the {side} scores exactly 0: a failed run, or nothing to compare"
-    return f"the {side}'s score {score:g} is no share of right answers"
+        return Reason("published.zero", {"side": side})
+    return Reason("published.beyond", {"side": side, "score": score})
 
 
-def _reason(test: DifferenceTest, n_items: int) -> str:
-    low, high, m = test.ci90.low * 100, test.ci90.high * 100, test.margin * 100
-    interval = f"two single means over {n_items} items: the unpaired interval {low:+.1f} … {high:+.1f} points"
+def _reason(test: DifferenceTest, n_items: int) -> Reason:
+    values: dict[str, Value] = {"n": n_items, "interval": test.ci90, "margin": test.margin}
     if test.decision is Decision.EQUIVALENT:
-        return f"{interval} lies inside ±{m:g}: the table supports equivalence, even without pairing"
+        return Reason("published.equivalent", values)
     if test.decision is Decision.DEGRADED:
-        return f"{interval} lies below -{m:g}: the table shows a loss, even without pairing"
+        return Reason("published.degraded", values)
     if test.decision is Decision.ELEVATED:
-        return f"{interval} lies above +{m:g}: not noise; suspect another protocol, or a copied or mis-run reference"
-    reach = (test.ci90.high - test.ci90.low) * 50
-    return (
-        f"{interval} is neither inside ±{m:g} nor outside: at this size a table resolves ±{reach:.1f} points, so it "
-        "supports neither `consistent` nor `worse`; pair the items, with repeats"
-    )
+        return Reason("published.elevated", values)
+    return Reason("published.inconclusive", {**values, "reach": (test.ci90.high - test.ci90.low) / 2})
 
 
 def macro_over_rows(judgments: Sequence[PublishedJudgment], alpha: float = 0.05) -> Macro | None:

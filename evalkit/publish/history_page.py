@@ -224,8 +224,7 @@ def _inside(phrase: str) -> str:
     return phrase[:1].lower() + phrase[1:]
 
 
-# ----------------------------------------------------------------
-# The history as one HTML page: for each suite a plot of its differences night by night, and the table behind it
+# ---------------------------------------------------------------- the page: a plot and a table a suite
 # Made as the report is: one file, inline SVG, a policy that allows the page's own style and nothing else; no script.
 
 

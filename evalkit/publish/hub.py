@@ -243,9 +243,7 @@ def _places() -> Mapping[str, Mapping[str, str]]:
     return content
 
 
-# ----------------------------------------------------------------
-# Puts a `model-index` into the front matter of a README that has one already; every other byte of the file
-# stays
+# ---------------------------------------------------------------- a `model-index` into the front matter of a README
 # What an earlier call put there for the same data sets gives way; results that others wrote stay in the list. (The
 # library of the Hub writes the whole front matter anew, and loses its comments and quoting.)
 

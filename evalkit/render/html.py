@@ -27,8 +27,7 @@ from evalkit.render.rows import SuiteRow, suite_row, table_of
 from evalkit.render.words import Language, words_of
 from evalkit.resources import data_folder
 
-# ----------------------------------------------------------------
-# The changed answers as data for the HTML report: cut to what the eye needs, and bounded in size
+# ---------------------------------------------------------------- the changed answers as data, bounded in size
 # Both replies are kept from the first word in which they differ, with a little of what went before.
 
 
@@ -147,8 +146,7 @@ def _short(text: str | None) -> str | None:
     return cut if len(cut) >= len(clean(text)) else cut + "…"
 
 
-# ----------------------------------------------------------------
-# The forest plot: one small SVG for each suite on a common scale, and one for the axis. No text is scaled
+# ---------------------------------------------------------------- the forest plot: an SVG a suite, and one for the axis
 # Positions are percentages of the width, so the plot fits any screen; colours come from the page's classes.
 
 
@@ -282,9 +280,7 @@ def _text(svg: ET.Element) -> str:
     return ET.tostring(svg, encoding="unicode")
 
 
-# ----------------------------------------------------------------
-# The HTML report: one file that opens from disk, asks for nothing, and shows hostile model output as the text
-# it is
+# ---------------------------------------------------------------- the page
 # The content-security policy allows exactly the report's own style and script, by their SHA-256, and no request at all.
 
 

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-# ----------------------------------------------------------------
-# What every table on a terminal is made of: a plain frame, foreign text without effects, and the verdict's word
-# rich is imported when something is drawn.
+# ---------------------------------------------------------------- what every table on a terminal is made of
 
 
 _STYLES: Final = {
@@ -87,8 +85,7 @@ def coloured_symbol(verdict: Verdict, *, ascii_only: bool) -> Text:
     return sign
 
 
-# ----------------------------------------------------------------
-# The comparison as a table: for the terminal by rich, as Markdown, CSV and LaTeX by a template, as JSON rows
+# ---------------------------------------------------------------- the comparison as a table
 
 
 TableFormat: TypeAlias = Literal["markdown", "csv", "latex", "json"]

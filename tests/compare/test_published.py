@@ -4,6 +4,7 @@ import pytest
 
 from evalkit.compare.published import PublishedRow, gravest, judge_row, macro_over_rows, possible_sizes
 from evalkit.model import Verdict
+from evalkit.render.words import say
 from evalkit.stats.methods import judge_means
 
 
@@ -28,17 +29,18 @@ def test_rows_of_real_cards(reference, candidate, n, verdict, low95, high95):
     assert judged.verdict is verdict
     assert (judged.test.ci95.low * 100, judged.test.ci95.high * 100) == pytest.approx((low95, high95), abs=0.1)
     assert judged.test.point == pytest.approx(candidate - reference)
-    assert str(n) in judged.reason
+    assert str(n) in say(judged.reason)
 
 
 def test_the_sentence_says_what_a_table_supports():
-    assert (
-        "at this size a table resolves ±18.9 points, so it supports neither"
-        in judge_row(row(0.7667, 0.7, 30, 1e-4)).reason
+    assert "at this size a table resolves ±18.9 points, so it supports neither" in say(
+        judge_row(row(0.7667, 0.7, 30, 1e-4)).reason
     )
-    assert "supports equivalence, even without pairing" in judge_row(row(0.669, 0.673, 14042)).reason
-    assert "suspect another protocol, or a copied or mis-run reference" in judge_row(row(0.669, 0.758, 14042)).reason
-    assert "shows a loss, even without pairing" in judge_row(row(0.758, 0.669, 14042)).reason
+    assert "supports equivalence, even without pairing" in say(judge_row(row(0.669, 0.673, 14042)).reason)
+    assert "suspect another protocol, or a copied or mis-run reference" in say(
+        judge_row(row(0.669, 0.758, 14042)).reason
+    )
+    assert "shows a loss, even without pairing" in say(judge_row(row(0.758, 0.669, 14042)).reason)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_the_sentence_says_what_a_table_supports():
 def test_rows_that_support_nothing(made, sentence):
     judged = judge_row(made)
     assert (judged.verdict, judged.test) == (Verdict.INVALID, None)
-    assert sentence in judged.reason
+    assert sentence in say(judged.reason)
 
 
 def test_granularity_finds_the_set_behind_a_name():
