@@ -291,35 +291,6 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
     return Plan(tuple(planned), served(config), tuple(notes))
 
 
-@dataclass(frozen=True, slots=True)
-class SideRun:
-    """One side, planned: what to ask, where it is stored, what is there already."""
-
-    config: EndpointConfig
-    plan: Plan = field(repr=False)  # asyncio prints what a finished task gave: a plan is megabytes
-    folder: Path
-    answered: Mapping[str, journal.Place] = field(repr=False)
-
-    @property
-    def missing(self) -> int:
-        """How many planned samples have no answer."""
-        return sum(key not in self.answered for key, *_sample in self.plan.keyed())
-
-
-def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
-    """Plans a side and reads what its run folder holds.
-
-    Raises:
-        UsageError: for a mistake in the configuration, a suite or its data.
-    """
-    plan = make_plan(config, known)
-    folder = config.runs / config.name
-    answered: Mapping[str, journal.Place] = {}
-    if folder.is_dir():
-        answered, _failures = journal.index(folder)
-    return SideRun(config, plan, folder, answered)
-
-
 def _check_data(config: EndpointConfig, suites: Sequence[Suite]) -> None:
     """Refuses a key of a `data:` mapping that no suite or data set goes by; one of a suite that is not run may stand.
 
@@ -388,3 +359,35 @@ def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> Pla
         label=_label(chosen, loaded),
         base_seed=sampling.seed,
     )
+
+
+# ---------------------------------------------------------------- a side, planned
+
+
+@dataclass(frozen=True, slots=True)
+class SideRun:
+    """One side, planned: what to ask, where it is stored, what is there already."""
+
+    config: EndpointConfig
+    plan: Plan = field(repr=False)  # asyncio prints what a finished task gave: a plan is megabytes
+    folder: Path
+    answered: Mapping[str, journal.Place] = field(repr=False)
+
+    @property
+    def missing(self) -> int:
+        """How many planned samples have no answer."""
+        return sum(key not in self.answered for key, *_sample in self.plan.keyed())
+
+
+def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
+    """Plans a side and reads what its run folder holds.
+
+    Raises:
+        UsageError: for a mistake in the configuration, a suite or its data.
+    """
+    plan = make_plan(config, known)
+    folder = config.runs / config.name
+    answered: Mapping[str, journal.Place] = {}
+    if folder.is_dir():
+        answered, _failures = journal.index(folder)
+    return SideRun(config, plan, folder, answered)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from evalkit.run.plan import Plan
 
 FORMAT: Final = 1
-_ROWS: Final = 1 << 16  # so many are written, and read, at a time
+_ROWS: Final = 1 << 14  # so many are written, and read, at a time
 _AGAIN: Final = "`evalkit score` makes it again"
 
 # ---------------------------------------------------------------- what the columns are
