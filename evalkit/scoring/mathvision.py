@@ -28,7 +28,7 @@ from evalkit.scoring.answers.reply import (
     without_markup,
     without_wrappers,
 )
-from evalkit.scoring.answers.short import answer_part, number_given
+from evalkit.scoring.answers.short import Given, answer_part, number_given
 from evalkit.scoring.registry import name_of, required
 from evalkit.scoring.rows import LETTERS, Document, Row, Settings, by_row, columns_of, letter_of, question_of, text_of
 
@@ -97,9 +97,9 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     if (nothing := unanswered(final)) is not None:
         return nothing
     found = _open_answer(final)
-    if found is None or (final.truncated and not found[1]):
+    if found is None or (final.truncated and not found.strong):
         return without_answer(final, final.text)
-    return _flagged(_same(truth, _cleaned(found[0]), final), strong=found[1])
+    return _flagged(_same(truth, _cleaned(found.text), final), strong=found.strong)
 
 
 def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
@@ -117,10 +117,10 @@ def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
         return read
     # No letter and no option's text: perhaps an option's value, "the answer is 3.0" for "$3$".
     found = _open_answer(final)
-    if found is None or (final.truncated and not found[1]):
+    if found is None or (final.truncated and not found.strong):
         return read
-    letter = _value_letter(found[0], choices)
-    return read if letter is None else _flagged(_lettered(letter, truth, final, found[0]), strong=found[1])
+    letter = _value_letter(found.text, choices)
+    return read if letter is None else _flagged(_lettered(letter, truth, final, found.text), strong=found.strong)
 
 
 def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> str | None:
@@ -157,20 +157,16 @@ def _lettered(found: str | None, truth: str, final: FinalText, answer: str) -> S
     return replace(score, reason="multiple") if found and len(found) > 1 and not final.truncated else score
 
 
-def _open_answer(final: FinalText) -> tuple[str, bool] | None:
-    """(the result that a reply gives, whether a box or a marker says so)."""
+def _open_answer(final: FinalText) -> Given | None:
+    """The result that a reply gives."""
     midway = ends_midway(final)
     text = for_maths(final.text)
     announced = extract(text, midway=midway)
     if announced is not None:
-        return announced, True
+        return Given(announced, strong=True)
     part = answer_part(final.text, midway=midway)
-    if part is None:
-        return None
     formula = _FORMULA.search(text.rstrip().rpartition("\n")[2])
-    if formula and _PROSE.search(part.text):
-        return formula[1], part.strong
-    return part.text, part.strong
+    return replace(part, text=formula[1]) if part and formula and _PROSE.search(part.text) else part
 
 
 def _same(truth: str, answer: str, final: FinalText) -> Score:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from evalkit.errors import DataError
 from evalkit.scoring.answers.worker import run_limited
-from evalkit.scoring.livebench.extract import Grade, between, boxed, truth_of, without_marks
+from evalkit.scoring.livebench.extract import UNREADABLE, Grade, between, boxed, truth_of, without_marks
 from evalkit.scoring.registry import name_of
 
 if TYPE_CHECKING:
@@ -92,9 +92,7 @@ def _mapping(text: str) -> dict[Any, Any]:
     found = _literal(text)
     if found is None:
         found = _literal(_marked_literal(text).replace("null", "None"))
-    if not isinstance(found, dict):
-        return {}
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in found.items() if value is not None} if isinstance(found, dict) else {}
 
 
 def _marked_literal(text: str) -> str:
@@ -184,17 +182,6 @@ TOLERANCE: Final = 1e-6
 
 _LARGEST: Final = 1e300
 _SEPARATORS: Final = {"csv": ",", "tsv": "\t"}
-# What pandas and lxml raise on text that is no table of the format; a missing library is not among them.
-_UNREADABLE: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
 
 
 def same_table(target: str, truth: str, answer: str, table_first: bool) -> str:
@@ -242,7 +229,7 @@ def _attempt(layout: str, text: str, orient: str) -> pd.DataFrame | None:
                 table = _markdown(text)
             case _:
                 table = pd.read_csv(StringIO(text), sep=_SEPARATORS[layout])
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     # A scalar or a list of scalars reads as something else than a table.
     return table if isinstance(table, pd.DataFrame) else None

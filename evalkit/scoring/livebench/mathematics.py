@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.scoring.answers.worker import run_limited
-from evalkit.scoring.livebench.extract import Grade, boxed, distance, solutions, truth_of, without_marks
+from evalkit.scoring.livebench.extract import UNREADABLE, Grade, boxed, distance, solutions, truth_of, without_marks
 from evalkit.scoring.registry import name_of
 
 SECONDS: Final = 20.0
@@ -307,8 +307,7 @@ def _unreadable() -> tuple[type[Exception], ...]:
     from sympy.parsing.latex.errors import LaTeXParsingError
     from sympy.polys.polyerrors import BasePolynomialError
 
-    plain = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RecursionError)
-    return (*plain, SyntaxError, TypeError, ValueError, LarkError, BasePolynomialError, LaTeXParsingError)
+    return (*UNREADABLE, NotImplementedError, LarkError, BasePolynomialError, LaTeXParsingError)
 
 
 def equivalent(truth: str, answer: str) -> bool:
