@@ -272,7 +272,7 @@ class Comparison:
         Raises:
             UsageError: where the comparison has no such suite.
         """
-        from evalkit.render.explain import explain
+        from evalkit.render.rows import explain
 
         return explain(self.value, suite, language=language)
 

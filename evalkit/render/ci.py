@@ -13,9 +13,9 @@ from xml.etree import ElementTree as ET  # only written here; nothing foreign is
 
 from evalkit.model import Comparison, Probe, Reason, SuiteResult, Verdict
 from evalkit.render.escape import clean, one_line
-from evalkit.render.explain import probe_sentence, sentences
 from evalkit.render.jinja import render_template
 from evalkit.render.private import fit_to_pass_on
+from evalkit.render.rows import probe_sentence, sentences
 from evalkit.render.words import Language, say, say_all
 from evalkit.resources import data_folder
 

@@ -20,10 +20,9 @@ from markupsafe import Markup
 from evalkit.model import BreakdownRow, Comparison, Flip, Interval, SuiteResult, Verdict
 from evalkit.render import numbers
 from evalkit.render.escape import clean
-from evalkit.render.explain import overall, probe_sentence, sentences
 from evalkit.render.jinja import fill
 from evalkit.render.private import fit_to_pass_on
-from evalkit.render.rows import SuiteRow, suite_row, table_of
+from evalkit.render.rows import SuiteRow, overall, probe_sentence, sentences, suite_row, table_of
 from evalkit.render.words import Language, words_of
 from evalkit.resources import data_folder
 

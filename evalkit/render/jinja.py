@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from evalkit.errors import UsageError
 from evalkit.model import Comparison, Reason
 from evalkit.render import escape, numbers
-from evalkit.render.explain import probe_sentence
 from evalkit.render.numbers import Change, Range
-from evalkit.render.rows import BehaviourLine, table_of, value_text
+from evalkit.render.rows import BehaviourLine, probe_sentence, table_of, value_text
 from evalkit.render.words import SYMBOLS, Language, is_english, say, verdict_text, words_of
 from evalkit.resources import data_folder
 

@@ -75,7 +75,7 @@ def notebook(comparison: Comparison) -> str:
     from markdown_it import MarkdownIt
 
     from evalkit.render import escape
-    from evalkit.render.explain import overall
+    from evalkit.render.rows import overall
     from evalkit.render.tables import table_text
 
     text = (

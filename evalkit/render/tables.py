@@ -10,8 +10,7 @@ from evalkit import codec
 from evalkit.model import Comparison, Verdict
 from evalkit.render import numbers
 from evalkit.render.escape import one_line, without_commands
-from evalkit.render.explain import probe_sentence
-from evalkit.render.rows import BehaviourLine, MacroRow, SideCell, SuiteRow, Table, table_of
+from evalkit.render.rows import BehaviourLine, MacroRow, SideCell, SuiteRow, Table, probe_sentence, table_of
 from evalkit.render.words import ASCII_SYMBOLS, SYMBOLS, Language, word_of, words_of
 from evalkit.resources import data_folder
 

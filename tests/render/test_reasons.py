@@ -19,8 +19,8 @@ from evalkit.compare.verdict import overall_reasons, reason_of
 from evalkit.model import Interval, NeededRepeats, Reason, Status, Verdict, said
 from evalkit.render import words
 from evalkit.render.document import from_json, to_json
-from evalkit.render.explain import explain
 from evalkit.render.html import report
+from evalkit.render.rows import explain
 from evalkit.render.tables import table_text
 from evalkit.render.words import ReasonError, check, codes, is_english, say, words_of
 from evalkit.resources import data_folder

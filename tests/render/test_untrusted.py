@@ -22,8 +22,8 @@ from evalkit.model import Difference, Reason
 from evalkit.publish.cards import BEGIN, END, CardSubject, card, into, load_style, style_names
 from evalkit.publish.hub import every_eval_ever, model_index
 from evalkit.render import ci
-from evalkit.render.explain import explain
 from evalkit.render.html import report
+from evalkit.render.rows import explain
 from evalkit.render.tables import TerminalTable, table_text
 from evalkit.render.words import LANGUAGES, say
 

@@ -7,7 +7,7 @@ import pytest
 
 from evalkit.errors import UsageError
 from evalkit.model import Interval, NeededRepeats, Verdict, said
-from evalkit.render.explain import explain, sentences
+from evalkit.render.rows import explain, sentences
 from evalkit.render.words import LANGUAGES
 
 
