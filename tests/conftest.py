@@ -12,11 +12,11 @@ import pytest
 import render_example
 import render_nights
 from aiohttp import web
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from toy import Toy
 
 # How long an example takes is the machine's affair.
-settings.register_profile("any machine", deadline=None)
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 HERE = Path(__file__).resolve().parent
