@@ -212,7 +212,12 @@ def _cells(samples: Samples, own: Ints, other: Ints, stride: int) -> Cells:
 
 def _missing_from(own: Ints, wanted: Ints) -> Ints:
     """The wanted keys that are not among a side's own, in ascending order."""
-    return wanted[:0] if np.array_equal(own, wanted) else np.setdiff1d(wanted, own)
+    if np.array_equal(own, wanted):
+        return wanted[:0]
+    own, wanted = np.sort(own), np.sort(wanted)  # np.setdiff1d loads numpy.ma, for which a comparison has no use
+    place = np.searchsorted(own, wanted)
+    absent: Ints = wanted[place == np.searchsorted(own, wanted, side="right")]
+    return absent
 
 
 def _in_both(one: Ints, two: Ints) -> tuple[Ints, Ints]:
