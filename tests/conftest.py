@@ -15,6 +15,8 @@ from aiohttp import web
 from hypothesis import HealthCheck, settings
 from toy import Toy
 
+from evalkit.render.jinja import fill
+
 # How long an example takes is the machine's affair.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -89,6 +91,20 @@ def toy():
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def plot(tmp_path_factory):
+    """Draws one plot: `plot("forest(suite, scale)", suite=..., scale=...)` is a macro of `plots.html.j2`, filled."""
+    folder = tmp_path_factory.mktemp("plots")
+
+    def draw(call, **values):
+        template = folder / f"{call.partition('(')[0]}.html.j2"
+        if not template.exists():
+            template.write_text('{% import "plots.html.j2" as plots %}{{ plots.' + call + " }}")
+        return fill(template, values)
+
+    return draw
 
 
 @pytest.fixture(scope="session")

@@ -11,18 +11,16 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any, Final
-from xml.etree import ElementTree as ET  # only written here; nothing foreign is parsed
 
 from markupsafe import Markup
 
-from evalkit.model import BreakdownRow, Comparison, Flip, Interval, SuiteResult, Verdict
+from evalkit.model import Comparison, Flip, Interval, SuiteResult
 from evalkit.render import numbers
 from evalkit.render.escape import clean
 from evalkit.render.jinja import fill
 from evalkit.render.private import fit_to_pass_on
-from evalkit.render.rows import SuiteRow, overall, probe_sentence, sentences, suite_row, table_of
+from evalkit.render.rows import overall, probe_sentence, sentences, suite_row, table_of
 from evalkit.render.words import Language, words_of
 from evalkit.resources import data_folder
 
@@ -145,138 +143,61 @@ def _short(text: str | None) -> str | None:
     return cut if len(cut) >= len(clean(text)) else cut + "…"
 
 
-# ---------------------------------------------------------------- the forest plot: an SVG a suite, and one for the axis
-# Positions are percentages of the width, so the plot fits any screen; colours come from the page's classes.
+# ---------------------------------------------------------------- the scale of the plots (`reports/plots.html.j2`)
 
 
-ROW_HEIGHT: Final = 34
-_MIDDLE: Final = ROW_HEIGHT / 2
 _WIDEST_MARGINS: Final = 3.0
 """The scale ends at this many of the largest margin, so that one outlier does not flatten all the others."""
 _WIDEST_ALONE: Final = 15.0
 _EDGE_PERCENT: Final = 2.5
 _MOST_TICKS: Final = 7
-SHAPES: Final = {
-    Verdict.EQUIVALENT: "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0",
-    Verdict.DEGRADED: "M-6,-5h12L0,6Z",
-    Verdict.ELEVATED: "M-6,5h12L0,-6Z",
-    Verdict.INCONCLUSIVE: "M0,-6L6,0L0,6L-6,0Z",
-    Verdict.INVALID: "M-5,-5h10v10h-10Z",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Maps fractions in [-reach, reach] to percentages of the width."""
+    """Maps fractions in [-reach, reach] to positions; what lies beyond is held at the edge."""
 
     reach: float
 
+    def _share(self, fraction: float) -> float:
+        return min(max(fraction, -self.reach), self.reach) / self.reach
+
     def at(self, fraction: float) -> float:
-        """The position of a fraction, held within the plot."""
-        held = min(max(fraction, -self.reach), self.reach)
-        return 50 + held / self.reach * (50 - _EDGE_PERCENT)
+        """The position of a fraction, in percent of the width."""
+        return 50 + self._share(fraction) * (50 - _EDGE_PERCENT)
+
+    def down(self, fraction: float, top: float, height: float) -> float:
+        """The position in pixels from above, in a plot that begins at `top`."""
+        return round(top + (1 - self._share(fraction)) / 2 * height, 2)
+
+    def hides(self, fraction: float) -> bool:
+        """True where a fraction lies beyond the scale."""
+        return abs(fraction) > self.reach
+
+    def ticks(self) -> list[float]:
+        """Round numbers of points within the reach, symmetric, at most seven."""
+        reach = self.reach * 100
+        step = next(
+            base * 10.0**power
+            for power in range(-6, 6)
+            for base in (1, 2, 5)
+            if 2 * int(reach / (base * 10.0**power) + 1e-9) + 1 <= _MOST_TICKS
+        )
+        count = int(reach / step + 1e-9)
+        return [round(i * step, 9) for i in range(-count, count + 1)]
 
 
 def scale_of(suites: Sequence[SuiteResult]) -> Scale:
     """The common scale of some suites; one alone flattens no other, and has all the room that it needs."""
     widest = _WIDEST_MARGINS if len(suites) > 1 else _WIDEST_ALONE
-    return scale_to([suite.margin for suite in suites], [suite.ci90 for suite in suites if suite.ci90], widest)
+    return scale_to([suite.margin for suite in suites], [suite.ci90 for suite in suites], widest)
 
 
-def scale_to(margins: Sequence[float], intervals: Sequence[Interval], widest: float = _WIDEST_MARGINS) -> Scale:
+def scale_to(margins: Sequence[float], intervals: Sequence[Interval | None], widest: float) -> Scale:
     """A scale wide enough for every margin with room, no wider than `widest` times the largest."""
     margin = max(margins, default=0.0) or 0.01
-    ends = [abs(end) for interval in intervals for end in (interval.low, interval.high)]
+    ends = [abs(end) for interval in intervals if interval for end in (interval.low, interval.high)]
     return Scale(min(max([1.25 * margin, *(1.05 * end for end in ends)]), widest * margin))
-
-
-def row_svg(suite: SuiteResult, scale: Scale) -> str:
-    """The plot of one suite; its meaning is also in the text beside it, so it is hidden from screen readers."""
-    svg = _svg()
-    _rectangle(svg, "band", scale, Interval(-suite.margin, suite.margin, 0), (3, ROW_HEIGHT - 6))
-    _line(svg, "zero", 50, (0, ROW_HEIGHT))
-    if suite.noise_floor:
-        _rectangle(svg, "noise", scale, suite.noise_floor, (ROW_HEIGHT - 9, 4))
-    if suite.ci90 and suite.difference is not None:
-        group = ET.SubElement(svg, "g", {"class": f"mark {suite.verdict.value}"})
-        left, right = (f"{scale.at(end):.3f}%" for end in (suite.ci90.low, suite.ci90.high))
-        ET.SubElement(group, "line", {"x1": left, "x2": right, "y1": f"{_MIDDLE:g}", "y2": f"{_MIDDLE:g}"})
-        for end, direction in ((suite.ci90.low, -1), (suite.ci90.high, 1)):
-            _whisker(group, scale, end, direction)
-        if abs(suite.difference) <= scale.reach:
-            place_shape(group, (scale.at(suite.difference), _MIDDLE), SHAPES[suite.verdict])
-    return _text(svg)
-
-
-def axis_svg(scale: Scale) -> str:
-    """The axis in points."""
-    svg = _svg()
-    for tick in ticks(scale.reach * 100):
-        x = scale.at(tick / 100)
-        _line(svg, "tick", x, (0, 5))
-        label = ET.SubElement(svg, "text", {"x": f"{x:.3f}%", "y": "20", "text-anchor": "middle"})
-        label.text = f"{tick:+g}" if tick else "0"
-    return _text(svg)
-
-
-def marker_svg(verdict: Verdict) -> str:
-    """The marker of a verdict, for the legend."""
-    svg = ET.Element("svg", {"class": "marker", "width": "16", "height": "16", "aria-hidden": "true"})
-    group = ET.SubElement(svg, "g", {"class": f"mark {verdict.value}", "transform": "translate(8,8)"})
-    ET.SubElement(group, "path", {"d": SHAPES[verdict]})
-    return _text(svg)
-
-
-def ticks(reach: float) -> list[float]:
-    """Round numbers in [-reach, reach], symmetric, at most seven."""
-    step = next(
-        base * 10.0**power
-        for power in range(-6, 6)
-        for base in (1, 2, 5)
-        if 2 * int(reach / (base * 10.0**power) + 1e-9) + 1 <= _MOST_TICKS
-    )
-    count = int(reach / step + 1e-9)
-    return [round(i * step, 9) for i in range(-count, count + 1)]
-
-
-def _svg() -> ET.Element:
-    return ET.Element("svg", {"class": "plot", "width": "100%", "height": str(ROW_HEIGHT), "aria-hidden": "true"})
-
-
-def _rectangle(svg: ET.Element, name: str, scale: Scale, interval: Interval, vertical: tuple[float, float]) -> None:
-    left, right = scale.at(interval.low), scale.at(interval.high)
-    top, height = vertical
-    box = {"x": f"{left:.3f}%", "width": f"{right - left:.3f}%", "y": f"{top:g}", "height": f"{height:g}"}
-    ET.SubElement(svg, "rect", {"class": name, **box})
-
-
-def _line(svg: ET.Element, name: str, x: float, vertical: tuple[float, float]) -> None:
-    at = f"{x:.3f}%"
-    ends = {"x1": at, "x2": at, "y1": f"{vertical[0]:g}", "y2": f"{vertical[1]:g}"}
-    ET.SubElement(svg, "line", {"class": name, **ends})
-
-
-def _whisker(group: ET.Element, scale: Scale, end: float, direction: int) -> None:
-    """The end of an interval: a short upright, or an arrow where it lies beyond the scale."""
-    beyond = abs(end) > scale.reach
-    forward = 1 if end > 0 else -1
-    path = (
-        f"M{-6 * forward:g},-5L0,0L{-6 * forward:g},5"
-        if beyond
-        else f"M{-2 * direction:g},-5h{2 * direction:g}v10h{-2 * direction:g}"
-    )
-    place_shape(group, (scale.at(end), _MIDDLE), path, "open")
-
-
-def place_shape(group: ET.Element, at: tuple[float, float], path: str, name: str = "full") -> None:
-    """A path in pixels around a point: x in percent of the width, y in pixels."""
-    x, y = at
-    place = ET.SubElement(group, "svg", {"x": f"{x:.3f}%", "y": f"{y:g}", "overflow": "visible", "class": "at"})
-    ET.SubElement(place, "path", {"d": path, "class": name})
-
-
-def _text(svg: ET.Element) -> str:
-    return ET.tostring(svg, encoding="unicode")
 
 
 # ---------------------------------------------------------------- the page
@@ -288,18 +209,6 @@ _SCRIPT_WORDS: Final = (
     "target", "answer", "score", "repeat", "none", "alike", "cut", "same_text", "empty_reply", "reference", "candidate",
     "heading", "withheld",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _SuiteView:
-    """One suite as the template shows it."""
-
-    row: SuiteRow
-    result: SuiteResult
-    sentences: tuple[str, str, str]
-    plot: Markup
-    breakdown: tuple[dict[str, Any], ...]
-    churn: Decimal
 
 
 def report(
@@ -322,7 +231,7 @@ def report(
     style = (folder / "html" / "report.css").read_text(encoding="utf-8")
     script = (folder / "html" / "report.js").read_text(encoding="utf-8")
     words = words_of(language)
-    scale = scale_of(comparison.suites)
+    script_words = {key: word for key, word in words.items() if key in _SCRIPT_WORDS or key.startswith("status_")}
     context: dict[str, Any] = {
         "comparison": comparison,
         "table": table_of(comparison, language),
@@ -334,12 +243,11 @@ def report(
         "style": Markup(style),  # noqa: S704
         "script": Markup(script),  # noqa: S704
         "flips_data": Markup(flips_json(comparison, include_questions=include_questions)),  # noqa: S704
-        "script_words": Markup(script_json(_script_words(language))),  # noqa: S704
+        "script_words": Markup(script_json(script_words)),  # noqa: S704
         "overall": overall(comparison, language),
         "probe": probe_sentence(comparison.probe, language),
-        "suites": [_view(suite, scale, language) for suite in comparison.suites],
-        "axis": Markup(axis_svg(scale)),  # noqa: S704
-        "markers": {verdict.value: Markup(marker_svg(verdict)) for verdict in Verdict},  # noqa: S704
+        "suites": [_view(suite, language) for suite in comparison.suites],
+        "scale": scale_of(comparison.suites),
         "changed_items": sum(suite.flips.regressed + suite.flips.improved for suite in comparison.suites),
         "shown_items": sum(flip.reference_score != flip.candidate_score for flip in comparison.flips),
         "questions_left_out": not include_questions and any(suite.gated for suite in comparison.suites),
@@ -347,25 +255,24 @@ def report(
     return fill(folder / "report.html.j2", context)
 
 
-def _view(suite: SuiteResult, scale: Scale, language: Language) -> _SuiteView:
-    return _SuiteView(
-        row=suite_row(suite, language),
-        result=suite,
-        sentences=sentences(suite, language),
-        plot=Markup(row_svg(suite, scale)),  # noqa: S704 - numbers and fixed words only
-        churn=numbers.rounded(numbers.points(suite.flips.churn), 1),
-        breakdown=tuple(_breakdown_line(row, suite.margin) for row in suite.breakdown),
-    )
-
-
-def _breakdown_line(row: BreakdownRow, margin: float) -> dict[str, Any]:
-    """One heading; its difference only with an interval."""
+def _view(suite: SuiteResult, language: Language) -> dict[str, Any]:
+    """One suite as the template shows it; the difference of a heading only where it has an interval."""
+    breakdown = [
+        {
+            "heading": " / ".join(row.heading),
+            "n": row.n_items,
+            "reference": numbers.rounded(numbers.points(row.reference), 1),
+            "candidate": numbers.rounded(numbers.points(row.candidate), 1),
+            "change": numbers.change(row.difference, row.ci90, suite.margin) if row.ci90 else None,
+        }
+        for row in suite.breakdown
+    ]
     return {
-        "heading": " / ".join(row.heading),
-        "n": row.n_items,
-        "reference": numbers.rounded(numbers.points(row.reference), 1),
-        "candidate": numbers.rounded(numbers.points(row.candidate), 1),
-        "change": numbers.change(row.difference, row.ci90, margin) if row.ci90 else None,
+        "row": suite_row(suite, language),
+        "result": suite,
+        "sentences": sentences(suite, language),
+        "churn": numbers.rounded(numbers.points(suite.flips.churn), 1),
+        "breakdown": breakdown,
     }
 
 
@@ -379,8 +286,3 @@ def policy(style: str, script: str = "") -> str:
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _script_words(language: Language) -> dict[str, str]:
-    words = words_of(language)
-    return {key: word for key, word in words.items() if key in _SCRIPT_WORDS or key.startswith("status_")}

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evalkit import codec
 from evalkit.publish.history import Known, document, night_of, series_of
-from evalkit.publish.history_page import HEIGHT, HistoryTable, night_rows, page, trend_svg
+from evalkit.publish.history_page import HistoryTable, page
 from evalkit.render.words import LANGUAGES
 from evalkit.resources import data_folder
 
@@ -22,6 +22,11 @@ KNOWN = (Known("musr", date(2026, 11, 9), date(2026, 11, 30), "softmax in bf16",
 @pytest.fixture(scope="module")
 def series(story):
     return series_of([night_of(one) for one in story])
+
+
+def plots(series, last):
+    lines = page(series, KNOWN, last=last).splitlines()
+    return [ET.fromstring(line) for line in lines if line.startswith('<svg class="plot trend"')]
 
 
 def terminal(table, width=110, **console):
@@ -84,20 +89,20 @@ def test_golden_json(series, golden):
 
 @pytest.mark.parametrize("last", [1, 2, 5, 60])
 def test_everything_is_inside_the_plot(series, last):
-    for trend in series[0].suites:
-        svg = ET.fromstring(trend_svg(night_rows(trend, KNOWN, last)))
+    drawn = plots(series, last)
+    assert len(drawn) == len(series[0].suites)
+    for svg in drawn:
         for node in svg.iter():
             for name in ("x", "x1", "x2"):
                 if node.get(name, "").endswith("%"):
                     assert 0 <= float(node.get(name)[:-1]) <= 100
             for name in ("y", "y1", "y2"):
                 if node.get(name):
-                    assert 0 <= float(node.get(name)) <= HEIGHT
+                    assert 0 <= float(node.get(name)) <= float(svg.get("height"))
 
 
 def test_marks_follow_verdicts_and_known_differences(series):
-    trend = next(one for one in series[0].suites if one.suite == "musr")
-    svg = ET.fromstring(trend_svg(night_rows(trend, KNOWN, 60)))
+    svg = plots(series, 60)[[one.suite for one in series[0].suites].index("musr")]
     classes = [node.get("class") for node in svg.iter("g")]
     assert classes[:8] == [
         f"mark {v}" for v in ["EQUIVALENT"] * 4 + ["INCONCLUSIVE", "DEGRADED", "DEGRADED", "INVALID"]

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.model import Interval
-from evalkit.render.html import axis_svg, marker_svg, row_svg, scale_of, ticks
+from evalkit.render.html import Scale, scale_of
 
 
 @given(st.floats(0.01, 500))
 def test_ticks_are_few_round_symmetric_and_inside(reach):
-    made = ticks(reach)
+    made = Scale(reach / 100).ticks()
     assert made == [-tick for tick in reversed(made)]
     assert 3 <= len(made) <= 7
     assert max(made) <= reach + 1e-6
@@ -22,12 +22,12 @@ def test_ticks_are_few_round_symmetric_and_inside(reach):
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(0.001, 0.2))
-def test_every_position_is_inside_the_plot(comparison_suite, a, b, margin):
+def test_every_position_is_inside_the_plot(comparison_suite, plot, a, b, margin):
     suite = replace(comparison_suite, ci90=Interval(min(a, b), max(a, b), 0.9), difference=(a + b) / 2, margin=margin)
     assert margin <= scale_of([suite]).reach <= 15 * margin + 1e-12
     scale = scale_of([suite, suite])
     assert margin <= scale.reach <= 3 * margin + 1e-12
-    svg = ET.fromstring(row_svg(suite, scale))
+    svg = ET.fromstring(plot("forest(suite, scale)", suite=suite, scale=scale))
     positions = [
         float(value[:-1])
         for node in svg.iter()
@@ -43,9 +43,12 @@ def comparison_suite(example):
     return example.comparison().suites[0]
 
 
-def test_rows_show_margin_noise_interval_and_verdict(comparison):
+def test_rows_show_margin_noise_interval_and_verdict(comparison, plot):
     scale = scale_of(comparison.suites)
-    by_name = {suite.suite: ET.fromstring(row_svg(suite, scale)) for suite in comparison.suites}
+    by_name = {
+        suite.suite: ET.fromstring(plot("forest(suite, scale)", suite=suite, scale=scale))
+        for suite in comparison.suites
+    }
     gpqa = by_name["gpqa_diamond"]
     assert [node.get("class") for node in gpqa.findall("rect")] == ["band", "noise"]
     band, noise = gpqa.findall("rect")
@@ -59,12 +62,13 @@ def test_rows_show_margin_noise_interval_and_verdict(comparison):
     )
 
 
-def test_axis_and_markers(comparison):
-    labels = [node.text for node in ET.fromstring(axis_svg(scale_of(comparison.suites))).iter("text")]
+def test_axis_and_markers(comparison, plot):
+    labels = [node.text for node in ET.fromstring(plot("axis(scale)", scale=scale_of(comparison.suites))).iter("text")]
     assert labels == ["-15", "-10", "-5", "0", "+5", "+10", "+15"]
     from evalkit.model import Verdict
 
-    assert len({ET.fromstring(marker_svg(verdict)).find("g/path").get("d") for verdict in Verdict}) == 5, (
-        "a shape of its own"
-    )
+    assert (
+        len({ET.fromstring(plot("marker(name)", name=verdict.value)).find("g/path").get("d") for verdict in Verdict})
+        == 5
+    ), "a shape of its own"
     assert scale_of([]).reach > 0
