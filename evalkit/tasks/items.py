@@ -10,16 +10,18 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import orjson
+from jinja2 import TemplateError
 
 from evalkit.config.suite import Suite, where
-from evalkit.errors import DataError, SuiteError, did_you_mean
+from evalkit.errors import DataError, EvalkitError, SuiteError, did_you_mean
 from evalkit.files import digest, digest_lines
 from evalkit.model import FinalText, Item, Message, Prompt, Reason, Score, Scorer
+from evalkit.scoring.registry import CodeError, called
 from evalkit.tasks import cache
 from evalkit.tasks.data import commit_note
 from evalkit.tasks.pictures import Picture, cluster_of, image_refs, parts_of, pixel_limit
@@ -223,10 +225,7 @@ def _lm_eval_task(suite: Suite, file: Path, options: LoadOptions) -> Any:
     passed = {**_passed(suite, options), "suite_file": str(file)}
     own = suite.scorer is not None
     manager = TaskManager(include_defaults=False, metadata={"evalkit_options": passed} if own else None)
-    try:
-        (task,) = manager.load([str(file)])["tasks"].values()
-    except (KeyError, TypeError, ImportError, AttributeError) as error:
-        raise SuiteError(f"{file}: lm-eval cannot load it: {error}") from error
+    (task,) = _by_lm_eval(file, "lm-eval cannot load it", manager.load, [str(file)])["tasks"].values()
     wanted = "multiple_choice" if by_logprobs(suite) else "generate_until"
     if wanted != task.OUTPUT_TYPE:
         raise SuiteError(f"{file}: task {task.config.task!r} is {task.OUTPUT_TYPE}, not {wanted}")
@@ -259,19 +258,34 @@ def by_logprobs(suite: Suite) -> bool:
 
 
 def _build(task: Any, chosen: list[int] | None, *, chat: bool) -> None:
+    build = partial(
+        task.build_all_requests,
+        # lm-eval asks `index in samples` for every document, so a set; it only iterates and measures it otherwise.
+        samples=set(chosen) if chosen else None,
+        rank=0,
+        world_size=1,
+        apply_chat_template=chat,
+        fewshot_as_multiturn=chat,
+        chat_template=_as_json if chat else None,
+        tokenizer_name="",
+    )
+    _by_lm_eval(task.config.task, "its prompts cannot be built", build)
+
+
+def _by_lm_eval(whose: object, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What lm-eval makes of a suite's file, its templates and its functions, which may go wrong in any way.
+
+    Raises:
+        SuiteError: with the cause; evalkit's own errors, which its loader of documents raises, pass as they are.
+    """
     try:
-        task.build_all_requests(
-            # lm-eval asks `index in samples` for every document, so a set; it only iterates and measures it otherwise.
-            samples=set(chosen) if chosen else None,
-            rank=0,
-            world_size=1,
-            apply_chat_template=chat,
-            fewshot_as_multiturn=chat,
-            chat_template=_as_json if chat else None,
-            tokenizer_name="",
-        )
-    except ValueError as error:
-        raise SuiteError(f"{task.config.task}: its prompts cannot be built: {error}") from error
+        return called(function, *arguments)
+    except CodeError as error:
+        cause = error.__cause__
+        if isinstance(cause, EvalkitError):
+            raise cause from None
+        fix = ": let its templates name fields that its documents have" if isinstance(cause, TemplateError) else ""
+        raise SuiteError(f"{whose}: {what}: {error}{fix}") from error
 
 
 def _as_json(messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:  # noqa: ARG001

@@ -165,6 +165,23 @@ def test_wrong_code_is_said_before_anything_is_asked(code, rows, words, endpoint
     assert all(word in done.err for word in words), done.err
 
 
+@pytest.mark.parametrize(
+    ("line", "instead", "words"),
+    [
+        ('doc_to_text: "{{prompt}}"', 'doc_to_text: "{{promt}}"', "'promt' is undefined"),
+        ('doc_to_target: "{{answer}}"', 'doc_to_target: "{{anwser}}"', "'anwser' is undefined"),
+        ('doc_to_text: "{{prompt}}"', 'doc_to_text: "{{prompt}"', "TemplateSyntaxError"),
+        ('doc_to_text: "{{prompt}}"', "doc_to_text: !function mine.broken", "ZeroDivisionError"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_is_said(line, instead, words, endpoint, config, invoke, tmp_path):
+    code = CODE + "\n\ndef broken(document):\n    return 1 / 0\n"
+    file = written(tmp_path / "own", {}, code=code, head=HEAD.replace(line, instead))
+    done = invoke("run", config("ref", endpoint.url, ["quiz"], suite_folders=[str(file.parent)]), "--quiet")
+    assert (done.code, endpoint.requests) == (2, []), done.err
+    assert words in done.err and "quiz" in done.err, done.err
+
+
 def test_a_negative_weight_is_said(endpoint, config, invoke, tmp_path):
     file = written(tmp_path / "own", {"weight": "share"}, rows=NEGATIVE)
     done = invoke("run", config("ref", endpoint.url, ["quiz"], suite_folders=[str(file.parent)]), "--quiet")
