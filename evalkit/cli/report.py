@@ -21,7 +21,7 @@ from evalkit.render.report import FORMATS, check_format
     default="terminal",
     show_default=True,
     metavar="FORMAT",
-    help=f"One of {', '.join(FORMATS)}; or the path of a template, NAME.md.j2 (.html, .tex, .csv, .txt).",
+    help=f"One of {', '.join(FORMATS)}; or the path of a template, NAME.md.j2 (.html, .tex, .csv, .txt, .xml, .json).",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, not to stdout.")
 @options.language

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from typing import Final
+from xml.sax import saxutils
 
 _UNWANTED: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
@@ -71,6 +72,16 @@ def markdown(text: str) -> str:
 def _escape_start(match: re.Match[str]) -> str:
     space, sign, number, mark = match.groups()
     return f"{space}\\{sign}" if sign else f"{space}{number}\\{mark}"
+
+
+def xml_text(text: str) -> str:
+    """Text between two tags of XML."""
+    return saxutils.escape(clean(text))
+
+
+def xml_value(text: str) -> str:
+    """Text for an attribute's value in XML, or anywhere else in it: no quote, no line end that a parser changes."""
+    return saxutils.escape(clean(text), {'"': "&quot;", "\n": "&#10;", "\t": "&#09;"})
 
 
 def latex(text: str) -> str:

@@ -1,6 +1,6 @@
 """One sandboxed Jinja environment per output format: everything a template prints is escaped for its format.
 
-The format is read from the template's name, `NAME.FORMAT.j2`: md, html, tex, csv or txt. A new report is one
+The format is read from the template's name, `NAME.FORMAT.j2`: md, html, tex, csv, txt, xml or json. A new report is one
 template: `render_template(path, comparison)`.
 """
 
@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from evalkit import codec
 from evalkit.errors import UsageError
 from evalkit.model import Comparison, Reason
 from evalkit.render import escape, numbers
@@ -25,12 +26,14 @@ from evalkit.resources import data_folder
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
-_ESCAPES: Final[Mapping[str, Callable[[str], str]]] = {
+_ESCAPES: Final[Mapping[str, Callable[[Any], str]]] = {
     "md": escape.markdown,
     "tex": escape.latex,
     "csv": escape.csv_cell,
     "txt": escape.one_line,
     "html": escape.clean,  # and autoescaped by Jinja
+    "xml": escape.xml_value,
+    "json": codec.dump,
 }
 
 
@@ -120,6 +123,8 @@ def _environment(folder: Path, output: str) -> SandboxedEnvironment:
 def _finalizer(output: str) -> Callable[[object], object]:
     """What is done to every printed value, constants of the template excepted."""
     escape_text = _ESCAPES[output]
+    if output == "json":
+        return lambda value: value if isinstance(value, Raw) else escape_text(value)
 
     def finalize(value: object) -> object:
         if isinstance(value, Raw) or hasattr(value, "__html__"):
@@ -163,6 +168,7 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
         "symbol": SYMBOLS.__getitem__,
         "verdict": verdict_text,
         "raw": Raw,
+        "text": lambda text: Raw(escape.xml_text(text)),
         "cell": lambda text: Raw(escape.markdown(f"x{text}")[1:]),
         "code": lambda text: Raw(escape.one_line(text).replace("`", "'").replace("|", "/").strip()),
         "say": _say,

@@ -8,9 +8,9 @@ weights, say) stay, so that a reader still sees what it was.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from evalkit.model import Comparison, Difference, Reason, RunIdentity, SuiteResult
 from evalkit.render.document import reasons_of
@@ -38,16 +38,11 @@ _COMMAND_KEY: Final = re.compile(r"(?:^|[._])(?:argv|args?|command|cmd)\Z", re.I
 
 def fit_to_pass_on(comparison: Comparison) -> Comparison:
     """The comparison without hosts, and with every absolute path shortened to its last part."""
-    shown = without_hosts(comparison)
-    return replace(
-        shown,
-        reference=_without_paths(shown.reference),
-        candidate=_without_paths(shown.candidate),
-        differences=tuple(
-            Difference(one.key, *without_folders(one.key, one.reference, one.candidate)) for one in shown.differences
-        ),
-        **_said(shown, _shortened),
+    shown = _changed(without_hosts(comparison), _shortened, without_folders)
+    reference, candidate = (
+        replace(run, model=_short_value("model", run.model)) for run in (shown.reference, shown.candidate)
     )
+    return replace(shown, reference=reference, candidate=candidate)
 
 
 def without_folders(key: str, one: str, other: str) -> tuple[str, str]:
@@ -56,11 +51,6 @@ def without_folders(key: str, one: str, other: str) -> tuple[str, str]:
     if short != alike or one == other:
         return short, alike
     return short.replace(f"{HIDDEN}/", f"{HIDDEN}(1)/"), alike.replace(f"{HIDDEN}/", f"{HIDDEN}(2)/")
-
-
-def _without_paths(run: RunIdentity) -> RunIdentity:
-    endpoint = {key: _short_value(key, value) for key, value in run.endpoint.items()}
-    return replace(run, model=_short_value("model", run.model), endpoint=endpoint)
 
 
 def _short_value(key: str, value: str) -> str:
@@ -80,30 +70,20 @@ def is_address_key(name: str) -> bool:
 
 def without_hosts(comparison: Comparison) -> Comparison:
     """The comparison with every endpoint's host replaced by an ellipsis, wherever a report prints it."""
-    hide = _hider(_hosts(_texts(comparison)))
-    return replace(
-        comparison,
-        reference=_identity(comparison.reference, hide),
-        candidate=_identity(comparison.candidate, hide),
-        differences=tuple(_difference(difference, hide) for difference in comparison.differences),
-        **_said(comparison, hide),
-    )
+    texts = [text for reason in reasons_of(comparison) for text in reason.texts()]
+    for values in (comparison.reference.endpoint.values(), comparison.candidate.endpoint.values()):
+        texts += values
+    for one in comparison.differences:
+        texts += (one.reference, one.candidate)
+    hide = _hider({_PORT.sub("", match[2]) for text in texts for match in _URL.finditer(text)} - {HIDDEN})
 
+    def value(key: str, text: str) -> str:
+        """What is called an address is one, whatever it looks like."""
+        hidden = hide(text)
+        bare = hidden == text and text not in {"", "(not set)"} and HIDDEN not in text
+        return HIDDEN if bare and is_address_key(key) else hidden
 
-def _texts(comparison: Comparison) -> Iterable[str]:
-    """Everything in which an address may stand."""
-    for run in (comparison.reference, comparison.candidate):
-        yield from run.endpoint.values()
-    for difference in comparison.differences:
-        yield difference.reference
-        yield difference.candidate
-    for reason in reasons_of(comparison):
-        yield from reason.texts()
-
-
-def _hosts(texts: Iterable[str]) -> set[str]:
-    """The hosts of all addresses, without their ports."""
-    return {_PORT.sub("", match[2]) for text in texts for match in _URL.finditer(text)} - {HIDDEN}
+    return _changed(comparison, hide, lambda key, one, other: (value(key, one), value(key, other)))
 
 
 def _hider(hosts: set[str]) -> Callable[[str], str]:
@@ -122,40 +102,31 @@ def _hider(hosts: set[str]) -> Callable[[str], str]:
     return hide
 
 
-def _identity(run: RunIdentity, hide: Callable[[str], str]) -> RunIdentity:
-    return replace(run, endpoint=_values(run.endpoint, hide))
-
-
-def _values(values: Mapping[str, str], hide: Callable[[str], str]) -> dict[str, str]:
-    return {key: _value(key, value, hide) for key, value in values.items()}
-
-
-def _value(key: str, value: str, hide: Callable[[str], str]) -> str:
-    """A value by its key: what is called an address is one, whatever it looks like."""
-    hidden = hide(value)
-    bare = hidden == value and value not in {"", "(not set)"} and HIDDEN not in value
-    return HIDDEN if bare and is_address_key(key) else hidden
-
-
-def _difference(difference: Difference, hide: Callable[[str], str]) -> Difference:
-    sides = (_value(difference.key, text, hide) for text in (difference.reference, difference.candidate))
-    return Difference(difference.key, *sides)
-
-
-def _said(comparison: Comparison, change: Callable[[str], str]) -> dict[str, Any]:
-    """The fields of a comparison in which something is said, with every text changed."""
+def _changed(
+    comparison: Comparison, said: Callable[[str], str], pair: Callable[[str, str, str], tuple[str, str]]
+) -> Comparison:
+    """The comparison with every text changed by `said`, and the two values of every dotted key by `pair`."""
 
     def changed(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-        return tuple(reason.with_texts(change) for reason in reasons)
+        return tuple(reason.with_texts(said) for reason in reasons)
+
+    def side(run: RunIdentity) -> RunIdentity:
+        return replace(run, endpoint={key: pair(key, value, value)[0] for key, value in run.endpoint.items()})
 
     def suite(one: SuiteResult) -> SuiteResult:
-        rows = tuple((row.alert and replace(row, alert=row.alert.with_texts(change))) or row for row in one.behaviour)
+        rows = tuple((row.alert and replace(row, alert=row.alert.with_texts(said))) or row for row in one.behaviour)
         return replace(one, reasons=changed(one.reasons), notes=changed(one.notes), behaviour=rows)
 
     probe = comparison.probe
-    return {
-        "suites": tuple(map(suite, comparison.suites)),
-        "reasons": changed(comparison.reasons),
-        "notes": changed(comparison.notes),
-        "probe": probe and replace(probe, reasons=changed(probe.reasons)),
-    }
+    return replace(
+        comparison,
+        reference=side(comparison.reference),
+        candidate=side(comparison.candidate),
+        differences=tuple(
+            Difference(one.key, *pair(one.key, one.reference, one.candidate)) for one in comparison.differences
+        ),
+        suites=tuple(map(suite, comparison.suites)),
+        reasons=changed(comparison.reasons),
+        notes=changed(comparison.notes),
+        probe=probe and replace(probe, reasons=changed(probe.reasons)),
+    )

@@ -1,11 +1,13 @@
 """Templates: a new report is one file; what it prints is escaped; its mistakes are sentences with a line."""
 
+import json
 from decimal import Decimal
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.render.jinja import render_template
+from evalkit.render.jinja import fill, render_template
 
 
 def write(folder, name, text):
@@ -97,3 +99,16 @@ def test_a_template_includes_its_neighbours_and_evalkits_own(tmp_path, compariso
     text = render_template(path, comparison, options={"behaviour": False})
     assert text.startswith("| Suite |")
     assert text.endswith("the end")
+
+
+def test_what_xml_and_json_print_stays_a_value(tmp_path):
+    hostile = 'a" b=\'<x>&\n\t\x00"}'
+    (tmp_path / "one.xml.j2").write_text('<a v="{{ text }}">{{ text | text }}</a>')
+    root = ET.fromstring(fill(tmp_path / "one.xml.j2", {"text": hostile}))
+    assert (root.get("v"), root.text, len(root.attrib)) == (*[hostile.replace("\x00", "\ufffd")] * 2, 1)
+    (tmp_path / "one.json.j2").write_text('{"text": {{ text }}, "none": {{ none }}, "number": {{ 0.1 + number }}}')
+    assert json.loads(fill(tmp_path / "one.json.j2", {"text": hostile, "number": 2})) == {
+        "text": hostile,
+        "none": None,
+        "number": 2.1,
+    }
