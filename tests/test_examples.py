@@ -110,7 +110,7 @@ def test_the_slurm_job_ends_as_evalkit_does_and_passes_the_warning_on(tmp_path, 
         time.sleep(0.01)
     if habit == "waits":
         job.send_signal(signal.SIGTERM)
-    assert job.wait(20) == code
+    assert job.wait(120) == code
 
 
 @pytest.mark.parametrize("name", NAMES)
