@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from jinja2 import TemplateError
 
 from evalkit.config.suite import Suite, where
 from evalkit.errors import DataError, EvalkitError, SuiteError, did_you_mean
@@ -281,6 +280,8 @@ def _by_lm_eval(whose: object, what: str, function: Callable[..., Any], *argumen
     try:
         return called(function, *arguments)
     except CodeError as error:
+        from jinja2 import TemplateError
+
         cause = error.__cause__
         if isinstance(cause, EvalkitError):
             raise cause from None
