@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -278,19 +279,19 @@ def _suites(nights: Sequence[Night]) -> tuple[SuiteTrend, ...]:
 def _episodes(points: Sequence[tuple[Night, SuiteNight]]) -> Iterable[Episode]:
     good: Night | None = None
     bad: list[Night] = []
+
+    def episode(recovered: Night | None) -> Episode:
+        return Episode(bad[0], bad[-1], good, recovered, changes(good, bad[0]) if good else ())
+
     for night, result in points:
         if result.verdict in BAD:
             bad.append(night)
         elif result.verdict is Verdict.EQUIVALENT:
             if bad:
-                yield _episode(bad, good, night)
+                yield episode(night)
             good, bad = night, []
     if bad:
-        yield _episode(bad, good, None)
-
-
-def _episode(bad: list[Night], good: Night | None, recovered: Night | None) -> Episode:
-    return Episode(bad[0], bad[-1], good, recovered, changes(good, bad[0]) if good else ())
+        yield episode(None)
 
 
 def changes(before: Night, after: Night) -> tuple[FactChange, ...]:
@@ -310,18 +311,12 @@ def gate(series: Sequence[Series], known: Sequence[Known], *, lenient: bool = Fa
 
     INCONCLUSIVE is 4, or with `lenient` 0.
     """
-    codes = {_gate_night(one.nights[-1], known) for one in series} - (
-        {Verdict.INCONCLUSIVE.exit_code} if lenient else set()
-    )
-    return next((code for code in _GRAVEST if code in codes), 0)
-
-
-def _gate_night(night: Night, known: Sequence[Known]) -> int:
-    left = [result for result in night.suites if known_for(known, night, result) is None]
-    if len(left) == len(night.suites):
-        return night.verdict.exit_code
-    codes = {result.verdict.exit_code for result in left}
-    return next((code for code in _GRAVEST if code in codes), 0)
+    codes = set()
+    for night in (one.nights[-1] for one in series):
+        left = [result for result in night.suites if known_for(known, night, result) is None]
+        codes |= {one.verdict.exit_code for one in (left if len(left) < len(night.suites) else [night])}
+    allowed = {Verdict.INCONCLUSIVE.exit_code} if lenient else set()
+    return next((code for code in _GRAVEST if code in codes - allowed), 0)
 
 
 # ---------------------------------------------------------------- the file: lines that are only ever added
@@ -415,27 +410,16 @@ def document(
 
 
 def _trend(trend: SuiteTrend, known: Sequence[Known], last: int) -> dict[str, Any]:
-    return {
-        "suite": trend.suite,
-        "label": trend.label,
-        "points": [_point(night, result, known_for(known, night, result)) for night, result in trend.points[-last:]],
-        "episodes": [_episode_fields(episode) for episode in trend.episodes],
-    }
-
-
-def _point(night: Night, result: SuiteNight, known: Known | None) -> dict[str, Any]:
-    about = {"night": night.night, "created": night.created, "candidate_run": night.candidate_run, "known": known}
-    return {**about, **{f.name: getattr(result, f.name) for f in fields(result) if f.name not in {"suite", "label"}}}
-
-
-def _episode_fields(episode: Episode) -> dict[str, Any]:
-    return {
-        "first_bad": episode.first_bad.night,
-        "last_bad": episode.last_bad.night,
-        "last_good": episode.last_good.night if episode.last_good else None,
-        "recovered": episode.recovered.night if episode.recovered else None,
-        "changed": episode.changed,
-    }
+    points = []
+    for night, result in trend.points[-last:]:
+        about = {"night": night.night, "created": night.created, "candidate_run": night.candidate_run}
+        figures = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in {"suite", "label"}}
+        points.append({**about, "known": known_for(known, night, result), **figures})
+    episodes = []
+    for one in trend.episodes:
+        ends = {name: getattr(one, name) for name in ("first_bad", "last_bad", "last_good", "recovered")}
+        episodes.append({**{name: night and night.night for name, night in ends.items()}, "changed": one.changed})
+    return {"suite": trend.suite, "label": trend.label, "points": points, "episodes": episodes}
 
 
 # ---------------------------------------------------------------- the list of known differences
@@ -484,15 +468,10 @@ def _entry(entry: Any, line: int, place: str) -> Known:
 
 def _day(value: Any, place: str) -> date:
     """YAML reads an unquoted date as one already."""
-    if type(value) is date:
-        return value
-    try:
-        return date.fromisoformat(value) if isinstance(value, str) else _refuse(value, place)
-    except ValueError:
-        return _refuse(value, place)
-
-
-def _refuse(value: Any, place: str) -> date:
+    with suppress(ValueError):
+        day = date.fromisoformat(value) if isinstance(value, str) else value
+        if type(day) is date:
+            return day
     raise UsageError(f"{place}: {value!r} is no date: write it as 2026-11-21")
 
 

@@ -97,10 +97,11 @@ class HistoryTable:
     last: int = _MOST_SIGNS
     suite: str | None = None
     language: Language = "en"
+    ascii_only: bool = False
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay the tables out for a console; rich calls this."""
-        pen = _Pen(self.known, self.last, self.language, options.ascii_only)
+        pen = replace(self, ascii_only=options.ascii_only)
         for number, one in enumerate(self.series):
             if number:
                 yield ""
@@ -112,16 +113,6 @@ class HistoryTable:
                     yield pen.heading(one, trend.label)
                     yield pen.nights(trend)
                     yield from pen.remarks(trend)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pen:
-    """How one history is drawn on one console."""
-
-    known: tuple[Known, ...]
-    last: int
-    language: Language
-    ascii_only: bool
 
     def overview(self, one: Series) -> RenderResult:
         """The table of a series, then a paragraph for each suite that is bad or known."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -17,9 +17,10 @@ from typing import Any, Final, Literal
 import yaml
 
 from evalkit.errors import UsageError
-from evalkit.model import Comparison, RunIdentity, SideSummary, SuiteResult, Verdict
+from evalkit.model import Comparison, SideSummary, SuiteResult, Verdict
 from evalkit.publish.cards import incomplete
 from evalkit.render import numbers
+from evalkit.render.jinja import fill
 from evalkit.render.rows import suite_row
 from evalkit.resources import data_folder
 
@@ -109,70 +110,23 @@ def every_eval_ever(
     publisher = publisher or Publisher()
     run = comparison.reference if side == "reference" else comparison.candidate
     kept, left_out = _publishable(comparison)
-    record = {
-        "schema_version": EVERY_EVAL_EVER_VERSION,
-        "evaluation_id": f"evalkit/{run.model}/{run.run_id}",
-        "evaluation_timestamp": run.started,
-        "retrieved_timestamp": _epoch(comparison.created),
-        "source_metadata": {
-            "source_name": "evalkit",
-            "source_type": "evaluation_run",
-            "source_organization_name": publisher.organisation,
-            "evaluator_relationship": publisher.relationship,
-            **({"source_organization_url": publisher.source_url} if publisher.source_url else {}),
-        },
-        "eval_library": {"name": "evalkit", "version": comparison.evalkit_version},
-        "model_info": _model_info(run),
-        "evaluation_results": [_eee_result(suite, side, run) for suite in kept],
+    try:
+        retrieved = int(datetime.fromisoformat(comparison.created).timestamp())
+    except ValueError:
+        raise UsageError(f"the comparison's time {comparison.created!r} is not an ISO 8601 date and time") from None
+    context = {
+        "version": EVERY_EVAL_EVER_VERSION,
+        "comparison": comparison,
+        "run": run,
+        "side": side,
+        "retrieved": str(retrieved),
+        "publisher": publisher,
+        "suites": kept,
+        "places": _places(),
+        "generation": _generation(run.sampling),
     }
+    record = json.loads(fill(data_folder("reports") / "every_eval_ever.json.j2", context))
     return HubFile(json.dumps(record, ensure_ascii=False, indent=1) + "\n", tuple(left_out))
-
-
-def _model_info(run: RunIdentity) -> dict[str, Any]:
-    """The model as the schema wants it; of the endpoint nothing is published, since its address may be private."""
-    details = {"deployment_type": "self_deployed", "model_availability": "unknown"}
-    details |= {f"version_{name}": version for name, version in run.versions.items()}
-    info: dict[str, Any] = {"name": run.model.rsplit("/", 1)[-1], "id": run.model, "additional_details": details}
-    engine = next((name for name in ("vllm", "sglang", "llama_cpp") if name in run.versions), None)
-    if engine:
-        info["inference_engine"] = {"name": engine, "version": run.versions[engine]}
-    return info
-
-
-def _eee_result(suite: SuiteResult, side: str, run: RunIdentity) -> dict[str, Any]:
-    """One suite of one side; the score is a proportion."""
-    summary, k = (suite.reference, suite.k_reference) if side == "reference" else (suite.candidate, suite.k_candidate)
-    place = _places().get(suite.suite)
-    source: dict[str, Any] = {"dataset_name": suite.label or suite.suite, "source_type": "other"}
-    if place:
-        source |= {"source_type": "hf_dataset", "hf_repo": place["dataset"], "samples_number": suite.n_items}
-        if "split" in place:
-            source["hf_split"] = place["split"]
-    source["additional_details"] = {"data_digest": suite.data_digest, "protocol_digest": suite.protocol_digest}
-    uncertainty: dict[str, Any] = {"num_samples": summary.valued}
-    if summary.standard_error is not None:
-        uncertainty["standard_error"] = {"value": summary.standard_error, "method": "clustered by item"}
-    return {
-        "evaluation_result_id": f"{run.run_id}/{suite.suite}",
-        "evaluation_name": suite.suite,
-        "source_data": source,
-        "metric_config": {
-            "metric_id": "accuracy",
-            "metric_name": suite.headline or "accuracy",
-            "metric_unit": "proportion",
-            "metric_parameters": {"k": round(k, 4)},
-            "lower_is_better": False,
-            "score_type": "continuous",
-            "min_score": 0,
-            "max_score": 1,
-        },
-        "score_details": {
-            "score": summary.mean,
-            "details": {status: str(number) for status, number in sorted(summary.counts.items())},
-            "uncertainty": uncertainty,
-        },
-        "generation_config": _generation(run.sampling),
-    }
 
 
 def _generation(sampling: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,13 +177,6 @@ def _without_none(value: Any) -> Any:
     return [_without_none(part) for part in value] if isinstance(value, list) else value
 
 
-def _epoch(moment: str) -> str:
-    try:
-        return str(int(datetime.fromisoformat(moment).timestamp()))
-    except ValueError:
-        raise UsageError(f"the comparison's time {moment!r} is not an ISO 8601 date and time") from None
-
-
 def _yaml(data: object) -> str:
     return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, width=200)
 
@@ -277,14 +224,21 @@ def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = Fa
     newline = "\r\n" if "\r\n" in text.partition("\n")[0] + "\n" else "\n"
     empty = _EMPTY.match(text)
     if empty:
-        return (mark + text[: empty.end()] + _lines(_dump([entry]), newline) + text[empty.end() :]).encode()
+        return (
+            mark + text[: empty.end()] + _yaml({KEY: [entry]}).replace("\n", newline) + text[empty.end() :]
+        ).encode()
     match = REGEX_YAML_BLOCK.search(text)
     if match is None:
-        _refuse_unclosed(text)
-        return (mark + _lines(f"---\n{_dump([entry])}---\n", newline) + text).encode()
+        opening = _OPENING.match(text)
+        if opening:  # a second block above it would be the file's front matter, and this one its text
+            line = text.count("\n", 0, opening.end()) + 1
+            raise UsageError(
+                f"line {line}: the front matter that begins here is never closed: put a line --- below its last key"
+            )
+        return (mark + f"---\n{_yaml({KEY: [entry]})}---\n".replace("\n", newline) + text).encode()
     block = match.group(2)
     data, span = _read(block, text.count("\n", 0, match.start(2)) + 1)
-    new = _lines(_dump(_merged(data.get(KEY), entry, named=named)), newline)
+    new = _yaml({KEY: _merged(data.get(KEY), entry, named=named)}).replace("\n", newline)
     if span is None:
         gap = newline if block and not block.endswith("\n") else ""
         edited = block + gap + new.removesuffix(newline)
@@ -292,24 +246,6 @@ def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = Fa
         edited = (block[: span[0]] + new + block[span[1] :]).removesuffix(newline if span[1] == len(block) else "")
     _check(data, edited)
     return (mark + text[: match.start(2)] + edited + text[match.end(2) :]).encode()
-
-
-def _refuse_unclosed(text: str) -> None:
-    """A second block above the one that was begun would be the file's front matter, and the first one its text."""
-    opening = _OPENING.match(text)
-    if opening:
-        line = text.count("\n", 0, opening.end()) + 1
-        raise UsageError(
-            f"line {line}: the front matter that begins here is never closed: put a line --- below its last key"
-        )
-
-
-def _lines(text: str, newline: str) -> str:
-    return text.replace("\n", newline)
-
-
-def _dump(index: Sequence[Any]) -> str:
-    return yaml.safe_dump({KEY: index}, allow_unicode=True, sort_keys=False, width=200)
 
 
 def _read(block: str, line: int) -> tuple[dict[str, Any], tuple[int, int] | None]:

@@ -20,14 +20,6 @@ _GRADED: Final = {"livebench": 1000, "mm_vet_v2": 517}
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """A table's name and rows."""
-
-    name: str
-    rows: tuple[PublishedRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class JudgedTable:
     """A table's name and the judgment on each of its rows."""
 
@@ -41,9 +33,7 @@ class JudgedTable:
             "table": self.name,
             "verdict": gravest(self.judgments).value,
             "rows": [_row_document(one) for one in self.judgments],
-            "macro": None
-            if macro is None
-            else {"difference": macro.difference, "ci90": [macro.ci90.low, macro.ci90.high]},
+            "macro": macro and {"difference": macro.difference, "ci90": [macro.ci90.low, macro.ci90.high]},
         }
 
 
@@ -54,9 +44,9 @@ def judged_tables(files: Sequence[Path], options: TableOptions) -> list[JudgedTa
         UsageError: for a file that cannot be read or holds no table that compares two stacks.
     """
     return [
-        JudgedTable(table.name, tuple(judge_row(row, options.alpha) for row in table.rows))
+        JudgedTable(name, tuple(judge_row(row, options.alpha) for row in rows))
         for file in files
-        for table in _tables(file, options)
+        for name, rows in (_csv_tables if file.suffix == ".csv" else _card_tables)(file, options)
     ]
 
 
@@ -69,28 +59,24 @@ def _row_document(one: PublishedJudgment) -> dict[str, Any]:
         "n_items": one.n_items,
         "reference": one.reference,
         "candidate": one.candidate,
-        "difference": None if test is None else test.point,
-        "ci90": None if test is None else [test.ci90.low, test.ci90.high],
-        "ci95": None if test is None else [test.ci95.low, test.ci95.high],
+        "difference": test and test.point,
+        "ci90": test and [test.ci90.low, test.ci90.high],
+        "ci95": test and [test.ci95.low, test.ci95.high],
         "margin": one.margin,
-        "p_tost": None if test is None else test.p_tost,
-        "method": "" if test is None else test.method,
+        "p_tost": test and test.p_tost,
+        "method": test.method if test else "",
     }
 
 
-def _tables(file: Path, options: TableOptions) -> Iterator[_Table]:
-    if file.suffix == ".csv":
-        yield from _csv_tables(file, options)
-        return
+def _card_tables(file: Path, options: TableOptions) -> Iterator[tuple[str, list[PublishedRow]]]:
     found = parse_file(file)
     if not found:
         raise UsageError(f"{file}: holds no table that compares two stacks")
     for table in found:
-        cells = [(row.label, row.reference, row.candidate, row.n) for row in table.rows]
-        yield _Table(table.card, tuple(_row(label, (one, two), n, options) for label, one, two, n in cells))
+        yield table.card, [_row(row.label, (row.reference, row.candidate), row.n, options) for row in table.rows]
 
 
-def _csv_tables(file: Path, options: TableOptions) -> Iterator[_Table]:
+def _csv_tables(file: Path, options: TableOptions) -> Iterator[tuple[str, list[PublishedRow]]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as content:
             lines = list(csv.DictReader(content))
@@ -107,7 +93,7 @@ def _csv_tables(file: Path, options: TableOptions) -> Iterator[_Table]:
         )
         k = _whole(line.get("k"), f"{file}:{number}: k")
         cards.setdefault(line.get("card") or file.stem, []).append(made if k is None else replace(made, trials=k))
-    yield from (_Table(name, tuple(rows)) for name, rows in cards.items())
+    yield from cards.items()
 
 
 def _whole(text: str | None, where: str) -> int | None:
