@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from evalkit.config.redact import redact_url, redacted
 
@@ -40,10 +51,32 @@ class Section(BaseModel):
         field = cls.model_fields.get(key)
         return field is not None and (field.default_factory is dict or isinstance(field.default, Section | tuple))
 
+    @classmethod
+    def purpose_of(cls, key: str) -> str:
+        """What a key is for, as `keys.yaml` says under the name of this section or of one that it builds on; or ""."""
+        said = (_purposes().get(section.__name__, {}) for section in cls.__mro__)
+        return next((keys[key] for keys in said if key in keys), "")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The JSON Schema of the section, with what every key is for."""
+        found = handler(schema)
+        for key, value in handler.resolve_ref_schema(found).get("properties", {}).items():
+            value["description"] = cls.purpose_of(key)
+        return found
+
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """What `repr` shows: a traceback or a log line must not hold a secret."""
         for name, value in super().__repr_args__():
             yield name, redacted(value, name=name or "")
+
+
+@cache
+def _purposes() -> dict[str, dict[str, str]]:
+    import yaml
+
+    found: dict[str, dict[str, str]] = yaml.safe_load(Path(__file__).with_name("keys.yaml").read_text(encoding="utf-8"))
+    return found
 
 
 def conflict(message: str, *keys: str) -> PydanticCustomError:
@@ -86,6 +119,13 @@ def _url(value: str) -> str:
     if parts.path.rstrip("/").endswith(("/chat/completions", "/completions", "/models")):
         raise PydanticCustomError("url", "must end before /chat/completions: evalkit adds that itself")
     return value.rstrip("/")
+
+
+def short(key: str, shown: Any) -> BeforeValidator:
+    """Lets plain text stand for a section of which it is one key; `shown` is what the JSON Schema says."""
+    return BeforeValidator(
+        lambda given: {key: given} if isinstance(given, str) else given, json_schema_input_type=shown
+    )
 
 
 def environment(value: Mapping[str, str]) -> Mapping[str, str]:

@@ -257,8 +257,7 @@ def _within(annotation: Any) -> Iterator[type[Section]]:
 def _purpose(document: _Document, path: KeyPath) -> str:
     """What a missing key is for, from its description."""
     model = _section_at(document, path[:-1])
-    field = model.model_fields.get(str(path[-1])) if model is not None else None
-    if field is None or not field.description:
-        return ""
-    first = field.description.partition(";")[0].rstrip(".").partition(". ")[0]
-    return f": {first[:1].lower()}{first[1:]}"
+    first = (
+        model.purpose_of(str(path[-1])).partition(";")[0].rstrip(".").partition(". ")[0] if model is not None else ""
+    )
+    return f": {first[:1].lower()}{first[1:]}" if first else ""

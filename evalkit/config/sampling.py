@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, JsonValue, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
@@ -83,63 +83,40 @@ TemplateArguments = Annotated[dict[str, JsonValue], AfterValidator(_json_object)
 ExtraBody = Annotated[dict[str, JsonValue], AfterValidator(_extra_body)]
 
 
-T = TypeVar("T")
-Replaced = Annotated[T | None, Field(description="Replaces the endpoint's, for this suite.")]
-Unset = Annotated[T | None, Field(description="Replaces the endpoint's, for this suite; null: not sent.")]
-
-
 class SamplingOverrides(Section):
     """The sampling parameters that one suite changes; a key that is absent keeps the endpoint's value."""
 
-    profile: Replaced[ProfileName] = None
-    temperature: Replaced[Temperature] = None
-    top_p: Replaced[TopP] = None
-    top_k: Unset[TopK] = None
-    min_p: Unset[MinP] = None
-    presence_penalty: Replaced[Penalty] = None
-    frequency_penalty: Replaced[Penalty] = None
-    repetition_penalty: Unset[RepetitionPenalty] = None
-    max_tokens: Count | None = Field(
-        default=None, description="Replaces the endpoint's token limit; null: the suite's own."
-    )
-    seed: Replaced[Seed] = None
-    stop: Replaced[Stops] = None
-    chat_template_kwargs: Replaced[TemplateArguments] = None
-    extra_body: Replaced[ExtraBody] = None
+    profile: ProfileName | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    repetition_penalty: RepetitionPenalty | None = None
+    max_tokens: Count | None = None
+    seed: Seed | None = None
+    stop: Stops | None = None
+    chat_template_kwargs: TemplateArguments | None = None
+    extra_body: ExtraBody | None = None
 
 
 class Sampling(Section):
     """Every sampling parameter of an endpoint, explicit, because two servers fill gaps with different defaults."""
 
-    profile: ProfileName | None = Field(
-        default=None,
-        description="Fills in the parameters that are not given here: qwen3_thinking (0.6 / 0.95 / 20, 32,768 tokens, "
-        "AIME 38,912), qwen3_nothink (0.7 / 0.8 / 20, presence 1.5, 32,768 tokens) or greedy (0 / 1).",
-    )
-    temperature: Temperature = Field(default=0.0, description="0 is greedy. Always sent.")
-    top_p: TopP = Field(default=1.0, description="Nucleus sampling; 1 is off. Always sent.")
-    top_k: TopK | None = Field(default=None, description="An extension of most servers; -1 or 0 is off. Sent when set.")
-    min_p: MinP | None = Field(default=None, description="An extension of most servers. Sent when set.")
-    presence_penalty: Penalty = Field(default=0.0, description="0 is off. Always sent.")
-    frequency_penalty: Penalty = Field(default=0.0, description="0 is off. Always sent.")
-    repetition_penalty: RepetitionPenalty | None = Field(
-        default=None, description="An extension of most servers; 1 is off. Sent when set."
-    )
-    max_tokens: Count | None = Field(
-        default=None, description="Longest answer, in tokens, thinking included; null: as the suite says. Always sent."
-    )
-    seed: Seed = Field(
-        default=0,
-        description="Base seed: every (item, repeat) has a seed of its own, this plus a hash, the same on both sides.",
-    )
-    stop: Stops = Field(default=(), description="Texts that end an answer. Sent when not empty.")
-    chat_template_kwargs: TemplateArguments = Field(
-        default_factory=dict,
-        description="Arguments of the server's chat template, e.g. {enable_thinking: false}. Sent when not empty.",
-    )
-    extra_body: ExtraBody = Field(
-        default_factory=dict, description="Further fields of the request body, as the server knows them."
-    )
+    profile: ProfileName | None = None
+    temperature: Temperature = 0.0
+    top_p: TopP = 1.0
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    presence_penalty: Penalty = 0.0
+    frequency_penalty: Penalty = 0.0
+    repetition_penalty: RepetitionPenalty | None = None
+    max_tokens: Count | None = None
+    seed: Seed = 0
+    stop: Stops = ()
+    chat_template_kwargs: TemplateArguments = Field(default_factory=dict)
+    extra_body: ExtraBody = Field(default_factory=dict)
 
     @model_validator(mode="wrap")
     @classmethod

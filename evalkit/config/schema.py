@@ -33,6 +33,7 @@ from evalkit.config.base import (
     Word,
     as_text,
     conflict,
+    short,
 )
 from evalkit.config.launch import CommandLaunch, FlagScaleLaunch, FlagScalePath, Launch, LlamaCppLaunch, OcrLaunch
 from evalkit.config.redact import redacted
@@ -65,26 +66,15 @@ def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
     return value
 
 
-def _one_name(value: Any) -> Any:
-    """A suite may be given by its bare name."""
-    return {"name": value} if isinstance(value, str) else value
-
-
-def _concurrency_tag(value: Any) -> str:
-    return "auto" if value == "auto" else "count"
-
-
-def _data_tag(value: Any) -> str:
-    return "folders" if isinstance(value, Mapping) else "folder"
-
-
 Secret = Annotated[SecretStr, BeforeValidator(as_text)]
 Headers = Annotated[dict[str, Secret], AfterValidator(_headers)]
 Concurrency = Annotated[
-    Annotated[Count, Tag("count")] | Annotated[Literal["auto"], Tag("auto")], Discriminator(_concurrency_tag)
+    Annotated[Count, Tag("count")] | Annotated[Literal["auto"], Tag("auto")],
+    Discriminator(lambda given: "auto" if given == "auto" else "count"),
 ]
 DataFolders = Annotated[
-    Annotated[Path, Tag("folder")] | Annotated[dict[str, Path], Tag("folders")], Discriminator(_data_tag)
+    Annotated[Path, Tag("folder")] | Annotated[dict[str, Path], Tag("folders")],
+    Discriminator(lambda given: "folders" if isinstance(given, Mapping) else "folder"),
 ]
 
 
@@ -97,32 +87,14 @@ MOST_IN_FLIGHT: Final = 512
 class Limits(Section):
     """How hard and how long an endpoint is asked."""
 
-    concurrency: Concurrency = Field(
-        default=IN_FLIGHT,
-        description="Most requests in flight at this endpoint; auto: found while it runs, by raising the number for as "
-        "long as tokens per second rise. The number decides how a server batches, and so the last bits of its "
-        "arithmetic: with auto on both sides the second takes what the first settles on.",
-    )
-    connect_seconds: Seconds = Field(default=10.0, description="Longest time to connect.")
-    stall_seconds: Seconds | None = Field(
-        default=None,
-        description="Longest silence of the server within a request; null: 600 s between the pieces of a stream, and "
-        "before the first of them (or before an answer that is not streamed, whose whole generation is one silence) "
-        "as long as max_tokens take at 5 tokens per second, at least 600 s. For 38,912 tokens that is 130 minutes.",
-    )
-    total_seconds: Seconds | None = Field(default=None, description="Longest time for one request; null: no limit.")
-    retries: Annotated[int, Field(ge=0, le=1000), NUMBER] = Field(
-        default=8, description="Further attempts after a failure that asking again may heal."
-    )
-    max_body_mb: Annotated[float, Field(gt=0, le=4096), NUMBER] = Field(
-        default=64.0, description="Longest reply that is read, in MB."
-    )
-    outage_seconds: Seconds = Field(
-        default=600.0, description="How long an endpoint that stopped answering in mid-run is waited for."
-    )
-    permanent_failures_to_stop: Count = Field(
-        default=20, description="A suite is stopped after so many failures in a row that asking again cannot heal."
-    )
+    concurrency: Concurrency = IN_FLIGHT
+    connect_seconds: Seconds = 10.0
+    stall_seconds: Seconds | None = None
+    total_seconds: Seconds | None = None
+    retries: Annotated[int, Field(ge=0, le=1000), NUMBER] = 8
+    max_body_mb: Annotated[float, Field(gt=0, le=4096), NUMBER] = 64.0
+    outage_seconds: Seconds = 600.0
+    permanent_failures_to_stop: Count = 20
 
     @property
     def in_flight(self) -> int:
@@ -138,12 +110,8 @@ class Limits(Section):
 class Tls(Section):
     """Whom to trust when the endpoint is reached by https."""
 
-    verify: bool = Field(
-        default=True, description="False: do not check the certificate, which lets anyone in between read on."
-    )
-    ca_file: Path | None = Field(
-        default=None, description="A PEM file of authorities to trust in place of the system's."
-    )
+    verify: bool = True
+    ca_file: Path | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -155,54 +123,35 @@ class Tls(Section):
 class Thinking(Section):
     """How the thinking trace of a reply is recognised."""
 
-    closing_tags: Annotated[tuple[Word, ...], Field(min_length=1)] = Field(
-        default=CLOSING_TAGS, description="Texts that end a thinking trace; what follows the last one is the answer."
-    )
+    closing_tags: Annotated[tuple[Word, ...], Field(min_length=1)] = CLOSING_TAGS
 
 
 class SuiteChoice(Section):
     """One suite to run, with what it changes; a key that is absent keeps the pack's or the suite's own value."""
 
-    name: Word = Field(description="Name of a suite, of a task in suite_folders, or of a task of lm-eval's own.")
-    label: Word | None = Field(default=None, description="How reports name the suite; null: as the suite says.")
-    repeats: Count | None = Field(default=None, description="Samples of every item; null: as the pack or suite says.")
-    margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] | None = Field(
-        default=None, description="Tolerance in percentage points; null: as the pack or suite says."
-    )
-    limit: Count | None = Field(default=None, description="Ask only so many items; null: all.")
-    partial_data: bool = Field(
-        default=False,
-        description="Run on a data set that lacks items of the suite; the result is not the suite's published number.",
-    )
-    settings: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Settings of the suite itself, e.g. {release: 2024-08-31} for LiveBench."
-    )
-    sampling: SamplingOverrides = Field(
-        default=SamplingOverrides(), description="Sampling parameters that differ for this suite."
-    )
+    name: Word
+    label: Word | None = None
+    repeats: Count | None = None
+    margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] | None = None
+    limit: Count | None = None
+    partial_data: bool = False
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    sampling: SamplingOverrides = SamplingOverrides()
 
 
-SuiteChoiceOrName = Annotated[SuiteChoice, BeforeValidator(_one_name, json_schema_input_type=str | SuiteChoice)]
+SuiteChoiceOrName = Annotated[SuiteChoice, short("name", str | SuiteChoice)]
 
 
 class Connection(Section):
     """How a server is reached: shared by the endpoint under test and the judge."""
 
-    model: Word = Field(description="The name by which the server knows the model.")
-    api_key_env: EnvironmentName | None = Field(
-        default=None, description="Name of the environment variable that holds the API key; null: no key is sent."
-    )
-    headers: Headers = Field(
-        default_factory=dict,
-        description="Further request headers; the values are secret and usually come through ${VARIABLE}.",
-    )
-    client: Literal["aiohttp", "openai"] = Field(
-        default="aiohttp",
-        description="aiohttp: fast, the default. openai: the openai package, for endpoints that need it.",
-    )
-    limits: Limits = Field(default=Limits(), description="How hard and how long the endpoint is asked.")
-    tls: Tls = Field(default=Tls(), description="How the server's certificate is checked.")
-    sampling: Sampling = Field(default=Sampling(), description="How answers are drawn.")
+    model: Word
+    api_key_env: EnvironmentName | None = None
+    headers: Headers = Field(default_factory=dict)
+    client: Literal["aiohttp", "openai"] = "aiohttp"
+    limits: Limits = Limits()
+    tls: Tls = Tls()
+    sampling: Sampling = Sampling()
 
     def api_key(self) -> str | None:
         """The API key from the environment, None where `api_key_env` is not given.
@@ -228,21 +177,11 @@ class Connection(Section):
 class JudgeConfig(Connection):
     """The model that grades the suites which need one."""
 
-    base_url: Url = Field(description="Address of the judge up to and including /v1.")
-    sampling: Sampling = Field(
-        default=Sampling(), description="How grades are drawn; max_tokens null: as the judge prompt needs."
-    )
-    repeats: Count = Field(default=1, description="Gradings of every distinct answer.")
-    noise_items: Annotated[int, Field(ge=0), NUMBER] = Field(
-        default=100,
-        description="Answers of the first side (the reference) that are graded a second time with other seeds: the "
-        "difference of the two gradings is the judge's own noise floor. 0: none.",
-    )
-    allow_new_fingerprint: bool = Field(
-        default=False,
-        description="Go on where a reply carries another system_fingerprint than the grades so far: hosted judges are "
-        "rebuilt behind their name. Not allowed, the grading stops there, as it does where the model's name changes.",
-    )
+    base_url: Url
+    sampling: Sampling = Sampling()
+    repeats: Count = 1
+    noise_items: Annotated[int, Field(ge=0), NUMBER] = 100
+    allow_new_fingerprint: bool = False
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -253,54 +192,22 @@ class JudgeConfig(Connection):
 class EndpointConfig(Connection):
     """One endpoint and what it is asked: one YAML file."""
 
-    name: Annotated[Text, AfterValidator(_run_name)] = Field(
-        description="Name of this side; the run is stored in a folder of this name."
-    )
-    base_url: Url | None = Field(
-        default=None, description="Address up to and including /v1, e.g. http://127.0.0.1:8000/v1."
-    )
-    base_urls: Annotated[tuple[Url, ...], Field(min_length=1)] | None = Field(
-        default=None,
-        description="Addresses of replicas of the same endpoint, in place of base_url; load is spread over them.",
-    )
-    build: Word | None = Field(
-        default=None,
-        description="Free text that identifies what is served, e.g. an image digest. It decides the answers: "
-        "another build is another run.",
-    )
-    stream: bool = Field(
-        default=False,
-        description="Receive answers as a stream, for proxies that cut long silences, and to notice a server that "
-        "hangs in mid-answer sooner (limits.stall_seconds). Off by default: servers parse the thinking in streams by "
-        "other code, and long answers survive without it.",
-    )
-    logprobs: bool = Field(default=False, description="Ask for the log-probability of every token of an answer.")
-    thinking: Thinking = Field(default=Thinking(), description="How the thinking trace is recognised.")
-    pack: Word | None = Field(
-        default=None, description="A named list of suites with tolerances, e.g. flagrelease-text."
-    )
-    suites: tuple[SuiteChoiceOrName, ...] = Field(
-        default=(),
-        description="Suites to run, beside the pack's; a suite that is in the pack too is changed by what is here.",
-    )
-    suite_folders: tuple[Path, ...] = Field(default=(), description="Folders with task YAML of your own.")
-    data: DataFolders | None = Field(
-        default=None, description="A folder with data sets as files, or a mapping from suite or data set to its folder."
-    )
-    allow_code_execution: bool = Field(
-        default=False, description="Run code that the model wrote, inside a sandbox, for the suites that need it."
-    )
-    judge: JudgeConfig | None = Field(default=None, description="The model that grades the suites which need one.")
-    flagscale: FlagScalePath | None = Field(
-        default=None,
-        description="A FlagScale serve configuration: fills in base_url and model where this file does not say them.",
-    )
-    launch: Launch | None = Field(default=None, description="Start this endpoint, and stop it again afterwards.")
-    runs: Path = Field(
-        default=Path("runs"),
-        description="Folder that holds the run folders. Given here it counts from this file; not given it is `runs` in "
-        "the folder in which evalkit is called.",
-    )
+    name: Annotated[Text, AfterValidator(_run_name)]
+    base_url: Url | None = None
+    base_urls: Annotated[tuple[Url, ...], Field(min_length=1)] | None = None
+    build: Word | None = None
+    stream: bool = False
+    logprobs: bool = False
+    thinking: Thinking = Thinking()
+    pack: Word | None = None
+    suites: tuple[SuiteChoiceOrName, ...] = ()
+    suite_folders: tuple[Path, ...] = ()
+    data: DataFolders | None = None
+    allow_code_execution: bool = False
+    judge: JudgeConfig | None = None
+    flagscale: FlagScalePath | None = None
+    launch: Launch | None = None
+    runs: Path = Path("runs")
 
     _origins: Origins = PrivateAttr(default_factory=Origins)
 

@@ -30,20 +30,6 @@ Headline: TypeAlias = Literal["micro", "macro", "nested"]
 _FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-def _one_line(value: str) -> str:
-    return " ".join(value.split())
-
-
-def _several(value: Any) -> Any:
-    """One name stands for a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
-def _parts(value: Any) -> Any:
-    """The name of a split stands for the one part of that name."""
-    return [{"split": value}] if isinstance(value, str) else value
-
-
 def _function(value: str) -> str:
     if not _FUNCTION.fullmatch(value):
         raise PydanticCustomError(
@@ -52,7 +38,12 @@ def _function(value: str) -> str:
     return value
 
 
-Names = Annotated[tuple[Word, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])]
+OneLine = Annotated[str, AfterValidator(lambda value: " ".join(value.split()))]
+# One name stands for a list of one, and the name of a split for the one part of that name.
+Names = Annotated[
+    tuple[Word, ...],
+    BeforeValidator(lambda given: [given] if isinstance(given, str) else given, json_schema_input_type=str | list[str]),
+]
 Function = Annotated[Word, AfterValidator(_function)]
 Settings = Annotated[dict[Word, Word], Field(max_length=100)]
 
@@ -60,49 +51,39 @@ Settings = Annotated[dict[Word, Word], Field(max_length=100)]
 class Part(Section):
     """One table of a data set."""
 
-    name: Word | None = Field(
-        default=None, description="How evalkit calls it, and the file's name; null: as the split."
-    )
-    config: Word | None = Field(default=None, description="The publisher's name for the table's configuration.")
-    split: Word = Field(default="train", description="The publisher's name for the split.")
+    name: Word | None = None
+    config: Word | None = None
+    split: Word = "train"
 
 
 Parts = Annotated[
-    tuple[Part, ...], Field(min_length=1), BeforeValidator(_parts, json_schema_input_type=str | list[Part])
+    tuple[Part, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda given: [{"split": given}] if isinstance(given, str) else given, json_schema_input_type=str | list[Part]
+    ),
 ]
-
-
-def _only_test() -> dict[str, tuple[Part, ...]]:
-    return {"test": (Part(split="test"),)}
 
 
 class Shots(Section):
     """Worked examples that every item carries: the first of another split that have the same field value."""
 
-    split: Word = Field(description="The split that holds the examples.")
-    by: Word = Field(description="The field whose value item and example share.")
-    count: Count = Field(description="Examples for each item.")
+    split: Word
+    by: Word
+    count: Count
 
 
 class Source(Section):
     """Where a suite's data set is: on a hub, in a file beside the suite, or given by the user as `data:`."""
 
-    hub: Word | None = Field(default=None, description="Data set on the Hugging Face Hub, OWNER/NAME.")
-    revision: Word | None = Field(
-        default=None, description="Its revision: a commit, so that the items stay the same. Needed with `hub`."
-    )
-    modelscope: Word | None = Field(default=None, description="The same data set on ModelScope.")
-    file: Word | None = Field(default=None, description="A data file that lies beside the suite's.")
-    folder: Names = Field(
-        default=(), description="Names of the data set's folder on a machine, and keys of an endpoint's `data:`."
-    )
-    files: Names = Field(default=(), description="Patterns of the hub's files to fetch; none: all data files.")
-    splits: dict[Word, Parts] = Field(
-        default_factory=_only_test,
-        description="The splits that evalkit reads, `test` among them: each the publisher's name for it, or a list of "
-        "{name, config, split}.",
-    )
-    shots: Shots | None = Field(default=None, description="Worked examples of another split, for `fewshot_config`.")
+    hub: Word | None = None
+    revision: Word | None = None
+    modelscope: Word | None = None
+    file: Word | None = None
+    folder: Names = ()
+    files: Names = ()
+    splits: dict[Word, Parts] = Field(default_factory=lambda: {"test": (Part(split="test"),)})
+    shots: Shots | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -132,80 +113,29 @@ class Source(Section):
 class SuiteFields(Section):
     """What stands under `metadata: evalkit:` of a suite's file."""
 
-    label: Word | None = Field(default=None, description="How tables name the suite; null: its name.")
-    about: Annotated[str, AfterValidator(_one_line)] = Field(
-        default="", description="What it asks, in a sentence, for `evalkit suites`."
-    )
-    scorer: Word | None = Field(
-        default=None,
-        description="What grades an answer: a scorer of evalkit's own by its name, or module:function of yours, of a "
-        ".py file beside this one too; `judge`: the model of the endpoint's `judge:`. Null: the task's own metric.",
-    )
-    right_or_wrong: bool = Field(
-        default=False,
-        description="True: every score is 1 or 0 and nothing between. A mean must then be a count over the number of "
-        "samples, and any other score is refused as a mistake of the scorer.",
-    )
-    rows: Count | None = Field(
-        default=None, description="Items of the whole data set; another number is refused. Null: not checked."
-    )
-    repeats: Count = Field(default=1, description="Samples of every item, where the answers are drawn (not greedy).")
-    margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] = Field(
-        default=DEFAULT_MARGIN_PT, description="Tolerance in percentage points."
-    )
-    chance: Annotated[float, Field(ge=0, lt=1), NUMBER] | None = Field(
-        default=None, description="Score of a blind guess, 0 to 1; a run near it is not judged. Null: not known."
-    )
-    licence: Word = Field(default="see the data set", description="Under what terms the data set is.")
-    gated: bool = Field(default=False, description="True: reports show scores and no texts of its items.")
-    headline: Headline = Field(
-        default="micro",
-        description="How item scores become the suite's number. micro: mean over items, by weight; macro: mean of the "
-        "means by the first field of `strata`; nested: mean of means at every level of `strata`.",
-    )
-    strata: Names = Field(default=(), description="Fields of a document that say where it is counted, outermost first.")
-    tags: dict[Word, Word] = Field(
-        default_factory=dict,
-        description="Further headings under which an item is counted, for information: heading to the field that "
-        "holds the words (one or a list).",
-    )
-    cluster: Word | None = Field(
-        default=None,
-        description="Field whose equal values make items depend on each other (a shared story); `pictures`: the same "
-        "pictures.",
-    )
-    weight: Word | None = Field(
-        default=None, description="Field with the item's weight in the mean, a number of at least 0; null: all alike."
-    )
-    max_tokens: Count | None = Field(
-        default=None, description="Longest answer in tokens; null: `max_gen_toks` of `generation_kwargs`."
-    )
-    needs: tuple[Need, ...] = Field(
-        default=(),
-        description="What it cannot run without: code_execution (a sandbox for programs), judge (a model that "
-        "grades), prompt_logprobs (log-probabilities of given texts); optional_pictures: items with pictures are left "
-        "out unless the setting `pictures` is on.",
-    )
-    order: Order = Field(
-        default="longest_first",
-        description="In what order items are asked. longest_first: by expected length; shared_prefix: in file order, "
-        "so that a server can reuse what prompts share; as_stored: in file order, so that pictures are read once.",
-    )
-    prepare: Function | None = Field(
-        default=None,
-        description="What makes documents of the data set's rows: module:function, which may be a .py file beside "
-        "this one. Null: the rows as they are.",
-    )
-    options: dict[Word, JsonValue] = Field(default_factory=dict, description="Options of `prepare`.")
-    settings: Settings = Field(
-        default_factory=dict,
-        description="Settings that an endpoint's file may give this suite, name to what it does; they reach `prepare` "
-        "with its options.",
-    )
-    source: Source = Field(default=Source(), description="Where the data set is.")
-    part_of: Word | None = Field(
-        default=None, description="The group that this file is a task of: it is no suite by itself."
-    )
+    label: Word | None = None
+    about: OneLine = ""
+    scorer: Word | None = None
+    right_or_wrong: bool = False
+    rows: Count | None = None
+    repeats: Count = 1
+    margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] = DEFAULT_MARGIN_PT
+    chance: Annotated[float, Field(ge=0, lt=1), NUMBER] | None = None
+    licence: Word = "see the data set"
+    gated: bool = False
+    headline: Headline = "micro"
+    strata: Names = ()
+    tags: dict[Word, Word] = Field(default_factory=dict)
+    cluster: Word | None = None
+    weight: Word | None = None
+    max_tokens: Count | None = None
+    needs: tuple[Need, ...] = ()
+    order: Order = "longest_first"
+    prepare: Function | None = None
+    options: dict[Word, JsonValue] = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
+    source: Source = Source()
+    part_of: Word | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -235,29 +165,29 @@ class LmEvalSection(Section):
 class Length(LmEvalSection):
     """What is read of lm-eval's `generation_kwargs`."""
 
-    max_gen_toks: Count | None = Field(default=None, description="Longest answer in tokens.")
+    max_gen_toks: Count | None = None
 
 
 class Generation(Length):
     """What is read of lm-eval's `generation_kwargs` in a suite."""
 
-    until: Names | None = Field(default=None, description="Texts that end an answer.")
+    until: Names | None = None
 
 
 class Metadata(LmEvalSection):
     """What is read of lm-eval's `metadata`."""
 
-    evalkit: SuiteFields = Field(description="What evalkit needs to know of the suite.")
+    evalkit: SuiteFields
 
 
 class SuiteFile(LmEvalSection):
     """What evalkit reads of a suite's file; all other keys are lm-eval's."""
 
-    task: Annotated[Names, Field(min_length=1)] = Field(description="Name of the task; with `group`, its tasks.")
-    group: Word | None = Field(default=None, description="Name of a suite of several tasks.")
-    output_type: Word = Field(default="generate_until", description="generate_until, or multiple_choice.")
-    generation_kwargs: Generation = Field(default=Generation(), description="How lm-eval would generate.")
-    metadata: Metadata = Field(description="Holds `evalkit`.")
+    task: Annotated[Names, Field(min_length=1)]
+    group: Word | None = None
+    output_type: Word = "generate_until"
+    generation_kwargs: Generation = Generation()
+    metadata: Metadata
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -276,38 +206,36 @@ class SuiteFile(LmEvalSection):
 class ForeignFile(LmEvalSection):
     """What evalkit reads of a task file that has no word for it."""
 
-    task: Word = Field(description="Name of the task.")
-    task_alias: Word | None = Field(default=None, description="How tables name it.")
-    output_type: str = Field(default="generate_until", description="What the task asks for.")
-    repeats: Count = Field(default=1, description="Samples of every item.")
-    generation_kwargs: Length = Field(default=Length(), description="How lm-eval would generate.")
+    task: Word
+    task_alias: Word | None = None
+    output_type: str = "generate_until"
+    repeats: Count = 1
+    generation_kwargs: Length = Length()
 
 
 class PackFile(Section):
     """A named list of suites with tolerances: a file under `packs/`."""
 
-    about: Annotated[str, AfterValidator(_one_line)] = Field(default="", description="What the pack is for.")
-    suites: Annotated[tuple[SuiteChoiceOrName, ...], Field(min_length=1)] = Field(
-        description="Its suites: names, or what an endpoint's `suites` may say."
-    )
+    about: OneLine = ""
+    suites: Annotated[tuple[SuiteChoiceOrName, ...], Field(min_length=1)]
 
 
 class Pack(PackFile):
     """A pack, and where it was found."""
 
-    name: str = Field(description="The name by which endpoints ask for it: its file's.")
-    file: Path = Field(description="The file that describes it.")
+    name: str
+    file: Path
 
 
 class Suite(SuiteFields):
     """A suite: what its file says of it, and where it was found. `file` is lm-eval's own for a task of its library."""
 
-    name: str = Field(description="The name by which endpoints ask for it.")
-    label: str = Field(description="How tables name it.")
-    file: Path = Field(description="The file that describes it.")
-    origin: str = Field(description="The folder that it was found in, `evalkit` or `lm-eval`.")
-    tasks: tuple[str, ...] = Field(description="Its tasks: itself, or a group's.")
-    pictures: bool = Field(default=False, description="True where its items have pictures.")
+    name: str
+    label: str
+    file: Path
+    origin: str
+    tasks: tuple[str, ...]
+    pictures: bool = False
 
     def error(self, key: str, sentence: str) -> SuiteError:
         """What is wrong with a key under `metadata: evalkit:`, to be raised."""
