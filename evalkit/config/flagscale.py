@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from evalkit.config.yaml import Node, Origin, merge, parse_file
+from evalkit.config.base import ENVIRONMENT_NAME
+from evalkit.config.yaml import Node, Origin, find, merge, parse_file
 from evalkit.errors import ConfigError
 
 DEFAULT_PORTS: Final = {"vllm": 8000, "sglang": 30_000, "llama_cpp": 8080}
@@ -26,7 +27,6 @@ LOCAL: Final = "127.0.0.1"
 MAX_REFERENCES: Final = 20
 
 _REFERENCE: Final = re.compile(r"\$\{([^${}]*)\}")
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXPORT: Final = re.compile(r"(?:^|[;&\s])export\s+([A-Za-z_][A-Za-z0-9_]*)=(\"[^\"]*\"|'[^']*'|[^\s;&]*)")
 _GROUP: Final = re.compile(r"[A-Za-z0-9_./@-]{1,200}")
 
@@ -81,9 +81,12 @@ def read_flagscale(
     """
     tree = _composed(path, asked_by)
     for key, value in (overrides or {}).items():
-        tree = merge(tree, _nested(key.split("."), value, Origin("overrides")))
-    resolved = _Resolver(tree).resolve(tree)
-    return _Reader(path, resolved).read(told or FromCommandLine())
+        nested = value
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        tree = merge(tree, as_node(nested, Origin("overrides")))
+    resolved = tree.mapped(lambda text, origin, _path: _filled(text, origin, tree))
+    return _read(path, resolved, told or FromCommandLine())
 
 
 def _composed(path: Path, asked_by: str) -> Node:
@@ -127,166 +130,105 @@ def as_node(value: Any, origin: Origin) -> Node:
     return Node(value, origin)
 
 
-def _nested(parts: list[str], value: Any, origin: Origin) -> Node:
-    node = as_node(value, origin)
-    for part in reversed(parts):
-        node = Node({part: node}, origin)
-    return node
-
-
-@dataclass(slots=True)
-class _Resolver:
+def _filled(text: str, origin: Origin, root: Node, depth: int = 0) -> Any:
     """OmegaConf's references: `${oc.env:NAME}`, `${oc.env:NAME,default}` and `${dotted.key}` from the root."""
 
-    root: Node
-    depth: int = 0
+    def value(match: re.Match[str]) -> Any:
+        shown = f"{origin}: {match[0]}"
+        if depth == MAX_REFERENCES:
+            raise ConfigError(f"{shown}: references lead round in a circle, or too deep")
+        resolver, colon, argument = match[1].partition(":")
+        if colon:
+            name, comma, default = (part.strip() for part in argument.partition(","))
+            if resolver != "oc.env" or not ENVIRONMENT_NAME.fullmatch(name):
+                raise ConfigError(f"{shown}: evalkit knows ${{oc.env:NAME}} and ${{a.dotted.key}} only")
+            if name not in os.environ and not comma:
+                raise ConfigError(f"{shown}: the environment variable {name} is not set: export it")
+            return os.environ.get(name, default)
+        node = find(root, tuple(int(part) if part.isdecimal() else part for part in match[1].split(".")))
+        if node is None or isinstance(node.value, Mapping | tuple):
+            raise ConfigError(f"{shown}: there is no such value in the configuration")
+        return _filled(node.value, origin, root, depth + 1) if isinstance(node.value, str) else node.value
 
-    def resolve(self, node: Node) -> Node:
-        """The tree with every reference filled in."""
-        if isinstance(node.value, Mapping):
-            return replace(node, value={key: self.resolve(child) for key, child in node.value.items()})
-        if isinstance(node.value, tuple):
-            return replace(node, value=tuple(self.resolve(child) for child in node.value))
-        if isinstance(node.value, str) and "${" in node.value:
-            return replace(node, value=self._text(node.value, node.origin))
-        return node
-
-    def _text(self, text: str, origin: Origin) -> Any:
-        whole = _REFERENCE.fullmatch(text)
-        if whole:
-            return self._value(whole[1], origin)
-        return _REFERENCE.sub(lambda match: str(self._value(match[1], origin)), text)
-
-    def _value(self, reference: str, origin: Origin) -> Any:
-        self.depth += 1
-        if self.depth > MAX_REFERENCES:
-            raise ConfigError(f"{origin}: ${{{reference}}}: references lead round in a circle, or too deep")
-        try:
-            if ":" in reference:
-                return self._environment(reference, origin)
-            node: Node | None = self.root
-            for part in reference.split("."):
-                node = node.child(int(part) if part.isdecimal() else part) if node is not None else None
-            if node is None or isinstance(node.value, Mapping | tuple):
-                raise ConfigError(f"{origin}: ${{{reference}}}: there is no such value in the configuration")
-            return self._text(node.value, origin) if isinstance(node.value, str) else node.value
-        finally:
-            self.depth -= 1
-
-    def _environment(self, reference: str, origin: Origin) -> str:
-        resolver, _, argument = reference.partition(":")
-        name, comma, default = argument.partition(",")
-        if resolver != "oc.env" or not _NAME.fullmatch(name.strip()):
-            raise ConfigError(f"{origin}: ${{{reference}}}: evalkit knows ${{oc.env:NAME}} and ${{a.dotted.key}} only")
-        if name.strip() in os.environ:
-            return os.environ[name.strip()]
-        if comma:
-            return default.strip()
-        raise ConfigError(f"{origin}: ${{{reference}}}: the environment variable {name.strip()} is not set: export it")
+    whole = _REFERENCE.fullmatch(text)
+    return value(whole) if whole else _REFERENCE.sub(lambda match: str(value(match)), text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+def _read(path: Path, tree: Node, told: FromCommandLine) -> FlagScaleServe:
     """Takes the served model out of the resolved tree."""
-
-    path: Path
-    tree: Node
-
-    def read(self, told: FromCommandLine) -> FlagScaleServe:
-        item = self._item()
-        engine = self._engine(item)
-        arguments = self._arguments(item, engine, told)
-        model = arguments.get("model")
-        if not isinstance(model, str) or not model:
-            raise ConfigError(f"{item.origin}: engine_args.model is missing: the path or name of the served model")
-        port = self._port(engine, arguments, told)
-        arguments["port"] = port
-        host = str(arguments.get("host") or LOCAL)
-        experiment = str(self._at("experiment.exp_name") or self.path.stem)
-        return FlagScaleServe(
-            name=experiment,
-            engine=engine,
-            model=model,
-            served_name=_served_name(arguments, model),
-            host=LOCAL if host in EVERYWHERE else host,
-            port=port,
-            env=self._variables(),
-            engine_args=arguments,
-            nodes=str(found) if (found := self._at("experiment.runner.hostfile")) else None,
-            log=Path(str(self._at("experiment.exp_dir") or "outputs")) / "serve_logs" / "host_0_localhost.output",
-        )
-
-    def _at(self, key: str) -> Any:
-        node: Node | None = self.tree
-        for part in key.split("."):
-            node = node.child(part) if node is not None else None
-        return None if node is None else node.plain()
-
-    def _item(self) -> Node:
-        serve = self.tree.child("serve")
-        if serve is None:
-            raise ConfigError(f"{self.path}: has no serve: section; is it FlagScale's serve.yaml, with its defaults?")
-        items = serve.value if isinstance(serve.value, tuple) else ()
-        for item in items:
-            if isinstance(item.value, Mapping) and item.child("serve_id") is not None:
-                return item
-        raise ConfigError(f"{serve.origin}: serve: must be a list whose entries have serve_id, engine and engine_args")
-
-    def _engine(self, item: Node) -> str:
-        told = item.child("engine")
-        engine = self._at("experiment.task.backend") or (told.value if told is not None else None)
-        if engine not in DEFAULT_PORTS:
-            place = told.origin if told is not None else item.origin
-            raise ConfigError(f"{place}: engine: must be one of {', '.join(DEFAULT_PORTS)}, not {engine!r}")
-        return str(engine)
-
-    def _arguments(self, item: Node, engine: str, told: FromCommandLine) -> dict[str, Any]:
-        common = self._mapping(item, "engine_args")
-        specific = self._mapping(item.child("engine_args_specific"), engine)
-        # vLLM gets one mapping; the others get both lists of flags, of which the later wins.
-        merged = {**specific, **common} if engine == "vllm" else {**common, **specific}
-        if told.model_path is not None:
-            merged["model"] = told.model_path
-        return merged | dict(told.engine_args)
-
-    def _mapping(self, node: Node | None, key: str) -> dict[str, Any]:
-        found = node.child(key) if node is not None else None
-        if found is None or found.value is None:
-            return {}
-        plain = found.plain()
-        if not isinstance(plain, dict):
-            raise ConfigError(f"{found.origin}: {key}: must be a mapping of the engine's options")
-        return plain
-
-    def _port(self, engine: str, arguments: Mapping[str, Any], told: FromCommandLine) -> int:
-        deployed = self._at("experiment.runner.deploy.port")
-        port = told.port or deployed or arguments.get("port") or DEFAULT_PORTS[engine]
-        if not str(port).isdecimal() or not 0 < int(port) < 65_536:
-            raise ConfigError(f"{self.path}: the port must be a number from 1 to 65535, not {port!r}")
-        return int(port)
-
-    def _variables(self) -> dict[str, str]:
-        """Variables of experiment.envs, and those that cmds.before_start exports, over which envs win."""
-        before = self._at("experiment.cmds.before_start")
-        exported = {name: value.strip("\"'") for name, value in _EXPORT.findall(str(before or ""))}
-        envs = self._at("experiment.envs") or {}
-        if not isinstance(envs, dict):
-            raise ConfigError(f"{self.path}: experiment.envs: must be a mapping of environment variables")
-        named = {key: value for key, value in envs.items() if not isinstance(value, dict | list)}
-        return exported | {key: _as_text(value) for key, value in named.items()}
+    item = _item(path, tree)
+    engine = _engine(tree, item)
+    common = _options(item.child("engine_args"), "engine_args")
+    specific = _options(find(item, ("engine_args_specific", engine)), engine)
+    # vLLM gets one mapping; the others get both lists of flags, of which the later wins.
+    arguments = {**specific, **common} if engine == "vllm" else {**common, **specific}
+    arguments |= ({} if told.model_path is None else {"model": told.model_path}) | dict(told.engine_args)
+    model = arguments.get("model")
+    if not isinstance(model, str) or not model:
+        raise ConfigError(f"{item.origin}: engine_args.model is missing: the path or name of the served model")
+    port = told.port or _at(tree, "experiment.runner.deploy.port") or arguments.get("port") or DEFAULT_PORTS[engine]
+    if not str(port).isdecimal() or not 0 < int(port) < 65_536:
+        raise ConfigError(f"{path}: the port must be a number from 1 to 65535, not {port!r}")
+    host = str(arguments.get("host") or LOCAL)
+    served = arguments.get("served_model_name")
+    nodes = _at(tree, "experiment.runner.hostfile")
+    return FlagScaleServe(
+        name=str(_at(tree, "experiment.exp_name") or path.stem),
+        engine=engine,
+        model=model,
+        served_name=str((next(iter(served), None) if isinstance(served, list) else served) or model),
+        host=LOCAL if host in EVERYWHERE else host,
+        port=int(port),
+        env=_variables(path, tree),
+        engine_args=arguments | {"port": int(port)},
+        nodes=str(nodes) if nodes else None,
+        log=Path(str(_at(tree, "experiment.exp_dir") or "outputs")) / "serve_logs" / "host_0_localhost.output",
+    )
 
 
-def _served_name(arguments: Mapping[str, Any], model: str) -> str:
-    name = arguments.get("served_model_name")
-    if isinstance(name, list):
-        name = name[0] if name else None
-    return str(name) if name else model
+def _at(tree: Node, key: str) -> Any:
+    node = find(tree, tuple(key.split(".")))
+    return None if node is None else node.plain()
+
+
+def _item(path: Path, tree: Node) -> Node:
+    serve = tree.child("serve")
+    if serve is None:
+        raise ConfigError(f"{path}: has no serve: section; is it FlagScale's serve.yaml, with its defaults?")
+    for item in serve.value if isinstance(serve.value, tuple) else ():
+        if item.child("serve_id") is not None:
+            return item
+    raise ConfigError(f"{serve.origin}: serve: must be a list whose entries have serve_id, engine and engine_args")
+
+
+def _engine(tree: Node, item: Node) -> str:
+    told = item.child("engine")
+    engine = _at(tree, "experiment.task.backend") or (told.value if told is not None else None)
+    if engine not in DEFAULT_PORTS:
+        place = (told or item).origin
+        raise ConfigError(f"{place}: engine: must be one of {', '.join(DEFAULT_PORTS)}, not {engine!r}")
+    return str(engine)
+
+
+def _options(found: Node | None, key: str) -> dict[str, Any]:
+    plain = None if found is None else found.plain()
+    if found is not None and not isinstance(plain, dict | None):
+        raise ConfigError(f"{found.origin}: {key}: must be a mapping of the engine's options")
+    return plain or {}
+
+
+def _variables(path: Path, tree: Node) -> dict[str, str]:
+    """Variables of experiment.envs, and those that cmds.before_start exports, over which envs win."""
+    before = str(_at(tree, "experiment.cmds.before_start") or "")
+    envs = _at(tree, "experiment.envs") or {}
+    if not isinstance(envs, dict):
+        raise ConfigError(f"{path}: experiment.envs: must be a mapping of environment variables")
+    exported = {name: value.strip("\"'") for name, value in _EXPORT.findall(before)}
+    return exported | {key: _as_text(value) for key, value in envs.items() if not isinstance(value, dict | list)}
 
 
 def _as_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else str(value)
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
 
 def is_on(value: str | None) -> bool:
@@ -298,8 +240,6 @@ def is_on(value: str | None) -> bool:
 
 
 SWITCH: Final = "USE_FLAGGEMS"
-_GIVEN: Final = frozenset({"config", "overrides"})
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def with_flagscale(tree: Node) -> Node:
@@ -310,78 +250,50 @@ def with_flagscale(tree: Node) -> Node:
     Raises:
         ConfigError: the configuration cannot be read or launched as it is; one sentence with file and line.
     """
-    launch = _launch(tree)
+    launch = tree.child("launch")
+    if launch is None or _at(launch, "kind") != "flagscale":
+        launch = None
     source = tree.child("flagscale")
-    if source is None or source.value is None:
-        source = launch.child("config") if launch is not None else None
-    if source is None or source.value is None or not isinstance(tree.value, Mapping):
+    if (source is None or source.value is None) and launch is not None:
+        source = launch.child("config")
+    if source is None or not isinstance(tree.value, Mapping):
         return tree
     path, overrides = _given(source)
     if path is None:
         return tree  # the schema says what is wrong
     found = read_flagscale(path, overrides, _told(launch), f"{source.origin}: flagscale: ")
-    added: dict[str, Any] = {"flagscale": _described(source, path, overrides, found)}
+    said = {"config": str(path), "overrides": overrides, "engine": found.engine, "engine_args": found.engine_args}
+    said["env"] = {name: value for name, value in found.env.items() if ENVIRONMENT_NAME.fullmatch(name)}
+    added = {"flagscale": as_node(said, source.origin)}
     if tree.child("base_url") is None and tree.child("base_urls") is None:
         added["base_url"] = Node(found.base_url, source.origin)
     if tree.child("model") is None:
         added["model"] = Node(found.served_name, source.origin)
     if launch is not None:
         _check_launch(launch, overrides, found)
-        filled = {**_mapping(launch), "config": Node(str(path), source.origin)}
-        added["launch"] = replace(launch, value={"name": Node(found.name, source.origin)} | filled)
+        filled = {"name": Node(found.name, source.origin), **launch.children()}
+        added["launch"] = replace(launch, value=filled | {"config": Node(str(path), source.origin)})
     return replace(tree, value={**tree.value, **added})
 
 
-def _launch(tree: Node) -> Node | None:
-    """The launch section, where it is FlagScale's."""
-    launch = tree.child("launch")
-    kind = launch.child("kind") if launch is not None else None
-    return launch if kind is not None and kind.value == "flagscale" else None
-
-
-def _mapping(node: Node) -> Mapping[str, Node]:
-    return node.value if isinstance(node.value, Mapping) else {}
-
-
 def _given(source: Node) -> tuple[Path | None, dict[str, Any]]:
-    """Path and overrides; None where they are not what the schema takes."""
+    """Path and overrides; no path where they are not what the schema takes."""
     if isinstance(source.value, str):
         return Path(source.value), {}
-    for key, node in _mapping(source).items():
-        if key in {"engine", "engine_args", "env"}:
-            raise ConfigError(f"{node.origin}: flagscale.{key}: is read from the serve configuration: change it there")
-        if key not in _GIVEN:
-            return None, {}
-    config, overrides = source.child("config"), source.child("overrides")
-    plain = overrides.plain() if overrides is not None else None
-    path = Path(config.value) if config is not None and isinstance(config.value, str) else None
-    return path, plain if isinstance(plain, dict) else {}
+    said = source.children()
+    for key in said.keys() & {"engine", "engine_args", "env"}:
+        raise ConfigError(f"{said[key].origin}: flagscale.{key}: is read from the serve configuration: change it there")
+    path, overrides = (_at(source, key) for key in ("config", "overrides"))
+    usable = isinstance(path, str) and said.keys() <= {"config", "overrides"}
+    return Path(path) if usable else None, overrides if isinstance(overrides, dict) else {}
 
 
 def _told(launch: Node | None) -> FromCommandLine:
     """What `launch` passes to `flagscale serve`; values of a wrong kind are left for the schema to refuse."""
-    if launch is None:
-        return FromCommandLine()
-    values = {key: node.plain() for key, node in _mapping(launch).items()}
-    port, model_path, engine_args = (values.get(key) for key in ("port", "model_path", "engine_args"))
-    return FromCommandLine(
-        port=port if isinstance(port, int) and not isinstance(port, bool) else None,
-        model_path=model_path if isinstance(model_path, str) else None,
-        engine_args=engine_args if isinstance(engine_args, dict) else {},
-    )
-
-
-def _described(source: Node, path: Path, overrides: Mapping[str, Any], found: FlagScaleServe) -> Node:
-    origin = source.origin
-    variables = {name: value for name, value in found.env.items() if _VARIABLE.fullmatch(name)}
-    said: dict[str, Any] = {
-        "config": str(path),
-        "overrides": dict(overrides),
-        "engine": found.engine,
-        "engine_args": dict(found.engine_args),
-        "env": variables,
-    }
-    return as_node(said, origin)
+    kinds = {"port": int, "model_path": str, "engine_args": dict}
+    said = {} if launch is None else {key: _at(launch, key) for key in kinds}
+    usable: dict[str, Any] = {key: value for key, value in said.items() if type(value) is kinds[key]}
+    return FromCommandLine(**usable)
 
 
 def _check_launch(launch: Node, overrides: Mapping[str, Any], found: FlagScaleServe) -> None:

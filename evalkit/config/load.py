@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -40,70 +40,56 @@ from evalkit.resources import data_folder
 MAX_OVERRIDE_CHARACTERS: Final = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A parsed `a.b=c`; `source` is how messages name it (never with its value, which may be secret)."""
+def _overridden(tree: Node, text: str, interpolate: Interpolate) -> Node:
+    """The tree with `a.b=c` applied. The value is YAML; nothing after the `=` is null.
 
-    parts: tuple[str, ...]
-    value: Node
-    source: str
-
-    def apply(self, tree: Node) -> Node:
-        """The tree with this override applied.
-
-        `suites.0.repeats` is a key of a list entry, `suites.mmlu.repeats` one of the entry of that name.
-
-        Raises:
-            ConfigError: the list has no such entry, or a part of the key is under something that is no mapping.
-        """
-        return self._set(tree, self.parts)
-
-    def _set(self, node: Node | None, parts: Sequence[str]) -> Node:
-        if not parts:
-            return self.value
-        part, rest = parts[0], parts[1:]
-        origin = Origin(self.source) if node is None else node.origin
-        if node is None or node.value is None:
-            return Node({part: self._set(None, rest)}, origin)
-        if isinstance(node.value, Mapping):
-            changed = self._set(node.value.get(part), rest)
-            return Node({**node.value, part: changed}, origin)
-        if isinstance(node.value, tuple):
-            index = self._index(node.value, part)
-            entry = node.value[index]
-            if rest and isinstance(entry.value, str):  # a suite that is given by its bare name
-                entry = Node({"name": entry}, entry.origin)
-            changed = self._set(entry, rest)
-            return Node((*node.value[:index], changed, *node.value[index + 1 :]), origin)
-        raise ConfigError(f"{self.source}: '{part}' cannot be set: {origin} holds a single value there, not a mapping")
-
-    def _index(self, entries: Sequence[Node], part: str) -> int:
-        names = [_name(entry) for entry in entries]
-        if part.isascii() and part.isdigit() and len(part) < 6:
-            if int(part) < len(entries):
-                return int(part)
-        elif part in names:
-            return names.index(part)
-        hint = did_you_mean(part, filter(None, names), f": there are {len(entries)}, counted from 0")
-        raise ConfigError(f"{self.source}: the list has no entry {part!r}{hint}")
-
-
-def parse_override(text: str, interpolate: Interpolate) -> Override:
-    """Read `a.b=c`. The value is YAML; nothing after the `=` is null.
+    `suites.0.repeats` is a key of a list entry, `suites.mmlu.repeats` one of the entry of that name. Messages name the
+    key and never the value, which may be secret.
 
     Raises:
-        ConfigError: no `=`, an empty part of the key, or a value that is not YAML.
+        ConfigError: no `=`, an empty part of the key, a value that is not YAML, no such entry of a list, or a key under
+            something that is no mapping.
     """
     key, equals, value = text.partition("=")
-    key = key.strip()
-    if not equals or not all(key.split(".")):
-        raise ConfigError(f"--set {key}: write it as key=value, for example --set sampling.temperature=0.6")
-    source = f"--set {key}"
-    if key == "extends":
+    parts = tuple(key.strip().split("."))
+    source = f"--set {key.strip()}"
+    if not equals or not all(parts):
+        raise ConfigError(f"{source}: write it as key=value, for example --set sampling.temperature=0.6")
+    if parts == ("extends",):
         raise ConfigError(f"{source}: only a file can extend another")
     if len(value) > MAX_OVERRIDE_CHARACTERS:
         raise ConfigError(f"{source}: the value is longer than {MAX_OVERRIDE_CHARACTERS} characters")
-    return Override(tuple(key.split(".")), parse_value(value, tuple(key.split(".")), source, interpolate), source)
+    return _set(tree, parts, _resolve_paths(parse_value(value, parts, source, interpolate), parts, Path()), source)
+
+
+def _set(node: Node | None, parts: Sequence[str], value: Node, source: str) -> Node:
+    if not parts:
+        return value
+    part, rest = parts[0], parts[1:]
+    origin = Origin(source) if node is None else node.origin
+    if node is None or node.value is None:
+        return Node({part: _set(None, rest, value, source)}, origin)
+    if isinstance(node.value, Mapping):
+        return Node({**node.value, part: _set(node.value.get(part), rest, value, source)}, origin)
+    if isinstance(node.value, tuple):
+        index = _index_of(node.value, part, source)
+        entry = node.value[index]
+        if rest and isinstance(entry.value, str):  # a suite that is given by its bare name
+            entry = Node({"name": entry}, entry.origin)
+        changed = _set(entry, rest, value, source)
+        return Node((*node.value[:index], changed, *node.value[index + 1 :]), origin)
+    raise ConfigError(f"{source}: '{part}' cannot be set: {origin} holds a single value there, not a mapping")
+
+
+def _index_of(entries: Sequence[Node], part: str, source: str) -> int:
+    names = [_name(entry) for entry in entries]
+    if part.isascii() and part.isdigit() and len(part) < 6:
+        if int(part) < len(entries):
+            return int(part)
+    elif part in names:
+        return names.index(part)
+    hint = did_you_mean(part, filter(None, names), f": there are {len(entries)}, counted from 0")
+    raise ConfigError(f"{source}: the list has no entry {part!r}{hint}")
 
 
 def _name(entry: Node) -> str:
@@ -147,9 +133,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     interpolator = Interpolator()
     tree = _load_file(Path(path), interpolator, ())
     for text in overrides:
-        override = parse_override(text, interpolator)
-        resolved = replace(override, value=_resolve_paths(override.value, override.parts, Path()))
-        tree = resolved.apply(tree)
+        tree = _overridden(tree, text, interpolator)
     tree = with_flagscale(tree)
     try:
         config = EndpointConfig.model_validate(tree.plain())
@@ -183,18 +167,16 @@ def _load_file(path: Path, interpolator: Interpolator, above: tuple[str, ...], a
 
 def _resolve_paths(node: Node, path: KeyPath, folder: Path) -> Node:
     """The same tree with the relative paths that it holds counted from `folder`."""
-    if isinstance(node.value, Mapping):
-        return replace(
-            node, value={key: _resolve_paths(item, (*path, key), folder) for key, item in node.value.items()}
+
+    def resolved(text: str, _origin: Origin, at: KeyPath) -> str:
+        held = any(
+            len(pattern) == len(at) and all(want in ("*", part) for want, part in zip(pattern, at, strict=True))
+            for pattern in PATH_KEYS
         )
-    if isinstance(node.value, tuple):
-        entries = enumerate(node.value)
-        return replace(node, value=tuple(_resolve_paths(item, (*path, index), folder) for index, item in entries))
-    if not isinstance(node.value, str) or not _is_path_key(path) or node.value == "":
-        return node
-    if path == ("launch", "model") and node.value == KNOWN_MODEL:
-        return node
-    return replace(node, value=os.path.normpath(_beside(folder, node.value)))
+        keep = not held or text == "" or (at == ("launch", "model") and text == KNOWN_MODEL)
+        return text if keep else os.path.normpath(_beside(folder, text))
+
+    return node.mapped(resolved, path)
 
 
 def _beside(folder: Path, written: str) -> Path:
@@ -203,13 +185,6 @@ def _beside(folder: Path, written: str) -> Path:
         return folder / Path(written).expanduser()
     except RuntimeError:
         return folder / written
-
-
-def _is_path_key(path: KeyPath) -> bool:
-    return any(
-        len(pattern) == len(path) and all(want in ("*", part) for want, part in zip(pattern, path, strict=True))
-        for pattern in PATH_KEYS
-    )
 
 
 # ----------------------------------------------------------------

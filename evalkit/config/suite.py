@@ -82,7 +82,7 @@ class Source(Section):
     file: Word | None = None
     folder: Names = ()
     files: Names = ()
-    splits: dict[Word, Parts] = Field(default_factory=lambda: {"test": (Part(split="test"),)})
+    splits: dict[Word, Parts] = Field(default={"test": (Part(split="test"),)})
     shots: Shots | None = None
 
     @model_validator(mode="after")

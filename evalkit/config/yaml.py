@@ -113,6 +113,18 @@ class Node:
             return self.value[part]
         return None
 
+    def children(self) -> Mapping[str, Node]:
+        """What a mapping holds; nothing where it is none."""
+        return self.value if isinstance(self.value, Mapping) else {}
+
+    def mapped(self, change: Callable[[str, Origin, KeyPath], Scalar], path: KeyPath = ()) -> Node:
+        """The same tree with every text in it changed; `change` is told the text, its place and its path."""
+        if isinstance(self.value, Mapping):
+            return replace(self, value={key: node.mapped(change, (*path, key)) for key, node in self.value.items()})
+        if isinstance(self.value, tuple):
+            return replace(self, value=tuple(node.mapped(change, (*path, i)) for i, node in enumerate(self.value)))
+        return replace(self, value=change(self.value, self.origin, path)) if isinstance(self.value, str) else self
+
     def walk(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
         """This node and all below it, each with its path."""
         yield path, self
@@ -209,7 +221,7 @@ def parse(text: str, source: str, interpolate: Interpolate, tags: Collection[str
         ConfigError: not YAML, too large or nested too deeply, a key twice, an unknown tag, or what `interpolate` says;
             one line for each problem.
     """
-    return _read(text, (), _Places(source, lines=True, tags=tuple(tags)), interpolate)
+    return _read(text, (), _Builder(source, lines=True, interpolate=interpolate, tags=tags))
 
 
 def parse_file(path: Path, asked_by: str = "", tags: Collection[str] = ()) -> Node:
@@ -227,60 +239,35 @@ def parse_value(text: str, path: KeyPath, source: str, interpolate: Interpolate)
     Raises:
         ConfigError: as for `parse`.
     """
-    return _read(text, path, _Places(source, lines=False), interpolate)
+    return _read(text, path, _Builder(source, lines=False, interpolate=interpolate))
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """How the places of one text are named: with lines in a file, without in an override; tags that mean text."""
-
-    source: str
-    lines: bool
-    tags: tuple[str, ...] = ()
-
-    def at(self, line: int) -> Origin:
-        return Origin(self.source, line + 1 if self.lines else None)
-
-    def of(self, node: yaml.Node) -> Origin:
-        return self.at(node.start_mark.line)
-
-
-def _read(text: str, path: KeyPath, places: _Places, interpolate: Interpolate) -> Node:
+def _read(text: str, path: KeyPath, builder: _Builder) -> Node:
     try:
-        root = _composed(_Composer if "\t" in text else _Fast, text)  # libyaml lets tabs through
+        root = yaml.compose(text, _Composer if "\t" in text else _Fast)  # libyaml lets tabs through
     except (yaml.YAMLError, UnicodeEncodeError):
         try:  # once more in Python, which says better what is wrong
-            root = _composed(_Composer, text)
+            root = yaml.compose(text, _Composer)
         except yaml.YAMLError as error:
-            raise ConfigError(told([_syntax_problem(error, text, places)])) from None
+            raise ConfigError(told([_syntax_problem(error, text, builder)])) from None
     if root is None:
-        return Node({} if places.lines else None, places.at(0))
-    builder = _Builder(places, interpolate)
-    tree = builder.build(root, path, places.of(root))
+        return Node({} if builder.lines else None, builder.at(0))
+    tree = builder.build(root, path, builder.of(root))
     if builder.problems:
         raise ConfigError(told(builder.problems))
     return tree
 
 
-def _composed(kind: type[Any], text: str) -> yaml.Node | None:
-    composer = kind(text)
-    try:
-        node: yaml.Node | None = composer.get_single_node()
-    finally:
-        composer.dispose()
-    return node
-
-
-def _syntax_problem(error: yaml.YAMLError, text: str, places: _Places) -> str:
+def _syntax_problem(error: yaml.YAMLError, text: str, builder: _Builder) -> str:
     """One sentence for what PyYAML spreads over several lines."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
         position = getattr(error, "position", 0)
         line = text.count("\n", 0, position)
-        return f"{places.at(line)}: not YAML: the character at position {position} is not allowed"
+        return f"{builder.at(line)}: not YAML: the character at position {position} is not allowed"
     lines = text.splitlines()
     line_text = lines[mark.line] if mark.line < len(lines) else ""
-    place = places.at(mark.line)
+    place = builder.at(mark.line)
     problem = getattr(error, "problem", None) or "cannot be read"
     if "\t" in line_text[: len(line_text) - len(line_text.lstrip())]:
         return f"{place}: a tab cannot indent YAML: use spaces"
@@ -297,25 +284,31 @@ def _syntax_problem(error: yaml.YAMLError, text: str, places: _Places) -> str:
 class _Builder:
     """Turns PyYAML's nodes into ours; problems are gathered, so that a user sees all of them at once."""
 
-    places: _Places
+    source: str
+    lines: bool  # an override has none
     interpolate: Interpolate
+    tags: Collection[str] = ()  # tags that mean text
     problems: list[str] = field(default_factory=list)
     nodes: int = 0
+
+    def at(self, line: int) -> Origin:
+        return Origin(self.source, line + 1 if self.lines else None)
+
+    def of(self, node: yaml.Node) -> Origin:
+        return self.at(node.start_mark.line)
 
     def build(self, node: yaml.Node, path: KeyPath, origin: Origin) -> Node:
         """One node and all below it; aliases are copied, and a bound on the whole stops those that multiply."""
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise ConfigError(f"{self.places.source}: holds more than {MAX_NODES} values, aliases included")
+            raise ConfigError(f"{self.source}: holds more than {MAX_NODES} values, aliases included")
         if len(path) > MAX_DEPTH:
             raise ConfigError(f"{origin}: nested more than {MAX_DEPTH} deep, or an alias that holds itself")
         if isinstance(node, yaml.MappingNode):
             return Node(self._mapping(node, path), origin)
         if isinstance(node, yaml.SequenceNode):
             self._check_tag(node, "seq")
-            children = [
-                self.build(child, (*path, index), self.places.of(child)) for index, child in enumerate(node.value)
-            ]
+            children = [self.build(child, (*path, index), self.of(child)) for index, child in enumerate(node.value)]
             return Node(tuple(children), origin)
         if isinstance(node, yaml.ScalarNode):
             return Node(self._scalar(node, path, origin), origin)
@@ -323,14 +316,14 @@ class _Builder:
 
     def _check_tag(self, node: yaml.Node, expected: str) -> None:
         if node.tag != _TAG + expected:
-            self.problems.append(f"{self.places.of(node)}: the tag {node.tag!r} is not allowed here")
+            self.problems.append(f"{self.of(node)}: the tag {node.tag!r} is not allowed here")
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Node]:
         self._check_tag(node, "map")
         inherited: dict[str, Node] = {}
         own: dict[str, Node] = {}
         for key, value in node.value:
-            origin = self.places.of(key)
+            origin = self.of(key)
             if key.tag == _TAG + "merge":
                 inherited = self._merged(value, path) | inherited
             elif not isinstance(key, yaml.ScalarNode):
@@ -357,16 +350,16 @@ class _Builder:
         merged: dict[str, Node] = {}
         for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             # One step down, so that a mapping which merges itself meets the bound on the depth.
-            built = self.build(part, (*path, "<<"), self.places.of(part))
+            built = self.build(part, (*path, "<<"), self.of(part))
             if isinstance(built.value, Mapping):
                 merged = {**built.value, **merged}
             else:
-                self.problems.append(f"{self.places.of(part)}: '<<' takes a mapping")
+                self.problems.append(f"{self.of(part)}: '<<' takes a mapping")
         return merged
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath, origin: Origin) -> Scalar:
         text = self._characters(node.value, origin)
-        kind = "str" if node.tag in self.places.tags else node.tag.removeprefix(_TAG)
+        kind = "str" if node.tag in self.tags else node.tag.removeprefix(_TAG)
         if kind not in {"str", "bool", "int", "float", "null"}:
             self.problems.append(f"{origin}: the tag {node.tag!r} is not allowed here")
             return None
