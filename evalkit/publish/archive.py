@@ -23,6 +23,7 @@ EARLIER: Final = 30
 
 _KEPT_NAME: Final = re.compile(r"comparison-(?P<date>\d{8}T\d{6}|earlier)(?:-(?P<number>[1-9]\d*))?\.json")
 """A name that `_keep_earlier` gives; a file of any other name is somebody's own."""
+_CREATED: Final = re.compile(rb'^"created": "([^"\n]*)".*$', re.MULTILINE)
 
 
 def read(path: Path) -> Comparison:
@@ -66,9 +67,9 @@ def _keep_earlier(file: Path, document: bytes) -> Path | None:
     if not file.exists():
         return None
     earlier = file.read_bytes()
-    if _but_for_the_date(earlier) == _but_for_the_date(document):
+    if _CREATED.sub(b"", earlier) == _CREATED.sub(b"", document):
         return None
-    found = re.search(rb'^"created": "([^"]*)"', earlier, re.MULTILINE)
+    found = _CREATED.search(earlier)
     date = re.sub(r"[-:]", "", found[1].decode(errors="replace"))[:15] if found else ""
     name = f"{file.stem}-{date if re.fullmatch(r'[0-9]{8}T[0-9]{6}', date) else 'earlier'}"
     number = 1
@@ -93,10 +94,6 @@ def _drop_oldest(folder: Path, say: Callable[[str], None]) -> None:
             path.unlink()
     if oldest:
         say(f"removed {', '.join(path.name for path in oldest)}: a folder keeps {EARLIER} earlier comparisons")
-
-
-def _but_for_the_date(document: bytes) -> list[bytes]:
-    return [line for line in document.splitlines() if not line.startswith(b'"created": ')]
 
 
 # ---------------------------------------------------------------- what `evalkit aa` left beside a run
@@ -127,7 +124,15 @@ def noise_floors(reference: Side) -> dict[str, NoiseFloor]:
     made = read(file)
     if made.reference.model != reference.identity.model:
         return {}
-    return {suite.suite: floor_of(suite, made) for suite in made.suites if _is_about(suite, reference)}
+    floors = {}
+    for suite in made.suites:
+        side = reference.suites.get(suite.suite)
+        digests = side.facts.digests if side else None
+        if digests is None:
+            continue
+        if (digests.get("data", ""), digests.get("prompts", "")) == (suite.data_digest, suite.protocol_digest):
+            floors[suite.suite] = floor_of(suite, made)
+    return floors
 
 
 def floor_of(suite: SuiteResult, made: Comparison) -> NoiseFloor:
@@ -137,11 +142,3 @@ def floor_of(suite: SuiteResult, made: Comparison) -> NoiseFloor:
     shares = [row.candidate for row in suite.behaviour if row.name == "identical_texts"]
     source = Reason("noise.again", {"date": made.created[:10], "n": suite.n_items, "k": suite.k_candidate})
     return NoiseFloor(suite.ci90, suite.verdict, source, shares[0] if shares else None)
-
-
-def _is_about(found: SuiteResult, reference: Side) -> bool:
-    side = reference.suites.get(found.suite)
-    if side is None:
-        return False
-    digests = side.facts.digests
-    return (found.data_digest, found.protocol_digest) == (digests.get("data", ""), digests.get("prompts", ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import combinations
@@ -49,12 +49,6 @@ def _finding(table: CardTable, said: Said) -> CardFinding:
     return CardFinding(table.file, line, table.number, table.card, rule, sentence)
 
 
-def _bare_difference(table: CardTable) -> Iterator[Said]:
-    if table.bare_difference:
-        sentence = f"the column {table.reference_head!r} prints differences without the two scores"
-        yield table.line, "bare-difference", sentence
-
-
 def _holes(table: CardTable) -> Iterator[Said]:
     for row in table.rows:
         for side, cell in row.cells:
@@ -94,10 +88,8 @@ def _floor_scores(table: CardTable) -> Iterator[Said]:
 def row_scale(row: CardRow) -> Scale | None:
     """The scale of a row: of its numbers that are not 0, the one that is most telling."""
     scales = [cell.scale for _, cell in row.cells if cell.number and cell.scale]
-    for telling in ("count", "percent sign", "percent", "fraction"):
-        if telling in scales:
-            return telling
-    return None
+    telling: tuple[Scale, ...] = ("count", "percent sign", "percent", "fraction")
+    return next((scale for scale in telling if scale in scales), None)
 
 
 def _mixed_scales(table: CardTable) -> Iterator[Said]:
@@ -175,25 +167,15 @@ def _labels(table: CardTable) -> Iterator[Said]:
             yield row.line, "duplicate-label", sentence
 
 
-def _chip(table: CardTable) -> Iterator[Said]:
+def _heads(table: CardTable) -> Iterator[Said]:
     if table.bare_difference:
+        sentence = f"the column {table.reference_head!r} prints differences without the two scores"
+        yield table.line, "bare-difference", sentence
         return
     of_card, of_head = chip_of(table.card), chip_of(table.candidate_head)
     if of_card and of_head and of_card != of_head:
         sentence = f"the candidate's column is headed {table.candidate_head!r} in a card named {table.card!r}"
         yield table.line, "wrong-chip", sentence
-
-
-_RULES: Final[tuple[Callable[[CardTable], Iterator[Said]], ...]] = (
-    _bare_difference,
-    _holes,
-    _zero_scores,
-    _floor_scores,
-    _mixed_scales,
-    _not_k_of_n,
-    _labels,
-    _chip,
-)
 
 
 RULES: Final = {
@@ -226,7 +208,8 @@ def check_cards(paths: Iterable[Path]) -> tuple[CardFinding, ...]:
 
 def check_tables(tables: Sequence[CardTable]) -> tuple[CardFinding, ...]:
     """All findings, in the order of files, tables and lines."""
-    found = [_finding(table, said) for table in tables for rule in _RULES for said in rule(table)]
+    rules = (_heads, _holes, _zero_scores, _floor_scores, _mixed_scales, _not_k_of_n, _labels)
+    found = [_finding(table, said) for table in tables for rule in rules for said in rule(table)]
     scored = [table for table in tables if not table.bare_difference]
     swapped = list(_swapped(scored))
     found += [item for _, item in swapped]
@@ -273,7 +256,11 @@ def _copied(tables: Sequence[CardTable]) -> Iterator[CardFinding]:
         for earlier in tables[:index]:
             if earlier.model == table.model:
                 continue
-            equal = [row.label for row in table.rows if any(_same_pair(row, other) for other in earlier.rows)]
+            equal = [
+                row.label
+                for row in table.rows
+                if any(_equal(row.reference, o.reference) and _equal(row.candidate, o.candidate) for o in earlier.rows)
+            ]
             references = [b.label for a, b in _common(earlier, table) if _equal(a.reference, b.reference)]
             most = max(equal, references, key=len)
             if len(most) >= _FEW and 2 * len(most) > len(table.rows):
@@ -308,7 +295,10 @@ def _wrong_labels(family: Sequence[CardTable]) -> Iterator[CardFinding]:
             namesakes = [other for other in others if other.benchmark.identity == row.benchmark.identity]
             if any(_same(row.reference, other.reference) for other in namesakes):
                 continue
-            likely = [o for o in others if o.benchmark.identity not in own and _exactly(row.reference, o.reference)]
+            # Of at least three digits: shorter figures are alike by chance.
+            telling = len(str(row.reference.number).replace(".", "").strip("0")) >= 3
+            new = [other for other in others if other.benchmark.identity not in own and telling]
+            likely = [other for other in new if _equal(row.reference, other.reference)]
             if likely:
                 meant = f"which other cards of the model give for {likely[0].label!r}"
                 sentence = f"{row.label!r} carries {row.reference.text}, {meant}"
@@ -351,10 +341,6 @@ def _nonzero(row: CardRow) -> bool:
     return bool(row.reference.fraction)
 
 
-def _same_pair(row: CardRow, other: CardRow) -> bool:
-    return _equal(row.reference, other.reference) and _equal(row.candidate, other.candidate)
-
-
 def _same(left: Cell, right: Cell) -> bool:
     """True where two figures can be the same number, rounded or cut to the coarser one's last digit."""
     if left.fraction is None or right.fraction is None:
@@ -365,8 +351,3 @@ def _same(left: Cell, right: Cell) -> bool:
 def _equal(left: Cell, right: Cell) -> bool:
     """True where two figures are the same number and not 0: what a copy looks like."""
     return bool(left.fraction) and left.fraction == right.fraction
-
-
-def _exactly(left: Cell, right: Cell) -> bool:
-    """True where two figures are the same number, of at least three digits."""
-    return _equal(left, right) and len(str(left.number).replace(".", "").strip("0")) >= 3

@@ -157,7 +157,7 @@ def _table(grid: Grid, file: str, card: str, number: int) -> Iterator[CardTable]
         if len(cells) > max(columns) and any(cells)
     ]
     scale = table_scale([cell for _, _, *pair in read for cell in pair])
-    rows = (CardRow(label, benchmark_of(label), *_scaled_row(one, two, scale), at) for at, label, one, two in read)
+    rows = (CardRow(label, benchmark_of(label), *scaled_row(one, two, scale), at) for at, label, one, two in read)
     model = model_of(heads[reference])
     yield CardTable(file, number, line, card, heads[reference], heads[candidate], model, tuple(rows))
 
@@ -205,7 +205,7 @@ def table_scale(cells: list[Cell]) -> Scale:
     return "percent" if above and 2 * above >= len(plain) else "fraction"
 
 
-def _scaled_row(left: Cell, right: Cell, scale: Scale) -> tuple[Cell, Cell]:
+def scaled_row(left: Cell, right: Cell, scale: Scale) -> tuple[Cell, Cell]:
     """A row's cells with their fractions; a row that cannot be in the table's scale is read in the other."""
     numbers = [cell.number for cell in (left, right) if cell.number and cell.scale is None]
     if numbers:

@@ -17,7 +17,7 @@ from evalkit.errors import UsageError, did_you_mean, nearest
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult, Verdict
 from evalkit.render.escape import one_line
 from evalkit.render.jinja import fill
-from evalkit.render.rows import SuiteRow, suite_row, table_of, value_text
+from evalkit.render.rows import suite_row, table_of, value_text
 from evalkit.render.words import Language, words_of
 from evalkit.resources import data_folder
 
@@ -46,15 +46,14 @@ class Style(BaseModel):
     chips: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
 
-    @field_validator("reference", "candidate")
+    @field_validator("reference", "candidate", "labels")
     @classmethod
-    def _known_in_headers(cls, value: str) -> str:
-        return _only(value, {"model", "chip"})
-
-    @field_validator("labels")
-    @classmethod
-    def _known_in_labels(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        return {suite: _only(label, {"k"}) for suite, label in value.items()}
+    def _known_places(cls, value: str | Mapping[str, str]) -> str | Mapping[str, str]:
+        known, texts = (["chip", "model"], [value]) if isinstance(value, str) else (["k"], list(value.values()))
+        unknown = sorted(set(_PLACEHOLDER.findall("".join(texts))) - set(known))
+        if unknown:
+            raise ValueError(f"{{{unknown[0]}}} is not known here, only {', '.join(f'{{{name}}}' for name in known)}")
+        return value
 
     def check_chip(self, name: str, chip: str) -> None:
         """Raises `UsageError` where the style, called `name`, wants a chip that is not said, or names none."""
@@ -129,15 +128,6 @@ def _merged(path: Path, depth: int = 0) -> dict[str, Any]:
     return {**parent, **content}
 
 
-def _only(text: str, known: set[str]) -> str:
-    unknown = sorted(set(_PLACEHOLDER.findall(text)) - known)
-    if unknown:
-        raise ValueError(
-            f"{{{unknown[0]}}} is not known here, only {', '.join(f'{{{name}}}' for name in sorted(known))}"
-        )
-    return text
-
-
 def _filled(text: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
 
@@ -147,18 +137,6 @@ END: Final = "<!-- /evalkit:card -->"
 
 _BEGIN_LINE: Final = re.compile(rb"^[ \t]*<!--[ \t]*evalkit:card[ \t]*-->[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
 _END_LINE: Final = re.compile(rb"^[ \t]*<!--[ \t]*/evalkit:card[ \t]*-->[ \t]*(?:\r?$|\Z)", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class CardLine:
-    """One row of the card: scores as text in the style's scale; `missing` says what the scores are short of."""
-
-    label: str
-    reference: str
-    candidate: str
-    incomplete: bool
-    missing: str
-    row: SuiteRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,16 +196,13 @@ def unpublishable(comparison: Comparison, language: Language) -> str:
     words = words_of(language)
     invalid = [suite.label or suite.suite for suite in comparison.suites if suite.verdict is Verdict.INVALID]
     unfinished = [suite.label or suite.suite for suite in comparison.suites if incomplete(suite)]
-    parts = []
-    if invalid or comparison.verdict is Verdict.INVALID:
-        parts.append(_phrase(words["is_invalid"], invalid, words))
-    if unfinished or not comparison.suites:
-        parts.append(_phrase(words["is_incomplete"], unfinished, words))
-    return words["semicolon"].join(parts)
-
-
-def _phrase(text: str, names: list[str], words: Mapping[str, str]) -> str:
-    return text + (words["colon"] + words["list"].join(one_line(name) for name in names) if names else "")
+    found = [("is_invalid", invalid, invalid or comparison.verdict is Verdict.INVALID)]
+    found.append(("is_incomplete", unfinished, unfinished or not comparison.suites))
+    return words["semicolon"].join(
+        words[name] + (words["colon"] + words["list"].join(map(one_line, suites)) if suites else "")
+        for name, suites, wrong in found
+        if wrong
+    )
 
 
 def incomplete(suite: SuiteResult) -> bool:
@@ -238,7 +213,8 @@ def incomplete(suite: SuiteResult) -> bool:
     )
 
 
-def _line(suite: SuiteResult, style: Style, language: Language) -> CardLine:
+def _line(suite: SuiteResult, style: Style, language: Language) -> dict[str, Any]:
+    """One row as the template shows it; `missing` says what the scores are short of."""
     row = suite_row(suite)
     words = words_of(language)
     short = [
@@ -246,14 +222,14 @@ def _line(suite: SuiteResult, style: Style, language: Language) -> CardLine:
         for side, summary in (("reference", suite.reference), ("candidate", suite.candidate))
         if summary.valued < summary.planned
     ]
-    return CardLine(
-        label=style.label(suite.suite, row.label, row.k),
-        reference=score_text(suite.reference.mean, style),
-        candidate=score_text(suite.candidate.mean, style),
-        incomplete=incomplete(suite),
-        missing="".join(words["list"] + text for text in short),
-        row=row,
-    )
+    return {
+        "label": style.label(suite.suite, row.label, row.k),
+        "reference": score_text(suite.reference.mean, style),
+        "candidate": score_text(suite.candidate.mean, style),
+        "incomplete": incomplete(suite),
+        "missing": "".join(words["list"] + text for text in short),
+        "row": row,
+    }
 
 
 def score_text(mean: float | None, style: Style) -> str:
@@ -338,8 +314,8 @@ def benchmark_of(label: str) -> Benchmark:
     trials = _TRIALS.search(label)
     key = _key(_MARKS.sub(" ", stem))
     name, _spelling = _names().get(key, (None, ""))
-    entry = _catalogue()[name] if name else {}
-    sizes = entry.get("n_of", {}).get(key, entry.get("n", []))
+    entry = own_data("benchmarks")[name] if name else {}
+    sizes = {_key(one): n for one, n in entry.get("n_of", {}).items()}.get(key, entry.get("n", []))
     return Benchmark(
         key=key,
         variant=variant[1].lower() if variant else "",
@@ -360,7 +336,10 @@ def nearest_name(benchmark: Benchmark) -> str | None:
 def chip_of(text: str) -> str | None:
     """The last chip named in a card name or column head, by the name that counts."""
     found = [
-        chip for token in re.split(r"[^A-Za-z0-9]+", text.lower()) for chip, names in _chips().items() if token in names
+        chip
+        for token in re.split(r"[^A-Za-z0-9]+", text.lower())
+        for chip, names in own_data("chips").items()
+        if token in names
     ]
     return found[-1] if found else None
 
@@ -370,20 +349,14 @@ def _key(name: str) -> str:
 
 
 @cache
-def _catalogue() -> Mapping[str, dict[str, Any]]:
-    content: dict[str, dict[str, Any]] = yaml.safe_load((data_folder("reports") / "benchmarks.yaml").read_text("utf-8"))
-    for entry in content.values():
-        entry["n_of"] = {_key(name): sizes for name, sizes in entry.get("n_of", {}).items()}
+def own_data(name: str) -> Mapping[str, Any]:
+    """A YAML file of the folder `reports`: what is known of benchmarks, of chips, of data sets on the Hub."""
+    content: dict[str, Any] = yaml.safe_load((data_folder("reports") / f"{name}.yaml").read_text("utf-8"))
     return content
 
 
 @cache
 def _names() -> Mapping[str, tuple[str, str]]:
     """The benchmark that a name means, by the name's key, and how the name is spelled."""
-    return {_key(alias): (name, alias) for name, entry in _catalogue().items() for alias in (name, *entry["names"])}
-
-
-@cache
-def _chips() -> Mapping[str, list[str]]:
-    content: dict[str, list[str]] = yaml.safe_load((data_folder("reports") / "chips.yaml").read_text("utf-8"))
-    return content
+    known = own_data("benchmarks")
+    return {_key(alias): (name, alias) for name, entry in known.items() for alias in (name, *entry["names"])}

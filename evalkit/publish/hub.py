@@ -11,14 +11,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import Any, Final, Literal
 
 import yaml
 
 from evalkit.errors import UsageError
 from evalkit.model import Comparison, SideSummary, SuiteResult, Verdict
-from evalkit.publish.cards import incomplete
+from evalkit.publish.cards import incomplete, own_data
 from evalkit.render import numbers
 from evalkit.render.jinja import fill
 from evalkit.render.rows import suite_row
@@ -55,7 +54,7 @@ def eval_results(comparison: Comparison, publisher: Publisher | None = None) -> 
     kept, left_out = _publishable(comparison)
     entries = []
     for suite in kept:
-        place = _places().get(suite.suite, {})
+        place = own_data("hub").get(suite.suite, {})
         if "benchmark" not in place:
             left_out.append(f"{suite.suite}: its data set is not registered as a Benchmark on the Hub")
             continue
@@ -82,7 +81,7 @@ def model_index(comparison: Comparison, model_name: str = "", publisher: Publish
     kept, left_out = _publishable(comparison)
     results = []
     for suite in kept:
-        place = _places().get(suite.suite, {})
+        place = own_data("hub").get(suite.suite, {})
         results.append(
             EvalResult(
                 task_type="text-generation",
@@ -122,7 +121,7 @@ def every_eval_ever(
         "retrieved": str(retrieved),
         "publisher": publisher,
         "suites": kept,
-        "places": _places(),
+        "places": own_data("hub"),
         "generation": _generation(run.sampling),
     }
     record = json.loads(fill(data_folder("reports") / "every_eval_ever.json.j2", context))
@@ -179,15 +178,6 @@ def _without_none(value: Any) -> Any:
 
 def _yaml(data: object) -> str:
     return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, width=200)
-
-
-@cache
-def _places() -> Mapping[str, Mapping[str, str]]:
-    """Suite name to its place on the Hub (`reports/hub.yaml`)."""
-    content: dict[str, dict[str, str]] = yaml.safe_load(
-        (data_folder("reports") / "hub.yaml").read_text(encoding="utf-8")
-    )
-    return content
 
 
 # ---------------------------------------------------------------- a `model-index` into the front matter of a README

@@ -12,7 +12,7 @@ from evalkit.compare.published import PublishedJudgment, PublishedRow, gravest, 
 from evalkit.errors import UsageError
 from evalkit.model import DEFAULT_MARGIN_PT, fraction
 from evalkit.options import TableOptions
-from evalkit.publish.card_parse import Cell, parse_file, read_cell
+from evalkit.publish.card_parse import Cell, parse_file, read_cell, scaled_row
 from evalkit.publish.cards import benchmark_of
 
 # Headlines that are no shares of right answers, and how many questions stand behind them (LiveBench: about).
@@ -106,20 +106,14 @@ def _whole(text: str | None, where: str) -> int | None:
 
 def _row(label: str, cells: tuple[Cell, Cell], n: int | None, options: TableOptions) -> PublishedRow:
     known = benchmark_of(label)
-    fractions = [cell.fraction for cell in cells]
-    steps = [float(cell.step) for cell in cells]
-    if any(fraction is None and cell.number is not None for fraction, cell in zip(fractions, cells, strict=True)):
-        percent = max(cell.number for cell in cells if cell.number is not None) > 1
-        divisor = 100 if percent else 1
-        fractions = [None if cell.number is None else (cell.fraction or cell.number / divisor) for cell in cells]
-        steps = [step / divisor for step in steps]
+    one, two = scaled_row(*cells, "fraction")
     size = options.items.get(label, n)
     default = DEFAULT_MARGIN_PT if options.margin_pt is None else options.margin_pt
     return PublishedRow(
         label=label,
-        reference=None if fractions[0] is None else float(fractions[0]),
-        candidate=None if fractions[1] is None else float(fractions[1]),
-        step=max(steps),
+        reference=None if one.fraction is None else float(one.fraction),
+        candidate=None if two.fraction is None else float(two.fraction),
+        step=float(max(one.step, two.step)),
         sizes=(size,) if size is not None else (_GRADED[known.name],) if known.name in _GRADED else known.sizes,
         chance=known.chance,
         trials=known.trials or 1,
