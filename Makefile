@@ -38,7 +38,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/lint-imports --config pyproject.toml
+	$(BIN)/lint-imports pyproject.toml
 	$(BIN)/deptry .
 	$(BIN)/codespell evalkit suites reports examples docs action.yml README.md CHANGELOG.md CONTRIBUTING.md
 
