@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import Client, ClientSettings, Materialise
 from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
+from evalkit.resources import data_folder
 from evalkit.waits import announce
 
 ATTEMPTS: Final = 3
@@ -48,49 +51,30 @@ class Finding:
     fix: str = ""
 
 
+@cache
+def _catalogue() -> dict[str, dict[str, str]]:
+    return tomllib.loads((data_folder("reports") / "findings.toml").read_text(encoding="utf-8"))
+
+
+def finding(code: str, severity: Severity | None = None, **values: Any) -> Finding:
+    """What `reports/findings.toml` says under a code, with values; `severity` where it is another than there."""
+    told = _catalogue()[code]
+    words = {part: told.get(part, "").format_map(values) for part in ("what", "why", "fix")}
+    return Finding(code.partition(".")[0], severity or Severity(told.get("severity", "ok")), **words)
+
+
 class Findings(list[Finding]):
-    """What was found so far: a method for each severity takes the check's name, what was seen, why, and the fix."""
+    """What was found so far."""
 
-    def add(self, check: str, severity: Severity, what: str, why: str = "", fix: str = "") -> None:
-        """Add one finding."""
-        self.append(Finding(check, severity, what, why, fix))
-
-    def ok(self, check: str, what: str) -> None:
-        """Nothing is amiss."""
-        self.add(check, Severity.OK, what)
-
-    def note(self, check: str, what: str, why: str = "", fix: str = "") -> None:
-        """Something to know."""
-        self.add(check, Severity.NOTE, what, why, fix)
-
-    def warning(self, check: str, what: str, why: str = "", fix: str = "") -> None:
-        """Something that may cost precision or a night."""
-        self.add(check, Severity.WARNING, what, why, fix)
-
-    def problem(self, check: str, what: str, why: str = "", fix: str = "") -> None:
-        """Something that makes results wrong or impossible."""
-        self.add(check, Severity.PROBLEM, what, why, fix)
+    def say(self, code: str, severity: Severity | None = None, **values: Any) -> None:
+        """Add the finding of a code."""
+        self.append(finding(code, severity, **values))
 
     def failed(self, check: str, outcome: Failure, why: str, severity: Severity = Severity.PROBLEM) -> None:
         """A question got no answer."""
-        fix = _FIXES.get(outcome.kind, "")
-        if outcome.kind is FailureKind.CONNECTION and "TLS" in outcome.detail:
-            fix = "correct base_url (http or https), or tls: ca_file"
-        self.add(check, severity, outcome.detail, why, fix)
-
-
-_FIXES: Final[Mapping[FailureKind, str]] = {
-    FailureKind.CONNECTION: "start the server, or correct base_url (host and port)",
-    FailureKind.AUTH: "export a key of this server as a variable, and give the variable's name as api_key_env",
-    FailureKind.NOT_FOUND: "base_url must end where /chat/completions follows, usually in /v1",
-    FailureKind.STALL: "look at the server's log; raise limits.stall_seconds if it is only slow",
-    FailureKind.SERVER_ERROR: "look at the server's log",
-    FailureKind.RATE_LIMITED: "lower limits.concurrency, or wait",
-    FailureKind.REDIRECT: "put the address it moved to into base_url",
-    FailureKind.CONTEXT_OVERFLOW: "serve the model with a longer context",
-    FailureKind.MALFORMED: "see that base_url is the address of the API itself, up to and including /v1",
-    FailureKind.TOO_LARGE: "see what the server sends there; limits.max_body_mb bounds it",
-}
+        tls = outcome.kind is FailureKind.CONNECTION and "TLS" in outcome.detail
+        fix = _catalogue()["failed"].get("tls" if tls else outcome.kind.value, "")
+        self.append(Finding(check, severity, outcome.detail, why, fix))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +209,6 @@ def shown(text: str) -> str:
     return repr(line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…")
 
 
-# ---------------------------------------------------------------- this machine
-
-
 LEAST_FREE_BYTES: Final = 200_000_000
 BYTES_PER_TOKEN: Final = 6
 """What a stored reply takes for a token of its limit: text, JSON around it, and the scores."""
@@ -241,29 +222,15 @@ def check_disk(folder: Path, suites: Sequence[SuiteNeeds]) -> Finding:
         existing = existing.parent
     free = shutil.disk_usage(existing).free
     needed = sum(suite.samples * (BYTES_PER_REPLY + BYTES_PER_TOKEN * (suite.max_tokens or 0) // 4) for suite in suites)
-    said = f"{free / 1e9:.1f} GB free in {existing}, about {needed / 1e9:.2f} GB needed"
+    values: dict[str, Any] = {"free": free / 1e9, "folder": existing, "needed": needed / 1e9}
     if free >= max(2 * needed, LEAST_FREE_BYTES):
-        return Finding("disk", Severity.OK, said)
-    return Finding(
-        "disk",
-        Severity.PROBLEM if free < max(needed, LEAST_FREE_BYTES) else Severity.WARNING,
-        said,
-        "a full disk stops the run; what was stored before is kept",
-        "make room, or let runs: name another folder",
-    )
+        return finding("disk", **values)
+    full = free < max(needed, LEAST_FREE_BYTES)
+    return finding("disk.short", Severity.PROBLEM if full else Severity.WARNING, **values)
 
 
 def check_data(suites: Sequence[SuiteNeeds]) -> list[Finding]:
     """Whether the data set of every suite is on this machine."""
-    found = Findings()
-    for suite in suites:
-        if suite.problem:
-            found.warning(
-                "data",
-                f"{suite.name}: {suite.problem}",
-                "the run would have to fetch it first, or cannot begin",
-                "fetch it where there is a network, or name its folder under data:",
-            )
-    if there := len(suites) - len(found):
-        found.ok("data", f"the data of {there} suite{'s' * (there != 1)} is here")
-    return found
+    found = [finding("data.absent", suite=suite.name, problem=suite.problem) for suite in suites if suite.problem]
+    there = len(suites) - len(found)
+    return [*found, finding("data", n=there, s="s" * (there != 1))] if there else found

@@ -141,15 +141,10 @@ async def _check_forcing(patient: Patient) -> None:
         patient.requests += native.requests
     if isinstance(forcer, Unsupported):
         patient.facts["prompt_logprobs"] = "no"
-        patient.found.note(
-            "prompt_logprobs",
-            f"log-probabilities of given tokens cannot be had ({'; '.join(forcer.reasons)})",
-            "`evalkit probe` and suites scored by log-likelihood do not work here",
-            "vLLM, SGLang and llama.cpp's server give them",
-        )
+        patient.found.say("prompt_logprobs.none", reasons="; ".join(forcer.reasons))
     else:
         patient.facts["prompt_logprobs"] = forcer.method
-        patient.found.ok("prompt_logprobs", f"log-probabilities of given tokens: {forcer.method}")
+        patient.found.say("prompt_logprobs", method=forcer.method)
 
 
 _SLOW: Final = (check_repeatable, check_seed, check_defaults, _check_forcing, check_pictures)
@@ -163,21 +158,14 @@ def between(reference: Report, candidate: Report) -> tuple[Finding, ...]:
     prompts = [key for key in ours if key.startswith(_PROMPT) and key in theirs and ours[key] != theirs[key]]
     if prompts:
         counts = "; ".join(f"{key.removeprefix(_PROMPT)} {ours[key]} | {theirs[key]}" for key in prompts)
-        found.problem(
-            "template",
-            f"the same messages reach the two models as prompts of other lengths (tokens {counts})",
-            "chat template, default system message or tokeniser differ: the two are asked different questions",
-            "serve both with the same template and tokeniser files",
-        )
+        found.say("template.differs", counts=counts)
     for key in sorted((ours.keys() & theirs.keys()) - _EXPECTED_TO_DIFFER):
         if ours[key] != theirs[key] and not key.startswith(_PROMPT):
             severity = Severity.WARNING if key in {"context", "seed", "pictures"} else Severity.NOTE
-            found.add(key, severity, f"{ours[key]} | {theirs[key]}", _WHY.get(key, ""))
+            found.append(Finding(key, severity, f"{ours[key]} | {theirs[key]}", _WHY.get(key, "")))
     texts = [facts.get("greedy reply") for facts in (ours, theirs)]
     if None not in texts and texts[0] != texts[1]:
-        what = f"greedy answers to one question differ: {shown(str(texts[0]))} | {shown(str(texts[1]))}"
-        why = "it happens to faithful stacks too, at a near-tie; `evalkit probe` tells noise from faults"
-        found.note("greedy reply", what, why)
+        found.say("greedy reply", ours=shown(str(texts[0])), theirs=shown(str(texts[1])))
     return tuple(found)
 
 
@@ -194,13 +182,9 @@ def _one_server(found: Findings, reference: Report, candidate: Report) -> None:
     places = [{_place(url) for url in report.urls} for report in (reference, candidate)]
     started = [report.facts.get("process started") for report in (reference, candidate)]
     if places[0] & places[1]:
-        what = f"both sides have the address {min(places[0] & places[1])}"
+        found.say("two servers.address", address=min(places[0] & places[1]))
     elif started[0] is not None and started[0] == started[1]:
-        what = "the two addresses lead to one server: its process began at the very same moment on both"
-    else:
-        return
-    why = "a model compared with itself is always the same"
-    found.problem("two servers", what, why, "give the candidate's own address")
+        found.say("two servers.process")
 
 
 def _place(url: str) -> str:

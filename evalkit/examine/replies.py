@@ -55,72 +55,40 @@ async def check_reply(patient: Patient) -> None:
     if reply.reasoning and not reply.content:
         await _reasoning_only(patient, reply)
     elif _OPENING.search(reply.content) or any(tag in reply.content for tag in patient.subject.closing_tags):
-        found.note(
-            "reasoning",
-            "the thinking trace stands in the answer itself (no reasoning parser on the server)",
-            "evalkit takes it off at the closing tag; a cut-off trace without one counts as truncated",
-            "keep it so on both sides, or set a reasoning parser on both",
-        )
+        found.say("reasoning.inside")
 
 
 def _text(found: Findings, reply: Reply) -> None:
     text = said(reply)
     if not text.strip():
-        found.problem(
-            "reply",
-            f"a plain question gets an empty answer (finish_reason {reply.finish_reason})",
-            "every item would be scored as empty",
-            "look at the chat template's generation prompt, and at the stop tokens of generation_config.json",
-        )
+        found.say("reply.empty", finish_reason=reply.finish_reason)
         return
-    if leaked := _LEAKED.search(reply.content):
-        found.problem(
-            "template",
-            f"a template mark is left in the answer: {leaked[0]} in {shown(reply.content)}",
-            "the model does not stop where it should, or another model's template is used",
-            "serve with the model's own chat template and its end-of-turn token as a stop token",
-        )
+    leaked = _LEAKED.search(reply.content)
     broken = next((what for pattern, what in _BROKEN if pattern.search(text)), None)
+    if leaked:
+        found.say("template.leaked", mark=leaked[0], text=shown(reply.content))
     if broken:
-        found.problem(
-            "reply",
-            f"the answer is {broken}: {shown(text)}",
-            "a typical sign of broken kernels or weights",
-            "compare with the reference by `evalkit probe` before anything else",
-        )
+        found.say("reply.broken", broken=broken, text=shown(text))
     if not leaked and not broken:
-        found.ok("reply", f"answers {shown(text)} in {reply.seconds:.2g} s")
+        found.say("reply", text=shown(text), seconds=reply.seconds)
 
 
 def _ending(found: Findings, reply: Reply) -> None:
     if reply.finish_reason not in {"stop", "length"}:
-        what = f"finish_reason is {reply.finish_reason!r} where 'stop' or 'length' belongs"
-        found.warning("finish_reason", what, "cut-off answers cannot be told from whole ones")
+        found.say("finish_reason", told=reply.finish_reason)
     made = reply.usage.completion_tokens
     if made is None:
-        what = "replies do not say how many tokens they have (usage)"
-        found.warning("usage", what, "lengths, costs and template mistakes stay unseen")
+        found.say("usage")
     elif made > REPLY_TOKENS:
-        what = f"max_tokens is not kept: {made} tokens where {REPLY_TOKENS} were allowed"
-        why = "answers have another budget than the other side's"
-        found.problem("max_tokens", what, why, "look for a server-side override of the token limit")
+        found.say("max_tokens", made=made, allowed=REPLY_TOKENS)
 
 
 def _logprobs(patient: Patient, reply: Reply) -> None:
     value = at(orjson.loads(reply.raw), "choices", 0, "logprobs", "content", 0, "logprob")
     there = isinstance(value, int | float)
     patient.facts["logprobs"] = "yes" if there else "no"
-    if there:
-        patient.found.ok("logprobs", "log-probabilities of generated tokens are given")
-        return
-    wanted = patient.subject.wants_logprobs
-    patient.found.add(
-        "logprobs",
-        Severity.PROBLEM if wanted else Severity.NOTE,
-        "`logprobs` is ignored: replies have no log-probabilities",
-        "logprobs: true of the configuration has no effect" if wanted else "changed answers cannot be ranked by them",
-        "serve with a server that gives them" + (", or set logprobs: false" if wanted else ""),
-    )
+    absent = "logprobs.missed" if patient.subject.wants_logprobs else "logprobs.none"
+    patient.found.say("logprobs" if there else absent)
 
 
 async def _reasoning_only(patient: Patient, reply: Reply) -> None:
@@ -132,19 +100,11 @@ async def _reasoning_only(patient: Patient, reply: Reply) -> None:
             return
         reply = longer
     if reply.content:
-        patient.found.ok("reasoning", "the thinking trace and the answer come apart")
+        patient.found.say("reasoning")
     elif reply.finish_reason == "length":
-        what = f"still thinking after {THINKING_TOKENS} tokens: whether the answer comes apart was not seen"
-        patient.found.note(
-            "reasoning", what, "answers of thinking models need room", "give max_tokens of 32,768 and more"
-        )
+        patient.found.say("reasoning.long", tokens=THINKING_TOKENS)
     else:
-        patient.found.problem(
-            "reasoning",
-            "the answer ends, and all of it counts as reasoning: the content is empty",
-            "every item would be scored as having no answer",
-            "the reasoning parser does not fit the model or its thinking is switched off: change --reasoning-parser",
-        )
+        patient.found.say("reasoning.all")
 
 
 async def check_template(patient: Patient, *, short: bool = False) -> None:
@@ -157,23 +117,13 @@ async def check_template(patient: Patient, *, short: bool = False) -> None:
     if isinstance(small, Failure) and patient.extensions:
         refused, small = small, await _prompt_tokens(patient, _GREETING)
         if not isinstance(small, Failure):
-            found.problem(
-                "fields",
-                f"requests with {', '.join(patient.extensions)} get no answer, and without do: {refused.detail}",
-                "the configuration sends these fields with every request of the run: none would be answered",
-                "take what the server does not know out of sampling:, on both sides, or use a server that takes it",
-            )
+            found.say("fields", fields=", ".join(patient.extensions), detail=refused.detail)
     if isinstance(small, Failure):
         found.failed("template", small, "a greeting gets no answer")
     elif small is not None:
         patient.facts["prompt tokens of a greeting"] = str(small)
         if small < LEAST_TEMPLATE:
-            found.warning(
-                "template",
-                f"'Hi.' reaches the model as {small} tokens: there are hardly any marks of a chat around it",
-                "the chat template seems not to be applied, or its name is taken as its text",
-                "give the template itself (--chat-template FILE)",
-            )
+            found.say("template.bare", tokens=small)
         if not short:
             await _conversations(patient, found, small)
     patient.found += found
@@ -188,10 +138,9 @@ async def _conversations(patient: Patient, found: Findings, small: int) -> None:
         elif tokens is not None:
             patient.facts[f"prompt tokens with {what}"] = str(tokens)
             if tokens == small if system else tokens - small < least:
-                seen = f"{what} does not reach the model: {small} prompt tokens without, {tokens} with it"
-                found.problem("template", seen, why, "serve with the model's own chat template")
+                found.say("template.lost", part=what, small=small, tokens=tokens, why=why)
     if not found:
-        found.ok("template", "messages, earlier turns and a system message reach the model")
+        found.say("template")
 
 
 _GREETING: Final[tuple[Message, ...]] = ({"role": "user", "content": "Hi."},)
@@ -232,7 +181,7 @@ async def check_stop(patient: Patient) -> None:
         return
     middle = _middle(plain.content)
     if middle is None:
-        patient.found.note("stop", "not looked at: the short answer is all thinking")
+        patient.found.say("stop.unseen")
         return
     severity = Severity.PROBLEM if patient.subject.wants_stops else Severity.WARNING
     stop, cut = middle, plain
@@ -245,19 +194,12 @@ async def check_stop(patient: Patient) -> None:
         if stop in cut.content or cut.content.rstrip() == plain.content.partition(stop)[0].rstrip():
             break
     if stop not in cut.content:
-        patient.found.ok("stop", "a stop text ends the answer and is left out of it")
+        patient.found.say("stop")
         return
     # A server that looks at whole tokens leaves the rest of the last one behind the stop text.
     behind = cut.content.partition(stop)[2].rstrip()
     kept = len(behind) < TOKEN_CHARACTERS and len(cut.content) < len(plain.content)
-    what = "the stop text is left in the answer" if kept else "`stop` is ignored"
-    patient.found.add(
-        "stop",
-        severity,
-        f"{what}: {shown(cut.content)} for stop {stop!r}",
-        "answers run on or differ from those of a server that follows the OpenAI API",
-        "use a server that follows it, or suites without stop texts",
-    )
+    patient.found.say("stop.kept" if kept else "stop.ignored", severity, text=shown(cut.content), stop=stop)
 
 
 def _middle(text: str) -> str | None:
@@ -277,12 +219,4 @@ async def check_choices(patient: Patient) -> None:
         patient.found.failed("n", reply, why, Severity.NOTE)
         return
     count = len(orjson.loads(reply.raw)["choices"])
-    if count == 2:
-        patient.found.ok("n", "`n` is honoured")
-        return
-    patient.found.note(
-        "n",
-        f"`n: 2` gives {count} choice: the field is ignored",
-        "evalkit asks each repeat by itself and loses nothing; other tools silently lose repeats",
-        "nothing to do for evalkit; where another tool asks this server, have it send each repeat as a request",
-    )
+    patient.found.say("n" if count == 2 else "n.ignored", count=count)

@@ -42,22 +42,8 @@ async def check_repeatable(patient: Patient) -> None:
         await _repeatable_under_load(patient, texts[0])
         return
     patient.facts["temperature 0 repeats"] = "no"
-    both = f"{shown(texts[0])}, then {shown(texts[1])}"
-    if await _seed_decides(patient):
-        patient.found.problem(
-            "temperature",
-            f"temperature 0 draws answers at random: {both}; the seed decides",
-            "the temperature is ignored, or the sampling of an earlier request stays (transformers serve "
-            "--continuous-batching): answers come from another distribution than the one that is asked for",
-            "restart the server and send only requests with the same sampling to it, or use another one",
-        )
-    else:
-        patient.found.warning(
-            "repeatable",
-            f"temperature 0 does not repeat, even alone: {both}",
-            "the server's own noise is part of every difference; or temperature 0 is not taken as greedy",
-            "measure it with `evalkit aa`; ask several repeats; see that no sampling default overrides it",
-        )
+    code = "temperature.drawn" if await _seed_decides(patient) else "repeatable.never"
+    patient.found.say(code, one=shown(texts[0]), other=shown(texts[1]))
 
 
 async def _repeatable_under_load(patient: Patient, alone: str) -> None:
@@ -69,22 +55,11 @@ async def _repeatable_under_load(patient: Patient, alone: str) -> None:
     lost = [outcome.detail for outcome in outcomes if isinstance(outcome, Failure)]
     patient.facts["temperature 0 repeats"] = f"alone; under load {len(replies) - changed} of {len(replies)}"
     if lost:
-        patient.found.warning(
-            "load",
-            f"{len(lost)} of {len(outcomes)} requests at once got no answer: {lost[0]}",
-            "a run asks as many at once as limits.concurrency says",
-            "lower limits.concurrency, on both sides",
-        )
+        patient.found.say("load", lost=len(lost), n=len(outcomes), detail=lost[0])
     if changed:
-        patient.found.note(
-            "repeatable",
-            f"temperature 0 repeats alone, and {changed} of {len(replies)} times not among other requests",
-            "which requests share a batch changes the last digits, and sometimes an answer; it is usual on GPUs",
-            "ask both sides at the same concurrency; on vLLM, VLLM_BATCH_INVARIANT=1 on the reference; "
-            "`evalkit aa` measures it",
-        )
+        patient.found.say("repeatable.alone", changed=changed, n=len(replies))
     if not lost and not changed:
-        patient.found.ok("repeatable", "temperature 0 repeats, alone and under load")
+        patient.found.say("repeatable")
 
 
 async def _seed_decides(patient: Patient) -> bool:
@@ -115,34 +90,18 @@ async def check_seed(patient: Patient) -> None:
         again = said(third) if isinstance(third, Reply) else again
     varied = len({same, *others}) > 1
     sampled = patient.subject.temperature > 0
+    matters = Severity.PROBLEM if sampled else Severity.WARNING
     if not varied and same == greedy:
         patient.facts["seed"] = "sampling has no effect"
-        patient.found.add(
-            "temperature",
-            Severity.PROBLEM if sampled else Severity.WARNING,
-            f"temperature 1 with three seeds gives the greedy answer each time: {shown(greedy)}",
-            "sampling parameters are ignored, or those of an earlier request stay (transformers serve does both)",
-            "use another server for sampled suites; restarting it before the run helps only if the first stays",
-        )
+        patient.found.say("temperature.greedy", matters, text=shown(greedy))
     elif not varied:
         patient.facts["seed"] = "all alike"
-        patient.found.add(
-            "seed",
-            Severity.PROBLEM if sampled else Severity.WARNING,
-            f"three seeds give the same answer: {shown(same)}",
-            "repeats of an item are copies of one answer; nothing is averaged",
-            "see that the server takes `seed` and `temperature` from the request",
-        )
+        patient.found.say("seed.alike", matters, text=shown(same))
     elif again != same:
         patient.facts["seed"] = "not honoured"
-        severity = Severity.WARNING if sampled else Severity.NOTE
-        patient.found.add("seed", severity, "the same seed gives different answers", _NO_LUCK, _MORE_REPEATS)
+        patient.found.say("seed.ignored", Severity.WARNING if sampled else Severity.NOTE)
     else:
         await _seed_under_load(patient, dict(zip(SEEDS, (same, *others), strict=True)))
-
-
-_NO_LUCK: Final = "repeats vary all the same, but a run cannot be repeated, and the two sides share no luck"
-_MORE_REPEATS: Final = "nothing is lost but precision: allow for more repeats"
 
 
 async def _seed_under_load(patient: Patient, alone: Mapping[int, str]) -> None:
@@ -154,24 +113,21 @@ async def _seed_under_load(patient: Patient, alone: Mapping[int, str]) -> None:
     replies = [(seed, reply) for seed, reply in zip(asked, outcomes, strict=True) if isinstance(reply, Reply)]
     changed = sum(said(reply) != alone[seed] for seed, reply in replies)
     # A batch's last digits change an answer here and there, and whoever comes first may be alone for a while.
-    if len(replies) < len(asked) or changed < len(asked) - 1:
-        patient.facts["seed"] = "honoured"
-        patient.found.ok("seed", "the same seed repeats the answer, other seeds change it")
-    else:
-        patient.facts["seed"] = "honoured alone"
-        what = f"the same seed repeats the answer alone, and {changed} of {len(asked)} times not among other requests"
-        patient.found.note("seed", what, _NO_LUCK, f"{_MORE_REPEATS}, or set limits.concurrency to 1")
+    alike = len(replies) < len(asked) or changed < len(asked) - 1
+    patient.facts["seed"] = "honoured" if alike else "honoured alone"
+    patient.found.say("seed" if alike else "seed.alone", changed=changed, n=len(asked))
 
 
 async def check_defaults(patient: Patient) -> None:
     """Parameters that the configuration leaves unset: what the server fills in, by its own word or by its answers."""
     unset = {key: value for key, value in NEUTRAL.items() if key not in patient.subject.parameters}
     if not unset:
-        patient.found.ok("defaults", "every sampling parameter is set by the configuration")
+        patient.found.say("defaults.all_set")
     elif told := await _told_defaults(patient, unset):
         patient.facts["server defaults"] = ", ".join(f"{key} {value:g}" for key, value in told.items())
         what = f"fills {patient.facts['server defaults']} where requests leave it unset"
-        _filled(patient, what, matters=patient.subject.temperature > 0 or "repetition_penalty" in told)
+        matters = patient.subject.temperature > 0 or "repetition_penalty" in told
+        patient.found.say("defaults.filled" if matters else "defaults.idle", what=what)
     else:
         await _look_for_defaults(patient, unset)
 
@@ -187,49 +143,30 @@ async def _look_for_defaults(patient: Patient, unset: dict[str, Any]) -> None:
             patient.found.failed("defaults", left, "sampling is refused", Severity.WARNING)
             return
         if isinstance(right, Failure):
-            what = f"does not take {names} ({right.detail}): whether it has defaults for them cannot be seen"
-            patient.found.note("defaults", what, _OTHER_FILLING)
+            patient.found.say("defaults.refused", names=names, detail=right.detail)
             return
         if said(left) == said(right):
             continue
         if not patient.facts.get("seed", "honoured").startswith("honoured") and parameters["temperature"] > 0:
-            what = f"whether the server fills in {names} cannot be seen: it does not honour seeds"
-            patient.found.note("defaults", what, _OTHER_FILLING, "set them in the configuration")
+            patient.found.say("defaults.unseen", names=names)
             return
         sent = ", ".join(f"{key} {value:g}" for key, value in unset.items())
         what = f"answers otherwise when {sent} are sent, which should change nothing: it has defaults of its own"
         # What shows at temperature 0 is a penalty, and matters at any temperature.
-        _filled(patient, what, matters=patient.subject.temperature > 0 or parameters["temperature"] == 0)
+        matters = patient.subject.temperature > 0 or parameters["temperature"] == 0
+        patient.found.say("defaults.filled" if matters else "defaults.idle", what=what)
         return
-    patient.found.ok("defaults", f"no hidden defaults seen for {names}")
-
-
-_OTHER_FILLING: Final = "two servers may fill unset parameters differently"
-
-
-def _filled(patient: Patient, what: str, *, matters: bool) -> None:
-    serious = "the other side may fill in others: the two would sample from different distributions"
-    patient.found.add(
-        "defaults",
-        Severity.WARNING if matters else Severity.NOTE,
-        what,
-        serious if matters else "at temperature 0 it changes nothing",
-        "set top_k, min_p and repetition_penalty under sampling: (-1, 0 and 1 are off), the same on both sides",
-    )
+    patient.found.say("defaults", names=names)
 
 
 async def _told_defaults(patient: Patient, unset: dict[str, Any]) -> dict[str, float]:
     """llama.cpp tells its defaults under /props; only those that are not off."""
     async with Native(patient.subject.settings) as native:
         props = await native.get("/props")
-    names = {"top_k": "top_k", "min_p": "min_p", "repetition_penalty": "repeat_penalty"}
-    told = {key: at(props, "default_generation_settings", "params", names[key]) for key in unset}
-    return {
-        key: float(value)
-        for key, value in told.items()
-        if isinstance(value, int | float) and not _is_off(key, float(value))
-    }
-
-
-def _is_off(key: str, value: float) -> bool:
-    return value <= 0 if key in {"top_k", "min_p"} else value == 1.0
+    told: dict[str, float] = {}
+    for key in unset:
+        name = "repeat_penalty" if key == "repetition_penalty" else key
+        value = at(props, "default_generation_settings", "params", name)
+        if isinstance(value, int | float) and not (value == 1.0 if key == "repetition_penalty" else value <= 0):
+            told[key] = float(value)
+    return told

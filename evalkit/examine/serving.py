@@ -51,55 +51,39 @@ async def check_serving(patient: Patient) -> bool:
 
 def _reachable(found: Findings, served: ServedModels | Failure) -> None:
     if isinstance(served, ServedModels):
-        found.ok("reachable", f"serves {len(served.ids)} model{'s' * (len(served.ids) != 1)}")
+        found.say("reachable", n=len(served.ids), s="s" * (len(served.ids) != 1))
     elif served.kind is FailureKind.NOT_FOUND:
-        found.note("reachable", "answers, but has no list of models (/v1/models)")
+        found.say("reachable.no_list")
     else:
-        what = f"answers, but its list of models is broken ({served.detail})"
-        found.note("reachable", what, "whether it serves the right model cannot be seen", "look at the server's log")
+        found.say("reachable.broken_list", detail=served.detail)
 
 
 def _model(found: Findings, served: ServedModels, wanted: str, *, unlisted: bool) -> bool:
     """Whether the model is served; a list that is empty says nothing against it."""
-    if unlisted:
-        what = f"{wanted!r} is not on the list of models, and served all the same: another name is refused"
-        found.note("model", what, "the list is of no use here (transformers serve lists the hub's cache)")
-    elif wanted in served.ids:
-        found.ok("model", f"serves {wanted!r}")
-    elif not served.ids:
-        found.warning("model", "the list of models is empty", "whether it serves the right one")
-    else:
-        found.problem(
-            "model",
-            f"{wanted!r} is not served; it serves {_few(served)}",
-            "some servers refuse another name, others answer with whatever they have",
-            "set model to one of these names, or serve it under the wanted one (--served-model-name)",
-        )
-        return False
-    return True
+    there = "model" if wanted in served.ids else "model.other" if served.ids else "model.empty_list"
+    code = "model.unlisted" if unlisted else there
+    found.say(code, wanted=wanted, served=_few(served))
+    return code != "model.other"
 
 
-def _few(served: ServedModels) -> str:
-    return ", ".join(repr(name) for name in sorted(served.ids)[:5])
+def _few(served: ServedModels | Failure) -> str:
+    return ", ".join(map(repr, sorted(served.ids)[:5])) if isinstance(served, ServedModels) else ""
 
 
 def _software(found: Findings, identity: Mapping[str, str]) -> None:
     owner = identity.get("owned_by", "")
-    if "llama_cpp_build" in identity:
-        build = identity["llama_cpp_build"]
+    build = identity.get("llama_cpp_build")
+    if build is not None:
         # Wheels that hold llama.cpp are often built without its number: b0-unknown.
-        found.ok("software", "llama.cpp (build not told)" if build.endswith("unknown") else f"llama.cpp, build {build}")
+        name = "llama.cpp (build not told)" if build.endswith("unknown") else f"llama.cpp, build {build}"
     elif "sglang_version" in identity or owner == "sglang":
-        found.ok("software", f"SGLang {identity.get('sglang_version', '(version not told)')}")
+        name = f"SGLang {identity.get('sglang_version', '(version not told)')}"
     elif owner == "vllm":
-        found.ok("software", f"vLLM {identity.get('version', '(version not told)')}")
+        name = f"vLLM {identity.get('version', '(version not told)')}"
     else:
-        found.note(
-            "software",
-            f"not recognised as vLLM, SGLang or llama.cpp (server header {identity.get('server', 'absent')!r})",
-            "its version cannot be stored with the run",
-            "say what is served under build:, such as an image digest",
-        )
+        found.say("software.unknown", header=identity.get("server", "absent"))
+        return
+    found.say("software", name=name)
 
 
 def _context(found: ServedModels | Failure, identity: Mapping[str, str], model: str) -> int | None:
@@ -115,22 +99,15 @@ def _room(found: Findings, context: int | None, suites: tuple[SuiteNeeds, ...], 
         limits = [("sampling.max_tokens", configured, 0)]
     if context is None:
         if limits:
-            why = "whether max_tokens fits shows only when long prompts are refused"
-            found.note("context", "the server does not tell its context length", why)
+            found.say("context.untold")
         return
-    found.ok("context", f"{context} tokens")
+    found.say("context", context=context)
     for name, limit, characters in limits:
         prompt = round(characters / CHARACTERS_PER_TOKEN)
-        if limit + prompt < context:
-            continue
-        longest = f" and its longest prompt has about {prompt}" if prompt else ""
-        found.add(
-            "max_tokens",
-            Severity.PROBLEM if limit >= context else Severity.WARNING,
-            f"{name}: answers may have {limit} tokens{longest}; the whole context is {context}",
-            "a request that does not fit is refused, or its answer is cut where the other side's is not",
-            "serve with a longer context (--max-model-len), or lower max_tokens on both sides",
-        )
+        if limit + prompt >= context:
+            longest = f" and its longest prompt has about {prompt}" if prompt else ""
+            severity = Severity.PROBLEM if limit >= context else Severity.WARNING
+            found.say("max_tokens.context", severity, name=name, limit=limit, longest=longest, context=context)
 
 
 async def _clock_and_process(patient: Patient) -> None:
@@ -148,15 +125,8 @@ async def _clock_and_process(patient: Patient) -> None:
     except (ValueError, OverflowError):
         return
     apart = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
-    if abs(apart) <= CLOCK_SECONDS:
-        patient.found.ok("clock", f"the server's clock is {abs(apart):.0f} s from this machine's")
-        return
-    patient.found.warning(
-        "clock",
-        f"the server's clock is {abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} this machine's",
-        "time stamps of the run and of the server's log will not match; certificates may seem to be out of date",
-        "set both clocks (NTP)",
-    )
+    code = "clock" if abs(apart) <= CLOCK_SECONDS else "clock.off"
+    patient.found.say(code, apart=abs(apart), where="ahead of" if apart > 0 else "behind")
 
 
 # ---------------------------------------------------------------- several addresses of one endpoint
@@ -206,9 +176,9 @@ async def check_addresses(subject: Subject) -> tuple[Subject, Findings]:
             found.failed("addresses", one.found, why, Severity.WARNING)
     fit = []
     for one in living:
-        others = one.found.ids if isinstance(one.found, ServedModels) else ()
-        if any(other.lists(settings.model) for other in living) and others and not one.lists(settings.model):
-            _other_model(found, one, settings.model)
+        others = isinstance(one.found, ServedModels) and one.found.ids and not one.lists(settings.model)
+        if others and any(other.lists(settings.model) for other in living):
+            found.say("addresses.model", url=one.url, wanted=settings.model, served=_few(one.found))
         else:
             fit.append(one)
     _other_software(found, fit)
@@ -223,26 +193,11 @@ async def _seen(subject: Subject, url: str) -> _Address:
     return _Address(alone.shown_urls[0], found, {} if gone else await endpoint_identity(alone))
 
 
-def _other_model(found: Findings, one: _Address, model: str) -> None:
-    served = _few(one.found) if isinstance(one.found, ServedModels) else ""
-    found.problem(
-        "addresses",
-        f"{one.url} does not serve {model!r}; it serves {served}",
-        "its share of the answers would be another model's, or refused",
-        "take it out of base_urls, or serve the model there under the same name",
-    )
-
-
 def _other_software(found: Findings, living: list[_Address]) -> None:
     for key in _SOFTWARE:
         told = {one.url: one.identity[key] for one in living if key in one.identity}
         if len(set(told.values())) > 1:
-            found.warning(
-                "addresses",
-                f"the addresses differ in {key}: {'; '.join(f'{url} {value}' for url, value in told.items())}",
-                "what answers then depends on which address was free",
-                "serve the same software and model at all of them",
-            )
+            found.say("addresses.software", key=key, told="; ".join(f"{url} {value}" for url, value in told.items()))
 
 
 # ---------------------------------------------------------------- are pictures accepted, and read?
@@ -270,20 +225,15 @@ async def check_pictures(patient: Patient) -> None:
         if wanted:
             found.failed("pictures", reply, "a suite of the configuration sends pictures")
         else:
-            found.note("pictures", "takes no pictures; no suite of the configuration sends any")
+            found.say("pictures.refused")
         return
-    if all(part in said(reply).upper() for part in word.split()):
-        patient.facts["pictures"] = "read"
-        found.ok("pictures", f"a drawn word was read: {word}")
-        return
-    patient.facts["pictures"] = "not read"
-    found.add(
-        "pictures",
-        Severity.PROBLEM if wanted else Severity.NOTE,
-        f"a picture is accepted and not read: {word!r} came back as {shown(said(reply))}",
-        "a text model's server may drop pictures without a word; questions about them are then guesses",
-        "serve a vision-language model, and see that its image processor is loaded",
-    )
+    read = all(part in said(reply).upper() for part in word.split())
+    patient.facts["pictures"] = "read" if read else "not read"
+    if read:
+        found.say("pictures", word=word)
+    else:
+        severity = Severity.PROBLEM if wanted else Severity.NOTE
+        found.say("pictures.unread", severity, word=word, reply=shown(said(reply)))
 
 
 def drawn(word: str) -> bytes:

@@ -1,8 +1,10 @@
 """The doctor finds what it is for, on toy servers that misbehave in one way each, and is content with a good one."""
 
 import re
+import tomllib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import orjson
 import pytest
@@ -12,7 +14,10 @@ from toy import END, Model
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.examine import checks, doctor, sampling, serving
 from evalkit.examine.checks import Severity, Subject, SuiteNeeds
+from evalkit.model import FailureKind
+from evalkit.resources import data_folder
 
+CATALOGUE = tomllib.loads((data_folder("reports") / "findings.toml").read_text(encoding="utf-8"))
 NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
@@ -471,3 +476,26 @@ def test_a_build_that_is_not_told_is_said_so():
     found = checks.Findings()
     _software(found, {"llama_cpp_build": "b0-unknown"})
     assert [one.what for one in found] == ["llama.cpp (build not told)"]
+
+
+def test_the_catalogue_has_every_code_that_a_check_says_and_no_other():
+    source = "".join(path.read_text() for path in Path(checks.__file__).parent.glob("*.py"))
+    said = {code for code in CATALOGUE if f'"{code}"' in source}
+    assert said == set(CATALOGUE)
+    named = set(re.findall(r'(?:\.say|finding)\(\s*"([^"]+)"', source))
+    assert len(named) > 40
+    assert named <= CATALOGUE.keys()
+
+
+@pytest.mark.parametrize("code", sorted(CATALOGUE.keys() - {"failed"}))
+def test_a_finding_that_is_amiss_says_what_and_why(code):
+    told = CATALOGUE[code]
+    assert told.keys() <= {"severity", "what", "why", "fix"}
+    assert told["what"]
+    severity = Severity(told.get("severity", "ok"))
+    assert severity not in {Severity.PROBLEM, Severity.WARNING} or told["why"]
+    assert severity is not Severity.PROBLEM or told["fix"]
+
+
+def test_the_fixes_of_failures_are_for_kinds_that_there_are():
+    assert CATALOGUE["failed"].keys() <= {*FailureKind, "tls"}
