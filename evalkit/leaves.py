@@ -65,3 +65,17 @@ def _window(text: str, start: int) -> str:
         return text
     end = start + MAX_SHOWN_CHARACTERS
     return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"
+
+
+def first_difference(one: str, other: str) -> int | None:
+    """The number of characters that two texts share from the start; None where they are the same."""
+    if one == other:
+        return None
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

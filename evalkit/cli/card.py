@@ -167,12 +167,13 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
     Give the cards of one model together: references that move and swapped columns show only so. Reads Markdown, and
     .json lists of tables. Exits 0 where nothing is found, 1 with findings.
     """
-    from evalkit.publish.card_check import RULES, check_cards
+    from evalkit.publish.card_check import check_cards
+    from evalkit.publish.cards import own_data
     from evalkit.render.escape import one_line
 
     findings = check_cards(files)
     if as_json:
-        options.print_json({"findings": [asdict(one) for one in findings], "rules": RULES})
+        options.print_json({"findings": [asdict(one) for one in findings], "rules": own_data("card_rules")})
         return 1 if findings else 0
     for one in findings:
         click.echo(one_line(f"{one.file}:{one.line}: {one.rule}: {one.sentence}"))

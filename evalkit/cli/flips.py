@@ -100,7 +100,8 @@ def _print(flip: Flip, made: Comparison, *, whole: bool) -> None:
 
 def _windows(flip: Flip, *, whole: bool) -> tuple[str, str, int]:
     """What is shown of both replies, and how many characters before it are alike and left out."""
-    from evalkit.compare.behaviour import first_difference, word_start
+    from evalkit.compare.behaviour import word_start
+    from evalkit.leaves import first_difference
 
     one, two = flip.reference_text, flip.candidate_text
     if whole:

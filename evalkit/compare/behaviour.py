@@ -17,6 +17,7 @@ from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
 from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.policy import NoiseFloor
 from evalkit.compare.validity import RateChange, rate_change
+from evalkit.leaves import first_difference
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import median
 from evalkit.stats.proportions import Count, wilson
@@ -78,20 +79,6 @@ def ends_in_loop(text: str) -> bool:
 def whole_text(reply: ReplyText) -> str:
     """Thinking and answer as one text, in the order in which they were written."""
     return f"{reply.reasoning}\n\n{reply.content}" if reply.reasoning else reply.content
-
-
-def first_difference(one: str, other: str) -> int | None:
-    """The number of characters that two texts share from the start; None where they are the same."""
-    if one == other:
-        return None
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def word_start(text: str, position: int) -> int:

@@ -178,21 +178,6 @@ def _heads(table: CardTable) -> Iterator[Said]:
         yield table.line, "wrong-chip", sentence
 
 
-RULES: Final = {
-    "another-models-figures": "the figures of another model's card",
-    "bare-difference": "a difference is printed without the two scores",
-    "below-chance": "a score below a blind guess, or next to nothing",
-    "duplicate-label": "one benchmark in two rows",
-    "hole": "a cell without a score",
-    "mixed-scales": "percent, 0 to 1, counts and spreads side by side, in a table or between the cards of a model",
-    "not-k-of-n": "a score that no number of right answers gives",
-    "reference-moved": "cards of one model disagree on the reference",
-    "swapped-columns": "reference and candidate change places between two cards",
-    "unknown-label": "a row label that is no known benchmark",
-    "wrong-chip": "the column names another chip than the card",
-    "wrong-label": "a row carries the figure that other cards give for another benchmark",
-    "zero-score": "a score of exactly 0",
-}
 _FEW: Final = 3
 """Equal rows that make a copy rather than a coincidence."""
 
@@ -273,7 +258,7 @@ def _copied(tables: Sequence[CardTable]) -> Iterator[CardFinding]:
 def _moved(family: Sequence[CardTable]) -> Iterator[CardFinding]:
     """References that differ from what most cards of the model say; where none has more, from the first."""
     for identity in dict.fromkeys(row.benchmark.identity for table in family for row in table.rows):
-        rows = [(table, row) for table in family for row in _once(table, identity) if _nonzero(row)]
+        rows = [(table, row) for table in family for row in _once(table, identity) if row.reference.fraction]
         if len({id(table) for table, _ in rows}) < 2:
             continue
         usual = max(rows, key=lambda pair: sum(_same(pair[1].reference, row.reference) for _, row in rows))
@@ -288,9 +273,9 @@ def _wrong_labels(family: Sequence[CardTable]) -> Iterator[CardFinding]:
     """Rows whose reference is the one that sibling cards give for a benchmark which this table does not have."""
     for table in family:
         own = {row.benchmark.identity for row in table.rows}
-        others = [row for other in family if other is not table for row in other.rows if _nonzero(row)]
+        others = [row for other in family if other is not table for row in other.rows if row.reference.fraction]
         for row in table.rows:
-            if not _nonzero(row):
+            if not row.reference.fraction:
                 continue
             namesakes = [other for other in others if other.benchmark.identity == row.benchmark.identity]
             if any(_same(row.reference, other.reference) for other in namesakes):
@@ -334,11 +319,6 @@ def _common(first: CardTable, second: CardTable) -> list[tuple[CardRow, CardRow]
     """Rows that mean the same benchmark in both tables."""
     of_second = {row.benchmark.identity: row for row in second.rows}
     return [(row, of_second[row.benchmark.identity]) for row in first.rows if row.benchmark.identity in of_second]
-
-
-def _nonzero(row: CardRow) -> bool:
-    """True where the reference is a figure that can be compared; 0 is a failed run's."""
-    return bool(row.reference.fraction)
 
 
 def _same(left: Cell, right: Cell) -> bool:

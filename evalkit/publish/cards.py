@@ -107,13 +107,24 @@ def _path_of(name: str, beside: Path | None = None) -> Path:
     return data_folder("reports") / "styles" / f"{name}.yaml"
 
 
-def _merged(path: Path, depth: int = 0) -> dict[str, Any]:
-    """The file's keys over those of the style it extends; `labels` and `chips` are merged key by key."""
+def read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
+    """What a YAML file says, with the places of its parts.
+
+    Raises:
+        UsageError: it is not YAML in UTF-8.
+        OSError: it cannot be read.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         raise UsageError(f"{path}{f' line {mark.line + 1}' if mark else ''}: this is not YAML in UTF-8") from None
+
+
+def _merged(path: Path, depth: int = 0) -> dict[str, Any]:
+    """The file's keys over those of the style it extends; `labels` and `chips` are merged key by key."""
+    _, content = read_yaml(path)
     if not isinstance(content, dict):
         raise UsageError(f"{path}: a style is a mapping of keys to values")
     parent_name = content.pop("extends", None)

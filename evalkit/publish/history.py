@@ -434,15 +434,12 @@ def read_known(path: Path) -> tuple[Known, ...]:
     Raises:
         UsageError: the file cannot be read, or an entry is wrong; names the line and the key.
     """
+    from evalkit.publish.cards import read_yaml  # and pydantic, which a history without such a list does not need
+
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, yaml.SafeLoader)
-        entries = yaml.safe_load(text)
+        node, entries = read_yaml(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise UsageError(f"{path}{f' line {mark.line + 1}' if mark else ''}: this is not YAML in UTF-8") from None
     if node is None:
         return ()
     if not isinstance(node, yaml.SequenceNode):
@@ -477,19 +474,14 @@ def _day(value: Any, place: str) -> date:
 
 def remarks(known: Sequence[Known], series: Sequence[Series]) -> Iterable[Reason]:
     """A remark for each entry that names a suite nobody ran, or that expired while the suite is still bad."""
-    suites = {trend.suite for one in series for trend in one.suites}
+    trends = [trend for one in series for trend in one.suites]
+    suites = {trend.suite for trend in trends}
     for entry in known:
+        about: dict[str, Value] = {"line": entry.line, "suite": entry.suite}
         if entry.suite not in suites:
             near = nearest(entry.suite, suites)
-            values: dict[str, Value] = {"line": entry.line, "suite": entry.suite}
-            yield Reason("known.no_suite", values if near is None else {**values, "near": near})
-            continue
-        for one in series:
-            trend = next((trend for trend in one.suites if trend.suite == entry.suite), None)
-            renewed = any(other.suite == entry.suite and other.until > entry.until for other in known)
-            if trend is None or trend.lasting is None or renewed:
-                continue
-            last = trend.lasting.last_bad.night
-            if date.fromisoformat(last) > entry.until:
-                values = {"line": entry.line, "suite": entry.suite, "until": entry.until.isoformat()}
-                yield Reason("known.expired", values)
+            yield Reason("known.no_suite", about if near is None else {**about, "near": near})
+        renewed = any(other.suite == entry.suite and other.until > entry.until for other in known)
+        for lasting in [trend.lasting for trend in trends if trend.suite == entry.suite and not renewed]:
+            if lasting and date.fromisoformat(lasting.last_bad.night) > entry.until:
+                yield Reason("known.expired", {**about, "until": entry.until.isoformat()})

@@ -59,21 +59,19 @@ def _row(night: Night, result: SuiteNight, known: Known | None, first_bad: bool)
     change = None
     if result.difference is not None and result.interval is not None:
         change = numbers.change(result.difference, result.interval, result.margin)
+    means = (result.reference, result.candidate)
+    reference, candidate = (None if mean is None else numbers.rounded(numbers.points(mean), 1) for mean in means)
     return NightRow(
         night=night,
         result=result,
         k=k[0] if k[0] == k[1] else "/".join(k),
-        reference=_percent(result.reference),
-        candidate=_percent(result.candidate),
+        reference=reference,
+        candidate=candidate,
         margin=numbers.shortest(numbers.points(result.margin), 1),
         change=change,
         known=known,
         first_bad=first_bad,
     )
-
-
-def _percent(mean: float | None) -> Decimal | None:
-    return None if mean is None else numbers.rounded(numbers.points(mean), 1)
 
 
 def stopped_night(one: Series, language: Language) -> str:
@@ -126,7 +124,13 @@ class HistoryTable:
         for trend in one.suites:
             rows = night_rows(trend, self.known, min(self.last, _MOST_SIGNS))
             now = rows[-1]
-            cells = self._text(trend.label), self._signs(rows), self._text(_change(now)), self._text(f"±{now.margin:f}")
+            signs = (console.coloured_symbol(row.result.verdict, ascii_only=self.ascii_only) for row in rows)
+            cells = (
+                self._text(trend.label),
+                self._text("").join(signs),
+                self._text(_change(now)),
+                self._text(f"±{now.margin:f}"),
+            )
             table.add_row(*cells, self._marked(now, []))
         yield self.heading(one)
         if one.suites:
@@ -193,12 +197,6 @@ class HistoryTable:
         if marks:
             verdict.append_text(self._text(words["open"] + words["list"].join(marks) + words["close"]))
         return verdict
-
-    def _signs(self, rows: Sequence[NightRow]) -> Text:
-        signs = self._text("")
-        for row in rows:
-            signs.append_text(console.coloured_symbol(row.result.verdict, ascii_only=self.ascii_only))
-        return signs
 
     def _text(self, text: str) -> Text:
         return console.text(text, ascii_only=self.ascii_only)

@@ -107,33 +107,27 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
     As the summary, they do not say where the endpoints are.
     """
     comparison = fit_to_pass_on(comparison)
-    lines = []
-    for suite in comparison.suites:
-        level = _level(suite.verdict, undecided)
-        if level:
-            title = f"evalkit: {one_line(suite.label or suite.suite)} is {suite.verdict.value}"
-            _, found, means = sentences(suite)
-            codes = ", ".join(dict.fromkeys(reason.code for reason in suite.reasons))
-            reasons = f" Reasons: {say_all(suite.reasons)} ({codes})." if suite.reasons else ""
-            text = f"{found} {means}{reasons}"[:_LONGEST_ANNOTATION]
-            lines.append(
-                f"::{level} title={_message(title).replace(':', '%3A').replace(',', '%2C')}::{_message(text)}\n"
-            )
+    open_level = {"fail": "error", "warn": "warning", "pass": "notice"}[undecided]
+    told = []
+    for suite in (one for one in comparison.suites if one.verdict is not Verdict.EQUIVALENT):
+        level = open_level if suite.verdict is Verdict.INCONCLUSIVE else "error"
+        _, found, means = sentences(suite)
+        codes = ", ".join(dict.fromkeys(reason.code for reason in suite.reasons))
+        reasons = f" Reasons: {say_all(suite.reasons)} ({codes})." if suite.reasons else ""
+        title = f"evalkit: {suite.label or suite.suite} is {suite.verdict.value}"
+        told.append((level, title, f"{found} {means}{reasons}"))
     if not comparison.suites:
-        text = say_all(comparison.reasons)[:_LONGEST_ANNOTATION] or "the comparison holds no suites"
-        lines.append(f"::error title=evalkit is {comparison.verdict.value}::{_message(text)}\n")
-    return "".join(lines)
-
-
-def _level(verdict: Verdict, undecided: Undecided) -> str | None:
-    if verdict is Verdict.INCONCLUSIVE:
-        return {"fail": "error", "warn": "warning", "pass": "notice"}[undecided]
-    return None if verdict is Verdict.EQUIVALENT else "error"
+        why = say_all(comparison.reasons) or "the comparison holds no suites"
+        told.append(("error", f"evalkit is {comparison.verdict.value}", why))
+    return "".join(
+        f"::{level} title={_message(title).replace(':', '%3A').replace(',', '%2C')}::{_message(text)}\n"
+        for level, title, text in told
+    )
 
 
 def _message(text: str) -> str:
-    """Text as the data of a workflow command."""
-    return one_line(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """Text as the data of a workflow command, which is one line."""
+    return one_line(text[:_LONGEST_ANNOTATION]).replace("%", "%25")
 
 
 def openmetrics(comparison: Comparison) -> str:

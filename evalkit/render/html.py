@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from evalkit import leaves
 from evalkit.model import Comparison, Flip, Interval, SuiteResult
 from evalkit.render import numbers
 from evalkit.render.escape import clean
@@ -77,13 +78,8 @@ def first_difference(left: str, right: str) -> int:
 
     A Chinese character is a word of its own; all else between white space is one.
     """
-    same, limit = 0, min(len(left), len(right))
-    while same < limit:  # halving: slices are compared at the speed of memory
-        middle = (same + limit + 1) // 2
-        if left[same:middle] == right[same:middle]:
-            same = middle
-        else:
-            limit = middle - 1
+    parting = leaves.first_difference(left, right)
+    same = len(left) if parting is None else parting
     goes_on = any(_WORD_AFTER.match(text, same) for text in (left, right))
     before = _WORD_BEFORE.search(left[max(0, same - 400) : same]) if goes_on else None
     return same - len(before.group()) if before else same
