@@ -44,8 +44,23 @@ class Drawn:
         return Drawn(self.ids[:-1], ScoredText(self.scores.logprobs[:-1], self.scores.choices[:-1]))
 
 
+class Unanswered(Exception):  # noqa: N818 - it carries a Failure out of a method, to be data again where it is asked
+    """A request got no answer, or one that does not hold what was asked for; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+def unfit(detail: str) -> Unanswered:
+    """What a method raises for an answer that does not hold what was asked for."""
+    return Unanswered(malformed(detail))
+
+
 class Forcer(ABC):
     """One server's way of scoring given tokens: `method` names it, `most_at_once` bounds its requests in flight.
+
+    Whatever it asks raises `Unanswered` where no answer comes that can be used.
 
     `request_per_token` says that a text takes as many requests as it has tokens, not one. `prompt_tokens` (without
     cached ones where the server says) and `completion_tokens` are what asking has cost. `chat_fields` are further
@@ -62,38 +77,50 @@ class Forcer(ABC):
         self._native = native
         self._chat_fields = chat_fields
 
-    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
+    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds:
         """The tokens that the server makes of chat messages, template and generation prompt included.
 
         As the chat endpoint itself reports them, else from `/tokenize`, which vLLM and SGLang have beside `/v1`.
         """
-        reply = await self.greet(messages, return_token_ids=True)
-        if isinstance(reply, Failure) and reply.kind is FailureKind.AUTH:
-            return reply
+        try:
+            reply = await self.greet(messages, return_token_ids=True)
+        except Unanswered as error:
+            if error.failure.kind is FailureKind.AUTH:
+                raise
+            reply = {}
         # vLLM puts them beside the choices, SGLang into each.
         found = token_ids(at(reply, "prompt_token_ids")) or token_ids(at(reply, "choices", 0, "prompt_token_ids"))
         if found:
             return found
         body = {"model": self._native.settings.model, "messages": list(messages), "add_generation_prompt": True}
-        reply = await self._native.post("/tokenize", {**body, **self._template_fields()})
-        if isinstance(reply, Failure):
-            return reply
-        return token_ids(reply.get("tokens")) or malformed("/tokenize gives no token numbers for chat messages")
+        return await self._tokenised({**body, **self._template_fields()}, " for chat messages")
 
-    async def greet(self, messages: Sequence[Message], **more: Any) -> dict[str, Any] | Failure:
+    async def greet(self, messages: Sequence[Message], **more: Any) -> dict[str, Any]:
         """The chat endpoint's answer of one token."""
         body = {"model": self._native.settings.model, **self._chat_fields, "messages": list(messages)}
-        reply = await self._native.post("/v1/chat/completions", {**body, "max_tokens": 1, "temperature": 0.0, **more})
+        reply = await self._post("/v1/chat/completions", {**body, "max_tokens": 1, "temperature": 0.0, **more})
         self._spend(at(reply, "usage", "prompt_tokens"), at(reply, "usage", "completion_tokens"))
         return reply
 
     @abstractmethod
-    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
+    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn:
         """Generate a text after the prompt, given as token numbers."""
 
     @abstractmethod
-    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
+    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText:
         """The log-probability of each of `ids` after the prompt and those before it."""
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        reply = await self._native.post(path, body)
+        if isinstance(reply, Failure):
+            raise Unanswered(reply)
+        return reply
+
+    async def _tokenised(self, body: Mapping[str, Any], of_what: str = "") -> TokenIds:
+        found = token_ids((await self._post("/tokenize", body)).get("tokens"))
+        if not found:
+            raise unfit(f"/tokenize gives no token numbers{of_what}")
+        return found
 
     def _template_fields(self) -> dict[str, Any]:
         return {key: self._chat_fields[key] for key in ("chat_template_kwargs",) if key in self._chat_fields}

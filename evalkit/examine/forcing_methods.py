@@ -5,13 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Final, Literal, TypeAlias
 
 from evalkit.endpoint.body import at
-from evalkit.endpoint.failures import malformed
 from evalkit.endpoint.identity import Native
-from evalkit.examine.forcing import TOP, Drawing, Drawn, Forcer, TokenIds, choice, number, scored, token_ids
-from evalkit.model import Failure, FailureKind, Message
+from evalkit.examine.forcing import (
+    TOP,
+    Drawing,
+    Drawn,
+    Forcer,
+    TokenIds,
+    Unanswered,
+    choice,
+    number,
+    scored,
+    token_ids,
+    unfit,
+)
+from evalkit.model import FailureKind, Message
 from evalkit.stats.divergence import Choice, ScoredText
 
 # ---------------------------------------------------------------- llama.cpp
@@ -53,20 +65,15 @@ class LlamaCpp(Forcer):
         self.most_at_once = max(1, slots)
         self._spoken: int | None = None
 
-    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds | Failure:
+    async def prompt_ids(self, messages: Sequence[Message]) -> TokenIds:
         """The template applied by the server, then tokenised as its chat endpoint does."""
-        rendered = await self._native.post("/apply-template", {"messages": list(messages), **self._template_fields()})
-        if isinstance(rendered, Failure):
-            return rendered
+        rendered = await self._post("/apply-template", {"messages": list(messages), **self._template_fields()})
         text = rendered.get("prompt")
         if not isinstance(text, str):
-            return malformed("/apply-template gives no prompt")
-        reply = await self._native.post("/tokenize", {"content": text, "add_special": True, "parse_special": True})
-        if isinstance(reply, Failure):
-            return reply
-        return token_ids(reply.get("tokens")) or malformed("/tokenize gives no token numbers")
+            raise unfit("/apply-template gives no prompt")
+        return await self._tokenised({"content": text, "add_special": True, "parse_special": True})
 
-    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
+    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn:
         """Generate after a prompt given as token numbers."""
         wanted = {
             "n_predict": drawing.tokens,
@@ -74,33 +81,28 @@ class LlamaCpp(Forcer):
             "seed": drawing.seed,
             "return_tokens": True,
         }
-        reply = await self._completion(prompt, wanted)
-        return reply if isinstance(reply, Failure) else _drawn(reply)
+        return _drawn(await self._completion(prompt, wanted))
 
-    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
+    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText:
         """Force the tokens one after the other."""
         told: list[tuple[float | None, Choice | None]] = []
         for position, token in enumerate(ids):
             before = (*prompt, *ids[:position])
             entry = await self._forced(before, token) or await self._looked_up(before, token)
-            if isinstance(entry, Failure):
-                return entry
             told.append(entry[1:])
         return scored(told)
 
-    async def _forced(self, before: TokenIds, token: int) -> Entry | Failure | None:
+    async def _forced(self, before: TokenIds, token: int) -> Entry | None:
         """What the server says of a token that it is made to take; None where it keeps silent (half a character)."""
         reply = await self._completion(before, {"n_predict": 1, "temperature": 0.0, "logit_bias": [[token, FORCED]]})
-        if isinstance(reply, Failure):
-            return reply
         entry = _read(at(reply, "completion_probabilities", 0))
         if entry is not None and entry[0] != token:
-            return malformed("/completion did not take the token that logit_bias forces")
+            raise unfit("/completion did not take the token that logit_bias forces")
         if entry is not None:
             self._spoken = token
         return entry
 
-    async def _looked_up(self, before: TokenIds, token: int) -> Entry | Failure:
+    async def _looked_up(self, before: TokenIds, token: int) -> Entry:
         """The same out of the whole distribution, told beside another token, on which the server is not silent."""
         wanted: dict[str, Any] = {"n_predict": 1, "temperature": 0.0}
         if self._spoken is not None:
@@ -108,28 +110,25 @@ class LlamaCpp(Forcer):
         known: dict[int, float] = {}
         for size in LOOKED_UP:
             reply = await self._completion(before, {**wanted, "n_probs": size})
-            if isinstance(reply, Failure):
-                return reply
             told = at(reply, "completion_probabilities", 0, "top_logprobs")
             known = {top["id"]: number(top.get("logprob")) for top in told or () if isinstance(at(top, "id"), int)}
             if token in known:
                 break
         return token, known.get(token), choice(known.items())
 
-    async def _completion(self, prompt: TokenIds, wanted: Mapping[str, Any]) -> dict[str, Any] | Failure:
+    async def _completion(self, prompt: TokenIds, wanted: Mapping[str, Any]) -> dict[str, Any]:
         body = {"prompt": list(prompt), **_PLAIN_SAMPLING, **wanted}
-        reply = await self._native.post("/completion", body)
-        if isinstance(reply, dict):
-            self._spend(at(reply, "timings", "prompt_n"), at(reply, "tokens_predicted"))
+        reply = await self._post("/completion", body)
+        self._spend(at(reply, "timings", "prompt_n"), at(reply, "tokens_predicted"))
         return reply
 
 
-def _drawn(reply: Mapping[str, Any]) -> Drawn | Failure:
+def _drawn(reply: Mapping[str, Any]) -> Drawn:
     """A generated text. Tokens that end within a character have no entry: the entries are matched from the end."""
     ids = token_ids(reply.get("tokens"))
     entries = reply.get("completion_probabilities")
     if ids is None or not isinstance(entries, list):
-        return malformed("/completion gives no tokens with completion_probabilities")
+        raise unfit("/completion gives no tokens with completion_probabilities")
     left = [_read(entry) for entry in entries]
     told: list[tuple[float | None, Choice | None]] = []
     for token in reversed(ids):
@@ -140,7 +139,7 @@ def _drawn(reply: Mapping[str, Any]) -> Drawn | Failure:
         else:
             told.append((None, None))
     if left:
-        return malformed("completion_probabilities speaks of other tokens than those generated")
+        raise unfit("completion_probabilities speaks of other tokens than those generated")
     return Drawn(ids, scored(reversed(told)))
 
 
@@ -181,7 +180,7 @@ class TokensApi(Forcer):
         super().__init__(native, chat_fields, f"{way} of /v1/completions")
         self._way = way
 
-    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
+    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn:
         """Generate after a prompt given as token numbers."""
         reply = await self._completions(
             prompt=list(prompt),
@@ -191,73 +190,66 @@ class TokensApi(Forcer):
             logprobs=TOP,
             return_tokens_as_token_ids=True,
         )
-        if isinstance(reply, Failure):
-            return reply
         read = _listed(at(reply, "choices", 0, "logprobs"))
-        if isinstance(read, Failure):
-            return read
         # The token that ended the text counts on this server and not on others.
         return read.without_end() if at(reply, "choices", 0, "finish_reason") == "stop" else read
 
-    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
+    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText:
         """Read prompt and text in one request that generates a single token."""
         given = [*prompt, *ids]
         if self._way == "prompt_logprobs":
             reply = await self._completions(prompt=given, max_tokens=1, temperature=1.0, prompt_logprobs=TOP)
-            return reply if isinstance(reply, Failure) else _prompt_scores(reply, given, len(prompt))
+            return _prompt_scores(reply, given, len(prompt))
         reply = await self._completions(
             prompt=given, max_tokens=1, temperature=1.0, echo=True, logprobs=TOP, return_tokens_as_token_ids=True
         )
-        return reply if isinstance(reply, Failure) else _echo_scores(reply, given, len(prompt))
+        return _echo_scores(reply, given, len(prompt))
 
-    async def _completions(self, **fields: Any) -> dict[str, Any] | Failure:
+    async def _completions(self, **fields: Any) -> dict[str, Any]:
         body = {"model": self._native.settings.model, **PLAIN_SAMPLING, **fields}
-        reply = await self._native.post("/v1/completions", body)
-        if isinstance(reply, dict):
-            self._spend(at(reply, "usage", "prompt_tokens"), at(reply, "usage", "completion_tokens"))
+        reply = await self._post("/v1/completions", body)
+        self._spend(at(reply, "usage", "prompt_tokens"), at(reply, "usage", "completion_tokens"))
         return reply
 
 
-def _prompt_scores(reply: Mapping[str, Any], given: Sequence[int], start: int) -> ScoredText | Failure:
+def _prompt_scores(reply: Mapping[str, Any], given: Sequence[int], start: int) -> ScoredText:
     """The entries of `prompt_logprobs` from position `start`: objects from token number to what is said of it."""
     entries = at(reply, "choices", 0, "prompt_logprobs") or at(reply, "prompt_logprobs")
     if not isinstance(entries, list):
-        return malformed("the reply has no prompt_logprobs: the server ignores the field")
+        raise unfit("the reply has no prompt_logprobs: the server ignores the field")
     if len(entries) != len(given):
-        return malformed(f"prompt_logprobs has {len(entries)} entries for a prompt of {len(given)} tokens")
+        raise unfit(f"prompt_logprobs has {len(entries)} entries for a prompt of {len(given)} tokens")
     if entries[0] is not None:
-        return malformed("prompt_logprobs gives the first token a log-probability, which it cannot have")
+        raise unfit("prompt_logprobs gives the first token a log-probability, which it cannot have")
     told: list[tuple[float | None, Choice | None]] = []
     for token, entry in zip(given[start:], entries[start:], strict=True):
         if not isinstance(entry, Mapping) or str(token) not in entry:
-            return malformed("prompt_logprobs speaks of other tokens than those that were sent")
+            raise unfit("prompt_logprobs speaks of other tokens than those that were sent")
         known = {int(name): number(at(said, "logprob")) for name, said in entry.items() if name.isdecimal()}
         told.append((known[token], choice(known.items())))
     return scored(told)
 
 
-def _echo_scores(reply: Mapping[str, Any], given: Sequence[int], start: int) -> ScoredText | Failure:
+def _echo_scores(reply: Mapping[str, Any], given: Sequence[int], start: int) -> ScoredText:
     """The entries of an echoed prompt from position `start`; the generated token at the end is left out."""
     listed = at(reply, "choices", 0, "logprobs")
     first = at(listed, "token_logprobs", 0) if isinstance(listed, Mapping) else 0.0
     if first is not None:
-        return malformed("the reply does not echo the prompt with its log-probabilities (the first has none)")
+        raise unfit("the reply does not echo the prompt with its log-probabilities (the first has none)")
     read = _listed(listed)
-    if isinstance(read, Failure):
-        return read
     if list(read.ids[: len(given)]) != list(given):
-        return malformed("the echoed tokens are not those that were sent")
+        raise unfit("the echoed tokens are not those that were sent")
     return ScoredText(read.scores.logprobs[start : len(given)], read.scores.choices[start : len(given)])
 
 
-def _listed(logprobs: Any) -> Drawn | Failure:
+def _listed(logprobs: Any) -> Drawn:
     """OpenAI's older form: parallel lists of tokens (numbered), log-probabilities and the likeliest tokens."""
     tokens, values, tops = (at(logprobs, key) for key in ("tokens", "token_logprobs", "top_logprobs"))
     if not isinstance(tokens, list):
-        return malformed("the reply has no log-probabilities")
+        raise unfit("the reply has no log-probabilities")
     ids = tuple(found for token in tokens if (found := _numbered(token)) is not None)
     if len(ids) < len(tokens) or not isinstance(values, list) or len(values) != len(ids):
-        return malformed("the log-probabilities do not name their tokens by number (return_tokens_as_token_ids)")
+        raise unfit("the log-probabilities do not name their tokens by number (return_tokens_as_token_ids)")
     tops = tops if isinstance(tops, list) and len(tops) == len(ids) else [None] * len(ids)
     return Drawn(ids, scored(zip(map(number, values), map(_top, tops), strict=True)))
 
@@ -286,7 +278,7 @@ class Sglang(Forcer):
     def __init__(self, native: Native, chat_fields: Mapping[str, Any]) -> None:
         super().__init__(native, chat_fields, "return_logprob of SGLang's /generate")
 
-    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn | Failure:
+    async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn:
         """Generate after a prompt given as token numbers."""
         sampling = {
             "max_new_tokens": drawing.tokens,
@@ -294,31 +286,23 @@ class Sglang(Forcer):
             "sampling_seed": drawing.seed,
         }
         meta = await self._generate(prompt, sampling, start=-1)
-        if isinstance(meta, Failure):
-            return meta
         read = _read_sglang(meta.get("output_token_logprobs"), meta.get("output_top_logprobs"))
-        if isinstance(read, Failure):
-            return read
         return read.without_end() if at(meta, "finish_reason", "type") == "stop" else read
 
-    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText | Failure:
+    async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText:
         """Read prompt and text in one request that generates a single token."""
         sampling = {"max_new_tokens": 1, "temperature": 1.0}
         meta = await self._generate((*prompt, *ids), sampling, start=max(0, len(prompt) - 1))
-        if isinstance(meta, Failure):
-            return meta
         entries, tops = meta.get("input_token_logprobs"), meta.get("input_top_logprobs")
         if not isinstance(entries, list) or len(entries) < len(ids):
-            return malformed("/generate gives no input_token_logprobs for all of the text")
+            raise unfit("/generate gives no input_token_logprobs for all of the text")
         tops = tops[-len(ids) :] if isinstance(tops, list) and len(tops) >= len(ids) else None
         read = _read_sglang(entries[-len(ids) :], tops)
-        if isinstance(read, Failure):
-            return read
         if read.ids != ids:
-            return malformed("input_token_logprobs speaks of other tokens than those that were sent")
+            raise unfit("input_token_logprobs speaks of other tokens than those that were sent")
         return read.scores
 
-    async def _generate(self, given: TokenIds, sampling: Mapping[str, Any], start: int) -> dict[str, Any] | Failure:
+    async def _generate(self, given: TokenIds, sampling: Mapping[str, Any], start: int) -> dict[str, Any]:
         body = {
             "input_ids": list(given),
             "sampling_params": {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **sampling},
@@ -326,22 +310,20 @@ class Sglang(Forcer):
             "logprob_start_len": start,
             "top_logprobs_num": TOP,
         }
-        reply = await self._native.post("/generate", body)
-        if isinstance(reply, Failure):
-            return reply
+        reply = await self._post("/generate", body)
         meta = reply.get("meta_info")
         if not isinstance(meta, dict):
-            return malformed("/generate gives no meta_info")
+            raise unfit("/generate gives no meta_info")
         self._spend(meta.get("prompt_tokens"), meta.get("completion_tokens"))
         return meta
 
 
-def _read_sglang(entries: Any, tops: Any) -> Drawn | Failure:
+def _read_sglang(entries: Any, tops: Any) -> Drawn:
     if not isinstance(entries, list) or not all(isinstance(entry, list) and len(entry) >= 2 for entry in entries):
-        return malformed("/generate gives no log-probabilities")
+        raise unfit("/generate gives no log-probabilities")
     ids = [entry[1] for entry in entries]
     if not all(isinstance(one, int) for one in ids):
-        return malformed("/generate does not number its tokens")
+        raise unfit("/generate does not number its tokens")
     choices: tuple[Choice | None, ...] = ()
     if isinstance(tops, list) and len(tops) == len(entries):
         choices = tuple(_sglang_top(top) for top in tops)
@@ -390,77 +372,55 @@ async def find_forcer(native: Native, chat_fields: Mapping[str, Any] | None = No
     forcers: list[Forcer]
     if isinstance(slots, int):
         forcers = [LlamaCpp(native, fields, slots)]
-    elif await _is_sglang(native):
+    elif isinstance(info := await native.get("/get_model_info"), dict) and "model_path" in info:
         forcers = [Sglang(native, fields)]
     else:
         forcers = [TokensApi(native, fields, "prompt_logprobs"), TokensApi(native, fields, "echo")]
     reasons: dict[str, list[str]] = {}
     for forcer in forcers:
-        why = await _trouble(forcer)
+        prompt: TokenIds | None = None
+        try:
+            prompt = await forcer.prompt_ids(CANARY)
+            why = await _trouble(forcer, prompt)
+        except Unanswered as error:
+            why = error.failure.detail
+            if prompt is None and error.failure.kind is FailureKind.AUTH:
+                return Unsupported((why,), refused=True)
         if why is None:
             return forcer
-        if isinstance(why, Failure):
-            return Unsupported((why.detail,), refused=True)
         reasons.setdefault(why, []).append(forcer.method)
     return Unsupported(tuple(f"{' and '.join(methods)}: {why}" for why, methods in reasons.items()))
 
 
-async def _is_sglang(native: Native) -> bool:
-    info = await native.get("/get_model_info")
-    return isinstance(info, dict) and "model_path" in info
-
-
-async def _trouble(forcer: Forcer) -> str | Failure | None:
-    """What is wrong with a method on this server (the failure itself where the key is); None where it can be used."""
-    prompt = await forcer.prompt_ids(CANARY)
-    if isinstance(prompt, Failure):
-        return prompt if prompt.kind is FailureKind.AUTH else prompt.detail
-    why = await _other_prompt(forcer, prompt)
-    if why is not None:
-        return why
+async def _trouble(forcer: Forcer, prompt: TokenIds) -> str | None:
+    """What is wrong with a method on this server; None where it can be used."""
+    # The chat endpoint, which the suites use, must read as many tokens as the method believes.
+    read = at(await forcer.greet(CANARY), "usage", "prompt_tokens")
+    if isinstance(read, int) and read != len(prompt):
+        return f"the chat endpoint reads {read} tokens where the prompt as token numbers has {len(prompt)}"
     drawn = await forcer.draw(prompt, Drawing(CANARY_TOKENS, greedy=True, seed=0))
-    if isinstance(drawn, Failure):
-        return drawn.detail
     if len(drawn.ids) < LEAST_TOKENS or len(set(drawn.ids)) == 1:
         # A broken model may say nothing, or one token over and over: its prompt is text enough.
         tail = prompt[-CANARY_TOKENS:]
         prompt, drawn = prompt[: -len(tail)] or prompt[:1], Drawn(tail, ScoredText(()))
     scored = await forcer.score(prompt, drawn.ids)
-    if isinstance(scored, Failure):
-        return scored.detail
-    turned = await forcer.score(prompt, drawn.ids[::-1])
-    if isinstance(turned, Failure):
-        return turned.detail
-    return _not_logprobs(drawn, scored, turned)
+    return _not_logprobs(drawn, _finite(scored), _finite(await forcer.score(prompt, drawn.ids[::-1])))
 
 
-async def _other_prompt(forcer: Forcer, prompt: TokenIds) -> str | None:
-    """Whether the chat endpoint, which the suites use, reads as many tokens as the method believes."""
-    reply = await forcer.greet(CANARY)
-    if isinstance(reply, Failure):
-        return reply.detail
-    read = at(reply, "usage", "prompt_tokens")
-    if isinstance(read, int) and read != len(prompt):
-        return f"the chat endpoint reads {read} tokens where the prompt as token numbers has {len(prompt)}"
-    return None
-
-
-def _not_logprobs(drawn: Drawn, scored: ScoredText, turned: ScoredText) -> str | None:
-    values = _finite(scored)
+def _not_logprobs(drawn: Drawn, values: list[float], turned: list[float]) -> str | None:
     if len(values) < max(2, len(drawn.ids) / 2):
         missing = len(drawn.ids) - len(values)
         return f"{missing} of {len(drawn.ids)} tokens have no finite log-probability"
     if max(values) > 1e-3:
         return f"a log-probability of {max(values):.3g} is above 0"
-    other = _finite(turned)
-    if len({*values, *other}) == 1:
+    if len({*values, *turned}) == 1:
         return f"every token has the same log-probability, {values[0]:.3g}"
-    drop = _mean(values) - _mean(other) if other else math.inf
+    drop = fmean(values) - fmean(turned) if turned else math.inf
     if drop < LEAST_DROP_NATS:
         return "the tokens in reverse order are as likely as the text itself: the values do not depend on what is sent"
-    decoded = [value for value in drawn.scores.logprobs if value is not None and math.isfinite(value)]
+    decoded = _finite(drawn.scores)
     if len(decoded) == len(values):
-        drift = _mean([abs(a - b) for a, b in zip(values, decoded, strict=True)])
+        drift = fmean(abs(a - b) for a, b in zip(values, decoded, strict=True))
         if drift > MOST_DRIFT_NATS:
             return f"the server's own text comes back with other log-probabilities ({drift:.2g} nats per token apart)"
     return None
@@ -468,7 +428,3 @@ def _not_logprobs(drawn: Drawn, scored: ScoredText, turned: ScoredText) -> str |
 
 def _finite(text: ScoredText) -> list[float]:
     return [value for value in text.logprobs if value is not None and math.isfinite(value)]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

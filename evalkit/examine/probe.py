@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 from evalkit.config import EndpointConfig
 from evalkit.endpoint.identity import Native, endpoint_identity
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError
-from evalkit.examine.forcing import Drawing, Drawn, Forcer
+from evalkit.examine.forcing import Drawing, Drawn, Forcer, TokenIds, Unanswered
 from evalkit.examine.forcing_methods import Unsupported, find_forcer
 from evalkit.model import Failure, Message
 from evalkit.serve import launch
@@ -30,7 +30,6 @@ from evalkit.waits import announce
 
 Work = TypeVar("Work")
 Made = TypeVar("Made")
-TokenIds: TypeAlias = tuple[int, ...]
 
 MOST_FAILING: Final = 0.2
 AGAIN_FRACTION: Final = 4
@@ -130,13 +129,8 @@ class Asked:
 
     def plus(self, other: Asked) -> Asked:
         """The costs of two sessions with the same endpoint."""
-        return Asked(
-            self.method,
-            self.identity,
-            self.requests + other.requests,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-        )
+        costs = ("requests", "prompt_tokens", "completion_tokens")
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in costs})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +170,7 @@ class Session:
         prompts = await self._each(plan.prompts, self._forcer.prompt_ids)
         numbered = list(enumerate(prompts))
 
-        async def drawn(entry: tuple[int, TokenIds | None], *, greedy: bool) -> Drawn | Failure | None:
+        async def drawn(entry: tuple[int, TokenIds | None], *, greedy: bool) -> Drawn | None:
             index, prompt = entry
             if prompt is None:
                 return None
@@ -191,7 +185,7 @@ class Session:
     ) -> tuple[ScoredText | None, ...]:
         """Score texts after this endpoint's own prompts; `again` in reverse order and with less at a time."""
 
-        async def scored(pair: tuple[TokenIds | None, Drawn | None]) -> ScoredText | Failure | None:
+        async def scored(pair: tuple[TokenIds | None, Drawn | None]) -> ScoredText | None:
             prompt, text = pair
             if prompt is None or text is None or not text.ids:
                 return None
@@ -215,7 +209,7 @@ class Session:
     async def _each(
         self,
         work: Sequence[Work],
-        do: Callable[[Work], Awaitable[Made | Failure | None]],
+        do: Callable[[Work], Awaitable[Made | None]],
         at_once: int | None = None,
     ) -> tuple[Made | None, ...]:
         """`do` for each, so many at once; None for a failure, and an error where too many fail."""
@@ -223,12 +217,12 @@ class Session:
         failed: list[Failure] = []
 
         async def one(entry: Work) -> Made | None:
-            async with gate:
-                made = await do(entry)
-            if isinstance(made, Failure):
-                failed.append(made)
+            try:
+                async with gate:
+                    return await do(entry)
+            except Unanswered as error:
+                failed.append(error.failure)
                 return None
-            return made
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(entry)) for entry in work]
