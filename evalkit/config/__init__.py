@@ -3,9 +3,7 @@
 from evalkit.config.differences import differences, public_dump
 from evalkit.config.launch import (
     CommandLaunch,
-    DegradeConfig,
     FlagScaleLaunch,
-    FlagScaleSource,
     Launch,
     LlamaCppLaunch,
     OcrLaunch,
@@ -19,8 +17,6 @@ from evalkit.config.schema import (
     JudgeConfig,
     Limits,
     SuiteChoice,
-    Thinking,
-    Tls,
     json_schema,
 )
 
@@ -28,10 +24,8 @@ __all__ = [
     "PROFILES",
     "CommandLaunch",
     "Connection",
-    "DegradeConfig",
     "EndpointConfig",
     "FlagScaleLaunch",
-    "FlagScaleSource",
     "JudgeConfig",
     "Launch",
     "Limits",
@@ -40,8 +34,6 @@ __all__ = [
     "Sampling",
     "SamplingOverrides",
     "SuiteChoice",
-    "Thinking",
-    "Tls",
     "differences",
     "json_schema",
     "load_config",

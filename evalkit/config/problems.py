@@ -31,6 +31,24 @@ _BOUNDS: Final = {
     "less_than_equal": ("at most", "le"),
 }
 
+_WANTED: Final = {
+    kind: f"must {what}"
+    for what, kinds in {
+        "be an integer": ("int_type", "int_parsing", "int_from_float"),
+        "be a smaller integer": ("int_parsing_size",),
+        "be a number": ("float_type", "float_parsing"),
+        "be a finite number": ("finite_number",),
+        "be true or false": ("bool_type", "bool_parsing"),
+        "be text": ("string_type",),
+        "not be empty": ("string_too_short",),
+        "be the path of a file or folder": ("path_type",),
+        "be a list": ("tuple_type", "list_type"),
+        "be a mapping": ("dict_type", "mapping_type", "model_type", "model_attributes_type"),
+        "have at least one entry": ("too_short",),
+    }.items()
+    for kind in kinds
+}
+
 
 def problems(error: ValidationError, tree: Node, model: type[Section] = EndpointConfig) -> str:
     """One line for each error of `model` on `tree`, in the order of the files; a long list is cut."""
@@ -115,30 +133,11 @@ def _wrong(detail: ErrorDetails) -> str:
         return f"must be {words} {int(bound) if bound == int(bound) else bound}"
     if kind == "literal_error":
         return f"must be {context['expected']}"
-    known: dict[str, str] = {
-        "int_type": "must be an integer",
-        "int_parsing": "must be an integer",
-        "int_parsing_size": "must be a smaller integer",
-        "int_from_float": "must be an integer",
-        "float_type": "must be a number",
-        "float_parsing": "must be a number",
-        "finite_number": "must be a finite number",
-        "bool_type": "must be true or false",
-        "bool_parsing": "must be true or false",
-        "string_type": "must be text",
-        "string_too_short": "must not be empty",
-        "path_type": "must be the path of a file or folder",
-        "tuple_type": "must be a list",
-        "list_type": "must be a list",
-        "dict_type": "must be a mapping",
-        "mapping_type": "must be a mapping",
-        "model_type": "must be a mapping",
-        "model_attributes_type": "must be a mapping",
-        "too_short": "must have at least one entry",
-        "too_long": f"must have at most {context.get('max_length')} entries",
-        "string_pattern_mismatch": f"must match {context.get('pattern')}",
-    }
-    return known.get(kind, detail["msg"])
+    if kind == "too_long":
+        return f"must have at most {context.get('max_length')} entries"
+    if kind == "string_pattern_mismatch":
+        return f"must match {context.get('pattern')}"
+    return _WANTED.get(kind, detail["msg"])
 
 
 def _not(tree: Node, path: KeyPath, kind: str = "") -> str:
@@ -163,9 +162,7 @@ def _not(tree: Node, path: KeyPath, kind: str = "") -> str:
 def _is_secret(path: KeyPath) -> bool:
     """True where a value may be a key, or where someone may have put one by mistake."""
     names = [part for part in path if isinstance(part, str)]
-    return (
-        "headers" in names or "api_key_env" in names or any(is_secret_name(name) for name in names) or "argv" in names
-    )
+    return any(name in {"headers", "api_key_env", "argv"} or is_secret_name(name) for name in names)
 
 
 def _mend(tree: Node, path: KeyPath, detail: ErrorDetails) -> str:
@@ -233,13 +230,11 @@ def _section_at(document: _Document, path: KeyPath) -> type[Section] | None:
 
 def _chosen(candidates: list[type[Section]], node: Node | None) -> type[Section] | None:
     """The only candidate, or the one whose `kind` stands in the file."""
-    if len(candidates) <= 1:
-        return candidates[0] if candidates else None
     kind = node.child("kind") if node is not None else None
-    for candidate in candidates:
-        if kind is not None and kind.value in get_args(candidate.model_fields["kind"].annotation):
-            return candidate
-    return None
+    if len(candidates) > 1:
+        named = None if kind is None else kind.value
+        candidates = [one for one in candidates if named in get_args(one.model_fields["kind"].annotation)]
+    return candidates[0] if candidates else None
 
 
 def _sections(field: FieldInfo) -> Iterator[type[Section]]:

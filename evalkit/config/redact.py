@@ -103,14 +103,10 @@ def _redacted(value: Any, known: Sequence[str], name: str) -> Any:
         items = _redacted_arguments(value) if name == "argv" else list(value)
         return [_redacted(item, known, "") for item in items]
     if isinstance(value, str):
-        return _redacted_text(value, known)
+        for secret in known:
+            value = value.replace(secret, REDACTED)
+        return _URL.sub(lambda match: redact_url(match[0]), value)
     return value
-
-
-def _redacted_text(text: str, known: Sequence[str]) -> str:
-    for secret in known:
-        text = text.replace(secret, REDACTED)
-    return _URL.sub(lambda match: redact_url(match[0]), text)
 
 
 def _redacted_arguments(arguments: Sequence[Any]) -> list[Any]:

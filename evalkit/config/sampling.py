@@ -136,23 +136,9 @@ class Sampling(Section):
         The parameters of OpenAI's API are always there, except `max_tokens` while it is left to the suite;
         extensions only when set, because a strict server refuses a field that it does not know.
         """
-        body: dict[str, Any] = {
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "presence_penalty": self.presence_penalty,
-            "frequency_penalty": self.frequency_penalty,
-        }
-        optional: dict[str, Any] = {
-            "max_tokens": self.max_tokens,
-            "top_k": self.top_k,
-            "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
-            "stop": list(self.stop) or None,
-            "chat_template_kwargs": self.chat_template_kwargs or None,
-        }
-        body.update({key: value for key, value in optional.items() if value is not None})
-        body.update(self.extra_body)
-        return body
+        known = {key: getattr(self, key) for key in (*ALWAYS_SENT, *SENT_WHEN_SET)}
+        said = {key: value for key, value in known.items() if value is not None and value not in ((), {})}
+        return {key: list(value) if key == "stop" else value for key, value in said.items()} | self.extra_body
 
     def for_suite(self, suite: str, overrides: SamplingOverrides | None = None) -> Sampling:
         """The sampling of one suite: a later layer wins over an earlier one.
@@ -163,7 +149,9 @@ class Sampling(Section):
         """
         overrides = overrides or SamplingOverrides()
         said = {key: getattr(self, key) for key in self.model_fields_set}
-        changed = {key: value for key in overrides.model_fields_set if _is_said(key, value := getattr(overrides, key))}
+        given = {key: getattr(overrides, key) for key in overrides.model_fields_set}
+        # A null says something only where it means "not sent" or "as the suite says".
+        changed = {key: value for key, value in given.items() if value is not None or key in _NULL_MEANS_SOMETHING}
         if overrides.profile is None:
             layers = _profile_layer(self.profile, suite) | said | changed
         else:
@@ -172,11 +160,6 @@ class Sampling(Section):
 
 
 _NULL_MEANS_SOMETHING: Final = frozenset({"top_k", "min_p", "repetition_penalty", "max_tokens"})
-
-
-def _is_said(key: str, value: Any) -> bool:
-    """A null says something only where it means "not sent" or "as the suite says"."""
-    return value is not None or key in _NULL_MEANS_SOMETHING
 
 
 def _profile_layer(profile: str | None, suite: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ documents can tell (a field that `strata` names) is checked by `evalkit.tasks.it
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,9 +23,7 @@ from evalkit.model import DEFAULT_MARGIN_PT
 
 FUNCTION_TAG: Final = "!function"
 
-Need: TypeAlias = Literal["code_execution", "judge", "optional_pictures", "prompt_logprobs"]
-Order: TypeAlias = Literal["longest_first", "shared_prefix", "as_stored"]
-Headline: TypeAlias = Literal["micro", "macro", "nested"]
+S = TypeVar("S", bound=Section)
 
 _FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -54,6 +52,11 @@ class Part(Section):
     name: Word | None = None
     config: Word | None = None
     split: Word = "train"
+
+    @property
+    def called(self) -> str:
+        """How evalkit calls it, and the file's name."""
+        return self.name or self.split
 
 
 Parts = Annotated[
@@ -123,14 +126,14 @@ class SuiteFields(Section):
     chance: Annotated[float, Field(ge=0, lt=1), NUMBER] | None = None
     licence: Word = "see the data set"
     gated: bool = False
-    headline: Headline = "micro"
+    headline: Literal["micro", "macro", "nested"] = "micro"
     strata: Names = ()
     tags: dict[Word, Word] = Field(default_factory=dict)
     cluster: Word | None = None
     weight: Word | None = None
     max_tokens: Count | None = None
-    needs: tuple[Need, ...] = ()
-    order: Order = "longest_first"
+    needs: tuple[Literal["code_execution", "judge", "optional_pictures", "prompt_logprobs"], ...] = ()
+    order: Literal["longest_first", "shared_prefix", "as_stored"] = "longest_first"
     prepare: Function | None = None
     options: dict[Word, JsonValue] = Field(default_factory=dict)
     settings: Settings = Field(default_factory=dict)
@@ -325,16 +328,25 @@ def is_suite(raw: Mapping[str, Any]) -> bool:
     return isinstance(metadata, Mapping) and "evalkit" in metadata
 
 
+def checked(model: type[S], given: Any, tree: Callable[[], Node]) -> S:
+    """What was read, checked by its model; `tree` has the places of it, for the sentences.
+
+    Raises:
+        SuiteError: everything that is wrong, one line each, with file, line, key and what it must be.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise SuiteError(problems(error, tree(), model)) from None
+
+
 def check_suite(path: Path, raw: Mapping[str, Any]) -> SuiteFile:
     """What `read_task` gave for a suite's file, checked.
 
     Raises:
         SuiteError: everything that is wrong, one line each, with file, line, key and what it must be.
     """
-    try:
-        return SuiteFile.model_validate(raw)
-    except ValidationError as error:
-        raise SuiteError(problems(error, task_tree(path), SuiteFile)) from None
+    return checked(SuiteFile, raw, lambda: task_tree(path))
 
 
 def check_fields(fields: Mapping[str, Any]) -> SuiteFields:
@@ -343,10 +355,7 @@ def check_fields(fields: Mapping[str, Any]) -> SuiteFields:
     Raises:
         SuiteError: everything that is wrong, one line each, without a line of the file.
     """
-    try:
-        return SuiteFields.model_validate(fields)
-    except ValidationError as error:
-        raise SuiteError(problems(error, Node({}, Origin("metadata.evalkit")), SuiteFields)) from None
+    return checked(SuiteFields, fields, lambda: Node({}, Origin("metadata.evalkit")))
 
 
 def parse_suite(path: Path, origin: str, raw: Mapping[str, Any] | None = None) -> Suite | None:
@@ -385,10 +394,7 @@ def parse_pack(path: Path) -> Pack:
         SuiteError: everything that is wrong, one line each, with file, line, key and what it must be.
     """
     tree = _parsed(path)
-    try:
-        file = PackFile.model_validate(tree.plain())
-    except ValidationError as error:
-        raise SuiteError(problems(error, tree, PackFile)) from None
+    file = checked(PackFile, tree.plain(), lambda: tree)
     return Pack.model_construct(name=path.stem, file=path, about=file.about, suites=file.suites)
 
 

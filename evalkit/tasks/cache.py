@@ -76,7 +76,7 @@ def key_of(suite: Suite, files: Sequence[Path], options: Mapping[str, Any], limi
             data = source_files(said.source, {**options, "suite_file": str(file)})
         except DataError:
             return None  # the loader says what is wrong
-        described.append([[_sha256(text) for text in texts], [digest_file(path) for path in data]])
+        described.append([[hashlib.sha256(text).hexdigest() for text in texts], [digest_file(path) for path in data]])
     settings = options.get("settings") or {}
     return digest([FORMAT, _versions(), _code(), suite.name, limit, bool(options.get("partial")), settings, described])
 
@@ -181,7 +181,3 @@ def _code() -> str:
         content = file.read_bytes()
         state.update(f"{file.relative_to(package)} {len(content)}\n".encode() + content)
     return state.hexdigest()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -96,10 +96,9 @@ def _tried(found: Checked, suite: Suite, options: LoadOptions, count: int) -> Ch
     loaded = load_suite(suite, replace(options, limit=count + 1))  # one more, for a wrong answer
     notes = list(loaded.notes)
     trials: dict[str, tuple[Trial, ...]] = {}
-    if by_logprobs(suite):
-        notes.append(said("graded by log-probabilities: no reply is tried"))
-    elif suite.scorer == "judge":
-        notes.append(said("graded by a judge model: no reply is tried"))
+    how = "log-probabilities" if by_logprobs(suite) else "a judge model" if suite.scorer == "judge" else ""
+    if how:
+        notes.append(said(f"graded by {how}: no reply is tried"))
     else:
         trials = {item.id: tuple(_trials(loaded, item)) for item in loaded.items[:count]}
     problems, told = [], []

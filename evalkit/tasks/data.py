@@ -12,12 +12,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evalkit import resources
-from evalkit.config.suite import Shots, Source, SuiteFields, check_fields
+from evalkit.config.suite import Part, Shots, Source, SuiteFields, check_fields
 from evalkit.errors import DataError, EvalkitError, did_you_mean
 from evalkit.files import numbered_rows, parquet_file
 from evalkit.model import Reason
@@ -28,15 +27,6 @@ PLAIN = "evalkit.scoring.rows:plain"
 """What prepares the rows of a suite that names nothing: they are the documents."""
 FORMATS = (".jsonl", ".parquet", ".csv", ".tsv", ".json")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One table of a data set: `config` and `split` as the publisher calls them, `name` as evalkit does."""
-
-    name: str
-    config: str | None
-    split: str
 
 
 class Documents(list[dict[str, Any]]):
@@ -67,8 +57,9 @@ def load_documents(fields: SuiteFields, options: Mapping[str, Any]) -> dict[str,
     """
     source = fields.source
     splits: dict[str, list[dict[str, Any]]] = {}
-    for split, parts in _parts(source).items():
-        rows = _raw_rows(source, parts, options)
+    for split, parts in source.splits.items():
+        files = _part_files(source, parts, options)
+        rows = [{**row, "_part": part.called, "_file": file} for part, file in files for row in read_rows(file)]
         splits[split] = _prepared(fields, rows, split, options)
     _check_rows(fields, splits, partial=bool(options.get("partial")))
     if source.shots is not None:
@@ -118,13 +109,6 @@ def _check_documents(whose: str, given: object) -> None:
             raise DataError(f"{whose} gave a document {number} without an 'id': every item needs one, as text")
 
 
-def _parts(source: Source) -> dict[str, list[Part]]:
-    return {
-        split: [Part(part.name or part.split, part.config, part.split) for part in parts]
-        for split, parts in source.splits.items()
-    }
-
-
 def _with_pictures(documents: list[dict[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The documents with the pictures that they name, taken from the rows: as many, in the same order."""
     if not any(document.get("images") for document in documents):
@@ -142,7 +126,7 @@ def source_files(source: Source, options: Mapping[str, Any]) -> list[Path]:
     Raises:
         DataError: where the data set is absent.
     """
-    return [file for parts in _parts(source).values() for _part, file in _part_files(source, parts, options)]
+    return [file for parts in source.splits.values() for _part, file in _part_files(source, parts, options)]
 
 
 def commit_note(source: Source, options: Mapping[str, Any]) -> Reason | None:
@@ -155,7 +139,7 @@ def commit_note(source: Source, options: Mapping[str, Any]) -> Reason | None:
     return Reason("note.moving", {"hub": source.hub, "commit": folder.name, "revision": str(source.revision)})
 
 
-def _part_files(source: Source, parts: list[Part], options: Mapping[str, Any]) -> Iterator[tuple[Part, Path]]:
+def _part_files(source: Source, parts: Sequence[Part], options: Mapping[str, Any]) -> Iterator[tuple[Part, Path]]:
     folder = _folder(source, options)
     several_splits = len(source.splits) > 1
     for part in parts:
@@ -163,18 +147,10 @@ def _part_files(source: Source, parts: list[Part], options: Mapping[str, Any]) -
         if not files:
             found = ", ".join(sorted(p.name for p in folder.rglob("*") if p.suffix in FORMATS)[:8]) or "no data files"
             raise DataError(
-                f"{source.title}: no file for {part.name!r} in {folder} (found: {found}); "
-                f"name it {part.name}.jsonl, .csv or .parquet"
+                f"{source.title}: no file for {part.called!r} in {folder} (found: {found}); "
+                f"name it {part.called}.jsonl, .csv or .parquet"
             )
         yield from ((part, file) for file in files)
-
-
-def _raw_rows(source: Source, parts: list[Part], options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {**row, "_part": part.name, "_file": file}
-        for part, file in _part_files(source, parts, options)
-        for row in read_rows(file)
-    ]
 
 
 def _folder(source: Source, options: Mapping[str, Any]) -> Path:
@@ -279,9 +255,7 @@ def fetch(source: Source) -> Path:
     Raises:
         DataError: saying how to get access or the files, where they cannot be had.
     """
-    if os.environ.get("EVALKIT_HUB", "huggingface") == "modelscope":
-        return _modelscope(source)
-    return _huggingface(source)
+    return _modelscope(source) if os.environ.get("EVALKIT_HUB") == "modelscope" else _huggingface(source)
 
 
 def _huggingface(source: Source) -> Path:
@@ -302,7 +276,9 @@ def _huggingface(source: Source) -> Path:
         "allow_patterns": list(source.files or _DATA_FILES),
     }
     try:
-        return _whole(Path(snapshot_download(**wanted, local_files_only=True)), name)
+        kept = Path(snapshot_download(**wanted, local_files_only=True))
+        if any(path.is_file() for path in kept.rglob("*")):
+            return kept
     except LocalEntryNotFoundError:
         pass
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
@@ -329,14 +305,6 @@ def _unreachable(own: type[Exception], absent: type[Exception]) -> tuple[type[Ex
     """What a download fails with; the HTTP library under the hub's client is another one from release to release."""
     library = (kind for kind in own.__mro__ if kind.__name__.endswith("HTTPError") and issubclass(kind, Exception))
     return (absent, OSError, *library)
-
-
-def _whole(folder: Path, name: str) -> Path:
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    if not any(path.is_file() for path in folder.rglob("*")):
-        raise LocalEntryNotFoundError(f"{name}: the cached snapshot is empty")
-    return folder
 
 
 def _endpoint() -> str:
@@ -382,7 +350,7 @@ def find_files(folder: Path, part: Part, *, sole: bool) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.suffix in FORMATS and path.is_file())
     if subjects := _by_subject(folder, files, part):
         return subjects
-    stems = [part.name, *([part.config] if part.config and part.config != "default" else [])]
+    stems = [part.called, *([part.config] if part.config and part.config != "default" else [])]
     if part.config:
         stems += [f"{part.config}_{part.split}", f"{part.config}-{part.split}"]
     stems += [part.split, f"{folder.name}_{part.split}"]
@@ -402,7 +370,7 @@ def find_files(folder: Path, part: Part, *, sole: bool) -> list[Path]:
 
 def _by_subject(folder: Path, files: Sequence[Path], part: Part) -> list[Path]:
     """The split's files where several folders side by side have some, and the usual places none."""
-    if part.config or (part.name != part.split and any(path.stem == part.name for path in files)):
+    if part.config or (part.called != part.split and any(path.stem == part.name for path in files)):
         return []
     found = [path for path in files if path.stem == part.split or path.stem.startswith(f"{part.split}-")]
     homes = {path.parent for path in found}

@@ -9,7 +9,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -45,23 +45,17 @@ class LoadOptions:
     settings: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedSuite:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedSuite(cache.Built):
     """A suite with its items, and the digests that decide whether two runs asked the same.
 
     `score` takes a document and a final text; `scorer_id` names the rule and its version.
     """
 
     suite: Suite
-    items: tuple[Item, ...]
     score: Scorer
     scorer_id: str
     max_tokens: int | None
-    stop: tuple[str, ...]
-    data_digest: str
-    prompt_digest: str
-    total_items: int
-    notes: tuple[Reason, ...] = ()
 
 
 def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
@@ -81,20 +75,14 @@ def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
         built, tasks = _built(suite, files, options)
         if key is not None:
             cache.write(suite.name, key, built)
-    score, scorer_id = own or _task_scorer(tasks)
+    if own is None:
+        from evalkit.scoring.hooks import scorer_of
+
+        own = scorer_of(tasks[0])
     moving = commit_note(suite.source, _passed(suite, options))
-    return LoadedSuite(
-        suite=suite,
-        items=built.items,
-        score=score,
-        scorer_id=scorer_id,
-        max_tokens=suite.max_tokens,
-        stop=built.stop,
-        data_digest=built.data_digest,
-        prompt_digest=built.prompt_digest,
-        total_items=built.total_items,
-        notes=(*notes, *built.notes, *([moving] if moving else [])),
-    )
+    made: dict[str, Any] = {one.name: getattr(built, one.name) for one in fields(built)}
+    made["notes"] = (*notes, *built.notes, *([moving] if moving else []))
+    return LoadedSuite(suite=suite, score=own[0], scorer_id=own[1], max_tokens=suite.max_tokens, **made)
 
 
 def _built(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[cache.Built, list[Any]]:
@@ -109,15 +97,20 @@ def _built(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[c
         _check_documents(suite, task.eval_docs)
         _build(task, chosen, chat=not by_logprobs(suite))
         items.extend(_option_items(suite, task) if by_logprobs(suite) else _items(suite, task, options))
-        generation = task.config.generation_kwargs or {}
-        stops.add(tuple(str(stop) for stop in _as_list(generation.get("until")) if stop))
+        until = (task.config.generation_kwargs or {}).get("until")
+        stops.add(tuple(str(stop) for stop in (until if isinstance(until, list | tuple) else [until]) if stop))
         task._instances = None  # noqa: SLF001 - lm-eval would hold every prompt a second time
     if len(stops) != 1:
         raise SuiteError(f"{suite.name}: its tasks have different stop strings; give them one `until:` list")
     built = cache.Built(
         items=tuple(items),
         stop=stops.pop(),
-        data_digest=digest_lines(sorted(_data_line(item) for item in items)),
+        data_digest=digest_lines(
+            sorted(
+                "\t".join((item.task, item.id, item.doc_hash, ",".join(ref.digest for ref in item.prompt.images)))
+                for item in items
+            )
+        ),
         prompt_digest=digest_lines(sorted(f"{item.task}\t{item.id}\t{item.prompt.digest}" for item in items)),
         total_items=total,
         notes=notes,
@@ -134,17 +127,6 @@ def _passed(suite: Suite, options: LoadOptions) -> dict[str, Any]:
         "suite": suite.name,
         "settings": dict(options.settings or {}),
     }
-
-
-def _data_line(item: Item) -> str:
-    pictures = ",".join(ref.digest for ref in item.prompt.images)
-    return f"{item.task}\t{item.id}\t{item.doc_hash}\t{pictures}"
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _quiet_lm_eval() -> None:
@@ -179,8 +161,10 @@ def _files(suite: Suite, options: LoadOptions) -> tuple[list[Path], tuple[Reason
     """The task files to load, and a note on every task that is left out for want of what it needs."""
     if suite.tasks == (suite.name,):
         return [suite.file], ()
+    from evalkit.scoring.answers import sandbox
+
     allowed = bool((options.settings or {}).get("allow_code_execution"))
-    missing = _no_sandbox() if allowed else "allow_code_execution is not set"
+    missing = sandbox.available() if allowed else "allow_code_execution is not set"
     group = members(suite)
     for member in group:
         if member.fields.prepare is not None:
@@ -208,12 +192,6 @@ def _tasks(suite: Suite, files: Sequence[Path], options: LoadOptions) -> tuple[l
     if not tasks:
         raise DataError(f"{suite.name}: without {notes[0].values['task']}: {notes[0].values['why']}")
     return tasks, tuple(notes)
-
-
-def _no_sandbox() -> str | None:
-    from evalkit.scoring.answers import sandbox
-
-    return sandbox.available()
 
 
 def _lm_eval_task(suite: Suite, file: Path, options: LoadOptions) -> Any:
@@ -429,12 +407,6 @@ def _preparer(name: str, file: Path) -> None:
         raise SuiteError(f"{where(file, 'prepare')}: {error}") from error
 
 
-def _task_scorer(tasks: Sequence[Any]) -> tuple[Scorer, str]:
-    from evalkit.scoring.hooks import scorer_of
-
-    return scorer_of(tasks[0])
-
-
 # ----------------------------------------------------------------
 # What only the documents and the endpoint's file can tell of a suite: told before anything is asked
 
@@ -466,9 +438,9 @@ def _check_documents(suite: Suite, documents: Sequence[Mapping[str, Any]]) -> No
     for index, document in enumerate(documents if named else ()):
         for key, field in named:
             if field not in document or (document[field] is None and not key.startswith("tags.")):
-                fields = sorted(name for name in document if name not in _PROMPT_ONLY)
+                known = sorted(name for name in document if name not in _PROMPT_ONLY)
                 what = f"item {str(document.get('id', index))[:80]!r} has no field {field!r}"
-                raise suite.error(key, f"{what}{did_you_mean(field, fields)}")
+                raise suite.error(key, f"{what}{did_you_mean(field, known)}")
         if suite.weight is not None:
             weights.append(_weight(suite, document))
     if weights and not any(weights):

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from evalkit import resources
-from evalkit.config.problems import problems
 from evalkit.config.suite import (
     ForeignFile,
     Pack,
     Suite,
     SuiteFields,
     check_suite,
+    checked,
     is_suite,
     parse_pack,
     parse_suite,
@@ -27,9 +25,6 @@ from evalkit.config.suite import (
 )
 from evalkit.config.yaml import MAX_FILE_BYTES
 from evalkit.errors import SuiteError, did_you_mean
-
-OWN = "evalkit"
-"""Where a suite of evalkit's own is from."""
 
 
 def suite_files(folders: Sequence[Path] = ()) -> Iterator[tuple[str, Path]]:
@@ -57,16 +52,6 @@ def all_suites(folders: Sequence[Path] = ()) -> dict[str, Suite]:
     return found
 
 
-def _may_be(path: Path, name: str) -> bool:
-    """False where a file cannot be that suite: its text has neither the name nor an include.
-
-    Reading them all as YAML would be a sixth of what a run takes to start, and one that is broken is nobody's business
-    who did not ask for it.
-    """
-    text = path.read_bytes()
-    return name.encode() in text or b"include:" in text
-
-
 def find_suite(name: str, folders: Sequence[Path] = ()) -> Suite:
     """The suite called `name`; else the lm-eval task or file of that name, as a suite with defaults.
 
@@ -74,7 +59,10 @@ def find_suite(name: str, folders: Sequence[Path] = ()) -> Suite:
         SuiteError: with the nearest names, where there is none; or with all that is wrong with its file.
     """
     for origin, path in suite_files(folders):
-        if not _may_be(path, name):
+        # Reading them all as YAML would be a sixth of what a run takes to start, and one that is broken is nobody's
+        # business who did not ask for it: a file whose text has neither the name nor an include cannot be that suite.
+        text = path.read_bytes()
+        if name.encode() not in text and b"include:" not in text:
             continue
         raw = read_task(path)
         if name in {raw.get("group"), raw.get("task") if isinstance(raw.get("task"), str) else None}:
@@ -161,10 +149,7 @@ def foreign_suite(name: str, path: Path, raw: Mapping[str, Any]) -> Suite:
         raise SuiteError(
             f"{name!r} is a group of lm-eval tasks ({path}): name its tasks one by one, or write a suite file"
         )
-    try:
-        file = ForeignFile.model_validate(raw)
-    except ValidationError as error:
-        raise SuiteError(problems(error, task_tree(path), ForeignFile)) from None
+    file = checked(ForeignFile, raw, lambda: task_tree(path))
     if file.output_type != "generate_until":
         raise SuiteError(
             f"{name!r} is a {file.output_type} task ({path}): a chat endpoint gives no log-likelihoods; "
@@ -211,11 +196,7 @@ def all_packs(folders: Sequence[Path] = ()) -> dict[str, Pack]:
     Raises:
         SuiteError: naming what is wrong with a file that is no pack.
     """
-    packs: dict[str, Pack] = {}
-    for path in _pack_files(folders):
-        if path.stem not in packs:
-            packs[path.stem] = parse_pack(path)
-    return packs
+    return {name: parse_pack(path) for name, path in _pack_files(folders).items()}
 
 
 def find_pack(name: str, folders: Sequence[Path] = ()) -> Pack:
@@ -224,12 +205,15 @@ def find_pack(name: str, folders: Sequence[Path] = ()) -> Pack:
     Raises:
         SuiteError: with the nearest name, where there is none; or with all that is wrong with its file.
     """
-    files = {path.stem: path for path in reversed(list(_pack_files(folders)))}
+    files = _pack_files(folders)
     if name not in files:
         raise SuiteError(f"no pack is called {name!r}{did_you_mean(name, sorted(files))}")
     return parse_pack(files[name])
 
 
-def _pack_files(folders: Sequence[Path]) -> Iterator[Path]:
+def _pack_files(folders: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
     for _origin, folder in _places(folders):
-        yield from sorted((folder / "packs").glob("*.yaml"))
+        for path in sorted((folder / "packs").glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found

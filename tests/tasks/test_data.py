@@ -120,7 +120,7 @@ def test_config_folders_are_told_apart(tmp_path):
     for config in ("main", "other"):
         (tmp_path / config).mkdir()
         (tmp_path / config / "test-00000-of-00001.parquet").touch()
-    (found,) = find_files(tmp_path, Part("test", "main", "test"), sole=True)
+    (found,) = find_files(tmp_path, Part(name="test", config="main", split="test"), sole=True)
     assert found.parent.name == "main"
 
 
@@ -132,7 +132,7 @@ def test_a_folder_a_subject_is_one_part(tmp_path, below, name):
         home.mkdir(parents=True)
         for file in (name, "dev-00000-of-00001.parquet", "test-00000-of-00001.parquet"):
             (home / file).touch()
-    part = Part("validation", None, "validation")
+    part = Part(split="validation")
     found = find_files(tmp_path / "mmmu", part, sole=True)
     assert [(path.parent.name, path.name) for path in found] == [
         (subject, name) for subject in ("Art", "Math", "Music")
@@ -147,7 +147,7 @@ def test_folders_beside_a_named_file_are_no_subjects(tmp_path):
     for place in ("aime.jsonl", "old/train-1.parquet", "new/train-1.parquet"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         (tmp_path / place).touch()
-    assert find_files(tmp_path, Part("aime", None, "train"), sole=True) == [tmp_path / "aime.jsonl"]
+    assert find_files(tmp_path, Part(name="aime", split="train"), sole=True) == [tmp_path / "aime.jsonl"]
 
 
 def test_shots_of_the_own_subject_are_attached(tmp_path):
