@@ -203,20 +203,31 @@ def warnings_for(
     """
     drawn = sampling or {}
     planned = {choice.name: choice.repeats or 1 for choice in config.suites} | dict(repeats or {})
-    found = [
-        sentence for suite, count in planned.items() if (sentence := _repeats_at_zero(config, suite, count, drawn))
-    ]
-    found += _greedy_thinking(config, list(planned), drawn)
+    repeated, greedy = list[str](), list[str]()
+    for suite in planned or [""]:
+        said = drawn.get(suite) or config.sampling_for(suite)
+        if said.temperature > 0:
+            continue
+        decides = _says(config, suite, "temperature")
+        if (count := planned.get(suite, 1)) > 1:
+            key = f"suites.{_index(config, suite)}.repeats"
+            asks = f"{config.where(key)} ({key})" if config.says(key) else f"suite {suite}"
+            repeated.append(
+                f"{asks} asks for {count} repeats, and {decides} gives temperature 0: all are asked, and will differ "
+                "only by the noise of the server; raise the temperature or set repeats to 1"
+            )
+        if said.chat_template_kwargs.get("enable_thinking") is True:
+            greedy.append(
+                f"{decides} gives temperature 0 to a thinking model: greedy thinking tends to repeat itself without "
+                "end; the model's authors advise a temperature such as 0.6"
+            )
+    found = [*repeated, *greedy]
     if not config.tls.verify:
+        place = config.where("tls.verify")
         found.append(
-            f"{_at(config, 'tls.verify')}the server's certificate is not checked: anyone in between can read on"
+            f"{place}{': ' if place else ''}the server's certificate is not checked: anyone in between can read on"
         )
     return tuple(dict.fromkeys(found))
-
-
-def _at(config: EndpointConfig, key: str) -> str:
-    place = config.where(key)
-    return f"{place}: " if place else ""
 
 
 def _index(config: EndpointConfig, suite: str) -> int | None:
@@ -231,31 +242,6 @@ def _says(config: EndpointConfig, suite: str, parameter: str) -> str:
             if config.says(key):
                 return f"{config.where(key)} ({key})"
     return f"the default of sampling.{parameter}"
-
-
-def _repeats_at_zero(config: EndpointConfig, suite: str, count: int, drawn: Mapping[str, Sampling]) -> str:
-    if count == 1 or (drawn.get(suite) or config.sampling_for(suite)).temperature > 0:
-        return ""
-    index = _index(config, suite)
-    key = f"suites.{index}.repeats"
-    repeats = f"{config.where(key)} ({key})" if index is not None and config.says(key) else f"suite {suite}"
-    return (
-        f"{repeats} asks for {count} repeats, and {_says(config, suite, 'temperature')} gives temperature 0: all are "
-        "asked, and will differ only by the noise of the server; raise the temperature or set repeats to 1"
-    )
-
-
-def _greedy_thinking(config: EndpointConfig, suites: list[str], drawn: Mapping[str, Sampling]) -> list[str]:
-    found = []
-    for suite in suites or [""]:
-        sampling = drawn.get(suite) or config.sampling_for(suite)
-        thinks = sampling.chat_template_kwargs.get("enable_thinking") is True
-        if thinks and sampling.temperature == 0:
-            found.append(
-                f"{_says(config, suite, 'temperature')} gives temperature 0 to a thinking model: greedy thinking tends "
-                "to repeat itself without end; the model's authors advise a temperature such as 0.6"
-            )
-    return found
 
 
 # ----------------------------------------------------------------

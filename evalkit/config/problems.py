@@ -84,12 +84,8 @@ def _locate(tree: Node, location: tuple[int | str, ...]) -> KeyPath:
 
 def _place(tree: Node, path: KeyPath) -> str:
     """File and line of a key, else of the nearest section around it; a missing key of the file itself has no line."""
-    while path:
-        node = find(tree, path)
-        if node is not None:
-            return str(node.origin)
-        path = path[:-1]
-    return tree.origin.source
+    nodes = (find(tree, path[:length]) for length in range(len(path), 0, -1))
+    return next((str(node.origin) for node in nodes if node is not None), tree.origin.source)
 
 
 def _order(tree: Node, path: KeyPath) -> tuple[str, int]:

@@ -176,15 +176,17 @@ class Redactor:
 
     def __init__(self, api_key: str | None, headers: Mapping[str, str], urls: Iterable[str] = ()) -> None:
         asked = {secret for url in urls if "?" in url for secret in secrets_of_query(url)}
-        values = {api_key or "", *asked}
-        for value in headers.values():
-            values.add(value)
-            values.add(value.partition(" ")[2])  # the token of "Bearer <token>" on its own
+        keys = {api_key or "", *asked}
+        # The token of "Bearer <token>" on its own, too.
+        both = {name: {value, value.partition(" ")[2]} for name, value in headers.items()}
+        values = keys.union(*both.values())
         forms = {form for value in values if len(value) >= MIN_ECHO_CHARACTERS for form in _spellings(value)}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         self._longest = max(map(len, forms), default=0)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
-        self._in_bodies = _key_bytes({api_key or "", *asked}, headers)
+        named = keys.union(*(said for name, said in both.items() if is_secret_name(name)))
+        in_json = {json.dumps(value)[1:-1].encode() for value in named if len(value) >= MIN_SECRET_CHARACTERS}
+        self._in_bodies = sorted(in_json, key=lambda key: (-len(key), key))
 
     def clean(self, text: str) -> str:
         """At most 500 printable characters of `text`, secrets replaced."""
@@ -206,15 +208,6 @@ class Redactor:
             if key in data:
                 data = data.replace(key, ECHO.encode())
         return data
-
-
-def _key_bytes(keys: Iterable[str], headers: Mapping[str, str]) -> tuple[bytes, ...]:
-    values = [*keys]
-    for name, value in headers.items():
-        if is_secret_name(name):
-            values += [value, value.partition(" ")[2]]
-    long = {value for value in values if len(value) >= MIN_SECRET_CHARACTERS}
-    return tuple(sorted({json.dumps(value)[1:-1].encode() for value in long}, key=lambda key: (-len(key), key)))
 
 
 def _printable(text: str) -> str:

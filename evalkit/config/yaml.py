@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -89,6 +90,15 @@ _OPEN_KEYS: Final = frozenset({"extra_body", "chat_template_kwargs"})
 _TAG: Final = "tag:yaml.org,2002:"
 _BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
+# The Python value of a scalar whose type is known.
+_CONVERTED: Final[Mapping[str, Callable[[str], Scalar]]] = {
+    "str": str,
+    "null": lambda _text: None,
+    "bool": lambda text: _BOOLEANS[text.lower()],
+    "int": int,
+    "float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -170,18 +180,16 @@ class _Composer(yaml.SafeLoader):
         return node
 
 
-def _add(tag: str, pattern: str, first: str) -> None:
-    _Composer.add_implicit_resolver(_TAG + tag, re.compile(f"(?:{pattern})\\Z"), list(first))
-
-
-_add("bool", "|".join(f"{word}|{word.title()}|{word.upper()}" for word in _BOOLEANS), "tTfFyYnNoO")
-_add("int", r"-?(?:0|[1-9][0-9]{0,18})", "-0123456789")
-_add("float", r"[-+]?(?:[0-9]{1,40}\.[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][-+]?[0-9]{1,3})?", "-+.0123456789")
-_add("float", r"[-+]?[0-9]{1,40}[eE][-+]?[0-9]{1,3}", "-+0123456789")
-_add("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.")
-_add("null", r"~|null|Null|NULL|", "~nN")
-_Composer.add_implicit_resolver(_TAG + "null", re.compile(r"\Z"), [""])
-_add("merge", "<<", "<")
+for _tag, _pattern, _first in (
+    ("bool", "|".join(f"{word}|{word.title()}|{word.upper()}" for word in _BOOLEANS), "tTfFyYnNoO"),
+    ("int", r"-?(?:0|[1-9][0-9]{0,18})", "-0123456789"),
+    ("float", r"[-+]?(?:[0-9]{1,40}\.[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][-+]?[0-9]{1,3})?", "-+.0123456789"),
+    ("float", r"[-+]?[0-9]{1,40}[eE][-+]?[0-9]{1,3}", "-+0123456789"),
+    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    _Composer.add_implicit_resolver(_TAG + _tag, re.compile(f"(?:{_pattern})\\Z"), list(_first))
 
 
 class _Fast(getattr(yaml, "CSafeLoader", _Composer)):  # type: ignore[misc] # libyaml's, ten times as fast, where it is
@@ -199,12 +207,10 @@ def read_text(path: Path, asked_by: str = "") -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise ConfigError(f"{asked_by}{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{asked_by}{path}: is a folder, not a YAML file") from None
     except OSError as error:
-        raise ConfigError(f"{asked_by}{path}: cannot be read: {error.strerror}") from None
+        usual = {errno.ENOENT: "there is no such file", errno.EISDIR: "is a folder, not a YAML file"}
+        why = usual.get(error.errno or 0, f"cannot be read: {error.strerror}")
+        raise ConfigError(f"{asked_by}{path}: {why}") from None
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: is larger than {MAX_FILE_BYTES // 2**20} MiB: is it a configuration?")
     try:
@@ -360,7 +366,7 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath, origin: Origin) -> Scalar:
         text = self._characters(node.value, origin)
         kind = "str" if node.tag in self.tags else node.tag.removeprefix(_TAG)
-        if kind not in {"str", "bool", "int", "float", "null"}:
+        if kind not in _CONVERTED:
             self.problems.append(f"{origin}: the tag {node.tag!r} is not allowed here")
             return None
         if kind == "str" and "$" in text:
@@ -372,7 +378,7 @@ class _Builder:
             if text != node.value and not node.style and not _OPEN_KEYS.isdisjoint(path):
                 kind = _kind_of(text)
         try:
-            return _converted(text, kind)
+            return _CONVERTED[kind](text)
         except (ValueError, KeyError):  # only an explicit tag, such as `!!int many`, gets here
             self.problems.append(f"{origin}: {text!r} is not of the type that its tag says")
             return None
@@ -380,23 +386,8 @@ class _Builder:
 
 def _kind_of(text: str) -> str:
     """The type that an unquoted scalar has by its looks."""
-    for tag, pattern in _Composer.yaml_implicit_resolvers.get(text[:1], []):
-        if pattern.match(text):
-            return str(tag).removeprefix(_TAG)
-    return "str"
-
-
-def _converted(text: str, kind: str) -> Scalar:
-    """The Python value of a scalar whose type is known."""
-    if kind == "null":
-        return None
-    if kind == "bool":
-        return _BOOLEANS[text.lower()]
-    if kind == "int":
-        return int(text)
-    if kind == "float":
-        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    return text
+    resolvers = _Composer.yaml_implicit_resolvers.get(text[:1], [])
+    return next((str(tag).removeprefix(_TAG) for tag, pattern in resolvers if pattern.match(text)), "str")
 
 
 # ----------------------------------------------------------------

@@ -171,7 +171,6 @@ def _folder(source: Source, options: Mapping[str, Any]) -> Path:
         return _shipped(source.file, options)
     if not source.hub:
         raise DataError(f"{source.title}: has no place on a hub; give its folder as `data:` or EVALKIT_DATA")
-
     return fetch(source)
 
 
@@ -268,7 +267,7 @@ def _huggingface(source: Source) -> Path:
         RevisionNotFoundError,
     )
 
-    name, revision = str(source.hub), str(source.revision)
+    name, revision, home = str(source.hub), str(source.revision), os.environ.get("HF_ENDPOINT", "the Hub")
     wanted: dict[str, Any] = {
         "repo_id": name,
         "repo_type": "dataset",
@@ -285,7 +284,7 @@ def _huggingface(source: Source) -> Path:
     try:
         # One quick question first: the download itself tries again and again where nobody answers.
         HfApi().dataset_info(name, revision=revision, timeout=ANSWER_SECONDS)
-        announce(f"fetching the data set {name} from {_endpoint()} (once)")
+        announce(f"fetching the data set {name} from {home} (once)")
         return Path(snapshot_download(**wanted))
     except GatedRepoError as error:
         raise DataError(
@@ -293,10 +292,10 @@ def _huggingface(source: Source) -> Path:
             "or give a folder that has its files as `data:`"
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise DataError(f"{name} at revision {revision[:12]}: not found at {_endpoint()}") from error
+        raise DataError(f"{name} at revision {revision[:12]}: not found at {home}") from error
     except _unreachable(HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise DataError(
-            f"{name} is not on this machine and {_endpoint()} cannot be reached: fetch it where there is a network "
+            f"{name} is not on this machine and {home} cannot be reached: fetch it where there is a network "
             f"with `hf download --repo-type dataset {name} --revision {revision}`, or give its folder as `data:`"
         ) from error
 
@@ -305,10 +304,6 @@ def _unreachable(own: type[Exception], absent: type[Exception]) -> tuple[type[Ex
     """What a download fails with; the HTTP library under the hub's client is another one from release to release."""
     library = (kind for kind in own.__mro__ if kind.__name__.endswith("HTTPError") and issubclass(kind, Exception))
     return (absent, OSError, *library)
-
-
-def _endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "the Hub")
 
 
 def _modelscope(source: Source) -> Path:
@@ -363,9 +358,7 @@ def find_files(folder: Path, part: Part, *, sole: bool) -> list[Path]:
     if sharded:
         return in_config or sharded
     inside = [path for path in files if path.parent.name == part.config and path.stem == part.split]
-    if inside:
-        return inside
-    return files if sole and len(files) == 1 else []
+    return inside or (files if sole and len(files) == 1 else [])
 
 
 def _by_subject(folder: Path, files: Sequence[Path], part: Part) -> list[Path]:
