@@ -9,8 +9,8 @@ from pathlib import Path
 
 from evalkit.compare.columns import Side, no_item
 from evalkit.compare.judge import compare
-from evalkit.compare.noise import half
-from evalkit.compare.policy import NoiseFloor, Policy, check_names
+from evalkit.compare.validity import NoiseFloor, Policy, check_names
+from evalkit.compare.verdict import half
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.foreign import HEADLINES, Choices, Named
 from evalkit.foreign.sources import read_pair, read_side

@@ -169,7 +169,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
     """
     from evalkit.publish.card_check import check_cards
     from evalkit.publish.cards import own_data
-    from evalkit.render.escape import one_line
+    from evalkit.render.words import one_line
 
     findings = check_cards(files)
     if as_json:

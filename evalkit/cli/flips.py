@@ -68,7 +68,7 @@ def _print(flip: Flip, made: Comparison, *, whole: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from evalkit.render.escape import clean, one_line, without_commands
+    from evalkit.render.words import clean, one_line, without_commands
 
     label = next((suite.label for suite in made.suites if suite.suite == flip.suite), flip.suite)
     scores = f"{flip.reference_score:.3g} -> {flip.candidate_score:.3g}"

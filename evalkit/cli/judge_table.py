@@ -51,8 +51,7 @@ def _print(name: str, judgments: Sequence[PublishedJudgment]) -> None:
 
     from evalkit.compare.published import macro_over_rows
     from evalkit.render import numbers
-    from evalkit.render.escape import one_line
-    from evalkit.render.words import say
+    from evalkit.render.words import one_line, say
 
     console = Console()
     table = Table(title=Text(one_line(name)), title_justify="left", box=None, padding=(0, 2, 0, 0))

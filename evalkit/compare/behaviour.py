@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
 from evalkit.compare.pair import Aligned, Cells
-from evalkit.compare.policy import NoiseFloor
-from evalkit.compare.validity import RateChange, rate_change
+from evalkit.compare.validity import NoiseFloor, RateChange, rate_change
 from evalkit.leaves import first_difference
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import median

@@ -12,7 +12,7 @@ from dataclasses import replace
 from evalkit.compare.behaviour import behaviour_of
 from evalkit.compare.columns import ItemText, ReplyText, Side
 from evalkit.compare.flips import Shown, describe, find_flips
-from evalkit.compare.policy import Policy
+from evalkit.compare.validity import Policy
 from evalkit.compare.verdict import Judged, absent_suite, judge_suite, overall_reasons
 from evalkit.model import Comparison, Difference, Flip, Macro, Reason, RunIdentity, SuiteResult, Verdict
 from evalkit.stats.methods import DifferenceTest

@@ -19,13 +19,7 @@ from evalkit.model import Reason
 from evalkit.stats.methods import Goal, power_of
 from evalkit.stats.paired import Form, fold
 from evalkit.stats.power import Repeats, repeats_for, smallest_margin
-from evalkit.stats.variance import (
-    DesignVariance,
-    assumed_variance,
-    greedy_variance,
-    mean_within,
-    stored_variance,
-)
+from evalkit.stats.variance import DesignVariance, assumed_variance, greedy_variance, mean_within, stored_variance
 
 ASSUMED_MEAN: Final = 0.6
 ASSUMED_ICC: Final = 0.6

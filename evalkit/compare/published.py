@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from evalkit.compare.policy import DEFAULT_MARGIN
+from evalkit.compare.validity import DEFAULT_MARGIN
 from evalkit.model import Macro, Reason, Value, Verdict
 from evalkit.stats.methods import Decision, DifferenceTest, judge_means
 from evalkit.stats.multiplicity import macro_of

@@ -15,7 +15,7 @@ from evalkit.render.document import from_json, to_json
 
 if TYPE_CHECKING:  # a stored comparison is read without the rooms that make one
     from evalkit.compare.columns import Side
-    from evalkit.compare.policy import NoiseFloor
+    from evalkit.compare.validity import NoiseFloor
 
 NAME: Final = "comparison.json"
 EARLIER: Final = 30
@@ -137,7 +137,7 @@ def noise_floors(reference: Side) -> dict[str, NoiseFloor]:
 
 def floor_of(suite: SuiteResult, made: Comparison) -> NoiseFloor:
     """What a suite of a comparison of an endpoint with itself says."""
-    from evalkit.compare.policy import NoiseFloor
+    from evalkit.compare.validity import NoiseFloor
 
     shares = [row.candidate for row in suite.behaviour if row.name == "identical_texts"]
     source = Reason("noise.again", {"date": made.created[:10], "n": suite.n_items, "k": suite.k_candidate})

@@ -15,10 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from evalkit.errors import UsageError, did_you_mean, nearest
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult, Verdict
-from evalkit.render.escape import one_line
 from evalkit.render.jinja import fill
 from evalkit.render.rows import suite_row, table_of, value_text
-from evalkit.render.words import Language, words_of
+from evalkit.render.words import Language, one_line, words_of
 from evalkit.resources import data_folder
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")

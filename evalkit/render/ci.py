@@ -10,11 +10,10 @@ from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
 from evalkit.model import Comparison, Reason, SuiteResult, Verdict
-from evalkit.render.escape import one_line
 from evalkit.render.jinja import fill, render_template
 from evalkit.render.private import fit_to_pass_on
 from evalkit.render.rows import probe_sentence, sentences
-from evalkit.render.words import Language, say, say_all
+from evalkit.render.words import Language, one_line, say, say_all
 from evalkit.resources import data_folder
 
 Undecided: TypeAlias = Literal["fail", "warn", "pass"]

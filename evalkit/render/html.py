@@ -18,11 +18,10 @@ from markupsafe import Markup
 from evalkit import leaves
 from evalkit.model import Comparison, Flip, Interval, SuiteResult
 from evalkit.render import numbers
-from evalkit.render.escape import clean
 from evalkit.render.jinja import fill
 from evalkit.render.private import fit_to_pass_on
 from evalkit.render.rows import overall, probe_sentence, sentences, suite_row, table_of
-from evalkit.render.words import Language, words_of
+from evalkit.render.words import Language, clean, words_of
 from evalkit.resources import data_folder
 
 # ---------------------------------------------------------------- the changed answers as data, bounded in size

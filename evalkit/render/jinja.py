@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from evalkit import codec
 from evalkit.errors import UsageError
 from evalkit.model import Comparison, Reason
-from evalkit.render import escape, numbers
+from evalkit.render import numbers, words
 from evalkit.render.numbers import Change, Range
 from evalkit.render.rows import BehaviourLine, probe_sentence, table_of, value_text
 from evalkit.render.words import SYMBOLS, Language, is_english, say, verdict_text, words_of
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
 _ESCAPES: Final[Mapping[str, Callable[[Any], str]]] = {
-    "md": escape.markdown,
-    "tex": escape.latex,
-    "csv": escape.csv_cell,
-    "txt": escape.one_line,
-    "html": escape.clean,  # and autoescaped by Jinja
-    "xml": escape.xml_value,
+    "md": words.markdown,
+    "tex": words.latex,
+    "csv": words.csv_cell,
+    "txt": words.one_line,
+    "html": words.clean,  # and autoescaped by Jinja
+    "xml": words.xml_value,
     "json": codec.dump,
 }
 
@@ -168,9 +168,9 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
         "symbol": SYMBOLS.__getitem__,
         "verdict": verdict_text,
         "raw": Raw,
-        "text": lambda text: Raw(escape.xml_text(text)),
-        "cell": lambda text: Raw(escape.markdown(f"x{text}")[1:]),
-        "code": lambda text: Raw(escape.one_line(text).replace("`", "'").replace("|", "/").strip()),
+        "text": lambda text: Raw(words.xml_text(text)),
+        "cell": lambda text: Raw(words.markdown(f"x{text}")[1:]),
+        "code": lambda text: Raw(words.one_line(text).replace("`", "'").replace("|", "/").strip()),
         "say": _say,
         "told": say,
         "ends": ends,

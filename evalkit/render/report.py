@@ -74,11 +74,11 @@ def notebook(comparison: Comparison) -> str:
     """The verdict and the table as HTML for a notebook; what models and servers said is escaped."""
     from markdown_it import MarkdownIt
 
-    from evalkit.render import escape
+    from evalkit.render import words
     from evalkit.render.rows import overall
     from evalkit.render.tables import table_text
 
     text = (
-        f"**{comparison.verdict.value}** {escape.markdown(overall(comparison))}\n\n{table_text(comparison, 'markdown')}"
+        f"**{comparison.verdict.value}** {words.markdown(overall(comparison))}\n\n{table_text(comparison, 'markdown')}"
     )
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))

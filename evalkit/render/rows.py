@@ -22,9 +22,8 @@ from evalkit.model import (
     Verdict,
 )
 from evalkit.render import numbers
-from evalkit.render.escape import one_line
 from evalkit.render.numbers import Change, Range
-from evalkit.render.words import Language, say, verdict_text, word_of, words_of
+from evalkit.render.words import Language, one_line, say, verdict_text, word_of, words_of
 
 
 @dataclass(frozen=True, slots=True)

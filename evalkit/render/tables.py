@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from evalkit import codec
 from evalkit.model import Comparison, Verdict
 from evalkit.render import numbers
-from evalkit.render.escape import one_line, without_commands
 from evalkit.render.rows import BehaviourLine, MacroRow, SideCell, SuiteRow, Table, probe_sentence, table_of
-from evalkit.render.words import ASCII_SYMBOLS, SYMBOLS, Language, word_of, words_of
+from evalkit.render.words import ASCII_SYMBOLS, SYMBOLS, Language, one_line, without_commands, word_of, words_of
 from evalkit.resources import data_folder
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from evalkit.compare.columns import Side
 from evalkit.compare.planning import Judging, PlannedGate, SuiteAsk, plan_gate, power_of_all
-from evalkit.compare.policy import check_names
+from evalkit.compare.validity import check_names
 from evalkit.config import EndpointConfig
 from evalkit.errors import RunError, UsageError
 from evalkit.model import fraction

@@ -5,7 +5,7 @@ import pytest
 from compare_factory import NOW, binary, judged, side, suite, with_replies
 
 from evalkit.compare.judge import compare
-from evalkit.compare.policy import NoiseFloor, Policy
+from evalkit.compare.validity import NoiseFloor, Policy
 from evalkit.model import Interval, Status, Verdict
 from evalkit.render.words import say, words_of
 

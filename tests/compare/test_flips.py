@@ -11,7 +11,7 @@ from evalkit.compare.columns import ItemText, ReplyText
 from evalkit.compare.flips import Shown, describe, find_flips, likelihood_ratio
 from evalkit.compare.judge import compare
 from evalkit.compare.pair import align
-from evalkit.compare.policy import Policy
+from evalkit.compare.validity import Policy
 
 
 def found(reference, candidate, **more):

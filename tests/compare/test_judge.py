@@ -10,7 +10,7 @@ from reasons import told
 
 from evalkit.compare.judge import compare
 from evalkit.compare.pair import align
-from evalkit.compare.policy import NoiseFloor, Policy
+from evalkit.compare.validity import NoiseFloor, Policy
 from evalkit.model import Difference, Interval, Verdict, said
 from evalkit.render.words import say
 from evalkit.stats.methods import judge_difference

@@ -10,7 +10,7 @@ from compare_factory import compared, judged, suite
 from paired_items import pair_single
 from reasons import told
 
-from evalkit.compare.policy import NoiseFloor, Policy
+from evalkit.compare.validity import NoiseFloor, Policy
 from evalkit.model import Interval, Verdict, said
 from evalkit.render.words import say
 from evalkit.stats.methods import judge_difference

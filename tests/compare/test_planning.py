@@ -7,7 +7,7 @@ import pytest
 from compare_factory import beta_chances, binary, judged, revalued, suite
 
 from evalkit.compare.planning import SuiteAsk, plan_gate, power_of_all
-from evalkit.compare.policy import Policy
+from evalkit.compare.validity import Policy
 from evalkit.model import Verdict
 from evalkit.render.words import say
 from evalkit.stats.methods import Goal

@@ -23,8 +23,7 @@ from hypothesis.extra.numpy import arrays
 from reasons import told
 
 from evalkit.compare.judge import compare
-from evalkit.compare.policy import Policy
-from evalkit.compare.validity import Rules
+from evalkit.compare.validity import Policy, Rules
 from evalkit.model import Verdict
 from evalkit.render.ci import junit
 from evalkit.render.document import to_json

@@ -8,8 +8,7 @@ from compare_factory import NOW, binary, compared, judged, side, suite
 from reasons import told
 
 from evalkit.compare.judge import compare
-from evalkit.compare.policy import Policy
-from evalkit.compare.validity import Rules
+from evalkit.compare.validity import Policy, Rules
 from evalkit.model import Status, Verdict, said
 
 

@@ -9,7 +9,7 @@ import pytest
 from reasons import told
 
 from evalkit.compare.judge import compare
-from evalkit.compare.policy import Policy
+from evalkit.compare.validity import Policy
 from evalkit.errors import DataError, UsageError
 from evalkit.foreign import Choices, Named
 from evalkit.foreign.lm_eval import read_lm_eval

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasons import told
 
 from evalkit.compare.judge import compare
-from evalkit.compare.policy import Policy
+from evalkit.compare.validity import Policy
 from evalkit.errors import DataError
 from evalkit.foreign import Choices, Named
 from evalkit.foreign.tables import read_table

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from evalkit.render import escape
+from evalkit.render import words as escape
 
 SPECIAL = st.text(st.sampled_from("ab1 _*`[]()<>|~&#$!{}\\-+=.:/\"'%^@\n\r\t\x1b\x07\u202e\ud800答案，"), max_size=24)
 TEXT = SPECIAL | st.text(max_size=24)

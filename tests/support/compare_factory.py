@@ -11,7 +11,7 @@ import numpy as np
 from evalkit.compare.behaviour import whole_text
 from evalkit.compare.columns import ItemFacts, ReplyText, Sample, SamplesBuilder, Side, SuiteFacts, SuiteSide
 from evalkit.compare.judge import compare
-from evalkit.compare.policy import Policy
+from evalkit.compare.validity import Policy
 from evalkit.files import digest64
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult
 
