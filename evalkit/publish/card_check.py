@@ -49,40 +49,28 @@ def _finding(table: CardTable, said: Said) -> CardFinding:
     return CardFinding(table.file, line, table.number, table.card, rule, sentence)
 
 
-def _holes(table: CardTable) -> Iterator[Said]:
-    for row in table.rows:
-        for side, cell in row.cells:
-            if cell.number is None:
-                said = f"says {cell.text!r}" if cell.text else "is empty"
-                yield row.line, "hole", f"{row.label}: the {side}'s cell {said} where a score belongs"
-
-
-def _zero_scores(table: CardTable) -> Iterator[Said]:
-    for row in table.rows:
-        sides = [side for side, cell in row.cells if cell.fraction == 0]
-        if sides:
-            who = " and ".join(f"the {side}" for side in sides)
-            hard = row.benchmark.near_zero_is_real
-            why = "or a test too hard to compare anything" if hard else "not a measurement"
-            yield row.line, "zero-score", f"{row.label}: {who} scored exactly 0: a run that failed, {why}"
-
-
-def _floor_scores(table: CardTable) -> Iterator[Said]:
-    """Below chance beyond luck (normal approximation, 99 %), or next to nothing where chance is not known."""
-    for row in table.rows:
-        known = row.benchmark
-        for side, cell in row.cells:
-            if not cell.fraction:
-                continue
-            share = float(cell.fraction)
-            n = row.n or next((size for size in sorted(known.sizes) if possible(cell, size)), None)
-            if known.chance and n and share + _Z * sqrt(known.chance * (1 - known.chance) / n) < known.chance:
-                guess = f"below a blind guess ({100 * known.chance:.0f} %) on {n} questions: answers are not being read"
-                sentence = f"{row.label}: the {side}'s {cell.text} is {guess}"
-                yield row.line, "below-chance", sentence
-            elif not known.chance and not known.near_zero_is_real and cell.fraction < _NEAR_ZERO:
-                sentence = f"{row.label}: the {side}'s {cell.text} is next to nothing: the task looks broken"
-                yield row.line, "below-chance", sentence
+def _cells(row: CardRow) -> Iterator[Said]:
+    """Holes; scores of 0; scores below chance beyond luck (normal approximation, 99 %), or next to nothing."""
+    known = row.benchmark
+    for side, cell in row.cells:
+        its = f"{row.label}: the {side}'s"
+        if cell.number is None:
+            said = f"says {cell.text!r}" if cell.text else "is empty"
+            yield row.line, "hole", f"{its} cell {said} where a score belongs"
+        if not cell.fraction:
+            continue
+        n = row.n or next((size for size in sorted(known.sizes) if possible(cell, size)), None)
+        luck = _Z * sqrt(known.chance * (1 - known.chance) / n) if known.chance and n else 0.0
+        if known.chance and n and float(cell.fraction) + luck < known.chance:
+            guess = f"below a blind guess ({100 * known.chance:.0f} %) on {n} questions: answers are not being read"
+            yield row.line, "below-chance", f"{its} {cell.text} is {guess}"
+        elif not known.chance and not known.near_zero_is_real and cell.fraction < _NEAR_ZERO:
+            yield row.line, "below-chance", f"{its} {cell.text} is next to nothing: the task looks broken"
+    zeros = [f"the {side}" for side, cell in row.cells if cell.fraction == 0]
+    if zeros:
+        why = "or a test too hard to compare anything" if known.near_zero_is_real else "not a measurement"
+        sentence = f"{row.label}: {' and '.join(zeros)} scored exactly 0: a run that failed, {why}"
+        yield row.line, "zero-score", sentence
 
 
 def row_scale(row: CardRow) -> Scale | None:
@@ -108,15 +96,13 @@ def _mixed_scales(table: CardTable) -> Iterator[Said]:
             yield row.line, "mixed-scales", f"{row.label}: {cell.text} carries a spread and other cells do not"
 
 
-def _not_k_of_n(table: CardTable) -> Iterator[Said]:
-    for row in table.rows:
-        for index, (side, cell) in enumerate(row.cells):
-            trials = row.k[index] if row.k else Decimal(row.benchmark.trials or 1)
-            sizes = (row.n,) if row.n else row.benchmark.sizes
-            if cell.fraction is None or cell.scale == "count" or not sizes or trials != int(trials):
-                continue
-            if any(possible(cell, size * int(trials)) for size in sizes):
-                continue
+def _not_k_of_n(row: CardRow) -> Iterator[Said]:
+    sizes = (row.n,) if row.n else row.benchmark.sizes
+    for index, (side, cell) in enumerate(row.cells):
+        trials = row.k[index] if row.k else Decimal(row.benchmark.trials or 1)
+        if cell.fraction is None or cell.scale == "count" or not sizes or trials != int(trials):
+            continue
+        if not any(possible(cell, size * int(trials)) for size in sizes):
             yield row.line, "not-k-of-n", _not_k_of_n_sentence(row, side, cell, (sizes[0], int(trials)))
 
 
@@ -125,9 +111,7 @@ def possible(cell: Cell, answers: int) -> bool:
     if cell.fraction is None:
         return False
     low = (cell.fraction - cell.step / 2) * answers
-    high = (cell.fraction + cell.step) * answers
-    first = low.to_integral_value(ROUND_CEILING)
-    return first <= high if first < high else False
+    return low.to_integral_value(ROUND_CEILING) < (cell.fraction + cell.step) * answers
 
 
 def _not_k_of_n_sentence(row: CardRow, side: str, cell: Cell, asked: tuple[int, int]) -> str:
@@ -193,8 +177,11 @@ def check_cards(paths: Iterable[Path]) -> tuple[CardFinding, ...]:
 
 def check_tables(tables: Sequence[CardTable]) -> tuple[CardFinding, ...]:
     """All findings, in the order of files, tables and lines."""
-    rules = (_heads, _holes, _zero_scores, _floor_scores, _mixed_scales, _not_k_of_n, _labels)
-    found = [_finding(table, said) for table in tables for rule in rules for said in rule(table)]
+    found = []
+    for table in tables:
+        of_rows = [said for row in table.rows for said in (*_cells(row), *_not_k_of_n(row))]
+        of_table = (*_heads(table), *_mixed_scales(table), *_labels(table))
+        found += [_finding(table, said) for said in (*of_rows, *of_table)]
     scored = [table for table in tables if not table.bare_difference]
     swapped = list(_swapped(scored))
     found += [item for _, item in swapped]

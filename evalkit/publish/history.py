@@ -157,10 +157,7 @@ def night_of(
         UsageError: the night is no date.
     """
     day = night or comparison.created[:10]
-    try:
-        date.fromisoformat(day)
-    except ValueError:
-        raise UsageError(f"the night {day!r} is no date: write it as 2026-11-21") from None
+    _day(day, "the night")
     comparison = without_hosts(comparison)
     return Night(
         series=series or f"{comparison.candidate.name} against {comparison.reference.name}",
@@ -457,7 +454,7 @@ def _entry(entry: Any, line: int, place: str) -> Known:
     missing = next((key for key in _KEYS if entry.get(key) in {None, ""}), None)
     if missing:
         raise UsageError(f"{place}: {missing} is missing: a known difference names {', '.join(_KEYS)}")
-    since, until = _day(entry["from"], f"{place}: from"), _day(entry["until"], f"{place}: until")
+    since, until = _day(entry["from"], f"{place}: from:"), _day(entry["until"], f"{place}: until:")
     if until < since:
         raise UsageError(f"{place}: until: {until} is before {since}")
     return Known(str(entry["suite"]), since, until, str(entry["reason"]), line)
@@ -469,7 +466,7 @@ def _day(value: Any, place: str) -> date:
         day = date.fromisoformat(value) if isinstance(value, str) else value
         if type(day) is date:
             return day
-    raise UsageError(f"{place}: {value!r} is no date: write it as 2026-11-21")
+    raise UsageError(f"{place} {value!r} is no date: write it as 2026-11-21")
 
 
 def remarks(known: Sequence[Known], series: Sequence[Series]) -> Iterable[Reason]:

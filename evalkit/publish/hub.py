@@ -46,11 +46,13 @@ class Publisher:
     relationship: Relationship = "other"
 
 
-def eval_results(comparison: Comparison, publisher: Publisher | None = None) -> HubFile:
+NOBODY: Final = Publisher()
+
+
+def eval_results(comparison: Comparison, publisher: Publisher = NOBODY) -> HubFile:
     """The content of `.eval_results/evalkit.yaml`: scores in percent for suites whose data set is a Hub Benchmark."""
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-    publisher = publisher or Publisher()
     kept, left_out = _publishable(comparison)
     entries = []
     for suite in kept:
@@ -72,12 +74,11 @@ def eval_results(comparison: Comparison, publisher: Publisher | None = None) -> 
     return HubFile(_yaml(eval_result_entries_to_yaml(entries)), tuple(left_out))
 
 
-def model_index(comparison: Comparison, model_name: str = "", publisher: Publisher | None = None) -> HubFile:
+def model_index(comparison: Comparison, model_name: str = "", publisher: Publisher = NOBODY) -> HubFile:
     """README front matter (between its `---` lines) with a `model-index`, for readers of the older format."""
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
-    publisher = publisher or Publisher()
     kept, left_out = _publishable(comparison)
     results = []
     for suite in kept:
@@ -103,10 +104,9 @@ def model_index(comparison: Comparison, model_name: str = "", publisher: Publish
 
 
 def every_eval_ever(
-    comparison: Comparison, side: Literal["reference", "candidate"], publisher: Publisher | None = None
+    comparison: Comparison, side: Literal["reference", "candidate"], publisher: Publisher = NOBODY
 ) -> HubFile:
     """One run as an Every Eval Ever record (schema 0.3.0): its scores with standard errors, n and k."""
-    publisher = publisher or Publisher()
     run = comparison.reference if side == "reference" else comparison.candidate
     kept, left_out = _publishable(comparison)
     try:

@@ -69,13 +69,7 @@ def _suite_case(suite: SuiteResult, result: str) -> dict[str, Any]:
 
 
 def _case(
-    name: str,
-    result: str,
-    verdict: Verdict,
-    reasons: Sequence[Reason],
-    explained: Sequence[str] = (),
-    *,
-    message: str,
+    name: str, result: str, verdict: Verdict, reasons: Sequence[Reason], explained: Sequence[str] = (), *, message: str
 ) -> dict[str, Any]:
     return {
         "name": name,

@@ -67,9 +67,7 @@ def flips_json(comparison: Comparison, *, include_questions: bool) -> str:
 def script_json(data: object) -> str:
     """JSON that cannot end the element it stands in, nor be taken for markup."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
+    return text.translate({ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 
 
 def first_difference(left: str, right: str) -> int:
