@@ -55,8 +55,8 @@ if TYPE_CHECKING:
         TableOptions,
     )
     from evalkit.publish.tables import JudgedTable
+    from evalkit.run import Observer
     from evalkit.run.forecast import Forecast
-    from evalkit.run.observer import Observer
 
 __all__ = [
     "BisectOptions",
@@ -117,7 +117,7 @@ class _Package(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
-        homes = ("api", "errors", "model", "options", "run.observer", *_OF_CALLS)
+        homes = ("api", "errors", "model", "options", "run", *_OF_CALLS)
         modules = (import_module(f"evalkit.{home}") for home in homes)
         found = next(getattr(module, name) for module in modules if hasattr(module, name))
         super().__setattr__(name, found)

@@ -22,8 +22,8 @@ from evalkit.examine.doctor import Report, between, quick_check, subject_of
 from evalkit.judging import StoppedError
 from evalkit.model import Message, Probe, Prompt, Reason, Verdict
 from evalkit.options import CompareOptions, ProbeOptions
+from evalkit.run import Observer
 from evalkit.run.execute import Examine, Watch
-from evalkit.run.observer import Observer
 from evalkit.run.plan import PlannedSuite, SideRun, chosen_suites, make_plan
 from evalkit.waits import finished
 

@@ -28,7 +28,7 @@ from evalkit.options import (
     RunOptions,
     TableOptions,
 )
-from evalkit.run.observer import SILENT, Observer
+from evalkit.run import SILENT, Observer
 
 if TYPE_CHECKING:
     import datasets

@@ -104,7 +104,7 @@ def differences_of(sides: tuple[Side, Side]) -> tuple[Difference, ...]:
     """In what the configurations of two stored sides differ."""
     if not sides[0].config and not sides[1].config:
         return ()
-    from evalkit.leaves import stored_differences
+    from evalkit.codec import stored_differences
 
     return stored_differences(sides[0].config, sides[1].config)
 

@@ -19,8 +19,7 @@ from evalkit.judging import Case, Judged, StoppedError, check_margins, differenc
 from evalkit.model import Comparison, Difference, Reason, RunIdentity
 from evalkit.options import CompareOptions
 from evalkit.publish.archive import home_of, noise_floors, second_name
-from evalkit.run import execute, manifest
-from evalkit.run.observer import Observer
+from evalkit.run import Observer, execute, manifest
 from evalkit.run.plan import SideRun, prepare
 from evalkit.run.read import read_run
 from evalkit.run.sides import load, problems, run_sides

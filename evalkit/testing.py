@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from evalkit.api import Comparison, compare, judge
 from evalkit.model import Verdict
 from evalkit.options import CompareOptions
-from evalkit.run.observer import SILENT, Observer
+from evalkit.run import SILENT, Observer
 
 if TYPE_CHECKING:
     from evalkit.api import Scores

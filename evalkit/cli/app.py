@@ -19,10 +19,10 @@ from evalkit.version import __version__
 # name: (module under evalkit.cli, and its name there unless it is `command`; one line of help); imported when used.
 COMMANDS = {
     "compare": ("compare", "Run what is missing on two endpoints, judge every suite, print the table."),
-    "flips": ("flips", "List the items that changed, both replies side by side."),
+    "flips": ("report.flips", "List the items that changed, both replies side by side."),
     "aa": ("run.aa", "Compare an endpoint with itself: the noise floor of every difference."),
     "doctor": (
-        "doctor.command",
+        "doctor.doctor",
         "Check an endpoint before it is asked for hours; with two, what differs between them.",
     ),
     "probe": ("probe.probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
@@ -31,7 +31,7 @@ COMMANDS = {
         "plan.command",
         "Say what a comparison will cost and which of its gates can decide, before anything is asked.",
     ),
-    "judge-table": ("judge_table", "Say what published tables of two means can support, and what they cannot."),
+    "judge-table": ("card.judge_table", "Say what published tables of two means can support, and what they cannot."),
     "run": ("run.run", "Run one endpoint's suites and store every reply."),
     "score": ("run.score", "Grade the stored replies of a run again, without asking anything."),
     "suites": ("suites", "List the suites, show one with the prompt of an item, or check those of your own."),
@@ -43,7 +43,7 @@ COMMANDS = {
         "Show the nights: trends, the first bad one, what changed then; `history add` adds one.",
     ),
     "bench-client": (
-        "bench_client.command",
+        "doctor.bench_client",
         "Measure what asking costs this machine: requests/s and CPU of evalkit's client.",
     ),
     "schema": ("suites.schema", "Print the JSON Schema of a configuration file, a suite or a document."),

@@ -1,10 +1,14 @@
-"""`evalkit doctor REF [CAND]`: is an endpoint fit to be asked for hours, and are two of them two stacks alike?"""
+"""`evalkit doctor REF [CAND]`: are endpoints fit to be asked for hours, and two stacks alike? And `bench-client`."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -28,7 +32,7 @@ _LISTED_CHECK: Final = 15
 @options.overrides
 @options.quiet
 @options.as_json
-def command(
+def doctor(
     reference: Path, candidate: Path | None, no_data: bool, overrides: tuple[str, ...], quiet: bool, as_json: bool
 ) -> int:
     """Check an endpoint with some sixty short requests; with two files, also what differs between the stacks.
@@ -79,3 +83,41 @@ def _show_across(across: Sequence[Finding], differences: Sequence[Difference], *
             click.echo(f"  {'file':<8} {one.key}: {one.reference} | {one.candidate}")
     if not across and not differences:
         click.echo("  nothing differs")
+
+
+# ---------------------------------------------------------------- this machine
+
+
+@click.command("bench-client")
+@click.option("--requests", type=click.IntRange(min=1), default=6000, show_default=True, help="Requests in each row.")
+@click.option(
+    "--concurrency",
+    "in_flight",
+    type=click.IntRange(1, 4096),
+    default=64,
+    show_default=True,
+    help="Requests in flight at a time.",
+)
+@click.option("--stream", is_flag=True, help="Streamed answers of 250 events.")
+@click.option(
+    "--client",
+    type=click.Choice(["aiohttp", "openai"]),
+    default="aiohttp",
+    show_default=True,
+    help="The client of the configuration's `client:`.",
+)
+@options.as_json
+def bench_client(**settings: Any) -> int:
+    """Measure what evalkit's own client costs, on a loopback server that it starts.
+
+    The server answers at once, so requests/s is the most that this machine can ask for with one process, and CPU per
+    request is what a run takes from whatever else the machine does. Rows: the floor (the HTTP library with nothing
+    around it), the client, and the client with what a run has around it. Compare rows of one call, not of two machines.
+    """
+    from evalkit.resources import data_folder
+
+    program, told = data_folder("bench") / "asking.py", json.dumps(settings)
+    env = {**os.environ, "PYTHONSAFEPATH": ""}  # it imports its neighbour
+    done = subprocess.run((sys.executable, str(program), told), stdout=subprocess.PIPE, text=True, check=False, env=env)  # noqa: S603
+    click.echo(done.stdout, nl=False)
+    return done.returncode

@@ -1,9 +1,10 @@
-"""`evalkit report CMP` renders a stored comparison in any format; `explain` says its verdict in plain sentences."""
+"""A stored comparison: `evalkit report` renders it, `explain` says its verdict, `flips` lists what changed."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,6 +12,9 @@ from evalkit import api
 from evalkit.cli import options
 from evalkit.options import ReportOptions
 from evalkit.render.report import FORMATS, check_format
+
+if TYPE_CHECKING:
+    from evalkit.model import Comparison, Flip
 
 
 @click.command("report")
@@ -61,3 +65,110 @@ def explain(comparison: Path, suite: str | None, language: api.Language) -> None
     without it all of them are explained.
     """
     options.deliver(api.load_comparison(comparison).explain(suite, language=language), None)
+
+
+# ---------------------------------------------------------------- the items that changed
+
+
+_CONTEXT: Final = 60  # characters shown before the first differing word
+_SHOWN: Final = 700  # characters of a reply shown after it
+
+
+@click.command("flips")
+@options.comparison
+@click.argument("suite", required=False)
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(api.FLIP_KINDS),
+    help="Only these (default: regressed and improved).",
+)
+@click.option("--item", help="Only the item of this name.")
+@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="Show at most so many.")
+@click.option("--whole", is_flag=True, help="Show whole replies, not only what follows the first differing word.")
+@click.option("--include-questions", is_flag=True, help="Show the questions of gated data sets too.")
+@options.as_json
+def flips(comparison: Path, suite: str | None, whole: bool, as_json: bool, **given: Any) -> None:
+    """List the items that changed between two runs, the strongest evidence first.
+
+    CMP is the folder that `evalkit compare` stored, or the comparison.json in it. Replies are read from the two runs;
+    where those are gone, the shortened ones in CMP are shown. "regressed" and "improved" items changed their score,
+    "changed" ones only their answer. Repeats count from 0.
+    """
+    made = api.load_comparison(comparison)
+    found, of_the_runs = made.changed(
+        suite,
+        given["kinds"] or api.FLIP_KINDS[:2],
+        item=given["item"],
+        most=given["number"],
+        include_questions=given["include_questions"],
+    )
+    if not of_the_runs:
+        click.echo("evalkit: the runs cannot be read as they were: showing what the comparison holds of them", err=True)
+    if as_json:
+        options.print_json([asdict(flip) for flip in found])
+        return
+    if not found and not made.value.suites:
+        from evalkit.render.words import say_all
+
+        click.echo(f"the suites were not asked: {say_all(made.value.reasons) or 'the comparison holds none'}")
+    elif not found:
+        click.echo("no item changed" if suite is None else f"no item of {suite} changed")
+    for flip in found:
+        _print_flip(flip, made.value, whole=whole)
+
+
+def _print_flip(flip: Flip, made: Comparison, *, whole: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from evalkit.render.words import clean, one_line, without_commands
+
+    label = next((suite.label for suite in made.suites if suite.suite == flip.suite), flip.suite)
+    scores = f"{flip.reference_score:.3g} -> {flip.candidate_score:.3g}"
+    heading = f"{label}, item {flip.item}, repeat {flip.repeat}: {flip.kind} {scores}, evidence {flip.evidence:.1f}"
+
+    def text(content: str, style: str = "") -> Text:
+        return Text(without_commands(content), style=style)
+
+    console = Console()
+    console.print(text(one_line(heading), style="bold"))
+    if flip.question is not None:
+        console.print(text(f"question: {clean(flip.question)}"))
+    if flip.target:
+        console.print(text(f"expected: {one_line(flip.target)}"))
+    one, two, alike = _windows(flip, whole=whole)
+    if alike:
+        console.print(Text(f"the first {alike} characters are alike", style="dim"))
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True)
+    for side, status, answer in (
+        (made.reference.name, flip.reference_status, flip.reference_answer),
+        (made.candidate.name, flip.candidate_status, flip.candidate_answer),
+    ):
+        told = status if answer is None else f"{status}, answer {answer}"
+        table.add_column(text(one_line(f"{side}: {told}")), overflow="fold", ratio=1)
+    table.add_row(text(clean(one)), text(clean(two)))
+    console.print(table)
+    console.print()
+
+
+def _windows(flip: Flip, *, whole: bool) -> tuple[str, str, int]:
+    """What is shown of both replies, and how many characters before it are alike and left out."""
+    from evalkit.codec import first_difference
+    from evalkit.compare.behaviour import word_start
+
+    one, two = flip.reference_text, flip.candidate_text
+    if whole:
+        return one, two, 0
+    shared = first_difference(one, two)
+    position = min(len(one), len(two)) if shared is None else shared
+    start = max(0, word_start(one, position) - _CONTEXT)
+    return _window(one, start), _window(two, start), start
+
+
+def _window(text: str, start: int) -> str:
+    end = start + _CONTEXT + _SHOWN
+    head = "…" if start else ""
+    return f"{head}{text[start:]}" if len(text) <= end + 40 else f"{head}{text[start:end]}… ({len(text) - end} more)"

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.codec import first_difference
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
 from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.validity import NoiseFloor, RateChange, rate_change
-from evalkit.leaves import first_difference
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import median
 from evalkit.stats.proportions import Count, wilson

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from evalkit.codec import NOT_SET, cut, differing, leaves
 from evalkit.config.base import Section
 from evalkit.config.redact import redacted
 from evalkit.config.schema import EndpointConfig
-from evalkit.leaves import NOT_SET, cut, differing, leaves
 from evalkit.model import Difference
 
 

@@ -39,7 +39,6 @@ def kind_of(path: Path | Frame) -> Kind:
     Raises:
         RunError: for a folder that holds neither a run nor lm-eval's output.
     """
-    from evalkit.foreign.lm_eval import is_lm_eval
     from evalkit.run.read import is_run
 
     if isinstance(path, Frame):
@@ -48,6 +47,8 @@ def kind_of(path: Path | Frame) -> Kind:
         return "table" if path.suffix in SUFFIXES else "config"
     if is_run(path):
         return "run"
+    from evalkit.foreign.lm_eval import is_lm_eval
+
     if is_lm_eval(path):
         return "lm_eval"
     raise RunError(

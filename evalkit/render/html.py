@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from evalkit import leaves
+from evalkit import codec
 from evalkit.model import Comparison, Flip, Interval, SuiteResult
 from evalkit.render import numbers
 from evalkit.render.jinja import fill
@@ -75,7 +75,7 @@ def first_difference(left: str, right: str) -> int:
 
     A Chinese character is a word of its own; all else between white space is one.
     """
-    parting = leaves.first_difference(left, right)
+    parting = codec.first_difference(left, right)
     same = len(left) if parting is None else parting
     goes_on = any(_WORD_AFTER.match(text, same) for text in (left, right))
     before = _WORD_BEFORE.search(left[max(0, same - 400) : same]) if goes_on else None

@@ -23,7 +23,7 @@ _ADDRESS_KEY: Final = re.compile(
     r"(?:^|[._])(?:hosts?|hostname|address|addresses|base_urls?|urls?|ip)\Z", re.IGNORECASE
 )
 
-# The path of an address is not one of a machine, and neither is the API's own. What `evalkit.leaves` cut off
+# The path of an address is not one of a machine, and neither is the API's own. What `evalkit.codec` cut off
 # before begins with dots.
 _LETTER: Final = r"[^\s/'\"<>,;:|(){}\[\]]"
 _PART: Final = f"{_LETTER}+"

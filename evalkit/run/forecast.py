@@ -13,7 +13,7 @@ from evalkit.config import EndpointConfig
 from evalkit.errors import RunError, UsageError
 from evalkit.model import fraction
 from evalkit.options import PlanOptions
-from evalkit.run.observer import Observer
+from evalkit.run import Observer
 from evalkit.run.plan import Chosen, chosen_suites, identity_of, sampling_of
 from evalkit.run.read import is_run, read_run
 from evalkit.stats.methods import Goal

@@ -14,8 +14,7 @@ from evalkit.compare.pair import headline
 from evalkit.config import EndpointConfig, SuiteChoice, load_config, warnings_for
 from evalkit.model import Reason, said
 from evalkit.options import RunOptions
-from evalkit.run import execute
-from evalkit.run.observer import Observer
+from evalkit.run import Observer, execute
 from evalkit.run.plan import SideRun, samplings
 from evalkit.tasks.suites import find_pack
 from evalkit.waits import finished

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.codec import first_difference
 from evalkit.compare.behaviour import GAP, bounded, ends_in_loop, whole_text, word_start
 from evalkit.compare.columns import ReplyText
-from evalkit.leaves import first_difference
 
 words = st.lists(st.sampled_from(["alpha", "beta", "γ", "\n", "d", "😀"]), max_size=60).map(" ".join)
 
