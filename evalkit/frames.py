@@ -9,7 +9,7 @@ import pandas as pd
 
 from evalkit.compare.columns import Side, SuiteSide
 from evalkit.compare.pair import align
-from evalkit.model import Comparison, Interval, SuiteResult
+from evalkit.model import Comparison, SuiteResult
 from evalkit.render.words import say_all
 
 _TEXTS = ("status", "reason", "answer", "failure")
@@ -61,10 +61,7 @@ _SUITE_COLUMNS = (
 
 
 def _suite(one: SuiteResult) -> dict[str, Any]:
-    def ends(interval: Interval | None) -> tuple[float, float]:
-        return (np.nan, np.nan) if interval is None else (interval.low, interval.high)
-
-    (low90, high90), (low95, high95) = ends(one.ci90), ends(one.ci95)
+    intervals = {"ci90": one.ci90, "ci95": one.ci95}
     same = {name: getattr(one, name) for name in _SUITE_COLUMNS if hasattr(one, name)}
     return {
         **same,
@@ -72,13 +69,8 @@ def _suite(one: SuiteResult) -> dict[str, Any]:
         "reasons": say_all(one.reasons),
         "reference": one.reference.mean,
         "candidate": one.candidate.mean,
-        "ci90_low": low90,
-        "ci90_high": high90,
-        "ci95_low": low95,
-        "ci95_high": high95,
-        "regressed": one.flips.regressed,
-        "improved": one.flips.improved,
-        "churn": one.flips.churn,
+        **{f"{name}_{end}": getattr(ci, end, np.nan) for name, ci in intervals.items() for end in ("low", "high")},
+        **{name: getattr(one.flips, name) for name in ("regressed", "improved", "churn")},
     }
 
 
@@ -103,17 +95,19 @@ def _items(name: str, sides: tuple[Side, Side]) -> pd.DataFrame:
     aligned = align(sides[0].suites[name], sides[1].suites[name])
     paired, layout = aligned.paired, aligned.layout
     codes = np.zeros(0, dtype=np.int64) if paired is None else paired.item
-    none = np.zeros(0)
+    numbers = {
+        "reference": "reference_mean",
+        "candidate": "candidate_mean",
+        "difference": "difference",
+        "k_reference": "reference_k",
+        "k_candidate": "candidate_k",
+    }
     return pd.DataFrame(
         {
             "suite": name,
             "item": np.asarray(layout.items, dtype=object)[codes],
             "stratum": _headings(layout.strata)[codes],
-            "reference": none if paired is None else paired.reference_mean,
-            "candidate": none if paired is None else paired.candidate_mean,
-            "difference": none if paired is None else paired.difference,
-            "k_reference": none if paired is None else paired.reference_k,
-            "k_candidate": none if paired is None else paired.candidate_k,
-            "share": none if paired is None else paired.weight / paired.weight.sum(),
+            **{column: getattr(paired, field, np.zeros(0)) for column, field in numbers.items()},
+            "share": np.zeros(0) if paired is None else paired.weight / paired.weight.sum(),
         }
     )

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.compare.columns import Side
 from evalkit.compare.judge import degraded_suites, not_asked, second_look, with_second_run
 from evalkit.config import EndpointConfig, differences
 from evalkit.errors import ConfigError, UsageError
@@ -133,7 +132,10 @@ def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case
     sides = (read_run(planned.folders[0]), read_run(planned.folders[1]))
     found = planned.found
     if len(asked) == 1:
-        sides = _of_the_gate(sides, 0 if planned.sides[0] is None else 1)
+        # The configuration says what is compared: suites that only the stored run has are left out.
+        asked_for = sides[1 if planned.sides[0] is None else 0].suites.keys()
+        one, two = (replace(s, suites={k: v for k, v in s.suites.items() if k in asked_for}) for s in sides)
+        sides = one, two
         found = differences_of(sides)
     probe = None if admission is None else admission.probe
     return Case(sides, found, planned.home, trouble, bank, noise_floors(sides[0]), probe)
@@ -164,13 +166,6 @@ def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions
     runs = identity(planned.folders[0], planned.sides[0]), identity(planned.folders[1], planned.sides[1])
     made = not_asked(runs, stopped.verdict, stopped.reasons, policy(options), moment)
     return replace(made, probe=stopped.probe, differences=planned.found)
-
-
-def _of_the_gate(sides: tuple[Side, Side], stored: int) -> tuple[Side, Side]:
-    """The configuration says what is compared: suites that only the stored run has are left out."""
-    asked = sides[1 - stored].suites
-    kept = replace(sides[stored], suites={name: suite for name, suite in sides[stored].suites.items() if name in asked})
-    return (kept, sides[1]) if stored == 0 else (sides[0], kept)
 
 
 def _rerun(case: Case, first: Judged, config: EndpointConfig, options: CompareOptions, observer: Observer) -> Judged:

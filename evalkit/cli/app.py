@@ -21,10 +21,7 @@ COMMANDS = {
     "compare": ("compare", "Run what is missing on two endpoints, judge every suite, print the table."),
     "flips": ("report.flips", "List the items that changed, both replies side by side."),
     "aa": ("run.aa", "Compare an endpoint with itself: the noise floor of every difference."),
-    "doctor": (
-        "doctor.doctor",
-        "Check an endpoint before it is asked for hours; with two, what differs between them.",
-    ),
+    "doctor": ("doctor.doctor", "Check an endpoint before it is asked for hours; with two, what differs between them."),
     "probe": ("probe.probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
     "bisect": ("probe.bisect", "Find the operators that make a candidate fail the probe, by halving."),
     "plan": (

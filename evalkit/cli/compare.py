@@ -115,22 +115,16 @@ def command(reference: Path, candidate: Path, quiet: bool, as_json: bool, behavi
     Exits 0 equivalent, 1 degraded or elevated, 3 invalid, 4 inconclusive; 2 for a mistake in what was given.
     """
     chosen = replace(options.made(CompareOptions, given), doctor=not given["no_doctor"])
-    if _from_environment("probe") and not _has_configuration(reference, candidate):
-        chosen = replace(chosen, probe=None)
+    source = click.get_current_context().get_parameter_source("probe")
+    if source is ParameterSource.ENVIRONMENT:
+        from evalkit.foreign.sources import kind_of
+
+        if "config" not in {kind_of(path) for path in (reference, candidate)}:
+            chosen = replace(chosen, probe=None)
     made = api.compare(reference, candidate, chosen, Terminal(quiet=quiet, as_json=as_json))
     code = show(made, chosen, as_json=as_json, behaviour=behaviour)
     write_for_ci(made.value, made.folder or Path(), options.made(ForCi, {**given, "as_json": as_json}))
     return code
-
-
-def _from_environment(option: str) -> bool:
-    return click.get_current_context().get_parameter_source(option) is ParameterSource.ENVIRONMENT
-
-
-def _has_configuration(*paths: Path) -> bool:
-    from evalkit.foreign.sources import kind_of
-
-    return any(kind_of(path) == "config" for path in paths)
 
 
 def show(made: api.Comparison, chosen: JudgeOptions, *, as_json: bool, behaviour: bool) -> int:

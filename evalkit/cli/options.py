@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -204,13 +203,3 @@ def deliver(content: str | bytes, out: Path | None) -> None:
 
     write_whole(out, data)
     click.echo(f"wrote {out}", err=True)
-
-
-def refuse_terminal(option: str) -> None:
-    """Refuses to pour a page for a browser into a terminal.
-
-    Raises:
-        UsageError: stdout is a terminal.
-    """
-    if sys.stdout.isatty():
-        raise UsageError(f"this is a page for a browser: give {option} FILE.html")

@@ -95,16 +95,8 @@ def _row(side: str, suite: str, progress: Progress, now: float) -> Row:
         failed=progress.failed,
         tokens_per_second=progress.completion_tokens / elapsed if elapsed > 1 and left else None,
         eta_seconds=elapsed / fresh * left if fresh and left else None,
-        note=_note(progress, left),
+        note="stopped" if progress.stopped else "done" if left <= 0 else "waiting" if progress.waits_for else "",
     )
-
-
-def _note(progress: Progress, left: int) -> str:
-    if progress.stopped:
-        return "stopped"
-    if left <= 0:
-        return "done"
-    return "waiting" if progress.waits_for else ""
 
 
 def waits(watch: Watch) -> list[str]:
@@ -156,10 +148,8 @@ def _table(watch: Watch) -> Any:
     table = Table(box=None, padding=(0, 2, 0, 0), caption_justify="left")
     if waiting := waits(watch):
         table.caption = Text("\n".join(waiting), style="yellow")  # a server's words, so no markup
-    for name, justify in (("side", "left"), ("suite", "left"), ("done", "right"), ("failed", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("tok/s", justify="right")
-    table.add_column("left", justify="right")
+    for name in ("side", "suite", "done", "failed", "tok/s", "left"):
+        table.add_column(name, justify="left" if name in {"side", "suite"} else "right")
     for row in rows(watch, now):
         speed = "" if row.tokens_per_second is None else f"{row.tokens_per_second:.0f}"
         ended = row.note or duration(row.eta_seconds)

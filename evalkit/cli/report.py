@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,7 @@ import click
 
 from evalkit import api
 from evalkit.cli import options
+from evalkit.errors import UsageError
 from evalkit.options import ReportOptions
 from evalkit.render.report import FORMATS, check_format
 
@@ -41,8 +43,8 @@ def report(comparison: Path, form: str, out: Path | None, **given: Any) -> None:
     """
     made = api.load_comparison(comparison)
     chosen = options.made(ReportOptions, given)
-    if form == "html" and out is None:
-        options.refuse_terminal("--out")
+    if form == "html" and out is None and sys.stdout.isatty():
+        raise UsageError("this is a page for a browser: give --out FILE.html")
     if form == "terminal" and out is None:
         check_format(form, chosen)
         from rich.console import Console

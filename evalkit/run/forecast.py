@@ -99,7 +99,8 @@ def _asks(
             problems.append(f"{name}: only the {'candidate' if pair[0] is None else 'reference'} runs it: INVALID")
             continue
         chosen = options.margins_pt.get(name, options.margin_pt)
-        own = [_margin_pt(one) for one in (pair[0], pair[1])]
+        margins = [(one.choice.margin_pt, one.suite.margin_pt) for one in (pair[0], pair[1])]
+        own = [float(suites if named is None else named) for named, suites in margins]
         if chosen is None and own[0] != own[1]:
             both = f"{own[0]:g} and {own[1]:g} points"
             problems.append(f"{name}: the two files name different margins, {both}: INVALID; choose with --margin")
@@ -125,10 +126,6 @@ def _judged(chosen: Chosen, configs: tuple[EndpointConfig, EndpointConfig]) -> t
     one, two = ((identity_of(judge).digest, judge.base_url, judge.repeats) for judge in judges if judge is not None)
     again = 0 if one == two else judges[1].noise_items
     return Judging(judges[0].repeats, judges[0].noise_items), Judging(judges[1].repeats, again)
-
-
-def _margin_pt(chosen: Chosen) -> float:
-    return float(chosen.suite.margin_pt if chosen.choice.margin_pt is None else chosen.choice.margin_pt)
 
 
 def _ask(
@@ -167,10 +164,8 @@ def _repeats(chosen: Chosen, config: EndpointConfig) -> int:
 
 def _items(pair: tuple[Chosen, Chosen]) -> int | None:
     """The items that both sides are asked: the suite's rows, or the smaller limit."""
-    limits = [one.choice.limit for one in pair if one.choice.limit is not None]
-    rows = pair[0].suite.rows
-    known = [*limits, *([rows] if rows is not None else [])]
-    return min(known) if known and (rows is not None or limits) else None
+    known = [pair[0].suite.rows, *(one.choice.limit for one in pair)]
+    return min((number for number in known if number is not None), default=None)
 
 
 def _stored(config: EndpointConfig, observer: Observer) -> Side | None:

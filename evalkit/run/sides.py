@@ -42,9 +42,7 @@ def load(path: Path, options: RunOptions) -> EndpointConfig:
 
 
 def run_sides(
-    sides: Sequence[SideRun],
-    observer: Observer,
-    examiner: Callable[[execute.Watch], execute.Examine] | None = None,
+    sides: Sequence[SideRun], observer: Observer, examiner: Callable[[execute.Watch], execute.Examine] | None = None
 ) -> list[execute.Outcome]:
     """Runs the sides, shown by the observer, which then hears what was noticed on the way.
 
