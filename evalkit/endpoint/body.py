@@ -97,9 +97,6 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
     )
 
 
-# ---------------------------------------------------------------- what is read of a stored body
-
-
 def stored_reply(document: Any, *, seconds: float) -> Reply | Failure:
     """The reply that a stored body holds, whichever of the two kinds it is; `raw` is empty."""
     choice = _choice(document)
@@ -140,9 +137,6 @@ def echoed_logprobs(document: Any) -> tuple[tuple[str, float | None], ...]:
         (token, float(value)) if isinstance(token, str) and isinstance(value, int | float) else ("", None)
         for token, value in zip(tokens[:end], values[:end], strict=True)
     )
-
-
-# ---------------------------------------------------------------- the parts of a body
 
 
 def text_of_parts(parts: Any) -> tuple[str, str] | None:

@@ -106,8 +106,6 @@ class Replicas:
             replica.rests_taken += 1
 
 
-# ---------------------------------------------------------------- the client of the hot path
-
 # These say nothing about whether a replica is fit to be asked.
 _NEVER_SENT = frozenset({FailureKind.STALL, FailureKind.TIMEOUT, FailureKind.BAD_REQUEST, FailureKind.IMAGE})
 

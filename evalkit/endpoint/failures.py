@@ -67,9 +67,6 @@ def _null(_name: str) -> None:
     return None
 
 
-# ---------------------------------------------------------------- errors
-
-
 RETRY_AFTER_LIMIT_SECONDS: Final = 600.0
 
 # Longer than any error message that is read.
@@ -204,14 +201,12 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
     `retry-after-ms` (milliseconds) goes before `Retry-After` (seconds, or an HTTP date: RFC 9110, section 10.2.3).
     """
-    seconds = _number(headers.get("retry-after-ms"))
-    if seconds is not None:
-        return _bounded(seconds / 1000)
+    milliseconds = _number(headers.get("retry-after-ms"))
     asked = headers.get("Retry-After")
-    seconds = _number(asked)
+    seconds = _number(asked) if milliseconds is None else milliseconds / 1000
     if seconds is None and asked is not None:
-        seconds = _until(asked, now)
-    return None if seconds is None else _bounded(seconds)
+        seconds = seconds_until(asked, now)
+    return None if seconds is None else min(max(seconds, 0.0), RETRY_AFTER_LIMIT_SECONDS)
 
 
 def redacted(failure: Failure, redactor: Redactor, seconds: float) -> Failure:
@@ -268,13 +263,10 @@ def _number(text: str | None) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _until(date: str, now: float) -> float | None:
+def seconds_until(date: str, now: float) -> float | None:
+    """The seconds from `now` (since the epoch) to an HTTP date, below 0 where it is past; None where it is no date."""
     try:
         moment = email.utils.parsedate_to_datetime(date)
     except (ValueError, OverflowError):  # a day or a year with twenty digits is the latter
         return None
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() - now
-
-
-def _bounded(seconds: float) -> float:
-    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT_SECONDS)

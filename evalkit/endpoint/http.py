@@ -33,60 +33,58 @@ from evalkit.version import __version__
 # ---------------------------------------------------------------- what aiohttp raises, in words for people
 
 
+_LOST: Final = FailureKind.CONNECTION
+# The first class that an error is of decides; aiohttp's errors are OSErrors and TimeoutErrors too.
+_TROUBLES: Final[tuple[tuple[type[BaseException], FailureKind, str], ...]] = (
+    (aiohttp.ConnectionTimeoutError, _LOST, "no connection to {where} within {connect:g} s"),
+    (TimeoutError, FailureKind.STALL, "{where} sent nothing for {silence:g} s"),
+    (
+        aiohttp.ClientHttpProxyError,
+        _LOST,
+        "the proxy would not connect to {where}: HTTP {error.status} {error.message}",
+    ),
+    (aiohttp.ClientResponseError, FailureKind.MALFORMED, "{where} does not speak HTTP as it should: {error.message}"),
+    (aiohttp.ClientPayloadError, _LOST, "the connection to {where} was lost in the middle of the answer"),
+    (aiohttp.InvalidURL, FailureKind.BAD_REQUEST, "{where} is an address that cannot be used"),
+    (
+        aiohttp.ClientConnectorCertificateError,
+        _LOST,
+        (
+            "the TLS certificate of {where} was not accepted: {error.certificate_error}; "
+            "for a private authority give its PEM file as tls: ca_file"
+        ),
+    ),
+    (aiohttp.ClientConnectorSSLError, _LOST, "no TLS with {where}: {reason}; does it speak plain http?"),
+    (aiohttp.ClientConnectorDNSError, _LOST, "the host name of {where} cannot be resolved: {reason}"),
+    (
+        aiohttp.ClientProxyConnectionError,
+        _LOST,
+        "the proxy {error.host}:{error.port} on the way to {where} cannot be reached: {reason}",
+    ),
+    (aiohttp.ClientConnectorError, _LOST, "no connection to {where}: {reason}"),
+    (aiohttp.ServerDisconnectedError, _LOST, "{where} closed the connection without an answer"),
+    (BaseException, _LOST, "the connection to {where} broke: {reason}"),
+)
+
+
 def of_trouble(
     error: aiohttp.ClientError | OSError, where: str, settings: ClientSettings, silence: float | None = None
 ) -> Failure:
     """Classify a transport error; `where` is the address for people, `silence` how long was waited for a byte."""
-    kind = FailureKind.CONNECTION
-    status = None
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            detail = f"no connection to {where} within {settings.connect_seconds:g} s"
-        case TimeoutError():  # aiohttp's SocketTimeoutError is one: nothing was read for so long
-            kind = FailureKind.STALL
-            detail = f"{where} sent nothing for {silence or settings.between_pieces:g} s"
-        case aiohttp.ClientHttpProxyError():
-            kind = FailureKind.AUTH if error.status == 407 else FailureKind.CONNECTION
-            status = error.status
-            detail = f"the proxy would not connect to {where}: HTTP {status} {error.message}"
-        case aiohttp.ClientResponseError():
-            kind = FailureKind.MALFORMED
-            detail = f"{where} does not speak HTTP as it should: {error.message}"
-        case aiohttp.ClientPayloadError() if _is_encoding(error):
-            kind = FailureKind.MALFORMED
-            detail = f"the answer of {where} cannot be decompressed"
-        case aiohttp.ClientPayloadError():
-            detail = f"the connection to {where} was lost in the middle of the answer"
-        case aiohttp.InvalidURL():
-            kind = FailureKind.BAD_REQUEST
-            detail = f"{where} is an address that cannot be used"
-        case _:
-            detail = _connection_detail(error, where)
+    kind, sentence = next((kind, sentence) for of, kind, sentence in _TROUBLES if isinstance(error, of))
+    status = error.status if isinstance(error, aiohttp.ClientHttpProxyError) else None
+    if status == 407:
+        kind = FailureKind.AUTH
+    elif isinstance(error, aiohttp.ClientPayloadError) and _is_encoding(error):
+        kind, sentence = FailureKind.MALFORMED, "the answer of {where} cannot be decompressed"
+    detail = sentence.format(
+        where=where,
+        error=error,
+        reason=_reason(getattr(error, "os_error", error)),
+        connect=settings.connect_seconds,
+        silence=silence or settings.between_pieces,
+    )
     return Failure(kind, detail, status=status)
-
-
-def _connection_detail(error: aiohttp.ClientError | OSError, where: str) -> str:
-    """What happened to a connection that was not made, or did not last."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):  # the one connector error without an OSError
-        return (
-            f"the TLS certificate of {where} was not accepted: {error.certificate_error}; "
-            "for a private authority give its PEM file as tls: ca_file"
-        )
-    reason = _reason(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)
-    match error:
-        case aiohttp.ClientConnectorSSLError():
-            detail = f"no TLS with {where}: {reason}; does it speak plain http?"
-        case aiohttp.ClientConnectorDNSError():
-            detail = f"the host name of {where} cannot be resolved: {reason}"
-        case aiohttp.ClientProxyConnectionError():
-            detail = f"the proxy {error.host}:{error.port} on the way to {where} cannot be reached: {reason}"
-        case aiohttp.ClientConnectorError():
-            detail = f"no connection to {where}: {reason}"
-        case aiohttp.ServerDisconnectedError():
-            detail = f"{where} closed the connection without an answer"
-        case _:
-            detail = f"the connection to {where} broke: {reason}"
-    return detail
 
 
 def _is_encoding(error: BaseException | None) -> bool:
@@ -108,8 +106,6 @@ def _reason(error: BaseException) -> str:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
 
-
-# ---------------------------------------------------------------- a body, piece by piece
 
 _ERROR_BODY_BYTES: Final = 65_536
 _ERROR_BODY_SECONDS: Final = 10.0
@@ -167,8 +163,6 @@ async def last_bytes(content: aiohttp.StreamReader) -> None:
             async with asyncio.timeout(_LAST_BYTES_SECONDS):
                 await content.readany()
 
-
-# ---------------------------------------------------------------- the exchange
 
 MAX_REDIRECTS: Final = 3
 # What may follow a POST without changing it (RFC 9110, section 15.4); a GET may follow any.
@@ -237,7 +231,7 @@ class Transport:
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self._tls = _tls_context(settings)
+        self._tls = trusted(settings.ca_file) if settings.tls_verify and settings.ca_file else settings.tls_verify
         self._proxies: dict[tuple[str, str | None, int | None], Proxy | None] = {}
         for base_url in settings.base_urls:
             self._proxy(endpoint_url(base_url, ""))
@@ -460,19 +454,15 @@ def _redirected(method: str, url: URL, answer: Answer) -> URL | Failure:
         target = url.join(URL(location)) if location else None
     except ValueError:
         target = None
-    moved = f"HTTP {answer.status} from {place(url)}"
     if target is None or not target.host:
-        return Failure(FailureKind.REDIRECT, f"{moved} without an address to go to", status=answer.status)
-    if answer.status not in _REDIRECTS[method]:
-        return Failure(
-            FailureKind.REDIRECT, f"{moved}: moved to {place(target)}; put that into base_url", status=answer.status
-        )
-    if not _same_server(url, target):
-        detail = (
-            f"{moved} to another server, {place(target)}, which is not followed; if it is right, put it into base_url"
-        )
-        return Failure(FailureKind.REDIRECT, detail, status=answer.status)
-    return target.with_user(None)
+        why = " without an address to go to"
+    elif answer.status not in _REDIRECTS[method]:
+        why = f": moved to {place(target)}; put that into base_url"
+    elif not _same_server(url, target):
+        why = f" to another server, {place(target)}, which is not followed; if it is right, put it into base_url"
+    else:
+        return target.with_user(None)
+    return Failure(FailureKind.REDIRECT, f"HTTP {answer.status} from {place(url)}{why}", status=answer.status)
 
 
 def _same_server(url: URL, target: URL) -> bool:
@@ -498,12 +488,6 @@ def _headers(settings: ClientSettings) -> dict[str, str]:
     return {**kept, **settings.headers}
 
 
-def _tls_context(settings: ClientSettings) -> ssl.SSLContext | bool:
-    if not settings.tls_verify:
-        return False
-    return True if settings.ca_file is None else trusted(settings.ca_file)
-
-
 def _kept_alive_socket(address: Any) -> socket.socket:
     """A socket that shows signs of life: a firewall would forget a connection silent for one long generation."""
     hop = _hop.get()
@@ -516,9 +500,6 @@ def _kept_alive_socket(address: Any) -> socket.socket:
         if hasattr(socket, name):
             made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), 60)
     return made
-
-
-# ---------------------------------------------------------------- the proxy that the environment asks for
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,9 +111,6 @@ def _document(answer: Answer, where: str) -> dict[str, Any] | Failure:
     return document
 
 
-# ---------------------------------------------------------------- models and software
-
-
 _MODELS_PATH: Final = "/v1/models"
 _CHAT_PATH: Final = "/v1/chat/completions"
 _NO_MODEL: Final = "evalkit/no-such-model"

@@ -95,13 +95,15 @@ def normalise(source: bytes, max_pixels: int | None = None) -> Image.Image:
     Raises:
         ImageProblem: the bytes are no picture, are damaged, or decode to more than is allowed.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(source), formats=_FORMATS) as picture:
             _check_size(picture.size, max_pixels)
             picture.load()
-            return _flat(_upright(picture))
+            with suppress(*_DAMAGE):  # a damaged EXIF block says nothing about the pixels and is passed over
+                ImageOps.exif_transpose(picture, in_place=True)
+            return _flat(picture)
     except Image.DecompressionBombError as error:
         raise ImageProblem(f"the picture claims more pixels than can be decoded safely: {error}") from error
     except Image.UnidentifiedImageError as error:
@@ -141,15 +143,6 @@ def _check_size(size: tuple[int, int], max_pixels: int | None) -> None:
             f"the picture is {width} x {height} = {width * height} pixels, above the suite's max_pixels of "
             f"{max_pixels}; pictures are never resized: raise max_pixels or leave it out"
         )
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; a damaged EXIF block says nothing about the pixels and is passed over."""
-    from PIL import ImageOps
-
-    with suppress(*_DAMAGE):
-        ImageOps.exif_transpose(picture, in_place=True)
-    return picture
 
 
 def _flat(picture: Image.Image) -> Image.Image:
@@ -210,15 +203,11 @@ class ImageEncoder:
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="evalkit-image")
         self._cache: OrderedDict[_Key, Picture] = OrderedDict()
         self._cache_bytes = cache_bytes
-        self._held_bytes = 0
+        self.held_bytes = 0
+        """Bytes of the data URLs in the cache; never above the limit."""
         self._running: dict[_Key, asyncio.Task[Picture]] = {}
         self.encoded = 0
         """How many pictures have been encoded so far; a repeat that the cache answered is not counted."""
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of the data URLs in the cache; never above the limit."""
-        return self._held_bytes
 
     async def messages(self, prompt: Prompt) -> tuple[Message, ...]:
         """Return the prompt's messages with every `image_ref` part replaced by an `image_url` part, in place.
@@ -277,17 +266,13 @@ class ImageEncoder:
         finally:
             del self._running[key]
         self.encoded += 1
-        self._keep(key, picture)
-        return picture
-
-    def _keep(self, key: _Key, picture: Picture) -> None:
-        if len(picture.url) > self._cache_bytes:
-            return
-        self._cache[key] = picture
-        self._held_bytes += len(picture.url)
-        while self._held_bytes > self._cache_bytes:
+        if len(picture.url) <= self._cache_bytes:
+            self._cache[key] = picture
+            self.held_bytes += len(picture.url)
+        while self.held_bytes > self._cache_bytes:
             _, oldest = self._cache.popitem(last=False)
-            self._held_bytes -= len(oldest.url)
+            self.held_bytes -= len(oldest.url)
+        return picture
 
 
 def _retrieve(task: asyncio.Task[Picture]) -> None:

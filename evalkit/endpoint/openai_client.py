@@ -84,7 +84,12 @@ class _Bridge:
             self._withheld.add("authorization")
 
     async def handle_async_request(self, request: Any) -> Any:
-        headers = {name: value for name, value in request.headers.items() if self._passes(name.lower())}
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() not in self._withheld
+            and (name.lower() in _PASSED_ON or name.lower().startswith(_PASSED_ON_PREFIX))
+        }
         answer = await self._transport.exchange(
             request.method, URL(str(request.url)), body=request.content, headers=headers, silence=_silence.get()
         )
@@ -97,9 +102,6 @@ class _Bridge:
 
     async def aclose(self) -> None:
         """Nothing to do: the transport is closed by the client that owns it."""
-
-    def _passes(self, name: str) -> bool:
-        return name not in self._withheld and (name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIX))
 
 
 def _package(base_url: str, settings: ClientSettings, http_client: Any) -> openai.AsyncOpenAI:

@@ -109,9 +109,6 @@ def _parse(block: bytes) -> Event | None:
     return (name.decode("utf-8", "replace"), joined) if joined else None
 
 
-# ---------------------------------------------------------------- the reply
-
-
 _DONE: Final = b"[DONE]"
 _OF_THE_EVENT: Final = frozenset({"choices", "usage", "object", "error"})
 _OF_THE_DELTA: Final = frozenset({"index", "delta", "text", "logprobs"})

@@ -177,9 +177,6 @@ def _with_company(tests: _Tests, names: Sequence[str], at: int) -> Generator[Ope
     return frozenset(group)
 
 
-# ---------------------------------------------------------------- what a bisect asks
-
-
 Kind: TypeAlias = Literal["verdict", "crash"]
 Kept = TypeVar("Kept")
 REASON_CHARACTERS: Final = 2_000
@@ -295,12 +292,12 @@ class Bench:
         for _ in range(TRIES):
             try:
                 return await self._probed(on, reference)
-            except NotSupportedError as error:
-                if not on:
-                    raise
-                return Result(names, "crash", Verdict.DEGRADED, (said(str(error)[:REASON_CHARACTERS]),))
             except EndpointError as error:
                 crash = Result(names, "crash", Verdict.DEGRADED, (said(str(error)[:REASON_CHARACTERS]),))
+                if isinstance(error, NotSupportedError):
+                    if not on:
+                        raise
+                    break
         return crash
 
     async def _probed(self, on: Operators, reference: ReferenceSide) -> Result:
@@ -336,7 +333,7 @@ async def run(
     running: dict[asyncio.Task[Result], Operators] = {}
     told = 0
     try:
-        while not hunt.ended:
+        while hunt.found is None:
             _keep_busy(hunt, bench, running, at_once)
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -347,8 +344,11 @@ async def run(
                 tell(told, task.result())
                 hunt.hear(on, task.result())
     finally:
-        await _stop(tuple(running))
-    return hunt.bisected()
+        for task in running:
+            if not task.cancelling():  # a second time would interrupt the stopping itself
+                task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    return Bisected(hunt.found, hunt.results)
 
 
 def _keep_busy(hunt: _Hunt, bench: Bench, running: dict[asyncio.Task[Result], Operators], at_once: int) -> None:
@@ -362,13 +362,6 @@ def _keep_busy(hunt: _Hunt, bench: Bench, running: dict[asyncio.Task[Result], Op
         running[asyncio.get_running_loop().create_task(bench.measure(on))] = on
 
 
-async def _stop(tasks: Sequence[asyncio.Task[Result]]) -> None:
-    for task in tasks:
-        if not task.cancelling():  # a second time would interrupt the stopping itself
-            task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 class _Hunt:
     """A search on its way: what was measured, what the search heard of it, and what it will ask for."""
 
@@ -377,31 +370,23 @@ class _Hunt:
         self._most = most_culprits
         self._everything = frozenset(names)
         self._failing: frozenset[Verdict] = frozenset({Verdict.DEGRADED})
-        self._results: dict[Operators, Result] = {}
+        self.results: dict[Operators, Result] = {}
         self._heard: dict[Operators, bool] = {}
-        self._found: Found | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self._found is not None
+        self.found: Found | None = None
 
     def wanted(self, count: int) -> list[Operators]:
         """The sets to measure now, the one that the search waits for first."""
-        measured = {on: result.verdict in self._failing for on, result in self._results.items()}
+        measured = {on: result.verdict in self._failing for on, result in self.results.items()}
         return ahead(self._names, self._most, {**measured, **self._heard}, count)
 
     def hear(self, on: Operators, result: Result) -> None:
         """Take a result, and let the search go on as far as results go."""
-        self._results[on] = result
+        self.results[on] = result
         while not isinstance(step := _replayed(self._names, self._most, self._heard), Found):
-            if step not in self._results:
+            if step not in self.results:
                 return
-            self._heard[step] = self._fails(step, self._results[step])
-        self._found = step
-
-    def bisected(self) -> Bisected:
-        assert self._found is not None  # noqa: S101 - only asked at the end
-        return Bisected(self._found, self._results)
+            self._heard[step] = self._fails(step, self.results[step])
+        self.found = step
 
     def _fails(self, on: Operators, result: Result) -> bool:
         if not on and result.verdict is Verdict.INVALID:
@@ -417,19 +402,12 @@ def _judged(names: tuple[str, ...], findings: Findings) -> Result:
     judged = {name: one for name, one in report.judged.items() if name in {FORWARD, SELF}}
     verdict, reasons = overall_fidelity(judged) if judged else (report.verdict, report.reasons)
     forward = report.comparisons[FORWARD]
+    result = Result(names, "verdict", verdict, reasons)
     if forward is None:
-        return Result(names, "verdict", verdict, reasons)
-    return Result(
-        on=names,
-        kind="verdict",
-        verdict=verdict,
-        reasons=reasons,
-        tokens=forward.tokens,
-        k3=forward.k3.point,
-        nll_shift=forward.nll_shift.point,
-        mean_abs=forward.mean_abs,
-        max_abs=forward.max_abs,
-    )
+        return result
+    k3, shift = forward.k3.point, forward.nll_shift.point
+    result = replace(result, tokens=forward.tokens, k3=k3, nll_shift=shift)
+    return replace(result, mean_abs=forward.mean_abs, max_abs=forward.max_abs)
 
 
 def _read(path: Path, kind: type[Kept]) -> Kept:
@@ -446,9 +424,6 @@ def _read(path: Path, kind: type[Kept]) -> Kept:
 
 def _write(path: Path, document: object) -> None:
     write_whole(path, orjson.dumps(document, option=orjson.OPT_INDENT_2))
-
-
-# ---------------------------------------------------------------- what a person says of the operators
 
 
 MARK: Final = "{}"

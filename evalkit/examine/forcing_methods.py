@@ -153,9 +153,6 @@ def _read(entry: Any) -> Entry | None:
     return token, number(at(entry, "logprob")), choice((i, lp) for i, lp in told if isinstance(i, int))
 
 
-# ---------------------------------------------------------------- vLLM
-
-
 # Unset parameters would be filled by the server from the model's generation_config.
 PLAIN_SAMPLING: Final[Mapping[str, Any]] = {
     "top_p": 1.0,
@@ -265,9 +262,6 @@ def _numbered(token: Any) -> int | None:
     return None
 
 
-# ---------------------------------------------------------------- SGLang
-
-
 class Sglang(Forcer):
     """SGLang's own `/generate`: `return_logprob` with `logprob_start_len` and token numbers.
 
@@ -333,9 +327,6 @@ def _read_sglang(entries: Any, tops: Any) -> Drawn:
 def _sglang_top(top: Any) -> Choice | None:
     entries = top if isinstance(top, list) else ()
     return choice((entry[1], number(entry[0])) for entry in entries if isinstance(entry, list) and len(entry) >= 2)
-
-
-# ---------------------------------------------------------------- which method a server has
 
 
 CANARY: Final[tuple[Message, ...]] = ({"role": "user", "content": "Name the days of the week, from Monday to Sunday."},)

@@ -315,9 +315,6 @@ async def candidate_part(session: Session, own: Material, reference: Material) -
     return CandidateSide(own, reference_texts, await session.score(own.prompts, own.texts))
 
 
-# ---------------------------------------------------------------- the prompts
-
-
 def neutral_prompts(count: int) -> tuple[tuple[Message, ...], ...]:
     """The first `count` of 64 short prompts of many kinds as chat messages, for when no suite's data set is at hand."""
     texts = Path(__file__).with_name("neutral_prompts.txt").read_text(encoding="utf-8").splitlines()

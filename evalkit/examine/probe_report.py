@@ -107,7 +107,8 @@ def assess(findings: Findings) -> FidelityReport:
         tolerance = margins(tuple(known.values()))
         own_noise = {FORWARD: known[AGAIN], BACKWARD: known[READING], SELF: known[READING]}
         judged = {name: judge_divergence(one, tolerance, own_noise[name]) for name, one in found.items()}
-        verdict, reasons = overall_fidelity(judged) if tolerance.usable else (Verdict.INVALID, (_too_noisy(tolerance),))
+        noisy = Reason("probe.noisy", {"shift": tolerance.nll_shift, "k3": tolerance.k3})
+        verdict, reasons = overall_fidelity(judged) if tolerance.usable else (Verdict.INVALID, (noisy,))
     if other:
         reasons = (*reasons, Reason("probe.prompts", {"n": other, "all": len(drawn.prompts)}))
     return FidelityReport(
@@ -186,17 +187,13 @@ def sequences(findings: Findings) -> list[dict[str, Any]]:
         entries.append(
             {
                 "prompt": list(messages),
-                "prompt_ids": {name: _listed(material.prompts[index]) for name, material in sides.items()},
-                "ids": {name: None if text is None else list(text.ids) for name, text in texts.items()},
+                "prompt_ids": {name: material.prompts[index] for name, material in sides.items()},
+                "ids": {name: None if text is None else text.ids for name, text in texts.items()},
                 "decoded": {name: _numbers(None if text is None else text.scores) for name, text in texts.items()},
                 **{name: _numbers(one) for name, one in scores.items()},
             }
         )
     return entries
-
-
-def _too_noisy(tolerance: Margins) -> Reason:
-    return Reason("probe.noisy", {"shift": tolerance.nll_shift, "k3": tolerance.k3})
 
 
 def _compared(
@@ -259,18 +256,11 @@ def _statistics(one: Divergence) -> dict[str, Any]:
     return named
 
 
-def _listed(ids: Sequence[int] | None) -> list[int] | None:
-    return None if ids is None else list(ids)
-
-
 def _numbers(text: ScoredText | None) -> list[Any] | None:
     """Log-probabilities as JSON: what is no finite number is named."""
     if text is None:
         return None
     return [value if value is None or math.isfinite(value) else str(value) for value in text.logprobs]
-
-
-# ---------------------------------------------------------------- with how few texts
 
 
 @dataclass(frozen=True, slots=True)

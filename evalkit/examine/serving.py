@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import hashlib
 import io
 import random
@@ -11,9 +10,9 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC
 from typing import Final
 
+from evalkit.endpoint.failures import seconds_until
 from evalkit.endpoint.http import Answer
 from evalkit.endpoint.identity import Native, ServedModels, endpoint_identity, served_models, served_unlisted
 from evalkit.examine.checks import Findings, Patient, Severity, Subject, SuiteNeeds, said, shown
@@ -120,16 +119,11 @@ async def _clock_and_process(patient: Patient) -> None:
     if not patient.subject.launched and (match := _STARTED.search(told)):
         patient.facts["process started"] = match[1].decode()
     date = page.headers.get("Date") if isinstance(page, Answer) else None
-    try:
-        moment = email.utils.parsedate_to_datetime(date or "")
-    except (ValueError, OverflowError):
+    apart = seconds_until(date or "", time.time())
+    if apart is None:
         return
-    apart = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
     code = "clock" if abs(apart) <= CLOCK_SECONDS else "clock.off"
     patient.found.say(code, apart=abs(apart), where="ahead of" if apart > 0 else "behind")
-
-
-# ---------------------------------------------------------------- several addresses of one endpoint
 
 
 _SOFTWARE: Final = (
@@ -198,9 +192,6 @@ def _other_software(found: Findings, living: list[_Address]) -> None:
         told = {one.url: one.identity[key] for one in living if key in one.identity}
         if len(set(told.values())) > 1:
             found.say("addresses.software", key=key, told="; ".join(f"{url} {value}" for url, value in told.items()))
-
-
-# ---------------------------------------------------------------- are pictures accepted, and read?
 
 
 WORDS: Final = ("HARBOUR", "LANTERN", "PYRAMID", "ORCHARD", "VOLCANO", "CHIMNEY", "BLANKET", "COMPASS")

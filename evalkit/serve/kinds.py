@@ -82,27 +82,17 @@ async def _flagscale(config: FlagScaleLaunch, base_url_hint: str | None, log_fil
 
 
 def _flagscale_argv(config: FlagScaleLaunch, serve: FlagScaleServe) -> tuple[str, ...]:
-    options: list[str] = []
-    if config.model_path is not None:
-        options += ["--model-path", config.model_path]
-    if config.port is not None:
-        options += ["--port", str(config.port)]
-    if config.engine_args:
-        options += ["--engine-args", json.dumps(config.engine_args)]
+    engine = json.dumps(config.engine_args) if config.engine_args else None
+    named = {"--model-path": config.model_path, "--port": config.port, "--engine-args": engine}
+    options = [part for option, value in named.items() if value is not None for part in (option, str(value))]
     path = str(Path(config.config or "").absolute())
     return (*config.program, "serve", config.name or serve.name, path, *options)
 
 
 def _flagscale_variables(config: FlagScaleLaunch) -> dict[str, str]:
-    named: dict[str, str] = {}
-    if config.flaggems is not None:
-        named["USE_FLAGGEMS"] = "1" if config.flaggems else "0"
-    if config.vendor is not None:
-        named["GEMS_VENDOR"] = config.vendor
-    return named
-
-
-# ---------------------------------------------------------------- stand-ins, which tell in a file how they fare
+    flaggems = None if config.flaggems is None else str(int(config.flaggems))
+    named = {"USE_FLAGGEMS": flaggems, "GEMS_VENDOR": config.vendor}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 async def _llama(config: LlamaCppLaunch, log_file: Path, scratch: Path) -> Server:
