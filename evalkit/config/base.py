@@ -84,6 +84,23 @@ def conflict(message: str, *keys: str) -> PydanticCustomError:
     return PydanticCustomError("conflict", "{message}", {"message": message, "keys": list(keys)})
 
 
+def refuse(wrong: object, message: str, *keys: str) -> None:
+    """Raises a `conflict` where there is one."""
+    if wrong:
+        raise conflict(message, *keys)
+
+
+def matching(pattern: str, kind: str, sentence: str) -> AfterValidator:
+    """Takes a text that is all `pattern`; `sentence` says what it must be."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise PydanticCustomError(kind, sentence)
+        return value
+
+    return AfterValidator(check)
+
+
 def _not_a_switch(value: Any) -> Any:
     """Python counts True as 1; a `yes` where a number belongs is a mistake."""
     if isinstance(value, bool):
@@ -95,14 +112,6 @@ def as_text(value: Any) -> Any:
     """A whole number where text belongs is taken as it was written (a port in an argument list, a name `2024`)."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return value
-
-
-def _environment_name(value: str) -> str:
-    if not ENVIRONMENT_NAME.fullmatch(value):
-        raise PydanticCustomError(
-            "environment_name", "must be the name of an environment variable; the key itself never goes into the file"
-        )
     return value
 
 
@@ -146,5 +155,12 @@ Seconds = Annotated[float, Field(gt=0), NUMBER]
 Text = Annotated[str, BeforeValidator(as_text, json_schema_input_type=str | int)]
 Word = Annotated[NonEmpty, BeforeValidator(as_text, json_schema_input_type=NonEmpty | int)]
 Url = Annotated[str, AfterValidator(_url), PlainSerializer(redact_url, return_type=str)]
-EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+EnvironmentName = Annotated[
+    str,
+    matching(
+        ENVIRONMENT_NAME.pattern,
+        "environment_name",
+        "must be the name of an environment variable; the key itself never goes into the file",
+    ),
+]
 Environment = Annotated[dict[str, Text], AfterValidator(environment)]

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from evalkit.config.base import NUMBER, Count, Environment, Seconds, Section, Text, Word, conflict, short
+from evalkit.config.base import NUMBER, Count, Environment, Seconds, Section, Text, Word, conflict, refuse, short
 
 PORT_MARK: Final = "{port}"
 
@@ -74,20 +74,23 @@ class LlamaCppLaunch(_StandIn):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.chat_template is not None and self.chat_template_file is not None:
-            raise conflict(
-                "chat_template and chat_template_file exclude each other", "chat_template", "chat_template_file"
-            )
-        if self.cache_type_v not in _UNQUANTISED and self.flash_attention == "off":
-            raise conflict(
-                f"cache_type_v {self.cache_type_v} needs flash attention: set flash_attention to on",
-                "cache_type_v",
-                "flash_attention",
-            )
-        if self.model != KNOWN_MODEL and not self.model.lower().endswith(".gguf"):
-            raise conflict("model must be smollm2 or the path of a .gguf file", "model")
-        if self.model != KNOWN_MODEL and "weights_type" in self.model_fields_set:
-            raise conflict("weights_type is for smollm2 only: a GGUF file is served as it is", "weights_type", "model")
+        refuse(
+            self.chat_template is not None and self.chat_template_file is not None,
+            "chat_template and chat_template_file exclude each other",
+            "chat_template",
+            "chat_template_file",
+        )
+        refuse(
+            self.cache_type_v not in _UNQUANTISED and self.flash_attention == "off",
+            f"cache_type_v {self.cache_type_v} needs flash attention: set flash_attention to on",
+            "cache_type_v",
+            "flash_attention",
+        )
+        own = self.model != KNOWN_MODEL
+        no_model = own and not self.model.lower().endswith(".gguf")
+        refuse(no_model, "model must be smollm2 or the path of a .gguf file", "model")
+        typed = own and "weights_type" in self.model_fields_set
+        refuse(typed, "weights_type is for smollm2 only: a GGUF file is served as it is", "weights_type", "model")
         return self
 
 

@@ -33,6 +33,8 @@ from evalkit.config.base import (
     Word,
     as_text,
     conflict,
+    matching,
+    refuse,
     short,
 )
 from evalkit.config.launch import CommandLaunch, FlagScaleLaunch, FlagScalePath, Launch, LlamaCppLaunch, OcrLaunch
@@ -43,18 +45,7 @@ from evalkit.errors import ConfigError
 
 CLOSING_TAGS: Final = ("</think>", "</thinking>", "</thought>")
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-
-
-def _run_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise PydanticCustomError(
-            "run_name",
-            "must be letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 100: "
-            "it becomes the name of a run folder",
-        )
-    return value
 
 
 def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
@@ -66,6 +57,15 @@ def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
     return value
 
 
+RunName = Annotated[
+    Text,
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
+        "run_name",
+        "must be letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 100: "
+        "it becomes the name of a run folder",
+    ),
+]
 Secret = Annotated[SecretStr, BeforeValidator(as_text)]
 Headers = Annotated[dict[str, Secret], AfterValidator(_headers)]
 Concurrency = Annotated[
@@ -115,8 +115,8 @@ class Tls(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.ca_file is not None and not self.verify:
-            raise conflict("ca_file has no effect while verify is false", "ca_file", "verify")
+        useless = self.ca_file is not None and not self.verify
+        refuse(useless, "ca_file has no effect while verify is false", "ca_file", "verify")
         return self
 
 
@@ -192,7 +192,7 @@ class JudgeConfig(Connection):
 class EndpointConfig(Connection):
     """One endpoint and what it is asked: one YAML file."""
 
-    name: Annotated[Text, AfterValidator(_run_name)]
+    name: RunName
     base_url: Url | None = None
     base_urls: Annotated[tuple[Url, ...], Field(min_length=1)] | None = None
     build: Word | None = None
@@ -219,21 +219,17 @@ class EndpointConfig(Connection):
 
     @model_validator(mode="after")
     def _has_one_address(self) -> Self:
-        if self.base_url is not None and self.base_urls is not None:
-            raise conflict("base_url and base_urls exclude each other", "base_url", "base_urls")
-        addressed = self.base_url is not None or self.base_urls is not None
-        if isinstance(self.launch, LlamaCppLaunch | OcrLaunch) and addressed:
-            raise conflict(
-                f"an address has no effect with launch kind {self.launch.kind}, which listens on launch.port",
-                "base_url" if self.base_url is not None else "base_urls",
-                "launch",
-            )
-        if isinstance(self.launch, FlagScaleLaunch) and self.flagscale is None:
-            raise conflict("launch kind flagscale needs flagscale: the path of a serve configuration", "launch")
-        if isinstance(self.launch, CommandLaunch) and not addressed and not self.launch.chooses_port:
-            raise conflict("launch kind command needs base_url, or {port} in argv for a free port", "launch")
-        if self.launch is None and not addressed:
-            raise conflict("base_url is missing (or base_urls, or launch)")
+        one, several, launch = self.base_url is not None, self.base_urls is not None, self.launch
+        addressed = one or several
+        refuse(one and several, "base_url and base_urls exclude each other", "base_url", "base_urls")
+        if isinstance(launch, LlamaCppLaunch | OcrLaunch):
+            unused = f"an address has no effect with launch kind {launch.kind}, which listens on launch.port"
+            refuse(addressed, unused, "base_url" if one else "base_urls", "launch")
+        unsaid = isinstance(launch, FlagScaleLaunch) and self.flagscale is None
+        refuse(unsaid, "launch kind flagscale needs flagscale: the path of a serve configuration", "launch")
+        lost = isinstance(launch, CommandLaunch) and not addressed and not launch.chooses_port
+        refuse(lost, "launch kind command needs base_url, or {port} in argv for a free port", "launch")
+        refuse(launch is None and not addressed, "base_url is missing (or base_urls, or launch)")
         return self
 
     @model_validator(mode="after")

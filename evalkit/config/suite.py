@@ -6,15 +6,13 @@ documents can tell (a field that `strata` names) is checked by `evalkit.tasks.it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
-from evalkit.config.base import NUMBER, Count, Section, Word, conflict
+from evalkit.config.base import NUMBER, Count, Section, Word, conflict, matching, refuse
 from evalkit.config.problems import problems
 from evalkit.config.schema import JSON_SCHEMA_DIALECT, SuiteChoiceOrName
 from evalkit.config.yaml import KeyPath, Node, Origin, dotted, find, parse_file
@@ -25,16 +23,6 @@ FUNCTION_TAG: Final = "!function"
 
 S = TypeVar("S", bound=Section)
 
-_FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-
-
-def _function(value: str) -> str:
-    if not _FUNCTION.fullmatch(value):
-        raise PydanticCustomError(
-            "function", "must be module:function, of a module that can be imported or of a .py file beside this one"
-        )
-    return value
-
 
 OneLine = Annotated[str, AfterValidator(lambda value: " ".join(value.split()))]
 # One name stands for a list of one, and the name of a split for the one part of that name.
@@ -42,7 +30,14 @@ Names = Annotated[
     tuple[Word, ...],
     BeforeValidator(lambda given: [given] if isinstance(given, str) else given, json_schema_input_type=str | list[str]),
 ]
-Function = Annotated[Word, AfterValidator(_function)]
+Function = Annotated[
+    Word,
+    matching(
+        r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
+        "function",
+        "must be module:function, of a module that can be imported or of a .py file beside this one",
+    ),
+]
 Settings = Annotated[dict[Word, Word], Field(max_length=100)]
 
 
@@ -90,16 +85,13 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.hub is not None and self.revision is None:
-            raise conflict("hub needs a revision: a commit of the data set, so that its items stay the same", "hub")
-        if self.hub is not None and self.file is not None:
-            raise conflict("hub and file exclude each other: the data set is in one place", "hub", "file")
-        if "test" not in self.splits:
-            raise conflict("splits has no 'test': the items come from there", "splits")
-        if self.shots is not None and self.shots.split not in self.splits:
-            raise conflict(
-                f"shots.split is {self.shots.split!r}, and splits has {', '.join(self.splits)} only", "shots"
-            )
+        splits, shots = self.splits, self.shots.split if self.shots is not None else "test"
+        moving = self.hub is not None and self.revision is None
+        refuse(moving, "hub needs a revision: a commit of the data set, so that its items stay the same", "hub")
+        both = self.hub is not None and self.file is not None
+        refuse(both, "hub and file exclude each other: the data set is in one place", "hub", "file")
+        refuse("test" not in splits, "splits has no 'test': the items come from there", "splits")
+        refuse(shots not in splits, f"shots.split is {shots!r}, and splits has {', '.join(splits)} only", "shots")
         return self
 
     @property
@@ -194,15 +186,12 @@ class SuiteFile(LmEvalSection):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.group is None and len(self.task) != 1:
-            raise conflict("task is a list, so group must say what the suite is called", "task")
-        wanted = "multiple_choice" if "prompt_logprobs" in self.metadata.evalkit.needs else "generate_until"
-        if self.group is None and self.output_type != wanted:
-            raise conflict(
-                f"output_type is {self.output_type}, evalkit asks for {wanted}: multiple_choice goes with "
-                "needs: [prompt_logprobs]",
-                "output_type",
-            )
+        unnamed, fields = self.group is None, self.metadata.evalkit
+        refuse(unnamed and len(self.task) != 1, "task is a list, so group must say what the suite is called", "task")
+        wanted = "multiple_choice" if "prompt_logprobs" in fields.needs else "generate_until"
+        told = f"output_type is {self.output_type}, evalkit asks for {wanted}"
+        fix = "multiple_choice goes with needs: [prompt_logprobs]"
+        refuse(unnamed and self.output_type != wanted, f"{told}: {fix}", "output_type")
         return self
 
 

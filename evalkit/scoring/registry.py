@@ -298,8 +298,8 @@ def required(doc: Mapping[str, Any], key: str) -> Any:
 
 def name_of(doc: Mapping[str, Any]) -> str:
     """How an error message names the document: its id where it has one, else the start of its question."""
-    for key in _NAMES:
-        if doc.get(key) not in (None, ""):
-            return f"item {str(doc[key])[:80]!r}"
+    named = next((doc[key] for key in _NAMES if doc.get(key) not in (None, "")), None)
+    if named is not None:
+        return f"item {str(named)[:80]!r}"
     question = str(doc.get("question", doc.get("problem", "")))[:60]
     return f"the item that begins {question!r}" if question else "an item without an id"

@@ -19,11 +19,11 @@ import orjson
 from evalkit.config.suite import Suite, where
 from evalkit.errors import DataError, EvalkitError, SuiteError, did_you_mean
 from evalkit.files import digest, digest_lines
-from evalkit.model import FinalText, Item, Message, Prompt, Reason, Score, Scorer
+from evalkit.model import FinalText, ImageRef, Item, Message, Prompt, Reason, Score, Scorer
 from evalkit.scoring.registry import CodeError, called
 from evalkit.tasks import cache
 from evalkit.tasks.data import commit_note
-from evalkit.tasks.pictures import Picture, cluster_of, image_refs, parts_of, pixel_limit
+from evalkit.tasks.pictures import Picture, cluster_of, parts_of, pixel_limit
 from evalkit.tasks.suites import members
 
 FEWSHOT_SEED = 1234
@@ -287,7 +287,7 @@ def _prompt(messages: tuple[Message, ...], pictures: Sequence[Picture], options:
     if not pictures:
         return Prompt(digest=digest(messages), messages=messages)
     max_pixels = pixel_limit(options.settings or {})
-    refs = image_refs(pictures, max_pixels)
+    refs = tuple(ImageRef(picture.digest, picture.load, max_pixels) for picture in pictures)
     last = {**messages[-1], "content": parts_of(messages[-1]["content"], len(refs))}
     whole = (*messages[:-1], last)
     return Prompt(digest=digest([whole, [ref.digest for ref in refs], max_pixels]), messages=whole, images=refs)

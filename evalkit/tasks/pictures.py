@@ -12,14 +12,13 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import DataError, SuiteError
 from evalkit.files import digest
-from evalkit.model import ImageRef
 
 KEPT_GROUPS = 3
 LEAST_GROUPS = 2
@@ -187,11 +186,6 @@ def cluster_of(document: Mapping[str, Any], field: str | None) -> str | None:
         return None
     shared = document[field]
     return digest([picture.digest for picture in shared])[:16] if field == "pictures" else str(shared)
-
-
-def image_refs(pictures: Sequence[Picture], max_pixels: int | None) -> tuple[ImageRef, ...]:
-    """The pictures as a prompt holds them."""
-    return tuple(ImageRef(picture.digest, picture.load, max_pixels) for picture in pictures)
 
 
 def visuals(document: Mapping[str, Any]) -> list[Any]:

@@ -123,9 +123,11 @@ def test_a_branch_s_commit_is_recorded_and_a_pinned_one_says_nothing(mirror, tmp
     asked = """
 import json, sys
 from evalkit.config.suite import check_fields
+from evalkit.render.words import say
 from evalkit.tasks import data
 data.load_documents(check_fields(json.loads(sys.argv[1])), {})
-print(data.commit_note(check_fields(json.loads(sys.argv[1])).source, {}))
+note = data.commit_note(check_fields(json.loads(sys.argv[1])).source, {})
+print(note and say(note))
 """
     found = []
     for revision in ("main", REVISION):
