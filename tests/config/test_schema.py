@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
-from evalkit.config import EndpointConfig, JudgeConfig, Limits, json_schema
+from evalkit.config import EndpointConfig, JudgeConfig, Limits, base, json_schema
 from evalkit.config.base import Section
 from evalkit.config.load import PAIR
 from evalkit.config.suite import LmEvalSection
@@ -50,6 +51,14 @@ def test_every_field_of_every_section_says_what_it_is_for():
     assert [
         f"{model.__name__}.{key}" for model in sections() for key in model.model_fields if not model.purpose_of(key)
     ] == []
+
+
+def test_nothing_is_said_of_a_key_that_is_not_there():
+    said = yaml.safe_load((Path(base.__file__).parent / "keys.yaml").read_text(encoding="utf-8"))
+    known = {
+        kind.__name__: kind.model_fields for model in sections() for kind in model.__mro__ if issubclass(kind, Section)
+    }
+    assert [f"{name}.{key}" for name, keys in said.items() for key in keys if key not in known.get(name, {})] == []
 
 
 def test_every_section_is_frozen_and_refuses_unknown_keys():
