@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.expression import LONGEST, by_value, filled_boxes
 from evalkit.scoring.answers.reply import (
     ends_midway,
@@ -32,25 +33,8 @@ VERSION: Final = 1
 # TeX commands whose backslash a careless JSON or Python string turned into a control character.
 _EATEN: Final = {"\x07": r"\a", "\x08": r"\b", "\t": r"\t", "\x0b": r"\v", "\x0c": r"\f", "\r": r"\r"}
 
-_NOISE: Final = re.compile(
-    r"\$|\\[,!;:]|\\ |~|\\left(?![a-z])|\\right(?![a-z])|\\displaystyle|\^\s?\{?\\circ\}?|\\degree|°|\\?%"
-)
-_DIGITS: Final = r"[+-]?(?:\d{1,3}(?:[, ]\d{3})+(?!\d)|\d+)"
-_NUMBER: Final = re.compile(rf"(?P<digits>{_DIGITS})(?P<decimals>\.\d*)?(?P<space>\s*)(?P<unit>.*)", re.DOTALL)
-_UNIT: Final = re.compile(r"[A-Za-z][A-Za-z ·/.-]*(?:\^\{?-?\d\}?)?[²³.]?")
+_RE: Final = patterns.of("aime")
 _UNIT_LETTERS: Final = frozenset("mshgLlNJWVAKCF")
-_NO_UNIT: Final = re.compile(
-    r"\b(?:or|and|to|pi|sqrt|mod|plus|minus|times|over|choose|factorial|hundred|thousand|million|billion|dozen)\b",
-    re.IGNORECASE,
-)
-_SEVERAL: Final = re.compile(r"\d\D*(?:(?<![A-Za-z])(?:or|and)(?![A-Za-z])|[,;])\D*\d|\\pm|±")
-_MARKED: Final = re.compile(
-    r"""[(\[{"']{0,3}\s{0,3}(?:[A-Za-z]{1,3}\s{0,2}=\s{0,2})?"""
-    r"(?P<number>[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)(?:\s?(?:\^\{?\\circ\}?|°|\\?%))?"
-    r"(?![\w/^*+({=\\-]|[.,]\d|\s{0,3}(?:[*/^+=×·;]|-\s?\d|,\s?\d|(?:or|and|to)\s{1,3}\W{0,3}\d))"
-)
-_ALONE: Final = re.compile(r"""[)\]}"']*[ \t]*[.!。]?[ \t]*(?:\n|\Z)""")
-_LAST_NUMBER: Final = re.compile(r"(?<![\w.,])[+-]?\d[\d,]*(?!\w)")
 
 
 @by_row
@@ -112,7 +96,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     answer = _marked(without_markup(text), midway=ends_midway(final))
     if answer is not None:
         return scored(answer == truth, answer[:LONGEST], final)
-    numbers = _LAST_NUMBER.findall(text)
+    numbers = _RE.last_number.findall(text)
     flags = ("lenient_only",) if numbers else ()
     lenient = float(bool(numbers) and _canonical(numbers[-1]) == truth)
     return without_answer(final, lenient=lenient, flags=flags)
@@ -127,12 +111,16 @@ def _truth(doc: Mapping[str, Any]) -> str:
 
 
 def _score_box(content: str, truth: str, final: FinalText) -> Score:
-    plain = _NOISE.sub("", without_wrappers(content).replace("{,}", ",")).strip().rstrip(".").strip()
+    plain = _RE.noise.sub("", without_wrappers(content).replace("{,}", ",")).strip().rstrip(".").strip()
     if plain.count("=") == 1:
         plain = plain.partition("=")[2].strip()
     integer = _integer(plain)
     decimal = re.fullmatch(r"[+-]?\d*\.\d+", plain)
-    if integer is None and not (len(plain) > LONGEST or decimal or _SEVERAL.search(plain)) and re.search(r"\d", plain):
+    if (
+        integer is None
+        and not (len(plain) > LONGEST or decimal or _RE.several.search(plain))
+        and re.search(r"\d", plain)
+    ):
         return by_value(truth, plain, final)
     answer = (plain if integer is None else integer)[:LONGEST]
     return scored(answer == truth, answer, final)
@@ -140,7 +128,7 @@ def _score_box(content: str, truth: str, final: FinalText) -> Score:
 
 def _integer(text: str) -> str | None:
     """The digits of the integer that all of `text` is, a unit aside; None where it is something else."""
-    found = _NUMBER.fullmatch(text.strip())
+    found = _RE.number.fullmatch(text.strip())
     if found is None or (found["decimals"] or "").strip(".0"):
         return None
     if found["unit"] and not _is_unit(found["unit"], spaced=bool(found["space"])):
@@ -153,7 +141,7 @@ def _is_unit(text: str, *, spaced: bool) -> bool:
 
     A font command leaves a space behind, so `33\text{m}` has one and `33m` has none.
     """
-    if len(text) > 40 or not _UNIT.fullmatch(text) or _NO_UNIT.search(text):
+    if len(text) > 40 or not _RE.unit.fullmatch(text) or _RE.no_unit.search(text):
         return False
     first_word = re.split(r"[^A-Za-z]", text, maxsplit=1)[0]
     return len(first_word) > 1 or (spaced and first_word in _UNIT_LETTERS)
@@ -170,8 +158,8 @@ def _marked(text: str, *, midway: bool) -> str | None:
     """The last number that a marker announces: an integer's digits, or a decimal as it stands."""
     found: str | None = None
     for place in places(text):
-        number = _MARKED.match(text, place.start) if place.firm else None
-        if number is None or not (place.said or _ALONE.match(text, number.end())):
+        number = _RE.marked.match(text, place.start) if place.firm else None
+        if number is None or not (place.said or _RE.alone.match(text, number.end())):
             continue
         if midway and number.end() == len(text):
             continue

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
+from evalkit.scoring import patterns
 from evalkit.scoring.answers import letters
 from evalkit.scoring.answers.choice import Options, truth_of
 from evalkit.scoring.answers.expression import LONGEST, by_value, extract, filled_boxes, spelled_alike
@@ -34,24 +35,7 @@ from evalkit.scoring.rows import LETTERS, Document, Row, Settings, by_row, colum
 
 VERSION: Final = 1
 
-_MARK: Final = re.compile(r"<image(\d{1,2})>")
-# "(C) 14", "C. 14", "C 14"; an A or I before a word is an article or a pronoun.
-_BOXED_LETTER: Final = re.compile(
-    r"[(\[]\s?(?P<bracketed>[A-Z])\s?[)\]]|(?P<bare>[A-Z])(?=\s*\Z|\s?[).:](?!\w)|(?<![AI])\s|\s+[^A-Za-z\s])"
-)
-_SEVERAL: Final = re.compile(
-    r"[(\[]?[A-Z][)\]]?(?:(?:\s{0,3}(?:,|;|/|&|and|or)\s{0,3}|\s{1,3})?[(\[]?[A-Z][)\]]?(?![A-Za-z])){1,25}"
-)
-_NAME: Final = re.compile(r"\s*(?:[A-Za-z]|\\angle|∠|\\[a-z]+\s)[A-Za-z_{}0-9']{0,6}\s*=\s*")
-_UNIT_IN_ROMAN: Final = re.compile(
-    r"(?<=[\d})\]a-z])[\s~]*(?:\\[,;: ])?\\(?:mathrm|text|textrm|mbox)\s?\{[\s~]*(?:sq(?:uare|\.)?\s)?"
-    r"(?:[cdmk]?m|in|inch|inches|ft|feet|foot|yards?|miles?|m?l|lit(?:er|re)s?|[mk]?g|s|sec|min|minutes|h|hours?|units?"
-    r"|degrees?|dollars|cents)[\s~.]*\}(?:\s?\^\s?\{?[23]\}?)?[\s$.]*\Z"
-)
-_GAP: Final = re.compile(r"\\[,;: ]|\\q?quad(?![A-Za-z])|[~$]")
-_MIXED: Final = re.compile(r"(?<![\w.}])(\d{1,9})\s?\\[dt]?frac\s?\{\s?(\d{1,9})\s?\}\s?\{\s?(\d{1,9})\s?\}")
-_PROSE: Final = re.compile(r"(?<!\\)[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
-_FORMULA: Final = re.compile(r"\$([^$\n]{1,200})\$(?!.*\$)", re.DOTALL)
+_RE: Final = patterns.of("mathvision")
 
 
 @by_row
@@ -66,8 +50,8 @@ def mathvision(row: Row, _settings: Settings) -> Document:
     answer = re.sub(r"\{(?:square)?(?:degrees|inches)\}", "", re.sub(r"\x0c(?=[a-z])", r"\\f", given)).strip()
     question = text_of(row, "question").strip()
     # One picture an item; several marks name parts of it, so the picture goes in front and they stay words.
-    only = len(set(_MARK.findall(question))) == 1
-    question = _MARK.sub("<image 1>" if only else r"[figure \1]", question)
+    only = len(set(_RE.mark.findall(question))) == 1
+    question = _RE.mark.sub("<image 1>" if only else r"[figure \1]", question)
     return {
         "id": text_of(row, "id"),
         "type": "choice" if choices else "open",
@@ -125,13 +109,13 @@ def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
 
 def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> str | None:
     """The letters that the content of a box gives: one, or several (which is no answer); None for no option."""
-    plain = _GAP.sub(" ", without_wrappers(without_markup(content))).strip(" {}")
-    several = _SEVERAL.fullmatch(plain)
+    plain = _RE.gap.sub(" ", without_wrappers(without_markup(content))).strip(" {}")
+    several = _RE.several.fullmatch(plain)
     if several and set(named := re.findall("[A-Z]", plain)) <= set(options.letters) and not options.letter_of(plain):
         return "".join(named)
     if by_text := options.letter_of(plain):
         return by_text
-    found = _BOXED_LETTER.match(plain)
+    found = _RE.boxed_letter.match(plain)
     if found and (letter := found["bracketed"] or found["bare"]) in options.letters:
         return str(letter)
     # "2+2\\sqrt{7} = (A)", or the letter in a box inside the box.
@@ -165,21 +149,21 @@ def _open_answer(final: FinalText) -> Given | None:
     if announced is not None:
         return Given(announced, strong=True)
     part = answer_part(final.text, midway=midway)
-    formula = _FORMULA.search(text.rstrip().rpartition("\n")[2])
-    return replace(part, text=formula[1]) if part and formula and _PROSE.search(part.text) else part
+    formula = _RE.formula.search(text.rstrip().rpartition("\n")[2])
+    return replace(part, text=formula[1]) if part and formula and _RE.prose.search(part.text) else part
 
 
 def _same(truth: str, answer: str, final: FinalText) -> Score:
     """The score of one result against another, both cleaned; numbers exactly, all else by value."""
     wanted = whole_number(truth)
     given = whole_number(answer)
-    if given is None and wanted is not None and _PROSE.search(answer):
+    if given is None and wanted is not None and _RE.prose.search(answer):
         given = number_given(answer)
     if wanted and given:
         value = float(equal(given, wanted, round_fraction=False))
     elif spelled_alike(truth, answer):
         value = 1.0
-    elif _PROSE.search(answer) or not answer:
+    elif _RE.prose.search(answer) or not answer:
         value = 0.0
     else:
         return by_value(truth, answer, final)
@@ -188,15 +172,15 @@ def _same(truth: str, answer: str, final: FinalText) -> Score:
 
 def _cleaned(text: str) -> str:
     r"""A result without wrappers, dollars, a leading `x =` and mixed numbers, which become fractions."""
-    text = without_wrappers(_UNIT_IN_ROMAN.sub("", for_maths(text))).replace("\\!", "")
-    text = _GAP.sub(" ", text).strip()
-    text = _NAME.sub("", text, count=1) if _NAME.match(text) else text
+    text = without_wrappers(_RE.unit_in_roman.sub("", for_maths(text))).replace("\\!", "")
+    text = _RE.gap.sub(" ", text).strip()
+    text = _RE.name.sub("", text, count=1) if _RE.name.match(text) else text
 
     def improper(found: re.Match[str]) -> str:
         whole, above, below = (int(part) for part in found.groups())
         return rf"\frac{{{whole * below + above}}}{{{below}}}" if above < below else found[0]
 
-    return _MIXED.sub(improper, text).strip().rstrip(".").strip()
+    return _RE.mixed.sub(improper, text).strip().rstrip(".").strip()
 
 
 def _flagged(found: Score, *, strong: bool) -> Score:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
+from evalkit.scoring import patterns
 from evalkit.scoring.answers import letters
 from evalkit.scoring.answers.number import equal, whole_number
 from evalkit.scoring.answers.reply import for_matching, scored, unanswered, without_answer, without_markup
@@ -40,8 +41,7 @@ from evalkit.scoring.rows import (
 
 VERSION: Final = 1
 
-_MARK: Final = re.compile(r"<image (\d{1,3})>")
-_CMMMU_MARK: Final = re.compile(r"<img=\"([^\"<>]{1,300})\">")
+_RE: Final = patterns.of("mmmu")
 _CMMMU_TYPES: Final = {"选择": "choice", "判断": "true_false", "填空": "fill"}
 
 _DISCIPLINES: Final = {
@@ -91,13 +91,13 @@ def _numbered(row: Row) -> dict[str, str]:
 def _mmmu(row: Row, pictures: Mapping[str, str], question: str, subject: str) -> Document:
     is_open = row.get("question_type") == "open"
     places = {number: place for place, number in enumerate(pictures, 1)}
-    choices = [] if is_open else [marked(text, _MARK, places, "[image {}]") for text in choices_of(row, "options")]
+    choices = [] if is_open else [marked(text, _RE.mark, places, "[image {}]") for text in choices_of(row, "options")]
     answer = text_of(row, "answer").strip()
     answers = _truths(answer) if is_open else [letter_of(answer, choices)]
     return {
         "id": text_of(row, "id"),
         "type": "open" if is_open else "choice",
-        **question_of(marked(question, _MARK, places, "[image {}]"), choices, answers[0]),
+        **question_of(marked(question, _RE.mark, places, "[image {}]"), choices, answers[0]),
         "answers": answers,
         "images": list(pictures.values()),
         "subject": subject,
@@ -127,7 +127,7 @@ def cmmmu(row: Row, _settings: Settings) -> Document:
     columns = columns_of(row, r"image_(\d+)")
     places = {str(row.get(f"{column}_filename")): place for place, column in enumerate(columns, 1)}
     named = [str(row.get(f"option{n}") or "").strip() for n in range(1, 5)] if kind == "choice" else []
-    choices = [marked(text, _CMMMU_MARK, places, "[{}]") for text in named if text not in {"", "-"}]
+    choices = [marked(text, _RE.cmmmu_mark, places, "[{}]") for text in named if text not in {"", "-"}]
     answer = text_of(row, "answer").strip()
     if kind == "choice":
         answer = "".join(sorted(set(answer.upper()) & set(LETTERS)))
@@ -136,7 +136,7 @@ def cmmmu(row: Row, _settings: Settings) -> Document:
     return {
         "id": text_of(row, "id"),
         "type": kind,
-        **question_of(marked(text_of(row, "question"), _CMMMU_MARK, places, "[{}]"), choices, answer),
+        **question_of(marked(text_of(row, "question"), _RE.cmmmu_mark, places, "[{}]"), choices, answer),
         "images": columns,
         "discipline": str(row.get("category") or "unknown"),
         "subject": str(row.get("subcategory") or "unknown"),
@@ -230,39 +230,9 @@ _FALSE: Final = frozenset({"错", "错误", "×", "✗"})
 EXTRA_CHARS: Final = 10
 """So much longer than the answer may a text be that contains it."""
 
-# What asks or names instead of judging (是否正确, 对不对, 正确与否), 正确 before the right version of a statement, and
-# words in which 对 or 错 mean something else.
-_ASKED: Final = re.compile(
-    r"是否(?:是)?(?:正确|对|错误|成立|准确)|对不对|对还是错|对或错|对错|正确(?:与否|还是错误|或错误|/错误)|对/错"
-    r"|正确的?(?:说法|表述|描述|答案|结论|选项|做法|方法|顺序|应该|应为|应是|理解)"
-    r"|不?对称|对[应于比象角立面方照数偶流]|[相绝反针面一成配核校]对|错[过位]|[交差]错"
-    r"|true or false|yes or no|right (?:angle|side|hand|triangle|now)|(?:to|on) the right",
-    re.IGNORECASE,
-)
-_VERDICT: Final = re.compile(
-    r"(?P<twice>没有?(?:什么)?错误?|并?不(?:是)?错误?的?|并非错误|无误|not (?:false|wrong|incorrect))"
-    r"|(?P<no>(?:并|完全|明显|显然)?不(?:太|完全|一定|总是|能算|是|够)?(?:正确|对|准确|成立|属实)|并非(?:完全)?(?:正确|如此)"
-    r"|错误?|不是真的|为?假(?:的|命题)?|[×✗✘❌]"
-    r"|(?<![a-z])(?:not (?:correct|true|right)|false|incorrect|wrong|untrue)(?![a-z]))"
-    r"|(?P<yes>正确|对|准确|成立|属实|为?真(?:的|命题)|[√✓✔✅]|(?<![a-z])(?:true|correct|right)(?![a-z]))",
-    re.IGNORECASE,
-)
-_WHOLE: Final = re.compile(
-    r"[\s(\[\"'“]*(?:(?P<yes>是|真|yes|t|y)|(?P<no>否|不是|假|no|f|n))[\s)\]\"'”.。!]*", re.IGNORECASE
-)
-_LEADING: Final = re.compile(
-    r"(?:(?:这|该|此|本)(?:个|种|句|条)?(?:陈述|说法|判断|命题|表述|描述|结论|观点|题|话)?(?:的?(?:说法|内容))?(?:是|为)?\s?)?"
-)
-_MARKED: Final = re.compile(
-    r"(?:答案|判断|结论|结果|answer|verdict)\s?(?:应该?)?(?:是|为|is)?\s?[::]?\s?", re.IGNORECASE
-)
-_AFTER_LEADING: Final = re.compile(r"(?:的)?\s*(?:[,.;:!?。，；：！？]|\n|\Z|因为|由于|因|as |because )")
 
-_NEGATIONS: Final = re.compile("[不非无未没]")
 _SCALES: Final = "甲乙丙丁戊己庚辛 东南西北 上下 左右 前后 内外 大小 高低 长短 深浅 多少 快慢 强弱 增减 升降 正负 阴阳"
 _RIVALS: Final = tuple(frozenset(group) for group in (*_SCALES.split(), "是否", "有无", "真假", "对错"))
-_PADDING: Final = re.compile(r"[\s\"'“”‘’「」【】《》()\[\]{}.,;:!?。、$]+")
-_LEAD_IN: Final = re.compile(r"(?:答案|应该?|填写?|选择?|结果|即|是|为|叫做?|称为?|等于|有)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,21 +249,21 @@ def verdict(text: str) -> Judged | None:
     The last marker (答案, 判断 ...) decides; without one the verdict that the reply begins with; without that the last
     one in it. None where there is none: 无法判断 is neither.
     """
-    if whole := _WHOLE.fullmatch(text):
+    if whole := _RE.whole.fullmatch(text):
         return Judged(whole["yes"] is not None, strong=True)
-    asked = [found.span() for found in _ASKED.finditer(text)]
-    for marker in reversed(list(_MARKED.finditer(text))[-20:]):
+    asked = [found.span() for found in _RE.asked.finditer(text)]
+    for marker in reversed(list(_RE.marked.finditer(text))[-20:]):
         rest = text[marker.end() : marker.end() + 40].partition("\n")[0]
-        if whole := _WHOLE.fullmatch(rest):
+        if whole := _RE.whole.fullmatch(rest):
             return Judged(whole["yes"] is not None, strong=True)
-        found = _VERDICT.match(text, marker.end())
+        found = _RE.verdict.match(text, marker.end())
         if found and not _inside(found, asked):
             return Judged(found["no"] is None, strong=True)
-    lead = _LEADING.match(text)
-    first = _VERDICT.match(text, lead.end() if lead else 0)
-    if first and not _inside(first, asked) and _AFTER_LEADING.match(text, first.end()):
+    lead = _RE.leading.match(text)
+    first = _RE.verdict.match(text, lead.end() if lead else 0)
+    if first and not _inside(first, asked) and _RE.after_leading.match(text, first.end()):
         return Judged(first["no"] is None, strong=True)
-    stated = [found for found in _VERDICT.finditer(text) if not _inside(found, asked)]
+    stated = [found for found in _RE.verdict.finditer(text) if not _inside(found, asked)]
     return Judged(stated[-1]["no"] is None, strong=False) if stated else None
 
 
@@ -313,12 +283,12 @@ def fills(given: str, truth: str) -> bool:
         return bool(wanted)
     if len(wanted) == 1:
         rivals = next((group for group in _RIVALS if wanted in group), frozenset())
-        return _LEAD_IN.sub("", answer_text) == wanted and not (set(answer_text) & rivals) - {wanted}
+        return _RE.lead_in.sub("", answer_text) == wanted and not (set(answer_text) & rivals) - {wanted}
     extra = len(answer_text) - len(wanted)
     return (
         wanted in answer_text
         and extra <= EXTRA_CHARS
-        and len(_NEGATIONS.findall(answer_text)) == len(_NEGATIONS.findall(wanted))
+        and len(_RE.negations.findall(answer_text)) == len(_RE.negations.findall(wanted))
         and _stands_alone(wanted, answer_text)
     )
 
@@ -330,7 +300,7 @@ def _stands_alone(wanted: str, text: str) -> bool:
 
 def _bare(text: str) -> str:
     """NFKC, lower case, without white space, quotes, brackets and punctuation; a minus sign stays."""
-    return _PADDING.sub("", unicodedata.normalize("NFKC", text)).replace("\u2212", "-").casefold()
+    return _RE.padding.sub("", unicodedata.normalize("NFKC", text)).replace("\u2212", "-").casefold()
 
 
 def _inside(found: re.Match[str], spans: Sequence[tuple[int, int]]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.number import Number, SeveralAnswersError, last_number, read_list, read_number
 from evalkit.scoring.answers.reply import (
     boxes,
@@ -49,21 +50,7 @@ Truth: TypeAlias = float | bool | str | tuple[float, ...]
 Value: TypeAlias = Number | bool | str | tuple[Number, ...]
 
 _YES: Final = frozenset({"true", "yes", "正确", "对"})
-_TOKEN: Final = re.compile(
-    r"[\W_]{0,6}(?:(?:it|this|that|(?:the|this) (?:statement|claim|assertion|proposition|answer)) is (?:indeed )?)?"
-    r"(?P<token>(?:true|false|yes|no)(?![A-Za-z])|正确|错误|对(?![于应])|错)",
-    re.IGNORECASE,
-)
-_OTHER_TOKEN: Final = re.compile(r"\s*(?:/|or|and|或)\s*(?:true|false|yes|no|正确|错误|对|错)", re.IGNORECASE)
-_OPTION: Final = re.compile(
-    r"[\s*_\"'`]{0,6}(?:option|choice)?\s?(?:[(\[](?P<bracketed>[A-Fa-f])[)\]]|(?P<bare>[A-Fa-f])(?=[).:,;\s*\"'`]|\Z))",
-    re.IGNORECASE,
-)
-_OTHER_OPTION: Final = re.compile(
-    r"[)\].]?\s*(?:/|,|or|and|或)\s*[(\[]?(?-i:[A-F]|[a-f][)\]])(?![A-Za-z])", re.IGNORECASE
-)
-_SOLE: Final = re.compile(r"\W*(?:\Z|\n)|\s*(?:because|since|[-–—])", re.IGNORECASE)
-_EMPHASIS: Final = re.compile(r"(?<![\d)\]}])\*{2,3}|\*{2,3}(?![\d(\[{-])|__|`|\$|\\[()\[\]]")
+_RE: Final = patterns.of("theoremqa")
 
 
 @by_row
@@ -165,7 +152,7 @@ def find_answer(final: FinalText, kind: str) -> Value | None:
 
     In a text that was cut off, what runs up to its end is no answer: a digit may be missing.
     """
-    text = _EMPHASIS.sub("", for_maths(final.text))
+    text = _RE.emphasis.sub("", for_maths(final.text))
     starts = [
         place.start for place in places(text) if place.said or "\n" in text[max(0, place.start - 5) : place.start]
     ]
@@ -193,10 +180,10 @@ def _line_at(text: str, start: int) -> str:
 def _read_bool(field: str) -> bool | None:
     """The truth value with which the field begins; a token elsewhere ("not known to be false") says nothing."""
     text = without_wrappers(field).strip()
-    found = _TOKEN.match(text)
+    found = _RE.token.match(text)
     if found is None:
         return None
-    if _OTHER_TOKEN.match(text, found.end()):
+    if _RE.other_token.match(text, found.end()):
         raise SeveralAnswersError(field)
     return found["token"].lower() in _YES
 
@@ -204,13 +191,18 @@ def _read_bool(field: str) -> bool | None:
 def _read_option(field: str) -> str | None:
     """The first option letter, where the field begins with it; "a" before a word is an article."""
     text = without_wrappers(field).strip()
-    found = _OPTION.match(text)
+    found = _RE.option.match(text)
     if found is None:
         return None
-    if _OTHER_OPTION.match(text, found.end()):
+    if _RE.other_option.match(text, found.end()):
         raise SeveralAnswersError(field)
     bare = found["bare"]
-    if bare and text[found.end() : found.end() + 1].isspace() and bare in "aA" and not _SOLE.match(text, found.end()):
+    if (
+        bare
+        and text[found.end() : found.end() + 1].isspace()
+        and bare in "aA"
+        and not _RE.sole.match(text, found.end())
+    ):
         return None
     return (found["bracketed"] or bare).lower()
 

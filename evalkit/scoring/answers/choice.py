@@ -14,7 +14,6 @@ the reply.
 
 from __future__ import annotations
 
-import re
 import string
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.reply import (
     boxes,
     ends_midway,
@@ -41,9 +41,8 @@ VERSION: Final = 1
 # ---------------------------------------------------------------- a question's options, by letter or by their own text
 
 
-_TOKEN: Final = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]{1,64}|[^\w\s]")  # Chinese has no spaces: a bound keeps it linear
+_RE: Final = patterns.of("choice")
 _FOLDED: Final = frozenset(".,;:!?'\"“”‘’«»。；：！？")  # punctuation that does not tell two texts apart
-_NOUN_FOLLOWS: Final = re.compile(r"\s+\w")
 _ARTICLES: Final = frozenset({"the", "a", "an"})
 
 
@@ -103,7 +102,7 @@ class Options:
         """The options whose texts occur in `line`; one inside another, longer one that occurs does not count."""
         found: set[str] = set()
         position = 0
-        while token := _TOKEN.search(line, position):
+        while token := _RE.token.search(line, position):
             position = token.end()
             if token[0] not in _FOLDED and (option := self.text_at(line, token.start())):
                 found.add(option[0])
@@ -113,7 +112,7 @@ class Options:
 
 def _words(text: str) -> tuple[str, ...]:
     """The words of `_tokens`, found at once where no article can be in the way: that is most of the time."""
-    words = [word for token in _TOKEN.findall(text) if (word := token.casefold()) not in _FOLDED]
+    words = [word for token in _RE.token.findall(text) if (word := token.casefold()) not in _FOLDED]
     if words and words[0] in _ARTICLES:
         return tuple(word for word, _ in _tokens(text, 0))
     return tuple(words)
@@ -122,11 +121,11 @@ def _words(text: str) -> tuple[str, ...]:
 def _tokens(text: str, position: int) -> Iterator[tuple[str, int]]:
     """(folded word, where it ends) from `position` on, without folded punctuation and a leading article."""
     first = True
-    for token in _TOKEN.finditer(text, position):
+    for token in _RE.token.finditer(text, position):
         word = token[0].casefold()
         if word in _FOLDED:
             continue
-        if first and word in _ARTICLES and _NOUN_FOLLOWS.match(text, token.end()):
+        if first and word in _ARTICLES and _RE.noun_follows.match(text, token.end()):
             first = False
             continue
         first = False
@@ -134,42 +133,6 @@ def _tokens(text: str, position: int) -> Iterator[tuple[str, int]]:
 
 
 # ---------------------------------------------------------------- what stands at one place: letters, or options' texts
-
-
-_OPEN: Final = r"""(?:["'“‘«「『【(\[{<]\s?){0,3}"""
-_OPENERS: Final = re.compile(
-    _OPEN
-    + r"(?:(?:the\s)?(?:option|choice|letter)s?(?![A-Za-z])\s{0,2}:?\s{0,2}|选项\s{0,2}|(?:both|either)\s{1,2}){0,2}"
-    + _OPEN,
-    re.IGNORECASE,
-)
-_CLOSERS: Final = r"""[)\]}>"'”’»」』】]*"""
-_AND: Final = re.compile(
-    _CLOSERS + r"\s*(?:,?\s*(?:and/or|and|or)(?![A-Za-z])|[/&+|]|[、,]|以及|或者|和|或|与|及)\s*" + _OPEN, re.IGNORECASE
-)
-_AFTER_SEVERAL: Final = re.compile(
-    _CLOSERS + r"\s*(?:\Z|\n|[.,;:!?。；、/&|+]"
-    r"|(?:and|or|are|were|both|because|since|depending|if|but|can|could|may|might|together|equally)(?![A-Za-z])"
-    r"|is\s+correct|和|或|与|及|都|均|皆)",
-    re.IGNORECASE,
-)
-_AFTER_TEXT: Final = re.compile(
-    _CLOSERS + r"""(?:(?<=[)\]}>"'”’»」』】])(?!\w)|\s*\Z|[ \t]*\n|[.,;:!?。；、…]+(?![A-Za-z0-9])"""
-    r"|\s{0,3}[(\[|\\<]|\s{1,3}[-–—]|\s{1,3}(?:because|since)(?![A-Za-z]))",
-    re.IGNORECASE,
-)
-_SEVERAL: Final = re.compile(r"[A-Z]{2,26}(?![^\W_])")
-_TO_TEXT: Final = re.compile(r"""[)\]}"'.:,;=\-–—(\[ \t]{0,8}""")
-_SOLE: Final = re.compile(r"""[)\]}"'”’»」』】.!。]*[ \t]*(?:\n|\Z)""")
-_BRACKETED: Final = re.compile(r"""(?<=["'“‘「『【(\[{<].)["'”’」』】)\]}>]""")
-_AFTER_LETTER: Final = re.compile(
-    r"""\s*\Z|[ \t]*\n|['’](?![A-Za-z])|\.(?!\d)|[-–—](?![A-Za-z0-9])|[)\]}"”»」』】>,;:!?。；、…|<\\&]"""
-)
-_SPACE: Final = re.compile(r"[ \t]+")
-_OPERATOR: Final = re.compile(r"[=+*/^<>×÷±≈·°%~]")
-_AFTER_WORDLIKE: Final = re.compile(
-    r"""[-–—(\[,.;:"'“]|(?:because|since|as|for|is|was|with|which|due|and|but|so)(?![A-Za-z])""", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +150,7 @@ def value_at(text: str, position: int, options: Options, *, said: bool = True) -
 
     `said` tells that something like "is" or a colon stands before it; a Chinese word may then follow a letter.
     """
-    opened = _OPENERS.match(text, position)
+    opened = _RE.openers.match(text, position)
     start = opened.end() if opened else position
     for begin in dict.fromkeys((position, start)):
         if value := _text_value(text, begin, options):
@@ -197,7 +160,7 @@ def value_at(text: str, position: int, options: Options, *, said: bool = True) -
 
 def own_text_end(text: str, position: int, letter: str, options: Options) -> int | None:
     """Where the text of option `letter` ends if it follows at `position`, as in "B) shelf" and "B - shelf"."""
-    link = _TO_TEXT.match(text, position)
+    link = _RE.to_text.match(text, position)
     named = options.text_at(text, link.end()) if link and link.end() > position else None
     return named[1] if named and named[0] == letter else None
 
@@ -207,15 +170,15 @@ def _text_value(text: str, start: int, options: Options) -> Value | None:
     if named is None:
         return None
     letter, end = named
-    if joint := _AND.match(text, end):
+    if joint := _RE.joint.match(text, end):
         other = options.text_at(text, joint.end())
-        if other and other[0] != letter and (_AFTER_TEXT.match(text, other[1]) or _AND.match(text, other[1])):
+        if other and other[0] != letter and (_RE.after_text.match(text, other[1]) or _RE.joint.match(text, other[1])):
             return Value((letter, other[0]), start, other[1], by_text=True)
-    return Value((letter,), start, end, by_text=True) if _AFTER_TEXT.match(text, end) else None
+    return Value((letter,), start, end, by_text=True) if _RE.after_text.match(text, end) else None
 
 
 def _letter_value(text: str, start: int, options: Options, *, said: bool) -> Value | None:
-    several = _SEVERAL.match(text, start)
+    several = _RE.several.match(text, start)
     if several and set(several[0]) <= set(options.letters) and len(set(several[0])) == len(several[0]):
         return Value(tuple(several[0]), start, several.end())
     letter = text[start : start + 1]
@@ -223,7 +186,7 @@ def _letter_value(text: str, start: int, options: Options, *, said: bool) -> Val
         return None
     end = start + 1
     if letter.islower():
-        alone = _SOLE.match(text, end) or _BRACKETED.match(text, end)
+        alone = _RE.sole.match(text, end) or _RE.bracketed.match(text, end)
         return Value((letter.upper(),), start, end) if alone else None
     own_end = own_text_end(text, end, letter, options)
     letters, last = _joined(text, (letter,), own_end or end, options)
@@ -231,20 +194,20 @@ def _letter_value(text: str, start: int, options: Options, *, said: bool) -> Val
         letters, last = _joined(text, (letter,), end, options)
     if len(letters) > 1:
         return Value(letters, start, last)
-    if own_end and _AFTER_TEXT.match(text, own_end):
+    if own_end and _RE.after_text.match(text, own_end):
         return Value((letter,), start, own_end)
     return Value((letter,), start, end) if _letter_ends(text, end, letter, said=said) else None
 
 
 def _joined(text: str, letters: tuple[str, ...], end: int, options: Options) -> tuple[tuple[str, ...], int]:
     """(`letters` and those joined to them by "and", "or", a comma ..., where the last one ends)."""
-    while joint := _AND.match(text, end):
+    while joint := _RE.joint.match(text, end):
         letter = text[joint.end() : joint.end() + 1]
         if not letter or letter not in options.letters or letter in letters:
             break
         next_end = joint.end() + 1
         next_end = own_text_end(text, next_end, letter, options) or next_end
-        if not _AFTER_SEVERAL.match(text, next_end):
+        if not _RE.after_several.match(text, next_end):
             break
         letters, end = (*letters, letter), next_end
     return letters, end
@@ -252,14 +215,14 @@ def _joined(text: str, letters: tuple[str, ...], end: int, options: Options) -> 
 
 def _letter_ends(text: str, end: int, letter: str, *, said: bool) -> bool:
     """Whether a capital letter that ends at `end` stands for an option and does not begin a word or a formula."""
-    if _AFTER_LETTER.match(text, end):
+    if _RE.after_letter.match(text, end):
         return True
-    space = _SPACE.match(text, end)
+    space = _RE.space.match(text, end)
     if space is None:  # a word goes on, except that Chinese is written without spaces
         return said and "\u4e00" <= text[end] <= "\u9fff"
-    if _OPERATOR.match(text, space.end()):
+    if _RE.operator.match(text, space.end()):
         return False  # "B = 3 T" is a magnetic field
-    return letter not in "AI" or _AFTER_WORDLIKE.match(text, space.end()) is not None  # an article, a pronoun
+    return letter not in "AI" or _RE.after_wordlike.match(text, space.end()) is not None  # an article, a pronoun
 
 
 # ---------------------------------------------------------------- a generous second reading: never for the score
@@ -267,10 +230,6 @@ def _letter_ends(text: str, end: int, letter: str, *, said: bool) -> bool:
 # model.
 
 
-_DENIED: Final = r"(?!\)?\s{0,3}(?:is|are|was|were)?\s{0,3}(?:not|n't|wrong|incorrect|false|fail|cannot|can't))"
-_LENIENT_BRACKETED: Final = re.compile(rf"\(([A-Z])\){_DENIED}", re.IGNORECASE)
-_LENIENT_ALONE: Final = re.compile(rf"(?<![\w'’])([A-Z])(?![\w'’]){_DENIED}")
-_NUMBER: Final = re.compile(r"[(\[]?(\d{1,2})(?![\w%]|[.,]\d)")
 _LINE_LENGTH: Final = 4000
 
 
@@ -280,11 +239,11 @@ def lenient_letter(text: str, options: Options) -> str | None:
     The first of: the last bracketed letter, the last capital letter that stands alone (neither where the reply goes
     on to deny it), the option whose number stands after the last marker, the only option named in the last line.
     """
-    for pattern in (_LENIENT_BRACKETED, _LENIENT_ALONE):
+    for pattern in (_RE.lenient_bracketed, _RE.lenient_alone):
         letters = [letter for found in pattern.finditer(text) if (letter := found[1].upper()) in options.letters]
         if letters:
             return letters[-1]
-    numbers = [int(found[1]) for place in places(text) if (found := _NUMBER.match(text, place.start))]
+    numbers = [int(found[1]) for place in places(text) if (found := _RE.number.match(text, place.start))]
     if numbers and 1 <= numbers[-1] <= len(options.letters):
         return options.letters[numbers[-1] - 1]
     named = options.named_in(last_line(text)[1][-_LINE_LENGTH:])
@@ -296,15 +255,6 @@ def lenient_letter(text: str, options: Options) -> str | None:
 
 STRONG: Final = frozenset({"P1", "P2", "P3"})
 SHORTEST_BARE_TEXT: Final = 3  # characters; a shorter option text says too little without a marker
-
-_ALONE: Final = re.compile(r"""[)\]}"'”’]*[ \t]*(?:[.!。]|\n|\Z)""")
-_FIELD: Final = re.compile(
-    r"""["'](?:final\s?)?(?:answer|choice|option)(?:\s?(?:letter|choice|option))?["']\s{0,4}[:=]\s{0,8}""",
-    re.IGNORECASE,
-)
-_LINE_LETTER: Final = re.compile(r"""[(\[{"'“‘【「]*([A-Za-z])(?=[^A-Za-z0-9]|\Z)""")
-_LINE_END: Final = re.compile(r"""[\s)\]}"'”’】」.,;:!。]*\Z""")
-_CUT_WORD: Final = re.compile(r"(?<=\s)[a-z]\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +287,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     text = whole.partition(f"\n{header}")[0] if header else whole  # before it goes on to ask itself the next question
     flags: tuple[str, ...] = ("continued_pattern",) * (len(text) < len(whole))
     if ends_midway(final):
-        text = _CUT_WORD.sub("", text)  # "the answer is a", and the limit came
+        text = _RE.cut_word.sub("", text)  # "the answer is a", and the limit came
     return settled(extract(text, options), text, final, options, truth, flags)
 
 
@@ -378,7 +328,7 @@ def extract(text: str, options: Options) -> Extraction:
     marked = list(_after_markers(text, options))
     strong = [("P1", value) for value, is_strong in marked if is_strong]
     strong += (("P2", value) for value in _in_boxes(text, options))
-    strong += (("P3", value) for at in _FIELD.finditer(text) if (value := value_at(text, at.end(), options)))
+    strong += (("P3", value) for at in _RE.field.finditer(text) if (value := value_at(text, at.end(), options)))
     if strong:
         anchor, value = max(strong, key=lambda candidate: candidate[1].start)
         return Extraction(value.letters, anchor, len({other.letters for _, other in strong}) > 1)
@@ -396,7 +346,7 @@ def _after_markers(text: str, options: Options) -> Iterator[tuple[Value, bool]]:
     """
     for place in places(text):
         value = value_at(text, place.start, options, said=place.said)
-        if value and (place.said or _ALONE.match(text, value.end)):  # not "answer B is wrong"
+        if value and (place.said or _RE.alone.match(text, value.end)):  # not "answer B is wrong"
             yield value, place.firm or not value.by_text
 
 
@@ -404,7 +354,7 @@ def _in_boxes(text: str, options: Options) -> Iterator[Value]:
     """P2: boxes whose whole content is an answer."""
     for box in boxes(text):
         value = value_at(box.content, 0, options)
-        if value and _LINE_END.match(box.content, value.end):
+        if value and _RE.line_end.match(box.content, value.end):
             yield Value(value.letters, box.start, box.end, value.by_text)
 
 
@@ -412,9 +362,9 @@ def _from_last_line(text: str, options: Options, weak: list[Value]) -> Extractio
     """P4, else P5."""
     start, line = last_line(text)
     line = line.strip()
-    if (found := _LINE_LETTER.match(line)) and (letter := found[1].upper()) in options.letters:
+    if (found := _RE.line_letter.match(line)) and (letter := found[1].upper()) in options.letters:
         end = own_text_end(line, found.end(), letter, options) or found.end()
-        if _LINE_END.match(line, end):
+        if _RE.line_end.match(line, end):
             return Extraction((letter,), "P4")
     named = options.letter_of(line) if len(line) >= SHORTEST_BARE_TEXT else None
     after_marker = [value for value in weak if value.start >= start and value.end - value.start >= SHORTEST_BARE_TEXT]

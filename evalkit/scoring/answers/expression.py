@@ -6,7 +6,6 @@ both can hang on what a model writes. A comparison that does not end has no verd
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Mapping
 from itertools import accumulate
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.reply import (
     boxes,
     ends_midway,
@@ -33,15 +33,7 @@ SECONDS: Final = 5.0  # of processor time, per comparison
 LONGEST: Final = 1000  # characters; longer "answers" are loops of a model that lost its way
 _PLACES: Final = 100  # so many markers from the end are looked at
 
-_EMPHASIS: Final = re.compile(r"\*\*|`")
-_SPACES: Final = re.compile(r"\\[,!;: ]|\\q?quad(?![A-Za-z])|~|\s|\\left(?![a-z])|\\right(?![a-z])|\\displaystyle|\$")
-_DEGREES: Final = re.compile(r"\^\{?\\circ\}?|\\degree|°")
-_FRACTION: Final = re.compile(r"\\[dtc]frac(?![A-Za-z])")
-_ONE_IN_BRACES: Final = re.compile(r"(?<=[_^])\{(\w)\}")
-_MATHS: Final = re.compile(
-    r"\s{0,3}(?:\$\$?(?P<dollars>[^$\n]{1,400})\$|\\\((?P<round>[^\n]{1,400}?)\\\)|\\\[\s?(?P<square>[^\n]{1,400}?)\s?\\\])"
-)
-_SENTENCE_END: Final = re.compile(r"[.!。](?=\s|\Z)|\n")
+_RE: Final = patterns.of("expression")
 
 
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
@@ -69,7 +61,7 @@ def extract(text: str, *, midway: bool = False) -> str | None:
     """
     if boxed := filled_boxes(text, midway=midway):
         return boxed[-1]
-    text = _EMPHASIS.sub("", text)
+    text = _RE.emphasis.sub("", text)
     announced = deque((place.start for place in places(text) if place.said and place.firm), maxlen=_PLACES)
     for start in reversed(announced):
         answer, end = _marked(text, start)
@@ -120,9 +112,9 @@ def spelled_alike(one: str, other: str) -> bool:
 
 def _marked(text: str, start: int) -> tuple[str, int]:
     """(what a marker announces at `start`: the formula there, else the rest of the sentence; where that ends)."""
-    if formula := _MATHS.match(text, start):
+    if formula := _RE.maths.match(text, start):
         return next(part for part in formula.groups() if part is not None).strip(), formula.end()
-    stop = _SENTENCE_END.search(text, start, start + LONGEST + 2)
+    stop = _RE.sentence_end.search(text, start, start + LONGEST + 2)
     end = stop.start() if stop else min(len(text), start + LONGEST + 2)
     return text[start:end].strip(), end
 
@@ -133,5 +125,5 @@ def _balanced(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    text = _FRACTION.sub(r"\\frac", _DEGREES.sub("", without_wrappers(text)))
-    return _ONE_IN_BRACES.sub(r"\1", _SPACES.sub("", text)).rstrip(".").casefold()
+    text = _RE.fraction.sub(r"\\frac", _RE.degrees.sub("", without_wrappers(text)))
+    return _RE.one_in_braces.sub(r"\1", _RE.spaces.sub("", text)).rstrip(".").casefold()

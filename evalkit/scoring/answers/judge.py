@@ -7,7 +7,6 @@ says which side an answer came from, and an answer that both sides gave is judge
 
 from __future__ import annotations
 
-import re
 import statistics
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from evalkit.files import canonical, digest
 from evalkit.model import FinalText, Message, Score, Status
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.reply import unanswered
 from evalkit.scoring.registry import required
 
@@ -151,13 +151,7 @@ def judge_messages(case: Case, asked_before: int = 0) -> tuple[Message, ...]:
     return ({"role": "system", "content": text}, {"role": "user", "content": _case_json(case)})
 
 
-# A number as a whole: what sticks to it ("0,5", "8/10", "60%", "1e-1") makes it something else than a grade.
-_NUMBER: Final = re.compile(r"[-+\u2212]?\d[\d.,/:%eE^]*|[-+\u2212]?\.\d+")
-_GRADE: Final = re.compile(r"(?:0|1|0?\.\d{1,6}|[01]\.\d{1,6})")
-_LABEL: Final = re.compile(
-    r"\b(?:score|grade)\b[\"'*]{0,3}\s{0,3}[:=]\s{0,3}[\"'*]{0,3}(?P<value>[-+\u2212]?[\d.][\d.,/:%eE^]{0,12})"
-)
-_OUT_OF: Final = re.compile(r"\s{0,3}(?:out\s+of|of|/)\s{0,3}\d")
+_RE: Final = patterns.of("judge")
 _READ_LIMIT_CHARS: Final = 20_000
 
 
@@ -173,16 +167,16 @@ def grade(reply: str) -> float | None:
     text = (after if closed else text).strip()[-_READ_LIMIT_CHARS:]
     if "<think>" in text:
         return None
-    labels = list(_LABEL.finditer(text.lower()))
+    labels = list(_RE.label.finditer(text.lower()))
     if labels:
         found, end = labels[-1]["value"], labels[-1].end()
     else:
-        numbers = list(_NUMBER.finditer(text))
+        numbers = list(_RE.number.finditer(text))
         if len(numbers) != 1:
             return None
         found, end = numbers[0].group(), numbers[0].end()
     found = found.rstrip(".,:")
-    if not _GRADE.fullmatch(found) or _OUT_OF.match(text, end):
+    if not _RE.grade.fullmatch(found) or _RE.out_of.match(text, end):
         return None
     value = float(found)
     return value if 0 <= value <= 1 else None

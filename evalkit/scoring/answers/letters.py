@@ -30,6 +30,7 @@ from itertools import islice
 from typing import Any, Final
 
 from evalkit.model import FinalText, Score
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.choice import Extraction, Options, extract, settled, truth_of
 from evalkit.scoring.answers.reply import (
     ends_midway,
@@ -48,47 +49,10 @@ BRIEF_CHARS: Final = 60
 SHORTEST_NAMED_CHARS: Final = 4
 MOST_MENTIONS: Final = 20
 
-_DENIED: Final = (
-    r"(?![)\]]?\s{0,3}(?:(?:is|are|was|were|does|do|did|can|could)?\s?(?:not|n't|n’t)(?![A-Za-z])"
-    r"|(?:is|are)\s(?:wrong|incorrect|false)|不|错|选项不|选项错))"
-)
-_STATED: Final = re.compile(
-    r"(?<![A-Za-z0-9_'’])(?:option\s|choice\s|选项\s?)?[(\[]?(?P<before>[A-Z])[)\]]?\s{0,2}"
-    r"(?:(?:is|would\sbe|must\sbe)\s(?:the\s)?(?:correct|right|best|most\slikely|only)(?![A-Za-z])(?!\?)"
-    r"|(?:选?项|说法|答案)?(?:是)?(?:最)?(?:正确|符合题意|符合|合适|恰当|贴切|准确)(?!的?(?:吗|么|与否|\?)))"
-    r"|选项\s?[(\[]?(?P<after>[A-Z])[)\]]?\s?(?:(?:是)?(?:最)?(?:正确|符合|合适|恰当|贴切|准确))"
-)
-_LINE_LETTER: Final = re.compile(r"[ \t]*(?:[(\[]([A-Z])[)\]]|([A-Z])(?:[)、]|[.:](?![a-z0-9]|[A-Z]\b)))", re.MULTILINE)
-_OPTION_LINE: Final = re.compile(rf"^(?:[-•][ \t]{{0,3}})?{_LINE_LETTER.pattern}", re.MULTILINE)
-_BRACKETED: Final = re.compile(rf"[(\[]\s?([A-Z])\s?[)\]]{_DENIED}")
-_LETTER_ENDS: Final = r"(?=\Z|[\s.,;:!?)\]}\"”。，；：！？、\u3400-\u9fff])"
-_ALONE: Final = re.compile(
-    rf"(?<![A-Za-z0-9_'’.°#+*/=^<>-])(?:([B-HJ-Z]){_LETTER_ENDS}|([AI]){_LETTER_ENDS}(?!\s[a-z])){_DENIED}"
-)
-_LISTED: Final = re.compile(r"(?<!\w)[A-Za-z]\s?(?:[,/&、]|and|or|和|或)\s?[A-Za-z](?!\w)", re.IGNORECASE)
-# A gap between two letters can be read in one way only: a reply of many letters must not take exponential time.
-_SOLE_LETTERS: Final = re.compile(
-    r"[(\[\"“]?[A-Z](?:[\s)\]]*(?:(?:[,;/&、+]|以及|和|与|及|and(?![a-z]))\s*)?[(\[]?[A-Z]){0,25}[)\]\"”]?[.。]?"
-)
-_STATED_SET: Final = re.compile(
-    r"(?<![A-Za-z0-9_'’])(?P<letters>[A-Z](?:(?:\s?(?:[,、]|和|与|及)\s?|\s)?[A-Z]){0,25})\s?(?:选?项|说法)?(?:都|均|皆)?(?:是)?"
-    r"(?:正确|符合题意|符合|对的)(?!的?(?:吗|么|与否|\?))"
-)
-_EITHER: Final = re.compile(r"(?<![A-Za-z])[A-Z]\)?\s?(?:或者?|or)\s?\(?[A-Z](?![A-Za-z])")
-_DENIAL: Final = re.compile(
-    r"(?<![a-z])(?:not|cannot|neither|nor|unable|wrong|incorrect|false)(?![a-z])|n['’]t(?![a-z])|不|没|未|错",
-    re.IGNORECASE,
-)
-_CONTRAST: Final = re.compile(
-    r"(?<![a-z])(?:unlike|while|whereas|rather than|instead of|other hand|less|least|lack(?:s|ing)?|fails?"
-    r"|differ(?:s|ent|ently)?|unlikely)(?![a-z])|而",
-    re.IGNORECASE,
-)
-_CUT_WORD: Final = re.compile(r"(?<=\s)[A-Za-z]\Z")
+_RE: Final = patterns.of("letters")
 # Chinese is written without spaces: a word boundary beside it says nothing. Beside an operator stands a formula.
 _BEFORE_TEXT: Final = r"(?<![^\W\u3400-\u9fff])(?<![/^*+=:\\-])(?<![\d][.,])"
 _AFTER_TEXT: Final = r"(?![^\W\u3400-\u9fff]|[/^*+=%°\\-]|[.,:]\d)"
-_SENTENCE_END: Final = re.compile(r"[.;!?](?=\s)|[。；！？\n]")
 
 
 def read(text: str, options: Options) -> Extraction:
@@ -118,7 +82,7 @@ def read_set(text: str, options: Options) -> Extraction:
     if stated := _stated_set(text, options):
         return Extraction(stated, "M1")
     found = read(text, options)
-    if len(found.letters) > 1 and _EITHER.search(text):
+    if len(found.letters) > 1 and _RE.either.search(text):
         return Extraction(anchor=found.anchor)
     return Extraction(tuple(sorted(found.letters)), found.anchor, found.contradictory)
 
@@ -139,31 +103,31 @@ def score(doc: Mapping[str, Any], final: FinalText, *, several: bool = False) ->
         return nothing
     text = without_markup(for_matching(final.text))
     if ends_midway(final):
-        text = _CUT_WORD.sub("", text)  # "the answer is a", and the limit came
+        text = _RE.cut_word.sub("", text)  # "the answer is a", and the limit came
     found = (read_set if several else read)(text, options)
     return settled(found, text, final, options, truth)
 
 
 def _stated(text: str, options: Options) -> str | None:
-    return _only(options, (found["before"] or found["after"] for found in _STATED.finditer(text)))
+    return _only(options, (found["before"] or found["after"] for found in _RE.stated.finditer(text)))
 
 
 def _stated_set(text: str, options: Options) -> tuple[str, ...]:
     """All options that the reply states to be right: A和C正确, "A选项正确；C选项正确"."""
-    named = {letter for found in _STATED_SET.finditer(text) for letter in re.findall("[A-Z]", found["letters"])}
+    named = {letter for found in _RE.stated_set.finditer(text) for letter in re.findall("[A-Z]", found["letters"])}
     return _row([*named], options) if len(named) > 1 else ()
 
 
 def _sole_letters(text: str, options: Options) -> tuple[str, ...]:
     """The letters that are all of the first line of `text`, in any order and however separated."""
     line = text.partition("\n")[0]
-    return _row(re.findall("[A-Z]", line.upper()), options) if _SOLE_LETTERS.fullmatch(line) else ()
+    return _row(re.findall("[A-Z]", line.upper()), options) if _RE.sole_letters.fullmatch(line) else ()
 
 
 def _one_a_line(text: str, options: Options) -> tuple[str, ...]:
     """The letters of a text of at least two lines that all begin with an option's letter."""
     lines = [line for line in text.splitlines() if line.strip()]
-    found = [match[1] or match[2] for line in lines if (match := _OPTION_LINE.match(line))]
+    found = [match[1] or match[2] for line in lines if (match := _RE.option_line.match(line))]
     return _row(found, options) if len(found) == len(lines) > 1 else ()
 
 
@@ -174,38 +138,38 @@ def _row(letters: list[str], options: Options) -> tuple[str, ...]:
 
 
 def _beginning(text: str, options: Options) -> str | None:
-    first = _LINE_LETTER.match(text)
+    first = _RE.line_letter.match(text)
     letter = first and (first[1] or first[2])
     if not letter or letter not in options.letters:
         return None
-    others = {found[1] or found[2] for found in _OPTION_LINE.finditer(text)} - {letter}
+    others = {found[1] or found[2] for found in _RE.option_line.finditer(text)} - {letter}
     return None if others & set(options.letters) else letter
 
 
 def _last(text: str, options: Options) -> str | None:
     start, line = last_line(text)
-    found = _OPTION_LINE.match(line)
+    found = _RE.option_line.match(line)
     letter = found and (found[1] or found[2])
     if not letter or letter not in options.letters:
         return None
     _, before = last_line(text[:start])
-    return None if _OPTION_LINE.match(before) else letter
+    return None if _RE.option_line.match(before) else letter
 
 
 def _bracketed(text: str, options: Options) -> str | None:
-    found = [match for match in _BRACKETED.finditer(text) if match[1] in options.letters]
+    found = [match for match in _RE.bracketed.finditer(text) if match[1] in options.letters]
     if len({match[1] for match in found}) > 1:
         last = _last_sentence(text)
-        if _CONTRAST.search(last):
+        if _RE.contrast.search(last):
             return None
-        return _only(options, (match[1] for match in _BRACKETED.finditer(last) if not _denied(last, match)))
+        return _only(options, (match[1] for match in _RE.bracketed.finditer(last) if not _denied(last, match)))
     return _only(options, (match[1] for match in found[:MOST_MENTIONS] if not _denied(text, match)))
 
 
 def _alone(text: str, options: Options) -> str | None:
-    if len(text) > BRIEF_CHARS or _LISTED.search(text):
+    if len(text) > BRIEF_CHARS or _RE.listed.search(text):
         return None
-    return _only(options, (found[1] or found[2] for found in _ALONE.finditer(text) if not _denied(text, found)))
+    return _only(options, (found[1] or found[2] for found in _RE.alone.finditer(text) if not _denied(text, found)))
 
 
 _RULES: Final[tuple[tuple[str, Callable[[str, Options], str | None]], ...]] = (
@@ -248,13 +212,13 @@ def _only(options: Options, letters: Iterator[str]) -> str | None:
 def _denied(text: str, found: re.Match[str]) -> bool:
     """Whether the sentence in which something was found denies; what was found is not looked at."""
     start = max(0, found.start() - SHORT_CHARS)
-    start = max((end.end() for end in _SENTENCE_END.finditer(text, start, found.start())), default=start)
-    stop = _SENTENCE_END.search(text, found.end(), found.end() + SHORT_CHARS)
+    start = max((end.end() for end in _RE.sentence_end.finditer(text, start, found.start())), default=start)
+    stop = _RE.sentence_end.search(text, found.end(), found.end() + SHORT_CHARS)
     after = text[found.end() : stop.start() if stop else found.end() + SHORT_CHARS]
-    return any(_DENIAL.search(part) for part in (text[start : found.start()], after))
+    return any(_RE.denial.search(part) for part in (text[start : found.start()], after))
 
 
 def _last_sentence(text: str) -> str:
     tail = text[-SHORT_CHARS:]
-    ends = [found.end() for found in _SENTENCE_END.finditer(tail, 0, len(tail) - 2)]
+    ends = [found.end() for found in _RE.sentence_end.finditer(tail, 0, len(tail) - 2)]
     return tail[ends[-1] :] if ends else tail

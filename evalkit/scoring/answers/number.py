@@ -20,6 +20,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Final
 
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.reply import for_maths, without_wrappers
 
 LONGEST_FIELD: Final = 2_000
@@ -27,42 +28,10 @@ LONGEST_FIELD: Final = 2_000
 
 _DEEPEST: Final = 40
 
-_SPACE: Final = re.compile(r"\s*")
-_LITERAL: Final = re.compile(
-    r"(?:\d{1,3}(?:(?:,|\{,\})\d{3})+(?![\d,]\d)|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,4}(?![\w.]))?|\.\d+(?:[eE][+-]?\d{1,4})?"
-)
-_WRITTEN: Final = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?(?!\w)")
-_CONSTANT: Final = re.compile(r"(?P<pi>\\pi(?![A-Za-z])|π|(?<![A-Za-z])pi(?![A-Za-z]))|(?<![A-Za-z\\])e(?![A-Za-z])")
-_FRACTION: Final = re.compile(r"\\[dtc]?frac(?![A-Za-z])")
-_ROOT: Final = re.compile(r"\\sqrt(?![A-Za-z])|(?<![A-Za-z])sqrt(?=\s?[({])|√")
-_TIMES: Final = re.compile(r"\*(?!\*)|×|·|⋅|\\times(?![A-Za-z])|\\cdot(?![A-Za-z])|[xX](?=\s*10\s*(?:\^|\*\*))")
-_OVER: Final = re.compile(r"/|÷|\\div(?![A-Za-z])")
-_POWER: Final = re.compile(r"\^|\*\*")
-_SIGN: Final = re.compile(r"[+-]")
-_DIGIT: Final = re.compile(r"\d")
-_PROPER: Final = re.compile(r"\\[dt]?frac\{(\d{1,6})\}\{(\d{1,6})\}|(?<=\s)(\d{1,6})/(\d{1,6})(?![\d.])")
+_RE: Final = patterns.of("number")
 _BRACKETS: Final = {"(": ")", "[": "]", "{": "}"}
 
-_NOISE: Final = re.compile(
-    r"\$|\\[,!;: ()\[\]]|\\left(?![A-Za-z])|\\right(?![A-Za-z])|\\displaystyle|\\quad|~(?=\d)"
-    r"|\^\s?\{?\\circ(?![A-Za-z])\}?|(?<![\d)\]}])\*{2,3}|\*{2,3}(?![\d(\[{-])"
-)
-_RELATION: Final = re.compile(r"=|≈|≃|\\approx(?![A-Za-z])|\\simeq(?![A-Za-z])|\\sim(?![A-Za-z])|→")
-_LEAD: Final = re.compile(
-    r"(?:approximately|approx\.?|about|around|roughly|nearly|exactly|equals?|equal to|is|[=≈≃:~]|\\approx|\\sim"
-    r"|[€£¥₩]|USD|US|Rs\.?)\s*",
-    re.IGNORECASE,
-)
-_ANOTHER: Final = re.compile(
-    r"(?:,|;|/|±|\\pm|\+/-|-|–|—|or|and|to)\s*[-+]?(?:\d|\\frac|\\sqrt|√|π|\\pi)", re.IGNORECASE
-)
-_PERCENT: Final = re.compile(r"\s*(?:\\?%|percent(?![A-Za-z]))")
-_SCALE: Final = re.compile(r"\s*(thousand|million|billion|trillion)(?![A-Za-z])", re.IGNORECASE)
 _SCALES: Final = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_EXPLANATION: Final = re.compile(
-    r"[,;:(\n]|\.(?:\s|\Z)|(?<![A-Za-z])(?:because|since|where|which|when|as|assuming|so|with)(?![A-Za-z])"
-)
-_UNIT_DIGITS: Final = re.compile(r"\^\s?\{?[-+]?\d\}?|(?<=[A-Za-z])[-+]?\d(?!\d)")
 _LONGEST_UNIT: Final = 40
 _VARIABLES: Final = frozenset("ijnxyz")
 
@@ -91,7 +60,7 @@ def read_number(field: str) -> Number | None:
     number = _stated(text)
     if number is not None:
         return number
-    relations = list(_RELATION.finditer(text))
+    relations = list(_RE.relation.finditer(text))
     if not relations:
         return None
     if len(relations) > 1 and re.search(r"(?<![A-Za-z])(?:or|and)(?![A-Za-z])|[,;]", text):
@@ -117,28 +86,28 @@ def read_list(field: str) -> tuple[Number, ...] | None:
 
 def last_number(text: str) -> Number | None:
     """The last number written in digits anywhere in a text: a guess, for diagnosis only."""
-    literals = _WRITTEN.findall(text)
+    literals = _RE.written.findall(text)
     value = float(literals[-1].replace(",", "")) if literals else math.inf
     return Number(value) if math.isfinite(value) else None
 
 
 def _plain(field: str) -> str:
-    return _NOISE.sub("", without_wrappers(for_maths(field[:LONGEST_FIELD]))).strip()
+    return _RE.noise.sub("", without_wrappers(for_maths(field[:LONGEST_FIELD]))).strip()
 
 
 def _stated(text: str) -> Number | None:
     """The number at the beginning of a text, words such as "about" aside, where what follows is a unit or prose."""
     text = text.strip()
-    while (lead := _LEAD.match(text)) and lead.end():
+    while (lead := _RE.lead.match(text)) and lead.end():
         text = text[lead.end() :]
     reader = _Reader(text)
     value = reader.number()
     if value is None:
         return None
     rest = text[reader.position :]
-    if percent := _PERCENT.match(rest):
+    if percent := _RE.percent.match(rest):
         rest, value = rest[percent.end() :], value / 100
-    if scale := _SCALE.match(rest):
+    if scale := _RE.scale.match(rest):
         rest, value = rest[scale.end() :], value * _SCALES[scale[1].lower()]
     return (
         Number(value, percent is not None) if _is_tail(rest, after_sum=reader.is_sum) and math.isfinite(value) else None
@@ -152,13 +121,13 @@ def _is_tail(rest: str, *, after_sum: bool) -> bool:
         SeveralAnswersError: `rest` goes on with another number.
     """
     tail = rest.strip()
-    if _RELATION.match(tail) or tail.startswith("^") or rest.startswith("!"):
+    if _RE.relation.match(tail) or tail.startswith("^") or rest.startswith("!"):
         return False  # "2 + 2 = 4" states what follows; a power that was not read, a factorial
-    if _ANOTHER.match(tail):
+    if _RE.another.match(tail):
         raise SeveralAnswersError(rest)
-    stop = _EXPLANATION.search(tail)
+    stop = _RE.explanation.search(tail)
     unit = tail[: stop.start()] if stop else tail
-    without_powers = _UNIT_DIGITS.sub("", unit)
+    without_powers = _RE.unit_digits.sub("", unit)
     if re.search(r"(?<![A-Za-z])(?:or|and|to)\s+\S{0,12}\d", without_powers):
         raise SeveralAnswersError(rest)
     is_unit = len(unit) <= _LONGEST_UNIT and not re.search(r"[\d+<>√π]", without_powers)
@@ -208,7 +177,7 @@ class _Reader:
         return value if value is not None and math.isfinite(value) else None
 
     def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        space = _SPACE.match(self.text, self.position)
+        space = _RE.space.match(self.text, self.position)
         found = pattern.match(self.text, space.end() if space else self.position)
         if found:
             self.position = found.end()
@@ -221,7 +190,7 @@ class _Reader:
         value = self._product()
         while value is not None:
             start = self.position
-            sign = self._take(_SIGN)
+            sign = self._take(_RE.sign)
             term = self._product() if sign else None
             if sign is None or term is None:
                 self.position = start
@@ -235,8 +204,8 @@ class _Reader:
         value = self._signed()
         while value is not None:
             start = self.position
-            divide = self._take(_OVER)
-            times = None if divide else self._take(_TIMES)
+            divide = self._take(_RE.over)
+            times = None if divide else self._take(_RE.times)
             factor = self._signed() if divide or times else self._adjacent()
             if factor is None:
                 self.position = start
@@ -245,14 +214,14 @@ class _Reader:
         return value
 
     def _signed(self) -> float | None:
-        sign = self._take(_SIGN)
+        sign = self._take(_RE.sign)
         value = self._powered()
         return -value if sign and sign[0] == "-" and value is not None else value
 
     def _adjacent(self) -> float | None:
         r"""A factor without a sign between: "2\pi", "3(4)"; two numbers in digits side by side are no product."""
-        space = _SPACE.match(self.text, self.position)
-        if _LITERAL.match(self.text, space.end() if space else self.position):
+        space = _RE.space.match(self.text, self.position)
+        if _RE.literal.match(self.text, space.end() if space else self.position):
             return None
         return self._powered()
 
@@ -263,7 +232,7 @@ class _Reader:
             self.position = start
             return None
         before = self.position
-        if self._take(_POWER):
+        if self._take(_RE.power):
             exponent = self._argument()
             if exponent is None:
                 self.position = before
@@ -278,16 +247,16 @@ class _Reader:
         return self._signed()  # of a tower the topmost power comes first
 
     def _atom(self) -> float | None:
-        if literal := self._take(_LITERAL):
+        if literal := self._take(_RE.literal):
             return self._mixed(float(literal[0].replace("{,}", "").replace(",", "")), literal[0])
-        if self._take(_FRACTION):
+        if self._take(_RE.fraction):
             above, below = self._short_argument(), self._short_argument()
             return None if above is None or below is None else above / below
-        if root := self._take(_ROOT):
+        if root := self._take(_RE.root):
             index = self._bracketed("[") if root[0].startswith("\\") else None
             radicand = self._short_argument()
             return None if radicand is None else math.pow(radicand, 1 / (2.0 if index is None else index))
-        if constant := self._take(_CONSTANT):
+        if constant := self._take(_RE.constant):
             return math.pi if constant["pi"] else math.e
         return self._group()
 
@@ -295,7 +264,7 @@ class _Reader:
         r"""A group or, as in `\frac12`, one digit."""
         if (group := self._group()) is not None:
             return group
-        if digit := self._take(_DIGIT):
+        if digit := self._take(_RE.digit):
             return float(digit[0])
         return self._atom()
 
@@ -316,7 +285,7 @@ class _Reader:
         r"""Three and a half: "3 1/2", `3\frac{1}{2}`; a whole number before a proper fraction of whole numbers."""
         if not literal.isdecimal():
             return whole
-        found = self._take(_PROPER)
+        found = self._take(_RE.proper)
         if found is None:
             return whole
         above, below = (int(digits) for digits in found.groups() if digits is not None)
@@ -334,26 +303,6 @@ _LARGEST_EXPONENT: Final = 60
 _RELATIVE: Final = Fraction(1, 1_000_000)
 _FEWEST_DECIMALS: Final = 2
 
-_PLAIN: Final = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
-_QUANTITY: Final = re.compile(
-    # No digit of a name (CO2, x_1, v1.2) and no minus of a range (12-20) or a hyphen (sub-2).
-    r"(?<![A-Za-z0-9_.^\\])(?P<sign>(?<![A-Za-z0-9)\]}%])[-+](?:\s?(?=[$\d.])))?\$?\s?"
-    rf"(?:\\[dt]?frac\s?\{{\s?(?P<above>[-+]?\d{{1,40}})\s?\}}\s?\{{\s?(?P<below>\d{{1,40}})\s?\}}|(?P<plain>{_PLAIN})(?:\^\s?\{{?\s?(?P<raised>[-+]?\d{{1,2}})\s?\}}?(?!\d))?)"
-    r"(?:\s?/\s?(?P<divisor>\d{1,40})(?![\d.,]*\d|/))?"
-    r"(?:\s?(?:[x×*]|\\times|\\cdot)\s?10\s?\^\s?\{?\s?(?P<power>[-+]?\d{1,3})\s?\}?|[eE](?P<exponent>[-+]?\d{1,3})(?![A-Za-z0-9]))?"
-    r"(?P<percent>\s?\\?%|\s?percent(?![A-Za-z]))?"
-    r"(?:\s?(?P<scale>thousand|million|billion|trillion)(?![A-Za-z])|\s?(?P<chinese>[百千万亿]))?",
-    re.IGNORECASE,
-)
-_UNIT_WORD: Final = (
-    r"(?:(?!(?:pi|sqrt|frac|or|and|to|plus|minus|times|over|choose|mod|sin|cos|tan|log|ln|hundred|dozen)(?![A-Za-z]))"
-    r"[A-Za-z\u00b5\u03bc]{2,20}|[mshgLlNJWVAKCFTHΩ€£¥$]|[\u3400-\u9fff\u2103\u2126]{1,8}|°\s?[CF]?|\^\s?\{?\\circ\s?\}?|\\degree|\\?%)"
-)
-_UNIT: Final = re.compile(
-    # A word or symbol, up to three more of them, each with an exponent: cm, square inches, metres per second squared.
-    rf"[-\s]*{_UNIT_WORD}\.?(?:\s?\^\s?\{{?-?[1-3]\}}?|[²³])?"
-    rf"(?:[\s·/.-]{{1,3}}{_UNIT_WORD}\.?(?:\s?\^\s?\{{?-?[1-3]\}}?|[²³])?){{0,3}}"
-)
 _CHINESE_SCALES: Final = {"百": 10**2, "千": 10**3, "万": 10**4, "亿": 10**8}
 
 
@@ -373,7 +322,7 @@ class Quantity:
 
 def numbers(text: str) -> list[Quantity]:
     """All numbers in `text` (normalised by `for_maths` or `for_matching`), in order."""
-    return [number for found in _QUANTITY.finditer(text) if (number := _quantity(found)) is not None]
+    return [number for found in _RE.quantity.finditer(text) if (number := _quantity(found)) is not None]
 
 
 def whole_number(text: str) -> Quantity | None:
@@ -382,7 +331,7 @@ def whole_number(text: str) -> Quantity | None:
     if not found or not re.fullmatch(r"[(\[$€£¥￥\s]{0,4}", text[: found[0].start]):
         return None
     rest = text[found[0].end :].strip(" \t$.。)]")
-    return found[0] if not rest or _UNIT.fullmatch(rest) else None
+    return found[0] if not rest or _RE.unit.fullmatch(rest) else None
 
 
 def equal(answer: Quantity, truth: Quantity, *, round_fraction: bool = True) -> bool:

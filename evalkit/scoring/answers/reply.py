@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from evalkit.model import FinalText, Reply, Score, Status
+from evalkit.scoring import patterns
 
 CLOSING_TAGS: Final = ("</think>", "</thinking>", "</thought>")
 
@@ -105,18 +106,12 @@ def _any_of(tags: Sequence[str]) -> re.Pattern[str]:
 
 
 _BEGINNING: Final = 600  # characters; a refusal says so at once
-_REFUSAL: Final = re.compile(
-    r"\bI(?:'m|’m| am)? (?:cannot|can't|can’t|can not|won't|won’t|unable to|not able to|must decline to)"
-    r" (?:\w+ly )?(?:help|assist|answer|comply|provide|fulfil|engage|discuss|respond|participate|support|do that)"
-    r"|\bI must (?:respectfully )?(?:decline|refuse)\b"
-    r"|(?:无法|不能|不便|拒绝)(?:回答|提供|协助|帮助|讨论)",
-    re.IGNORECASE,
-)
+_RE: Final = patterns.of("reply")
 
 
 def is_refusal(text: str) -> bool:
     """Whether `text`, in which no answer was found, begins by declining to answer."""
-    return _REFUSAL.search(text, 0, _BEGINNING) is not None
+    return _RE.refusal.search(text, 0, _BEGINNING) is not None
 
 
 # ---------------------------------------------------------------- text made comparable: Unicode forms, markup, boxes
@@ -124,22 +119,7 @@ def is_refusal(text: str) -> bool:
 # matching only: what a reply said is kept as it came.
 
 
-_INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
-_LINE_ENDS: Final = re.compile("\r\n?|[\u0085\u2028\u2029]")
-_LONG_MARKS: Final = re.compile(r"[^\w\s\x00-\x7f]{31,}")
 _MARKS_IN_A_ROW: Final = 30  # the limit of Unicode's stream-safe text format (UAX 15, section 13)
-
-_EMPHASIS: Final = re.compile(r"\\?[*_`#$]|\\[()\[\]]")
-_ANY_MARKUP: Final = re.compile(r"[*_`#$\\{}]")
-_WRAPPERS: Final = r"text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|rm|it|sf|tt|normal)|mbox|boldsymbol|bm|operatorname"
-_WRAPPER: Final = re.compile(rf"\\(?:{_WRAPPERS})\s{{0,4}}\{{|\\[{{}}]|[{{}}]")
-_WRAPPER_OR_BOX: Final = re.compile(rf"\\(?:{_WRAPPERS}|boxed|fbox)\s{{0,4}}\{{|\\[{{}}]|[{{}}]")
-_BOX: Final = re.compile(
-    r"\\(?:boxed|fbox)(?:\s{0,8}(?P<open>\{)|\s{1,8}(?P<bare>[-+]?[A-Za-z0-9.]+))|\\[{}]|[{}]|(?P<gap>\n[ \t]*\n)"
-)
-
-_RAISED: Final = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
-_SLASHED: Final = re.compile("[¼-¾⅐-⅞]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +134,19 @@ class Box:
 def for_matching(text: str) -> str:
     """`text` in NFKC (full-width letters and digits become plain), without invisible characters, LF, stripped."""
     if text.isascii():
-        return (_LINE_ENDS.sub("\n", text) if "\r" in text else text).strip()
-    text = _LINE_ENDS.sub("\n", _INVISIBLE.sub("", text))
+        return (_RE.line_ends.sub("\n", text) if "\r" in text else text).strip()
+    text = _RE.line_ends.sub("\n", _RE.invisible.sub("", text))
     # Sorting a long row of combining marks takes time in the square of its length.
-    return unicodedata.normalize("NFKC", _LONG_MARKS.sub(_shorten, text)).strip()
+    return unicodedata.normalize("NFKC", _RE.long_marks.sub(_shorten, text)).strip()
 
 
 def for_maths(text: str) -> str:
     """`for_matching`, but raised digits and slashed fractions stay what they mean: 5² is not 52, 3½ is not 31/2."""
     if not text.isascii():
-        text = _RAISED.sub(lambda found: "^{" + unicodedata.normalize("NFKC", found[0]).replace("−", "-") + "}", text)
-        text = _SLASHED.sub(_fraction, text)
+        text = _RE.raised.sub(
+            lambda found: "^{" + unicodedata.normalize("NFKC", found[0]).replace("−", "-") + "}", text
+        )
+        text = _RE.slashed.sub(_fraction, text)
     return for_matching(text).replace("−", "-").replace("⁄", "/")
 
 
@@ -173,14 +155,14 @@ def without_markup(text: str) -> str:
 
     `\boxed{}` stays: it marks an answer.
     """
-    if _ANY_MARKUP.search(text) is None:  # a short plain text, as options are
+    if _RE.any_markup.search(text) is None:  # a short plain text, as options are
         return text
-    return _EMPHASIS.sub("", _unwrapped(text, _WRAPPER, ""))
+    return _RE.emphasis.sub("", _unwrapped(text, _RE.wrapper, ""))
 
 
 def without_wrappers(text: str) -> str:
     r"""`text` without LaTeX font wrappers and boxes; a space stands where a wrapper began and ended."""
-    return _unwrapped(text, _WRAPPER_OR_BOX, " ")
+    return _unwrapped(text, _RE.wrapper_or_box, " ")
 
 
 def boxes(text: str) -> list[Box]:
@@ -191,7 +173,7 @@ def boxes(text: str) -> list[Box]:
     found: list[Box] = []
     open_braces: list[re.Match[str] | None] = []  # None for a brace that belongs to no box
     open_boxes = 0
-    for token in _BOX.finditer(text) if "box" in text else ():
+    for token in _RE.box.finditer(text) if "box" in text else ():
         if token["gap"]:
             open_braces.clear()
             open_boxes = 0
@@ -255,23 +237,6 @@ def _unwrapped(text: str, wrapper: re.Pattern[str], gap: str) -> str:
 # ---------------------------------------------------------------- where an answer is announced: "Answer:", 答案, 故选
 
 
-_MARKER: Final = re.compile(
-    r"(?<![A-Za-z])(?<!incorrect )(?<!wrong )(?<!false )"
-    r"(?:answer(?:[ ](?:choice|option|letter))?|correct\s{1,3}(?P<option>option|choice))(?![A-Za-z])"
-    r"|(?<![错误])答案"
-    r"|(?P<noun>(?<![错误])选项)"
-    r"|(?P<verb>(?<![不别没否若果])(?:故选|应选|选择|选(?=\s{0,3}[(\[]?[A-Z])))",
-    re.IGNORECASE,
-)
-# Where a marker can begin at all: `_MARKER` itself takes ten times as long to find nothing.
-_START: Final = re.compile(r"[aAcC答选故应](?:(?<=[aA])[nN][sSſ][wW]|(?<=[cC])[oO][rR][rR]|(?<=[答选故应]))")
-_SEPARATOR: Final = re.compile(
-    r"[ \t]*(?:(?:is|are)(?![A-Za-z'’])|应该是|应为|应是|就是|应选|为|是|选|[-–—=]{1,2}>?|→|>)?[ \t]*(?::\s*)?",
-    re.IGNORECASE,
-)
-_HEADING: Final = re.compile(r"[ \t]*\n\s{0,4}")
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an announced answer would start.
@@ -292,19 +257,19 @@ def places(text: str) -> Iterator[Place]:
     """
     for marker in _markers(text):
         firm = not (marker["option"] or marker["noun"])
-        separator = _SEPARATOR.match(text, marker.end())
+        separator = _RE.separator.match(text, marker.end())
         start = separator.end() if separator else marker.end()
         said = bool(marker["verb"]) or bool(text[marker.end() : start].strip())
         yield Place(start, said, firm)
-        if not said and (heading := _HEADING.match(text, marker.end())):
+        if not said and (heading := _RE.heading.match(text, marker.end())):
             yield Place(heading.end(), said, firm)
 
 
 def _markers(text: str) -> Iterator[re.Match[str]]:
-    """`_MARKER.finditer(text)`."""
+    """`_RE.marker.finditer(text)`."""
     position = 0
-    while start := _START.search(text, position):
-        marker = _MARKER.match(text, start.start())
+    while start := _RE.start.search(text, position):
+        marker = _RE.marker.match(text, start.start())
         position = marker.end() if marker else start.start() + 1
         if marker:
             yield marker

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.number import Quantity, equal, numbers, whole_number
 from evalkit.scoring.answers.reply import (
     boxes,
@@ -35,8 +36,7 @@ VERSION: Final = 1
 LONGEST: Final = 200
 
 _ARTICLES: Final = frozenset({"a", "an", "the"})
-# A minus sign belongs to its number and a decimal point into it; a comma in a number and all other marks do not count.
-_MARKS: Final = re.compile(r"(?P<kept>(?<!\w)-(?=\d)|(?<=\d)\.(?=\d))|(?P<gone>(?<=\d),(?=\d{3}(?!\d)))|[^\w\s]|_")
+_RE: Final = patterns.of("short")
 
 
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
@@ -66,7 +66,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
 
 def normalise(text: str) -> str:
     """Lower-case words with single spaces between them: no punctuation, and no article unless there is nothing else."""
-    words = _MARKS.sub(_without, unicodedata.normalize("NFKC", text).casefold()).split()
+    words = _RE.marks.sub(_without, unicodedata.normalize("NFKC", text).casefold()).split()
     return " ".join([word for word in words if word not in _ARTICLES] or words)
 
 
@@ -87,19 +87,8 @@ def _accepted(doc: Mapping[str, Any]) -> frozenset[str]:
 # ---------------------------------------------------------------- the part of a reply that holds its answer
 
 
-_LINE_END: Final = re.compile(r"\n|[.。](?=\s|\Z)|[!！]")
-_SENTENCE: Final = re.compile(r"[.!?](?=\s+\S)|[。！？](?=\s*\S)")
-_COPULA: Final = re.compile(
-    r"(?<![A-Za-z])(?:is|are|was|were|be|equals?|gives?|yields?|becomes?|makes?|about|approximately|roughly)(?![A-Za-z])"
-    r"|[=≈:]|是|为|等于|约",
-    re.IGNORECASE,
-)
-_NEGATED: Final = re.compile(
-    r"(?:\bnot|n['’]t|\bnever|\bno|\bcannot|\bneither|\bnor|不是?|非|没有?)\s+(?:\w+\s+){0,2}\Z"
-)
 _NEGATION_CHARS: Final = 80
 _LONGEST_PART: Final = 2000
-_WORDS: Final = re.compile(r"\w+|[^\w\s]")
 _IGNORED: Final = frozenset(".,;:!?'\"“”‘’`$*")
 _LETTER_NAMED: Final = (
     r"(?i:\A|[(\[\"'“‘:=]|\b(?:is|are|be|point|points|label|labell?ed|letter|option|structure|compound|arrow|region|area"
@@ -137,13 +126,13 @@ def answer_part(text: str, *, midway: bool = False) -> Given | None:
     text = without_markup(text)
     announced = [place.start for place in places(text) if place.firm and place.said]
     for start in reversed(announced[-20:]):
-        end = _LINE_END.search(text, start)
+        end = _RE.line_end.search(text, start)
         stop = end.start() if end else len(text)
         part = text[start:stop].strip()
         if part and not (midway and end is None):
             return Given(part[:_LONGEST_PART], strong=True)
     _, line = last_line(text)
-    ends = [found.end() for found in _SENTENCE.finditer(line)]
+    ends = [found.end() for found in _RE.sentence.finditer(line)]
     part = (line[ends[-1] :] if ends else line).strip()
     return Given(part[-_LONGEST_PART:], strong=False) if part else None
 
@@ -162,7 +151,7 @@ def number_given(text: str) -> Quantity | None:
     """The number that an answer part gives: its only one, or the only one after its last "is", "=" or the like."""
     found = numbers(text)
     if len(found) > 1:
-        cut = max((copula.end() for copula in _COPULA.finditer(text)), default=0)
+        cut = max((copula.end() for copula in _RE.copula.finditer(text)), default=0)
         found = [number for number in found if number.start >= cut]
     return found[0] if len(found) == 1 else None
 
@@ -181,7 +170,7 @@ def holds_text(given: str, truth: str) -> bool:
     pattern = re.compile(r"(?<!\w)" + r"[\W_]{0,3}".join(re.escape(word) for word in words) + r"(?!\w)")
     folded = given.casefold()
     return any(
-        not _NEGATED.search(folded, max(0, found.start() - _NEGATION_CHARS), found.start())
+        not _RE.negated.search(folded, max(0, found.start() - _NEGATION_CHARS), found.start())
         for found in pattern.finditer(folded)
     )
 
@@ -198,4 +187,4 @@ def _holds_letter(given: str, letter: str) -> bool:
 
 
 def _words_of(text: str) -> list[str]:
-    return [word for word in _WORDS.findall(text.casefold()) if word not in _IGNORED]
+    return [word for word in _RE.words.findall(text.casefold()) if word not in _IGNORED]

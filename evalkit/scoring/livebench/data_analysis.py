@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
 from evalkit.errors import DataError
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import UNREADABLE, Grade, between, boxed, truth_of, without_marks
 from evalkit.scoring.registry import name_of
@@ -18,8 +18,7 @@ from evalkit.scoring.registry import name_of
 if TYPE_CHECKING:
     import pandas as pd
 
-_NOT_WORD: Final = re.compile(r"\W+")
-_QUOTED_TEXT: Final = re.compile(r"\\text\{['\"]([^{}]{0,1000}?)['\"]\}")
+_RE: Final = patterns.of("data_analysis")
 _FENCES: Final = ("```python", "```json", "```")
 _LONGEST_LITERAL: Final = 100_000
 _MARKS: Final = ("<solution>", "</solution>")
@@ -68,7 +67,7 @@ def grade_tablejoin(doc: Mapping[str, Any], text: str) -> Grade:
 
 
 def _folded(text: str) -> str:
-    return _NOT_WORD.sub("", text.lower())
+    return _RE.not_word.sub("", text.lower())
 
 
 def _truth_mapping(doc: Mapping[str, Any]) -> Mapping[Any, Any]:
@@ -101,7 +100,7 @@ def _marked_literal(text: str) -> str:
         if bodies := between(joined, fence, "```"):
             return bodies[-1]
     content = boxed(joined)
-    return text if content is None else _QUOTED_TEXT.sub(r"'\1'", content).replace("\\", "")
+    return text if content is None else _RE.quoted_text.sub(r"'\1'", content).replace("\\", "")
 
 
 def _literal(text: str) -> object:
@@ -122,21 +121,16 @@ SECONDS: Final = 30.0
 
 FORMATS: Final = ("json", "jsonl", "html", "csv", "tsv", "markdown")
 
-_SENTENCE: Final = re.compile(r"Please convert the Input Table from (\w+) format to (\w+) format")
-_TARGET_LINE: Final = re.compile(r"^.*Target Format: ?(.*)$", re.MULTILINE)
-_INTRODUCTION: Final = re.compile(r"^\s*(?:Here|Input)\b.*?\b(?:format|table)\s*[:)]\s*", re.IGNORECASE)
-_FIRST_FENCE: Final = re.compile(r"^```.*\n")
-
 
 def grade_reformat_v1(doc: Mapping[str, Any], text: str) -> Grade:
     """Questions released before 2025-04-25: the prompt names the formats in a sentence."""
-    found = _SENTENCE.search(_prompt(doc))
+    found = _RE.sentence.search(_prompt(doc))
     return _grade(doc, text, found.group(2) if found else "", table_first=False)
 
 
 def grade_reformat_v2(doc: Mapping[str, Any], text: str) -> Grade:
     """Questions released since 2025-04-25: the prompt names the formats on lines of their own."""
-    found = _TARGET_LINE.findall(_prompt(doc))
+    found = _RE.target_line.findall(_prompt(doc))
     return _grade(doc, text, found[-1] if found else "", table_first=True)
 
 
@@ -169,9 +163,9 @@ def clean_answer(text: str) -> str:
         text = bodies[-1].strip()
     for fence in ("```json\n", "```html\n"):
         if bodies := between(text, fence, "```"):
-            return _INTRODUCTION.sub("", bodies[-1].strip()).strip()
-    text = _FIRST_FENCE.sub("", text).replace("&amp;", "&").replace("```", "").strip()
-    return _INTRODUCTION.sub("", text).strip()
+            return _RE.introduction.sub("", bodies[-1].strip()).strip()
+    text = _RE.first_fence.sub("", text).replace("&amp;", "&").replace("```", "").strip()
+    return _RE.introduction.sub("", text).strip()
 
 
 # ---------------------------------------------------------------- in a grading worker: two tables, by pandas

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evalkit.errors import DataError
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import Grade
 from evalkit.scoring.registry import name_of
@@ -99,9 +100,7 @@ Rule = Callable[[str, Mapping[str, Any]], bool]
 _FENCE_STARTS: Final = ("```json", "```Json", "```JSON", "```")
 _FIXED_ANSWERS: Final = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _POSTSCRIPTS: Final = {"P.S.": re.compile(r"p\.\s?s\."), "P.P.S": re.compile(r"p\.\s?p\.\s?s")}
-_WORD: Final = re.compile(r"\w+")
-_STARRED: Final = re.compile(r"^[^\S\n]*\*[^*].*$", re.MULTILINE)
-_DASHED: Final = re.compile(r"^[^\S\n]*-.*$", re.MULTILINE)
+_RE: Final = patterns.of("instructions")
 
 
 def grade(doc: Mapping[str, Any], text: str) -> Grade:
@@ -220,7 +219,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "detectable_format:json_format": lambda text, _: _is_json(text),
     "detectable_format:multiple_sections": _has_sections,
     "detectable_format:number_bullet_lists": lambda text, kwargs: (
-        len(_STARRED.findall(text)) + len(_DASHED.findall(text)) == int(kwargs["num_bullets"])
+        len(_RE.starred.findall(text)) + len(_RE.dashed.findall(text)) == int(kwargs["num_bullets"])
     ),
     "detectable_format:title": lambda text, _: _has_title(text),
     "keywords:existence": lambda text, kwargs: all(keyword.lower() in text.lower() for keyword in kwargs["keywords"]),
@@ -232,7 +231,7 @@ RULES: Final[Mapping[str, Rule]] = {
         len(_filled_parts(text, "***")) == int(kwargs["num_paragraphs"])
     ),
     "length_constraints:number_sentences": lambda text, kwargs: _counts(count_sentences(text), kwargs, "num_sentences"),
-    "length_constraints:number_words": lambda text, kwargs: _counts(len(_WORD.findall(text)), kwargs, "num_words"),
+    "length_constraints:number_words": lambda text, kwargs: _counts(len(_RE.word.findall(text)), kwargs, "num_words"),
     "startend:end_checker": lambda text, kwargs: (
         text.strip().strip('"').lower().endswith(str(kwargs["end_phrase"]).strip().lower())
     ),

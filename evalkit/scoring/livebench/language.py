@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import (
     Grade,
@@ -161,21 +161,20 @@ def _between_dashes(text: str) -> str:
 # ---------------------------------------------------------------- spatial questions
 
 
-_BOLD: Final = re.compile(r"\*\*([^*]+)\*\*")
+_RE: Final = patterns.of("language")
 _NUMBERS: Final = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
 )
 _SHAPES: Final = ("tetrahedra", "tetrahedron", "triangle", "square")
 _LOOKED_AT: Final = 3
-_WORD: Final = re.compile(r"\w+")
 
 
 def grade_spatial(doc: Mapping[str, Any], text: str) -> Grade:
     """Right if one of the last three bold phrases, or the box, is the truth; the strict reading takes the last only."""
     raw = truth_of(doc).strip()
     truth = raw.lower()
-    phrases = [without_marks(phrase, ".").strip().lower() for phrase in _BOLD.findall(text)][-_LOOKED_AT:]
+    phrases = [without_marks(phrase, ".").strip().lower() for phrase in _RE.bold.findall(text)][-_LOOKED_AT:]
     box = boxed(text)
     inside = None if box is None else without_marks(box, "\\textbf{", "\\mathbf{", "\\text{", "}")
     value = (
@@ -203,7 +202,7 @@ def _states(phrase: str, truth: str) -> bool:
     """True where the last number of the phrase is the truth, or the truth stands in it as a word."""
     if _means(phrase, truth):
         return True
-    words = [str(_NUMBERS.index(word)) if word in _NUMBERS else word for word in _WORD.findall(phrase)]
+    words = [str(_NUMBERS.index(word)) if word in _NUMBERS else word for word in _RE.word.findall(phrase)]
     if truth.isdecimal():
         words = [word for word in words if word.isdecimal()][-1:]
     return truth in words
@@ -214,7 +213,6 @@ def _states(phrase: str, truth: str) -> bool:
 
 _WORDS: Final = ("yes", "no", "unknown")
 _ASKED: Final = 3
-_TAGGED_WORD: Final = re.compile(r"\b(?:yes|no|unknown)\b")
 
 
 def grade_lies_v2(doc: Mapping[str, Any], text: str) -> Grade:
@@ -226,7 +224,7 @@ def grade_lies_v2(doc: Mapping[str, Any], text: str) -> Grade:
         value=float(_matches(answer, truth)),
         answer=answer or None,
         anchored=anchored,
-        strict=float(bool(answer) and _TAGGED_WORD.findall(answer.lower()) == _TAGGED_WORD.findall(truth)),
+        strict=float(bool(answer) and _RE.tagged_word.findall(answer.lower()) == _RE.tagged_word.findall(truth)),
     )
 
 
@@ -278,14 +276,11 @@ def _matches(answer: str, truth: str) -> bool:
 # ---------------------------------------------------------------- zebra puzzles: one word, since 2024-11-25 a list
 
 
-_MARKED: Final = re.compile(r"\*\*\*(\w+)\*\*\*")
-
-
 def grade_zebra_old(doc: Mapping[str, Any], text: str) -> Grade:
     """The last `***word***`, else the last word of the text, against a truth of one word (or "... movies")."""
     truth = truth_of(doc).lower()
-    marked = _MARKED.findall(text)
-    words = marked or _WORD.findall(text)
+    marked = _RE.marked.findall(text)
+    words = marked or _RE.word.findall(text)
     answer = words[-1] if words else None
     return Grade(
         value=float(answer is not None and truth in _meanings(answer)),

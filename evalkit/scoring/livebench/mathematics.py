@@ -9,6 +9,7 @@ from itertools import dropwhile, takewhile
 from typing import Any, Final
 
 from evalkit.errors import DataError
+from evalkit.scoring import patterns
 from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import UNREADABLE, Grade, boxed, distance, solutions, truth_of, without_marks
 from evalkit.scoring.registry import name_of
@@ -18,13 +19,8 @@ SECONDS: Final = 20.0
 
 _LIBRARIES: Final = ("lark", "math_verify", "sympy.parsing.latex")
 _LONGEST_FORMULA: Final = 2_000
-_CONSTANT: Final = re.compile(r"\+ ?[Cc]")
-_FRACTIONS: Final = re.compile(r"\\[dt]frac")
-_SIZES: Final = re.compile(r"\\(?:left|right|bigl|bigr|Bigl|Bigr)|\\[,;]|\n")
+_RE: Final = patterns.of("mathematics")
 _WRAPPED: Final = tuple(re.compile(rf"\\{name}\{{([^}}]*)\}}") for name in ("text", "textbf", "overline"))
-_BOX: Final = re.compile(r"\\boxed\{(.*)\}")
-_SHORT_FRACTION: Final = re.compile(r"frac([^{])(.)")
-_SHORT_ROOT: Final = re.compile(r"sqrt([^{\[])")
 _OR: Final = "\\quad \\text{or} \\quad"
 
 
@@ -67,8 +63,8 @@ def read_formula(text: str) -> tuple[str | None, bool]:
 
 def _plain_answer(text: str) -> str:
     """The text as one line, without integration constants, spacing commands and sizes of brackets."""
-    text = _FRACTIONS.sub(r"\\frac", _CONSTANT.sub("", text))
-    return _SIZES.sub("", text).replace("\\cdot", "*")
+    text = _RE.fractions.sub(r"\\frac", _RE.constant.sub("", text))
+    return _RE.sizes.sub("", text).replace("\\cdot", "*")
 
 
 def _plain_truth(doc: Mapping[str, Any]) -> str:
@@ -86,9 +82,9 @@ def _clean(formula: str) -> str:
         formula = formula.split("$")[1]
     for wrapper in _WRAPPED:
         formula = wrapper.sub(r"\1", formula)
-    formula = _BOX.sub(r"\1", formula)
-    formula = _SHORT_FRACTION.sub(r"frac{\1}{\2}", formula)
-    formula = _SHORT_ROOT.sub(r"sqrt{\1}", formula).replace("$", "")
+    formula = _RE.box.sub(r"\1", formula)
+    formula = _RE.short_fraction.sub(r"frac{\1}{\2}", formula)
+    formula = _RE.short_root.sub(r"sqrt{\1}", formula).replace("$", "")
     digits = formula.replace(",", "")
     return digits if digits.isdigit() else formula
 
@@ -102,11 +98,6 @@ TWO_QUADRUPLES: Final = "two_quadruples"
 """More than one letter is repeated four times: the official rule takes whichever is right."""
 
 _LETTERS: Final = "ABCDE"
-_OPTION: Final = re.compile(r"\\textbf\{\(([A-E])\)\s?\}([^$\n]*?)(?:\\qquad|\$)")
-_REPEATED: Final = re.compile(r"(?<![A-Za-z])([A-E])\1{2,}(?![A-Za-z])")
-_ANSWER_LETTER: Final = re.compile(r"(?i:answer(?: is)?)\s{0,3}:?\s{0,3}\(?([A-E])\b")
-_WRAPPERS: Final = re.compile(r"\\(?:text|textbf|mathbf|mathrm|boxed)\b")
-_INTEGER: Final = re.compile(r"(?<![\d.])\d+(?![\d]|\.\d)")
 _TAIL: Final = 20
 _AIME_TAIL: Final = 50
 
@@ -152,17 +143,17 @@ def read_letter(text: str) -> str | None:
     """The letter that the answer settles on, by evalkit's own reading; None where it settles on none."""
     if found := solutions(text):
         return _single_letter(found[-1])
-    if repeated := _REPEATED.findall(text):
+    if repeated := _RE.repeated.findall(text):
         return str(repeated[-1])
     if (box := boxed(text)) is not None and (letter := _single_letter(box)):
         return letter
-    if marked := _ANSWER_LETTER.findall(text):
+    if marked := _RE.answer_letter.findall(text):
         return str(marked[-1])
     return _single_letter(text.strip().rsplit("\n", 1)[-1])
 
 
 def _single_letter(text: str) -> str | None:
-    bare = re.sub(r"[\W_]+", "", _WRAPPERS.sub("", text)).upper()
+    bare = re.sub(r"[\W_]+", "", _RE.wrappers.sub("", text)).upper()
     return bare[0] if bare and set(bare) == {bare[0]} and bare[0] in _LETTERS else None
 
 
@@ -178,7 +169,9 @@ def _boxed_letter(text: str) -> str | None:
 
 def _ends_with_option(doc: Mapping[str, Any], text: str, truth: str) -> bool:
     prompt = doc.get("prompt")
-    options = {letter: option.strip() for letter, option in _OPTION.findall(prompt)} if isinstance(prompt, str) else {}
+    options = (
+        {letter: option.strip() for letter, option in _RE.option.findall(prompt)} if isinstance(prompt, str) else {}
+    )
     option = options.get(truth, "").strip("$").strip("~")
     return option != "" and option in text[-_TAIL - len(option) :]
 
@@ -193,10 +186,10 @@ def _last_line_letter(text: str, truth: str) -> bool:
 
 def _read_integer(text: str) -> tuple[str | None, bool]:
     for body in (solutions(text)[-1:], [boxed(text) or ""]):
-        numbers = _INTEGER.findall(body[0]) if body else []
+        numbers = _RE.integer.findall(body[0]) if body else []
         if numbers:
             return numbers[-1], True
-    numbers = _INTEGER.findall(text)
+    numbers = _RE.integer.findall(text)
     return (numbers[-1], False) if numbers else (None, False)
 
 
@@ -292,7 +285,6 @@ def _integer(text: str) -> int | None:
 
 TOLERANCE: Final = 1e-3
 
-_AROUND_SIGNS: Final = re.compile(r"\s*([-+*/=^_{}()\[\],])\s*")
 
 # Positive, so that roots and logarithms stay on their principal branch, and unlikely to be a root of anything.
 _POINTS: Final = ((3, 7), (61, 29), (17, 5))
@@ -319,7 +311,7 @@ def equivalent(truth: str, answer: str) -> bool:
 
 
 def _tight(formula: str) -> str:
-    return _AROUND_SIGNS.sub(r"\1", formula).strip()
+    return _RE.around_signs.sub(r"\1", formula).strip()
 
 
 @lru_cache(maxsize=1024)
