@@ -32,6 +32,7 @@ from evalkit.scoring.rows import (
     by_row,
     choices_of,
     columns_of,
+    groups_of,
     letter_of,
     listed,
     marked,
@@ -44,17 +45,7 @@ VERSION: Final = 1
 _RE: Final = patterns.of("mmmu")
 _CMMMU_TYPES: Final = {"选择": "choice", "判断": "true_false", "填空": "fill"}
 
-_DISCIPLINES: Final = {
-    "Art and Design": "Art Art_Theory Design Music",
-    "Business": "Accounting Economics Finance Manage Marketing",
-    "Science": "Biology Chemistry Geography Math Physics",
-    "Health and Medicine": "Basic_Medical_Science Clinical_Medicine Diagnostics_and_Laboratory_Medicine Pharmacy"
-    " Public_Health",
-    "Humanities and Social Science": "History Literature Sociology Psychology",
-    "Tech and Engineering": "Agriculture Architecture_and_Engineering Computer_Science Electronics Energy_and_Power"
-    " Materials Mechanical_Engineering",
-}
-DISCIPLINE_OF: Final = {subject: name for name, subjects in _DISCIPLINES.items() for subject in subjects.split()}
+DISCIPLINE_OF: Final = groups_of("mmmu")
 """MMMU's 30 subjects and their six disciplines (Yue et al. 2024, figure 3)."""
 
 

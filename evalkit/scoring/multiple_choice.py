@@ -26,11 +26,15 @@ from evalkit.scoring.rows import (
     content_id,
     each,
     field,
+    groups_of,
     letter_of,
     question_of,
 )
 
 VERSION: Final = 1  # of `score_logprobs`
+
+MMLU_CATEGORY: Final = groups_of("mmlu")
+"""Subjects that are in none of the three categories are "other"."""
 
 
 def gpqa(rows: Sequence[Row], settings: Settings) -> list[Document]:
@@ -144,23 +148,6 @@ def musr(row: Row, _settings: Settings) -> Document:
         "domain": domain,
         "story": content_id(narrative),
     }
-
-
-# MMLU's subjects by category; the map of the original repository (hendrycks/test, categories.py).
-_SUBJECTS: Final = {
-    "STEM": """abstract_algebra astronomy college_biology college_chemistry college_computer_science
-        college_mathematics college_physics computer_security conceptual_physics electrical_engineering
-        elementary_mathematics high_school_biology high_school_chemistry high_school_computer_science
-        high_school_mathematics high_school_physics high_school_statistics machine_learning""",
-    "humanities": """formal_logic high_school_european_history high_school_us_history high_school_world_history
-        international_law jurisprudence logical_fallacies moral_disputes moral_scenarios philosophy prehistory
-        professional_law world_religions""",
-    "social sciences": """econometrics high_school_geography high_school_government_and_politics
-        high_school_macroeconomics high_school_microeconomics high_school_psychology human_sexuality
-        professional_psychology public_relations security_studies sociology us_foreign_policy""",
-}
-MMLU_CATEGORY: Final = {subject: category for category, names in _SUBJECTS.items() for subject in names.split()}
-"""Subjects that are in none of the three categories are "other"."""
 
 
 # ---------------------------------------------------------------- scoring by log-likelihood

@@ -11,8 +11,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 Row: TypeAlias = Mapping[str, Any]
@@ -183,6 +185,12 @@ def letter_of(answer: object, choices: Sequence[str], *, or_place: bool = False)
 # They are neither decoded nor copied: `images` names the columns that hold them, in the order in which the text counts
 # them, and a mark `<image 2>` in `question` (or in a choice) stands for the second of them. Pictures without a mark
 # belong in front of the text.
+
+
+def groups_of(benchmark: str) -> dict[str, str]:
+    """The group (category, discipline) of each subject of a benchmark, as subjects.toml says."""
+    groups = tomllib.loads(Path(__file__).with_name("subjects.toml").read_text(encoding="utf-8"))[benchmark]
+    return {subject: group for group, subjects in groups.items() for subject in subjects.split()}
 
 
 def columns_of(row: Row, pattern: str) -> list[str]:

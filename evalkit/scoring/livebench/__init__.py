@@ -10,8 +10,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from evalkit.errors import DataError, SuiteError
@@ -148,43 +150,13 @@ def livebench(rows: Sequence[Row], settings: Settings) -> list[Document]:
 
 Grader = Callable[[Mapping[str, Any], str], Grade]
 
-# (kind of question, graded so from this release date on, module:function); the last row in force decides.
-GRADERS: Final = (
-    ("amc", "", "mathematics:grade_letter"),
-    ("aime", "", "mathematics:grade_digits"),
-    ("olympiad", "", "mathematics:grade_olympiad"),
-    ("amps_hard", "", "mathematics:grade_amps"),
-    ("web_of_lies_v2", "", "language:grade_lies_v2"),
-    ("web_of_lies_v3", "", "language:grade_lies_v3"),
-    ("zebra_puzzle", "", "language:grade_zebra_old"),
-    ("zebra_puzzle", "2024-11-25", "language:grade_zebra_new"),
-    ("spatial", "", "language:grade_spatial"),
-    ("cta", "", "data_analysis:grade_cta"),
-    ("tablejoin", "", "data_analysis:grade_tablejoin"),
-    ("tablereformat", "", "data_analysis:grade_reformat_v1"),
-    ("tablereformat", "2025-04-25", "data_analysis:grade_reformat_v2"),
-    ("connections", "", "language:grade_connections_old"),
-    ("connections", "2024-11-25", "language:grade_connections_new"),
-    ("plot_unscrambling", "", "language:grade_plot"),
-    ("typos", "", "language:grade_typos"),
-    ("paraphrase", "", "instructions:grade"),
-    ("simplify", "", "instructions:grade"),
-    ("story_generation", "", "instructions:grade"),
-    ("summarize", "", "instructions:grade"),
-    ("lcb_generation", "", "coding:grade"),
-    ("coding_completion", "", "coding:grade"),
+GRADERS: Final[Mapping[str, Mapping[str, str]]] = tomllib.loads(
+    Path(__file__).with_name("graders.toml").read_text(encoding="utf-8")
 )
+"""By kind of question: the date of release from which on a rule is in force, and the rule, "module:function"."""
 
 CODING: Final = frozenset({"lcb_generation", "coding_completion"})
 """The kinds that run programs."""
-
-# Rules that replaced those above and are not implemented: a question of that date must not get the old rule's number.
-ENDED: Final = {
-    "paraphrase": "2025-11-25",
-    "simplify": "2025-11-25",
-    "story_generation": "2025-11-25",
-    "summarize": "2025-11-25",
-}
 
 
 def grader_of(doc: Mapping[str, Any]) -> Grader:
@@ -196,8 +168,8 @@ def grader_of(doc: Mapping[str, Any]) -> Grader:
     kind, released = kind_of(doc), doc.get("release_date")
     if not isinstance(released, str) or not released:
         raise DataError(f"{name_of(doc)} has no release date: normalise the row first.")
-    targets = [target for name, since, target in GRADERS if name == kind and since <= released]
-    if not targets or released >= ENDED.get(kind, "9999"):
+    targets = [target for since, target in GRADERS.get(kind, {}).items() if since <= released]
+    if not targets or not targets[-1]:
         raise DataError(f"{name_of(doc)}: evalkit has no grader for {kind!r} questions released on {released}.")
     module, _, function = targets[-1].partition(":")
     grader: Grader = getattr(import_module(f"{__name__}.{module}"), function)

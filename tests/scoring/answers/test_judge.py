@@ -130,7 +130,7 @@ def test_the_key_depends_on_all_that_decides_a_judgment():
 
 def test_the_key_depends_on_the_wording_of_the_prompt(monkeypatch):
     before = JUDGE.digest
-    monkeypatch.setattr("evalkit.scoring.answers.judge._CLOSING", "\nOnly the number.\n")
+    monkeypatch.setattr("evalkit.scoring.answers.judge._wording", lambda: {"prompt": "Only the number.", "again": ""})
     assert JUDGE.digest != before
 
 
