@@ -17,7 +17,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from agreement_livebench import DEFAULT, read_lines
+from agreement.report import json_lines
+from agreement_livebench import DEFAULT
 
 from evalkit.scoring.answers import sandbox
 from evalkit.scoring.livebench import coding
@@ -67,9 +68,9 @@ def main(arguments: list[str]) -> int:
     found: Counter[tuple[str, float, str]] = Counter()
     for task in TASKS:
         prompts = {
-            row["question_id"]: row["turns"][0] for row in read_lines(folder / f"prompts_only/coding.{task}.jsonl")
+            row["question_id"]: row["turns"][0] for row in json_lines(folder / f"prompts_only/coding.{task}.jsonl")
         }
-        for judged in read_lines(folder / f"judged_answers/coding.{task}.jsonl"):
+        for judged in json_lines(folder / f"judged_answers/coding.{task}.jsonl"):
             doc = document(task, prompts.get(judged["question_id"], ""))
             grade = coding.grade(doc, judged["answer"]) if doc else None
             passes = "no examples" if grade is None else "pass" if grade.value else "fail"

@@ -10,7 +10,6 @@ if one of them is not explained in docs/agreement-livebench.md, or if fewer than
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -19,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from agreement.report import json_lines
 
 from evalkit.model import FinalText, Score
 from evalkit.scoring import livebench
@@ -61,8 +62,8 @@ def load(folder: Path) -> tuple[dict[str, list[Answer]], dict[str, int]]:
     others: dict[str, int] = {}
     for path in sorted((folder / "judged_answers").glob("*.jsonl")):
         questions = folder / "questions" / path.name
-        found = {row["question_id"]: row for row in read_lines(questions)} if questions.is_file() else {}
-        for judged in read_lines(path):
+        found = {row["question_id"]: row for row in json_lines(questions)} if questions.is_file() else {}
+        for judged in json_lines(path):
             row = found.get(judged["question_id"])
             if row is None:
                 others[path.stem] = others.get(path.stem, 0) + 1
@@ -78,11 +79,6 @@ def grade(answers: Iterable[Answer]) -> list[Outcome]:
         return list(
             pool.map(lambda answer: Outcome(answer, livebench.score(answer.doc, FinalText(answer.text))), answers)
         )
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def report(name: str, outcomes: list[Outcome], explained: str) -> int:

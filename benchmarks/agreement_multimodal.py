@@ -25,21 +25,6 @@ SOURCES = {
     "mm_tricky_outputs": others.tricky,
 }
 
-PREFACE = """\
-# Agreement of the multimodal scorers with official judgments
-
-Written by `benchmarks/agreement_multimodal.py` from published replies of real models (MMMU, MMMU-Pro, MathVision,
-BLINK) with the judgments that their official scripts gave, from OCRBench's answer key under a sketch of its rule, and
-from invented tricky replies with the verdict that they ought to get. Every disagreement belongs to a class, and every
-class is a property of the official rule; one without a class fails the command. No text of any item is shown.
-
-The published parsed answers of MMMU's open questions are plain texts, which the official evaluation does not take; they
-are compared here by its own rule (numbers at two decimals, else containment in lower case), in a sketch.
-
-MM-Vet v2 has no published grades: its judge is checked on invented judge replies only. CMMMU and CII-Bench publish no
-licence, so no replies to them are kept; their rules are checked on invented replies.
-"""
-
 
 def main() -> int:
     """Run all sets that are there; the exit code says whether every disagreement has a class."""
@@ -53,7 +38,7 @@ def main() -> int:
             results += compare(options.data / name)
     if not results:
         parser.error(f"{options.data} has none of the folders {', '.join(SOURCES)}")
-    print("\n".join(table(results)))
+    print(table(results))
     unclassed = [(result, found) for result in results for found in result.unclassed]
     for result, found in unclassed:
         print(
@@ -61,7 +46,7 @@ def main() -> int:
             f"({found.official:g}), here {found.our_answer!r} ({found.ours})"
         )
     if options.write:
-        options.write.write_text(page(results, PREFACE), encoding="utf-8")
+        options.write.write_text(page(results), encoding="utf-8")
     return 1 if unclassed else 0
 
 

@@ -10,7 +10,6 @@ the last trigger, substring tests, 4 % for floats), with a number parser in the 
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections import Counter, defaultdict
@@ -19,28 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agreement.report import TABLES, json_lines
+
 from evalkit.model import Score, Status
 from evalkit.scoring.answers.number import SeveralAnswersError, read_list, read_number
 from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.theoremqa import score
 
 DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "theoremqa"
-
-CLASSES = {
-    "substring": "the original finds 'yes', 'no', 'true' or 'false' inside other words and takes it for the answer",
-    "truth_as_number": "its True and False count as 1 and 0 where a number is asked for",
-    "text_behind": "it takes everything behind the last trigger, further sentences, problems and programs included",
-    "format": "it cannot read the number, list or letter as written (fraction, unit, dollar, brackets, no brackets)",
-    "bracketed_list": "it accepts a list in square brackets only as the identical string",
-    "rounded": "it rounds: 2.6 passes for 3",
-    "four_percent": "it allows 4 %, evalkit 1 %",
-    "zero": "it wants exactly 0, evalkit allows 0.001",
-    "list_order": "it sorts lists before it compares them",
-    "two_options": "it looks for the option anywhere, also in '(a) and (b)'",
-    "no_announcement": "the reply announces no answer; the original takes something from the whole text",
-    "absolute_tolerance": "a truth below 1e-4: evalkit's absolute tolerance of 1e-6 is the wider one",
-    "elsewhere": "the stored prediction is not the announced answer but from a cut-off trigger or a program",
-}
 
 
 @dataclass(frozen=True)
@@ -91,9 +76,9 @@ def as_number(pred: str) -> float | None:
 def cases(folder: Path, outputs: Path) -> Iterator[Case]:
     """The stored outputs of one model with both verdicts."""
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in read_lines(folder / "theoremqa_test.jsonl"):
+    for row in json_lines(folder / "theoremqa_test.jsonl"):
         rows[row["Question"].strip()].append(row)
-    for number, output in enumerate(read_lines(outputs)):
+    for number, output in enumerate(json_lines(outputs)):
         twins = rows[output["question"].strip()]
         # One question occurs twice; the outputs keep the order of the rows.
         row = twins.pop(0) if len(twins) > 1 else twins[0]
@@ -131,11 +116,6 @@ def _class_of_loss(case: Case) -> str | None:
     return "elsewhere"
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
 def main(arguments: list[str]) -> int:
     """Print the agreement per model and the differences by class."""
     folder = Path(arguments[0]) if arguments else DEFAULT
@@ -166,7 +146,7 @@ def main(arguments: list[str]) -> int:
         unclassed += sum(number for (name_, _), number in counts[name].items() if name_ == "unclassed")
     for name, counter in counts.items():
         print(f"\n{name}: {counter.total()} differences\n  {'class':20} {'original only':>13} {'evalkit only':>12}")
-        for kind, sentence in CLASSES.items():
+        for kind, sentence in TABLES["theoremqa"].items():
             if counter[kind, True] or counter[kind, False]:
                 print(f"  {kind:20} {counter[kind, True]:13} {counter[kind, False]:12}  {sentence}")
     print(f"\ndifferences without a class: {unclassed}")

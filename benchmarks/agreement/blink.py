@@ -3,54 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agreement.report import UNCLASSED, Agreement, Tally, json_lines
+from agreement.report import TABLES, UNCLASSED, Agreement, json_lines
 from evalkit.model import Score, Status
 from evalkit.scoring.answers.letters import BRIEF_CHARS, SHORT_CHARS, score
 from evalkit.scoring.answers.reply import final_text_of
-
-_POINTS = ["point A", "point B", "point C", "point D"]
-_SECOND_OR_THIRD = ["the second image", "the third image"]
-OPTIONS: Mapping[str, list[str]] = {
-    "Art_Style": _SECOND_OR_THIRD,
-    "Jigsaw": _SECOND_OR_THIRD,
-    "Visual_Similarity": _SECOND_OR_THIRD,
-    "Forensic_Detection": ["the first image", "the second image", "the third image", "the fourth image"],
-    "Functional_Correspondence": _POINTS,
-    "Semantic_Correspondence": _POINTS,
-    "Visual_Correspondence": _POINTS,
-    "IQ_Test": ["picture A", "picture B", "picture C", "picture D"],
-    "Multi-view_Reasoning": ["left", "right"],
-    "Object_Localization": ["Box A", "Box B"],
-    "Relative_Depth": ["A is closer", "B is closer"],
-    "Relative_Reflectance": ["A is darker", "B is darker", "about the same"],
-    "Spatial_Relation": ["yes", "no"],
-}
-"""The options that the replies themselves show, the same for all items of a task; those of Counting vary by item."""
 
 
 def replies(folder: Path) -> Iterator[Agreement]:
     """`full_MODEL.jsonl`: idx, answer, full_prediction (raw), prediction (official; "(Z)" for not matched)."""
     for path in sorted(folder.glob("full_*.jsonl")):
-        tally = Tally("BLINK", path.stem.removeprefix("full_"))
+        result = Agreement("BLINK", path.stem.removeprefix("full_"))
         for row in json_lines(path):
-            _add(tally, row)
-        yield tally.done()
+            _add(result, row)
+        yield result
 
 
-def _add(tally: Tally, row: Any) -> None:
+def _add(result: Agreement, row: Any) -> None:
     task = re.sub(r"^[a-z]+_|_\d+$", "", row["idx"])
     reply = str(row["full_prediction"])
-    doc = {"choices": OPTIONS.get(task, [""] * 4), "answer": row["answer"].strip("()"), "id": row["idx"]}
+    doc = {"choices": TABLES["blink"].get(task, [""] * 4), "answer": row["answer"].strip("()"), "id": row["idx"]}
     found = score(doc, final_text_of(reply))
     letter = row["prediction"].strip("()")
     official = float(row["prediction"] == row["answer"])
     read = found.answer or "Z"
     cls = None if read == letter else _class(reply, row["prediction"], found, len(doc["choices"]))
-    tally.add(row["idx"], official, letter, found, cls)
+    result.add(row["idx"], official, letter, found, cls)
 
 
 def _class(reply: str, prediction: str, score: Score, count: int) -> str:

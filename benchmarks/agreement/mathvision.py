@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agreement.report import UNCLASSED, Agreement, Tally, json_lines
+from agreement.report import UNCLASSED, Agreement, json_lines
 from evalkit.model import Score
 from evalkit.scoring import mathvision
 from evalkit.scoring.answers.reply import boxes, final_text_of, for_maths
@@ -19,20 +19,20 @@ def replies(folder: Path) -> Iterator[Agreement]:
     """`test.jsonl` (the questions) and `out_MODEL.jsonl`: id, response, model_answer, correct."""
     documents = {doc["id"]: doc for doc in mathvision.mathvision(json_lines(folder / "test.jsonl"), {})}
     for path in sorted(folder.glob("out_*.jsonl")):
-        tally = Tally("MathVision", path.stem.removeprefix("out_"))
+        result = Agreement("MathVision", path.stem.removeprefix("out_"))
         for row in json_lines(path):
-            _add(tally, row, documents[str(row["id"])])
-        yield tally.done()
+            _add(result, row, documents[str(row["id"])])
+        yield result
 
 
-def _add(tally: Tally, row: Any, doc: dict[str, Any]) -> None:
+def _add(result: Agreement, row: Any, doc: dict[str, Any]) -> None:
     reply = str(row["response"])
     score = mathvision.score(doc, final_text_of(reply))
     official = float(bool(row["correct"]))
     cls = None
     if score.value != official:
         cls = _officially_right(doc, str(row["model_answer"])) if official else _right_here(doc, reply, score)
-    tally.add(str(row["id"]), official, str(row["model_answer"]), score, cls)
+    result.add(str(row["id"]), official, str(row["model_answer"]), score, cls)
 
 
 def _officially_right(doc: dict[str, Any], extracted: str) -> str:

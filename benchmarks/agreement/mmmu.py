@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from agreement.choices import classify
-from agreement.report import Agreement, Tally, json_lines
+from agreement.report import Agreement, json_lines
 from evalkit.scoring import mmmu
 from evalkit.scoring.answers import letters
 from evalkit.scoring.answers.reply import final_text_of
@@ -19,7 +19,7 @@ from evalkit.scoring.answers.reply import final_text_of
 def pro(folder: Path) -> Iterator[Agreement]:
     """`*.jsonl` with `response`, `pred_indexs` (the official letter) and `if_right` (the official verdict)."""
     for path in sorted(folder.glob("*.jsonl")):
-        tally = Tally("MMMU-Pro", path.stem)
+        result = Agreement("MMMU-Pro", path.stem)
         published: list[Any] = json_lines(path)
         documents = mmmu.mmmu_pro([row | {"image": path.stem} for row in published], {})
         for row, doc in zip(published, documents, strict=True):
@@ -33,8 +33,8 @@ def pro(folder: Path) -> Iterator[Agreement]:
                     if nested
                     else classify(str(row["response"]), doc["choices"], row["pred_indexs"], score)
                 )
-            tally.add(row["id"], official, row["pred_indexs"], score, cls)
-        yield tally.done()
+            result.add(row["id"], official, row["pred_indexs"], score, cls)
+        yield result
 
 
 def validation(folder: Path) -> Iterator[Agreement]:
@@ -46,13 +46,13 @@ def validation(folder: Path) -> Iterator[Agreement]:
     for path in sorted(folder.glob("*_responses.jsonl")):
         model = path.name.removesuffix("_responses.jsonl")
         parsed = orjson.loads((folder / f"{model}_parsed_total_val_output.json").read_bytes())
-        tally = Tally("MMMU validation", model)
+        result = Agreement("MMMU validation", model)
         for row in json_lines(path):
-            _add(tally, row, str(parsed[row["id"]]))
-        yield tally.done()
+            _add(result, row, str(parsed[row["id"]]))
+        yield result
 
 
-def _add(tally: Tally, row: Any, parsed: str) -> None:
+def _add(result: Agreement, row: Any, parsed: str) -> None:
     reply = str(row["response"])
     if row["question_type"] == "multiple-choice":
         choices = [row["index2ans"][letter] for letter in row["all_choices"]]
@@ -68,7 +68,7 @@ def _add(tally: Tally, row: Any, parsed: str) -> None:
         official = float(any(_officially_equal(parsed, str(truth)) for truth in truths))
         numeric = any(_number(str(truth)) is not None for truth in truths)
         cls = None if score.value == official else ("two_decimals" if numeric else "one_letter_inside")
-    tally.add(row["id"], official, parsed, score, cls)
+    result.add(row["id"], official, parsed, score, cls)
 
 
 def _officially_equal(parsed: str, truth: str) -> bool:

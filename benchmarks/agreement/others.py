@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from agreement.report import UNCLASSED, Agreement, Tally, json_lines
+from agreement.report import UNCLASSED, Agreement, json_lines
 from evalkit.scoring.answers.judge import grade
 from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.perception import ocrbench
@@ -32,12 +32,12 @@ def answer_key(folder: Path) -> Iterator[Agreement]:
 
 
 def _key(documents: list[dict[str, Any]], name: str, outputs: list[str]) -> Agreement:
-    tally = Tally("OCRBench", name)
+    result = Agreement("OCRBench", name)
     for doc, output in zip(documents, outputs, strict=True):
         official = float(_official(output, doc["answers"], doc["dataset"]))
         score = scorer("ocrbench")(doc, final_text_of(output))
-        tally.add(doc["id"], official, "", score, None if score.value == official else UNCLASSED)
-    return tally.done()
+        result.add(doc["id"], official, "", score, None if score.value == official else UNCLASSED)
+    return result
 
 
 def _official(output: str, answers: list[str], dataset: str) -> bool:
@@ -66,12 +66,12 @@ def tricky(folder: Path) -> Iterator[Agreement]:
         ),
     }
     for name, (scored_by, document) in documents.items():
-        tally = Tally("tricky", name)
+        result = Agreement("tricky", name)
         for row in json_lines(folder / f"{name}.jsonl"):
             score = scorer(scored_by)(document(row), final_text_of(row["output"]))
             expected = float(row["expected"])  # type: ignore[arg-type]
-            tally.add(str(row["id"]), expected, "", score, None if score.value == expected else UNCLASSED)
-        yield tally.done()
+            result.add(str(row["id"]), expected, "", score, None if score.value == expected else UNCLASSED)
+        yield result
     judged = json_lines(folder / "judge_reply.jsonl")
     wrong = [str(row["id"]) for row in judged if grade(str(row["reply"])) != row["expected_score"]]
     if wrong:

@@ -280,13 +280,9 @@ def fills(given: str, truth: str) -> bool:
         wanted in answer_text
         and extra <= EXTRA_CHARS
         and len(_RE.negations.findall(answer_text)) == len(_RE.negations.findall(wanted))
-        and _stands_alone(wanted, answer_text)
+        # Latin letters and digits of an answer must not run on into a longer word or number.
+        and re.search(rf"(?<![a-z0-9.]){re.escape(wanted)}(?![a-z0-9])", answer_text) is not None
     )
-
-
-def _stands_alone(wanted: str, text: str) -> bool:
-    """Latin letters and digits of an answer must not run on into a longer word or number."""
-    return re.search(rf"(?<![a-z0-9.]){re.escape(wanted)}(?![a-z0-9])", text) is not None
 
 
 def _bare(text: str) -> str:

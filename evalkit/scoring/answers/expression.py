@@ -65,7 +65,8 @@ def extract(text: str, *, midway: bool = False) -> str | None:
     announced = deque((place.start for place in places(text) if place.said and place.firm), maxlen=_PLACES)
     for start in reversed(announced):
         answer, end = _marked(text, start)
-        if answer and _balanced(answer) and not (midway and end == len(text)):
+        depths = list(accumulate((character == "{") - (character == "}") for character in answer))
+        if answer and min(depths) >= 0 and depths[-1] == 0 and not (midway and end == len(text)):
             return answer
     return None
 
@@ -117,11 +118,6 @@ def _marked(text: str, start: int) -> tuple[str, int]:
     stop = _RE.sentence_end.search(text, start, start + LONGEST + 2)
     end = stop.start() if stop else min(len(text), start + LONGEST + 2)
     return text[start:end].strip(), end
-
-
-def _balanced(text: str) -> bool:
-    depths = list(accumulate((character == "{") - (character == "}") for character in text))
-    return not depths or (min(depths) >= 0 and depths[-1] == 0)
 
 
 def _plain(text: str) -> str:

@@ -76,11 +76,12 @@ def read_set(text: str, options: Options) -> Extraction:
     """
     marked = [place.start for place in places(text)]
     for start in (*reversed(marked[-20:]), 0):
-        rest = text[start:].strip()
-        if named := _sole_letters(rest, options) or _one_a_line(rest, options):
+        if named := _row_at(text[start:].strip(), options):
             return Extraction(named, "P1" if start else "P4")
-    if stated := _stated_set(text, options):
-        return Extraction(stated, "M1")
+    # All options that the reply states to be right: A和C正确, "A选项正确；C选项正确".
+    stated = {letter for match in _RE.stated_set.finditer(text) for letter in re.findall("[A-Z]", match["letters"])}
+    if len(stated) > 1 and (named := _row([*stated], options)):
+        return Extraction(named, "M1")
     found = read(text, options)
     if len(found.letters) > 1 and _RE.either.search(text):
         return Extraction(anchor=found.anchor)
@@ -112,20 +113,11 @@ def _stated(text: str, options: Options) -> str | None:
     return _only(options, (found["before"] or found["after"] for found in _RE.stated.finditer(text)))
 
 
-def _stated_set(text: str, options: Options) -> tuple[str, ...]:
-    """All options that the reply states to be right: A和C正确, "A选项正确；C选项正确"."""
-    named = {letter for found in _RE.stated_set.finditer(text) for letter in re.findall("[A-Z]", found["letters"])}
-    return _row([*named], options) if len(named) > 1 else ()
-
-
-def _sole_letters(text: str, options: Options) -> tuple[str, ...]:
-    """The letters that are all of the first line of `text`, in any order and however separated."""
+def _row_at(text: str, options: Options) -> tuple[str, ...]:
+    """The letters that are all of the first line of `text`, in any order, or with which each of its lines begins."""
     line = text.partition("\n")[0]
-    return _row(re.findall("[A-Z]", line.upper()), options) if _RE.sole_letters.fullmatch(line) else ()
-
-
-def _one_a_line(text: str, options: Options) -> tuple[str, ...]:
-    """The letters of a text of at least two lines that all begin with an option's letter."""
+    if _RE.sole_letters.fullmatch(line) and (row := _row(re.findall("[A-Z]", line.upper()), options)):
+        return row
     lines = [line for line in text.splitlines() if line.strip()]
     found = [match[1] or match[2] for line in lines if (match := _RE.option_line.match(line))]
     return _row(found, options) if len(found) == len(lines) > 1 else ()
@@ -159,7 +151,8 @@ def _last(text: str, options: Options) -> str | None:
 def _bracketed(text: str, options: Options) -> str | None:
     found = [match for match in _RE.bracketed.finditer(text) if match[1] in options.letters]
     if len({match[1] for match in found}) > 1:
-        last = _last_sentence(text)
+        tail = text[-SHORT_CHARS:]
+        last = tail[max((end.end() for end in _RE.sentence_end.finditer(tail, 0, len(tail) - 2)), default=0) :]
         if _RE.contrast.search(last):
             return None
         return _only(options, (match[1] for match in _RE.bracketed.finditer(last) if not _denied(last, match)))
@@ -216,9 +209,3 @@ def _denied(text: str, found: re.Match[str]) -> bool:
     stop = _RE.sentence_end.search(text, found.end(), found.end() + SHORT_CHARS)
     after = text[found.end() : stop.start() if stop else found.end() + SHORT_CHARS]
     return any(_RE.denial.search(part) for part in (text[start : found.start()], after))
-
-
-def _last_sentence(text: str) -> str:
-    tail = text[-SHORT_CHARS:]
-    ends = [found.end() for found in _RE.sentence_end.finditer(tail, 0, len(tail) - 2)]
-    return tail[ends[-1] :] if ends else tail

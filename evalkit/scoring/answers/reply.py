@@ -35,8 +35,10 @@ def final_text_of(
     cut_off = finish_reason == "length"
     if finish_reason == "content_filter":
         return FinalText("", Status.REFUSED, "content_filter")
-    text, open_trace = _after_thinking(content, tuple(closing_tags))
-    if open_trace:
+    opening_tags = tuple(tag.replace("/", "", 1) for tag in closing_tags if "/" in tag)
+    start = max((closing.end() for closing in _any_of(tuple(closing_tags)).finditer(content)), default=0)
+    text = content[start:]
+    if _any_of(opening_tags).search(text):
         return FinalText("", Status.TRUNCATED, "truncated_in_reasoning" if cut_off else "unclosed_think")
     if text.strip():
         return FinalText(text, truncated=cut_off)
@@ -46,6 +48,12 @@ def final_text_of(
     if reasoning.strip():
         return FinalText("", Status.REASONING_ONLY, "reasoning_only")
     return FinalText("", Status.EMPTY, "empty")
+
+
+@lru_cache(maxsize=16)
+def _any_of(tags: tuple[str, ...]) -> re.Pattern[str]:
+    alternatives = "|".join(re.escape(tag) for tag in sorted(tags, key=len, reverse=True) if tag)
+    return re.compile(alternatives or r"(?!)", re.IGNORECASE)
 
 
 def unanswered(final: FinalText) -> Score | None:
@@ -81,25 +89,6 @@ def without_answer(
 def ends_midway(final: FinalText) -> bool:
     """Whether the last word of `final` may be unfinished: the server stopped at the limit, no white space follows."""
     return final.truncated and not final.text[-1:].isspace()
-
-
-def _after_thinking(content: str, closing_tags: tuple[str, ...]) -> tuple[str, bool]:
-    """(what follows the last closing tag, whether a trace is opened there and never closed)."""
-    closing, opening = _patterns(closing_tags)
-    start = max((match.end() for match in closing.finditer(content)), default=0)
-    return content[start:], opening.search(content, start) is not None
-
-
-@lru_cache(maxsize=16)
-def _patterns(closing_tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Patterns for the closing tags and for the tags that open them: "</think>" closes "<think>"."""
-    openers = [tag.replace("/", "", 1) for tag in closing_tags if "/" in tag]
-    return _any_of(closing_tags), _any_of(openers)
-
-
-def _any_of(tags: Sequence[str]) -> re.Pattern[str]:
-    alternatives = "|".join(re.escape(tag) for tag in sorted(tags, key=len, reverse=True) if tag)
-    return re.compile(alternatives or r"(?!)", re.IGNORECASE)
 
 
 # ---------------------------------------------------------------- refusals: a label for the reports, for they score 0

@@ -66,12 +66,9 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
 
 def normalise(text: str) -> str:
     """Lower-case words with single spaces between them: no punctuation, and no article unless there is nothing else."""
-    words = _RE.marks.sub(_without, unicodedata.normalize("NFKC", text).casefold()).split()
+    text = unicodedata.normalize("NFKC", text).casefold()
+    words = _RE.marks.sub(lambda mark: mark["kept"] or ("" if mark["gone"] else " "), text).split()
     return " ".join([word for word in words if word not in _ARTICLES] or words)
-
-
-def _without(mark: re.Match[str]) -> str:
-    return mark["kept"] or ("" if mark["gone"] else " ")
 
 
 def _accepted(doc: Mapping[str, Any]) -> frozenset[str]:
@@ -164,7 +161,7 @@ def holds_text(given: str, truth: str) -> bool:
     wanted = without_wrappers(without_markup(truth)).strip()
     if re.fullmatch(r"[A-Za-z]", wanted):
         return _holds_letter(given, wanted.upper())
-    words = _words_of(wanted)
+    words = [word for word in _RE.words.findall(wanted.casefold()) if word not in _IGNORED]
     if not words:
         return False
     pattern = re.compile(r"(?<!\w)" + r"[\W_]{0,3}".join(re.escape(word) for word in words) + r"(?!\w)")
@@ -184,7 +181,3 @@ def _holds_letter(given: str, letter: str) -> bool:
         not (found["after"] and re.match(r"(?i:is|are|be|as|by)\b", found[0]) and letter in "AI")
         for found in named.finditer(given)
     )
-
-
-def _words_of(text: str) -> list[str]:
-    return [word for word in _RE.words.findall(text.casefold()) if word not in _IGNORED]

@@ -130,21 +130,18 @@ def grade(doc: Mapping[str, Any], text: str) -> Grade:
     if not code.strip():
         return Grade(value=0.0, anchored=fenced)
     deadline = time.monotonic() + SECONDS_PER_QUESTION
-    for number, case in enumerate(cases, start=1):
+    passed, failure = 0, ""
+    while passed < len(cases) and not failure:
         if time.monotonic() > deadline:
-            raise GradeTimeout(f"the tests took longer than {SECONDS_PER_QUESTION:g} s; test {number} was next")
-        if failure := _failure(program, case, doc.get("func_name")):
-            return _grade(number - 1, len(cases), fenced=fenced, reason=failure)
-    return _grade(len(cases), len(cases), fenced=fenced)
-
-
-def _grade(passed: int, tests: int, *, fenced: bool, reason: str = "") -> Grade:
+            raise GradeTimeout(f"the tests took longer than {SECONDS_PER_QUESTION:g} s; test {passed + 1} was next")
+        failure = _failure(program, cases[passed], doc.get("func_name"))
+        passed += not failure
     return Grade(
-        value=float(passed == tests),
-        answer=f"{passed} of {tests} tests",
+        value=float(not failure),
+        answer=f"{passed} of {len(cases)} tests",
         anchored=fenced,
-        reason=reason,
-        metrics={"tests_passed": passed / tests},
+        reason=failure,
+        metrics={"tests_passed": passed / len(cases)},
     )
 
 

@@ -240,11 +240,13 @@ def _markdown(text: str) -> pd.DataFrame:
 
 def search(target: str, text: str, columns: Sequence[Any]) -> pd.DataFrame | None:
     """The table inside a text that says more than the table; csv and tsv by the header line, jsonl by the keys."""
+    import pandas as pd
+
     names = [str(column) for column in columns]
     lines = text.strip().split("\n")
     if target == "jsonl":
         rows = [row for line in lines if all(name in line for name in names) and (row := _object(line))]
-        return _frame(rows) if rows else None
+        return pd.DataFrame(rows) if rows else None
     if target not in _SEPARATORS:
         return None
     header = _SEPARATORS[target].join(names).strip()
@@ -257,12 +259,6 @@ def search(target: str, text: str, columns: Sequence[Any]) -> pd.DataFrame | Non
             return table
         end -= 1
     return None
-
-
-def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows)
 
 
 def _object(line: str) -> dict[str, Any] | None:

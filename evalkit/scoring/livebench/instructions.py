@@ -122,8 +122,16 @@ def grade(doc: Mapping[str, Any], text: str) -> Grade:
 
 def followed(doc: Mapping[str, Any], text: str) -> tuple[bool, ...]:
     """Was each rule of `instruction_id_list` followed, in its order? Raises as `grade` does."""
-    filled = text.strip() != ""
-    return tuple(filled and _follows(doc, name, text, kwargs) for name, kwargs in _rules(doc))
+    rules = _rules(doc)
+    if not text.strip():
+        return (False,) * len(rules)
+    kept = []
+    for name, kwargs in rules:
+        try:
+            kept.append(RULES[name](text, kwargs))
+        except KeyError as missing:
+            raise DataError(f"{name_of(doc)}: the rule {name} lacks its value {missing}.") from None
+    return tuple(kept)
 
 
 def _rules(doc: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -135,13 +143,6 @@ def _rules(doc: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
             f"{name_of(doc)} asks for the rule {unknown[0]}, which is not one of the sixteen of its release."
         )
     return list(zip(names, values, strict=True))
-
-
-def _follows(doc: Mapping[str, Any], name: str, text: str, kwargs: Mapping[str, Any]) -> bool:
-    try:
-        return RULES[name](text, kwargs)
-    except KeyError as missing:
-        raise DataError(f"{name_of(doc)}: the rule {name} lacks its value {missing}.") from None
 
 
 def _has_postscript(text: str, kwargs: Mapping[str, Any]) -> bool:
@@ -163,16 +164,6 @@ def _counts(number: int, kwargs: Mapping[str, Any], name: str) -> bool:
     return number < wanted if kwargs["relation"] == "less than" else number >= wanted
 
 
-def _is_quoted(text: str) -> bool:
-    bare = text.strip()
-    return len(bare) > 1 and bare.startswith('"') and bare.endswith('"')
-
-
-def _has_sections(text: str, kwargs: Mapping[str, Any]) -> bool:
-    marks = re.findall(rf"{re.escape(kwargs['section_spliter'])}\s?\d+", text)
-    return len(marks) >= int(kwargs["num_sections"])
-
-
 def _first_word_of_paragraph(text: str, kwargs: Mapping[str, Any]) -> bool:
     paragraphs = text.split("\n\n")
     filled = sum(1 for paragraph in paragraphs if paragraph.strip())
@@ -189,11 +180,6 @@ def _filled_parts(text: str, divider: str) -> list[str]:
     return [part for part in parts if part] if all(parts[1:-1]) else []
 
 
-def _two_responses(text: str) -> bool:
-    parts = _filled_parts(text, "******")
-    return len(parts) == 2 and parts[0] != parts[1]
-
-
 def _is_json(text: str) -> bool:
     bare = text.strip()
     for start in _FENCE_STARTS:
@@ -205,26 +191,26 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _has_word(text: str, word: str) -> bool:
-    return re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) is not None
-
-
 RULES: Final[Mapping[str, Rule]] = {
     "combination:repeat_prompt": lambda text, kwargs: (
         text.strip().lower().startswith(str(kwargs["prompt_to_repeat"]).strip().lower())
     ),
-    "combination:two_responses": lambda text, _: _two_responses(text),
+    "combination:two_responses": lambda text, _: (
+        len(parts := _filled_parts(text, "******")) == 2 and parts[0] != parts[1]
+    ),
     "detectable_content:postscript": _has_postscript,
     "detectable_format:constrained_response": lambda text, _: any(answer in text for answer in _FIXED_ANSWERS),
     "detectable_format:json_format": lambda text, _: _is_json(text),
-    "detectable_format:multiple_sections": _has_sections,
+    "detectable_format:multiple_sections": lambda text, kwargs: (
+        len(re.findall(rf"{re.escape(kwargs['section_spliter'])}\s?\d+", text)) >= int(kwargs["num_sections"])
+    ),
     "detectable_format:number_bullet_lists": lambda text, kwargs: (
         len(_RE.starred.findall(text)) + len(_RE.dashed.findall(text)) == int(kwargs["num_bullets"])
     ),
     "detectable_format:title": lambda text, _: _has_title(text),
     "keywords:existence": lambda text, kwargs: all(keyword.lower() in text.lower() for keyword in kwargs["keywords"]),
     "keywords:forbidden_words": lambda text, kwargs: (
-        not any(_has_word(text, word) for word in kwargs["forbidden_words"])
+        not any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in kwargs["forbidden_words"])
     ),
     "length_constraints:nth_paragraph_first_word": _first_word_of_paragraph,
     "length_constraints:number_paragraphs": lambda text, kwargs: (
@@ -235,5 +221,5 @@ RULES: Final[Mapping[str, Rule]] = {
     "startend:end_checker": lambda text, kwargs: (
         text.strip().strip('"').lower().endswith(str(kwargs["end_phrase"]).strip().lower())
     ),
-    "startend:quotation": lambda text, _: _is_quoted(text),
+    "startend:quotation": lambda text, _: re.fullmatch('".*"', text.strip(), re.DOTALL) is not None,
 }

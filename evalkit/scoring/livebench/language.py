@@ -218,10 +218,11 @@ _ASKED: Final = 3
 def grade_lies_v2(doc: Mapping[str, Any], text: str) -> Grade:
     """All three or nothing. Inside solution tags the official rule minds case and the space after a comma."""
     truth = truth_of(doc).lower()
-    tagged = _tagged(text)
-    answer, anchored = _answer(text, tagged if tagged is not None else _bold_words(text))
+    tagged = solutions(text) or malformed_solutions(text)
+    answer, anchored = _answer(text, tagged[-1] if tagged else _bold_words(text))
+    three = sum(answer.count(word) for word in _WORDS) == _ASKED
     return Grade(
-        value=float(_matches(answer, truth)),
+        value=float(answer == truth or (three and truth in answer)),
         answer=answer or None,
         anchored=anchored,
         strict=float(bool(answer) and _RE.tagged_word.findall(answer.lower()) == _RE.tagged_word.findall(truth)),
@@ -245,11 +246,6 @@ def _answer(text: str, found: str | None) -> tuple[str, bool]:
     return (_plain_word(text) or "", False) if found is None else (found, True)
 
 
-def _tagged(text: str) -> str | None:
-    found = solutions(text) or malformed_solutions(text)
-    return found[-1] if found else None
-
-
 def _bold_words(text: str) -> str | None:
     words = [
         word.lower().replace(",", "").replace(".", "")
@@ -266,11 +262,6 @@ def _plain_word(text: str) -> str | None:
     triples = (", ".join(words) for words in itertools.product(_WORDS, repeat=_ASKED))
     places = [(place, triple) for triple in triples if (place := lowered.find(triple)) >= 0]
     return max(places)[1] if places else None
-
-
-def _matches(answer: str, truth: str) -> bool:
-    words = sum(answer.count(word) for word in _WORDS)
-    return answer == truth or (words == _ASKED and truth in answer)
 
 
 # ---------------------------------------------------------------- zebra puzzles: one word, since 2024-11-25 a list

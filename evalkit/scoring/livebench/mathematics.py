@@ -111,7 +111,8 @@ def grade_letter(doc: Mapping[str, Any], text: str) -> Grade:
     truth = truth_of(doc).strip()
     if len(truth) != 1 or truth not in _LETTERS:
         raise DataError(f"{name_of(doc)} has the truth {truth!r} where one letter from A to E is expected.")
-    anchored = _same_character(solutions(text), truth) or truth * 4 in text or _boxed_letter(text) == truth.lower()
+    in_box = without_marks(boxed(text) or "", "\\text{", "{", "}", " ", "\\").lower()
+    anchored = _same_character(solutions(text), truth) or truth * 4 in text or in_box == truth.lower()
     value = anchored or _ends_with_option(doc, text, truth) or _last_line_letter(text, truth)
     letter = read_letter(text)
     quadruples = [other for other in _LETTERS if other * 4 in text]
@@ -160,11 +161,6 @@ def _single_letter(text: str) -> str | None:
 def _same_character(bodies: list[str], truth: str) -> bool:
     characters = set(bodies[-1]) if bodies else set()
     return len(characters) == 1 and characters.pop().lower() == truth.lower()
-
-
-def _boxed_letter(text: str) -> str | None:
-    content = boxed(text)
-    return None if content is None else without_marks(content, "\\text{", "{", "}", " ", "\\").lower()
 
 
 def _ends_with_option(doc: Mapping[str, Any], text: str, truth: str) -> bool:
@@ -223,7 +219,14 @@ def read_numbers(text: str) -> list[int | None]:
     Tried in turn: the last line with "answer:" in it, the last box, the last line, the digits after "answer:".
     A place that holds no number at all is passed over.
     """
-    tried = (place(text) for place in (_after_mark, _in_box, _on_last_line))
+    content = boxed(text)
+    in_box = without_marks(text if content is None else content, "\\text{", "}", "\\").strip().split(",")
+    last_line = map(_first_digits, text.strip().lower().rsplit("\n", 1)[-1].split(","))
+    tried = (
+        _after_mark(text),
+        [_integer(part) for part in in_box] if "\\boxed" in text else [],
+        [_integer(digits) for digits in last_line if digits],
+    )
     found = next((numbers for numbers in tried if any(number is not None for number in numbers)), None)
     return list(_leading_digits(text)) if found is None else found
 
@@ -238,19 +241,6 @@ def _after_mark(text: str) -> list[int | None]:
         listed = without_marks(lines[marked[-1] + 1], "**", ".").strip()
     entries = (part.strip().split(" ")[-1] for part in listed.split(","))
     return [_integer(without_marks(entry, "$", "{", "}", "\\", "boxed", "<", ">")) for entry in entries]
-
-
-def _in_box(text: str) -> list[int | None]:
-    if "\\boxed" not in text:
-        return []
-    content = boxed(text)
-    listed = without_marks(text if content is None else content, "\\text{", "}", "\\")
-    return [_integer(part) for part in listed.strip().split(",")]
-
-
-def _on_last_line(text: str) -> list[int | None]:
-    parts = text.strip().lower().rsplit("\n", 1)[-1].split(",")
-    return [_integer(digits) for digits in map(_first_digits, parts) if digits]
 
 
 def _leading_digits(text: str) -> list[int]:

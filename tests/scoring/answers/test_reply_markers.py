@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evalkit.scoring.answers.reply import _MARKER, _markers
+from evalkit.scoring.answers.reply import _RE, _markers
 
 PIECES = ("answer", "Answer", "ANSWER choice", "answers", "correct option", "Correct  Choice", "incorrect ", "wrong ")
 PIECES += (
@@ -31,5 +31,5 @@ PIECES += (" ", "\n", ":", "x", "B", "aanswer", "ccorrect option", "an", "anſwe
 @example("the incorrect answer is B, the answer is C")
 @example("answeranswer")
 def test_markers_are_those_of_the_pattern(text):
-    expected = [match.span() for match in _MARKER.finditer(text)]
+    expected = [match.span() for match in _RE.marker.finditer(text)]
     assert [match.span() for match in _markers(text)] == expected
