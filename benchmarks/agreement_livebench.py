@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,51 +35,36 @@ TIME_LIMITED = "amps_hard_derivatives"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One stored answer with its question's document and the score that LiveBench's scripts gave."""
+class Outcome:
+    """One stored answer with its question's document, the score that LiveBench's scripts gave, and evalkit's."""
 
     doc: dict[str, Any]
-    model: str
-    text: str
-    official: float
+    judged: dict[str, Any]
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """One answer and evalkit's score for it."""
-
-    answer: Answer
-    score: Score
+    @cached_property
+    def score(self) -> Score:
+        """What evalkit makes of the answer."""
+        return livebench.score(self.doc, FinalText(self.judged["answer"]))
 
     @property
     def agrees(self) -> bool:
         """True where both scores are the same number."""
-        return self.score.value is not None and abs(self.score.value - self.answer.official) < SAME
+        return self.score.value is not None and abs(self.score.value - float(self.judged["score"])) < SAME
 
 
-def load(folder: Path) -> tuple[dict[str, list[Answer]], dict[str, int]]:
+def load(folder: Path) -> tuple[dict[str, list[Outcome]], Counter[str]]:
     """(the checkable answers by category.task, the numbers of those that are not checkable)."""
-    checkable: dict[str, list[Answer]] = {}
-    others: dict[str, int] = {}
+    checkable: dict[str, list[Outcome]] = {}
+    others: Counter[str] = Counter()
     for path in sorted((folder / "judged_answers").glob("*.jsonl")):
         questions = folder / "questions" / path.name
         found = {row["question_id"]: row for row in json_lines(questions)} if questions.is_file() else {}
         for judged in json_lines(path):
-            row = found.get(judged["question_id"])
-            if row is None:
-                others[path.stem] = others.get(path.stem, 0) + 1
-                continue
-            answer = Answer(livebench.normalise(row), judged["model"], judged["answer"], float(judged["score"]))
-            checkable.setdefault(path.stem, []).append(answer)
+            if row := found.get(judged["question_id"]):
+                checkable.setdefault(path.stem, []).append(Outcome(livebench.normalise(row), judged))
+            else:
+                others[path.stem] += 1
     return checkable, others
-
-
-def grade(answers: Iterable[Answer]) -> list[Outcome]:
-    """The scores of the answers, with one thread a core; the costly graders work in child processes."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(
-            pool.map(lambda answer: Outcome(answer, livebench.score(answer.doc, FinalText(answer.text))), answers)
-        )
 
 
 def report(name: str, outcomes: list[Outcome], explained: str) -> int:
@@ -88,12 +74,12 @@ def report(name: str, outcomes: list[Outcome], explained: str) -> int:
     unexplained = 0
     for outcome in outcomes:
         if not outcome.agrees:
-            answer, score = outcome.answer, outcome.score
+            judged, score = outcome.judged, outcome.score
             why = explanation(outcome, explained)
             unexplained += not why
             value = "none" if score.value is None else f"{score.value:g}"
             print(
-                f"    {answer.doc['question_id']} {answer.model}: official {answer.official:g}, evalkit {value}"
+                f"    {judged['question_id']} {judged['model']}: official {judged['score']:g}, evalkit {value}"
                 f" ({', '.join((score.reason, *score.flags))}), {why or 'not explained yet'}"
             )
     return unexplained
@@ -101,11 +87,11 @@ def report(name: str, outcomes: list[Outcome], explained: str) -> int:
 
 def explanation(outcome: Outcome, explained: str) -> str:
     """Why a difference is no fault of evalkit's, "" where nobody has said so."""
-    if outcome.answer.doc["question_id"] in explained:
+    if outcome.doc["question_id"] in explained:
         return "explained"
     # The official run gave 0 to comparisons that took longer than 4 s; no other subtask has any.
-    timed_out = outcome.answer.official == 0 and outcome.score.value == 1
-    return "official time limit" if timed_out and outcome.answer.doc.get("subtask") == TIME_LIMITED else ""
+    timed_out = outcome.judged["score"] == 0 and outcome.score.value == 1
+    return "official time limit" if timed_out and outcome.doc.get("subtask") == TIME_LIMITED else ""
 
 
 def main(arguments: list[str]) -> int:
@@ -120,11 +106,12 @@ def main(arguments: list[str]) -> int:
         return 2
     explained = EXPLANATIONS.read_text(encoding="utf-8") if EXPLANATIONS.is_file() else ""
     begin = time.monotonic()
-    results = {name: grade(answers) for name, answers in checkable.items()}
+    everything = [outcome for outcomes in checkable.values() for outcome in outcomes]
+    # One thread a core; the costly graders work in child processes.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        agree = sum(pool.map(lambda outcome: outcome.agrees, everything))
     seconds = time.monotonic() - begin
-    unexplained = sum(report(name, outcomes, explained) for name, outcomes in results.items())
-    everything = [outcome for outcomes in results.values() for outcome in outcomes]
-    agree = sum(outcome.agrees for outcome in everything)
+    unexplained = sum(report(name, outcomes, explained) for name, outcomes in checkable.items())
     print(f"{'all':40} {agree:5} of {len(everything):5}  {agree / len(everything):7.2%}   in {seconds:.0f} s")
     print("not checkable: " + (", ".join(f"{name} {number}" for name, number in others.items()) or "none"))
     return 1 if unexplained or agree < ENOUGH * len(everything) else 0
