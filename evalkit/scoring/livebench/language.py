@@ -138,11 +138,8 @@ def _connection_blocks(text: str) -> list[str]:
 
 
 def _plot_summary(text: str) -> str:
-    start = text.find(_PLOT_OPEN)
-    if start < 0:
-        return text
-    body = text[start + len(_PLOT_OPEN) :]
-    return body.rsplit(_PLOT_CLOSE, 1)[0] if _PLOT_CLOSE in body else body
+    _, opened, body = text.partition(_PLOT_OPEN)
+    return body.rsplit(_PLOT_CLOSE, 1)[0] if opened else text
 
 
 def _sentences(text: str) -> list[str]:
