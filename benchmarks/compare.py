@@ -29,8 +29,8 @@ import pyarrow.parquet as pq
 
 from evalkit.files import digest64
 from evalkit.run import manifest, tables
-from evalkit.run.records import Document, Session, SuiteRecord
-from evalkit.run.tables import Graded, ItemRow
+from evalkit.run.manifest import Session, SuiteRecord
+from evalkit.run.tables import Document, Graded, ItemRow
 
 PLAN = "b" * 64
 REPLIES = 1000

@@ -92,7 +92,6 @@ class Request:
     prompt: Prompt
     parameters: Mapping[str, Any]
     seed: int | None = None
-    expected_tokens: float | None = None
 
 
 # ---------------------------------------------------------------- what came back

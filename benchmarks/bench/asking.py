@@ -31,7 +31,7 @@ from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, EvalkitError
 from evalkit.model import Failure, Prompt, Reply, Request
 from evalkit.run import journal
-from evalkit.run.records import journal_line
+from evalkit.run.journal import journal_line
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 
 ROUNDS: Final = 3

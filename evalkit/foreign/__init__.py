@@ -30,21 +30,16 @@ class Named:
         Raises:
             UsageError: for a value that is not allowed, or two that contradict each other.
         """
-        everywhere: str | None = None
-        by_suite: dict[str, str] = {}
+        said: dict[str, str] = {}  # by suite, "" for all
         for text in given:
             suite, _, name = text.rpartition("=")
             if not name or (allowed and name not in allowed):
                 expected = " or ".join(allowed) or "NAME or SUITE=NAME"
                 raise UsageError(f"{option} {text}: say {expected}")
-            known = by_suite.get(suite) if suite else everywhere
-            if known not in {None, name}:
+            known = said.setdefault(suite, name)
+            if known != name:
                 raise UsageError(f"{option}: says both {known!r} and {name!r}{f' for {suite}' if suite else ''}")
-            if suite:
-                by_suite[suite] = name
-            else:
-                everywhere = name
-        return cls(everywhere, by_suite)
+        return cls(said.pop("", None), said)
 
     def of(self, suite: str) -> str | None:
         """The choice for a suite, None where nothing is said."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,12 +59,8 @@ def is_lm_eval(folder: Path) -> bool:
     return any(_RESULTS.fullmatch(path.name) or _SAMPLES.fullmatch(path.name) for path in _files(folder))
 
 
-def sessions(folder: Path) -> list[Session]:
-    """The runs in an output folder, oldest first.
-
-    Raises:
-        DataError: where there is none, results or samples lack each other, or several models share the folder.
-    """
+def _sessions(folder: Path) -> list[Session]:
+    """The runs in an output folder, oldest first."""
     results: dict[str, Path] = {}
     samples: dict[str, dict[str, Path]] = {}
     for path in _files(folder):
@@ -85,14 +81,10 @@ def sessions(folder: Path) -> list[Session]:
     return [Session(date, _document(results[date]), results[date], files) for date, files in sorted(samples.items())]
 
 
-def chosen_sessions(folder: Path, dates: Dates | None) -> dict[str, list[Session]]:
-    """For each task the sessions that count, oldest first: the only one, the latest, or all as repeats.
-
-    Raises:
-        DataError: where a task was run more than once and nobody says what that means.
-    """
+def _chosen_sessions(folder: Path, dates: Dates | None) -> dict[str, list[Session]]:
+    """For each task the sessions that count, oldest first: the only one, the latest, or all as repeats."""
     by_task: dict[str, list[Session]] = {}
-    for session in sessions(folder):
+    for session in _sessions(folder):
         for task in session.samples:
             by_task.setdefault(task, []).append(session)
     for task, found in by_task.items():
@@ -116,8 +108,6 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    import orjson
-
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise DataError(f"{path}: is larger than {_MOST_BYTES} bytes: this is no results file")
@@ -134,52 +124,23 @@ def _document(path: Path) -> dict[str, Any]:
 # ---------------------------------------------------------------- one line of a samples file
 
 
-def choose_filter(path: Path, task: str, filters: Sequence[str], choices: Choices) -> str:
-    """The filter whose scores count: the only one, or the one that is named.
-
-    Raises:
-        DataError: listing the filters, where one must be named or the named one is not there.
-    """
-    if not filters:
-        raise DataError(f"{path}: holds no sample")
-    return _choose(f"{path}: {task}", "filter", filters, choices.filters)
-
-
-def choose_metric(where: str, task: str, row: Mapping[str, Any], choices: Choices) -> str:
-    """The metric that is the score: the only one, or the one that is named.
-
-    Raises:
-        DataError: listing the metrics, where one must be named or the named one is not there.
-    """
-    metrics = [str(name) for name in row.get("metrics") or [] if name in row]
-    if not metrics:
-        raise DataError(f"{where}: {task} names no metric that it holds: this is no sample of lm-eval 0.4")
-    return _choose(f"{where}: {task}", "metric", metrics, choices.metrics)
-
-
-def _choose(where: str, what: str, there: Sequence[str], named: Named) -> str:
-    task = where.rpartition(" ")[2]
+def _choose(where: str, task: str, what: str, there: Sequence[str], named: Named) -> str:
+    """The filter or metric that counts: the only one, or the one that is named."""
     wanted = named.of(task)
     if wanted in there:
         return str(wanted)
-    listed = ", ".join(there)
-    if task in named.by_suite:
-        raise DataError(f"{where} has no {what} {wanted!r}; there are: {listed}")
-    if len(there) == 1:
+    if len(there) == 1 and task not in named.by_suite:
         return there[0]
-    if wanted is not None:
-        raise DataError(f"{where} has no {what} {wanted!r}; there are: {listed}: name one with --{what} {task}=NAME")
-    raise DataError(
-        f"{where} has the {what}s {listed}: name the one that counts with --{what} NAME or --{what} {task}=NAME"
-    )
+    listed, place = ", ".join(there), f"{where}: {task}"
+    if wanted is None:
+        cure = f"name the one that counts with --{what} NAME or --{what} {task}=NAME"
+        raise DataError(f"{place} has the {what}s {listed}: {cure}")
+    cure = "" if task in named.by_suite else f": name one with --{what} {task}=NAME"
+    raise DataError(f"{place} has no {what} {wanted!r}; there are: {listed}{cure}")
 
 
-def values_of(where: str, metric: str, row: Mapping[str, Any]) -> list[float]:
-    """The item's scores: one, or one a reply where the metric is a list.
-
-    Raises:
-        DataError: where they are no numbers from 0 to 1.
-    """
+def _values(where: str, metric: str, row: Mapping[str, Any]) -> list[float]:
+    """The item's scores: one, or one a reply where the metric is a list."""
     value = row.get(metric)
     values: list[Any] = value if isinstance(value, list) else [value]
     if not values or not all(isinstance(v, (int, float)) and 0.0 <= v <= 1.0 for v in values):
@@ -254,7 +215,7 @@ def read_lm_eval(folder: Path, choices: Choices) -> Side:
     Raises:
         DataError: where files are missing or damaged, or a filter or metric must be named.
     """
-    by_task = chosen_sessions(folder, choices.dates)
+    by_task = _chosen_sessions(folder, choices.dates)
     latest = max((found[-1] for found in by_task.values()), key=lambda session: session.date)
     homes = _homes(latest, list(by_task))
     suites: dict[str, _Suite] = {}
@@ -267,8 +228,11 @@ def read_lm_eval(folder: Path, choices: Choices) -> Side:
             metric, name = _read(suite, task, session, repeat, choices)
             metrics.add(metric)
             filters.add(name)
-    _check_named("filter", choices.filters, filters, folder)
-    _check_named("metric", choices.metrics, metrics, folder)
+    for what, named, taken in (("filter", choices.filters, filters), ("metric", choices.metrics, metrics)):
+        if named.everywhere is not None and named.everywhere not in taken:
+            raise DataError(
+                f"{folder}: no task has a {what} {named.everywhere!r}; there are {', '.join(sorted(taken))}"
+            )
     texts = _Texts(suites)
     sides = {name: _side(name, suite, latest) for name, suite in suites.items()}
     return Side(_identity(folder, latest), _config(latest), sides, texts.reply, texts.item)
@@ -299,7 +263,10 @@ def _homes(session: Session, tasks: Sequence[str]) -> dict[str, str]:
 def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choices) -> tuple[str, str]:
     """Adds the samples of one file, and gives the metric and the filter that they are of."""
     path = session.samples[task]
-    name = choose_filter(path, task, _filters(path), choices)
+    filters = list(dict.fromkeys(str(row.get("filter")) for _line, _offset, row in json_lines(path)))
+    if not filters:
+        raise DataError(f"{path}: holds no sample")
+    name = _choose(str(path), task, "filter", filters, choices.filters)
     suite.files.append(path)
     metric: str | None = None
     counts: dict[str, int] = {}
@@ -307,8 +274,16 @@ def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choi
         if row.get("filter") != name:
             continue
         where = f"{path}:{number}"
-        metric = metric or choose_metric(where, task, row, choices)
-        identity = _identity_of(row, task, where)
+        if metric is None:
+            metrics = [str(one) for one in row.get("metrics") or [] if one in row]
+            if not metrics:
+                raise DataError(f"{where}: {task} names no metric that it holds: this is no sample of lm-eval 0.4")
+            metric = _choose(where, task, "metric", metrics, choices.metrics)
+        identity = row.get("doc_hash")
+        if not isinstance(identity, str) or not identity:
+            cause = "it was written by an lm-eval older than 0.4.3; run it again"
+            raise DataError(f"{where}: {task} has no doc_hash: {cause}")
+        identity = identity[:16]
         counts[identity] = counts.get(identity, 0) + 1
         item = identity if counts[identity] == 1 else f"{identity}-{counts[identity]}"
         item = f"{task}/{item}" if suite.grouped else item
@@ -317,7 +292,7 @@ def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choi
             prompt = digest64(str(row.get("prompt_hash") or ""))
             suite.samples.add_item(ItemFacts(item, (task,), document=digest64(identity), prompt=prompt))
             suite.item_line[item] = (len(suite.files) - 1, offset)
-        values = values_of(where, metric, row)
+        values = _values(where, metric, row)
         _add(suite, item, row, values, repeat * len(values))
         suite.repeat.extend(range(len(values)))
         suite.file.extend([len(suite.files) - 1] * len(values))
@@ -347,24 +322,6 @@ def _add(suite: _Suite, item: str, row: Mapping[str, Any], values: Sequence[floa
         suite.samples.add(sample)
 
 
-def _filters(path: Path) -> list[str]:
-    return list(dict.fromkeys(str(row.get("filter")) for _line, _offset, row in json_lines(path)))
-
-
-def _identity_of(row: Mapping[str, Any], task: str, where: str) -> str:
-    digest = row.get("doc_hash")
-    if not isinstance(digest, str) or not digest:
-        raise DataError(f"{where}: {task} has no doc_hash: it was written by an lm-eval older than 0.4.3; run it again")
-    return digest[:16]
-
-
-def _check_named(what: str, named: Named, taken: set[str], folder: Path) -> None:
-    """Raises where a choice for all tasks is none that any task has."""
-    name = named.everywhere
-    if name is not None and name not in taken:
-        raise DataError(f"{folder}: no task has a {what} {name!r}; there are {', '.join(sorted(taken))}")
-
-
 # ---------------------------------------------------------------- what the results file says
 
 
@@ -372,26 +329,22 @@ def _side(name: str, suite: _Suite, session: Session) -> SuiteSide:
     samples = suite.samples.samples()
     results = session.results
     configs = [_of(results, "configs", task) for task in suite.tasks]
+    notes = [Reason("note.metric", {"name": name, "scorers": tuple(sorted(set(suite.scorers.values())))})]
+    if suite.replies > 1:
+        notes.append(Reason("note.replies", {"name": name, "n": suite.replies}))
     made = SuiteSide(
         SuiteFacts(
             suite=name,
-            label=str(_of(_of(results, "results"), name).get("alias") or name).strip(" -") or name,
+            label=str(_of(results, "results", name).get("alias") or name).strip(" -") or name,
             margin=None,
             greedy=all(_is_greedy(config, results) for config in configs),
             repeats=int(samples.repeat.max()) + 1 if len(samples) else 1,
-            notes=_notes(name, suite),
+            notes=tuple(notes),
             digests=_digests(suite, results),
         ),
         samples,
     )
     return _with_headline(made, name, suite, results) if suite.grouped else _checked(made, name, suite, results)
-
-
-def _notes(name: str, suite: _Suite) -> tuple[Reason, ...]:
-    notes = [Reason("note.metric", {"name": name, "scorers": tuple(sorted(set(suite.scorers.values())))})]
-    if suite.replies > 1:
-        notes.append(Reason("note.replies", {"name": name, "n": suite.replies}))
-    return tuple(notes)
 
 
 def _digests(suite: _Suite, results: Mapping[str, Any]) -> dict[str, str]:
@@ -436,16 +389,13 @@ def _checked(side: SuiteSide, name: str, suite: _Suite, results: Mapping[str, An
         defects.append(Reason("lm_eval.items", {"name": name, "asked": asked, "n": items}))
     metrics = _of(results, "configs", name).get("metric_list") or []
     metric = suite.scorers[name].partition(",")[0]
-    averaged = any(_is_mean(entry, metric) for entry in metrics if isinstance(entry, Mapping))
+    listed = [entry for entry in metrics if isinstance(entry, Mapping) and entry.get("metric") == metric]
+    averaged = any(entry.get("aggregation", "mean") == "mean" for entry in listed)
     published, own = _published(results, name, suite.scorers[name]), headline(side)
     once = side.facts.repeats == 1 and not np.isnan(side.samples.value).any()
     if averaged and once and published is not None and own is not None and abs(published - own) > _SAME:
         defects.append(Reason("lm_eval.score", {"name": name, "published": published, "own": own}))
     return _changed(side, defects=tuple(defects))
-
-
-def _is_mean(entry: Mapping[str, Any], metric: str) -> bool:
-    return entry.get("metric") == metric and entry.get("aggregation", "mean") == "mean"
 
 
 def _with_headline(side: SuiteSide, name: str, suite: _Suite, results: Mapping[str, Any]) -> SuiteSide:
@@ -463,8 +413,6 @@ def _with_headline(side: SuiteSide, name: str, suite: _Suite, results: Mapping[s
 
 
 def _changed(side: SuiteSide, **changes: Any) -> SuiteSide:
-    from dataclasses import replace
-
     return SuiteSide(replace(side.facts, **changes), side.samples)
 
 

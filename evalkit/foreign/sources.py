@@ -110,7 +110,9 @@ def read_pair(reference: Path | Frame, candidate: Path | Frame, choices: Choices
             f"{reference} is {NAMES[kinds[0]]}, {candidate} is {NAMES[kinds[1]]}: their items have different names, so "
             "give two of one kind"
         )
-    _refuse_unheeded(choices, kinds[0])
+    for name, (option, about) in _ABOUT.items():
+        if about != kinds[0] and getattr(choices, name) != getattr(Choices(), name):
+            raise UsageError(f"{option}: has no effect on {_PLURALS[kinds[0]]}: it is about {_PLURALS[about]}")
     one, two = read_side(reference, choices), read_side(candidate, choices)
     _refuse_unknown(choices, (one, two), kinds[0])
     if one.identity.name != two.identity.name:
@@ -119,12 +121,6 @@ def read_pair(reference: Path | Frame, candidate: Path | Frame, choices: Choices
     if names[0] == names[1]:
         names = [f"{name}-{side}" for name, side in zip(names, ("reference", "candidate"), strict=True)]
     return _renamed(one, names[0]), _renamed(two, names[1])
-
-
-def _refuse_unheeded(choices: Choices, kind: Kind) -> None:
-    for name, (option, about) in _ABOUT.items():
-        if about != kind and getattr(choices, name) != getattr(Choices(), name):
-            raise UsageError(f"{option}: has no effect on {_PLURALS[kind]}: it is about {_PLURALS[about]}")
 
 
 def _refuse_unknown(choices: Choices, sides: tuple[Side, Side], kind: Kind) -> None:

@@ -72,11 +72,12 @@ def read_table(path: Path | Frame, choices: Choices) -> Side:
         raise DataError(f"{path}: holds no row: a score table has one a sample")
     samples = {name: suite.samples() for name, suite in suites.items()}
     _no_twins(path, samples)
-    samples = _counted_from_zero(samples)
+    # Repeats as evalkit counts them; whether a table counts from 1 shows over all its suites, not in one of them.
+    if min(int(one.repeat.min()) for one in samples.values()) == 1:
+        samples = {name: replace(one, repeat=one.repeat - 1) for name, one in samples.items()}
     notes = (Reason("note.columns", {"file": path.name, "columns": tuple(unused)}),) if unused else ()
     sides = {name: SuiteSide(_facts(name, suite, choices), samples[name]) for name, suite in suites.items()}
-    identity = _identity(path) if isinstance(path, Path) else _frame_identity(path)
-    return Side(identity, {"table": path.name}, sides, notes=notes)
+    return Side(_identity(path), {"table": path.name}, sides, notes=notes)
 
 
 def _facts(name: str, suite: SamplesBuilder, choices: Choices) -> SuiteFacts:
@@ -88,22 +89,19 @@ def _facts(name: str, suite: SamplesBuilder, choices: Choices) -> SuiteFacts:
     return SuiteFacts(suite=name, label=name, margin=None, headline=headline, notes=notes)
 
 
-def _identity(path: Path) -> RunIdentity:
-    digest = digest_file(path)
-    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    return RunIdentity(path.stem, digest[:12], "", str(path), changed, {}, {}, {})
+def _identity(path: Path | Frame) -> RunIdentity:
+    if isinstance(path, Frame):
+        import pyarrow as pa
 
-
-def _frame_identity(frame: Frame) -> RunIdentity:
-    import pyarrow as pa
-
-    written = pa.BufferOutputStream()
-    table = frame.arrow().replace_schema_metadata(None)
-    with pa.ipc.new_stream(written, table.schema) as out:
-        out.write_table(table)
-    digest = hashlib.sha256(written.getvalue()).hexdigest()
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return RunIdentity(frame.name, digest[:12], "", "", now, {}, {}, {})
+        written, table = pa.BufferOutputStream(), path.arrow().replace_schema_metadata(None)
+        with pa.ipc.new_stream(written, table.schema) as out:
+            out.write_table(table)
+        name, place, made = path.name, "", datetime.now(UTC)
+        digest = hashlib.sha256(written.getvalue()).hexdigest()
+    else:
+        name, place, made = path.stem, str(path), datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        digest = digest_file(path)
+    return RunIdentity(name, digest[:12], "", place, made.isoformat(timespec="seconds"), {}, {}, {})
 
 
 # ---------------------------------------------------------------- rows of a file or a frame
@@ -116,16 +114,15 @@ def _rows(path: Path | Frame, unused: list[str]) -> Iterator[tuple[int, Row]]:
         return
     unused += _unused(path, names)
     known = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
-    for number, row in numbered_rows(path, known) if isinstance(path, Path) else _frame_rows(path, known):
+    if isinstance(path, Path):
+        rows = numbered_rows(path, known)
+    else:
+        rows = enumerate((row for part in path.arrow().select(known).to_batches() for row in part.to_pylist()), 1)
+    for number, row in rows:
         missing = [name for name in REQUIRED if name not in row]
         if missing:
             raise DataError(f"{path}:{number}: has no {missing[0]!r}: say null for a sample without a score")
         yield number, row
-
-
-def _frame_rows(frame: Frame, names: Sequence[str]) -> Iterator[tuple[int, Row]]:
-    batches = frame.arrow().select(names).to_batches()
-    return enumerate((row for batch in batches for row in batch.to_pylist()), 1)
 
 
 def _unused(path: Path | Frame, names: Sequence[str]) -> list[str]:
@@ -133,17 +130,14 @@ def _unused(path: Path | Frame, names: Sequence[str]) -> list[str]:
     for name in REQUIRED:
         if name not in names:
             there = ", ".join(names) or "none"
-            raise DataError(f"{path}: has no column {name!r} (there are: {there}); a score table has {_all_columns()}")
+            columns = f"a score table has {', '.join(REQUIRED)} and may have {', '.join(OPTIONAL)}"
+            raise DataError(f"{path}: has no column {name!r} (there are: {there}); {columns}")
     unused = [name for name in names if name not in (*REQUIRED, *OPTIONAL)]
     for name in unused:
         near = nearest(name.lower(), OPTIONAL, cutoff=0.8)
         if near is not None and near not in names:
             raise DataError(f"{path}: has a column {name!r}: did you mean {near!r}?")
     return unused
-
-
-def _all_columns() -> str:
-    return f"{', '.join(REQUIRED)} and may have {', '.join(OPTIONAL)}"
 
 
 # ---------------------------------------------------------------- one row
@@ -215,13 +209,6 @@ def _status(status: Any, value: float | None, where: str) -> Status:
     if value is None and known is Status.SCORED:
         raise DataError(f"{where}: score: is empty, but the status is scored")
     return known
-
-
-def _counted_from_zero(suites: dict[str, Samples]) -> dict[str, Samples]:
-    """Repeats as evalkit counts them; whether a table counts from 1 shows over all its suites, not in one of them."""
-    if min(int(samples.repeat.min()) for samples in suites.values()) != 1:
-        return suites
-    return {name: replace(samples, repeat=samples.repeat - 1) for name, samples in suites.items()}
 
 
 def _no_twins(path: Path | Frame, suites: dict[str, Samples]) -> None:

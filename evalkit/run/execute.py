@@ -16,14 +16,14 @@ from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import EndpointError, EvalkitError, RunError
 from evalkit.model import Failure, Reply, Request
-from evalkit.run import grade, journal, manifest, readiness, tables
-from evalkit.run.concurrency import Finder
+from evalkit.run import grade, journal, manifest, tables
+from evalkit.run.journal import journal_line
 from evalkit.run.judge_pass import judge_sides, needs_judge, with_grades
 from evalkit.run.judge_pass import look as look_at_judge
+from evalkit.run.manifest import InFlight, Session
 from evalkit.run.plan import (
     SEED_SPACE,
     Missing,
-    Plan,
     SideRun,
     chosen_suites,
     identity_of,
@@ -32,8 +32,7 @@ from evalkit.run.plan import (
     sampling_of,
 )
 from evalkit.run.readiness import Gate, look, possible
-from evalkit.run.records import InFlight, Session, journal_line
-from evalkit.run.scheduler import Pool, PoolSettings, Progress
+from evalkit.run.scheduler import Finder, Pool, PoolSettings, Progress
 from evalkit.serve.launch import opened
 
 if TYPE_CHECKING:
@@ -191,7 +190,6 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
                     session = replace(session, endpoint=identity)
                     manifest.append(side.folder, session)
                     missing = await possible(side.config, settings, missing, progress)
-                    missing = await readiness.with_pictures(side.config, settings, missing, progress)
                     try:
                         await _ask(side, settings, missing, out, shared)
                     finally:
@@ -338,7 +336,7 @@ async def _ask(
         leads=pace.leads,
     )
     try:
-        await pool.run(_requests(side.plan, missing))
+        await pool.run(side.plan.request(*sample) for sample in missing)
     finally:
         await client.close()
 
@@ -351,11 +349,6 @@ def _encoder(sides: Sequence[SideRun]) -> ImageEncoder | None:
 
     repeated = len(sides) > 1 or any(suite.repeats > 1 for side in sides for suite in side.plan.suites)
     return ImageEncoder(cache_bytes=DEFAULT_CACHE_BYTES if repeated else 0)
-
-
-def _requests(plan: Plan, missing: Missing) -> Iterator[Request]:
-    for suite, item, repeat in missing:
-        yield plan.request(suite, item, repeat)
 
 
 # ---------------------------------------------------------------- how many requests are in flight

@@ -18,8 +18,8 @@ from evalkit.errors import RunError
 from evalkit.files import digest64
 from evalkit.model import FinalText, Item, Reply, Score, Status
 from evalkit.run import journal, tables
+from evalkit.run.journal import FailureRecord, Record, ReplyRecord
 from evalkit.run.plan import Plan, PlannedSuite
-from evalkit.run.records import FailureRecord, Record, ReplyRecord
 from evalkit.run.tables import Graded
 from evalkit.scoring.answers.reply import final_text
 from evalkit.scoring.registry import graded, printable
@@ -134,14 +134,14 @@ def _rows(folder: Path, wanted: dict[str, list[Wanted]], closing_tags: Sequence[
                 continue
             batch.append(answered)
             if len(batch) == BATCH:
-                underway.append(pool.submit(_graded_batch, batch, closing_tags))
+                underway.append(pool.submit(_graded, batch, closing_tags))
                 batch = []
             # Bounded, so that a journal of gigabytes is never held in memory.
             if len(underway) > 2 * workers:
                 yield from underway.popleft().result()
         for future in underway:
             yield from future.result()
-        yield from _graded_batch(batch, closing_tags)
+        yield from _graded(batch, closing_tags)
     missing: set[Cell] = set()
     for key, samples in wanted.items():
         for sample in samples:
@@ -160,35 +160,28 @@ def _records(folder: Path, wanted: Mapping[str, list[Wanted]]) -> Iterator[tuple
 
 def _whole(answered: Answered, partial: dict[Cell, dict[int, Answered]]) -> Iterator[Graded]:
     """Gathers the parts of a sample; the row comes with the last of them."""
+    from evalkit.scoring.multiple_choice import score_logprobs
+
     for sample in answered.samples:
         parts = partial.setdefault(sample.cell, {})
         parts[sample.part] = answered
         if len(parts) == sample.parts:
             del partial[sample.cell]
-            yield _graded_parts([parts[n] for n in range(sample.parts)], sample)
+            score = sample.score([echoed_logprobs(parts[n].reply.body) for n in range(sample.parts)], score_logprobs)
+            yield _row(sample, parts[0], parts[0].reply.reply(), score)
 
 
-def _graded_parts(parts: Sequence[Answered], sample: Wanted) -> Graded:
-    from evalkit.scoring.multiple_choice import score_logprobs
-
-    score = sample.score([echoed_logprobs(part.reply.body) for part in parts], score_logprobs)
-    return _row(sample, parts[0], parts[0].reply.reply(), score)
-
-
-def _graded_batch(batch: Sequence[Answered], closing_tags: Sequence[str]) -> list[Graded]:
-    return [row for answered in batch for row in _graded(answered, closing_tags)]
-
-
-def _graded(answered: Answered, closing_tags: Sequence[str]) -> list[Graded]:
-    reply = answered.reply.reply()
-    final = final_text(reply, tuple(closing_tags))
+def _graded(batch: Sequence[Answered], closing_tags: Sequence[str]) -> list[Graded]:
     rows = []
-    for sample in answered.samples:
-        score = sample.score(final)
-        if score.status is Status.GRADE_ERROR:
-            # Graders are sensitive to load: one more try decides.
+    for answered in batch:
+        reply = answered.reply.reply()
+        final = final_text(reply, tuple(closing_tags))
+        for sample in answered.samples:
             score = sample.score(final)
-        rows.append(_row(sample, answered, reply, score, final))
+            if score.status is Status.GRADE_ERROR:
+                # Graders are sensitive to load: one more try decides.
+                score = sample.score(final)
+            rows.append(_row(sample, answered, reply, score, final))
     return rows
 
 

@@ -1,6 +1,6 @@
 """The journal: an append-only JSONL file of everything that came back, keyed by what decides an answer.
 
-A record (`records.ReplyRecord`, `records.FailureRecord`) is one line; a line that a crash tore is skipped. Records are
+A record (`ReplyRecord`, `FailureRecord`) is one line; a line that a crash tore is skipped. Records are
 written within some 2 ms by a thread of its own and forced to disk once a second by another, so `kill -9` loses what was
 in flight and those 2 ms, and a power cut about a second more. Nothing is ever rewritten. Further `journal*.jsonl` files
 in the folder (shards of other machines) are read as well.
@@ -12,19 +12,105 @@ import fcntl
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Final, Self, TypeAlias
+
+import orjson
 
 from evalkit.errors import RunError, StorageError
-from evalkit.run.records import FailureRecord, Record, ReplyRecord, journal_record
+from evalkit.model import Failure, Reply, Request
 
 WRITE_EVERY_SECONDS = 0.002
 SYNC_EVERY_SECONDS = 1.0
 # Where the disk is so slow that this much waits for it, the run waits too.
 MOST_WAITING_BYTES = 32 << 20
 NAME = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRecord:
+    """One answer: what was asked, by key, and the body as JSON, exactly as the server sent it.
+
+    `at` is when it was kept, in seconds since 1970; `seconds` is the time of the last of its `attempts`.
+    """
+
+    key: str
+    body: Any
+    seconds: float
+    suite: str = ""
+    item: str = ""
+    repeat: int = 0
+    seed: int | None = None
+    at: float = 0.0
+    attempts: int = 1
+
+    def reply(self) -> Reply:
+        """The reply, read from the body by the rules that the client reads a fresh one by; its `raw` is empty.
+
+        Raises:
+            RunError: where the body cannot be read any more.
+        """
+        from evalkit.endpoint.body import stored_reply  # most comparisons read scores and few replies
+
+        reply = stored_reply(self.body, seconds=float(self.seconds))
+        if not isinstance(reply, Reply):
+            raise RunError(f"the stored reply {self.key} cannot be read: {reply.detail}")
+        return reply
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRecord:
+    """One request that was given up: `kind` is a `model.FailureKind`, `status` the HTTP status of its last answer."""
+
+    key: str
+    kind: str
+    detail: str
+    status: int | None = None
+    seconds: float = 0.0
+    suite: str = ""
+    item: str = ""
+    repeat: int = 0
+    seed: int | None = None
+    at: float = 0.0
+    attempts: int = 1
+
+
+Record: TypeAlias = ReplyRecord | FailureRecord
+_RECORDS: Final[Mapping[str, type[Record]]] = {"reply": ReplyRecord, "failure": FailureRecord}
+
+
+def journal_line(request: Request, outcome: Reply | Failure, at: float) -> bytes:
+    """The journal's line for what became of a request."""
+    line: dict[str, Any] = {
+        "record": "reply" if isinstance(outcome, Reply) else "failure",
+        "key": request.key,
+        "suite": request.suite,
+        "item": request.item,
+        "repeat": request.repeat,
+        "seed": request.seed,
+        "at": round(at, 3),
+        "seconds": round(outcome.seconds, 4),
+        "attempts": outcome.attempts,
+    }
+    if isinstance(outcome, Reply):
+        line["body"] = orjson.Fragment(outcome.raw)
+    else:
+        line |= {"kind": outcome.kind.value, "status": outcome.status, "detail": outcome.detail}
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def journal_record(line: bytes) -> Record | None:
+    """The record of a journal's line; None for a line that a crash tore, and for what is no record.
+
+    A record is one JSON object: a line that was cut anywhere but after its last brace does not parse.
+    """
+    try:
+        found = orjson.loads(line)
+        return _RECORDS[found.pop("record")](**found)
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,9 @@ from evalkit.errors import ConfigError, EndpointError
 from evalkit.files import digest
 from evalkit.model import Failure, FailureKind, FinalText, Prompt, Reply, Request, Score
 from evalkit.run import journal
-from evalkit.run.concurrency import Finder
+from evalkit.run.journal import ReplyRecord, journal_line
 from evalkit.run.plan import Plan, SideRun, identity_of
-from evalkit.run.records import ReplyRecord, journal_line
-from evalkit.run.scheduler import Pool, PoolSettings, Progress
+from evalkit.run.scheduler import Finder, Pool, PoolSettings, Progress
 from evalkit.scoring.answers import judge
 from evalkit.scoring.answers.reply import final_text
 

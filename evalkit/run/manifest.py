@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,7 @@ import orjson
 
 from evalkit import codec
 from evalkit.errors import RunError, StorageError, UsageError
-from evalkit.model import Reason
-from evalkit.run.records import InFlight, Session, SuiteRecord
+from evalkit.model import Reason, RunIdentity
 from evalkit.version import __version__
 
 # A comparison of stored runs reads manifests and needs neither the task layer nor configurations: half a second.
@@ -39,6 +39,85 @@ _PACKAGES = (
     "sympy",
     "xllamacpp",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteRecord:
+    """What a session says of one suite: enough to judge it without its data set or lm-eval.
+
+    `items` of `items_in_data` (or, where a suite says so itself, of `rows`) are asked, `repeats` times each;
+    `complete` says that one missing answer withholds the verdict, `right_or_wrong` that scores are 1 or 0 and nothing
+    between; `digests` name data, prompts, scorer and protocol.
+    """
+
+    suite: str
+    label: str
+    margin_pt: float
+    parameters: Mapping[str, Any]
+    digests: Mapping[str, str]
+    repeats: int
+    items: int
+    items_in_data: int
+    rows: int | None = None
+    origin: str = ""
+    headline: str = "micro"
+    strata: Sequence[str] = ()
+    chance: float | None = None
+    gated: bool = False
+    licence: str = ""
+    complete: bool = False
+    right_or_wrong: bool = False
+    notes: Sequence[Reason] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """How many requests in flight were found to be right, whether the search came to its end, and a sentence."""
+
+    number: int
+    settled: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session of a run: what was asked of what, with which versions and digests; it never holds a secret.
+
+    `plan` is the digest of the plan, `started` ISO 8601 in UTC, `served` what identifies the model that answers, and
+    `endpoint` what the server said of itself.
+    """
+
+    name: str
+    plan: str
+    started: str
+    model: str
+    served: Mapping[str, Any]
+    versions: Mapping[str, str]
+    endpoint: Mapping[str, str]
+    config: Mapping[str, Any]
+    suites: Sequence[SuiteRecord]
+    in_flight: InFlight | None = None
+    format: int = 1
+
+    @property
+    def run_id(self) -> str:
+        """Twelve digits that name the plan."""
+        return self.plan[:12]
+
+    def identity(self, path: str) -> RunIdentity:
+        """Which run this is; the user's word on what is served there is part of the endpoint."""
+        build = self.served.get("build")
+        return RunIdentity(
+            name=self.name,
+            run_id=self.run_id,
+            model=self.model,
+            path=path,
+            started=self.started,
+            versions=self.versions,
+            endpoint={**self.endpoint, **({"build": str(build)} if build else {})},
+            sampling=self.suites[0].parameters if self.suites else {},
+        )
 
 
 def versions() -> dict[str, str]:
@@ -101,20 +180,13 @@ def suite_record(suite: PlannedSuite) -> SuiteRecord:
         chance=described.chance,
         gated=described.gated,
         licence=described.licence,
-        complete=_complete(suite),
+        # Servers refuse pictures by their number and size: what is missing is then no chance sample, and published
+        # tables of these suites rest on denominators that shrank.
+        complete="judge" in described.needs or any(item.prompt.images for item in suite.loaded.items),
         right_or_wrong=described.right_or_wrong,
         notes=list(suite.loaded.notes),
         seed=suite.base_seed,
     )
-
-
-def _complete(suite: PlannedSuite) -> bool:
-    """True where one missing answer withholds the verdict: servers refuse pictures by their number and size.
-
-    What is missing is then no chance sample: published tables of these suites rest on denominators that shrank.
-    """
-    pictures = any(item.prompt.images for item in suite.loaded.items)
-    return pictures or "judge" in suite.loaded.suite.needs
 
 
 def append(folder: Path, session: Session) -> None:
@@ -192,10 +264,6 @@ def _said(line: bytes) -> dict[str, Any] | None:
     return said if isinstance(said, dict) and "format" in said and "plan" in said else None
 
 
-def _notes(suite: Mapping[str, Any]) -> list[Reason]:
-    return [codec.read(Reason, orjson.dumps(note)) for note in suite.get("notes", ())]
-
-
 def _session(said: Mapping[str, Any]) -> Session:
     """The session of a line.
 
@@ -203,7 +271,10 @@ def _session(said: Mapping[str, Any]) -> Session:
         RunError: where the line lacks something, or says what no session does.
     """
     try:
-        suites = [SuiteRecord(**{**suite, "notes": _notes(suite)}) for suite in said["suites"]]
+        suites = []
+        for suite in said["suites"]:
+            notes = [codec.read(Reason, orjson.dumps(note)) for note in suite.get("notes", ())]
+            suites.append(SuiteRecord(**{**suite, "notes": notes}))
         in_flight = said.get("in_flight") and InFlight(**said["in_flight"])
         return Session(**{**said, "suites": suites, "in_flight": in_flight})
     except (KeyError, TypeError, UsageError) as error:

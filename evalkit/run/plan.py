@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,11 +43,6 @@ class PlannedSuite:
         return self.loaded.suite.name
 
     @property
-    def parts(self) -> int:
-        """How many requests one sample takes: 1, or the number of options where each is asked by itself."""
-        return len(self.loaded.items[0].prompts) if self.loaded.items else 1
-
-    @property
     def planned(self) -> int:
         """How many requests there are."""
         return sum(len(item.prompts) for item in self.loaded.items) * self.repeats
@@ -71,7 +67,7 @@ class Plan:
             self._bases[suite.name] = digest([PROTOCOL_VERSION, dict(self.served), dict(suite.parameters)])
         return self._bases[suite.name]
 
-    def request(self, suite: PlannedSuite, item: Item, repeat: int, expected_tokens: float | None = None) -> Request:
+    def request(self, suite: PlannedSuite, item: Item, repeat: int) -> Request:
         """The request for one (item, repeat); with items in parts, `repeat` counts through the parts of each repeat."""
         prompt = item.prompts[repeat % len(item.prompts)]
         seed = seed_of(suite.base_seed, suite.name, item.id, repeat // len(item.prompts))
@@ -83,7 +79,6 @@ class Plan:
             prompt=prompt,
             parameters=suite.parameters,
             seed=seed,
-            expected_tokens=expected_tokens,
         )
 
     def samples(self) -> Iterator[tuple[PlannedSuite, Item, int]]:
@@ -107,11 +102,8 @@ class Plan:
     @property
     def digest(self) -> str:
         """Names the plan: two plans with the same digest ask the same requests and are scored by the same rules."""
-        return digest([[s.name, s.repeats, self.base(s), s.base_seed, *_identity(s.loaded)] for s in self.suites])
-
-
-def _identity(loaded: LoadedSuite) -> tuple[str, str, str]:
-    return loaded.prompt_digest, loaded.data_digest, loaded.scorer_id
+        loaded = attrgetter("prompt_digest", "data_digest", "scorer_id")
+        return digest([[s.name, s.repeats, self.base(s), s.base_seed, *loaded(s.loaded)] for s in self.suites])
 
 
 def seed_of(base: int, suite: str, item: str, repeat: int) -> int:

@@ -9,14 +9,11 @@ from functools import cache
 from math import prod
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import RunError
 from evalkit.model import Reason, fraction
 from evalkit.run import journal, manifest, tables
-from evalkit.run.records import Session, SuiteRecord
+from evalkit.run.manifest import Session, SuiteRecord
 from evalkit.run.tables import RunTables, SuiteRows
 
 # What is sent and decides no answer.
@@ -28,16 +25,6 @@ UNJUDGED_SHARE = 0.01
 def is_run(path: Path) -> bool:
     """True where a folder is a run of evalkit's."""
     return (path / manifest.NAME).is_file()
-
-
-def read_run(folder: Path, plan: str | None = None) -> Side:
-    """The side that a run folder holds, as of its last session, or of the last one with the plan of that digest.
-
-    Raises:
-        RunError: where the folder is no run, was never scored, or is damaged.
-    """
-    with _without_collector():
-        return _read_run(folder, plan)
 
 
 @contextmanager
@@ -52,7 +39,13 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _read_run(folder: Path, plan: str | None) -> Side:
+@_without_collector()
+def read_run(folder: Path, plan: str | None = None) -> Side:
+    """The side that a run folder holds, as of its last session, or of the last one with the plan of that digest.
+
+    Raises:
+        RunError: where the folder is no run, was never scored, or is damaged.
+    """
     session = manifest.latest(folder, plan)
     scores = tables.scores_path(folder, session.plan)
     if not scores.exists():
@@ -134,8 +127,8 @@ class _Texts:
     """Fetches stored texts when they are needed: replies by their place in the journal, questions from an index."""
 
     def __init__(self, folder: Path, plan: str, stored: RunTables) -> None:
-        self._stored = stored
-        self._files = [folder / name for name in stored.journals]
+        self._places = cache(stored.places)
+        self._files = [folder / name for name in stored.scores.header["journals"]]
         self._documents = tables.docs_path(folder, plan)
 
     def reply(self, suite: str, row: int) -> ReplyText | None:
@@ -158,9 +151,5 @@ class _Texts:
         return ItemText(document.question, document.target)
 
     @cache  # noqa: B019 - one object a run, for the life of the process
-    def _places(self) -> dict[str, tuple[NDArray[np.int16], NDArray[np.int64]]]:
-        return self._stored.places()
-
-    @cache  # noqa: B019 - as above
     def _index(self) -> dict[tuple[str, str], int]:
         return {(one.suite, one.item): offset for offset, one in tables.read_documents(self._documents)}

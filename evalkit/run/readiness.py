@@ -6,7 +6,7 @@ import asyncio
 import base64
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
@@ -75,31 +75,47 @@ def _check_model(config: EndpointConfig, plan: Plan, settings: ClientSettings, f
 
 
 async def possible(
-    config: EndpointConfig, settings: ClientSettings, missing: Missing, progress: dict[str, Progress]
+    config: EndpointConfig, settings: ClientSettings, missing: Missing, progress: Mapping[str, Progress]
 ) -> Missing:
-    """The samples that this endpoint can be asked: a suite that needs what it lacks is stopped with a sentence."""
-    needing = {suite.name for suite, _item, _repeat in missing if by_logprobs(suite.loaded.suite)}
-    if not needing:
+    """The samples that this endpoint can be asked: a suite that needs what it lacks is stopped with a sentence.
+
+    Raises:
+        EndpointError: where the endpoint is gone.
+    """
+    suites = {suite.name: suite for suite, _item, _repeat in missing}
+    by_options = [name for name, suite in suites.items() if by_logprobs(suite.loaded.suite)]
+    pictures: dict[str, int] = {}
+    for suite, item, _repeat in missing:
+        if item.prompt.images:
+            pictures[suite.name] = max(pictures.get(suite.name, 0), len(item.prompt.images))
+    if not by_options and not pictures:
         return missing
     client = open_client(settings, config.client)
     try:
-        text = "Two and two make four. Three and three make six."
-        probe = Prompt(digest="probe", text=text)
-        parameters = {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0}
-        outcome = await client.ask(Request("probe", "", "", 0, probe, parameters))
+        lacking = await _no_logprobs(client) if by_options else None
+        stopped = {} if lacking is None else dict.fromkeys(by_options, lacking)
+        stopped |= await _refused(config, client, pictures, suites)
     finally:
         await client.close()
+    for name, sentence in stopped.items():
+        progress[name].stopped = sentence
+    return [sample for sample in missing if sample[0].name not in stopped] if stopped else missing
+
+
+async def _no_logprobs(client: Client) -> str | None:
+    """Why the endpoint cannot be asked for the log-probabilities of a prompt; None where it can."""
+    text = "Two and two make four. Three and three make six."
+    parameters = {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0}
+    outcome = await client.ask(Request("probe", "", "", 0, Prompt(digest="probe", text=text), parameters))
     if isinstance(outcome, Reply) and outcome.content.startswith(text):
         echo = echoed_logprobs(orjson.loads(outcome.raw))
         if continuation_logprob(echo, text[-3:]) is not None:
-            return missing
+            return None
     why = outcome.detail if isinstance(outcome, Failure) else "its replies have no log-probabilities of the prompt"
-    for name in needing:
-        progress[name].stopped = (
-            f"needs /v1/completions with `echo` and `logprobs`, which this endpoint does not give ({why}): serve the "
-            "model with vLLM, or take the suite out"
-        )
-    return [sample for sample in missing if sample[0].name not in needing]
+    return (
+        f"needs /v1/completions with `echo` and `logprobs`, which this endpoint does not give ({why}): serve the "
+        "model with vLLM, or take the suite out"
+    )
 
 
 # ---------------------------------------------------------------- pictures
@@ -118,84 +134,48 @@ _REFUSALS: Final = frozenset(
 _NOT_SENT: Final = frozenset({"stop", "min_tokens", "logprobs"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Probe:
-    """Asks tiny questions of one endpoint."""
-
-    config: EndpointConfig
-    client: Client
-
-    async def refusal(self, count: int, parameters: Mapping[str, Any]) -> Failure | None:
-        """How the server refuses a prompt with `count` pictures; None where it takes it, or where that stays open.
-
-        Raises:
-            EndpointError: where the endpoint is gone.
-        """
-        outcomes: list[Reply | Failure] = []
-        limits = self.config.limits
-        pool = Pool(
-            client=self.client,
-            settings=PoolSettings(
-                # Eight refusals in a row would count as an outage to be waited for; the few tries here are fewer.
-                concurrency=8,
-                retries=min(_TRIES, limits.retries),
-                outage_seconds=limits.outage_seconds,
-            ),
-            sink=lambda _request, outcome: outcomes.append(outcome),
-            progress={"preflight": Progress(planned=1)},
-            name=self.config.name,
-        )
-        content = [{"type": "image_url", "image_url": {"url": _picture()}}] * count
-        message = {"role": "user", "content": [*content, {"type": "text", "text": "Say yes."}]}
-        sent = {key: value for key, value in parameters.items() if key not in _NOT_SENT} | {"max_tokens": 1}
-        await pool.run([Request("preflight", "preflight", "", 0, Prompt("preflight", messages=(message,)), sent)])
-        (outcome,) = outcomes
-        return outcome if isinstance(outcome, Failure) and outcome.kind in _REFUSALS else None
+async def _refusal(config: EndpointConfig, client: Client, count: int, parameters: Mapping[str, Any]) -> Failure | None:
+    """How the server refuses a prompt with `count` pictures; None where it takes it, or where that stays open."""
+    outcomes: list[Reply | Failure] = []
+    pool = Pool(
+        client=client,
+        settings=PoolSettings(
+            # Eight refusals in a row would count as an outage to be waited for; the few tries here are fewer.
+            concurrency=8,
+            retries=min(_TRIES, config.limits.retries),
+            outage_seconds=config.limits.outage_seconds,
+        ),
+        sink=lambda _request, outcome: outcomes.append(outcome),
+        progress={"preflight": Progress(planned=1)},
+        name=config.name,
+    )
+    content = [{"type": "image_url", "image_url": {"url": _picture()}}] * count
+    message = {"role": "user", "content": [*content, {"type": "text", "text": "Say yes."}]}
+    sent = {key: value for key, value in parameters.items() if key not in _NOT_SENT} | {"max_tokens": 1}
+    await pool.run([Request("preflight", "preflight", "", 0, Prompt("preflight", messages=(message,)), sent)])
+    (outcome,) = outcomes
+    return outcome if isinstance(outcome, Failure) and outcome.kind in _REFUSALS else None
 
 
-async def with_pictures(
-    config: EndpointConfig, settings: ClientSettings, missing: Missing, progress: Mapping[str, Progress]
-) -> Missing:
-    """The samples that this endpoint can be asked; a suite whose pictures it refuses is stopped with a sentence.
-
-    Raises:
-        EndpointError: where the endpoint is gone.
-    """
-    most: dict[str, int] = {}
-    suites: dict[str, PlannedSuite] = {}
-    for suite, item, _repeat in missing:
-        if item.prompt.images:
-            suites[suite.name] = suite
-            most[suite.name] = max(most.get(suite.name, 0), len(item.prompt.images))
-    if not most:
-        return missing
-    client = open_client(settings, config.client)
-    try:
-        stopped = await _refused(_Probe(config, client), most, suites)
-    finally:
-        await client.close()
-    for name, sentence in stopped.items():
-        progress[name].stopped = sentence
-    return [sample for sample in missing if sample[0].name not in stopped] if stopped else missing
-
-
-async def _refused(probe: _Probe, most: Mapping[str, int], suites: Mapping[str, PlannedSuite]) -> dict[str, str]:
-    """The sentence for every suite that the endpoint cannot be asked."""
+async def _refused(
+    config: EndpointConfig, client: Client, most: Mapping[str, int], suites: Mapping[str, PlannedSuite]
+) -> dict[str, str]:
+    """The sentence for every suite whose pictures the endpoint refuses; `most` are those of its largest prompt."""
     refusals: dict[int, Failure] = {}
     parameters: Mapping[str, Any] = {}
     fits = 0
     for count in sorted(set(most.values()), reverse=True):
         parameters = suites[next(name for name in most if most[name] == count)].parameters
-        refusal = await probe.refusal(count, parameters)
+        refusal = await _refusal(config, client, count, parameters)
         if refusal is None:
             fits = count
             break
         refusals[count] = refusal
     if not refusals:
         return {}
-    if not fits and min(refusals) > 1 and await probe.refusal(1, parameters) is None:
+    if not fits and min(refusals) > 1 and await _refusal(config, client, 1, parameters) is None:
         fits = 1
-    if not fits and await probe.refusal(0, parameters) is not None:
+    if not fits and await _refusal(config, client, 0, parameters) is not None:
         return {}  # it refuses words as well: the run itself says what is wrong
     return {name: _sentence(count, refusals[count], fits) for name, count in most.items() if count in refusals}
 

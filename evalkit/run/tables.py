@@ -27,7 +27,6 @@ from evalkit.compare.columns import ItemTable, Labels, Sample, Samples
 from evalkit.errors import RunError
 from evalkit.files import digest64, digest_file, whole_file, write_whole
 from evalkit.model import Item, Status
-from evalkit.run.records import Document
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -93,6 +92,17 @@ _NUMBERS: Final[Mapping[str, str]] = {
 }
 _ITEM_NUMBERS: Final[Mapping[str, str]] = {"weight": "f8", "document": "u8", "prompt": "u8"}
 _LABELS: Final = ("status", "reason", "answer", "failure")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One item's question and target, for people, and the document that its scorer reads."""
+
+    suite: str
+    item: str
+    target: str
+    question: str
+    doc: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +181,8 @@ def write_plan(folder: Path, plan: Plan) -> None:
         listed = ((item, suite.loaded.suite.tags) for suite in plan.suites for item in suite.loaded.items)
         write_items(items, (ItemRow.of(item, tags) for item, tags in listed))
     if not docs.exists():
-        write_docs(docs, (_document(item) for suite in plan.suites for item in suite.loaded.items))
+        every = (item for suite in plan.suites for item in suite.loaded.items)
+        write_docs(docs, (Document(one.suite, one.id, one.target, question_of(one), one.doc) for one in every))
 
 
 def write_docs(path: Path, documents: Iterable[Document]) -> None:
@@ -248,10 +259,6 @@ def _several(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
-def _document(item: Item) -> Document:
-    return Document(item.suite, item.id, item.target, question_of(item), item.doc)
-
-
 def question_of(item: Item) -> str:
     """The text of the last user turn: what a person needs to see to judge a reply."""
     for message in reversed(item.prompt.messages):
@@ -292,11 +299,8 @@ def _array(values: Sequence[Any], of: Any) -> Any:
     try:
         return pa.array(values, of.type)
     except UnicodeEncodeError:  # half a surrogate pair, which a model may write and no file can hold
-        return pa.array([_writable(value) for value in values], of.type)
-
-
-def _writable(value: Any) -> Any:
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+        whole = (value.encode(errors="replace").decode() if isinstance(value, str) else value for value in values)
+        return pa.array(list(whole), of.type)
 
 
 # ---------------------------------------------------------------- read
@@ -327,15 +331,17 @@ class Table:
         """Number of rows."""
         return int(self._file.metadata.num_rows)
 
-    def pieces(self, name: str) -> Iterator[Any]:
-        """A column in pieces, as Arrow holds them.
+    def pieces(self, name: str) -> Iterator[tuple[int, Any]]:
+        """A column in pieces, as Arrow holds them, each with the number of its first row.
 
         Raises:
             RunError: where it is damaged.
         """
+        start = 0
         with _readable(self.path):
             for batch in self._file.iter_batches(_ROWS, columns=[name], use_threads=False):
-                yield batch.column(0)
+                yield start, batch.column(0)
+                start += len(batch)
 
     def numbers(self, name: str, kind: str) -> NDArray[Any]:
         """A column of numbers; NaN where there is none.
@@ -344,10 +350,8 @@ class Table:
             RunError: where it is damaged.
         """
         column = np.empty(len(self), dtype=kind)
-        start = 0
-        for piece in self.pieces(name):
+        for start, piece in self.pieces(name):
             column[start : start + len(piece)] = _plain(piece)
-            start += len(piece)
         return column
 
     def labels(self, name: str, first: Iterable[str] = ()) -> Labels:
@@ -356,13 +360,12 @@ class Table:
         Raises:
             RunError: where it is damaged.
         """
-        codes, start = np.empty(len(self), dtype=np.int32), 0
+        codes = np.empty(len(self), dtype=np.int32)
         known = {word: number for number, word in enumerate(first)}
-        for piece in self.pieces(name):
+        for start, piece in self.pieces(name):
             places, words = _coded(piece)
             numbers = np.asarray([known.setdefault(word, len(known)) for word in words], dtype=np.int32)
             codes[start : start + len(piece)] = numbers[places]
-            start += len(piece)
         return Labels(codes, tuple(known))
 
 
@@ -428,11 +431,6 @@ class RunTables:
 
     scores: Table
     suites: Mapping[str, SuiteRows]
-
-    @property
-    def journals(self) -> tuple[str, ...]:
-        """The names of the journals that the scores were made from."""
-        return tuple(self.scores.header["journals"])
 
     def places(self) -> dict[str, tuple[NDArray[np.int16], NDArray[np.int64]]]:
         """By suite the number of each sample's journal, and the byte at which its reply begins (-1: there is none).
@@ -511,11 +509,9 @@ def _item_codes(
 def _metrics(table: Table) -> dict[int, dict[str, float]]:
     """The metrics of the rows that have some."""
     found: dict[int, dict[str, float]] = {}
-    start = 0
-    for piece in table.pieces("metrics"):
+    for start, piece in table.pieces("metrics"):
         if piece.null_count < len(piece):
-            found |= {start + place: dict(said) for place, said in enumerate(piece.to_pylist()) if said}
-        start += len(piece)
+            found |= {row: dict(said) for row, said in enumerate(piece.to_pylist(), start) if said}
     return found
 
 
@@ -576,7 +572,7 @@ def _item_tables(path: Path) -> dict[str, ItemTable]:
 
 
 def _values(table: Table, name: str) -> list[Any]:
-    return [value for piece in table.pieces(name) for value in piece.to_pylist()]
+    return [value for _start, piece in table.pieces(name) for value in piece.to_pylist()]
 
 
 def _chosen(values: list[Any], rows: Rows) -> tuple[Any, ...]:

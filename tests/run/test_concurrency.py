@@ -7,8 +7,7 @@ import pytest
 import virtual
 
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request, Usage
-from evalkit.run.concurrency import FIRST, MOST, Finder, tokens_of
-from evalkit.run.scheduler import Pool, PoolSettings, Progress
+from evalkit.run.scheduler import FIRST, MOST, Finder, Pool, PoolSettings, Progress, tokens_of
 
 TOKENS_PER_SECOND = 100.0
 

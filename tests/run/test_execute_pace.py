@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from evalkit.config import EndpointConfig
 from evalkit.run import manifest
 from evalkit.run.execute import as_before, paces, with_number
-from evalkit.run.records import InFlight, Session
+from evalkit.run.manifest import InFlight, Session
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 from evalkit.errors import RunError, StorageError
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request, Usage
 from evalkit.run import journal
-from evalkit.run.records import FailureRecord, ReplyRecord, journal_line, journal_record
+from evalkit.run.journal import FailureRecord, ReplyRecord, journal_line, journal_record
 
 
 def request(number: int = 0, key: str | None = None) -> Request:
@@ -189,7 +189,7 @@ def test_kill_9_loses_at_most_what_was_not_yet_written(tmp_path):
         "from pathlib import Path\n"
         "from evalkit.model import Prompt, Reply, Request, Usage\n"
         "from evalkit.run import journal\n"
-        "from evalkit.run.records import journal_line\n"
+        "from evalkit.run.journal import journal_line\n"
         "out = journal.Journal(Path(sys.argv[1]))\n"
         'raw = b\'{"choices":[{"message":{"content":"x"}}]}\'\n'
         "for n in range(1_000_000):\n"

@@ -82,7 +82,7 @@ def test_every_column_says_what_the_rows_said(data, block, tmp_path, monkeypatch
     homes = [data.draw(st.sampled_from(items)) for _ in drawn]
     rows = [replace(row, suite=home.suite, item=home.item) for row, home in zip(drawn, homes, strict=True)]
     stored = tables.load(*write_tables(tmp_path, rows, items, ["journal.jsonl", "journal-b.jsonl"]))
-    assert stored.journals == ("journal.jsonl", "journal-b.jsonl")
+    assert stored.scores.header["journals"] == ["journal.jsonl", "journal-b.jsonl"]
     assert set(stored.suites) == {item.suite for item in items}
     places = stored.places()
     for name, suite in stored.suites.items():

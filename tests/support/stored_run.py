@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.run import manifest, tables
-from evalkit.run.records import Document, Session, SuiteRecord
-from evalkit.run.tables import Graded, ItemRow
+from evalkit.run.manifest import Session, SuiteRecord
+from evalkit.run.tables import Document, Graded, ItemRow
 
 PLAN = "a" * 64
 
