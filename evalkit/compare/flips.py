@@ -113,7 +113,9 @@ def _x_log(x: Floats, numerator: Floats, denominator: Floats) -> Floats:
 def _other_answers(aligned: Aligned, left: Labels, right: Labels) -> Floats:
     """By item code: the share of its cells, scored on both sides, in which the answers differ."""
     n_items = len(aligned.layout.items)
-    cells = _both_scored(aligned)
+    both = aligned.both
+    scored = ~np.isnan(aligned.reference.value[both[0]]) & ~np.isnan(aligned.candidate.value[both[1]])
+    cells = both[0][scored], both[1][scored]
     one, two = aligned.reference.row[cells[0]], aligned.candidate.row[cells[1]]
     codes = {name: code for code, name in enumerate(dict.fromkeys((*left.names, *right.names)))}
     maps = [np.asarray([codes[name] for name in labels.names], dtype=np.int64) for labels in (left, right)]
@@ -121,12 +123,6 @@ def _other_answers(aligned: Aligned, left: Labels, right: Labels) -> Floats:
     item = aligned.reference.item[cells[0]]
     counts = np.bincount(item, minlength=n_items)
     return np.asarray(np.bincount(item, weights=differs, minlength=n_items) / np.maximum(counts, 1))
-
-
-def _both_scored(aligned: Aligned) -> tuple[Ints, Ints]:
-    one, two = aligned.both
-    scored = ~np.isnan(aligned.reference.value[one]) & ~np.isnan(aligned.candidate.value[two])
-    return one[scored], two[scored]
 
 
 def _place(aligned: Aligned, row: int, kind: Kind, evidence: float) -> Place:

@@ -161,7 +161,7 @@ def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
     same_names = left.items.name == right.items.name
     items = tuple(sorted(left.items.name if same_names else {*left.items.name, *right.items.name}))
     codes = {name: code for code, name in enumerate(items)}
-    own = [_item_codes(table, codes) for table in (left.items, right.items)]
+    own = [np.asarray([codes[name] for name in s.items.name], dtype=np.int64) for s in (left, right)]
     stride = 1 + max((int(s.repeat.max()) for s in (left, right) if len(s)), default=0)
     keys = [own[0][left.item] * stride + left.repeat, own[1][right.item] * stride + right.repeat]
     one, two = _cells(left, keys[0], keys[1], stride), _cells(right, keys[1], keys[0], stride)
@@ -188,10 +188,6 @@ def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
         duplicates=duplicates,
         contradictions=_contradictions(left.items, right.items),
     )
-
-
-def _item_codes(table: ItemTable, codes: dict[str, int]) -> Ints:
-    return np.fromiter((codes[name] for name in table.name), dtype=np.int64, count=len(table))
 
 
 def _cells(samples: Samples, own: Ints, other: Ints, stride: int) -> Cells:

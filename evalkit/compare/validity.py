@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import ItemTable, Samples, SuiteSide
-from evalkit.compare.pair import Aligned, Cells
+from evalkit.compare.pair import Aligned
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import DEFAULT_MARGIN_PT, Interval, Reason, SideSummary, Status, Value, Verdict, fraction
 from evalkit.stats.methods import DifferenceTest, judge_difference
@@ -154,7 +154,8 @@ def rate_change(
     """
     sides = (aligned.reference, aligned.candidate)
     if looked_at is None:
-        flags = [_by_cell(side, mask) for side, mask in zip(sides, (reference, candidate), strict=True)]
+        masks = zip(sides, (reference, candidate), strict=True)
+        flags = [np.nan_to_num(side.column(mask.astype(np.float64)), nan=0.0) for side, mask in masks]
     else:
         flags = [
             side.column(np.where(seen, mask.astype(np.float64), np.nan))
@@ -170,10 +171,6 @@ def rate_change(
     if any(hits) and np.any((counted[0] > 0) & (counted[1] > 0)):
         intervals = _intervals(aligned, flags)
     return RateChange((hits[0], hits[1]), cells, *intervals)
-
-
-def _by_cell(cells: Cells, rows: Mask) -> NDArray[np.float64]:
-    return np.nan_to_num(cells.column(rows.astype(np.float64)), nan=0.0)
 
 
 def _intervals(aligned: Aligned, flags: list[NDArray[np.float64]]) -> tuple[Interval | None, Interval | None]:
@@ -216,8 +213,7 @@ def invalid_reasons(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned
         *_items(aligned, rules),
         *_coverage(aligned, rules),
         *_failures(aligned, rules),
-        *_reasoning_only(reference.samples, candidate.samples, aligned, rules),
-        *_truncation(reference.samples, candidate.samples, aligned, rules),
+        *_answers(reference.samples, candidate.samples, aligned, rules),
         *differing_prompt_lengths(reference.samples, candidate.samples, aligned),
         *_level(reference, candidate),
     ]
@@ -263,13 +259,10 @@ def _failures(aligned: Aligned, rules: Rules) -> Iterator[Reason]:
         yield Reason("unequal.failures", {**_counts(missing), "most": rules.failure_gap})
 
 
-def _reasoning_only(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[Reason]:
+def _answers(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[Reason]:
     change = rate_change(aligned, left.status.mask(Status.REASONING_ONLY), right.status.mask(Status.REASONING_ONLY))
     if abs(change.gap) > rules.reasoning_only_gap and change.shown(change.ci90):
         yield Reason("unequal.reasoning_only", _counts(change))
-
-
-def _truncation(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[Reason]:
     change = rate_change(aligned, left.truncated, right.truncated)
     if abs(change.gap) > rules.truncation_gap and change.shown(change.ci95):
         yield Reason("unequal.cut", _counts(change))

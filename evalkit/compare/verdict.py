@@ -334,32 +334,26 @@ class Judged:
     aligned: Aligned | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Findings:
-    """The parts of one result, while it is put together."""
-
-    margin: float
-    alpha: float
-    aligned: Aligned
-    sides: tuple[SideSummary, SideSummary]
-    test: DifferenceTest | None
-    invalid: tuple[Reason, ...]
-    needed: NeededRepeats | None
-    noise: NoiseFloor | None
-    notes: tuple[Reason, ...]
-
-
 def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: Policy) -> Judged:
     """Pairs and judges one suite that both sides ran."""
     aligned = align(reference, candidate)
     margin = policy.margin(name, reference)
     invalid = [*policy.margin_conflict(name, reference, candidate)]
     invalid += invalid_reasons(reference, candidate, aligned, policy.rules)
-    one, two = _summaries(reference, candidate, aligned)
+    sides = _summaries(reference, candidate, aligned)
+    without, noted = tuple(lacking_reasons(*sides)), (*reference.facts.notes, *candidate.facts.notes)
+    result = replace(
+        _unjudged(name, reference, *sides, margin),
+        reasons=(*invalid, *without),
+        coverage=aligned.coverage,
+        gated=reference.facts.gated or candidate.facts.gated,
+        data_digest=reference.facts.digests.get("data", ""),
+        protocol_digest=reference.facts.digests.get("prompts", ""),
+        notes=tuple(dict.fromkeys(noted)),
+    )
     paired = aligned.paired
     if paired is None:
-        found = _Findings(margin, policy.alpha, aligned, (one, two), None, tuple(invalid), None, None, ())
-        return Judged(_result(name, reference, candidate, found), None, aligned)
+        return Judged(result, None, aligned)
     test = judge_difference(paired, margin, policy.alpha)
     own = judge_noise(reference, candidate, aligned, margin, policy.alpha)
     noise = policy.noise.get(name) or halves(aligned, margin, policy.alpha) or (own.floor if own else None)
@@ -370,10 +364,34 @@ def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: P
         invalid += imputation_reasons(aligned, test)
     needed = None
     if not invalid and test.decision is Decision.INCONCLUSIVE:
-        needed = needed_repeats(paired, test, (reference, candidate), (one, two), policy)
-    notes = (*_notes(aligned, paired, noise, policy), *(() if own is None else (own.note(test),)))
-    found = _Findings(margin, policy.alpha, aligned, (one, two), test, tuple(invalid), needed, noise, notes)
-    return Judged(_result(name, reference, candidate, found), test, aligned)
+        needed = needed_repeats(paired, test, (reference, candidate), sides, policy)
+    notes = (*noted, *_notes(aligned, paired, noise, policy), *(() if own is None else (own.note(test),)))
+    result = replace(
+        _with_difference(result, aligned, paired, test),
+        verdict=Verdict.INVALID if invalid else Verdict[test.decision.name],
+        reasons=(*invalid, *without) if invalid else (reason_of(test, needed),),
+        needed_repeats=needed,
+        noise_floor=None if noise is None else noise.interval,
+        notes=tuple(dict.fromkeys(notes if invalid else (*notes, *without))),
+    )
+    return Judged(result, test, aligned)
+
+
+def _with_difference(result: SuiteResult, aligned: Aligned, paired: PairedItems, test: DifferenceTest) -> SuiteResult:
+    return replace(
+        result,
+        n_items=paired.n_items,
+        difference=test.point,
+        ci90=test.ci90,
+        ci95=test.ci95,
+        p_tost=test.p_tost,
+        p_difference=difference_test(paired)[0].two_sided,
+        method=test.method,
+        flips=count_flips(paired),
+        breakdown=_breakdown(aligned, paired, test.alpha),
+        variance_within=mean_within(paired.reference_k, paired.reference_var),
+        variance_between=item_variance(paired),
+    )
 
 
 def absent_suite(name: str, side: SuiteSide, missing: str, policy: Policy) -> Judged:
@@ -381,11 +399,17 @@ def absent_suite(name: str, side: SuiteSide, missing: str, policy: Policy) -> Ju
     full = summarise(side)
     empty = SideSummary(None, None, full.planned, 0, 0.0, {"not_asked": full.planned}, {})
     one, two = (empty, full) if missing == "reference" else (full, empty)
-    result = SuiteResult(
+    reason = Reason("absent", {"side": missing, "n": len(side.samples.items)})
+    return Judged(replace(_unjudged(name, side, one, two, policy.margin(name, side)), reasons=(reason,)), None, None)
+
+
+def _unjudged(name: str, side: SuiteSide, one: SideSummary, two: SideSummary, margin: float) -> SuiteResult:
+    """A result that says nothing yet but what a side says of the suite."""
+    return SuiteResult(
         suite=name,
         label=side.facts.label,
         verdict=Verdict.INVALID,
-        reasons=(Reason("absent", {"side": missing, "n": len(side.samples.items)}),),
+        reasons=(),
         n_items=0,
         k_reference=one.k,
         k_candidate=two.k,
@@ -394,7 +418,7 @@ def absent_suite(name: str, side: SuiteSide, missing: str, policy: Policy) -> Ju
         difference=None,
         ci90=None,
         ci95=None,
-        margin=policy.margin(name, side),
+        margin=margin,
         p_tost=None,
         p_difference=None,
         method="",
@@ -405,7 +429,6 @@ def absent_suite(name: str, side: SuiteSide, missing: str, policy: Policy) -> Ju
         gated=side.facts.gated,
         licence=side.facts.licence,
     )
-    return Judged(result, None, None)
 
 
 def _summaries(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> tuple[SideSummary, SideSummary]:
@@ -441,51 +464,6 @@ def _notes(aligned: Aligned, paired: PairedItems, noise: NoiseFloor | None, poli
         k = harmonic_mean(paired.reference_k)
         notes.append(Reason("note.bank", {"k": k, "error": float(np.sqrt(bank.reference / k))}))
     return notes
-
-
-def _result(name: str, left: SuiteSide, right: SuiteSide, found: _Findings) -> SuiteResult:
-    paired, test = found.aligned.paired, found.test
-    one, two = found.sides
-    reasons, notes = found.invalid, (*left.facts.notes, *right.facts.notes, *found.notes)
-    without = tuple(lacking_reasons(one, two))
-    if reasons:
-        reasons = (*reasons, *without)
-    else:
-        notes = (*notes, *without)
-        if test is not None:
-            reasons = (reason_of(test, found.needed),)
-    return SuiteResult(
-        suite=name,
-        label=left.facts.label,
-        verdict=Verdict.INVALID if found.invalid or test is None else Verdict[test.decision.name],
-        reasons=reasons,
-        n_items=0 if paired is None else paired.n_items,
-        k_reference=one.k,
-        k_candidate=two.k,
-        reference=one,
-        candidate=two,
-        difference=None if test is None else test.point,
-        ci90=None if test is None else test.ci90,
-        ci95=None if test is None else test.ci95,
-        margin=found.margin,
-        p_tost=None if test is None else test.p_tost,
-        p_difference=None if paired is None else difference_test(paired)[0].two_sided,
-        method="" if test is None else test.method,
-        coverage=found.aligned.coverage,
-        flips=Flips(0, 0, 0.0) if paired is None else count_flips(paired),
-        needed_repeats=found.needed,
-        noise_floor=None if found.noise is None else found.noise.interval,
-        breakdown=() if paired is None else _breakdown(found.aligned, paired, found.alpha),
-        headline=left.facts.headline,
-        chance=left.facts.chance,
-        gated=left.facts.gated or right.facts.gated,
-        licence=left.facts.licence,
-        data_digest=left.facts.digests.get("data", ""),
-        protocol_digest=left.facts.digests.get("prompts", ""),
-        variance_within=None if paired is None else mean_within(paired.reference_k, paired.reference_var),
-        variance_between=None if paired is None else item_variance(paired),
-        notes=tuple(dict.fromkeys(notes)),
-    )
 
 
 def _breakdown(aligned: Aligned, paired: PairedItems, alpha: float) -> tuple[BreakdownRow, ...]:

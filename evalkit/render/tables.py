@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from evalkit import codec
@@ -98,9 +98,6 @@ _ARRANGEMENTS: Final[tuple[_Arrangement, ...]] = (
 )
 """What stands in the columns, from the widest terminal to the narrowest; what shares a column stands in lines."""
 
-_NAMED: Final = ("margin", "noise_floor")
-"""What is named in its cell and not above it where it shares a column."""
-
 _GAP: Final = 2
 """Columns between two columns of a table."""
 
@@ -153,22 +150,15 @@ class TerminalTable:
                 yield table
         if self.comparison.probe is not None:
             yield ""
-            yield layout.line(probe_sentence(self.comparison.probe, self.language))
+            yield text(probe_sentence(self.comparison.probe, self.language), ascii_only=options.ascii_only)
         if content.rows:
             yield ""
         yield layout.conclusion()
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What is said of one suite, by the names in `_ARRANGEMENTS`.
-
-    `alone` holds what stands in a column of its own, `named` what stands below something else (None: nothing) where
-    that is otherwise.
-    """
-
-    alone: Mapping[str, Text]
-    named: Mapping[str, Text | None] = field(default_factory=dict)
+_Parts: TypeAlias = "Mapping[str, Text | None]"
+"""What is said of one suite, by the names in `_ARRANGEMENTS`; `NAME_below` is what stands below something else (None:
+nothing) where that is otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +173,7 @@ class _Layout:
     def table(self) -> RichTable:
         """Suites in rows; the mean over suites below a rule."""
         columns, heads, rows = self._arranged()
-        table = self._empty_table()
+        table = frame(ascii_only=self.ascii_only)
         for number, (column, head) in enumerate(zip(columns, heads, strict=True)):
             if number == 0:
                 table.add_column(head, overflow="fold")
@@ -207,7 +197,8 @@ class _Layout:
             heads = [self._stacked(self._heads(), column) for column in columns]
             rows = [[self._stacked(self._parts(row), column) for column in columns] for row in self.content.rows]
             beside = zip(heads[1:], *(row[1:] for row in rows), strict=True)
-            if self.width - sum(_GAP + max(map(_text_width, cells)) for cells in beside) >= least:
+            widths = [max(line.cell_len for cell in cells for line in cell.split("\n")) for cells in beside]
+            if self.width - sum(widths) - _GAP * len(widths) >= least:
                 break
         return columns, heads, rows
 
@@ -217,9 +208,8 @@ class _Layout:
         difference = self._text(words["difference"]).append("\n").append_text(self._text(f"[{interval}]"))
         alone = {name: self._text(words[name]) for name in ("suite", "n_k", "ref", "cand", "margin", "noise_floor")}
         scores = self._text(f"{words['ref']} → {words['cand']}")
-        verdict = self._text(words["verdict"])
-        named: dict[str, Text | None] = dict.fromkeys(_NAMED)
-        return _Parts({**alone, "difference": difference, "scores": scores, "verdict": verdict}, named)
+        named = dict.fromkeys(("margin_below", "noise_floor_below"))  # they are named in their cells
+        return {**alone, "difference": difference, "scores": scores, "verdict": self._text(words["verdict"]), **named}
 
     def _parts(self, row: SuiteRow) -> _Parts:
         words = words_of(self.language)
@@ -232,16 +222,16 @@ class _Layout:
             "ref": reference,
             "cand": candidate,
             "scores": f"{reference} → {candidate}",
-            "difference": self._change(row),
+            "difference": numbers.change_text(row.change) if row.change else "—",
             "margin": margin,
             "noise_floor": floor or "—",
         }
         alone = {name: self._text(cell) for name, cell in cells.items()}
         named = {
-            "margin": self._text(f"{words['margin_below']} {margin}"),
-            "noise_floor": self._text(f"{words['noise_below']} {floor}") if floor else None,
+            "margin_below": self._text(f"{words['margin_below']} {margin}"),
+            "noise_floor_below": self._text(f"{words['noise_below']} {floor}") if floor else None,
         }
-        return _Parts({**alone, "verdict": self._verdict(row.verdict)}, named)
+        return {**alone, "verdict": self._verdict(row.verdict), **named}
 
     def _macro_parts(self, macro: MacroRow) -> _Parts:
         cells = {
@@ -251,13 +241,13 @@ class _Layout:
             "scores": f"{macro.reference:f} → {macro.candidate:f}",
             "difference": numbers.change_text(macro.change),
         }
-        return _Parts({name: self._text(cell) for name, cell in cells.items()})
+        return {name: self._text(cell) for name, cell in cells.items()}
 
     def _stacked(self, parts: _Parts, column: tuple[str, ...]) -> Text:
         """What stands in one column: one part, or several below one another."""
         if len(column) == 1:
-            return parts.alone.get(column[0], self._text(""))
-        lines = [parts.named.get(name, parts.alone.get(name)) for name in column]
+            return parts.get(column[0]) or self._text("")
+        lines = [parts.get(f"{name}_below", parts.get(name)) for name in column]
         first, *others = [line for line in lines if line is not None]
         cell = first.copy()
         for line in others:
@@ -269,7 +259,7 @@ class _Layout:
         colon = words_of(self.language)["colon"]
         join = words_of(self.language)["semicolon"]
         return [
-            self._text(f"{self._symbol(row.verdict)} {row.label}{colon}{join.join(row.reasons)}")
+            self._text(f"{symbol(row.verdict, ascii_only=self.ascii_only)} {row.label}{colon}{join.join(row.reasons)}")
             for row in self.content.rows
             if row.reasons
         ]
@@ -279,7 +269,8 @@ class _Layout:
         words = words_of(self.language)
         tables = []
         for row in (row for row in self.content.rows if row.behaviour):
-            table = self._empty_table(f"{words['behaviour']}{words['colon']}{row.label}")
+            title = f"{words['behaviour']}{words['colon']}{row.label}"
+            table = frame(ascii_only=self.ascii_only, title=title)
             heads = [self._text(words[name]) for name in ("measure", "reference", "candidate", "bounds", "alert")]
             if self.width < _BEHAVIOUR:
                 table.add_column(heads[0], overflow="fold", ratio=1)
@@ -296,10 +287,6 @@ class _Layout:
             tables.append(table)
         return tables
 
-    def line(self, text: str) -> Text:
-        """A line of its own."""
-        return self._text(text)
-
     def conclusion(self) -> Text:
         """The verdict on the whole, with its reasons."""
         words = words_of(self.language)
@@ -310,9 +297,6 @@ class _Layout:
         told = self._text(f"{verdict.plain}{words['colon']}{reasons}")
         told.stylize(verdict.spans[0].style, 0, len(verdict))
         return told
-
-    def _empty_table(self, title: str | None = None) -> RichTable:
-        return frame(ascii_only=self.ascii_only, title=title)
 
     def _behaviour_cells(self, line: BehaviourLine) -> list[Text]:
         words = words_of(self.language)
@@ -331,21 +315,11 @@ class _Layout:
         value = self._text(f"{reference} → {candidate}")
         return value if ends == "—" else value.append("\n").append_text(self._text(ends))
 
-    def _change(self, row: SuiteRow) -> str:
-        return "—" if row.change is None else numbers.change_text(row.change)
-
     def _score(self, side: SideCell) -> str:
         return "—" if side.score is None else f"{side.score:f}"
-
-    def _symbol(self, verdict: Verdict) -> str:
-        return symbol(verdict, ascii_only=self.ascii_only)
 
     def _verdict(self, verdict: Verdict) -> Text:
         return verdict_word(verdict, self.language, ascii_only=self.ascii_only)
 
     def _text(self, content: str) -> Text:
         return text(content, ascii_only=self.ascii_only)
-
-
-def _text_width(text: Text) -> int:
-    return max(line.cell_len for line in text.split("\n"))

@@ -172,7 +172,7 @@ def _value(place: _Place, reason: Reason, language: Language) -> str:
     if place.name not in reason.values:
         raise ReasonError(f"{reason.code}: {place.name} is missing")
     value = reason.values[place.name]
-    kinds, write = _FORMATS.get(place.form, (_NUMBER, partial(_formatted, form=place.form)))
+    kinds, write = _FORMATS.get(place.form, (_NUMBER, _english(lambda value: format(value, place.form))))
     more: list[Any] = [place.more[0]] if place.form == "in" else [reason.values.get(name) for name in place.more]
     right = isinstance(value, kinds)
     if isinstance(value, tuple):
@@ -189,10 +189,6 @@ def _plain(value: Any, *, language: Language) -> str:
     if isinstance(value, Reason):
         return say(value, language)
     return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _formatted(value: float, *, form: str, language: Language) -> str:  # noqa: ARG001
-    return format(value, form)
 
 
 def _english(write: Callable[..., str]) -> Callable[..., str]:
@@ -232,11 +228,6 @@ def _percents(interval: Interval, *, language: Language) -> str:
     return _span(shown.low, shown.high, language)
 
 
-def _near(interval: Interval, limit: float, *, language: Language) -> str:
-    low, high, _limit = numbers.beside(interval, limit)
-    return _span(low, high, language)
-
-
 def amount(number: float, *, language: Language = "en") -> str:
     """A large number to three significant digits: 950, 12 k, 3.4 M; Chinese counts in steps of ten thousand."""
     steps = {"en": ((1e9, "G"), (1e6, "M"), (1e3, "k")), "zh": ((1e8, "亿"), (1e4, "万"))}[language]
@@ -273,7 +264,10 @@ _FORMATS: Final[Mapping[str, tuple[tuple[type, ...], Callable[..., str]]]] = {
     "percent_0": (_NUMBER, _english(partial(_percent, decimals=0))),
     "whole": (_NUMBER, _english(lambda value: f"{numbers.shortest(numbers.rounded(numbers.points(value), 1), 0):f}")),
     "percent_down": (_NUMBER, _english(lambda value: f"{numbers.outward(Interval(value, value, 0), 1).low:f}")),
-    "ends": ((Interval,), _english(_ends)),
+    "ends": (
+        (Interval,),
+        _english(_ends),
+    ),
     "low": ((Interval,), _english(lambda value, margin: f"{abs(numbers.shown(value, margin).low):f}")),
     "high": ((Interval,), _english(lambda value, margin: f"{abs(numbers.shown(value, margin).high):f}")),
     "level": ((Interval,), _english(lambda value: f"{numbers.shortest(numbers.points(value.level), 0):f}")),
@@ -284,7 +278,7 @@ _FORMATS: Final[Mapping[str, tuple[tuple[type, ...], Callable[..., str]]]] = {
         _english(lambda value, of, margin: numbers.signed(numbers.change(value, of, margin).difference)),
     ),
     "percents": ((Interval,), _percents),
-    "near": ((Interval,), _near),
+    "near": ((Interval,), lambda value, limit, *, language: _span(*numbers.beside(value, limit)[:2], language)),
     "limit": (_NUMBER, _english(lambda value, interval: f"{numbers.beside(interval, value)[2]:f}")),
     "amount": (_NUMBER, amount),
     "millions": (_NUMBER, _millions),

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from itertools import chain
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -473,7 +474,7 @@ def sign_flip(contributions: FloatArray, *, draws: int = 10_000, seed: int = 0) 
     parts = _all_sums(sizes) if exact else _drawn_sums(sizes, draws, np.random.default_rng(seed))
     total = above = below = beyond = 0
     if not exact:
-        parts = _with(parts, np.array([abs(observed)]))
+        parts = chain(parts, [np.array([abs(observed)])])
     for sums in parts:  # each stands for itself and for its mirror image
         total += 2 * sums.size
         above += int(np.sum(sums >= observed - slack) + np.sum(-sums >= observed - slack))
@@ -501,8 +502,3 @@ def _drawn_sums(sizes: FloatArray, draws: int, rng: np.random.Generator) -> Iter
         shape = (min(rows, draws - start), sizes.size)
         plus = rng.integers(0, 2, shape, dtype=np.int8)
         yield 2.0 * (plus @ sizes) - sizes.sum()
-
-
-def _with(parts: Iterator[FloatArray], more: FloatArray) -> Iterator[FloatArray]:
-    yield from parts
-    yield more

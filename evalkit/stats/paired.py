@@ -344,7 +344,9 @@ def clustered_mean(values: FloatArray, traits: ItemTraits) -> MeanEstimate:
         traits = ItemTraits(traits.weight[positive], traits.cluster[positive], traits.stratum[positive])
         values = values[positive]
     if traits.is_plain:
-        return _plain_mean(values)
+        n = values.size
+        variance = float(np.var(values, ddof=1)) / n if n > 1 else 0.0
+        return MeanEstimate(float(values.mean()), variance, max(n - 1, 1), 1.0 / n**2)
     share = traits.weight / traits.weight.sum()
     stratum = np.unique(traits.stratum, return_inverse=True)[1]
     cluster = np.unique(traits.cluster, return_inverse=True)[1]
@@ -413,9 +415,3 @@ def _over_strata(share: FloatArray, offset: FloatArray, home: IntArray, totals: 
 def _sums(index: NDArray[np.intp], values: FloatArray) -> FloatArray:
     """The sum of the values under each index from 0."""
     return np.bincount(index, weights=values).astype(np.float64, copy=False)
-
-
-def _plain_mean(values: FloatArray) -> MeanEstimate:
-    n = values.size
-    variance = float(np.var(values, ddof=1)) / n if n > 1 else 0.0
-    return MeanEstimate(float(values.mean()), variance, max(n - 1, 1), 1.0 / n**2)
