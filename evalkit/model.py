@@ -315,6 +315,12 @@ class NeededRepeats:
     power: float
     note: Reason | None = None
 
+    @property
+    def told(self) -> dict[str, Value]:
+        """What a sentence says of the repeats and their cost, as far as it is known."""
+        known = {"repeats": self.repeats, "samples": self.samples, "tokens": self.completion_tokens}
+        return {"power": self.power, **{name: number for name, number in known.items() if number is not None}}
+
 
 @dataclass(frozen=True, slots=True)
 class SideSummary:

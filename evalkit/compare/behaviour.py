@@ -172,9 +172,8 @@ def text_agreement(suite: str, reference: Side, candidate: Side, aligned: Aligne
     if not one.size:
         return None
     same = left.samples.text[one] == right.samples.text[two]
-    count = Count(int(same.sum()), int(one.size))
-    interval = wilson(count)
-    bare = Agreement(int(count.hits), int(count.n), interval)
+    interval = wilson(Count(int(same.sum()), int(one.size)))
+    bare = Agreement(int(same.sum()), int(one.size), interval)
     if not greedy or same.all():
         return bare
     lengths = _tokens(left.samples.completion_tokens, left.samples.characters)
@@ -186,14 +185,8 @@ def text_agreement(suite: str, reference: Side, candidate: Side, aligned: Aligne
     before = np.asarray([share * lengths[row] for _shared, share, row in splits])
     differing = int((~same).sum())
     alike = float(np.nansum(lengths[one[same]])) + differing * float(np.nanmean(before))
-    return Agreement(
-        same=bare.same,
-        pairs=bare.pairs,
-        interval=interval,
-        position=median(positions),
-        tokens_per_split=alike / differing,
-        most_tokens_per_split=alike / poisson_lower(differing, 0.05),
-    )
+    most = alike / poisson_lower(differing, 0.05)
+    return Agreement(bare.same, bare.pairs, interval, median(positions), alike / differing, most)
 
 
 def logprob_distance(suite: str, reference: Side, candidate: Side, aligned: Aligned) -> LogprobDistance | None:
@@ -314,15 +307,9 @@ def behaviour_of(
     if distance is not None:
         texts.append(_logprob_row(distance))
     options = option_rows(reference.suites[suite], candidate.suites[suite])
-    rows = [
-        *options,
-        *texts,
-        *_length_rows(left, right, aligned),
-        *_rate_rows(left, right, aligned),
-        *unasked,
-        *_speed_rows(left, right),
-    ]
-    return Behaviour(tuple(rows), tuple(row.alert for row in texts if row.alert))
+    lengths, rates = _length_rows(left, right, aligned), _rate_rows(left, right, aligned)
+    rows = (*options, *texts, *lengths, *rates, *unasked, *_speed_rows(left, right))
+    return Behaviour(rows, tuple(row.alert for row in texts if row.alert))
 
 
 def _text_rows(agreement: Agreement | None, noise: NoiseFloor | None) -> list[BehaviourRow]:
@@ -399,12 +386,9 @@ def _rate_rows(left: Samples, right: Samples, aligned: Aligned) -> list[Behaviou
 
 def _missing_rows(left: Samples, right: Samples, aligned: Aligned) -> list[BehaviourRow]:
     """Requests that failed, of all that were planned; and what was never asked."""
-    rows = []
-    for name, status in (("failed_requests", Status.FAILED), ("unasked_questions", Status.NOT_ASKED)):
-        change = rate_change(aligned, left.status.mask(status), right.status.mask(status))
-        if any(change.hits):
-            rows.append(_rate_row(name, change))
-    return rows
+    named = (("failed_requests", Status.FAILED), ("unasked_questions", Status.NOT_ASKED))
+    changes = [(name, rate_change(aligned, left.status.mask(one), right.status.mask(one))) for name, one in named]
+    return [_rate_row(name, change) for name, change in changes if any(change.hits)]
 
 
 def _answered(samples: Samples) -> NDArray[np.bool_]:
@@ -423,13 +407,13 @@ def _rate_row(name: str, change: RateChange) -> BehaviourRow:
 
 def _speed_rows(left: Samples, right: Samples) -> list[BehaviourRow]:
     speeds = [_tokens_per_second(samples) for samples in (left, right)]
-    latencies = [_median(samples.seconds) for samples in (left, right)]
-    rows = []
-    if any(speed is not None for speed in speeds):
-        rows.append(BehaviourRow("speed", speeds[0], speeds[1], "tokens_per_second"))
-    if any(latency is not None for latency in latencies):
-        rows.append(BehaviourRow("latency", latencies[0], latencies[1], "seconds"))
-    return rows
+    known = [samples.seconds[~np.isnan(samples.seconds)] for samples in (left, right)]
+    latencies = [median(seconds) if seconds.size else None for seconds in known]
+    rows = [
+        BehaviourRow("speed", speeds[0], speeds[1], "tokens_per_second"),
+        BehaviourRow("latency", latencies[0], latencies[1], "seconds"),
+    ]
+    return [row for row in rows if row.reference is not None or row.candidate is not None]
 
 
 def _tokens_per_second(samples: Samples) -> float | None:
@@ -437,8 +421,3 @@ def _tokens_per_second(samples: Samples) -> float | None:
     if not known.any():
         return None
     return float(samples.completion_tokens[known].sum() / samples.seconds[known].sum())
-
-
-def _median(values: NDArray[np.float64]) -> float | None:
-    known = values[~np.isnan(values)]
-    return median(known) if known.size else None

@@ -28,7 +28,7 @@ class Labels:
         """The column of these words."""
         made = LabelsBuilder()
         made.extend(list(words))
-        return made.labels()
+        return made.finished()
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -76,7 +76,7 @@ class LabelsBuilder:
         """Appends rows; None is no word, like ""."""
         self.codes.extend(map(self._known.__getitem__, words))
 
-    def labels(self) -> Labels:
+    def finished(self) -> Labels:
         """The finished column."""
         names = tuple(word for word in self._known if word is not None)
         return Labels(np.asarray(self.codes, dtype=np.int32), names)
@@ -272,6 +272,7 @@ class Sample:
 
 _WORDS: Final = ("status", "reason", "answer", "failure")
 _KINDS: Final[Mapping[str, type[np.generic]]] = {
+    "item": np.int32,
     "repeat": np.int32,
     "value": np.float64,
     "text": np.uint64,
@@ -283,7 +284,7 @@ _KINDS: Final[Mapping[str, type[np.generic]]] = {
     "truncated": np.bool_,
     "loops": np.bool_,
 }
-_NAMES: Final = ("item", *_WORDS, *_KINDS)
+_NAMES: Final = (*_WORDS, *_KINDS)
 _row_of = attrgetter(*_NAMES)
 
 
@@ -298,17 +299,9 @@ class _Numbers:
         """Appends values; None becomes NaN."""
         self._held += np.ascontiguousarray(values, dtype=self.kind).data
 
-    def array(self) -> NDArray[Any]:
+    def finished(self) -> NDArray[Any]:
         """The finished column, which nothing can be appended to any more."""
         return np.frombuffer(self._held, dtype=self.kind)
-
-
-def _numbers() -> dict[str, _Numbers]:
-    return {name: _Numbers(kind) for name, kind in (("item", np.int32), *_KINDS.items())}
-
-
-def _labels() -> dict[str, LabelsBuilder]:
-    return {name: LabelsBuilder() for name in _WORDS}
 
 
 @dataclass(slots=True)
@@ -318,8 +311,9 @@ class SamplesBuilder:
     items: dict[str, ItemFacts] = field(default_factory=dict)
     _codes: dict[str, int] = field(default_factory=dict)
     _waiting: list[Sample] = field(default_factory=list)
-    _numbers: dict[str, _Numbers] = field(default_factory=_numbers)
-    _labels: dict[str, LabelsBuilder] = field(default_factory=_labels)
+    _columns: dict[str, _Numbers | LabelsBuilder] = field(
+        default_factory=lambda: {name: _Numbers(_KINDS[name]) if name in _KINDS else LabelsBuilder() for name in _NAMES}
+    )
 
     def add_item(self, item: ItemFacts) -> None:
         """Lists an item.
@@ -349,8 +343,7 @@ class SamplesBuilder:
             KeyError: for an item that is not listed.
         """
         self._flush()
-        columns: dict[str, Any] = {name: column.array() for name, column in self._numbers.items()}
-        columns |= {name: labels.labels() for name, labels in self._labels.items()}
+        columns: dict[str, Any] = {name: column.finished() for name, column in self._columns.items()}
         columns["truncated"] = columns["truncated"] | columns["status"].mask(Status.TRUNCATED)
         return Samples(items=_table(list(self.items.values())), **columns)
 
@@ -359,11 +352,9 @@ class SamplesBuilder:
             return
         rows, self._waiting = self._waiting, []
         columns = dict(zip(_NAMES, zip(*map(_row_of, rows), strict=True), strict=True))
-        for name, labels in self._labels.items():
-            labels.extend(columns[name])
         columns["item"] = tuple(map(self._codes.__getitem__, columns["item"]))
-        for name, numbers in self._numbers.items():
-            numbers.extend(columns[name])
+        for name, column in self._columns.items():
+            column.extend(columns[name])
 
 
 def _table(items: Sequence[ItemFacts]) -> ItemTable:

@@ -169,8 +169,7 @@ def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
     _no_twins("candidate", two, items)
     both = _in_both(one.key, two.key)
     clusters, duplicates = _clusters(len(items), (left.items, own[0]), (right.items, own[1]))
-    strata, weight = _headings(len(items), (left.items, own[0]), (right.items, own[1]))
-    tags = _tags(len(items), left.items, own[0])
+    strata, weight, tags = _headings(len(items), (left.items, own[0]), (right.items, own[1]))
     layout = Layout(items, strata, weight, clusters, reference.facts.headline, tags)
     matched = _matched(one, two, both)
     asked = _asked(*matched, len(items))
@@ -266,8 +265,8 @@ def _paired(left: Cells, right: Cells, layout: Layout) -> PairedItems | None:
 
 def _headings(
     n_items: int, reference: tuple[ItemTable, Ints], candidate: tuple[ItemTable, Ints]
-) -> tuple[tuple[Path, ...], Floats]:
-    """Headings and weights by item code; the reference's word where both have one."""
+) -> tuple[tuple[Path, ...], Floats, tuple[tuple[Path, ...], ...]]:
+    """Headings, weights and further headings by item code; the reference's word where both have one."""
     strata: list[Path] = [()] * n_items
     weight = np.ones(n_items)
     for table, codes in (candidate, reference):
@@ -275,15 +274,9 @@ def _headings(
         for code, path in zip(codes.tolist(), table.stratum, strict=True):
             if path:
                 strata[code] = path
-    return tuple(strata), weight
-
-
-def _tags(n_items: int, table: ItemTable, codes: Ints) -> tuple[tuple[Path, ...], ...]:
-    """The reference's further headings by item code; () where no item has any."""
-    tags: list[tuple[Path, ...]] = [()] * n_items
-    for code, named in zip(codes.tolist(), table.tags, strict=False):
-        tags[code] = named
-    return tuple(tags) if any(tags) else ()
+    named = dict(zip(reference[1].tolist(), reference[0].tags, strict=False))
+    tags = tuple(named.get(code, ()) for code in range(n_items)) if any(named.values()) else ()
+    return tuple(strata), weight, tags
 
 
 def _clusters(n_items: int, reference: tuple[ItemTable, Ints], candidate: tuple[ItemTable, Ints]) -> tuple[Ints, int]:

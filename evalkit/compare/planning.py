@@ -121,16 +121,10 @@ def plan_gate(ask: SuiteAsk, goal: Goal, most_repeats: int) -> PlannedGate | Non
         variance=variance,
         length=length,
         note=note,
-        judge_calls=_judge_calls(ask, ask.items),
-    )
-
-
-def _judge_calls(ask: SuiteAsk, items: int) -> int:
-    if ask.judged is None:
-        return 0
-    return sum(
-        judging.repeats * (items * repeats + min(judging.noise_items, items))
-        for judging, repeats in zip(ask.judged, ask.repeats, strict=True)
+        judge_calls=sum(
+            judging.repeats * (ask.items * repeats + min(judging.noise_items, ask.items))
+            for judging, repeats in zip(ask.judged or (), ask.repeats, strict=ask.judged is not None)
+        ),
     )
 
 

@@ -65,21 +65,12 @@ def reason_of(test: DifferenceTest, needed: NeededRepeats | None) -> Reason:
         return Reason("degraded", values)
     if test.decision is Decision.ELEVATED:
         return Reason("elevated", values)
-    told = None if needed is None else what_would_decide(needed)
-    if told is not None:
-        values["needed"] = told
+    if needed is not None:
+        told = needed.note if needed.repeats is None else Reason("needed.repeats", needed.told)
+        values |= {} if told is None else {"needed": told}
     if not test.leans:
         return Reason("inconclusive", values)
     return Reason("inconclusive.worse" if test.point < 0 else "inconclusive.better", values)
-
-
-def what_would_decide(needed: NeededRepeats) -> Reason | None:
-    """The repeats with their cost, or why none would."""
-    if needed.repeats is None:
-        return needed.note
-    known = {"samples": needed.samples, "tokens": needed.completion_tokens}
-    cost = {name: number for name, number in known.items() if number is not None}
-    return Reason("needed.repeats", {"repeats": needed.repeats, "power": needed.power, **cost})
 
 
 def overall_reasons(

@@ -145,9 +145,7 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
     number = _number_writer(output)
 
     def change(value: Change | None, missing: str = "—") -> str:
-        if value is None:
-            return Raw(missing)
-        return number(numbers.change_text(value))
+        return Raw(missing) if value is None else number(numbers.change_text(value))
 
     def bounds(value: Range | None, missing: str = "—") -> str:
         return Raw(missing) if value is None else number(numbers.bounds(value))

@@ -104,10 +104,7 @@ def table_of(comparison: Comparison, language: Language = "en") -> Table:
         candidate=comparison.candidate.name,
         level_percent=numbers.shortest(numbers.points(1 - 2 * comparison.alpha), 0),
         rows=tuple(suite_row(suite, language) for suite in comparison.suites),
-        # The mean of one suite says nothing that its row does not say.
-        macro=_macro_row(comparison.macro, comparison.suites)
-        if comparison.macro and comparison.macro.suites > 1
-        else None,
+        macro=_macro_row(comparison.macro, comparison.suites),
     )
 
 
@@ -175,7 +172,9 @@ def _behaviour_line(row: BehaviourRow, language: Language) -> BehaviourLine:
     return BehaviourLine(name, unit, sides[0], sides[1], low, high, say(row.alert, language) if row.alert else "")
 
 
-def _macro_row(macro: Macro, suites: tuple[SuiteResult, ...]) -> MacroRow:
+def _macro_row(macro: Macro | None, suites: tuple[SuiteResult, ...]) -> MacroRow | None:
+    if macro is None or macro.suites < 2:  # the mean of one suite says nothing that its row does not say
+        return None
     shown = numbers.change(macro.difference, macro.ci90, 0.0)
     decimals = _places(shown.difference)
     worst = next((suite for suite in suites if suite.suite == macro.worst_suite), None)
@@ -307,9 +306,7 @@ def _means(suite: SuiteResult) -> Reason:
 
 def _needed(needed: NeededRepeats) -> Reason:
     if needed.repeats is not None:
-        known = {"samples": needed.samples, "tokens": needed.completion_tokens}
-        cost = {name: number for name, number in known.items() if number is not None}
-        return Reason("means.repeats", {"repeats": needed.repeats, "power": needed.power, **cost})
+        return Reason("means.repeats", needed.told)
     # A note says itself that repeats cannot decide.
     return Reason("means.never") if needed.note is None else Reason("means.note", {"note": needed.note})
 

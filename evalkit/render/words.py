@@ -70,7 +70,7 @@ def say(reason: Reason, language: Language = "en") -> str:
 
 def say_all(reasons: Sequence[Reason], language: Language = "en") -> str:
     """Several reasons in a row."""
-    return words_of(language)["semicolon"].join(say(one, language) for one in reasons)
+    return _joined(reasons, "semicolon", language)
 
 
 def check(reason: Reason) -> None:
@@ -246,7 +246,7 @@ def _names_told(texts: tuple[str, ...], total: int | None = None, *, language: L
     return words_of(language)["list"].join((*texts, "…") if more else texts)
 
 
-def _joined(reasons: tuple[Reason, ...], mark: str, language: Language) -> str:
+def _joined(reasons: Sequence[Reason], mark: str, language: Language) -> str:
     return words_of(language)[mark].join(say(one, language) for one in reasons)
 
 

@@ -302,9 +302,10 @@ def judge_divergence(found: Divergence | None, tolerance: Margins, own_noise: Di
     if found is None:
         return Fidelity(Verdict.INVALID, (Reason("probe.nothing"),), None, None)
     p_noise, times = _against_noise(found, own_noise)
-    broken = _broken(found, own_noise)
-    if broken:
-        return Fidelity(Verdict.DEGRADED, broken, p_noise, times)
+    usual = own_noise.events.sudden / max(1, own_noise.tokens)
+    if found.events.sudden and found.events.sudden / max(1, found.tokens) > 2 * usual:
+        broken = Reason("probe.impossible", {"n": found.events.sudden})
+        return Fidelity(Verdict.DEGRADED, (broken,), p_noise, times)
     short = _too_little(found)
     if short:
         return Fidelity(Verdict.INVALID, short, p_noise, times)
@@ -327,13 +328,6 @@ def overall_fidelity(judged: Mapping[str, Fidelity]) -> tuple[Verdict, tuple[Rea
 def _of(judged: Mapping[str, Fidelity]) -> tuple[Reason, ...]:
     told = [(name, why) for name, one in judged.items() for why in one.reasons]
     return tuple(Reason("probe.of", {"compared": name, "why": why}) for name, why in told)
-
-
-def _broken(found: Divergence, own_noise: Divergence) -> tuple[Reason, ...]:
-    usual = own_noise.events.sudden / max(1, own_noise.tokens)
-    if found.events.sudden and found.events.sudden / max(1, found.tokens) > 2 * usual:
-        return (Reason("probe.impossible", {"n": found.events.sudden}),)
-    return ()
 
 
 def _too_little(found: Divergence) -> tuple[Reason, ...]:

@@ -82,6 +82,6 @@ def test_no_word_and_the_empty_word_are_one():
     builder = LabelsBuilder()
     builder.extend([None, "A"])
     builder.extend(["", "B", None, "A"])
-    made = builder.labels()
+    made = builder.finished()
     assert list(made) == ["", "A", "", "B", "", "A"]
     assert made.names == ("", "A", "B")
