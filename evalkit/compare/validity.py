@@ -2,6 +2,7 @@
 
 The rules are those of a gate that must not fail open: what is missing, what differs in kind, what cannot show a
 difference. A rule gives a reason that names numbers, or nothing.
+Whoever asks for a comparison sets the limits (`Rules`) and the tolerances (`Policy`).
 """
 
 from __future__ import annotations
