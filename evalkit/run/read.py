@@ -152,4 +152,4 @@ class _Texts:
 
     @cache  # noqa: B019 - one object a run, for the life of the process
     def _index(self) -> dict[tuple[str, str], int]:
-        return {(one.suite, one.item): offset for offset, one in tables.read_documents(self._documents)}
+        return tables.document_places(self._documents)

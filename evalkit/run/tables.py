@@ -195,20 +195,24 @@ def write_docs(path: Path, documents: Iterable[Document]) -> None:
     write_whole(path, (orjson.dumps(document, option=option, default=str) for document in documents))
 
 
-def read_documents(path: Path) -> Iterator[tuple[int, Document]]:
-    """The documents of a plan, each with the byte at which its line begins.
+def document_places(path: Path) -> dict[tuple[str, str], int]:
+    """Where the document of each (suite, item) of a plan begins, in bytes.
 
     Raises:
         RunError: where the file is absent or damaged.
     """
-    offset = 0
+    places, offset = {}, 0
     try:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                yield offset, _document_of(line, f"{path}:{number}")
+            for line in lines:
+                row = orjson.loads(line)
+                places[row["suite"], row["item"]] = offset
                 offset += len(line)
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}): {_AGAIN}") from error
+    except (orjson.JSONDecodeError, TypeError, KeyError) as error:
+        raise RunError(f"{path}:{len(places) + 1}: is damaged: {_AGAIN}") from error
+    return places
 
 
 def read_document(path: Path, offset: int) -> Document:
