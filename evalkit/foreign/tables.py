@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -64,7 +65,7 @@ def read_table(path: Path | Frame, choices: Choices) -> Side:
     Raises:
         DataError: naming file (or side), line (of a frame: row, from 1) and column of the first row that is none.
     """
-    suites: dict[str, SamplesBuilder] = {}
+    suites: defaultdict[str, SamplesBuilder] = defaultdict(SamplesBuilder)
     unused: list[str] = []
     for line, row in _rows(path, unused):
         _add(suites, row, f"{path}:{line}")
@@ -143,12 +144,12 @@ def _unused(path: Path | Frame, names: Sequence[str]) -> list[str]:
 # ---------------------------------------------------------------- one row
 
 
-def _add(suites: dict[str, SamplesBuilder], row: Row, where: str) -> None:
+def _add(suites: defaultdict[str, SamplesBuilder], row: Row, where: str) -> None:
     name, item, cluster = row["suite"], row["item"], row.get("cluster")
     if _is_empty(name) or _is_empty(item):
         raise DataError(f"{where}: {'suite' if _is_empty(name) else 'item'}: is empty: every sample names both")
     item = _name(item)
-    suite = suites.setdefault(_name(name), SamplesBuilder())
+    suite = suites[_name(name)]
     about = ItemFacts(item, _stratum(row.get("stratum")), "" if _is_empty(cluster) else _name(cluster))
     known = suite.items.get(item)
     if known is None:
