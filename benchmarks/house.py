@@ -168,7 +168,7 @@ import atexit, sys
 def told():
     print("modules", sum(name.split(".")[0] == "evalkit" for name in sys.modules), file=sys.stderr)
 atexit.register(told)
-from evalkit.cli.main import main
+from evalkit.cli import main
 sys.argv = ["evalkit", *sys.argv[1:]]
 main()
 """
@@ -248,7 +248,7 @@ def walked(arguments: list[str], walks: Mapping[str, Walk]) -> None:
             if any(walk.holds(one) for one in given):
                 walk.rooms.add(str(room))
 
-    from evalkit.cli.main import main as command_line
+    from evalkit.cli import main as command_line
 
     sys.argv = ["evalkit", *arguments]
     sys.setprofile(hook)

@@ -10,7 +10,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from evalkit.version import __version__
+from evalkit.resources import __version__
 
 if TYPE_CHECKING:
     from evalkit.api import (

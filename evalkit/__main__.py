@@ -1,5 +1,5 @@
 """Lets `python -m evalkit` do what the `evalkit` command does."""
 
-from evalkit.cli.main import main
+from evalkit.cli import main
 
 main()

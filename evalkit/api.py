@@ -456,7 +456,7 @@ def doctor(
         LaunchError: where an endpoint that evalkit was to start did not come up.
     """
     from evalkit import admission
-    from evalkit.config import differences
+    from evalkit.config.schema import differences
     from evalkit.examine.doctor import Diagnosis, between, examine_configured
     from evalkit.run import sides
     from evalkit.waits import finished

@@ -1,4 +1,4 @@
-"""Finds what ships with evalkit beside its modules, in a wheel and in a checkout: suites, templates, programs."""
+"""What ships with evalkit (suites, templates, programs), found in a wheel and in a checkout; and its version."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+__version__ = "0.1.0"  # packaging reads it here
 _PACKAGE = Path(__file__).resolve().parent
 _IN_THE_CHECKOUT = {"start": "examples/start", "standins": "examples/standins", "bench": "benchmarks/bench"}
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.compare.judge import degraded_suites, not_asked, second_look, with_second_run
-from evalkit.config import EndpointConfig, differences
+from evalkit.config import EndpointConfig
+from evalkit.config.schema import differences
 from evalkit.errors import ConfigError, UsageError
 from evalkit.foreign.sources import kind_of
 from evalkit.judging import Case, Judged, StoppedError, check_margins, differences_of, judged, now, policy

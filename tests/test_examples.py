@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.config import FlagScaleLaunch, differences, load_config
+from evalkit.config import FlagScaleLaunch, load_config
+from evalkit.config.schema import differences
 from evalkit.tasks.suites import find_pack
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

@@ -46,7 +46,7 @@ def test_the_wheel_runs_in_an_environment_of_its_own_elsewhere(wheel, tmp_path):
     # The dependencies are borrowed; the plain path line does not carry over the development install of evalkit itself.
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("EVALKIT_", "PYTHON"))}
-    script = "import evalkit, sys; from evalkit.cli.main import main; print(evalkit.__file__, file=sys.stderr); main()"
+    script = "import evalkit, sys; from evalkit.cli import main; print(evalkit.__file__, file=sys.stderr); main()"
     done = subprocess.run(
         [str(home / "bin" / "python"), "-c", script, "suites", "--json"],
         capture_output=True, text=True, cwd=tmp_path, env=environment,
@@ -63,4 +63,4 @@ def test_what_the_installed_package_says_of_itself():
     assert about["License-Expression"] == "Apache-2.0"
     assert about["Requires-Python"] == ">=3.11"
     (script,) = [entry for entry in metadata.entry_points(group="console_scripts") if entry.name == "evalkit"]
-    assert script.value == "evalkit.cli.main:main"
+    assert script.value == "evalkit.cli:main"

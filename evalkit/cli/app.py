@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from evalkit.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EvalkitError, did_you_mean
-from evalkit.version import __version__
+from evalkit.resources import __version__
 
 # name: (module under evalkit.cli, and its name there unless it is `command`; one line of help); imported when used.
 COMMANDS = {

@@ -18,7 +18,7 @@ from evalkit.options import CompareOptions, JudgeOptions
 
 if TYPE_CHECKING:
     from evalkit.model import Comparison
-    from evalkit.render.ci import Undecided
+    from evalkit.render.report import Undecided
 
 NOTE: Final = "note.md"
 _MOST_SUMMARY_BYTES: Final = 1_000_000
@@ -178,19 +178,21 @@ def write_for_ci(comparison: Comparison, folder: Path, wanted: ForCi) -> None:
     on_platform = os.environ.get("EVALKIT_CI") != "off" and {"GITHUB_ACTIONS", "GITLAB_CI"} & set(os.environ)
     if not (on_platform or wanted.junit or wanted.openmetrics):
         return
-    from evalkit.render import ci  # XML and templates, which most comparisons need not load
+    from evalkit.render import report
 
     if wanted.junit:
-        options.deliver(ci.junit(comparison, undecided=wanted.on_inconclusive), wanted.junit)
+        options.deliver(report.junit(comparison, undecided=wanted.on_inconclusive), wanted.junit)
     if wanted.openmetrics:
-        options.deliver(ci.openmetrics(comparison), wanted.openmetrics)
-    platform = None if os.environ.get("EVALKIT_CI") == "off" else ci.platform(os.environ)
+        options.deliver(report.openmetrics(comparison), wanted.openmetrics)
+    platform = None if os.environ.get("EVALKIT_CI") == "off" else report.platform(os.environ)
     if platform == "github":
         _job_summary(comparison)
         # The runner reads workflow commands from both streams; stdout may be one JSON document.
-        click.echo(ci.github_annotations(comparison, undecided=wanted.on_inconclusive), nl=False, err=wanted.as_json)
+        click.echo(
+            report.github_annotations(comparison, undecided=wanted.on_inconclusive), nl=False, err=wanted.as_json
+        )
     elif platform == "gitlab":
-        options.deliver(ci.summary(comparison), folder / NOTE)
+        options.deliver(report.summary(comparison), folder / NOTE)
 
 
 def _job_summary(comparison: Comparison) -> None:
@@ -209,10 +211,10 @@ def _job_summary(comparison: Comparison) -> None:
 
 def _fitting_summary(comparison: Comparison, room: int) -> bytes:
     """The longest summary that fits: whole, verdict and table, or a line."""
-    from evalkit.render import ci
+    from evalkit.render import report
 
     for brief in (False, True):
-        text = ci.summary(comparison, brief=brief).encode()
+        text = report.summary(comparison, brief=brief).encode()
         if len(text) <= room:
             return text
     return f"\n**evalkit: {comparison.verdict.value}** (the table is too long for this page)\n".encode()

@@ -19,8 +19,7 @@ from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.validity import NoiseFloor, RateChange, rate_change
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import median
-from evalkit.stats.proportions import Count, wilson
-from evalkit.stats.tails import poisson_lower, t_quantile
+from evalkit.stats.tails import Count, poisson_lower, t_quantile, wilson
 from evalkit.stats.variance import log_ratio
 
 # ---------------------------------------------------------------- suites that weigh options by log-likelihood

@@ -15,9 +15,9 @@ from evalkit.compare.flips import Shown, describe, find_flips
 from evalkit.compare.validity import Policy
 from evalkit.compare.verdict import Judged, absent_suite, judge_suite, overall_reasons
 from evalkit.model import Comparison, Difference, Flip, Macro, Reason, RunIdentity, SuiteResult, Verdict
+from evalkit.resources import __version__
 from evalkit.stats.methods import DifferenceTest
 from evalkit.stats.multiplicity import holm, macro_of
-from evalkit.version import __version__
 
 _ALARMS = (Verdict.DEGRADED, Verdict.ELEVATED)
 

@@ -16,7 +16,7 @@ from evalkit.compare.validity import DEFAULT_MARGIN
 from evalkit.model import Macro, Reason, Value, Verdict
 from evalkit.stats.methods import Decision, DifferenceTest, judge_means
 from evalkit.stats.multiplicity import macro_of
-from evalkit.stats.proportions import Count, wilson
+from evalkit.stats.tails import Count, wilson
 
 LEAST_ITEMS: Final = 20
 

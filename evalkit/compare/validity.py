@@ -20,7 +20,7 @@ from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import DEFAULT_MARGIN_PT, Interval, Reason, SideSummary, Status, Value, Verdict, fraction
 from evalkit.stats.methods import DifferenceTest, judge_difference
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores
-from evalkit.stats.proportions import Count, wilson
+from evalkit.stats.tails import Count, wilson
 
 # ---------------------------------------------------------------- were both sides asked the same?
 

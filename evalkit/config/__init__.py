@@ -1,6 +1,5 @@
 """The configuration of an endpoint: YAML files into one checked, frozen model."""
 
-from evalkit.config.differences import differences, public_dump
 from evalkit.config.launch import (
     CommandLaunch,
     FlagScaleLaunch,
@@ -17,7 +16,9 @@ from evalkit.config.schema import (
     JudgeConfig,
     Limits,
     SuiteChoice,
+    differences,
     json_schema,
+    public_dump,
 )
 
 __all__ = [

@@ -28,7 +28,7 @@ from evalkit.endpoint.settings import ClientSettings, trusted
 from evalkit.endpoint.stream import StreamedReply
 from evalkit.errors import ConfigError
 from evalkit.model import Failure, FailureKind
-from evalkit.version import __version__
+from evalkit.resources import __version__
 
 # ---------------------------------------------------------------- what aiohttp raises, in words for people
 

@@ -19,6 +19,7 @@ from evalkit.examine.forcing import Drawn
 from evalkit.examine.probe import Asked, CandidateSide, Findings, Material, Plan, ReferenceSide
 from evalkit.files import write_whole
 from evalkit.model import Probe, Reason, Verdict
+from evalkit.resources import __version__
 from evalkit.stats.divergence import (
     Divergence,
     Fidelity,
@@ -30,7 +31,6 @@ from evalkit.stats.divergence import (
     near_tie_nats,
     overall_fidelity,
 )
-from evalkit.version import __version__
 
 FORMAT: Final = 1
 NAME: Final = "probe.json"

@@ -17,8 +17,7 @@ from evalkit.render.jinja import fill
 from evalkit.render.numbers import Change
 from evalkit.render.private import without_folders
 from evalkit.render.words import Language, say_all, verdict_text, words_of
-from evalkit.resources import data_folder
-from evalkit.version import __version__
+from evalkit.resources import __version__, data_folder
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

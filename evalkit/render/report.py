@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal, TypeAlias
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.model import Comparison
+from evalkit.model import Comparison, Reason, SuiteResult, Verdict
 from evalkit.options import ReportOptions
+from evalkit.render.jinja import fill, render_template
+from evalkit.render.private import fit_to_pass_on
+from evalkit.render.rows import probe_sentence, sentences
+from evalkit.render.words import Language, one_line, say, say_all
+from evalkit.resources import data_folder
 
 FORMATS: Final = ("terminal", "markdown", "csv", "latex", "json", "html", "junit", "openmetrics", "summary")
 _WIDTH: Final = 100
@@ -43,11 +50,9 @@ def rendered(comparison: Comparison, form: str, options: ReportOptions) -> str |
         questions, hosts = options.include_questions, options.include_hosts
         return report(comparison, language=language, include_questions=questions, include_hosts=hosts)
     if form in {"junit", "openmetrics", "summary"}:
-        from evalkit.render import ci
-
         if form == "summary":
-            return ci.summary(comparison, language=language)
-        return ci.junit(comparison) if form == "junit" else ci.openmetrics(comparison)
+            return summary(comparison, language=language)
+        return junit(comparison) if form == "junit" else openmetrics(comparison)
     if form.endswith(".j2"):
         from evalkit.render.jinja import render_template
 
@@ -82,3 +87,120 @@ def notebook(comparison: Comparison) -> str:
         f"**{comparison.verdict.value}** {words.markdown(overall(comparison))}\n\n{table_text(comparison, 'markdown')}"
     )
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+
+
+# ----------------------------------------------------------------
+# What continuous integration reads: JUnit XML, GitHub job summary and annotations, GitLab note, OpenMetrics
+# `undecided` says what an INCONCLUSIVE suite is to the job: "fail", "warn" or "pass".
+
+
+Undecided: TypeAlias = Literal["fail", "warn", "pass"]
+Platform: TypeAlias = Literal["github", "gitlab"]
+
+_MOST_DIFFERENCES: Final = 100
+_LONGEST_ANNOTATION: Final = 4000
+_OUTCOMES: Final[Mapping[Verdict, str]] = {
+    Verdict.EQUIVALENT: "pass",
+    Verdict.DEGRADED: "failure",
+    Verdict.ELEVATED: "failure",
+    Verdict.INVALID: "error",
+}
+
+
+def platform(environment: Mapping[str, str]) -> Platform | None:
+    """The CI platform that a process environment belongs to, or None."""
+    if environment.get("GITHUB_ACTIONS") == "true":
+        return "github"
+    return "gitlab" if environment.get("GITLAB_CI") == "true" else None
+
+
+def outcome(verdict: Verdict, undecided: Undecided = "fail") -> str:
+    """What a verdict is to a test runner: "pass", "failure", "error" or "skipped"."""
+    return _OUTCOMES.get(verdict) or ("failure" if undecided == "fail" else "skipped")
+
+
+def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
+    """JUnit XML with one case a suite, named once each; a comparison of no suites is one error, never a pass."""
+    cases = [_suite_case(suite, outcome(suite.verdict, undecided)) for suite in comparison.suites]
+    probe = comparison.probe
+    if not cases:
+        # Nothing was asked: a failure where the probe shows a difference, else an error; never a pass.
+        shown = comparison.verdict is Verdict.DEGRADED
+        told = "fidelity probe" if probe else "comparison", "failure" if shown else "error"
+        message = say_all(comparison.reasons) or "the comparison holds no suites"
+        verdict = Verdict.DEGRADED if shown else Verdict.INVALID
+        cases = [_case(*told, verdict, comparison.reasons, message=message)]
+    elif probe:  # it did not stop the suites, so it passes, or was open and is skipped
+        result = "pass" if probe.verdict is Verdict.EQUIVALENT else "skipped"
+        message = f"{probe.verdict.value}: {say_all(probe.reasons)}"
+        cases.insert(
+            0, _case("fidelity probe", result, probe.verdict, probe.reasons, [probe_sentence(probe)], message=message)
+        )
+    context = {"comparison": comparison, "cases": cases, "notes": "\n".join(map(say, comparison.notes))}
+    return fill(data_folder("reports") / "junit.xml.j2", context).encode()
+
+
+def _suite_case(suite: SuiteResult, result: str) -> dict[str, Any]:
+    explained = sentences(suite)
+    message = f"{suite.verdict.value}: {say_all(suite.reasons) or explained[2]}"
+    return _case(suite.suite, result, suite.verdict, suite.reasons, explained, message=message)
+
+
+def _case(
+    name: str, result: str, verdict: Verdict, reasons: Sequence[Reason], explained: Sequence[str] = (), *, message: str
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "outcome": result,
+        "verdict": verdict.value,
+        "codes": list(dict.fromkeys(reason.code for reason in reasons)),
+        "message": one_line(message),
+        "text": "\n".join((*explained, *map(say, reasons))),
+    }
+
+
+def summary(comparison: Comparison, *, language: Language = "en", brief: bool = False) -> str:
+    """Markdown for `$GITHUB_STEP_SUMMARY` or a GitLab merge request note: verdict, table, differing configuration.
+
+    Others read it, so it says neither where the endpoints are nor in which folders their files lie. `brief` leaves out
+    all but verdict and table.
+    """
+    comparison = fit_to_pass_on(comparison)
+    if brief:
+        comparison = replace(comparison, differences=())
+    options = {"behaviour": not brief, "most_differences": _MOST_DIFFERENCES}
+    return render_template(data_folder("reports") / "summary.md.j2", comparison, language=language, options=options)
+
+
+def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail") -> str:
+    """GitHub workflow commands, one line for each suite that is not EQUIVALENT; "" where all are.
+
+    As the summary, they do not say where the endpoints are.
+    """
+    comparison = fit_to_pass_on(comparison)
+    open_level = {"fail": "error", "warn": "warning", "pass": "notice"}[undecided]
+    told = []
+    for suite in (one for one in comparison.suites if one.verdict is not Verdict.EQUIVALENT):
+        level = open_level if suite.verdict is Verdict.INCONCLUSIVE else "error"
+        _, found, means = sentences(suite)
+        codes = ", ".join(dict.fromkeys(reason.code for reason in suite.reasons))
+        reasons = f" Reasons: {say_all(suite.reasons)} ({codes})." if suite.reasons else ""
+        title = f"evalkit: {suite.label or suite.suite} is {suite.verdict.value}"
+        told.append((level, title, f"{found} {means}{reasons}"))
+    if not comparison.suites:
+        why = say_all(comparison.reasons) or "the comparison holds no suites"
+        told.append(("error", f"evalkit is {comparison.verdict.value}", why))
+    return "".join(
+        f"::{level} title={_message(title).replace(':', '%3A').replace(',', '%2C')}::{_message(text)}\n"
+        for level, title, text in told
+    )
+
+
+def _message(text: str) -> str:
+    """Text as the data of a workflow command, which is one line."""
+    return one_line(text[:_LONGEST_ANNOTATION]).replace("%", "%25")
+
+
+def openmetrics(comparison: Comparison) -> str:
+    """OpenMetrics text for GitLab's metrics report or a Prometheus textfile collector. Ratios are fractions."""
+    return fill(data_folder("reports") / "metrics.txt.j2", {"comparison": comparison, "verdicts": list(Verdict)})

@@ -17,7 +17,7 @@ import orjson
 from evalkit import codec
 from evalkit.errors import RunError, StorageError, UsageError
 from evalkit.model import Reason, RunIdentity
-from evalkit.version import __version__
+from evalkit.resources import __version__
 
 # A comparison of stored runs reads manifests and needs neither the task layer nor configurations: half a second.
 if TYPE_CHECKING:

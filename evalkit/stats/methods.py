@@ -24,8 +24,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from evalkit.model import Flips, Interval
 from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, PairedItems, floored_difference
-from evalkit.stats.proportions import Count, independent_limits, independent_statistic, tango_limits, tango_statistic
-from evalkit.stats.tails import elementwise, normal_quantile, t_quantile, t_sf
+from evalkit.stats.tails import (
+    Count,
+    elementwise,
+    independent_limits,
+    independent_statistic,
+    normal_quantile,
+    t_quantile,
+    t_sf,
+    tango_limits,
+    tango_statistic,
+)
 from evalkit.stats.variance import DesignVariance
 
 Limits: TypeAlias = tuple[FloatArray, FloatArray]

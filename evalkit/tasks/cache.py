@@ -28,8 +28,8 @@ from evalkit.config.suite import Suite, chain, check_suite, read_task
 from evalkit.errors import DataError, StorageError
 from evalkit.files import digest, digest_file, write_whole
 from evalkit.model import Item, Message, Prompt, Reason
+from evalkit.resources import __version__
 from evalkit.tasks.data import source_files
-from evalkit.version import __version__
 
 FORMAT: Final = 1
 KEPT_SECONDS: Final = 30 * 86400.0

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.config import differences, load_config
+from evalkit.config import load_config
+from evalkit.config.schema import differences
 from evalkit.resources import data_folder
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "examples" / "demo"

@@ -33,13 +33,13 @@ def modules_after(code):
 
 
 def test_help_imports_nothing_heavy():
-    code = "import evalkit.cli.main as m\nsys.argv = ['evalkit', '--help']\ntry:\n    m.main()\nexcept SystemExit as e:\n    assert e.code == 0"
+    code = "import evalkit.cli as m\nsys.argv = ['evalkit', '--help']\ntry:\n    m.main()\nexcept SystemExit as e:\n    assert e.code == 0"
     assert not modules_after(code) & HEAVY
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_the_help_of_a_command_imports_nothing_heavy(name):
-    code = f"import evalkit.cli.main as m\nsys.argv = ['evalkit', {name!r}, '--help']\ntry:\n    m.main()\nexcept SystemExit as e:\n    assert e.code == 0"
+    code = f"import evalkit.cli as m\nsys.argv = ['evalkit', {name!r}, '--help']\ntry:\n    m.main()\nexcept SystemExit as e:\n    assert e.code == 0"
     assert not modules_after(code) & (HEAVY - {"pydantic"})
 
 
@@ -88,7 +88,7 @@ def test_version_and_module_entry(run_evalkit):
     assert run_evalkit("--version").stdout.strip().endswith(__version__)
 
 
-@pytest.mark.parametrize("entry", [["-m", "evalkit"], ["-c", "from evalkit.cli.main import main; main()"]])
+@pytest.mark.parametrize("entry", [["-m", "evalkit"], ["-c", "from evalkit.cli import main; main()"]])
 def test_ctrl_c_during_the_imports_is_quiet(entry, tmp_path):
     (tmp_path / "click.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
     (tmp_path / "sitecustomize.py").write_text(

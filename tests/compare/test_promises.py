@@ -25,8 +25,8 @@ from reasons import told
 from evalkit.compare.judge import compare
 from evalkit.compare.validity import Policy, Rules
 from evalkit.model import Verdict
-from evalkit.render.ci import junit
 from evalkit.render.document import to_json
+from evalkit.render.report import junit
 from evalkit.render.words import say
 from evalkit.stats.paired import floored_difference
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from evalkit.codec import stored_differences
-from evalkit.config import EndpointConfig, differences, load_config, public_dump
+from evalkit.config import EndpointConfig, load_config, public_dump
+from evalkit.config.schema import differences
 from evalkit.model import Difference
 
 BASE = {"name": "ref", "base_url": "http://127.0.0.1:8000/v1", "model": "m"}

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.config import differences, load_config, public_dump
+from evalkit.config import load_config, public_dump
 from evalkit.config.flagscale import FromCommandLine, is_on, read_flagscale
+from evalkit.config.schema import differences
 from evalkit.errors import ConfigError
 
 SERVE = """\

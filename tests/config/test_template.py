@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from evalkit.config import EndpointConfig, Limits, Sampling, differences, load_config, warnings_for, write_pair
+from evalkit.config import EndpointConfig, Limits, Sampling, load_config, warnings_for, write_pair
 from evalkit.config.load import PAIR
+from evalkit.config.schema import differences
 from evalkit.errors import ConfigError, StorageError
 from evalkit.resources import data_folder
 

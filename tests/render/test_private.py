@@ -6,9 +6,9 @@ import pytest
 from reasons import told
 
 from evalkit.model import Difference, Probe, Reason, Verdict, said
-from evalkit.render.ci import github_annotations, summary
 from evalkit.render.html import report
 from evalkit.render.private import HIDDEN, fit_to_pass_on, without_hosts
+from evalkit.render.report import github_annotations, summary
 
 
 def with_addresses(comparison):

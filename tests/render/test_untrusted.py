@@ -21,7 +21,7 @@ from rich.console import Console
 from evalkit.model import Difference, Reason
 from evalkit.publish.cards import BEGIN, END, CardSubject, card, into, load_style, style_names
 from evalkit.publish.hub import every_eval_ever, model_index
-from evalkit.render import ci
+from evalkit.render import report as ci
 from evalkit.render.html import report
 from evalkit.render.rows import explain
 from evalkit.render.tables import TerminalTable, table_text

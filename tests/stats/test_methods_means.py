@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from evalkit.stats.methods import Decision, judge_means
-from evalkit.stats.proportions import independent_limits
+from evalkit.stats.tails import independent_limits
 
 
 @pytest.mark.parametrize(

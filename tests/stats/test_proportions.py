@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.proportion import test_proportions_2indep as two_rates_test
 
-from evalkit.stats.proportions import Count, independent_limits, independent_statistic, wilson
+from evalkit.stats.tails import Count, independent_limits, independent_statistic, wilson
 
 
 def limits(reference, candidate):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from evalkit.stats.proportions import tango_limits, tango_statistic
+from evalkit.stats.tails import tango_limits, tango_statistic
 
 Z90, Z95 = stats.norm.ppf(0.95), stats.norm.ppf(0.975)
 

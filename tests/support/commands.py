@@ -35,12 +35,12 @@ def run_process(*arguments, cwd=None, env=None, timeout=300):
 
 
 def run_here(*arguments, cwd=None, env=None, environment=None, merged=False):
-    """Runs `evalkit.cli.main.main` in this process, with streams, environment, folder and signals of its own.
+    """Runs `evalkit.cli.main` in this process, with streams, environment, folder and signals of its own.
 
     Gives what `run_process` gives; imports are paid once. `env` adds to the usual environment, `environment` is a whole
     one; `merged` has errors in stdout, in the order in which they were said.
     """
-    from evalkit.cli.main import main
+    from evalkit.cli import main
 
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in "oe")
     err = out if merged else err
