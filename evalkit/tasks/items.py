@@ -133,11 +133,14 @@ def _quiet_lm_eval() -> None:
     """Makes lm-eval build silently, with templates compiled once and in a sandbox."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    import lm_eval.api.task
     import lm_eval.utils
     from jinja2.sandbox import SandboxedEnvironment
 
     if isinstance(lm_eval.utils.env, SandboxedEnvironment):
         return
+    # Where tqdm was imported before, by a notebook say, its variable comes too late.
+    lm_eval.api.task.tqdm = partial(lm_eval.api.task.tqdm, disable=True)
     theirs = lm_eval.utils.env
     sandboxed = SandboxedEnvironment(loader=None, undefined=theirs.undefined, keep_trailing_newline=True)
     sandboxed.filters.update(theirs.filters)
