@@ -17,7 +17,7 @@ def open_client(
         ConfigError: a proxy of the environment is of a kind that cannot be used, or the TLS authorities cannot be read.
     """
     if kind == "openai":
-        from evalkit.endpoint.client import OpenAIClient
+        from evalkit.endpoint.openai_client import OpenAIClient
 
         return OpenAIClient(settings, materialise)
     from evalkit.endpoint.client import AiohttpClient

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from evalkit.endpoint import open_client
-from evalkit.endpoint.client import AiohttpClient, OpenAIClient
+from evalkit.endpoint.client import AiohttpClient
+from evalkit.endpoint.openai_client import OpenAIClient
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import ConfigError
 
