@@ -19,8 +19,10 @@ CHAT_PATH: Final = "/chat/completions"
 TEXT_PATH: Final = "/completions"
 
 _NOTHING: Final = Usage()
-# The server gave the generation up (SGLang and vLLM when they abort, OpenRouter when its provider fails).
-_GIVEN_UP: Final = frozenset({"abort", "error"})
+ENDINGS: Final = frozenset(
+    {"stop", "length", "content_filter", "tool_calls", "function_call", "eos_token", "stop_sequence"}
+)
+"""The finish reasons of a generation that came to its end, in lower case: some gateways write STOP."""
 
 
 def request_fields(request: Request, messages: Iterable[Message], *, model: str, stream: bool) -> dict[str, Any]:
@@ -60,8 +62,9 @@ def parse_reply(body: bytes, *, chat: bool, seconds: float) -> Reply | Failure:
     """Read the body of a 2xx answer to `/chat/completions` (`chat`) or `/completions`.
 
     `raw` is the body itself, or the same document written anew where the body has line breaks or is only readable
-    leniently: always one line of valid JSON. An aborted generation is SERVER_ERROR, an error inside a 200 is
-    CONTEXT_OVERFLOW where it says so, everything else that is not a whole answer is MALFORMED.
+    leniently: always one line of valid JSON. A generation that was given up (any finish reason but `ENDINGS`) is
+    SERVER_ERROR, an error inside a 200 is CONTEXT_OVERFLOW where it says so, everything else that is not a whole answer
+    is MALFORMED.
     """
     try:
         document, raw = read_document(body)
@@ -78,13 +81,13 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
     choice = _choice(document)
     if choice is None:
         return malformed(f"the answer has no choices: {_start(raw)}")
+    finish_reason = ending(choice)
+    if isinstance(finish_reason, Failure):
+        return finish_reason
     texts = _message_texts(choice.get("message")) if chat else _plain_texts(choice)
     if texts is None:
         expected = "message with content" if chat else "text"
         return malformed(f"the answer's first choice has no {expected}: {_start(raw)}")
-    finish_reason = _text_or_none(choice.get("finish_reason"))
-    if finish_reason in _GIVEN_UP:
-        return Failure(FailureKind.SERVER_ERROR, f"the server gave the generation up: {finish_reason}", status=200)
     content, reasoning = texts
     return Reply(
         content=content,
@@ -95,6 +98,22 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
         seconds=seconds,
         raw=raw,
     )
+
+
+def ending(choice: Mapping[str, Any]) -> str | Failure | None:
+    """How a choice says that it ended: one of `ENDINGS`, None where it says nothing, or why it is no answer.
+
+    What a server calls the end of a generation that it gave up is its own affair ("cancelled", "ABORT", an object), so
+    that only what is known to be an end is one.
+    """
+    if choice.get("error"):
+        return failures.of_choice(choice)
+    told = choice.get("finish_reason")
+    word = told.get("type") if isinstance(told, dict) else told
+    if told is None or (isinstance(word, str) and word.lower() in ENDINGS):
+        return word.lower() if isinstance(word, str) else None
+    shown = word if isinstance(word, str) else told
+    return Failure(FailureKind.SERVER_ERROR, f"the server gave the generation up: finish_reason {shown!r}", status=200)
 
 
 def stored_reply(document: Any, *, seconds: float) -> Reply | Failure:

@@ -109,6 +109,8 @@ class Replicas:
 # These say nothing about whether a replica is fit to be asked.
 _NEVER_SENT = frozenset({FailureKind.STALL, FailureKind.TIMEOUT, FailureKind.BAD_REQUEST, FailureKind.IMAGE})
 
+_PARTIAL: Final = 206
+
 
 class AiohttpClient:
     """Makes one attempt for a request, over aiohttp; use it from one event loop.
@@ -159,6 +161,8 @@ class AiohttpClient:
     def _outcome(self, answer: Answer | Failure, base_url: str, path: str, seconds: float) -> Reply | Failure:
         if isinstance(answer, Failure):
             return answer
+        if answer.status == _PARTIAL:
+            return failures.malformed("HTTP 206: a part of an answer", status=_PARTIAL)
         if 200 <= answer.status <= 299:
             return body.parse_reply(self._redactor.body(answer.body), chat=path == body.CHAT_PATH, seconds=seconds)
         where = place(endpoint_url(base_url, path))

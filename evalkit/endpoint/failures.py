@@ -161,6 +161,11 @@ def of_stream(error: ServerError) -> Failure:
     return _inside(error, FailureKind.SERVER_ERROR, "the server ended the stream with an error")
 
 
+def of_choice(choice: Mapping[str, Any]) -> Failure:
+    """An error inside a choice, as OpenRouter writes it where a provider fails in the middle of an answer."""
+    return _inside(_of_document(choice), FailureKind.SERVER_ERROR, "the server ended the answer with an error")
+
+
 def of_body(error: ServerError) -> Failure:
     """An error inside an answer whose status says that all is well."""
     return _inside(error, FailureKind.MALFORMED, "status 200 with an error inside")
@@ -214,9 +219,9 @@ def redacted(failure: Failure, redactor: Redactor, seconds: float) -> Failure:
     return replace(failure, detail=redactor.clean(failure.detail), seconds=seconds)
 
 
-def malformed(detail: str) -> Failure:
+def malformed(detail: str, status: int = 200) -> Failure:
     """A 2xx answer that does not hold what was asked for."""
-    return Failure(FailureKind.MALFORMED, detail, status=200)
+    return Failure(FailureKind.MALFORMED, detail, status=status)
 
 
 def _of_document(document: Any) -> ServerError:

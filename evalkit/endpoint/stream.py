@@ -127,6 +127,7 @@ class StreamedReply:
         self._ending: dict[str, Any] = {"finish_reason": None}
         self._usage: Any = None
         self._chat: bool | None = None
+        self._id: Any = None
         self._done = False
         self._failure: Failure | None = None
 
@@ -137,8 +138,9 @@ class StreamedReply:
     def finish(self) -> bytes | Failure:
         """The stream has ended: the body as one line of JSON, or why there is no whole reply.
 
-        MALFORMED where the stream broke off (neither a finish reason nor `[DONE]` came) or is no stream of
-        completions; SERVER_ERROR or CONTEXT_OVERFLOW where the server sent an error in place of the rest.
+        MALFORMED where the stream ended without a finish reason, holds events of two completions or is no stream of
+        completions; SERVER_ERROR or CONTEXT_OVERFLOW where the server sent an error in place of the rest, or gave the
+        generation up.
         """
         if not self._done and self._failure is None:
             self._take(self._parser.finish())
@@ -146,8 +148,8 @@ class StreamedReply:
             return self._failure
         if self._chat is None:
             return malformed("the stream has no choices")
-        if not self._done and self._ending["finish_reason"] is None:
-            return malformed("the stream broke off: neither a finish reason nor [DONE] came")
+        if self._ending["finish_reason"] is None:
+            return malformed("the stream broke off: it ended without a finish reason")
         try:
             return failures.dumps(self._document(chat=self._chat))
         except ValueError as error:
@@ -176,6 +178,15 @@ class StreamedReply:
             return self._without_choice(name, document)
         if self._chat is None:
             self._begin(document, choice)
+        if document.get("id") != self._id and self._is_another(document.get("id")):
+            return True
+        if document.get("usage") is not None:
+            self._usage = document["usage"]
+        self._add(choice)
+        # Some servers write "" until the end has come.
+        return bool(choice.get("finish_reason") or choice.get("error")) and self._ends_badly(choice)
+
+    def _add(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta")
         if delta.__class__ is dict:
             self._add_delta(delta)
@@ -183,11 +194,20 @@ class StreamedReply:
             self._texts.setdefault("text", []).append(choice["text"])
         if choice.get("logprobs").__class__ is dict:
             self._add_logprobs(choice["logprobs"])
-        if choice.get("finish_reason") is not None:
-            self._ending.update((key, value) for key, value in choice.items() if key not in _OF_THE_DELTA)
-        if document.get("usage") is not None:
-            self._usage = document["usage"]
+
+    def _ends_badly(self, choice: dict[str, Any]) -> bool:
+        """Keeps what the event with the finish reason says; True where it is no end of an answer."""
+        if isinstance(ended := body.ending(choice), Failure):
+            return self._fail(ended)
+        self._ending.update((key, value) for key, value in choice.items() if key not in _OF_THE_DELTA)
         return False
+
+    def _is_another(self, id_: Any) -> bool:
+        """Whether an event is of another completion than those before it; some servers send "" with a few events."""
+        if not id_ or not self._id:
+            self._id = self._id or id_
+            return False
+        return self._fail(malformed(f"events of two completions in one stream: id {self._id!r}, then {id_!r}"))
 
     def _add_delta(self, delta: dict[str, Any]) -> None:
         texts = self._texts

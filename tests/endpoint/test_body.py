@@ -131,20 +131,64 @@ def test_token_counts_are_whole_numbers_or_nothing(usage, counts):
     assert read(answer() | {"usage": usage}).usage == counts
 
 
-@pytest.mark.parametrize("reason", ["stop", "length", "content_filter", None])
+ENDED = ("stop", "length", "content_filter", "tool_calls", "function_call", "eos_token", "stop_sequence")
+"""As the servers write them that are known to write them."""
+
+
+@pytest.mark.parametrize("reason", [*ENDED, None])
 def test_finish_reasons_are_kept(reason):
     assert read(answer(finish_reason=reason)).finish_reason == reason
 
 
-def test_odd_fields_are_nothing():
-    reply = read(answer(finish_reason={"type": "stop"}) | {"model": 7, "error": None})
+@pytest.mark.parametrize(("told", "kept"), [("STOP", "stop"), ("Length", "length"), ({"type": "length"}, "length")])
+def test_a_finish_reason_is_known_in_capitals_and_in_an_object(told, kept):
+    assert read(answer(finish_reason=told)).finish_reason == kept
+
+
+def test_an_answer_may_say_nothing_of_its_end_or_of_its_model():
+    whole = answer()
+    del whole["choices"][0]["finish_reason"]
+    reply = read(whole | {"model": 7, "error": None})
     assert (reply.finish_reason, reply.model) == (None, None)
 
 
-@pytest.mark.parametrize("reason", ["abort", "error"])
-def test_an_aborted_generation_is_no_reply(reason):
-    failure = read(answer(finish_reason=reason))
+GIVEN_UP = [
+    ("abort", "abort"),
+    ("ABORT", "ABORT"),
+    ("error", "error"),
+    ("cancelled", "cancelled"),
+    ("timeout", "timeout"),
+    ("engine_error", "engine_error"),
+    ("insufficient_system_resource", "insufficient_system_resource"),
+    ("stopped", "stopped"),
+    ("", "''"),
+    ({"type": "abort", "message": "pre-empted"}, "abort"),
+    ({}, "{}"),
+    (["stop"], "['stop']"),
+    (7, "7"),
+    (False, "False"),
+]
+
+
+@pytest.mark.parametrize(("told", "word"), GIVEN_UP)
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_generation_that_was_given_up_is_no_reply_and_named_in_the_servers_word(told, word, chat):
+    whole = answer(finish_reason=told)
+    whole["choices"][0] |= {} if chat else {"text": "Paris"}
+    failure = read(whole, chat=chat)
     assert (failure.kind, failure.status) == (FailureKind.SERVER_ERROR, 200)
+    assert word in failure.detail
+
+
+@pytest.mark.parametrize("error", [{"code": 502, "message": "the provider went away"}, "the provider went away"])
+def test_an_error_inside_a_choice_is_no_reply(error):
+    whole = answer(finish_reason="stop")
+    whole["choices"][0]["error"] = error
+    failure = read(whole)
+    assert failure.kind is FailureKind.SERVER_ERROR
+    assert "the provider went away" in failure.detail
+    whole["choices"][0]["error"] = None
+    assert read(whole).content == "Paris"
 
 
 WHOLE = orjson.dumps(answer())

@@ -414,6 +414,13 @@ async def test_an_answer_that_drips_for_ever_is_a_stall(serve, connect, drip):
     assert re.search(r"not whole 0.4 s after|sent nothing more for 0.2 s", failure.detail)
 
 
+async def test_a_part_of_an_answer_is_no_answer(serve, connect):
+    failure = await connect((await serve(says(status=206))).url).ask(chat())
+    assert (failure.kind, failure.status) == (FailureKind.MALFORMED, 206)
+    assert "HTTP 206" in failure.detail
+    assert isinstance(await connect((await serve(says(status=201))).url).ask(chat()), Reply)
+
+
 async def test_an_error_that_drips_is_known_by_its_status(serve, connect):
     async def drips(request):
         response = web.StreamResponse(status=503)
@@ -611,6 +618,7 @@ async def test_a_server_that_says_done_and_holds_on_is_left(serve, connect):
         (streams(delta("half"), drop=True), FailureKind.CONNECTION),
         (streams(delta("half"), event({"error": {"message": "engine died"}}), DONE), FailureKind.SERVER_ERROR),
         (streams(delta("half"), delta(finish="abort"), DONE), FailureKind.SERVER_ERROR),
+        (streams(delta("half"), DONE), FailureKind.MALFORMED),
         (streams(event({"error": {"code": "context_length_exceeded"}})), FailureKind.CONTEXT_OVERFLOW),
         (streams(DONE), FailureKind.MALFORMED),
         (says(b'{"error": "busy"}', 429), FailureKind.RATE_LIMITED),

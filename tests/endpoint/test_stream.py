@@ -212,9 +212,45 @@ def test_other_choices_and_empty_events_are_passed_over():
     assert whole["choices"][0]["message"]["content"] == "a"
 
 
-@pytest.mark.parametrize("ending", [(END,), (DONE,), (END, DONE), (END, b"data: [DONE]"), (END.rstrip(b"\n"),)])
-def test_a_finish_reason_or_done_makes_a_whole_answer(ending):
+@pytest.mark.parametrize("ending", [(END,), (END, DONE), (END, b"data: [DONE]"), (END.rstrip(b"\n"),)])
+def test_a_finish_reason_makes_a_whole_answer(ending):
     assert document(chat({"content": "Paris"}), *ending)["choices"][0]["message"]["content"] == "Paris"
+
+
+def test_a_finish_reason_that_is_empty_until_the_end_is_none():
+    pieces = chat({"content": "Par"}, finish_reason=""), chat({"content": "is"}, finish_reason="")
+    assert document(*pieces, END, DONE)["choices"][0]["finish_reason"] == "stop"
+    assert "without a finish reason" in assemble(*pieces, DONE).detail
+
+
+@pytest.mark.parametrize("finish", ["abort", "cancelled", "ABORT", {"type": "abort"}])
+def test_a_generation_that_was_given_up_in_mid_stream_is_no_reply_whatever_follows(finish):
+    failure = assemble(chat({"content": "half"}), chat({}, finish_reason=finish), END, DONE)
+    assert isinstance(failure, Failure)
+    assert failure.kind is FailureKind.SERVER_ERROR
+    assert "abort" in failure.detail.lower() or "cancelled" in failure.detail
+
+
+def test_an_error_inside_a_choice_of_an_event_is_no_reply():
+    error = {"code": 502, "message": "the provider went away"}
+    failure = assemble(chat({"content": "half"}), chat({}, error=error, finish_reason="stop"), DONE)
+    assert isinstance(failure, Failure)
+    assert (failure.kind, "the provider went away" in failure.detail) == (FailureKind.SERVER_ERROR, True)
+
+
+def test_events_of_two_completions_are_no_answer():
+    stray = event({"id": "c2", "model": "m", "choices": [{"index": 0, "delta": {"content": " Rome"}}]})
+    failure = assemble(chat({"content": "Paris"}), stray, END, DONE)
+    assert isinstance(failure, Failure)
+    assert failure.kind is FailureKind.MALFORMED
+    assert "'c1', then 'c2'" in failure.detail
+
+
+def test_an_event_without_an_id_belongs_to_the_stream():
+    bare = {"choices": [{"index": 0, "delta": {"content": "Paris"}}]}
+    for id_ in ({}, {"id": ""}, {"id": None}):
+        assert document(event(bare | id_), END)["choices"][0]["message"]["content"] == "Paris"
+        assert document(chat({"content": "Par"}), event(bare | id_), END)["choices"][0]["message"]["content"]
 
 
 def test_nothing_after_done_is_read():
@@ -231,6 +267,7 @@ def test_nothing_after_done_is_read():
         ((DONE,), "no choices"),
         ((event({"choices": []}), DONE), "no choices"),
         ((chat({"content": "half"}),), "broke off"),
+        ((chat({"content": "half"}), DONE), "without a finish reason"),
         ((chat({"content": "half"}), b'data: {"choices": [{"ind'), "not JSON"),
         ((chat({"content": "half"}), b'data: {"id": "c", "choices": [{"ind\n\n', DONE), "not JSON"),
         ((chat({"content": "half"}), b"data: \xff\xff\n\n", END, DONE), "not JSON"),

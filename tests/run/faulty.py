@@ -20,6 +20,7 @@ from collections import Counter
 
 MARK = re.compile(r"item=(\S+) answer=(\w+)")
 HUGE = 100_000_000
+DONE = b"data: [DONE]\n\n"
 GZIP_HUGE = gzip.compress(b" " * HUGE)
 
 
@@ -44,7 +45,7 @@ def events(text, *, upto=None):
     documents = [{"id": "same", "choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
     documents.append({"id": "same", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
     data = [b"data: " + json.dumps(one).encode() + b"\n\n" for one in documents[:upto]]
-    return data if upto is not None else [*data, b"data: [DONE]\n\n"]
+    return data if upto is not None else [*data, DONE]
 
 
 def chunked(content_type, *pieces, end=True):
@@ -67,6 +68,9 @@ BYTES = {
     "null": lambda good, text: whole(200, b"null"),
     "error_in_200": lambda good, text: whole(200, error("CUDA error: an illegal memory access was encountered")),
     "aborted": lambda good, text: whole(200, document(text, finish_reason="abort")),
+    "cancelled": lambda good, text: whole(200, document(text, finish_reason="cancelled")),
+    "partial": lambda good, text: whole(206, good),
+    "stream_without_reason": lambda good, text: chunked("text/event-stream", *events(text)[:-2], DONE),
     "declared_huge": lambda good, text: whole(200, good, length=HUGE),
     "gzip_bomb": lambda good, text: whole(200, GZIP_HUGE, "content-encoding: gzip"),
     "not_gzip": lambda good, text: whole(200, good, "content-encoding: gzip"),
