@@ -169,7 +169,7 @@ def _stored(folder: Path, asks: Sequence[judge.Ask]) -> _Graded:
             reply = record.reply()
             models.add(reply.model or "")
             fingerprints.add(system_fingerprint(record.body))
-            grades[ask.key] = judge.grade(reply.content)
+            grades[ask.key] = judge.grade(reply.content, cut_off=reply.finish_reason == "length")
             if grades[ask.key] is not None:
                 break
     return _Graded(grades, attempts, frozenset(models - {""}), frozenset(fingerprints - {""}))

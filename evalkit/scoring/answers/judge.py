@@ -7,10 +7,11 @@ says which side an answer came from, and an answer that both sides gave is judge
 
 from __future__ import annotations
 
+import json
 import statistics
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -106,15 +107,23 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
 
 
 def judge_messages(case: Case, asked_before: int = 0) -> tuple[Message, ...]:
-    """Build the chat that asks for one grade; `asked_before` > 0 adds a line after a reply that could not be read."""
+    """Build the chat that asks for one grade; `asked_before` > 0 adds a line after a reply that could not be read.
+
+    Marks that a chat template or tokenizer may take for its own (`<|im_end|>`, `[/INST]`) are written with JSON
+    escapes: a server that reads them inside a message would let an answer end the question and grade itself.
+    """
     wording = _wording()
     text = wording["prompt"] + (wording["again"] if asked_before else "")
     given = canonical({"question": case.question, "truth": case.truth, "answer": case.answer}).decode()
+    given = _RE.control.sub(lambda mark: f"\\u{ord(mark[0]):04x}", given)
     return ({"role": "system", "content": text}, {"role": "user", "content": given})
 
 
 _RE: Final = patterns.of("judge")
-_READ_LIMIT_CHARS: Final = 20_000
+_READ_LIMIT_CHARS: Final = 20_000  # of a longer reply nothing is read: a judge writes a line
+_MOST_BRACES: Final = 100  # so many that begin no JSON object are tried
+# Numbers stay as they are written, and a key that stands twice in an object is seen twice.
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=list, parse_float=str, parse_int=str, parse_constant=str)
 
 
 @lru_cache(maxsize=1)
@@ -122,31 +131,67 @@ def _wording() -> dict[str, str]:
     return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
-def grade(reply: str) -> float | None:
+def grade(reply: str, *, cut_off: bool = False) -> float | None:
     """Read a judge's reply: a grade in [0, 1], or None where there is none and the judge is to be asked again.
 
-    A `{"score": x}` (bare, fenced or with x as a string) or `Score: x` decides, the last one if there are several;
-    without one the reply must hold exactly one number. Out of range, fractions, percentages and decimal commas are
-    None: a guess at what was meant would be a grade that nobody gave.
+    The `score` of a JSON object decides, as it is written, whatever else the object holds. A line `Score: x` does where
+    there is no object, and a number with which the reply begins where there is neither. All that are stated must be the
+    same, and one must begin or end the reply: a grade in the midst of prose may be quoted from the answer. Out of
+    range, fractions, percentages and decimal commas are None: a guess at what was meant would be a grade that nobody
+    gave. Of a reply that was `cut_off` only an object counts, for a number may lack digits.
     """
     text = unicodedata.normalize("NFKC", reply)
     _, closed, after = text.rpartition("</think>")
-    text = (after if closed else text).strip()[-_READ_LIMIT_CHARS:]
-    if "<think>" in text:
+    text = (after if closed else text).strip()
+    if "<think>" in text or len(text) > _READ_LIMIT_CHARS:
         return None
-    labels = list(_RE.label.finditer(text.lower()))
-    if labels:
-        found, end = labels[-1]["value"], labels[-1].end()
-    else:
-        numbers = list(_RE.number.finditer(text))
-        if len(numbers) != 1:
-            return None
-        found, end = numbers[0].group(), numbers[0].end()
-    found = found.rstrip(".,:")
-    if not _RE.grade.fullmatch(found) or _RE.out_of.match(text, end):
+    stated = [*_of_objects(text)]
+    if not cut_off:
+        in_objects = [range(one.start, one.end) for one in stated]
+        stated += [one for one in _of_lines(text) if not any(one.start in place for place in in_objects)]
+        if not stated and (number := _RE.bare.match(text)):
+            stated = [_Stated(number["value"], number.start(), number.end())]
+    if not any(one.is_at_edge(text) for one in stated) or len(values := {one.value for one in stated}) > 1:
         return None
-    value = float(found)
-    return value if 0 <= value <= 1 else None
+    return values.pop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """A grade as a reply states it: as it is written, and where what states it starts and ends."""
+
+    written: str
+    start: int
+    end: int
+
+    @property
+    def value(self) -> float | None:
+        value = float(self.written) if _RE.grade.fullmatch(self.written) else -1
+        return value if 0 <= value <= 1 else None
+
+    def is_at_edge(self, text: str) -> bool:
+        return not (_RE.words.search(text, 0, self.start) and _RE.words.search(text, self.end))
+
+
+def _of_objects(text: str) -> Iterator[_Stated]:
+    """What the JSON objects in `text` give as their own score; what stands in their strings and parts is no grade."""
+    position = failed = 0
+    while (start := text.find("{", position)) >= 0 and failed < _MOST_BRACES:
+        try:
+            pairs, position = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            position, failed = start + 1, failed + 1
+            continue
+        for key, value in pairs:
+            if key.strip().lower() in {"score", "grade"}:
+                yield _Stated(value.strip() if isinstance(value, str) else "", start, position)
+
+
+def _of_lines(text: str) -> Iterator[_Stated]:
+    """What the lines of `text` that begin with "Score:" or "Grade:" give."""
+    for label in _RE.label.finditer(text):
+        written = label["value"].rstrip(".,:")
+        yield _Stated("" if _RE.out_of.match(text, label.end()) else written, label.start(), label.end())
 
 
 def cache_key(judge: JudgeIdentity, case: Case, repeat: int) -> str:
