@@ -10,102 +10,68 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from evalkit.resources import __version__
+from evalkit.resources import __version__ as __version__
 
 if TYPE_CHECKING:
-    from evalkit.api import (
-        Comparison,
-        Fidelity,
-        Run,
-        aa,
-        bisect,
-        compare,
-        doctor,
-        judge,
-        judge_tables,
-        load_comparison,
-        load_run,
-        plan,
-        probe,
-        run,
-        score,
-    )
-    from evalkit.errors import (
-        ConfigError,
-        DataError,
-        EndpointError,
-        EvalkitError,
-        LaunchError,
-        RunError,
-        StorageError,
-        SuiteError,
-        UsageError,
-    )
-    from evalkit.examine.bisect import Bisection
-    from evalkit.examine.doctor import Diagnosis
-    from evalkit.model import Flip, Interval, SuiteResult, Verdict
-    from evalkit.options import (
-        BisectOptions,
-        CompareOptions,
-        JudgeOptions,
-        PlanOptions,
-        ProbeOptions,
-        ReportOptions,
-        RunOptions,
-        TableOptions,
-    )
-    from evalkit.publish.tables import JudgedTable
-    from evalkit.run import Observer
-    from evalkit.run.forecast import Forecast
+    from evalkit.api import Comparison as Comparison
+    from evalkit.api import Fidelity as Fidelity
+    from evalkit.api import Run as Run
+    from evalkit.api import aa as aa
+    from evalkit.api import bisect as bisect
+    from evalkit.api import compare as compare
+    from evalkit.api import doctor as doctor
+    from evalkit.api import judge as judge
+    from evalkit.api import judge_tables as judge_tables
+    from evalkit.api import load_comparison as load_comparison
+    from evalkit.api import load_run as load_run
+    from evalkit.api import plan as plan
+    from evalkit.api import probe as probe
+    from evalkit.api import run as run
+    from evalkit.api import score as score
+    from evalkit.errors import ConfigError as ConfigError
+    from evalkit.errors import DataError as DataError
+    from evalkit.errors import EndpointError as EndpointError
+    from evalkit.errors import EvalkitError as EvalkitError
+    from evalkit.errors import LaunchError as LaunchError
+    from evalkit.errors import RunError as RunError
+    from evalkit.errors import StorageError as StorageError
+    from evalkit.errors import SuiteError as SuiteError
+    from evalkit.errors import UsageError as UsageError
+    from evalkit.examine.bisect import Bisection as Bisection
+    from evalkit.examine.doctor import Diagnosis as Diagnosis
+    from evalkit.model import Flip as Flip
+    from evalkit.model import Interval as Interval
+    from evalkit.model import SuiteResult as SuiteResult
+    from evalkit.model import Verdict as Verdict
+    from evalkit.options import BisectOptions as BisectOptions
+    from evalkit.options import CompareOptions as CompareOptions
+    from evalkit.options import JudgeOptions as JudgeOptions
+    from evalkit.options import PlanOptions as PlanOptions
+    from evalkit.options import ProbeOptions as ProbeOptions
+    from evalkit.options import ReportOptions as ReportOptions
+    from evalkit.options import RunOptions as RunOptions
+    from evalkit.options import TableOptions as TableOptions
+    from evalkit.publish.tables import JudgedTable as JudgedTable
+    from evalkit.run import Observer as Observer
+    from evalkit.run.forecast import Forecast as Forecast
 
-__all__ = [
-    "BisectOptions",
-    "Bisection",
-    "CompareOptions",
-    "Comparison",
-    "ConfigError",
-    "DataError",
-    "Diagnosis",
-    "EndpointError",
-    "EvalkitError",
-    "Fidelity",
-    "Flip",
-    "Forecast",
-    "Interval",
-    "JudgeOptions",
-    "JudgedTable",
-    "LaunchError",
-    "Observer",
-    "PlanOptions",
-    "ProbeOptions",
-    "ReportOptions",
-    "Run",
-    "RunError",
-    "RunOptions",
-    "StorageError",
-    "SuiteError",
-    "SuiteResult",
-    "TableOptions",
-    "UsageError",
-    "Verdict",
-    "__version__",
-    "aa",
-    "bisect",
-    "compare",
-    "doctor",
-    "judge",
-    "judge_tables",
-    "load_comparison",
-    "load_run",
-    "plan",
-    "probe",
-    "run",
-    "score",
-]
-
-
-_OF_CALLS = ("examine.doctor", "examine.bisect", "run.forecast", "publish.tables")
-"""What some calls give stands in rooms that load much: looked through last."""
+_HOMES = (
+    ("api", "Comparison Fidelity Run"),
+    ("api", "aa bisect compare doctor judge judge_tables load_comparison load_run plan probe run score"),
+    ("errors", "ConfigError DataError EndpointError EvalkitError LaunchError"),
+    ("errors", "RunError StorageError SuiteError UsageError"),
+    ("examine.bisect", "Bisection"),
+    ("examine.doctor", "Diagnosis"),
+    ("model", "Flip Interval SuiteResult Verdict"),
+    ("options", "BisectOptions CompareOptions JudgeOptions PlanOptions"),
+    ("options", "ProbeOptions ReportOptions RunOptions TableOptions"),
+    ("publish.tables", "JudgedTable"),
+    ("resources", "__version__"),
+    ("run", "Observer"),
+    ("run.forecast", "Forecast"),
+)
+_HOME_OF = {name: home for home, names in _HOMES for name in names.split()}
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605 - checkers read the imports above
 
 
 class _Package(ModuleType):
@@ -117,9 +83,7 @@ class _Package(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
-        homes = ("api", "errors", "model", "options", "run", *_OF_CALLS)
-        modules = (import_module(f"evalkit.{home}") for home in homes)
-        found = next(getattr(module, name) for module in modules if hasattr(module, name))
+        found = getattr(import_module(f"evalkit.{_HOME_OF[name]}"), name)
         super().__setattr__(name, found)
         return found
 

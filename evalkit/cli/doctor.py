@@ -89,21 +89,15 @@ def _show_across(across: Sequence[Finding], differences: Sequence[Difference], *
 
 
 @click.command("bench-client")
-@click.option("--requests", type=click.IntRange(min=1), default=6000, show_default=True, help="Requests in each row.")
+@click.option("--requests", type=click.IntRange(min=1), default=6000, help="Requests in each row.")
 @click.option(
-    "--concurrency",
-    "in_flight",
-    type=click.IntRange(1, 4096),
-    default=64,
-    show_default=True,
-    help="Requests in flight at a time.",
+    "--concurrency", "in_flight", type=click.IntRange(1, 4096), default=64, help="Requests in flight at a time."
 )
 @click.option("--stream", is_flag=True, help="Streamed answers of 250 events.")
 @click.option(
     "--client",
     type=click.Choice(["aiohttp", "openai"]),
     default="aiohttp",
-    show_default=True,
     help="The client of the configuration's `client:`.",
 )
 @options.as_json

@@ -30,11 +30,11 @@ class Shown:
 
 @click.group("history", invoke_without_command=True)
 @click.option(
-    "--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
+    "--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"),
     help="The folder that holds history.jsonl.",
 )  # fmt: skip
 @click.option("--suite", help="Show this suite only, a row a night.")
-@click.option("--last", type=click.IntRange(min=1), default=60, show_default=True, help="At most so many nights.")
+@click.option("--last", type=click.IntRange(min=1), default=60, help="At most so many nights.")
 @click.option(
     "--known", "known_file", type=click.Path(path_type=Path, dir_okay=False),
     help="YAML list of known differences (suite, from, until, reason): they are marked, never hidden.",
@@ -105,13 +105,13 @@ def _show(series: tuple[Series, ...], known: tuple[Known, ...], shown: Shown) ->
     "--runs", type=click.Path(path_type=Path, file_okay=False),
     help="The folder that holds history.jsonl (default: the one that holds the comparison's folder).",
 )  # fmt: skip
-@click.option("--night", metavar="DATE", default="", help="The night's date (default: when the comparison was made).")
-@click.option("--series", default="", help="Name of the line of nights (default: the names of the two runs).")
+@click.option("--night", metavar="DATE", help="The night's date (default: when the comparison was made).")
+@click.option("--series", help="Name of the line of nights (default: the names of the two runs).")
 @click.option(
     "--fact", "facts", multiple=True, metavar="NAME=VALUE",
     help="What was served that night and the runs do not say, e.g. driver=570.86.",
 )  # fmt: skip
-def add(comparison: Path, runs: Path | None, night: str, series: str, facts: tuple[str, ...]) -> None:
+def add(comparison: Path, runs: Path | None, night: str | None, series: str | None, facts: tuple[str, ...]) -> None:
     """Add a night: CMP is the folder that `evalkit compare` stored, or the comparison.json in it.
 
     The history keeps of each suite what the table shows, and of both runs what was served and how it was asked:
@@ -125,7 +125,7 @@ def add(comparison: Path, runs: Path | None, night: str, series: str, facts: tup
         if not (name and equals and value):
             raise UsageError(f"--fact {text!r}: write it as NAME=VALUE")
         told[name] = value
-    made = nights.night_of(api.load_comparison(comparison).value, night, series, told)
+    made = nights.night_of(api.load_comparison(comparison).value, night or "", series or "", told)
     folder = comparison if comparison.is_dir() else comparison.parent
     beside = folder.parent if folder.name not in {"", ".."} else folder.resolve().parent
     path = (runs or beside) / nights.NAME

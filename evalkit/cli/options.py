@@ -129,9 +129,7 @@ as_json = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on stdout; words for people on stderr."
 )
 comparison = click.argument("comparison", metavar="CMP", type=FILE)
-language = click.option(
-    "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="English or Chinese."
-)
+language = click.option("--language", type=click.Choice(["en", "zh"]), default="en", help="English or Chinese.")
 
 
 def margin(what: str, name: str = "SUITE") -> Callable[[Function], Function]:
@@ -144,7 +142,7 @@ def margin(what: str, name: str = "SUITE") -> Callable[[Function], Function]:
 def alpha(what: str) -> Callable[[Function], Function]:
     """`--alpha`, the level of each one-sided test."""
     level = click.FloatRange(0, 0.5, min_open=True, max_open=True)
-    return click.option("--alpha", type=level, default=0.05, show_default=True, help=what)
+    return click.option("--alpha", type=level, default=0.05, help=what)
 
 
 def items(what: str, name: str = "SUITE") -> Callable[[Function], Function]:
@@ -160,14 +158,12 @@ judging = together(
         "--on-inconclusive",
         type=click.Choice(["fail", "warn", "pass"]),
         default="fail",
-        show_default=True,
         help="What an INCONCLUSIVE comparison ends with: exit code 4, or 0 with or without a warning.",
     ),
     click.option("--behaviour", is_flag=True, help="Print all rows beside accuracy, not only those with an alert."),
     click.option(
         "--flips",
         default="40",
-        show_default=True,
         metavar="N|all",
         callback=read_flips,
         help="Changed items of a suite that the stored comparison holds with both replies.",

@@ -35,23 +35,15 @@ def _number(_context: click.Context, parameter: click.Parameter, value: float | 
     "--power",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.8,
-    show_default=True,
     help="Wanted chance of EQUIVALENT for each suite, were the stacks equal.",
 )
 @options.items("How many items a suite has, where its description does not say.")
-@click.option(
-    "--most-repeats",
-    type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
-    help="Repeats beyond this are too many.",
-)
+@click.option("--most-repeats", type=click.IntRange(min=1), default=64, help="Repeats beyond this are too many.")
 @click.option(
     "--tokens-per-second",
     type=click.FloatRange(0, 1e9, min_open=True),
     callback=_number,
     default=1000.0,
-    show_default=True,
     help="What each endpoint generates in all; both are asked at once.",
 )
 @click.option(

@@ -23,25 +23,16 @@ DEFAULTS: Final = ProbeOptions()
 @click.command("probe")
 @click.argument("reference", type=options.FILE)
 @click.argument("candidate", type=options.FILE)
-@click.option(
-    "--prompts", type=click.IntRange(8, 4096), default=DEFAULTS.prompts, show_default=True, help="How many prompts."
-)
-@click.option(
-    "--tokens",
-    type=click.IntRange(8, 4096),
-    default=DEFAULTS.tokens,
-    show_default=True,
-    help="Longest text, in tokens.",
-)
+@click.option("--prompts", type=click.IntRange(8, 4096), default=DEFAULTS.prompts, help="How many prompts.")
+@click.option("--tokens", type=click.IntRange(8, 4096), default=DEFAULTS.tokens, help="Longest text, in tokens.")
 @click.option(
     "--greedy",
     type=click.IntRange(min=0),
     default=DEFAULTS.greedy,
-    show_default=True,
     help="Prompts that are also answered greedily, to see where the texts part.",
 )
 @click.option("--neutral", is_flag=True, help="Use the 64 built-in prompts, not those of the configured suites.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the texts.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the texts.")
 @click.option("--enough", is_flag=True, help="Also say how few of the texts would have given the same verdict.")
 @options.overrides
 @click.option(
@@ -176,16 +167,15 @@ _MEANINGS: Final = {
     help="Key of the candidate's file that lists what is on, e.g. launch.env.GEMS_INCLUDE or 'launch.argv.9=--ops={}'.",
 )
 @click.option("--off", "off", metavar="KEY[=TEMPLATE]", help="Key that lists what is off, e.g. launch.env.GEMS_UNUSED.")
-@click.option("--prompts", type=click.IntRange(8, 64), default=32, show_default=True, help="Prompts of each probe.")
-@click.option("--tokens", type=click.IntRange(8, 4096), default=64, show_default=True, help="Longest text, in tokens.")
+@click.option("--prompts", type=click.IntRange(8, 64), default=32, help="Prompts of each probe.")
+@click.option("--tokens", type=click.IntRange(8, 4096), default=64, help="Longest text, in tokens.")
 @click.option(
     "--at-once",
     type=click.IntRange(1, 64),
     default=1,
-    show_default=True,
     help="Servers at a time: 3 decide two halvings at once, 7 three.",
 )
-@click.option("--most", type=click.IntRange(1), default=16, show_default=True, help="Stop after so many culprits.")
+@click.option("--most", type=click.IntRange(1), default=16, help="Stop after so many culprits.")
 @options.overrides
 @click.option(
     "--out",

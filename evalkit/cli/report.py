@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     "--format",
     "form",
     default="terminal",
-    show_default=True,
     metavar="FORMAT",
     help=f"One of {', '.join(FORMATS)}; or the path of a template, NAME.md.j2 (.html, .tex, .csv, .txt, .xml, .json).",
 )
@@ -87,7 +86,7 @@ _SHOWN: Final = 700  # characters of a reply shown after it
     help="Only these (default: regressed and improved).",
 )
 @click.option("--item", help="Only the item of this name.")
-@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="Show at most so many.")
+@click.option("-n", "--number", type=click.IntRange(min=1), default=10, help="Show at most so many.")
 @click.option("--whole", is_flag=True, help="Show whole replies, not only what follows the first differing word.")
 @click.option("--include-questions", is_flag=True, help="Show the questions of gated data sets too.")
 @options.as_json

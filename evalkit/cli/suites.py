@@ -122,7 +122,7 @@ def _echo(text: str) -> None:
 @command.command("check")
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--data", type=click.Path(path_type=Path), help="A folder with the data sets (or EVALKIT_DATA).")
-@click.option("--items", type=click.IntRange(1, 100), default=1, show_default=True, help="So many items of each suite.")
+@click.option("--items", type=click.IntRange(1, 100), default=1, help="So many items of each suite.")
 def check(paths: tuple[Path, ...], data: Path | None, items: int) -> None:
     """Check suites before a run: every key, the data, and the scorer on a right, a wrong and an empty reply.
 
