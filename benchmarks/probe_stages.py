@@ -8,16 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from evalkit.examine.probe import (
-    CandidateSide,
-    Findings,
-    Material,
-    Plan,
-    ReferenceSide,
-    Session,
-    candidate_part,
-    reference_part,
-)
+from evalkit.examine.probe import Findings, Material, Plan, Session, candidate_part, reference_part
 from evalkit.examine.probe_report import assess
 from evalkit.model import Verdict
 
@@ -46,20 +37,17 @@ class Candidate:
     launch: Mapping[str, Any] = field(default_factory=dict)
 
 
-def joined(one: CandidateSide, other: CandidateSide) -> CandidateSide:
-    """What a candidate gave for some prompts and for those that follow."""
-    a, b = one.material, other.material
-    return CandidateSide(
-        Material(a.prompts + b.prompts, a.texts + b.texts, a.greedy + b.greedy),
-        one.reference_texts + other.reference_texts,
-        one.own_texts + other.own_texts,
-    )
+def joined(a: Material, b: Material) -> Material:
+    """What an endpoint gave for some prompts and for those that follow."""
+    scores = {name: a.scores.get(name, ()) + more for name, more in b.scores.items()}
+    return Material(a.prompts + b.prompts, a.texts + b.texts, a.greedy + b.greedy, scores)
 
 
 def asked_of_candidate(findings: Findings) -> int:
     """Tokens that the candidate drew or scored, its prompts aside."""
-    own = [text for text in (*findings.candidate.material.texts, *findings.candidate.material.greedy) if text]
-    scored = [text for text in (*findings.candidate.reference_texts, *findings.candidate.own_texts) if text]
+    candidate = findings.candidate
+    scored = [text for texts in candidate.scores.values() for text in texts if text]
+    own = [text for text in (*candidate.texts, *candidate.greedy) if text]
     return sum(len(text.ids) for text in own) + sum(len(text.logprobs) for text in scored)
 
 
@@ -76,18 +64,15 @@ class Reference:
 
     session: Session
     plan: Plan
-    given: dict[int, ReferenceSide] = field(default_factory=dict)
+    given: dict[int, Material] = field(default_factory=dict)
 
-    async def upto(self, stage: Stage) -> ReferenceSide:
+    async def upto(self, stage: Stage) -> Material:
         """What it gives for a stage; asked only where it was not yet."""
-        have = self.given.get(stage.tokens, ReferenceSide(Material((), (), ()), (), ()))
-        known = len(have.scored)
+        have = self.given.get(stage.tokens, Material((), (), ()))
+        known = len(have.texts)
         if known < stage.prompts:
             more = await reference_part(self.session, await self.session.draw(piece(self.plan, known, stage)))
-            a, b = have.material, more.material
-            material = Material(a.prompts + b.prompts, a.texts + b.texts, a.greedy + b.greedy)
-            have = ReferenceSide(material, have.scored + more.scored, have.again + more.again)
-            self.given[stage.tokens] = have
+            have = self.given[stage.tokens] = joined(have, more)
         return have.part(slice(stage.prompts))
 
 
@@ -124,11 +109,12 @@ async def _asked_further(
     new = given.part(slice(start, stage.prompts))
     own = await session.draw(piece(reference.plan, start, stage))
     async with asyncio.TaskGroup() as group:
-        parts = group.create_task(candidate_part(session, own, new.material))
-        backward = group.create_task(reference.session.score(new.material.prompts, own.texts))
+        parts = group.create_task(candidate_part(session, own, new))
+        backward = group.create_task(reference.session.score(new.prompts, own.texts))
     made, back = parts.result(), backward.result()
     if findings is not None:
-        made, back = joined(findings.candidate, made), findings.candidate_on_reference + back
+        made = joined(findings.candidate, made)
+        back = findings.reference.scores["candidate_on_reference"] + back
     asked = {"reference": reference.session.asked(), candidate.name: session.asked()}
     done = replace(reference.plan, prompts=reference.plan.prompts[: stage.prompts], tokens=stage.tokens)
-    return Findings(done, given, made, back, asked)
+    return Findings(done, given.with_scores(candidate_on_reference=back), made, asked)

@@ -6,6 +6,7 @@ python docs/validation/tables.py RUNS PROBES BISECT
 # ruff: noqa: INP001, T201 - a script
 from __future__ import annotations
 
+import itertools
 import json
 import lzma
 import subprocess
@@ -104,19 +105,18 @@ def bisected(path: Path) -> None:
     first, *rows = stored(path)
     names: list[str] = first["operators"]
     results: dict[frozenset[str], Mapping[str, Any]] = {frozenset(names[at] for at in row["on"]): row for row in rows}
-    steps = search(names)
-    asked = 0
-    try:
-        on = next(steps)
-        while True:
-            row, asked = results[on], asked + 1
-            alone = f" ({', '.join(on)})" if len(on) == 1 else ""
-            size = f"{row['k3']:.2g} | {row['mean_abs']:.2g} | {row['tokens']}"
-            print(f"| {asked} | {len(on)}{alone} | {row['verdict']} | {size} | {row['seconds']:.0f} |")
-            on = steps.send(row["verdict"] == "DEGRADED")
-    except StopIteration as end:
-        guilty = "; ".join(" + ".join(sorted(culprit)) for culprit in end.value.culprits)
-        print(f"\nGuilty of {len(names)}: {guilty}; {asked} sets asked for, {len(results)} measured.")
+    numbers = itertools.count(1)
+
+    def fails(on: frozenset[str]) -> bool:
+        row = results[on]
+        alone = f" ({', '.join(on)})" if len(on) == 1 else ""
+        size = f"{row['k3']:.2g} | {row['mean_abs']:.2g} | {row['tokens']}"
+        print(f"| {next(numbers)} | {len(on)}{alone} | {row['verdict']} | {size} | {row['seconds']:.0f} |")
+        return bool(row["verdict"] == "DEGRADED")
+
+    found = search(names, fails)
+    guilty = "; ".join(" + ".join(sorted(culprit)) for culprit in found.culprits)
+    print(f"\nGuilty of {len(names)}: {guilty}; {next(numbers) - 1} sets asked for, {len(results)} measured.")
 
 
 def main(runs: Path, probes: Path, bisect: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which operators are guilty? A search by halving over sets of switched-on operators; it asks through a generator.
+"""Which operators are guilty? A search by halving over sets of switched-on operators.
 
 With a set on, the candidate passes or fails. What the search says of an operator was seen, never inferred: each culprit
 failed with nothing else on, alone or together with a named few.
@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -25,9 +26,9 @@ from pydantic import TypeAdapter, ValidationError
 from evalkit.errors import EndpointError, RunError, UsageError
 from evalkit.examine.probe import (
     Findings,
+    Material,
     NotSupportedError,
     Plan,
-    ReferenceSide,
     Side,
     candidate_part,
     open_session,
@@ -39,8 +40,8 @@ from evalkit.model import Reason, Verdict, said
 from evalkit.stats.divergence import overall_fidelity
 
 Operators: TypeAlias = frozenset[str]
-Search: TypeAlias = Generator[Operators, bool, "Found"]
-"""Yields the set of operators to switch on, is sent True where the candidate then fails, and returns what it found."""
+Fails: TypeAlias = Callable[[Operators], bool]
+"""Whether the candidate fails with a set of operators on."""
 
 MOST_CULPRITS: Final = 16
 MOST_LOOKS: Final = 8
@@ -73,10 +74,10 @@ def most_tests(operators: int, culprits: int) -> int:
     return culprits * (halving + 2) + 2
 
 
-def search(names: Sequence[str], most_culprits: int = MOST_CULPRITS) -> Search:
+def search(names: Sequence[str], fails: Fails, most_culprits: int = MOST_CULPRITS) -> Found:
     """Find culprits among the names; ends early, and says so, after `most_culprits` of them.
 
-    No set is yielded twice. A candidate whose failures do not grow with the set (one operator hides another's fault)
+    No set is asked for twice. A candidate whose failures do not grow with the set (one operator hides another's fault)
     is met too: each round begins at a set that was seen to pass and one that was seen to fail.
 
     Raises:
@@ -84,17 +85,17 @@ def search(names: Sequence[str], most_culprits: int = MOST_CULPRITS) -> Search:
     """
     if not names or len(set(names)) != len(names):
         raise ValueError("the operators must be at least one, and none of them twice")
-    tests = _Tests()
-    if (yield from tests.fails(())):
+    fails = cache(fails)
+    if fails(frozenset()):
         return Found(complete=False, fails_none=True)
     left = list(names)
     culprits: list[Operators] = []
     passing = 0  # so many from the beginning of `left` were seen to pass together
-    while (yield from tests.fails(left)):
+    while fails(frozenset(left)):
         if len(culprits) == most_culprits:
             return Found(tuple(culprits), complete=False)
-        at = (yield from _shortest(tests, left, (), passing, len(left))) - 1
-        culprit = yield from _with_company(tests, left, at)
+        at = _shortest(fails, left, (), (passing, len(left))) - 1
+        culprit = _with_company(fails, left, at)
         culprits.append(culprit)
         # A beginning that loses a member was not seen to pass without it.
         passing = at if len(culprit) == 1 else 0
@@ -114,7 +115,7 @@ def ahead(names: Sequence[str], most_culprits: int, seen: Mapping[Operators, boo
     while supposed and len(wanted) < count and looked < MOST_LOOKS * count:
         looked += 1
         answers = supposed.popleft()
-        question = _replayed(names, most_culprits, {**seen, **answers})
+        question = _next(names, most_culprits, {**seen, **answers})
         if isinstance(question, Found):
             continue
         if question not in wanted:
@@ -123,56 +124,48 @@ def ahead(names: Sequence[str], most_culprits: int, seen: Mapping[Operators, boo
     return wanted
 
 
-def _replayed(names: Sequence[str], most_culprits: int, known: Mapping[Operators, bool]) -> Operators | Found:
+class _Unknown(Exception):  # noqa: N818 - it ends a search from within
+    """A search asked for a set that was not tried yet: the argument."""
+
+
+def _next(names: Sequence[str], most_culprits: int, known: Mapping[Operators, bool]) -> Operators | Found:
     """The first set that a search asks for and that is not known; what it found where it ends without one."""
-    steps = search(names, most_culprits)
+
+    def fails(on: Operators) -> bool:
+        if on not in known:
+            raise _Unknown(on)
+        return known[on]
+
     try:
-        question = next(steps)
-        while question in known:
-            question = steps.send(known[question])
-    except StopIteration as end:
-        found: Found = end.value
-        return found
-    return question
+        return search(names, fails, most_culprits)
+    except _Unknown as unknown:
+        wanted: Operators = unknown.args[0]
+        return wanted
 
 
-class _Tests:
-    """Remembers what was seen, so that no set is asked for again."""
-
-    def __init__(self) -> None:
-        self._seen: dict[Operators, bool] = {}
-
-    def fails(self, names: Sequence[str]) -> Generator[Operators, bool, bool]:
-        operators = frozenset(names)
-        if operators not in self._seen:
-            self._seen[operators] = yield operators
-        return self._seen[operators]
-
-
-def _shortest(
-    tests: _Tests, names: Sequence[str], beside: Sequence[str], passing: int, failing: int
-) -> Generator[Operators, bool, int]:
+def _shortest(fails: Fails, names: Sequence[str], beside: Sequence[str], seen: tuple[int, int]) -> int:
     """A length at which the beginning of `names`, with `beside` on too, fails, while one shorter it passes.
 
-    `passing` and `failing` are lengths that were seen to pass and to fail.
+    `seen` are a length that was seen to pass and one that was seen to fail.
     """
+    passing, failing = seen
     while failing - passing > 1:
         middle = (passing + failing) // 2
-        if (yield from tests.fails([*names[:middle], *beside])):
+        if fails(frozenset(names[:middle]).union(beside)):
             failing = middle
         else:
             passing = middle
     return failing
 
 
-def _with_company(tests: _Tests, names: Sequence[str], at: int) -> Generator[Operators, bool, Operators]:
+def _with_company(fails: Fails, names: Sequence[str], at: int) -> Operators:
     """The operator at a place, or, where it passes alone, with those before it that it fails together with.
 
     The beginning of `names` up to the place was seen to fail.
     """
     group = [names[at]]
-    while at > 0 and not (yield from tests.fails(group)):
-        at = (yield from _shortest(tests, names, group, 0, at)) - 1
+    while at > 0 and not fails(frozenset(group)):
+        at = _shortest(fails, names, group, (0, at)) - 1
         group.append(names[at])
     return frozenset(group)
 
@@ -244,7 +237,7 @@ class Bench:
         self._reference, self._candidate = sides
         self._plan = plan
         self._clock = clock
-        self._known: ReferenceSide | None = None
+        self._known: Material | None = None
         self._asking = asyncio.Lock()
         self._open(meant)
 
@@ -276,17 +269,17 @@ class Bench:
             return
         _write(path, {"digest": about, **meant})
 
-    async def _reference_side(self) -> ReferenceSide:
+    async def _reference_side(self) -> Material:
         path = self.folder / "reference.json"
         if self._known is None and path.exists():
-            self._known = _read(path, ReferenceSide)
+            self._known = _read(path, Material)
         if self._known is None:
             async with open_session(self._reference, self._plan) as session:
                 self._known = await reference_part(session, await session.draw(self._plan))
             _write(path, self._known)
         return self._known
 
-    async def _asked(self, on: Operators, reference: ReferenceSide) -> Result:
+    async def _asked(self, on: Operators, reference: Material) -> Result:
         """What a set does; a crash is believed when it comes twice, because a busy machine has crashes of its own."""
         names = tuple(sorted(on))
         for _ in range(TRIES):
@@ -300,13 +293,11 @@ class Bench:
                     break
         return crash
 
-    async def _probed(self, on: Operators, reference: ReferenceSide) -> Result:
+    async def _probed(self, on: Operators, reference: Material) -> Result:
         async with open_session(self._candidate(on), self._plan) as session:
-            own = await session.draw(self._plan)
-            made = await candidate_part(session, own, reference.material)
+            made = await candidate_part(session, await session.draw(self._plan), reference)
             costs = session.asked()
-        nothing = (None,) * len(self._plan.prompts)
-        return _judged(tuple(sorted(on)), Findings(self._plan, reference, made, nothing, {"candidate": costs}))
+        return _judged(tuple(sorted(on)), Findings(self._plan, reference, made, {"candidate": costs}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +373,7 @@ class _Hunt:
     def hear(self, on: Operators, result: Result) -> None:
         """Take a result, and let the search go on as far as results go."""
         self.results[on] = result
-        while not isinstance(step := _replayed(self._names, self._most, self._heard), Found):
+        while not isinstance(step := _next(self._names, self._most, self._heard), Found):
             if step not in self.results:
                 return
             self._heard[step] = self._fails(step, self.results[step])

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from evalkit.config import EndpointConfig
 from evalkit.endpoint.identity import Native, endpoint_identity
@@ -28,6 +28,7 @@ from evalkit.serve import launch
 from evalkit.stats.divergence import ScoredText
 from evalkit.waits import announce
 
+Scores: TypeAlias = tuple[ScoredText | None, ...]
 Work = TypeVar("Work")
 Made = TypeVar("Made")
 
@@ -80,41 +81,25 @@ def side_of(
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What one endpoint drew: by prompt its tokens, the text, and the greedy text; None where asking failed."""
+    """What one endpoint gave: by prompt its tokens, the text, and the greedy text; None where asking failed.
+
+    `scores` are those that it gave to texts, by prompt, under names such as `candidate_on_reference`: whose texts on
+    which side; `reference_again` is the reference's second scoring of its own.
+    """
 
     prompts: tuple[TokenIds | None, ...]
     texts: tuple[Drawn | None, ...]
     greedy: tuple[Drawn | None, ...]
+    scores: Mapping[str, Scores] = field(default_factory=dict)
 
     def part(self, part: slice) -> Material:
-        """What was drawn for some of the prompts."""
-        return Material(self.prompts[part], self.texts[part], self.greedy[part])
+        """What was given for some of the prompts."""
+        scores = {name: texts[part] for name, texts in self.scores.items()}
+        return Material(self.prompts[part], self.texts[part], self.greedy[part], scores)
 
-
-@dataclass(frozen=True, slots=True)
-class ReferenceSide:
-    """All that the reference gives before the candidate is asked: its texts, scored twice."""
-
-    material: Material
-    scored: tuple[ScoredText | None, ...]
-    again: tuple[ScoredText | None, ...]
-
-    def part(self, part: slice) -> ReferenceSide:
-        """What the reference gave for some of the prompts."""
-        return ReferenceSide(self.material.part(part), self.scored[part], self.again[part])
-
-
-@dataclass(frozen=True, slots=True)
-class CandidateSide:
-    """All that the candidate gives: the reference's texts scored, and texts of its own, re-scored."""
-
-    material: Material
-    reference_texts: tuple[ScoredText | None, ...]
-    own_texts: tuple[ScoredText | None, ...]
-
-    def part(self, part: slice) -> CandidateSide:
-        """What the candidate gave for some of the prompts."""
-        return CandidateSide(self.material.part(part), self.reference_texts[part], self.own_texts[part])
+    def with_scores(self, **more: Scores) -> Material:
+        """The same with more scores."""
+        return replace(self, scores={**self.scores, **more})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +123,20 @@ class Findings:
     """Everything that was measured; `probe_report.assess` judges it."""
 
     plan: Plan
-    reference: ReferenceSide
-    candidate: CandidateSide
-    candidate_on_reference: tuple[ScoredText | None, ...]
+    reference: Material
+    candidate: Material
     asked: Mapping[str, Asked]
+
+    @property
+    def scores(self) -> dict[str, Scores]:
+        """The scores of both sides."""
+        return {**self.reference.scores, **self.candidate.scores}
 
     def first(self, texts: int) -> Findings:
         """What the probe would hold had it asked only the first `texts` prompts."""
         part = slice(texts)
         plan = replace(self.plan, prompts=self.plan.prompts[part])
-        sides = self.reference.part(part), self.candidate.part(part), self.candidate_on_reference[part]
-        return Findings(plan, *sides, self.asked)
+        return Findings(plan, self.reference.part(part), self.candidate.part(part), self.asked)
 
 
 class NotSupportedError(EndpointError):
@@ -182,7 +170,7 @@ class Session:
 
     async def score(
         self, prompts: Sequence[TokenIds | None], texts: Sequence[Drawn | None], *, again: bool = False
-    ) -> tuple[ScoredText | None, ...]:
+    ) -> Scores:
         """Score texts after this endpoint's own prompts; `again` in reverse order and with less at a time."""
 
         async def scored(pair: tuple[TokenIds | None, Drawn | None]) -> ScoredText | None:
@@ -284,35 +272,36 @@ async def _side_by_side(reference: Side, candidate: Side, plan: Plan) -> Finding
             made = group.create_task(candidate_part(second, own, theirs))
         back = await first.score(theirs.prompts, own.texts)
         costs = {reference.name: first.asked(), _other_name(reference, candidate): second.asked()}
-        return Findings(plan, given.result(), made.result(), back, costs)
+        return Findings(plan, given.result().with_scores(candidate_on_reference=back), made.result(), costs)
 
 
 async def _in_turn(reference: Side, candidate: Side, plan: Plan) -> Findings:
     async with open_session(reference, plan) as first:
         given = await reference_part(first, await first.draw(plan))
     async with open_session(candidate, plan) as second:
-        made = await candidate_part(second, await second.draw(plan), given.material)
+        made = await candidate_part(second, await second.draw(plan), given)
     async with open_session(reference, plan) as third:
-        back = await third.score(given.material.prompts, made.material.texts)
+        back = await third.score(given.prompts, made.texts)
     costs = {reference.name: first.asked().plus(third.asked()), _other_name(reference, candidate): second.asked()}
-    return Findings(plan, given, made, back, costs)
+    return Findings(plan, given.with_scores(candidate_on_reference=back), made, costs)
 
 
 def _other_name(reference: Side, candidate: Side) -> str:
     return candidate.name if candidate.name != reference.name else f"{candidate.name} (candidate)"
 
 
-async def reference_part(session: Session, material: Material) -> ReferenceSide:
-    """What the reference says of its own texts, twice."""
-    scored = await session.score(material.prompts, material.texts)
-    again = await session.score(material.prompts, material.texts, again=True)
-    return ReferenceSide(material, scored, again)
+async def reference_part(session: Session, own: Material) -> Material:
+    """With what the reference says of its own texts, twice."""
+    scored = await session.score(own.prompts, own.texts)
+    again = await session.score(own.prompts, own.texts, again=True)
+    return own.with_scores(reference_again=again, reference_on_reference=scored)
 
 
-async def candidate_part(session: Session, own: Material, reference: Material) -> CandidateSide:
-    """What the candidate says of the reference's texts, after its own prompts, and of its own texts."""
-    reference_texts = await session.score(own.prompts, reference.texts)
-    return CandidateSide(own, reference_texts, await session.score(own.prompts, own.texts))
+async def candidate_part(session: Session, own: Material, reference: Material) -> Material:
+    """With what the candidate says of the reference's texts, after its own prompts, and of its own texts."""
+    theirs = await session.score(own.prompts, reference.texts)
+    scored = await session.score(own.prompts, own.texts)
+    return own.with_scores(reference_on_candidate=theirs, candidate_on_candidate=scored)
 
 
 def neutral_prompts(count: int) -> tuple[tuple[Message, ...], ...]:

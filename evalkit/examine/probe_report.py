@@ -16,7 +16,7 @@ import orjson
 from evalkit import codec
 from evalkit.errors import UsageError
 from evalkit.examine.forcing import Drawn
-from evalkit.examine.probe import Asked, CandidateSide, Findings, Material, Plan, ReferenceSide
+from evalkit.examine.probe import Asked, Findings, Material, Plan, Scores
 from evalkit.files import write_whole
 from evalkit.model import Probe, Reason, Verdict
 from evalkit.resources import __version__
@@ -83,15 +83,16 @@ class FidelityReport:
 
 def assess(findings: Findings) -> FidelityReport:
     """Judge what was measured; INVALID where the reference's own noise could not be had or the tokenisers differ."""
-    reference, candidate = findings.reference, findings.candidate
-    drawn, own = reference.material, candidate.material
-    first = _compared(reference.scored, reference.again, 0.0)
+    drawn, own, scores = findings.reference, findings.candidate, findings.scores
+    forced = scores["reference_on_reference"]
+    back = scores.get("candidate_on_reference", (None,) * len(own.texts))  # a bisect does not ask for it
+    first = _compared(forced, scores["reference_again"], 0.0)
     near_tie = near_tie_nats(first) if first is not None else 0.0
-    noise = {AGAIN: first, READING: _compared(_decoded(drawn), reference.scored, near_tie)}
+    noise = {AGAIN: first, READING: _compared(_decoded(drawn), forced, near_tie)}
     found = {
-        FORWARD: _compared(reference.scored, candidate.reference_texts, near_tie),
-        BACKWARD: _compared(_decoded(own), findings.candidate_on_reference, near_tie),
-        SELF: _compared(_decoded(own), candidate.own_texts, near_tie),
+        FORWARD: _compared(forced, scores["reference_on_candidate"], near_tie),
+        BACKWARD: _compared(_decoded(own), back, near_tie),
+        SELF: _compared(_decoded(own), scores["candidate_on_candidate"], near_tie),
     }
     known = {name: one for name, one in noise.items() if one is not None}
     other = sum(a is not None and b is not None and a != b for a, b in zip(drawn.prompts, own.prompts, strict=True))
@@ -172,33 +173,23 @@ def kept(home: Path, plans: Sequence[str]) -> Probe | None:
 
 def sequences(findings: Findings) -> list[dict[str, Any]]:
     """Every token that was compared, one entry a prompt: enough to compute all statistics again."""
-    reference, candidate = findings.reference, findings.candidate
+    sides = {"reference": findings.reference, "candidate": findings.candidate}
     entries = []
     for index, messages in enumerate(findings.plan.prompts):
-        sides = {"reference": reference.material, "candidate": candidate.material}
         texts = {name: material.texts[index] for name, material in sides.items()}
-        scores = {
-            "reference_again": reference.again[index],
-            "reference_on_reference": reference.scored[index],
-            "reference_on_candidate": candidate.reference_texts[index],
-            "candidate_on_candidate": candidate.own_texts[index],
-            "candidate_on_reference": findings.candidate_on_reference[index],
-        }
         entries.append(
             {
                 "prompt": list(messages),
                 "prompt_ids": {name: material.prompts[index] for name, material in sides.items()},
                 "ids": {name: None if text is None else text.ids for name, text in texts.items()},
                 "decoded": {name: _numbers(None if text is None else text.scores) for name, text in texts.items()},
-                **{name: _numbers(one) for name, one in scores.items()},
+                **{name: _numbers(scored[index]) for name, scored in findings.scores.items()},
             }
         )
     return entries
 
 
-def _compared(
-    first: Sequence[ScoredText | None], second: Sequence[ScoredText | None], near_tie: float
-) -> Divergence | None:
+def _compared(first: Scores, second: Scores, near_tie: float) -> Divergence | None:
     """Compare by prompt; a text that either side lacks stays as an empty one, so that numbers keep their prompts."""
     pairs = [
         (a, b) if a is not None and b is not None and len(a.logprobs) == len(b.logprobs) else (_EMPTY, _EMPTY)
@@ -210,7 +201,7 @@ def _compared(
 _EMPTY: Final = ScoredText(())
 
 
-def _decoded(material: Material) -> tuple[ScoredText | None, ...]:
+def _decoded(material: Material) -> Scores:
     return tuple(None if text is None or not text.ids else text.scores for text in material.texts)
 
 
@@ -296,22 +287,14 @@ def read_findings(entries: Iterable[Mapping[str, Any]]) -> Findings:
     """
     rows = list(entries)
 
-    def scores(name: str) -> tuple[ScoredText | None, ...]:
-        return tuple(_scored(row[name]) for row in rows)
-
-    def material(side: str) -> Material:
+    def material(side: str, *scores: str) -> Material:
         prompts = tuple(None if row["prompt_ids"][side] is None else tuple(row["prompt_ids"][side]) for row in rows)
-        return Material(prompts, tuple(_drawn(row["ids"][side], row["decoded"][side]) for row in rows), ())
+        texts = tuple(_drawn(row["ids"][side], row["decoded"][side]) for row in rows)
+        return Material(prompts, texts, (), {name: tuple(_scored(row[name]) for row in rows) for name in scores})
 
-    return Findings(
-        plan=Plan(tuple(tuple(row["prompt"]) for row in rows), greedy=0),
-        reference=ReferenceSide(material("reference"), scores("reference_on_reference"), scores("reference_again")),
-        candidate=CandidateSide(
-            material("candidate"), scores("reference_on_candidate"), scores("candidate_on_candidate")
-        ),
-        candidate_on_reference=scores("candidate_on_reference"),
-        asked={},
-    )
+    reference = material("reference", "reference_again", "reference_on_reference", "candidate_on_reference")
+    candidate = material("candidate", "reference_on_candidate", "candidate_on_candidate")
+    return Findings(Plan(tuple(tuple(row["prompt"]) for row in rows), greedy=0), reference, candidate, {})
 
 
 def _drawn(ids: list[int] | None, decoded: list[Any] | None) -> Drawn | None:

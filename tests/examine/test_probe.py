@@ -71,7 +71,7 @@ async def test_k3_meets_the_true_divergence(toy):
     findings, report = await probed(toy, Model(), Model(noise=0.2), plan=plan)
     reference = Model()
     truth = []
-    for prompt, text in zip(findings.reference.material.prompts, findings.reference.material.texts, strict=True):
+    for prompt, text in zip(findings.reference.prompts, findings.reference.texts, strict=True):
         for position in range(len(text.ids)):
             p = np.exp(reference.logprobs([*prompt, *text.ids[:position]]))
             truth.append(0.2**2 / 2 * (1 - np.sum(p**2)))
