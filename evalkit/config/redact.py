@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import html
-import json
 import mmap
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 REDACTED: Final = "***"
 ECHO: Final = "[redacted]"
@@ -87,11 +89,11 @@ def redacted(value: Any, secrets: Iterable[str] = (), name: str = "") -> Any:
 
     Under a key `headers` every value is secret. `secrets` are known values, taken out wherever they turn up.
     """
-    known = sorted((secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS), key=len, reverse=True)
-    return _redacted(value, known, name)
+    known = frozenset(secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS)
+    return _redacted(value, _compiled(known) if known else None, name)
 
 
-def _redacted(value: Any, known: Sequence[str], name: str) -> Any:
+def _redacted(value: Any, known: re.Pattern[str] | None, name: str) -> Any:
     if isinstance(value, Mapping):
         if name == "headers":
             return dict.fromkeys(value, REDACTED)
@@ -103,8 +105,8 @@ def _redacted(value: Any, known: Sequence[str], name: str) -> Any:
         items = _redacted_arguments(value) if name == "argv" else list(value)
         return [_redacted(item, known, "") for item in items]
     if isinstance(value, str):
-        for secret in known:
-            value = value.replace(secret, REDACTED)
+        if known is not None:
+            value = known.sub(REDACTED, value)
         return _URL.sub(lambda match: redact_url(match[0]), value)
     return value
 
@@ -133,6 +135,80 @@ def _redacted_inside(text: str) -> str:
             lambda match: f"{match[1]}{match[2]}{REDACTED}" if is_secret_name(match[1]) else match[0], text
         )
     return text
+
+
+# ---------------------------------------------------------------- how a secret may be spelled
+
+# One backslash for JSON, two for JSON inside JSON, four once more; a bound keeps a long row of them cheap.
+_ESCAPED: Final = r"\\{1,4}"
+_LONGEST_CHARACTER: Final = 16
+_IN_BASE64: Final = {"+": r"(?:[+-]|%2B)", "/": r"(?:\\{0,4}/|_|%2F)"}
+_SHORT: Final = {"\n": "n", "\r": "r", "\t": "t"}
+# Letters and digits that are escaped, as ordinary texts have few.
+_ESCAPES: Final = r"\\u00[3-7]|\\x[3-7]|%[3-7]|%25[3-7]|&#"
+_RUN: Final = re.compile("[a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Spellings:
+    """All ways in which servers spell secrets: `pattern` finds them, in texts and, encoded in UTF-8, in bytes.
+
+    Most texts hold none, and that is told in a fraction of the time: in lower case they hold none of `runs`, and
+    nothing that `escapes` finds.
+    """
+
+    pattern: str
+    runs: tuple[str, ...]
+    escapes: str = _ESCAPES
+
+
+def spellings(secrets: Iterable[str]) -> Spellings:
+    r"""How servers may spell `secrets`: in upper or lower case, escaped in whole or in part, in base64.
+
+    An escaped character has backslashes before it, or is `\u0073`, `\x73`, `%73`, `%2573`, `&#115;`, `&#x73;` or what
+    HTML calls it. Base64 is found wherever the secret begins in it, in both alphabets, of secrets of eight characters.
+    """
+    longest_first = sorted(set(secrets), key=lambda secret: (-len(secret), secret))
+    # Of "Bearer <token>" and the token, the base64 of the first holds that of the second.
+    long = [one for one in longest_first if len(one) >= MIN_SECRET_CHARACTERS]
+    least = [one for one in long if not any(other in one for other in long if other != one)]
+    in_base64 = [form for one in least for form in _in_base64(one)]
+    plain = "|".join("".join(map(_character, secret)) for secret in longest_first)
+    encoded = ["".join(_IN_BASE64.get(one, one) for one in form) for form in in_base64]
+    runs = {max(_RUN.findall(form.lower()), key=len, default="") for form in (*longest_first, *in_base64)}
+    return Spellings("|".join([f"(?i:{plain})", *encoded]), tuple(sorted(runs)))
+
+
+def _character(one: str) -> str:
+    number = ord(one)
+    in_utf16 = one.encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
+    escaped = ["".join(f"{'' if n == 0 else _ESCAPED}u{unit}" for n, unit in enumerate(in_utf16))]
+    if number < 0x100:
+        escaped.append(f"x{number:02x}")
+    escaped += _SHORT.get(one, "")
+    forms = [
+        r"\\{0,4}" + re.escape(one),
+        f"{_ESCAPED}(?:{'|'.join(escaped)})",
+        "".join(f"%(?:25)?{byte:02x}" for byte in os.fsencode(one)),
+        f"&#(?:0{{0,6}}{number}|x0{{0,6}}{number:x});?",
+        *({html.escape(one)} - {one}),
+    ]
+    if one.isspace():
+        forms.append("[ +]")
+    return f"(?:{'|'.join(forms)})"
+
+
+def _in_base64(secret: str) -> Iterator[str]:
+    """What the secret alone decides of its base64, for each of the three places in a group where it may begin."""
+    raw = os.fsencode(secret)
+    for before, decided_by_others in enumerate((0, 2, 3)):
+        decided = (before + len(raw)) * 8 // 6
+        yield base64.b64encode(bytes(before) + raw).decode()[decided_by_others:decided]
+
+
+@lru_cache(maxsize=32)
+def _compiled(secrets: frozenset[str]) -> re.Pattern[str]:
+    return re.compile(spellings(secrets).pattern)
 
 
 # ---------------------------------------------------------------- a process and its log
@@ -170,8 +246,8 @@ class Redactor:
     """Makes what an endpoint says fit to be shown and stored: bounded, printable, and without a secret.
 
     Secrets are the API key, the values of all configured headers, and what stands under the name of a key in the query
-    of an address (`urls`), also where a server echoes them quoted for JSON, HTML or a URL. Values of fewer than four
-    characters are no secrets.
+    of an address (`urls`), however a server spells them (`spellings`). Values of fewer than four characters are no
+    secrets.
     """
 
     def __init__(self, api_key: str | None, headers: Mapping[str, str], urls: Iterable[str] = ()) -> None:
@@ -179,21 +255,23 @@ class Redactor:
         keys = {api_key or "", *asked}
         # The token of "Bearer <token>" on its own, too.
         both = {name: {value, value.partition(" ")[2]} for name, value in headers.items()}
-        values = keys.union(*both.values())
-        forms = {form for value in values if len(value) >= MIN_ECHO_CHARACTERS for form in _spellings(value)}
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._longest = max(map(len, forms), default=0)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE) if forms else None
+        long_enough = (value for value in keys.union(*both.values()) if len(value) >= MIN_ECHO_CHARACTERS)
+        echoed = frozenset(filter(None, map(_printable, long_enough)))
+        self._echoed = _compiled(echoed) if echoed else None
+        self._longest = _LONGEST_CHARACTER * max(map(len, echoed), default=0)
         named = keys.union(*(said for name, said in both.items() if is_secret_name(name)))
-        in_json = {json.dumps(value)[1:-1].encode() for value in named if len(value) >= MIN_SECRET_CHARACTERS}
-        self._in_bodies = sorted(in_json, key=lambda key: (-len(key), key))
+        in_bodies = {value for value in named if len(value) >= MIN_SECRET_CHARACTERS}
+        found = spellings(in_bodies)
+        self._in_bodies = re.compile(os.fsencode(found.pattern)) if in_bodies else None
+        self._runs = tuple(map(os.fsencode, found.runs))
+        self._escapes = re.compile(found.escapes.encode())
 
     def clean(self, text: str) -> str:
         """At most 500 printable characters of `text`, secrets replaced."""
         # Characters that cannot be seen go first: one in the middle of an echoed key would hide it from the pattern.
         shown = _printable(text[:_RAW_CHARACTERS])
-        if self._pattern is not None:
-            shown = self._pattern.sub(ECHO, shown)
+        if self._echoed is not None:
+            shown = self._echoed.sub(ECHO, shown)
             if len(text) > _RAW_CHARACTERS:
                 shown = shown[: -self._longest]  # the cut may have gone through a secret
         return shown if len(shown) <= DETAIL_CHARACTERS else shown[: DETAIL_CHARACTERS - 1] + "…"
@@ -204,18 +282,13 @@ class Redactor:
         Only the API key and the values of headers whose names say that they are secret: other headers hold ordinary
         words, such as the name of a team or a model, which a model may write itself.
         """
-        for key in self._in_bodies:
-            if key in data:
-                data = data.replace(key, ECHO.encode())
-        return data
+        if self._in_bodies is None:
+            return data
+        lower = data.lower()
+        suspicious = any(run in lower for run in self._runs) or self._escapes.search(lower)
+        return self._in_bodies.sub(ECHO.encode(), data) if suspicious else data
 
 
 def _printable(text: str) -> str:
     """One line: white space as single spaces, everything else that has no shape taken out."""
     return " ".join("".join(c if c.isprintable() else " " * c.isspace() for c in text).split())
-
-
-def _spellings(secret: str) -> Iterable[str]:
-    """A secret as it is, and as it looks inside JSON, HTML, a URL or a Python representation."""
-    quoted = (json.dumps(secret)[1:-1], repr(secret)[1:-1], html.escape(secret), quote(secret), quote(secret, safe=""))
-    return filter(None, map(_printable, (secret, *quoted)))

@@ -1,7 +1,9 @@
 """Redaction: names that say secret, addresses, command lines, and known values wherever they turn up."""
 
+import base64
 import html
 import json
+import re
 from urllib.parse import quote
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from evalkit.config import redact
-from evalkit.config.redact import Redactor, is_secret_name, redact_url, redacted, secrets_of_process
+from evalkit.config.redact import Redactor, is_secret_name, redact_url, redacted, secrets_of_process, spellings
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,65 @@ def test_an_echoed_key_is_taken_out(echo):
     assert "Cd34" not in shown
     assert "[redacted]" in shown
     assert shown.startswith("Incorrect API key provided: ")
+
+
+def spelled(key):
+    """The ways of a server that escapes or encodes what it was sent, one character, some, or all of it."""
+    yield "".join(f"\\u{ord(c):04X}" for c in key)
+    yield "".join(f"\\\\u{ord(c):04x}" for c in key)
+    yield key[:5] + f"\\u{ord(key[5]):04x}" + key[6:]
+    yield "".join(f"\\x{ord(c):02x}" for c in key)
+    yield "".join(f"%{ord(c):02x}" for c in key)
+    yield "".join(f"%25{ord(c):02X}" for c in key)
+    yield "".join(f"&#{ord(c)};" for c in key)
+    yield "".join(f"&#x{ord(c):x};" for c in key)
+    yield json.dumps(json.dumps({"key": key}))
+    yield key.replace("/", "\\/")
+    for before in ("", "u", "Basic user:", "ab"):
+        encoded = base64.b64encode(f"{before}{key}, and more".encode()).decode()
+        yield encoded
+        yield encoded.replace("+", "-").replace("/", "_")
+        yield quote(encoded, safe="")
+        yield encoded.replace("/", "\\/")
+        yield base64.b64encode(f"{before}{key}".encode()).decode()
+
+
+# Ones whose base64 has + and / in it, too.
+@pytest.mark.parametrize("key", [KEY, "sk-proj-0123456789abcdefXYZ", "k?>~?>~?>~?>~?>~"])
+def test_a_key_is_taken_out_however_it_is_spelled(key):
+    redactor, known = Redactor(key, {}), [key]
+    for said in spelled(key):
+        assert "[redacted]" in redactor.clean(said), said
+        assert "***" in redacted(said, known), said
+        body = json.dumps({"id": said}, ensure_ascii=False).encode()
+        assert b"[redacted]" in redactor.body(body), said
+        assert b"[redacted]" in redactor.body(said.encode()), said
+
+
+def test_bodies_that_hold_no_key_stay_as_they_are():
+    redactor = Redactor(KEY, {"x-api-key": "sk-proj-0123456789abcdefXYZ"})
+    answer = {
+        "content": "50% of \u00e9, \u0411, 100%25, %41, &#65; \\x41",
+        "id": base64.b64encode(b"something else").decode(),
+    }
+    for body in (json.dumps(answer).encode(), json.dumps(answer, ensure_ascii=False).encode(), bytes(range(256))):
+        assert redactor.body(body) == body
+
+
+@given(
+    st.lists(
+        st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=50), min_size=1, max_size=3
+    ),
+    st.binary(max_size=20),
+    st.binary(max_size=20),
+)
+def test_what_the_quick_look_lets_pass_holds_no_key(keys, before, after):
+    found = spellings(keys)
+    for key in keys:
+        for said in (base64.b64encode(before + key.encode() + after).decode(), *spelled(key)):
+            quick = any(run in said.lower() for run in found.runs) or re.search(found.escapes, said.lower())
+            assert quick, "else the pattern below is never asked"
+            assert re.search(found.pattern, said)
 
 
 def test_header_values_are_secrets_with_and_without_their_scheme():
