@@ -10,8 +10,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from evalkit.resources import __version__ as __version__
-
 if TYPE_CHECKING:
     from evalkit.api import Comparison as Comparison
     from evalkit.api import Fidelity as Fidelity
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
     from evalkit.options import RunOptions as RunOptions
     from evalkit.options import TableOptions as TableOptions
     from evalkit.publish.tables import JudgedTable as JudgedTable
+    from evalkit.resources import __version__ as __version__
     from evalkit.run import Observer as Observer
     from evalkit.run.forecast import Forecast as Forecast
 

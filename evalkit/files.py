@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -98,7 +96,7 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
 @contextmanager
 def _renamed_at_end(path: Path, mode: int) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".evalkit-{os.getpid()}-{secrets.token_hex(4)}")
+    draft = path.with_name(f".evalkit-{os.getpid()}-{os.urandom(4).hex()}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
             yield out
@@ -205,6 +203,8 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
 @contextmanager
 def _csv(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
     """The names in the header, and (line, cells) of what comes after it."""
+    import csv  # most commands read none
+
     csv.field_size_limit(MOST_LINE_BYTES)
     line = 0
 

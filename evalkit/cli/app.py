@@ -14,7 +14,6 @@ from typing import Any
 import click
 
 from evalkit.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EvalkitError, did_you_mean
-from evalkit.resources import __version__
 
 # name: (module under evalkit.cli, and its name there unless it is `command`; one line of help); imported when used.
 COMMANDS = {
@@ -79,7 +78,7 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(__version__, prog_name="evalkit")
+@click.version_option(package_name="flagos-evalkit", prog_name="evalkit")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
     """Shows whether a ported model is still the same model.

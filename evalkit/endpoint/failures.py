@@ -7,7 +7,6 @@ Before it leaves a client, `redacted` makes its detail bounded, printable and fr
 
 from __future__ import annotations
 
-import email.utils
 import html
 import json
 import math
@@ -270,6 +269,8 @@ def _number(text: str | None) -> float | None:
 
 def seconds_until(date: str, now: float) -> float | None:
     """The seconds from `now` (since the epoch) to an HTTP date, below 0 where it is past; None where it is no date."""
+    import email.utils  # an address that names no date needs none of it
+
     try:
         moment = email.utils.parsedate_to_datetime(date)
     except (ValueError, OverflowError):  # a day or a year with twenty digits is the latter

@@ -46,6 +46,9 @@ def frame(*, ascii_only: bool, title: str | None = None) -> RichTable:
     )
 
 
+FIRST_WIDE: Final = "\u2e80"  # the first character of the scripts that are written without spaces
+
+
 def text(content: str, *, ascii_only: bool) -> Text:
     """Foreign text: no markup, no control characters, and nothing that the console's encoding lacks."""
     from rich.text import Text
@@ -54,7 +57,7 @@ def text(content: str, *, ascii_only: bool) -> Text:
     if ascii_only:
         line = line.replace("±", "+/-").replace("—", "-").replace("×", "x").replace("→", "->").replace("…", "...")
         line = line.encode("ascii", "replace").decode()
-    if not line.isascii():
+    if max(line, default="") >= FIRST_WIDE:
         from evalkit.render.chinese_text import HAS_WIDE, ChineseText
 
         if HAS_WIDE.search(line):

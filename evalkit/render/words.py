@@ -44,10 +44,7 @@ def word_of(group: str, name: str, language: Language) -> str:
 
 def is_english(text: str) -> bool:
     """True where a page in Chinese should mark a text as English."""
-    return bool(text) and not _HAN.search(text)
-
-
-_HAN: Final = re.compile("[\u3400-\u9fff]")
+    return bool(text) and (text.isascii() or not re.search("[\u3400-\u9fff]", text))
 
 
 def _entries(file: str) -> dict[str, dict[str, str]]:
