@@ -16,7 +16,6 @@ from evalkit.config.schema import (
     JudgeConfig,
     Limits,
     SuiteChoice,
-    differences,
     json_schema,
     public_dump,
 )
@@ -35,7 +34,6 @@ __all__ = [
     "Sampling",
     "SamplingOverrides",
     "SuiteChoice",
-    "differences",
     "json_schema",
     "load_config",
     "public_dump",

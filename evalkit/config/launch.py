@@ -74,18 +74,12 @@ class LlamaCppLaunch(_StandIn):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        refuse(
-            self.chat_template is not None and self.chat_template_file is not None,
-            "chat_template and chat_template_file exclude each other",
-            "chat_template",
-            "chat_template_file",
-        )
-        refuse(
-            self.cache_type_v not in _UNQUANTISED and self.flash_attention == "off",
-            f"cache_type_v {self.cache_type_v} needs flash attention: set flash_attention to on",
-            "cache_type_v",
-            "flash_attention",
-        )
+        both = self.chat_template is not None and self.chat_template_file is not None
+        exclude = "chat_template and chat_template_file exclude each other"
+        refuse(both, exclude, "chat_template", "chat_template_file")
+        unaided = self.cache_type_v not in _UNQUANTISED and self.flash_attention == "off"
+        needs = f"cache_type_v {self.cache_type_v} needs flash attention: set flash_attention to on"
+        refuse(unaided, needs, "cache_type_v", "flash_attention")
         own = self.model != KNOWN_MODEL
         no_model = own and not self.model.lower().endswith(".gguf")
         refuse(no_model, "model must be smollm2 or the path of a .gguf file", "model")

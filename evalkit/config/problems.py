@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from evalkit.config.base import Section
@@ -55,16 +53,8 @@ def problems(error: ValidationError, tree: Node, model: type[Section] = Endpoint
     located = [(_locate(tree, detail["loc"]), detail) for detail in error.errors(include_url=False)]
     located.sort(key=lambda pair: _order(tree, pair[0]))
     first = located[:MAX_PROBLEMS]
-    sentences = dict.fromkeys(_sentence(_Document(tree, model), path, detail) for path, detail in first)
+    sentences = dict.fromkeys(_sentence(tree, model, path, detail) for path, detail in first)
     return told(list(sentences), more=len(located) - len(first))
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """What was checked, and by which model."""
-
-    tree: Node
-    model: type[Section]
 
 
 def _locate(tree: Node, location: tuple[int | str, ...]) -> KeyPath:
@@ -94,12 +84,12 @@ def _order(tree: Node, path: KeyPath) -> tuple[str, int]:
     return (tree.origin.source, 0) if node is None else (node.origin.source, node.origin.line or 0)
 
 
-def _sentence(document: _Document, path: KeyPath, detail: ErrorDetails) -> str:
-    kind, tree = detail["type"], document.tree
+def _sentence(tree: Node, model: type[Section], path: KeyPath, detail: ErrorDetails) -> str:
+    kind = detail["type"]
     if kind == "extra_forbidden":
-        return f"{_place(tree, path)}: {_unknown(document, path)}"
+        return f"{_place(tree, path)}: {_unknown(tree, model, path)}"
     if kind == "missing":
-        return f"{_place(tree, path[:-1])}: {dotted(path)} is missing{_purpose(document, path)}"
+        return f"{_place(tree, path[:-1])}: {dotted(path)} is missing{_purpose(tree, model, path)}"
     if kind == "conflict":
         return _conflict(tree, path, detail)
     if kind == "union_tag_not_found":
@@ -174,12 +164,12 @@ def _mend(tree: Node, path: KeyPath, detail: ErrorDetails) -> str:
 # Unknown and missing keys
 
 
-def _unknown(document: _Document, path: KeyPath) -> str:
+def _unknown(tree: Node, model: type[Section], path: KeyPath) -> str:
     section, key = path[:-1], str(path[-1])
-    model = _section_at(document, section)
+    inner = _section_at(tree, model, section)
     inside = f" in {dotted(section)}" if section else ""
-    known = [] if model is None else list(model.model_fields)
-    if document.model is not EndpointConfig:
+    known = [] if inner is None else list(inner.model_fields)
+    if model is not EndpointConfig:
         return f"unknown key '{key}'{inside}{_meant(key, {name: name for name in known})}"
     here = {name: name for name in [*known, *([] if section else ["extends"])]}
     elsewhere = _elsewhere()
@@ -201,54 +191,44 @@ def _elsewhere() -> dict[str, str]:
     """Every key with its place in the file, for a key that was written into the wrong section."""
     keys = {name: name for name in EndpointConfig.model_fields}
     for name in ("sampling", "limits", "tls", "thinking"):
-        for model in _sections(EndpointConfig.model_fields[name]):
+        for model in _sections(EndpointConfig.model_fields[name].annotation):
             for key in model.model_fields:
                 keys.setdefault(key, f"{name}.{key}")
     return keys
 
 
-def _section_at(document: _Document, path: KeyPath) -> type[Section] | None:
+def _section_at(tree: Node, model: type[Section], path: KeyPath) -> type[Section] | None:
     """The model that reads the section at `path`; None inside a free mapping."""
-    model: type[Section] | None = document.model
-    node: Node | None = document.tree
+    inner: type[Section] | None = model
     named = False  # the next part is a name of the user's, in a mapping from names to sections
-    for part in path:
-        node = node.child(part) if node is not None else None
-        if isinstance(part, int) or model is None or named:
+    for depth, part in enumerate(path, 1):
+        if isinstance(part, int) or inner is None or named:
             named = False
             continue
-        field = model.model_fields.get(part)
-        candidates = list(_sections(field)) if field is not None else []
-        named = field is not None and get_origin(field.annotation) is dict
-        model = _chosen(candidates, node)
-    return model
+        field = inner.model_fields.get(part)
+        annotation = None if field is None else field.annotation
+        named = get_origin(annotation) is dict
+        inner = _chosen(_sections(annotation), find(tree, (*path[:depth], "kind")))
+    return inner
 
 
-def _chosen(candidates: list[type[Section]], node: Node | None) -> type[Section] | None:
+def _chosen(candidates: list[type[Section]], kind: Node | None) -> type[Section] | None:
     """The only candidate, or the one whose `kind` stands in the file."""
-    kind = node.child("kind") if node is not None else None
     if len(candidates) > 1:
         named = None if kind is None else kind.value
         candidates = [one for one in candidates if named in get_args(one.model_fields["kind"].annotation)]
     return candidates[0] if candidates else None
 
 
-def _sections(field: FieldInfo) -> Iterator[type[Section]]:
-    """The models within a field's annotation, through lists, mappings, unions and Annotated."""
-    yield from dict.fromkeys(_within(field.annotation))
+def _sections(annotation: Any) -> list[type[Section]]:
+    """The models within an annotation, through lists, mappings, unions and Annotated."""
+    own = [annotation] if isinstance(annotation, type) and issubclass(annotation, Section) else []
+    return list(dict.fromkeys([*own, *(one for inner in get_args(annotation) for one in _sections(inner))]))
 
 
-def _within(annotation: Any) -> Iterator[type[Section]]:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _within(argument)
-
-
-def _purpose(document: _Document, path: KeyPath) -> str:
+def _purpose(tree: Node, model: type[Section], path: KeyPath) -> str:
     """What a missing key is for, from its description."""
-    model = _section_at(document, path[:-1])
-    first = (
-        model.purpose_of(str(path[-1])).partition(";")[0].rstrip(".").partition(". ")[0] if model is not None else ""
-    )
+    section = _section_at(tree, model, path[:-1])
+    said = "" if section is None else section.purpose_of(str(path[-1]))
+    first = said.partition(";")[0].rstrip(".").partition(". ")[0]
     return f": {first[:1].lower()}{first[1:]}" if first else ""

@@ -392,13 +392,11 @@ def _judged(names: tuple[str, ...], findings: Findings) -> Result:
     report = assess(findings)
     judged = {name: one for name, one in report.judged.items() if name in {FORWARD, SELF}}
     verdict, reasons = overall_fidelity(judged) if judged else (report.verdict, report.reasons)
-    forward = report.comparisons[FORWARD]
     result = Result(names, "verdict", verdict, reasons)
-    if forward is None:
+    if (forward := report.comparisons[FORWARD]) is None:
         return result
-    k3, shift = forward.k3.point, forward.nll_shift.point
-    result = replace(result, tokens=forward.tokens, k3=k3, nll_shift=shift)
-    return replace(result, mean_abs=forward.mean_abs, max_abs=forward.max_abs)
+    k3, shift, mean, most = forward.k3.point, forward.nll_shift.point, forward.mean_abs, forward.max_abs
+    return replace(result, tokens=forward.tokens, k3=k3, nll_shift=shift, mean_abs=mean, max_abs=most)
 
 
 def _read(path: Path, kind: type[Kept]) -> Kept:

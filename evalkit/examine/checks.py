@@ -114,16 +114,6 @@ class Subject:
         """The temperature of the run to come."""
         return float(self.parameters.get("temperature") or 0.0)
 
-    @property
-    def wants_pictures(self) -> bool:
-        """True where a suite sends pictures."""
-        return any(suite.pictures for suite in self.suites)
-
-    @property
-    def wants_stops(self) -> bool:
-        """True where a suite, or the configuration, ends answers at a text."""
-        return bool(self.parameters.get("stop")) or any(suite.stops for suite in self.suites)
-
 
 class Patient:
     """An endpoint that is being examined: asked one short question at a time, or several at once.

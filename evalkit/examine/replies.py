@@ -183,7 +183,8 @@ async def check_stop(patient: Patient) -> None:
     if middle is None:
         patient.found.say("stop.unseen")
         return
-    severity = Severity.PROBLEM if patient.subject.wants_stops else Severity.WARNING
+    wanted = patient.subject.parameters.get("stop") or any(suite.stops for suite in patient.subject.suites)
+    severity = Severity.PROBLEM if wanted else Severity.WARNING
     stop, cut = middle, plain
     for stop in (middle, COMMON_LETTER):
         outcome = await patient.chat(QUESTION, max_tokens=REPLY_TOKENS, stop=[stop])

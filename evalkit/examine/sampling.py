@@ -9,6 +9,7 @@ from typing import Any, Final
 from evalkit.endpoint.body import at
 from evalkit.endpoint.identity import Native
 from evalkit.examine.checks import Patient, Severity, said, shown
+from evalkit.examine.probe import neutral_prompts
 from evalkit.examine.replies import NO_ANSWER, QUESTION, REPLY_TOKENS
 from evalkit.model import Failure, Reply
 
@@ -19,15 +20,6 @@ HOT: Final = 1.8
 SEEDS: Final = (11, 12, 13)
 UNDER_LOAD: Final = 6
 NEUTRAL: Final = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-
-_OTHERS: Final = (
-    "List the months of the year.",
-    "What is 12 times 12?",
-    "Say good morning in three languages.",
-    "Describe a tree in two sentences.",
-    "Spell the word 'library' backwards.",
-    "Why do cats purr?",
-)
 
 
 async def check_repeatable(patient: Patient) -> None:
@@ -48,7 +40,7 @@ async def check_repeatable(patient: Patient) -> None:
 
 async def _repeatable_under_load(patient: Patient, alone: str) -> None:
     ours = (patient.chat(QUESTION, max_tokens=REPLY_TOKENS) for _ in range(UNDER_LOAD))
-    others = (patient.chat(text, max_tokens=REPLY_TOKENS) for text in _OTHERS)
+    others = (patient.chat(messages, max_tokens=REPLY_TOKENS) for messages in neutral_prompts(UNDER_LOAD))
     outcomes = await asyncio.gather(*(one for pair in zip(ours, others, strict=True) for one in pair))
     replies = [outcome for outcome in outcomes[::2] if isinstance(outcome, Reply)]
     changed = sum(said(reply) != alone for reply in replies)

@@ -210,7 +210,7 @@ async def check_pictures(patient: Patient) -> None:
     ]
     prompt = Prompt(digest="", messages=({"role": "user", "content": content},), images=(image,))
     reply = await patient.chat(prompt, max_tokens=TOKENS)
-    wanted, found = patient.subject.wants_pictures, patient.found
+    wanted, found = any(suite.pictures for suite in patient.subject.suites), patient.found
     if isinstance(reply, Failure):
         patient.facts["pictures"] = "refused"
         if wanted:
