@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import signal
+import stat
 import sys
 import traceback
 from typing import Any
@@ -95,8 +96,11 @@ def run() -> None:
     # A command makes much that stays and few cycles: going through all of it as often as Python does by itself takes a
     # sixth of the processor time that a sample costs.
     gc.set_threshold(10_000, 20, 50)
-    # A cluster's "stop" is SIGTERM: treated as Ctrl-C, so that launched servers end and the journal closes.
+    # A cluster's "stop" is SIGTERM, a closed terminal's SIGHUP: treated as Ctrl-C, so that launched servers end and the
+    # journal closes. Who started this with `nohup` wants it to go on without a terminal.
     signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hang_up)
     if sys.stderr.isatty():
         from evalkit.waits import show_on
 
@@ -153,6 +157,14 @@ def _end(*_: object) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.raise_signal(signal.SIGINT)
+
+
+def _hang_up(*_: object) -> None:
+    """Ends as Ctrl-C does; what is still said goes nowhere where the terminal is gone, instead of failing."""
+    for number in (1, 2):
+        if stat.S_ISCHR(os.fstat(number).st_mode) and not os.isatty(number):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    _end()
 
 
 def _show(error: BaseException) -> None:

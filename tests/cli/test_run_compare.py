@@ -141,21 +141,43 @@ def test_kill_9_at_half_and_again_repeats_no_more_than_was_in_flight(endpoint, c
     assert before - kept <= 4 + 2 * 4
 
 
-def test_ctrl_c_keeps_what_came_back(endpoint, config, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_keeps_what_came_back(endpoint, config, tmp_path, number):
+    child = started(endpoint, config, tmp_path, stderr=subprocess.PIPE, text=True)
+    child.send_signal(number)
+    _out, words = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "answers that came back are kept" in words
+    assert len(journal.index(tmp_path / "runs" / "ref")[0]) >= 5
+
+
+def test_a_terminal_that_is_closed_ends_a_run_as_ctrl_c_does(endpoint, config, tmp_path):
+    terminal, theirs = os.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    child = started(endpoint, config, tmp_path, **streams, preexec_fn=lambda: os.login_tty(0))
+    os.close(theirs)
+    os.close(terminal)
+    assert child.wait(timeout=30) == 130
+    assert len(journal.index(tmp_path / "runs" / "ref")[0]) >= 5
+
+
+def test_nohup_goes_on_without_a_terminal(endpoint, config, tmp_path):
+    ignore = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    child = started(endpoint, config, tmp_path, stderr=subprocess.DEVNULL, **ignore)
+    child.send_signal(signal.SIGHUP)
+    assert child.wait(timeout=60) == 0
+
+
+def started(endpoint, config, tmp_path, **how):
+    """A run that has stored some of its answers, and is not done."""
     endpoint.spoil = lambda body, number: time.sleep(0.05)
     path = config("ref", endpoint.url, [MANY], limits={"concurrency": 2})
-    child = subprocess.Popen(
-        [sys.executable, "-m", "evalkit", "run", str(path), "--quiet"], stderr=subprocess.PIPE, text=True
-    )
+    child = subprocess.Popen([sys.executable, "-m", "evalkit", "run", str(path)], **how)
     file = tmp_path / "runs" / "ref" / journal.NAME
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not file.exists() or file.read_bytes().count(b"\n") < 5):
         time.sleep(0.01)
-    child.send_signal(signal.SIGTERM)
-    _out, words = child.communicate(timeout=30)
-    assert child.returncode == 130
-    assert "answers that came back are kept" in words
-    assert len(journal.index(file.parent)[0]) >= 5
+    return child
 
 
 def test_score_grades_again_without_asking(endpoint, config, run_evalkit):

@@ -68,7 +68,7 @@ def _as_it_was():
     """Puts back what a command may change in its process."""
     environment, folder, argv, stdin = dict(os.environ), Path.cwd(), sys.argv, sys.stdin
     temporary, tempfile.tempdir = tempfile.tempdir, None  # found anew, for an environment may name another
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     thresholds = gc.get_threshold()
     try:
         yield
