@@ -144,7 +144,8 @@ class Usage:
 class Reply:
     """One answer. `raw` is the response body as JSON bytes, exactly what the fields were read from.
 
-    `content` is "" where the server sent null. `seconds` is the time of the last attempt.
+    `content` is "" where the server sent null. `seconds` is the time of the last attempt, `address` the base address
+    that gave it, without keys; `fingerprint` what the server says of its build, "" where it says nothing.
     """
 
     content: str
@@ -155,13 +156,16 @@ class Reply:
     seconds: float
     raw: bytes = field(repr=False)
     attempts: int = 1
+    address: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """No answer. `detail` is for people, bounded, and holds no key; `retry_after` is in seconds.
 
-    `status` is the answer's; one of kind CONNECTION or STALL has it where the answer had begun to come.
+    `status` is the answer's; one of kind CONNECTION or STALL has it where the answer had begun to come. `address` is
+    the base address that was asked, without keys; "" where none was.
     """
 
     kind: FailureKind
@@ -170,6 +174,7 @@ class Failure:
     retry_after: float | None = None
     attempts: int = 1
     seconds: float = 0.0
+    address: str = ""
 
 
 # ---------------------------------------------------------------- how it was scored

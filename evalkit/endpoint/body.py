@@ -97,6 +97,7 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
         model=_text_or_none(document.get("model")),
         seconds=seconds,
         raw=raw,
+        fingerprint=str(document.get("system_fingerprint") or ""),
     )
 
 
@@ -125,11 +126,6 @@ def stored_reply(document: Any, *, seconds: float) -> Reply | Failure:
 def completion_tokens(document: Any) -> int | None:
     """The completion tokens that a body reports."""
     return _count(at(document, "usage", "completion_tokens"))
-
-
-def system_fingerprint(document: Any) -> str:
-    """What a body says of the build that made it, "" where it says nothing."""
-    return str(at(document, "system_fingerprint") or "")
 
 
 def generated_logprobs(document: Any) -> tuple[tuple[str, float], ...]:

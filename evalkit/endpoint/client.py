@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from evalkit.endpoint import body, failures
@@ -125,6 +125,7 @@ class AiohttpClient:
         self._transport = Transport(settings)
         self._replicas = Replicas(settings.base_urls)
         self._redactor = settings.redactor
+        self._shown = dict(zip(settings.base_urls, settings.shown_urls, strict=True))
 
     async def ask(self, request: Request) -> Reply | Failure:
         """Make one attempt; an endpoint's trouble is returned, never raised. Cancellation passes through."""
@@ -144,7 +145,9 @@ class AiohttpClient:
             self._replicas.give_back(lease, reached)
         seconds = time.perf_counter() - started
         outcome = self._outcome(answer, lease.url, path, seconds)
-        return failures.redacted(outcome, self._redactor, seconds) if isinstance(outcome, Failure) else outcome
+        if isinstance(outcome, Failure):
+            outcome = failures.redacted(outcome, self._redactor, seconds)
+        return replace(outcome, address=self._shown[lease.url])
 
     async def close(self) -> None:
         """Close every connection; the client is not used after it."""

@@ -33,7 +33,8 @@ NAME = "journal.jsonl"
 class ReplyRecord:
     """One answer: what was asked, by key, and the body as JSON, exactly as the server sent it.
 
-    `at` is when it was kept, in seconds since 1970; `seconds` is the time of the last of its `attempts`.
+    `at` is when it was kept, in seconds since 1970; `seconds` is the time of the last of its `attempts`, `address` the
+    base address that gave it.
     """
 
     key: str
@@ -45,6 +46,7 @@ class ReplyRecord:
     seed: int | None = None
     at: float = 0.0
     attempts: int = 1
+    address: str = ""
 
     def reply(self) -> Reply:
         """The reply, read from the body by the rules that the client reads a fresh one by; its `raw` is empty.
@@ -75,6 +77,7 @@ class FailureRecord:
     seed: int | None = None
     at: float = 0.0
     attempts: int = 1
+    address: str = ""
 
 
 Record: TypeAlias = ReplyRecord | FailureRecord
@@ -93,6 +96,7 @@ def journal_line(request: Request, outcome: Reply | Failure, at: float) -> bytes
         "at": round(at, 3),
         "seconds": round(outcome.seconds, 4),
         "attempts": outcome.attempts,
+        "address": outcome.address,
     }
     if isinstance(outcome, Reply):
         line["body"] = orjson.Fragment(outcome.raw)

@@ -14,12 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from evalkit.config import JudgeConfig
 from evalkit.config.redact import redact_url
 from evalkit.endpoint import open_client
-from evalkit.endpoint.body import system_fingerprint
 from evalkit.endpoint.identity import served_models
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import ConfigError, EndpointError
@@ -168,7 +165,7 @@ def _stored(folder: Path, asks: Sequence[judge.Ask]) -> _Graded:
             record = journal.read_at(place.file, place.offset)
             reply = record.reply()
             models.add(reply.model or "")
-            fingerprints.add(system_fingerprint(record.body))
+            fingerprints.add(reply.fingerprint)
             grades[ask.key] = judge.grade(reply.content, cut_off=reply.finish_reason == "length")
             if grades[ask.key] is not None:
                 break
@@ -258,9 +255,8 @@ async def _ask(
 
         def keep(request: Request, outcome: Reply | Failure) -> None:
             if isinstance(outcome, Reply):
-                build = system_fingerprint(orjson.loads(outcome.raw))
                 models.update({outcome.model} if outcome.model else ())
-                fingerprints.update({build} if build else ())
+                fingerprints.update({outcome.fingerprint} if outcome.fingerprint else ())
                 if (problem := _change(config, folder, models, fingerprints)) is not None:
                     raise problem  # not kept: the grades of one judge are worth more than the first grade of the next
             out.append(journal_line(request, outcome, time.time()))

@@ -152,6 +152,12 @@ def test_an_answer_may_say_nothing_of_its_end_or_of_its_model():
     assert (reply.finish_reason, reply.model) == (None, None)
 
 
+@pytest.mark.parametrize(("told", "kept"), [("fp_1", "fp_1"), (None, ""), ("", ""), (7, "7")])
+def test_a_reply_names_the_build_where_the_server_does(told, kept):
+    assert read(answer() | {"system_fingerprint": told}).fingerprint == kept
+    assert read(answer()).fingerprint == ""
+
+
 GIVEN_UP = [
     ("abort", "abort"),
     ("ABORT", "ABORT"),

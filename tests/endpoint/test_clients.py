@@ -734,6 +734,20 @@ async def test_a_dead_replica_is_rested(serve, connect, unused_tcp_port):
     assert all(isinstance(outcome, Reply) for outcome in outcomes[6:])
 
 
+async def test_an_outcome_says_which_address_gave_it_without_its_key(serve, connect):
+    good, bad = await serve(says()), await serve(says(b"", 400))
+    for server, key in ((good, "one"), (bad, "two")):
+        url = f"{server.url}?api_key=sk-{key}-123456"
+        outcome = await connect(url).ask(chat())
+        assert outcome.address == f"{server.url}?api_key=***"
+    client = connect(good.url, bad.url)
+    asked = [await client.ask(chat()) for _ in range(4)]
+    assert {(type(outcome).__name__, outcome.address) for outcome in asked} == {
+        ("Reply", good.url),
+        ("Failure", bad.url),
+    }
+
+
 @pytest.mark.parametrize("status", [500, 503])
 async def test_a_replica_that_answers_everything_with_an_error_is_rested(serve, connect, status):
     """It would be the one with the fewest in flight, and draw nearly every request to itself."""
