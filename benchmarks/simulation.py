@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from evalkit.stats.methods import Decision, Evidence, check_margin, decide, intervals
+from evalkit.model import Verdict
+from evalkit.stats.methods import Evidence, check_margin, decide, intervals
 from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, Scores, unseen_flips
 
 _LEVELS: Final = 60  # kinds of items that stand for a Beta distribution
@@ -77,7 +78,7 @@ def verdict_rates(
     kinds = _kinds_of(world, design.n_items, delta)
     outcomes = Outcomes.of(design.k)
     chances = outcomes.chances(kinds)
-    found = dict.fromkeys(Decision, 0)
+    found = dict.fromkeys(Verdict, 0)
     for start in range(0, comparisons, _SPAN):
         size = min(_SPAN, comparisons - start)
         if world.new_items:
@@ -88,7 +89,7 @@ def verdict_rates(
         decisions = decide(*intervals(outcomes.evidence(counts), 1.0 - 2.0 * design.alpha), design.margin)
         for decision in found:
             found[decision] += int(np.sum(decisions == decision))
-    shares = (found[one] / comparisons for one in (Decision.EQUIVALENT, Decision.DEGRADED, Decision.ELEVATED))
+    shares = (found[one] / comparisons for one in (Verdict.EQUIVALENT, Verdict.DEGRADED, Verdict.ELEVATED))
     return VerdictRates(*shares)
 
 

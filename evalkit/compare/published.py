@@ -14,7 +14,7 @@ from typing import Final
 
 from evalkit.compare.validity import DEFAULT_MARGIN
 from evalkit.model import Macro, Reason, Value, Verdict
-from evalkit.stats.methods import Decision, DifferenceTest, judge_means
+from evalkit.stats.methods import DifferenceTest, judge_means
 from evalkit.stats.multiplicity import macro_of
 from evalkit.stats.tails import Count, wilson
 
@@ -68,7 +68,7 @@ def judge_row(row: PublishedRow, alpha: float = 0.05) -> PublishedJudgment:
     if reason is None and row.reference is not None and row.candidate is not None and n_items is not None:
         test = judge_means(row.reference, row.candidate, EFFECTIVE_ITEMS.get(n_items, n_items), row.margin, alpha)
         reason = _reason(test, n_items)
-    verdict = Verdict.INVALID if test is None else Verdict[test.decision.name]
+    verdict = Verdict.INVALID if test is None else test.decision
     reason = reason or Reason("published.no_size")
     return PublishedJudgment(row.label, verdict, reason, row.reference, row.candidate, n_items, row.margin, test)
 
@@ -128,11 +128,11 @@ def _no_score(side: str, score: float | None) -> Reason:
 
 def _reason(test: DifferenceTest, n_items: int) -> Reason:
     values: dict[str, Value] = {"n": n_items, "interval": test.ci90, "margin": test.margin}
-    if test.decision is Decision.EQUIVALENT:
+    if test.decision is Verdict.EQUIVALENT:
         return Reason("published.equivalent", values)
-    if test.decision is Decision.DEGRADED:
+    if test.decision is Verdict.DEGRADED:
         return Reason("published.degraded", values)
-    if test.decision is Decision.ELEVATED:
+    if test.decision is Verdict.ELEVATED:
         return Reason("published.elevated", values)
     return Reason("published.inconclusive", {**values, "reach": (test.ci90.high - test.ci90.low) / 2})
 

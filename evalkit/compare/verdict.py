@@ -30,7 +30,6 @@ from evalkit.model import (
     Verdict,
 )
 from evalkit.stats.methods import (
-    Decision,
     DifferenceTest,
     Evidence,
     count_flips,
@@ -58,12 +57,12 @@ from evalkit.stats.variance import item_variance, mean_within, measured_variance
 def reason_of(test: DifferenceTest, needed: NeededRepeats | None) -> Reason:
     """Why a suite that may be judged got its verdict."""
     values: dict[str, Value] = {"interval": test.ci90, "margin": test.margin}
-    if test.decision is Decision.EQUIVALENT:
+    if test.decision is Verdict.EQUIVALENT:
         excludes_zero = test.ci90.low > 0 or test.ci90.high < 0
         return Reason("equivalent.differs" if excludes_zero else "equivalent", values)
-    if test.decision is Decision.DEGRADED:
+    if test.decision is Verdict.DEGRADED:
         return Reason("degraded", values)
-    if test.decision is Decision.ELEVATED:
+    if test.decision is Verdict.ELEVATED:
         return Reason("elevated", values)
     if needed is not None:
         told = needed.note if needed.repeats is None else Reason("needed.repeats", needed.told)
@@ -194,7 +193,7 @@ def halves(aligned: Aligned, margin: float, alpha: float) -> NoiseFloor | None:
     # The halves come for free with every comparison, so only a flagrant difference between them may stop it.
     decision = judge_difference(paired, margin, _FLAGRANT).decision
     interval = judge_difference(paired, margin, alpha).ci90
-    return NoiseFloor(interval, Verdict[decision.name], Reason("noise.halves"))
+    return NoiseFloor(interval, decision, Reason("noise.halves"))
 
 
 def noise_reasons(noise: NoiseFloor | None, margin: float) -> list[Reason]:
@@ -291,7 +290,7 @@ def judge_noise(
     interval = judge_difference(paired, margin, alpha).ci90
     floor = NoiseFloor(
         interval,
-        Verdict[judge_difference(paired, margin, _FLAGRANT).decision.name],
+        judge_difference(paired, margin, _FLAGRANT).decision,
         Reason("noise.judge", {"n": int(np.count_nonzero(twice)), "all": answers}),
     )
     # Twice the variance of one grading is the variance of such a change, and of a difference between two other answers.
@@ -354,12 +353,12 @@ def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: P
     if not invalid:
         invalid += imputation_reasons(aligned, test)
     needed = None
-    if not invalid and test.decision is Decision.INCONCLUSIVE:
+    if not invalid and test.decision is Verdict.INCONCLUSIVE:
         needed = needed_repeats(paired, test, (reference, candidate), sides, policy)
     notes = (*noted, *_notes(aligned, paired, noise, policy), *(() if own is None else (own.note(test),)))
     result = replace(
         _with_difference(result, aligned, paired, test),
-        verdict=Verdict.INVALID if invalid else Verdict[test.decision.name],
+        verdict=Verdict.INVALID if invalid else test.decision,
         reasons=(*invalid, *without) if invalid else (reason_of(test, needed),),
         needed_repeats=needed,
         noise_floor=None if noise is None else noise.interval,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from itertools import chain
 from typing import Final, NamedTuple, TypeAlias
@@ -22,7 +21,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evalkit.model import Flips, Interval
+from evalkit.model import Flips, Interval, Verdict
 from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, PairedItems, floored_difference
 from evalkit.stats.tails import (
     Count,
@@ -40,16 +39,8 @@ from evalkit.stats.variance import DesignVariance
 Limits: TypeAlias = tuple[FloatArray, FloatArray]
 
 
-class Decision(StrEnum):
-    """What the interval says against the margin; validity (INVALID) is decided elsewhere."""
-
-    EQUIVALENT = "equivalent"
-    DEGRADED = "degraded"
-    ELEVATED = "elevated"
-    INCONCLUSIVE = "inconclusive"
-
-
-_DECISIONS: Final = np.array([Decision.EQUIVALENT, Decision.DEGRADED, Decision.ELEVATED, Decision.INCONCLUSIVE], object)
+_DECISIONS: Final = np.array([Verdict.EQUIVALENT, Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INCONCLUSIVE], object)
+"""What an interval says against the margin; validity (INVALID) is decided elsewhere."""
 
 
 class Evidence(NamedTuple):
@@ -132,11 +123,11 @@ class Goal:
             raise ValueError(f"power is a probability in (0, 1), not {self.power!r}")
 
     @property
-    def verdict(self) -> Decision:
+    def verdict(self) -> Verdict:
         """The verdict that more repeats would lead to, were `shift` the truth."""
         if abs(self.shift) < self.margin:
-            return Decision.EQUIVALENT
-        return Decision.DEGRADED if self.shift < 0 else Decision.ELEVATED
+            return Verdict.EQUIVALENT
+        return Verdict.DEGRADED if self.shift < 0 else Verdict.ELEVATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +179,7 @@ def _t_power(design: DesignVariance, repeats: tuple[float, float], goal: Goal) -
     se, sd = design.standard_error(*repeats), math.sqrt(design.variance(*repeats))
     reach = t_quantile(1.0 - goal.alpha, design.df) * se
     distance = abs(goal.shift)
-    if goal.verdict is Decision.EQUIVALENT:
+    if goal.verdict is Verdict.EQUIVALENT:
         near, far = goal.margin - distance - reach, goal.margin + distance - reach
         return max(0.0, _reached(near, sd, design.df) + _reached(far, sd, design.df) - 1.0)
     return _reached(distance - goal.margin - reach, sd, design.df)
@@ -208,7 +199,7 @@ def _tango_power(design: DesignVariance, repeats: tuple[float, float], goal: Goa
     lost, gained, chance = _likely_flips(n, (churn + distance) / 2.0, (churn - distance) / 2.0)
     critical = normal_quantile(1.0 - goal.alpha)
     at_lower = tango_statistic(lost, gained, n, -goal.margin)
-    if goal.verdict is Decision.EQUIVALENT:
+    if goal.verdict is Verdict.EQUIVALENT:
         reached = (at_lower > critical) & (tango_statistic(lost, gained, n, goal.margin) < -critical)
     else:  # a loss; a gain as large is its mirror image
         reached = at_lower < -critical
@@ -291,7 +282,7 @@ def intervals(evidence: Evidence, level: float) -> Limits:
 
 
 def decide(low: ArrayLike, high: ArrayLike, margin: float) -> NDArray[np.object_]:
-    """The `Decision` of each interval of confidence 1 - 2 alpha.
+    """The `Verdict` of each interval of confidence 1 - 2 alpha.
 
     EQUIVALENT inside the margin, DEGRADED wholly below, ELEVATED wholly above, otherwise INCONCLUSIVE.
     """
@@ -350,9 +341,10 @@ class DifferenceTest:
         return self.ci95.low > 0.0 or self.ci95.high < 0.0
 
     @property
-    def decision(self) -> Decision:
+    def decision(self) -> Verdict:
         """EQUIVALENT inside the margin, DEGRADED wholly below, ELEVATED wholly above, otherwise INCONCLUSIVE."""
-        return Decision(decide(self.ci90.low, self.ci90.high, self.margin).item())
+        verdict: Verdict = decide(self.ci90.low, self.ci90.high, self.margin).item()
+        return verdict
 
 
 def judge_difference(paired: PairedItems, margin: float, alpha: float = 0.05) -> DifferenceTest:

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evalkit.model import Interval, Macro
-from evalkit.stats.methods import Decision, DifferenceTest, check_margin, t_limits
+from evalkit.model import Interval, Macro, Verdict
+from evalkit.stats.methods import DifferenceTest, check_margin, t_limits
 from evalkit.stats.paired import FloatArray
 from evalkit.stats.tails import normal_quantile, normal_sf
 
@@ -92,7 +92,7 @@ class Stream:
     point: the evidence against "not below -margin" and against "not above +margin".
     """
 
-    decision: Decision
+    decision: Verdict
     stopped_at: int | None
     e_degraded: float
     e_elevated: float
@@ -130,14 +130,14 @@ def watch_stream(differences: ArrayLike, margin: float, alpha: float = 0.05) -> 
     check_margin(margin, alpha)
     x = np.asarray(differences, dtype=np.float64)
     if x.size == 0:
-        return Stream(Decision.INCONCLUSIVE, None, 1.0, 1.0)
+        return Stream(Verdict.INCONCLUSIVE, None, 1.0, 1.0)
     degraded, elevated = e_process(x, margin), e_process(-x, margin)
     crossed = np.flatnonzero(np.maximum(degraded, elevated) >= 1.0 / alpha)
     last = int(crossed[0]) if crossed.size else x.size - 1
     low, high = float(degraded[last]), float(elevated[last])
     if not crossed.size:
-        return Stream(Decision.INCONCLUSIVE, None, low, high)
-    return Stream(Decision.DEGRADED if low >= high else Decision.ELEVATED, last + 1, low, high)
+        return Stream(Verdict.INCONCLUSIVE, None, low, high)
+    return Stream(Verdict.DEGRADED if low >= high else Verdict.ELEVATED, last + 1, low, high)
 
 
 def look_alphas(looks: int, alpha: float, boundary: Boundary = Boundary.POCOCK) -> tuple[float, ...]:

@@ -14,8 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from evalkit.model import Reason
-from evalkit.stats.methods import Decision, DifferenceTest, Goal, power_of
+from evalkit.model import Reason, Verdict
+from evalkit.stats.methods import DifferenceTest, Goal, power_of
 from evalkit.stats.paired import FloatArray, IntArray, PairedItems, harmonic_mean
 from evalkit.stats.variance import DesignVariance, measured_variance
 
@@ -32,7 +32,7 @@ class Repeats:
 
     repeats: int | None
     power: float
-    verdict: Decision
+    verdict: Verdict
     note: Reason
 
 

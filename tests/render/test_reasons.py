@@ -24,7 +24,7 @@ from evalkit.render.rows import explain
 from evalkit.render.tables import table_text
 from evalkit.render.words import ReasonError, check, codes, is_english, say, words_of
 from evalkit.resources import data_folder
-from evalkit.stats.methods import Decision, DifferenceTest
+from evalkit.stats.methods import DifferenceTest
 
 CATALOGUE = tomllib.loads((data_folder("reports") / "reasons.toml").read_text(encoding="utf-8"))
 MARGIN = {"interval": Interval(-0.0133, 0.0133, 0.9), "margin": 0.02}
@@ -169,12 +169,12 @@ def test_an_undecided_suite_says_what_would_decide(needed, english, chinese):
 @pytest.mark.parametrize(
     ("test", "decision", "code", "english"),
     [
-        (difference_test(-0.01, 0.012), Decision.EQUIVALENT, "equivalent", "the 90 % interval -1.0 … +1.2 points lies inside ±2"),
-        (difference_test(0.001, 0.012, alpha=0.025), Decision.EQUIVALENT, "equivalent.differs", "the 95 % interval +0.1 … +1.2 points"),
-        (difference_test(-0.08, -0.05), Decision.DEGRADED, "degraded", "-8.0 … -5.0 points lies wholly below -2"),
-        (difference_test(0.05, 0.08), Decision.ELEVATED, "elevated", "+5.0 … +8.0 points lies wholly above +2: suspect"),
-        (difference_test(-0.05, -0.001, 0.0001), Decision.INCONCLUSIVE, "inconclusive.worse", ", leaning worse"),
-        (difference_test(0.001, 0.05, 0.0001), Decision.INCONCLUSIVE, "inconclusive.better", ", leaning better"),
+        (difference_test(-0.01, 0.012), Verdict.EQUIVALENT, "equivalent", "the 90 % interval -1.0 … +1.2 points lies inside ±2"),
+        (difference_test(0.001, 0.012, alpha=0.025), Verdict.EQUIVALENT, "equivalent.differs", "the 95 % interval +0.1 … +1.2 points"),
+        (difference_test(-0.08, -0.05), Verdict.DEGRADED, "degraded", "-8.0 … -5.0 points lies wholly below -2"),
+        (difference_test(0.05, 0.08), Verdict.ELEVATED, "elevated", "+5.0 … +8.0 points lies wholly above +2: suspect"),
+        (difference_test(-0.05, -0.001, 0.0001), Verdict.INCONCLUSIVE, "inconclusive.worse", ", leaning worse"),
+        (difference_test(0.001, 0.05, 0.0001), Verdict.INCONCLUSIVE, "inconclusive.better", ", leaning better"),
     ],
 )  # fmt: skip
 def test_a_verdict_s_reason_has_a_code_and_the_numbers_that_decided(test, decision, code, english):

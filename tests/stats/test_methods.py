@@ -10,7 +10,8 @@ from paired_items import flipped, pair_single, swapped
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
-from evalkit.stats.methods import Decision, judge_difference
+from evalkit.model import Verdict
+from evalkit.stats.methods import judge_difference
 from evalkit.stats.paired import ItemTraits, PairedItems, Scores, pair_scores
 
 
@@ -92,16 +93,16 @@ def test_greedy_answers_asked_again_prove_no_more():
     once = judge_difference(pairs(reference, candidate), 0.05)
     sixteen = judge_difference(pairs(np.tile(reference, 16), np.tile(candidate, 16)), 0.05)
     assert sixteen == once
-    assert once.decision is Decision.INCONCLUSIVE
+    assert once.decision is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
     ("reference", "candidate", "margin", "decision"),
     [
-        (np.ones((200, 8)), np.tile([1, 0], (200, 4)), 0.02, Decision.DEGRADED),  # every item from 8/8 to 4/8
-        (np.ones((200, 1)), np.full((200, 1), 0.5), 0.02, Decision.DEGRADED),  # graded, 1.0 to 0.5
-        (np.ones((10, 1)), np.ones((10, 1)), 0.001, Decision.INCONCLUSIVE),  # ten items, no flips
-        (np.zeros((100, 1)), np.tile([0.0, 0.0, 1.0, 1.0], 25)[:, None], 0.02, Decision.ELEVATED),
+        (np.ones((200, 8)), np.tile([1, 0], (200, 4)), 0.02, Verdict.DEGRADED),  # every item from 8/8 to 4/8
+        (np.ones((200, 1)), np.full((200, 1), 0.5), 0.02, Verdict.DEGRADED),  # graded, 1.0 to 0.5
+        (np.ones((10, 1)), np.ones((10, 1)), 0.001, Verdict.INCONCLUSIVE),  # ten items, no flips
+        (np.zeros((100, 1)), np.tile([0.0, 0.0, 1.0, 1.0], 25)[:, None], 0.02, Verdict.ELEVATED),
     ],
 )
 def test_known_disasters(reference, candidate, margin, decision):
@@ -110,12 +111,12 @@ def test_known_disasters(reference, candidate, margin, decision):
 
 def test_equal_accuracy_with_ten_percent_churn_is_equivalent_at_mmlu_size():
     test = judge_difference(flipped(702, 702, 14042), 0.01)
-    assert test.decision is Decision.EQUIVALENT
+    assert test.decision is Verdict.EQUIVALENT
     assert test.ci95.high == pytest.approx(0.0052, abs=1e-4)
 
 
 def test_a_jump_of_nine_points_is_elevated_not_passed():
-    assert judge_difference(flipped(300, 1550, 14042), 0.02).decision is Decision.ELEVATED
+    assert judge_difference(flipped(300, 1550, 14042), 0.02).decision is Verdict.ELEVATED
 
 
 def test_half_widths_of_the_specification():
@@ -130,7 +131,7 @@ def test_the_alarm_p_is_two_sided_at_the_boundary():
     assert test.p_alarm == pytest.approx(2 * test.p_degraded)
     wide = judge_difference(flipped(60, 5, 198), 0.1)
     assert wide.p_alarm == pytest.approx(wide.p_degraded, rel=1e-3)
-    assert wide.decision is Decision.DEGRADED
+    assert wide.decision is Verdict.DEGRADED
     assert wide.leans
 
 
@@ -141,10 +142,10 @@ def test_impossible_parameters_are_refused(margin, alpha):
 
 
 MIRROR = {
-    Decision.EQUIVALENT: Decision.EQUIVALENT,
-    Decision.INCONCLUSIVE: Decision.INCONCLUSIVE,
-    Decision.DEGRADED: Decision.ELEVATED,
-    Decision.ELEVATED: Decision.DEGRADED,
+    Verdict.EQUIVALENT: Verdict.EQUIVALENT,
+    Verdict.INCONCLUSIVE: Verdict.INCONCLUSIVE,
+    Verdict.DEGRADED: Verdict.ELEVATED,
+    Verdict.ELEVATED: Verdict.DEGRADED,
 }
 
 
@@ -203,9 +204,9 @@ def test_intervals_are_nested_and_agree_with_the_p_values(design):
             assert test.ci95.low <= test.ci90.low + 1e-12
             assert test.ci90.high <= test.ci95.high + 1e-12
         if abs(test.p_tost - alpha) > 1e-6:
-            assert (test.decision is Decision.EQUIVALENT) == (test.p_tost < alpha)
+            assert (test.decision is Verdict.EQUIVALENT) == (test.p_tost < alpha)
         if abs(test.p_degraded - alpha) > 1e-6:
-            assert (test.decision is Decision.DEGRADED) == (test.p_degraded < alpha)
+            assert (test.decision is Verdict.DEGRADED) == (test.p_degraded < alpha)
 
 
 @settings(max_examples=80, deadline=None)
@@ -235,12 +236,12 @@ def test_an_item_that_is_the_same_on_both_sides_never_flips_the_sign(design, val
     after = judge_difference(pairs(np.r_[reference, row], np.r_[candidate, row], more), 0.02)
     if np.all(traits.stratum == 0):
         assert after.point * before.point >= -1e-15
-    opposite = {Decision.DEGRADED, Decision.ELEVATED}
+    opposite = {Verdict.DEGRADED, Verdict.ELEVATED}
     assert {before.decision, after.decision} != opposite
 
 
 @pytest.mark.parametrize("scores", [([1.0], [1.0]), ([1.0], [0.0]), ([0.25], [0.75])])
 def test_a_single_item_is_never_decided(scores):
     test = judge_difference(pair_single(*scores), 0.1)
-    assert test.decision is Decision.INCONCLUSIVE
+    assert test.decision is Verdict.INCONCLUSIVE
     assert -1.0 <= test.ci95.low <= test.ci90.low <= test.ci90.high <= test.ci95.high <= 1.0

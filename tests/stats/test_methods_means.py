@@ -3,7 +3,8 @@
 import pytest
 from scipy import stats
 
-from evalkit.stats.methods import Decision, judge_means
+from evalkit.model import Verdict
+from evalkit.stats.methods import judge_means
 from evalkit.stats.tails import independent_limits
 
 
@@ -11,12 +12,12 @@ from evalkit.stats.tails import independent_limits
     ("reference", "candidate", "n", "margin", "decision", "low", "high"),
     [
         # Rows of the kind that model cards print, with the 95 % intervals in points of the specification's section 6.3.
-        (0.669, 0.758, 14042, 0.02, Decision.ELEVATED, 7.8, 10.0),
-        (21 / 30, 23 / 30, 30, 0.05, Decision.INCONCLUSIVE, -15.4, 27.9),
-        (0.410, 0.444, 1192, 0.02, Decision.INCONCLUSIVE, -0.6, 7.4),
-        (0.669, 0.673, 14042, 0.02, Decision.EQUIVALENT, -0.7, 1.5),
-        (0.590, 0.602, 756, 0.02, Decision.INCONCLUSIVE, -3.7, 6.1),
-        (0.077, 0.076, 800, 0.02, Decision.INCONCLUSIVE, -2.8, 2.5),
+        (0.669, 0.758, 14042, 0.02, Verdict.ELEVATED, 7.8, 10.0),
+        (21 / 30, 23 / 30, 30, 0.05, Verdict.INCONCLUSIVE, -15.4, 27.9),
+        (0.410, 0.444, 1192, 0.02, Verdict.INCONCLUSIVE, -0.6, 7.4),
+        (0.669, 0.673, 14042, 0.02, Verdict.EQUIVALENT, -0.7, 1.5),
+        (0.590, 0.602, 756, 0.02, Verdict.INCONCLUSIVE, -3.7, 6.1),
+        (0.077, 0.076, 800, 0.02, Verdict.INCONCLUSIVE, -2.8, 2.5),
     ],
 )
 def test_what_published_rows_support(reference, candidate, n, margin, decision, low, high):
@@ -31,8 +32,8 @@ def test_what_published_rows_support(reference, candidate, n, margin, decision, 
 def test_p_values_agree_with_the_interval():
     for candidate in (0.60, 0.63, 0.66, 0.70, 0.74):
         test = judge_means(0.66, candidate, 900, 0.05)
-        assert (test.decision is Decision.EQUIVALENT) == (test.p_tost < 0.05)
-        assert (test.decision is Decision.ELEVATED) == (test.p_elevated < 0.05)
+        assert (test.decision is Verdict.EQUIVALENT) == (test.p_tost < 0.05)
+        assert (test.decision is Verdict.ELEVATED) == (test.p_elevated < 0.05)
 
 
 def test_it_is_the_score_interval_of_two_samples():

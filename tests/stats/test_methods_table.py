@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import Design, World, verdict_rates
 
-from evalkit.stats.methods import METHODS, Decision, Evidence, Goal, chosen_methods, decide, intervals, power_of
+from evalkit.model import Verdict
+from evalkit.stats.methods import METHODS, Evidence, Goal, chosen_methods, decide, intervals, power_of
 from evalkit.stats.paired import Form
 from evalkit.stats.variance import DesignVariance, assumed_variance, greedy_variance
 
@@ -80,9 +81,9 @@ def test_interval_and_test_agree(name, data, margin, level):
     above_upper, below_upper = method.test(found, margin)
     decisions = decide(*method.interval(found, level), margin)
     for p, decision in (
-        (np.maximum(above_lower, below_upper), Decision.EQUIVALENT),
-        (below_lower, Decision.DEGRADED),
-        (above_upper, Decision.ELEVATED),
+        (np.maximum(above_lower, below_upper), Verdict.EQUIVALENT),
+        (below_lower, Verdict.DEGRADED),
+        (above_upper, Verdict.ELEVATED),
     ):
         clear = np.abs(p - alpha) > 1e-9
         assert np.array_equal((decisions == decision)[clear], (p < alpha)[clear])

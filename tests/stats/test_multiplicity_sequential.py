@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evalkit.stats.methods import Decision
+from evalkit.model import Verdict
 from evalkit.stats.multiplicity import (
     Boundary,
     boundary_constant,
@@ -72,7 +72,7 @@ def test_villes_bound_where_nothing_differs():
     rng = np.random.default_rng(63)
     x = rng.choice([-1.0, 1.0, 0.0], size=(400, 3000), p=[0.1, 0.1, 0.8])
     verdicts = [watch_stream(row, 0.02).decision for row in x]
-    assert np.mean([verdict is not Decision.INCONCLUSIVE for verdict in verdicts]) <= 0.02
+    assert np.mean([verdict is not Verdict.INCONCLUSIVE for verdict in verdicts]) <= 0.02
 
 
 def test_the_fortune_is_a_martingale_at_the_margin():
@@ -96,7 +96,7 @@ def test_a_broken_stack_is_stopped_within_a_few_dozen_items():
     stops = []
     for _ in range(50):
         stream = watch_stream(rng.choice([-1.0, 1.0, 0.0], size=3000, p=[0.25, 0.05, 0.7]), 0.02)
-        assert stream.decision is Decision.DEGRADED
+        assert stream.decision is Verdict.DEGRADED
         assert stream.e_degraded >= 20.0
         stops.append(stream.stopped_at)
     assert np.median(stops) < 80
@@ -106,16 +106,16 @@ def test_streams_mirror():
     rng = np.random.default_rng(65)
     x = rng.choice([-1.0, 1.0, 0.0], size=2000, p=[0.3, 0.05, 0.65])
     worse, better = watch_stream(x, 0.02), watch_stream(-x, 0.02)
-    assert (better.decision, better.stopped_at) == (Decision.ELEVATED, worse.stopped_at)
+    assert (better.decision, better.stopped_at) == (Verdict.ELEVATED, worse.stopped_at)
     assert (better.e_elevated, better.e_degraded) == (worse.e_degraded, worse.e_elevated)
 
 
 def test_an_endless_stream_does_not_overflow():
-    assert watch_stream(-np.ones(100_000), 0.02).decision is Decision.DEGRADED
+    assert watch_stream(-np.ones(100_000), 0.02).decision is Verdict.DEGRADED
     assert np.isinf(e_process(-np.ones(5000), 0.0)[-1]) or e_process(-np.ones(5000), 0.0)[-1] > 1e100
 
 
 def test_empty_and_impossible_streams():
-    assert watch_stream([], 0.02).decision is Decision.INCONCLUSIVE
+    assert watch_stream([], 0.02).decision is Verdict.INCONCLUSIVE
     with pytest.raises(ValueError, match=r"\[-1, 1\]"):
         watch_stream([2.0], 0.02)

@@ -8,8 +8,9 @@ from paired_items import pair_single
 from scipy import stats
 from simulation import Design, World, beta_means, simulate_scores, verdict_rates
 
+from evalkit.model import Verdict
 from evalkit.render.words import say
-from evalkit.stats.methods import Decision, Goal, judge_difference, power_of
+from evalkit.stats.methods import Goal, judge_difference, power_of
 from evalkit.stats.paired import pair_scores
 from evalkit.stats.power import (
     neyman_repeats,
@@ -45,7 +46,7 @@ def test_the_specifications_table_with_the_t_correction(n, mean, icc, margin, ta
     corrected = formula * (t_sum / Z_SUM) ** 2
     assert math.floor(corrected) <= needed.repeats <= math.ceil(corrected * 1.03) + 1  # and the floor a little
     assert needed.power >= 0.8
-    assert needed.verdict is Decision.EQUIVALENT
+    assert needed.verdict is Verdict.EQUIVALENT
 
 
 @pytest.mark.slow
@@ -76,7 +77,7 @@ def test_repeats_told_by_an_undecided_comparison_have_the_promised_power(n, k, m
     while len(told) < 25:
         paired = pair_scores(*simulate_scores(world, n, k, 0.0, rng))
         test = judge_difference(paired, margin)
-        if test.decision is Decision.INCONCLUSIVE and not test.leans:
+        if test.decision is Verdict.INCONCLUSIVE and not test.leans:
             told.append(repeats_to_decide(paired, test).repeats or math.inf)
     typical = int(np.median(told))
     power = verdict_rates(world, Design(n, typical, margin), 0.0, comparisons=2000, seed=6).equivalent
@@ -103,9 +104,9 @@ def test_a_shift_costs_repeats_and_names_the_verdict():
     assert shifted.repeats > still.repeats
     assert shifted.repeats == pytest.approx(formula, rel=0.08)
     worse = repeats_for(design, Goal(0.03, shift=-0.08))
-    assert worse.verdict is Decision.DEGRADED
+    assert worse.verdict is Verdict.DEGRADED
     assert worse.repeats < still.repeats
-    assert repeats_for(design, Goal(0.03, shift=0.08)).verdict is Decision.ELEVATED
+    assert repeats_for(design, Goal(0.03, shift=0.08)).verdict is Verdict.ELEVATED
     assert repeats_for(design, Goal(0.03, shift=0.03)).repeats is None
 
 
@@ -145,7 +146,7 @@ def test_an_unlucky_comparison_is_not_told_to_ask_less():
     while seen < 10:
         paired = pair_scores(*simulate_scores(world, 198, 24, 0.0, rng))
         test = judge_difference(paired, 0.02)
-        if test.decision is Decision.INCONCLUSIVE:
+        if test.decision is Verdict.INCONCLUSIVE:
             seen += 1
             needed = repeats_to_decide(paired, test)
             assert needed.repeats is None or needed.repeats > 24
