@@ -14,9 +14,10 @@ from typing import Any, Final
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
 from evalkit.scoring import patterns
-from evalkit.scoring.answers.expression import LONGEST, by_value, filled_boxes
+from evalkit.scoring.answers.expression import LONGEST, by_value
 from evalkit.scoring.answers.reply import (
     ends_midway,
+    filled_boxes,
     for_maths,
     places,
     scored,
@@ -25,6 +26,7 @@ from evalkit.scoring.answers.reply import (
     without_markup,
     without_wrappers,
 )
+from evalkit.scoring.answers.short import number_given
 from evalkit.scoring.registry import name_of, required
 from evalkit.scoring.rows import Document, Row, Settings, by_row, clean, content_id, field, text_of
 
@@ -115,6 +117,8 @@ def _score_box(content: str, truth: str, final: FinalText) -> Score:
     if plain.count("=") == 1:
         plain = plain.partition("=")[2].strip()
     integer = _integer(plain)
+    if integer is None and _RE.prose.search(plain) and (stated := number_given(plain)):
+        integer = _integer(plain[stated.start : stated.end])
     decimal = re.fullmatch(r"[+-]?\d*\.\d+", plain)
     if (
         integer is None
@@ -163,5 +167,5 @@ def _marked(text: str, *, midway: bool) -> str | None:
             continue
         if midway and number.end() == len(text):
             continue
-        found = _integer(number["number"]) or number["number"]
+        found = _integer(re.sub(r"[{}\\!]", "", number["number"])) or number["number"]
     return found

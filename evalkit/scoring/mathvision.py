@@ -18,10 +18,11 @@ from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
 from evalkit.scoring.answers import letters
 from evalkit.scoring.answers.choice import Options, truth_of
-from evalkit.scoring.answers.expression import LONGEST, by_value, extract, filled_boxes, spelled_alike
+from evalkit.scoring.answers.expression import LONGEST, by_value, extract, spelled_alike
 from evalkit.scoring.answers.number import equal, whole_number
 from evalkit.scoring.answers.reply import (
     ends_midway,
+    filled_boxes,
     for_maths,
     scored,
     unanswered,

@@ -21,7 +21,14 @@ from evalkit.model import FinalText, Score
 from evalkit.scoring import patterns
 from evalkit.scoring.answers import letters
 from evalkit.scoring.answers.number import equal, whole_number
-from evalkit.scoring.answers.reply import for_matching, scored, unanswered, without_answer, without_markup
+from evalkit.scoring.answers.reply import (
+    for_matching,
+    scored,
+    tag_content,
+    unanswered,
+    without_answer,
+    without_markup,
+)
 from evalkit.scoring.answers.short import matches, number_given, score_part
 from evalkit.scoring.registry import name_of, required
 from evalkit.scoring.rows import (
@@ -205,7 +212,7 @@ def _score_true_false(doc: Mapping[str, Any], answer: str, final: FinalText) -> 
         raise DataError(f"{name_of(doc)}: 'answer' must be 对 or 错, not {answer!r:.80}")
     if (nothing := unanswered(final)) is not None:
         return nothing
-    text = without_markup(for_matching(final.text))
+    text = without_markup(for_matching(tag_content(final.text) or final.text))
     found = verdict(text)
     if found is None or (final.truncated and not found.strong):
         return without_answer(final, text)

@@ -14,9 +14,10 @@ from typing import Any, Final
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
+from evalkit.scoring.answers.number import same_number
 from evalkit.scoring.answers.reply import (
-    boxes,
     ends_midway,
+    filled_boxes,
     for_maths,
     places,
     scored,
@@ -71,16 +72,10 @@ def extract(text: str, *, midway: bool = False) -> str | None:
     return None
 
 
-def filled_boxes(text: str, *, midway: bool) -> list[str]:
-    """The contents of the boxes in `text` that have any; where it may stop `midway`, only of those that surely end."""
-    cut = len(text) if midway and not text.endswith("}") else -1
-    return [box.content.strip() for box in boxes(text) if box.end != cut and without_wrappers(box.content).strip()]
-
-
 def by_value(truth: str, answer: str, final: FinalText) -> Score:
     """The score of `answer`, which a reply gave, against `truth`."""
     flags: tuple[str, ...] = ()
-    if spelled_alike(truth, answer):
+    if spelled_alike(truth, answer) or same_number(truth, answer):
         value = 1.0
     elif len(answer) > LONGEST:
         value, flags = 0.0, ("too_long",)

@@ -115,7 +115,7 @@ def _stated(text: str, options: Options) -> str | None:
 
 def _row_at(text: str, options: Options) -> tuple[str, ...]:
     """The letters that are all of the first line of `text`, in any order, or with which each of its lines begins."""
-    line = text.partition("\n")[0]
+    line = text.partition("\n")[0].partition("</")[0].rstrip()
     if _RE.sole_letters.fullmatch(line) and (row := _row(re.findall("[A-Z]", line.upper()), options)):
         return row
     lines = [line for line in text.splitlines() if line.strip()]

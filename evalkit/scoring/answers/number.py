@@ -328,10 +328,21 @@ def numbers(text: str) -> list[Quantity]:
 def whole_number(text: str) -> Quantity | None:
     r"""The number that is all of `text`, a unit or currency aside; None for anything else ("2\pi", "3x", "1 or 2")."""
     found = numbers(text)
-    if not found or not re.fullmatch(r"[(\[$€£¥￥\s]{0,4}", text[: found[0].start]):
+    if not found or not re.fullmatch(r"[(\[$€£¥￥\s\\]{0,5}", text[: found[0].start]):
         return None
     rest = text[found[0].end :].strip(" \t$.。)]")
     return found[0] if not rest or _RE.unit.fullmatch(rest) else None
+
+
+def same_number(truth: str, answer: str) -> bool:
+    r"""Whether two texts are one number, exactly: `1{,}204.0` is 1204, `\$35` and `35.0\%` are 35.
+
+    The answer may have a unit or a currency; a truth that has one is not decided here.
+    """
+    truth = without_wrappers(truth)
+    wanted, given = whole_number(truth), whole_number(without_wrappers(answer))
+    bare = wanted and not truth[wanted.end :].strip(" $.}")
+    return bool(bare and wanted and given and {*wanted.readings} & {*given.readings})
 
 
 def equal(answer: Quantity, truth: Quantity, *, round_fraction: bool = True) -> bool:
@@ -386,7 +397,7 @@ def _mantissa(found: re.Match[str]) -> tuple[Fraction, int | None] | None:
     if found["above"]:
         below = int(found["below"])
         return (Fraction(int(found["above"]), below), None) if below else None
-    digits = found["plain"].replace(",", "")
+    digits = _RE.between_digits.sub("", found["plain"])
     if len(digits) > _LONGEST_DIGITS:
         return None
     value = Fraction(Decimal(digits))

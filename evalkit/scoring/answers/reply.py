@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -108,25 +109,38 @@ def is_refusal(text: str) -> bool:
 # matching only: what a reply said is kept as it came.
 
 
+_FEW_WORDS: Final = 3
+_SOME_WORDS: Final = 8
 _MARKS_IN_A_ROW: Final = 30  # the limit of Unicode's stream-safe text format (UAX 15, section 13)
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    r"""One `\boxed{...}`: its content, and where in the text it starts and ends."""
+    r"""One `\boxed{...}` or `<answer>...</answer>`: its content, and where in the text it starts and ends.
+
+    `open` says that nothing closes it, so that a text that was cut off may have lost a part of it.
+    """
 
     content: str
     start: int
     end: int
+    open: bool = False
 
 
 def for_matching(text: str) -> str:
-    """`text` in NFKC (full-width letters and digits become plain), without invisible characters, LF, stripped."""
+    """`text` in NFKC (full-width letters and digits become plain), without invisible characters, LF, stripped.
+
+    The tags around an answer all become `<answer>` and `</answer>`.
+    """
     if text.isascii():
-        return (_RE.line_ends.sub("\n", text) if "\r" in text else text).strip()
-    text = _RE.line_ends.sub("\n", _RE.invisible.sub("", text))
-    # Sorting a long row of combining marks takes time in the square of its length.
-    return unicodedata.normalize("NFKC", _RE.long_marks.sub(_shorten, text)).strip()
+        text = _RE.line_ends.sub("\n", text) if "\r" in text else text
+    else:
+        text = _RE.line_ends.sub("\n", _RE.invisible.sub("", text))
+        # Sorting a long row of combining marks takes time in the square of its length.
+        text = unicodedata.normalize("NFKC", _RE.long_marks.sub(_shorten, text))
+    if "<" in text:
+        text = _RE.closing_tag.sub("</answer>", _RE.opening_tag.sub("<answer>", text))
+    return text.strip()
 
 
 def for_maths(text: str) -> str:
@@ -155,14 +169,21 @@ def without_wrappers(text: str) -> str:
 
 
 def boxes(text: str) -> list[Box]:
-    r"""The outermost balanced `\boxed{...}` and `\fbox{...}` in order, and `\boxed 33` without braces.
+    r"""What stands in boxes, in order: `\boxed{...}`, `\fbox{...}`, `\boxed 33`, `<answer>...</answer>`.
 
-    A box that is never closed counts for nothing, and so does all that stands inside it, up to the next blank line.
+    Of nested ones the outermost count, of a tag around boxes the boxes. A brace that is never closed counts for
+    nothing, and so does all that stands inside it, up to the next blank line; a tag that is never closed reaches to the
+    next one or to the end of `text`, as where the closing tag was the stop sequence.
     """
+    found = _tex_boxes(text) if "box" in text else []
+    return sorted((*found, *_tagged(text, found)), key=lambda box: box.start) if "<answer>" in text else found
+
+
+def _tex_boxes(text: str) -> list[Box]:
     found: list[Box] = []
     open_braces: list[re.Match[str] | None] = []  # None for a brace that belongs to no box
     open_boxes = 0
-    for token in _RE.box.finditer(text) if "box" in text else ():
+    for token in _RE.box.finditer(text):
         if token["gap"]:
             open_braces.clear()
             open_boxes = 0
@@ -171,7 +192,7 @@ def boxes(text: str) -> list[Box]:
             open_boxes += 1
         elif token["bare"]:
             if not open_boxes:
-                found.append(Box(token["bare"].rstrip("."), token.start(), token.end()))
+                found.append(Box(token["bare"].rstrip("."), token.start(), token.end(), open=True))
         elif token[0] == "{":
             open_braces.append(None)
         elif token[0] == "}" and open_braces:
@@ -179,13 +200,66 @@ def boxes(text: str) -> list[Box]:
             if opener is not None:
                 open_boxes -= 1
                 if not open_boxes:
-                    found.append(Box(text[opener.end() : token.start()], opener.start(), token.end()))
+                    content = _RE.tag.sub("", text[opener.end() : token.start()])
+                    found.append(Box(content, opener.start(), token.end()))
     return found
 
 
+def _tagged(text: str, inside: Sequence[Box]) -> Iterator[Box]:
+    """What stands in answer tags, where none of the boxes `inside` does."""
+    tags = [*_RE.tag.finditer(text)]
+    starts = [box.start for box in inside]
+    for place, tag in enumerate(tags):
+        after = tags[place + 1] if place + 1 < len(tags) else None
+        end = after.start() if after else len(text)
+        body = text[tag.end() : end]
+        boxed = bisect_left(starts, tag.end()) < bisect_left(starts, end)
+        if not tag[1] and body.strip() and not boxed:
+            yield Box(_concluded(body), tag.start(), after.end() if after and after[1] else end, open=after is None)
+
+
+def _concluded(body: str) -> str:
+    """What the inside of a tag comes to: what its last marker announces; of several paragraphs the last.
+
+    Where the first is brief and the last one is not, the last explains the first.
+    """
+    announced = [place.start for place in places(body) if place.firm and place.said]
+    if announced and body[announced[-1] :].strip():
+        body = body[announced[-1] :]
+    first, *others = _RE.paragraph.split(body.strip())
+    explained = len(first.split()) <= _FEW_WORDS and not _RE.headline.search(first)
+    explained &= bool(others) and len(others[-1].split()) > _SOME_WORDS
+    return (first if explained or not others else others[-1]).strip(" *`")
+
+
+def tag_content(text: str) -> str | None:
+    """What stands in the last pair of answer tags of `text` (as the model wrote it) that holds anything, else None."""
+    tagged = [*_tagged(for_matching(text), ())]
+    return tagged[-1].content.strip() if tagged else None
+
+
+def filled_boxes(text: str, *, midway: bool) -> list[str]:
+    """The contents of the boxes in `text` that have any; where it may stop `midway`, only of those that surely end.
+
+    Boxes with nothing but "and" or a comma between them are one answer, and stand there as a list: "1, 2".
+    """
+    found: list[Box] = []
+    for box in boxes(text):
+        content = box.content.strip()
+        if (midway and box.open and box.end == len(text)) or not without_wrappers(content).strip():
+            continue
+        before = found[-1] if found else None
+        if before and _RE.between_boxes.fullmatch(text, before.end, box.start):
+            both = content if content == before.content else f"{before.content}, {content}"
+            found[-1] = Box(both, before.start, box.end)
+        else:
+            found.append(replace(box, content=content))
+    return [box.content for box in found]
+
+
 def last_line(text: str) -> tuple[int, str]:
-    """(where it starts, the last line of `text` that is not blank), stripped at the right."""
-    end = len(text.rstrip())
+    """(where it starts, the last line of `text` that is not blank), stripped of white space and a closing tag."""
+    end = len(text.rstrip().removesuffix("</answer>").rstrip())
     start = text.rfind("\n", 0, end) + 1
     return start, text[start:end]
 
@@ -240,15 +314,18 @@ class Place:
 
 
 def places(text: str) -> Iterator[Place]:
-    """The places in `text` (normalised, without markup) that a marker announces, in order.
+    """The places in `text` (normalised, without markup) that a marker or a tag announces, in order.
 
-    "The incorrect answer is", 不选 and their like announce nothing. A marker alone on its line announces the next.
+    "The incorrect answer is", 不选 and their like announce nothing, nor does a marker above a list of steps. A marker
+    alone on its line announces the next.
     """
     for marker in _markers(text):
         firm = not (marker["option"] or marker["noun"])
         separator = _RE.separator.match(text, marker.end())
         start = separator.end() if separator else marker.end()
         said = bool(marker["verb"]) or bool(text[marker.end() : start].strip())
+        if "\n" in text[marker.end() : start] and _RE.first_step.match(text, start):
+            continue
         yield Place(start, said, firm)
         if not said and (heading := _RE.heading.match(text, marker.end())):
             yield Place(heading.end(), said, firm)

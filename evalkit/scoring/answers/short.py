@@ -19,12 +19,13 @@ from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
 from evalkit.scoring.answers.number import Quantity, equal, numbers, whole_number
 from evalkit.scoring.answers.reply import (
-    boxes,
     ends_midway,
+    filled_boxes,
     for_maths,
     last_line,
     places,
     scored,
+    tag_content,
     unanswered,
     without_answer,
     without_markup,
@@ -51,7 +52,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     accepted = _accepted(doc)
     if (nothing := unanswered(final)) is not None:
         return nothing
-    first, _, rest = final.text.strip().partition("\n")
+    first, _, rest = (tag_content(final.text) or final.text.strip()).partition("\n")
     answer = normalise(first)
     value = float(answer in accepted)
     lenient = float(any(f" {one} " in f" {normalise(final.text)} " for one in accepted))
@@ -117,9 +118,8 @@ def answer_part(text: str, *, midway: bool = False) -> Given | None:
     Where it may stop `midway` through a word, what touches its end is not taken by a box or a marker.
     """
     text = for_maths(text)
-    boxed = [box for box in boxes(text) if without_wrappers(box.content).strip()]
-    if boxed:
-        return Given(without_wrappers(boxed[-1].content).strip()[:_LONGEST_PART], strong=True)
+    if boxed := filled_boxes(text, midway=midway):
+        return Given(without_wrappers(boxed[-1]).strip()[:_LONGEST_PART], strong=True)
     text = without_markup(text)
     announced = [place.start for place in places(text) if place.firm and place.said]
     for start in reversed(announced[-20:]):

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.scoring.answers.number import Number, SeveralAnswersError, last_number, read_list, read_number
+from evalkit.scoring.answers.number import (
+    Number,
+    SeveralAnswersError,
+    last_number,
+    read_list,
+    read_number,
+    same_number,
+    whole_number,
+)
 
 FIELDS = [
     ("0", 0),
@@ -58,6 +66,7 @@ FIELDS = [
     ("20 percent", 0.2),
     ("$1,200.50", 1200.5),
     ("€ 3", 3),
+    (r"\$204", 204),
     ("x = 4", 4),
     ("F = ma = 6 N", 6),
     ("2+2=4", 4),
@@ -195,3 +204,27 @@ def test_a_long_text_is_read_in_part(text):
 def test_the_last_number(text, value):
     number = last_number(text)
     assert (number and number.value) == value
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer", "same"),
+    [
+        ("35", r"35.0\%", True),
+        ("0.35", "35%", True),
+        ("204", r"\$204.00", True),
+        ("1204", "1{,}204.0", True),
+        ("1,204", r"1\,204 \text{ m}", True),
+        ("5 cm", "5 m", False),
+        ("33", r"33 \text{ thousand}", False),
+        ("8.4", "8.44", False),
+        ("33", "33 or 34", False),
+        ("x", "x", False),
+    ],
+)
+def test_one_number_in_two_spellings(truth, answer, same):
+    assert same_number(truth, answer) is same
+
+
+@pytest.mark.parametrize("text", ["33 thousand", "33   thousand"])
+def test_a_scale_word_is_no_unit(text):
+    assert whole_number(text).readings == (33_000,)
