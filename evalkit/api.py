@@ -534,17 +534,16 @@ def bisect(
         EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
         StorageError: the disk refuses.
     """
-    from evalkit.examine.bisect import Bisection, NotJudgedError, operators, run
+    from evalkit.examine.bisect import NotJudgedError, operators, run
     from evalkit.render.words import say_all
     from evalkit.waits import finished
 
     names = operators(options.operators)
     bench = _bench(Path(reference), Path(candidate), names, options)
     try:
-        found = finished(run(names, bench, heard, options.most, options.at_once))
+        return finished(run(names, bench, heard, options.most, options.at_once))
     except NotJudgedError as error:
         raise EndpointError(f"{error}: {say_all(error.reasons)}") from None
-    return Bisection(tuple(names), found, bench.asked, bench.stored, bench.folder)
 
 
 def _bench(reference: Path, candidate: Path, names: list[str], options: BisectOptions) -> Bench:

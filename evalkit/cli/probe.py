@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +14,7 @@ from evalkit.cli.progress import Terminal
 from evalkit.options import BisectOptions, ProbeOptions
 
 if TYPE_CHECKING:
-    from evalkit.examine.bisect import Bisected, Result
+    from evalkit.examine.bisect import Bisection, Result
     from evalkit.examine.probe_report import FidelityReport
 
 DEFAULTS: Final = ProbeOptions()
@@ -209,19 +209,19 @@ def bisect(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given
     if as_json:
         options.print_json(found.document())
     else:
-        click.echo("\n".join(_lines(found.bisected, names)))
+        click.echo("\n".join(_lines(found)))
         click.echo(f"{found.asked} probes asked, {found.stored} were stored; all are in {found.folder}", err=True)
     return found.exit_code
 
 
-def _lines(bisected: Bisected, names: Sequence[str]) -> list[str]:
+def _lines(bisection: Bisection) -> list[str]:
     """The result for people."""
-    found, results = bisected.found, bisected.results
+    found, results, names = bisection.found, bisection.results, frozenset(bisection.names)
     if found.fails_none:
         none = results[frozenset()]
         return ["the candidate fails with every operator off, so none of them is the cause:", f"  {effect(none)}"]
     if found.passes_all:
-        everything = results[frozenset(names)]
+        everything = results[names]
         return ["nothing is guilty: with every operator on, the candidate passes:", f"  {effect(everything)}"]
     told = []
     for culprit in found.culprits:
@@ -229,7 +229,7 @@ def _lines(bisected: Bisected, names: Sequence[str]) -> list[str]:
         alone = "alone" if len(culprit) == 1 else "only together"
         told.append(f"{' + '.join(sorted(culprit))} ({alone}): {effect(one)}")
         told += [f"    {reason}" for reason in _why(one)]
-    rest = frozenset(names) - {name for culprit in found.culprits for name in culprit}
+    rest = names - {name for culprit in found.culprits for name in culprit}
     if not found.complete:
         told.append(f"there are more: the other {len(rest)} together still fail: {effect(results[rest])} (--most)")
     elif rest:

@@ -101,18 +101,13 @@ class SamplingOverrides(Section):
     extra_body: ExtraBody | None = None
 
 
-class Sampling(Section):
+class Sampling(SamplingOverrides):
     """Every sampling parameter of an endpoint, explicit, because two servers fill gaps with different defaults."""
 
-    profile: ProfileName | None = None
     temperature: Temperature = 0.0
     top_p: TopP = 1.0
-    top_k: TopK | None = None
-    min_p: MinP | None = None
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
-    repetition_penalty: RepetitionPenalty | None = None
-    max_tokens: Count | None = None
     seed: Seed = 0
     stop: Stops = ()
     chat_template_kwargs: TemplateArguments = Field(default_factory=dict)

@@ -301,16 +301,45 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class Bisected:
-    """The end of a bisect: what was found, and the result of every set that was asked for."""
+class Bisection:
+    """A bisect of operators `names`: what was found, and the result of every set that was asked for.
 
+    So many probes were `asked`, so many `stored` before; all are in `folder`.
+    """
+
+    names: tuple[str, ...]
     found: Found
     results: Mapping[Operators, Result]
+    asked: int
+    stored: int
+    folder: Path
+
+    @property
+    def exit_code(self) -> int:
+        """0 where nothing is guilty, 1 where something is, 3 where the candidate fails with everything off."""
+        if self.found.fails_none:
+            return 3
+        return 1 if self.found.culprits else 0
+
+    def document(self) -> dict[str, Any]:
+        """What `evalkit bisect --json` prints."""
+        found, results = self.found, self.results
+        return {
+            "kind": "bisect",
+            "operators": list(self.names),
+            "culprits": [{"together": len(one) > 1, **asdict(results[one])} for one in found.culprits],
+            "complete": found.complete,
+            "passes_all": found.passes_all,
+            "fails_none": found.fails_none,
+            "probes": len(results),
+            "asked": self.asked,
+            "results": [asdict(result) for result in results.values()],
+        }
 
 
 async def run(
     names: Sequence[str], bench: Bench, tell: Callable[[int, Result], None], most_culprits: int, at_once: int = 1
-) -> Bisected:
+) -> Bisection:
     """Search with a bench, with at most so many servers at once; `tell` hears every result with its number from 1.
 
     Where everything on is shown to be worse (or crashes), a set fails that is; where everything on is only not shown
@@ -339,7 +368,7 @@ async def run(
             if not task.cancelling():  # a second time would interrupt the stopping itself
                 task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-    return Bisected(hunt.found, hunt.results)
+    return Bisection(tuple(names), hunt.found, hunt.results, bench.asked, bench.stored, bench.folder)
 
 
 def _keep_busy(hunt: _Hunt, bench: Bench, running: dict[asyncio.Task[Result], Operators], at_once: int) -> None:
@@ -471,36 +500,3 @@ def switch_of(on_key: str | None, off_key: str | None) -> Switch:
     if equals and MARK not in template:
         raise UsageError(f"--{'on' if on_key else 'off'} {key}: its template needs {{}} where the list belongs")
     return Switch(key, template or MARK, lists_off=on_key is None)
-
-
-@dataclass(frozen=True, slots=True)
-class Bisection:
-    """A bisect of operators `names`: its end, how many probes were `asked` and `stored` before, and where they are."""
-
-    names: tuple[str, ...]
-    bisected: Bisected
-    asked: int
-    stored: int
-    folder: Path
-
-    @property
-    def exit_code(self) -> int:
-        """0 where nothing is guilty, 1 where something is, 3 where the candidate fails with everything off."""
-        if self.bisected.found.fails_none:
-            return 3
-        return 1 if self.bisected.found.culprits else 0
-
-    def document(self) -> dict[str, Any]:
-        """What `evalkit bisect --json` prints."""
-        found, results = self.bisected.found, self.bisected.results
-        return {
-            "kind": "bisect",
-            "operators": list(self.names),
-            "culprits": [{"together": len(one) > 1, **asdict(results[one])} for one in found.culprits],
-            "complete": found.complete,
-            "passes_all": found.passes_all,
-            "fails_none": found.fails_none,
-            "probes": len(results),
-            "asked": self.asked,
-            "results": [asdict(result) for result in results.values()],
-        }

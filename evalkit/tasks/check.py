@@ -9,6 +9,8 @@ from pathlib import Path
 from evalkit.config.suite import Suite, check_suite, is_suite, parse_pack, parse_suite, read_task
 from evalkit.errors import SuiteError, UsageError
 from evalkit.model import Item, Reason, Score, Status, said
+from evalkit.scoring.answers.reply import final_text_of
+from evalkit.scoring.registry import graded
 from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
 from evalkit.tasks.suites import find_suite, foreign_suite, members
 
@@ -131,8 +133,5 @@ def _trials(loaded: LoadedSuite, item: Item) -> Iterator[Trial]:
 
 
 def _trial(loaded: LoadedSuite, item: Item, kind: str, reply: str) -> Trial:
-    from evalkit.scoring.answers.reply import final_text_of
-    from evalkit.scoring.registry import graded
-
     right_or_wrong = loaded.suite.right_or_wrong
     return Trial(kind, reply, graded(loaded.score, item.doc, final_text_of(reply), right_or_wrong=right_or_wrong))

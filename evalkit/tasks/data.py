@@ -20,6 +20,7 @@ from evalkit.config.suite import Part, Shots, Source, SuiteFields, check_fields
 from evalkit.errors import DataError, EvalkitError, did_you_mean
 from evalkit.files import numbered_rows, parquet_file
 from evalkit.model import Reason
+from evalkit.scoring.registry import CodeError, called, preparer
 from evalkit.tasks.pictures import parquet_rows, pictures_of
 from evalkit.waits import announce
 
@@ -75,8 +76,6 @@ def _prepared(
     Raises:
         DataError: where it refuses the rows, raises, or gives anything but documents with an `id`.
     """
-    from evalkit.scoring.registry import CodeError, called, preparer
-
     name = fields.prepare or PLAIN
     function = preparer(name, Path(options["suite_file"]) if options.get("suite_file") else None)
     given = {**fields.options, **(options.get("settings") or {}), "_split": split}
@@ -258,14 +257,7 @@ def fetch(source: Source) -> Path:
 
 
 def _huggingface(source: Source) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import HfApi, errors, snapshot_download
 
     name, revision, home = str(source.hub), str(source.revision), os.environ.get("HF_ENDPOINT", "the Hub")
     wanted: dict[str, Any] = {
@@ -278,7 +270,7 @@ def _huggingface(source: Source) -> Path:
         kept = Path(snapshot_download(**wanted, local_files_only=True))
         if any(path.is_file() for path in kept.rglob("*")):
             return kept
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         pass
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
@@ -286,14 +278,14 @@ def _huggingface(source: Source) -> Path:
         HfApi().dataset_info(name, revision=revision, timeout=ANSWER_SECONDS)
         announce(f"fetching the data set {name} from {home} (once)")
         return Path(snapshot_download(**wanted))
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise DataError(
             f"{name} is gated: accept its terms on its page on the Hub, then set HF_TOKEN to a token of yours; "
             "or give a folder that has its files as `data:`"
         ) from error
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise DataError(f"{name} at revision {revision[:12]}: not found at {home}") from error
-    except _unreachable(HfHubHTTPError, LocalEntryNotFoundError) as error:
+    except _unreachable(errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
         raise DataError(
             f"{name} is not on this machine and {home} cannot be reached: fetch it where there is a network "
             f"with `hf download --repo-type dataset {name} --revision {revision}`, or give its folder as `data:`"

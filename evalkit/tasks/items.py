@@ -20,7 +20,7 @@ from evalkit.config.suite import Suite, where
 from evalkit.errors import DataError, EvalkitError, SuiteError, did_you_mean
 from evalkit.files import digest, digest_lines
 from evalkit.model import FinalText, ImageRef, Item, Message, Prompt, Reason, Score, Scorer
-from evalkit.scoring.registry import CodeError, called
+from evalkit.scoring import registry
 from evalkit.tasks import cache
 from evalkit.tasks.data import commit_note
 from evalkit.tasks.pictures import Picture, cluster_of, parts_of, pixel_limit
@@ -259,8 +259,8 @@ def _by_lm_eval(whose: object, what: str, function: Callable[..., Any], *argumen
         SuiteError: with the cause; evalkit's own errors, which its loader of documents raises, pass as they are.
     """
     try:
-        return called(function, *arguments)
-    except CodeError as error:
+        return registry.called(function, *arguments)
+    except registry.CodeError as error:
         from jinja2 import TemplateError
 
         cause = error.__cause__
@@ -386,8 +386,6 @@ def _own_scorer(suite: Suite) -> tuple[Scorer, str] | None:
     Raises:
         SuiteError: naming the key, where the scorer or the preparer is not to be had.
     """
-    from evalkit.scoring import registry
-
     if suite.prepare is not None:
         _preparer(suite.prepare, suite.file)
     if suite.scorer is None:
@@ -402,8 +400,6 @@ def _own_scorer(suite: Suite) -> tuple[Scorer, str] | None:
 
 def _preparer(name: str, file: Path) -> None:
     """Raises `SuiteError` with file, line and key, where the preparer that a file names is not to be had."""
-    from evalkit.scoring import registry
-
     try:
         registry.preparer(name, file)
     except SuiteError as error:
