@@ -171,30 +171,25 @@ class Taken:
     code: int
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where the runs lie."""
+def measure(command: list[str]) -> Taken:
+    """Wall seconds, processor seconds, peak MB and exit code of a command."""
+    # An installed package has its bytecode; a checkout may be told to write none and would be compiled every time.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
+        _pid, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in {0, 1, 3, 4} and process.stderr is not None:
+            sys.exit(process.stderr.read().decode())
+    return Taken(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, process.returncode)
 
-    root: Path
 
-    def measure(self, command: list[str]) -> Taken:
-        """Wall seconds, processor seconds, peak MB and exit code of a command."""
-        # An installed package has its bytecode; a checkout may be told to write none and would be compiled every time.
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        started = time.perf_counter()
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
-            _pid, status, usage = os.wait4(process.pid, 0)
-            wall = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode not in {0, 1, 3, 4} and process.stderr is not None:
-                sys.exit(process.stderr.read().decode())
-        return Taken(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, process.returncode)
-
-    def compare(self, sides: list[Path]) -> Taken:
-        """What one `evalkit compare` takes."""
-        out = sides[0].parent / "compared"
-        shutil.rmtree(out, ignore_errors=True)
-        return self.measure([sys.executable, "-m", "evalkit", "compare", *map(str, sides), "--out", str(out)])
+def compare(sides: list[Path]) -> Taken:
+    """What one `evalkit compare` takes."""
+    out = sides[0].parent / "compared"
+    shutil.rmtree(out, ignore_errors=True)
+    return measure([sys.executable, "-m", "evalkit", "compare", *map(str, sides), "--out", str(out)])
 
 
 def told(case: Case, taken: Taken) -> bool:
@@ -206,27 +201,27 @@ def told(case: Case, taken: Taken) -> bool:
     return good
 
 
-def load_goal(place: Place, run: Path) -> None:
+def load_goal(root: Path, run: Path) -> None:
     """Print what loading takes over what reading two fields takes."""
     load = [sys.executable, "-c", LOAD, str(run)]
-    taken = min((place.measure(load) for _ in range(3)), key=lambda taken: taken.cpu)
-    lines = place.root / "samples.jsonl"
+    taken = min((measure(load) for _ in range(3)), key=lambda taken: taken.cpu)
+    lines = root / "samples.jsonl"
     write_lines(run, lines)
-    plain = min(place.measure([sys.executable, "-c", TWO_FIELDS, str(lines)]).cpu for _ in range(3))
+    plain = min(measure([sys.executable, "-c", TWO_FIELDS, str(lines)]).cpu for _ in range(3))
     print(
         f"\nload 1,000,000 samples: {taken.cpu:.2f} s of processor time, {taken.cpu / plain:.2f} x the {plain:.2f} s "
         f"of reading two fields (goal {LOAD_TIMES:g} x), {taken.mb:.0f} MB (goal {LOAD_MB:g})"
     )
 
 
-def help_goal(place: Place, once: float) -> None:
+def help_goal(once: float) -> None:
     """Print the start over lm-eval's; `once` is the wall time of the comparison of MMLU asked once."""
     peer = shutil.which("lm_eval")
     if peer is None:
         print("lm_eval is not installed: nothing to hold the start against")
         return
-    place.measure([peer, "--help"])  # its bytecode is then there
-    help_wall = min(place.measure([peer, "--help"]).wall for _ in range(3))
+    measure([peer, "--help"])  # its bytecode is then there
+    help_wall = min(measure([peer, "--help"]).wall for _ in range(3))
     print(
         f"compare 14,042 items: {once:.2f} s, {once / help_wall:.2f} x `lm_eval --help` "
         f"({help_wall:.2f} s; goal {HELP_TIMES:g} x)"
@@ -237,17 +232,17 @@ def main(arguments: list[str]) -> int:
     """Print the measurements."""
     kept, runs, walls = True, [], []
     with tempfile.TemporaryDirectory() as temporary:
-        place = Place(Path(arguments[0]) if arguments else Path(temporary))
+        root = Path(arguments[0]) if arguments else Path(temporary)
         print(f"{'comparison':<20}{'wall s':>8}{'cpu s':>8}{'MB':>7}   promise")
         for number, case in enumerate(CASES):
-            folder = place.root / f"case{number}"
+            folder = root / f"case{number}"
             sides = [write_run(folder, name, case, seed) for seed, name in enumerate(("reference", "candidate"), 1)]
             runs.append(sides[0])
-            taken = min((place.compare(sides) for _ in range(3)), key=lambda taken: taken.wall)
+            taken = min((compare(sides) for _ in range(3)), key=lambda taken: taken.wall)
             kept &= told(case, taken)
             walls.append(taken.wall)
-        load_goal(place, runs[MILLION])
-        help_goal(place, walls[ONCE])
+        load_goal(root, runs[MILLION])
+        help_goal(walls[ONCE])
     return 0 if kept else 1
 
 

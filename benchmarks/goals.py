@@ -80,15 +80,7 @@ class Bench:
 
     def measure(self, name: str, command: str, *options: str, runs: int | None = None) -> list[dict]:
         """Rows of measure.py, kept under the name."""
-        given = [
-            self.python,
-            str(self.bench / "measure.py"),
-            "--name",
-            name,
-            "--runs",
-            str(runs or self.runs),
-            *options,
-        ]
+        given = [self.python, self.bench / "measure.py", "--name", name, "--runs", str(runs or self.runs), *options]
         done = subprocess.run([*given, "--", command], capture_output=True, text=True, check=False)
         rows = [orjson.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         if not rows:
@@ -103,11 +95,20 @@ class Bench:
             )
         return rows
 
+    def warm(self, *folders: str) -> None:
+        """Runs of evalkit's that build the suites and write the bytecode, before those that count."""
+        for name in folders:
+            self.measure(f"warm-{name}", self.evalkit("main", name), runs=1)
+
     def median(self, name: str, key: str, *, of_server: bool = False) -> float:
         rows = self.rows.get(name) or []
         values = [(row["server"] if of_server else row).get(key) for row in rows]
         values = [value for value in values if value is not None]
         return statistics.median(values) if values else float("nan")
+
+    def more(self, name: str, less: str, key: str) -> float:
+        """By how much the median of one measurement is above another's."""
+        return self.median(name, key) - self.median(less, key)
 
 
 def say(number: object, what: str, figure: float, goal: float) -> None:
@@ -118,8 +119,7 @@ def say(number: object, what: str, figure: float, goal: float) -> None:
 
 def overhead(b: Bench) -> None:
     """Goals 1 to 5: zero latency, 5,000 items and 1."""
-    for name in ("d1", "d5k"):
-        b.measure(f"warm-{name}", b.evalkit("main", name), runs=1)
+    b.warm("d1", "d5k")
     peers = {"LM_EVAL": ("lm-eval", b.lm_eval), "NEL": ("nemo", b.nemo)}
     others = {"perfect": b.perfect, **dict(peer for variable, peer in peers.items() if os.environ.get(variable))}
     for name, command in {"evalkit": b.evalkit, **others}.items():
@@ -128,15 +128,10 @@ def overhead(b: Bench) -> None:
         b.measure(f"{name}-5k", command("main", "d5k"), runs=runs)
     b.measure("evalkit-5k-256", b.evalkit("main", "d5k", 256))
     b.measure("perfect-5k-256", b.perfect("main", "d5k", 256))
-    each = {
-        name: (b.median(f"{name}-5k", "cpu_s") - b.median(f"{name}-1", "cpu_s")) / 5 for name in ("evalkit", *others)
-    }
-    wide = {
-        name: (b.median(f"{name}-5k-256", "cpu_s") - b.median(f"{name}-1", "cpu_s")) / 5
-        for name in ("evalkit", "perfect")
-    }
-    print("CPU ms per sample: " + ", ".join(f"{name} {value:.3f}" for name, value in each.items()))
-    print("                at 256 in flight: " + ", ".join(f"{name} {value:.3f}" for name, value in wide.items()))
+    each = {name: b.more(f"{name}-5k", f"{name}-1", "cpu_s") / 5 for name in ("evalkit", *others)}
+    wide = {name: b.more(f"{name}-5k-256", f"{name}-1", "cpu_s") / 5 for name in ("evalkit", "perfect")}
+    for what, figures in (("CPU ms per sample", each), ("                at 256 in flight", wide)):
+        print(f"{what}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     say(1, "CPU per sample over lm-eval's", each["evalkit"] / each.get("lm-eval", float("nan")), 0.35)
     say("1b", "the same over perfect.py's", each["evalkit"] / each["perfect"], 2.4)
     say(2, "CPU per sample at 256 over 64 in flight", wide["evalkit"] / each["evalkit"], 1.3)
@@ -257,12 +252,10 @@ def _evalkit(*arguments: object) -> None:
 
 def long(b: Bench) -> None:
     """Goal 10: 2,000 answers of 60 kB."""
-    for name in ("d2k", "d1"):
-        b.measure(f"warm-{name}", b.evalkit("main", name), runs=1)
+    b.warm("d2k", "d1")
     b.measure("evalkit-2k", b.evalkit("main", "d2k"), "--server", "--zero-latency --slots 0 --long-bytes 60000", runs=1)
     b.measure("evalkit-1", b.evalkit("main", "d1"), runs=1)
-    more = b.median("evalkit-2k", "rss_mib") - b.median("evalkit-1", "rss_mib")
-    say(10, "MiB beyond the run of 1 item", more, 0.35 * 138)
+    say(10, "MiB beyond the run of 1 item", b.more("evalkit-2k", "evalkit-1", "rss_mib"), 0.35 * 138)
 
 
 def faults(b: Bench) -> None:
@@ -321,26 +314,17 @@ def stream(b: Bench) -> None:
     server = ("--server", "--zero-latency --slots 0 --long-bytes 1000 --stream-chunks 250")
     for name in ("d1k", "d1"):
         b.measure(f"evalkit-stream-{name}", b.evalkit("main", name, more="--set stream=true"), *server)
-    ours = b.median("evalkit-stream-d1k", "cpu_s") - b.median("evalkit-stream-d1", "cpu_s")
+    ours = 1000 * b.more("evalkit-stream-d1k", "evalkit-stream-d1", "cpu_s") / 999
     with tempfile.TemporaryDirectory() as folder:
-        floor = (
-            f"{b.python} {b.bench / 'floor.py'} --client openai --stream -n 300 --items {b.data}/d1k/items/main.jsonl"
-        )
-        b.measure("openai-stream", f"bash -c '{floor} >{folder}/line'", *server, runs=1)
+        floor = f"{b.python} {b.bench / 'floor.py'} --client openai --stream -n 300"
+        command = f"bash -c '{floor} --items {b.data}/d1k/items/main.jsonl >{folder}/line'"
+        b.measure("openai-stream", command, *server, runs=1)
         theirs = json.loads(Path(folder, "line").read_text())["cpu_ms_per_req"]
-    print(f"  CPU ms per request: evalkit {1000 * ours / 999:.2f}, openai {theirs:.2f}")
-    say(16, "CPU per request over openai's", 1000 * ours / 999 / theirs, 0.1)
+    print(f"  CPU ms per request: evalkit {ours:.2f}, openai {theirs:.2f}")
+    say(16, "CPU per request over openai's", ours / theirs, 0.1)
 
 
-GROUPS = {
-    "overhead": overhead,
-    "waiting": waiting,
-    "both": both,
-    "long": long,
-    "faults": faults,
-    "resume": resume,
-    "stream": stream,
-}
+GROUPS = {group.__name__: group for group in (overhead, waiting, both, long, faults, resume, stream)}
 
 
 def main() -> None:
@@ -351,9 +335,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    bench = Bench(
-        given.bench.resolve(), given.data.resolve(), os.environ.get("TOOLS_PYTHON", sys.executable), given.runs
-    )
+    python = os.environ.get("TOOLS_PYTHON", sys.executable)
+    bench = Bench(given.bench.resolve(), given.data.resolve(), python, given.runs)
     for name in given.groups or GROUPS:
         print(f"\n=== {name}: {GROUPS[name].__doc__}", flush=True)
         GROUPS[name](bench)

@@ -21,10 +21,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import FrameType
+
+import grimp
 
 sys.path.append(str(Path(__file__).with_name("bench")))
 import canned
@@ -120,33 +122,15 @@ def prints(source: Source) -> int:
 # ---------------------------------------------------------------- circles
 
 
-def circles(package: list[Source]) -> list[list[str]]:
+def circles() -> set[str]:
     """Modules that import each other in a loop, imports within functions and for types among them."""
-    names = {module_of(one.path): one for one in package}
-    arrows = {name: set(imported(one, names)) - {name} for name, one in names.items()}
-    left = set(names)
-    while gone := {name for name in left if not arrows[name] & left}:
+    graph = grimp.build_graph("evalkit", cache_dir=None)
+    left = set(graph.modules)
+    while gone := {name for name in left if not graph.find_modules_directly_imported_by(name) & left}:
         left -= gone
-    while gone := {name for name in left if not any(name in arrows[other] for other in left)}:
+    while gone := {name for name in left if not graph.find_modules_that_directly_import(name) & left}:
         left -= gone
-    return [sorted(left)] if left else []
-
-
-def module_of(path: Path) -> str:
-    """The dotted name of a file's module."""
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-
-
-def imported(source: Source, names: Mapping[str, Source]) -> Iterator[str]:
-    """The modules of evalkit that a file imports anywhere."""
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.ImportFrom) and node.module is not None:
-            inside = {f"{node.module}.{alias.name}" for alias in node.names} & names.keys()
-            yield from inside
-            if node.module in names and len(inside) < len(node.names):
-                yield node.module
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in names)
+    return left
 
 
 # ---------------------------------------------------------------- a comparison to look at
@@ -269,7 +253,7 @@ def main() -> None:
         print(f"{name:<24}{value:>10}")
     outside = sources(*ELSEWHERE)
     print(f"{'all Python but tests':<24}{sum(one.lines for one in (*package, *outside)):>10,}")
-    print(f"{'in circles':<24}{sum(map(len, circles(package))):>10}")
+    print(f"{'in circles':<24}{len(circles()):>10}")
     if given.static:
         return
     with canned.serving() as port, tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:

@@ -8,31 +8,24 @@ first, as `evalkit report` does.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import random
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from evalkit.model import Comparison, Flip, Verdict
 from evalkit.render.document import from_json, to_json
 from evalkit.render.html import report
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+import render_example
+
 SECONDS, MEGABYTES = 5.0, 40.0
 PHRASES = (
-    "so",
-    "the answer follows",
-    "from what is given",
-    "and we check it once more",
-    "因此",
-    "答案",
-    "<b> &",
-    "\\frac{1}{2}",
+    *("so", "the answer follows", "from what is given", "and we check it once more"),
+    *("因此", "答案", "<b> &", "\\frac{1}{2}"),
 )
 
 
@@ -61,13 +54,13 @@ def main() -> int:
 
 def comparison(suites: int, flips: int, pieces: int) -> Comparison:
     """Invented, from the examples of the tests; the replies are random phrases, alike at their beginnings."""
-    example = _example()
     chosen = tuple(
-        example.suite(f"suite{number}", f"Suite {number}", Verdict.EQUIVALENT, gated=False) for number in range(suites)
+        render_example.suite(f"suite{number}", f"Suite {number}", Verdict.EQUIVALENT, gated=False)
+        for number in range(suites)
     )
     dice = random.Random(7)
     made = tuple(_flip(dice, chosen[number % suites].suite, number, pieces) for number in range(flips))
-    return replace(example.clean(), suites=chosen, macro=None, flips=made)
+    return replace(render_example.clean(), suites=chosen, macro=None, flips=made)
 
 
 def _flip(dice: random.Random, suite: str, number: int, pieces: int) -> Flip:
@@ -79,17 +72,6 @@ def _flip(dice: random.Random, suite: str, number: int, pieces: int) -> Flip:
         suite, f"item-{number:05d}", dice.choice(("regressed", "improved", "changed")), 1.0, 0.0, "scored", "scored",
         "A", "B", texts[0], texts[1], "A", dice.random(), question="Which of these is right, and why? " * 10,
     )  # fmt: skip
-
-
-def _example() -> Any:
-    path = ROOT / "tests" / "support" / "render_example.py"
-    spec = importlib.util.spec_from_file_location("render_example", path)
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"{path} is missing: run this from a checkout")
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    sys.modules["render_example"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

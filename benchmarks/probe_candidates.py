@@ -22,25 +22,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
-
-from probe_stages import (
-    Candidate,
-    Reference,
-    Stage,
-    ask,
-    asked_of_candidate,
-)
+from typing import Any, Final, Literal
 
 from evalkit.config import load_config
-from evalkit.examine.probe import Findings, Plan, neutral_prompts, open_session, side_of
-from evalkit.examine.probe_report import FORWARD, FidelityReport, assess, document
-from evalkit.model import Reason, Verdict
+from evalkit.examine.probe import (
+    Findings,
+    Material,
+    Plan,
+    Session,
+    candidate_part,
+    neutral_prompts,
+    open_session,
+    reference_part,
+    side_of,
+)
+from evalkit.examine.probe_report import FORWARD, assess, document, enough
+from evalkit.model import Verdict
 from evalkit.render.words import say
 from evalkit.resources import data_folder
-from evalkit.stats.divergence import LEAST_SEQUENCES
 
 BEGIN: Final = "<!-- candidates: written by benchmarks/probe_candidates.py -->"
 END: Final = "<!-- /candidates -->"
@@ -55,6 +56,16 @@ NO_SYSTEM: Final = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to serve the same model: what is other than at the reference, and what the probe has to say of it."""
+
+    name: str
+    kind: Literal["faithful", "borderline", "broken"]
+    about: str
+    launch: Mapping[str, Any] = field(default_factory=dict)
 
 
 CANDIDATES: Final = (
@@ -96,17 +107,12 @@ class Row:
     mean_abs: float | None
     p99_abs: float | None
     top1: float | None
-    times_noise: float | None
-    other_prompts: int
     greedy_identical: int
     greedy_compared: int
     tokens: int
     found_after: int | None
-    read: int
-    generated: int
     cpu_seconds: float
     wall_seconds: float
-    reasons: tuple[Reason, ...]
 
     @property
     def as_it_should_be(self) -> bool:
@@ -115,19 +121,107 @@ class Row:
         return self.verdict == wanted.get(self.kind, self.verdict)
 
 
-def found_after(findings: Findings) -> int | None:
-    """How many tokens of the candidate it takes until the verdict is DEGRADED and stays so; None where it is not.
+# ---------------------------------------------------------------- asking, stage by stage
 
-    The prompts are taken one by one in their order, from the least that can be judged.
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stage:
+    """So many prompts are asked, all told, and texts of so many tokens are drawn."""
+
+    prompts: int
+    tokens: int
+
+    @classmethod
+    def read(cls, text: str) -> Stage:
+        """From `24x48`; raises `ValueError` for anything else."""
+        prompts, tokens = text.split("x")
+        return cls(int(prompts), int(tokens))
+
+
+def joined(a: Material, b: Material) -> Material:
+    """What an endpoint gave for some prompts and for those that follow."""
+    scores = {name: a.scores.get(name, ()) + more for name, more in b.scores.items()}
+    return Material(a.prompts + b.prompts, a.texts + b.texts, a.greedy + b.greedy, scores)
+
+
+def asked_of_candidate(findings: Findings) -> int:
+    """Tokens that the candidate drew or scored, its prompts aside."""
+    candidate = findings.candidate
+    scored = [text for texts in candidate.scores.values() for text in texts if text]
+    own = [text for text in (*candidate.texts, *candidate.greedy) if text]
+    return sum(len(text.ids) for text in own) + sum(len(text.logprobs) for text in scored)
+
+
+def piece(plan: Plan, start: int, stage: Stage) -> Plan:
+    """The plan for a stage's prompts from one on, with the seeds that these have in the whole."""
+    prompts = plan.prompts[start : stage.prompts]
+    greedy = max(0, min(plan.greedy - start, len(prompts)))
+    return replace(plan, prompts=prompts, tokens=stage.tokens, greedy=greedy, seed=plan.seed + start)
+
+
+@dataclass(slots=True)
+class Reference:
+    """The open reference, and what it gave for the prompts that were needed so far, by the length of texts."""
+
+    session: Session
+    plan: Plan
+    given: dict[int, Material] = field(default_factory=dict)
+
+    async def upto(self, stage: Stage) -> Material:
+        """What it gives for a stage; asked only where it was not yet."""
+        have = self.given.get(stage.tokens, Material((), (), ()))
+        known = len(have.texts)
+        if known < stage.prompts:
+            more = await reference_part(self.session, await self.session.draw(piece(self.plan, known, stage)))
+            have = self.given[stage.tokens] = joined(have, more)
+        return have.part(slice(stage.prompts))
+
+
+async def ask(
+    candidate: Candidate, session: Session, reference: Reference, stages: Sequence[Stage]
+) -> tuple[Findings, int]:
+    """Stage by stage, until the verdict is there: DEGRADED at any, EQUIVALENT from the second on.
+
+    Also the tokens of stages with shorter texts, which the verdict does not use.
     """
-    found = None
-    for count in range(LEAST_SEQUENCES, len(findings.plan.prompts) + 1):
-        part = findings.first(count)
-        if assess(part).verdict is not Verdict.DEGRADED:
-            found = None
-        elif found is None:
-            found = asked_of_candidate(part)
-    return found
+    findings: Findings | None = None
+    tokens_before = 0
+    for number, stage in enumerate(stages, 1):
+        if findings is not None and findings.plan.tokens != stage.tokens:
+            tokens_before += asked_of_candidate(findings)
+            findings = None
+        findings = await _asked_further(candidate, session, reference, stage, findings)
+        verdict = assess(findings).verdict
+        print(f"{candidate.name}: {stage.prompts}x{stage.tokens}: {verdict.value}", file=sys.stderr, flush=True)
+        decided = verdict is Verdict.EQUIVALENT or candidate.kind == "borderline"
+        if verdict is Verdict.DEGRADED or (number >= 2 and decided):
+            break
+    if findings is None:
+        raise ValueError("there must be a stage")
+    return findings, tokens_before
+
+
+async def _asked_further(
+    candidate: Candidate, session: Session, reference: Reference, stage: Stage, findings: Findings | None
+) -> Findings:
+    """The findings of a stage, from those of the stage before where the texts are of one length."""
+    start = len(findings.plan.prompts) if findings else 0
+    given = await reference.upto(stage)
+    new = given.part(slice(start, stage.prompts))
+    own = await session.draw(piece(reference.plan, start, stage))
+    async with asyncio.TaskGroup() as group:
+        parts = group.create_task(candidate_part(session, own, new))
+        backward = group.create_task(reference.session.score(new.prompts, own.texts))
+    made, back = parts.result(), backward.result()
+    if findings is not None:
+        made = joined(findings.candidate, made)
+        back = findings.reference.scores["candidate_on_reference"] + back
+    asked = {"reference": reference.session.asked(), candidate.name: session.asked()}
+    done = replace(reference.plan, prompts=reference.plan.prompts[: stage.prompts], tokens=stage.tokens)
+    return Findings(done, given.with_scores(candidate_on_reference=back), made, asked)
+
+
+# ---------------------------------------------------------------- measuring
 
 
 def side(folder: Path, name: str, launch: Mapping[str, Any]) -> Any:
@@ -138,32 +232,18 @@ def side(folder: Path, name: str, launch: Mapping[str, Any]) -> Any:
     return side_of(load_config(path))
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What was found of one candidate; what it was asked before in shorter texts; and the cost of its server."""
-
-    findings: Findings
-    tokens_before: int
-    cpu_seconds: float
-    wall_seconds: float
-
-
-async def measure(candidate: Candidate, folder: Path, reference: Reference, stages: Sequence[Stage]) -> Measured:
-    """Ask one candidate all that `evalkit probe` asks."""
+async def measure(
+    candidate: Candidate, folder: Path, reference: Reference, stages: Sequence[Stage]
+) -> tuple[Findings, Row]:
+    """Ask one candidate all that `evalkit probe` asks: what was found, and what is told of it."""
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     async with open_session(side(folder, candidate.name, candidate.launch), reference.plan) as session:
         findings, tokens_before = await ask(candidate, session, reference, stages)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(findings, tokens_before, cpu, time.perf_counter() - started)
-
-
-def row_of(candidate: Candidate, measured: Measured, report: FidelityReport) -> Row:
-    """What is told of one candidate."""
-    findings = measured.findings
-    one, asked = report.comparisons[FORWARD], findings.asked[candidate.name]
-    judged = report.judged.get(FORWARD)
-    return Row(
+    report, fewest = assess(findings), enough(findings)
+    one = report.comparisons[FORWARD]
+    found = fewest is not None and report.verdict is Verdict.DEGRADED
+    row = Row(
         name=candidate.name,
         kind=candidate.kind,
         about=candidate.about,
@@ -173,18 +253,15 @@ def row_of(candidate: Candidate, measured: Measured, report: FidelityReport) -> 
         mean_abs=one and one.mean_abs,
         p99_abs=one and one.p99_abs,
         top1=one.agreement.share if one and one.agreement else None,
-        times_noise=judged.times_noise if judged else None,
-        other_prompts=report.other_prompts,
         greedy_identical=report.greedy.identical,
         greedy_compared=report.greedy.compared,
-        tokens=measured.tokens_before + asked_of_candidate(findings),
-        found_after=found_after(findings),
-        read=asked.prompt_tokens,
-        generated=asked.completion_tokens,
-        cpu_seconds=measured.cpu_seconds,
-        wall_seconds=measured.wall_seconds,
-        reasons=report.reasons,
+        tokens=tokens_before + asked_of_candidate(findings),
+        found_after=asked_of_candidate(findings.first(fewest.texts)) if found else None,
+        cpu_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        wall_seconds=time.perf_counter() - started,
     )
+    print(f"{candidate.name}: {row.verdict}", *map(say, report.reasons), sep="\n  ", file=sys.stderr, flush=True)
+    return findings, row
 
 
 async def measure_all(
@@ -195,19 +272,11 @@ async def measure_all(
     async with open_session(side(folder, "reference", {}), plan) as session:
         reference = Reference(session, plan)
         for candidate in chosen:
-            measured = await measure(candidate, folder, reference, stages)
-            report = assess(measured.findings)
-            rows.append(row_of(candidate, measured, report))
+            findings, row = await measure(candidate, folder, reference, stages)
+            rows.append(row)
             if keep is not None:
-                told = document(report, measured.findings, "", "")
+                told = document(assess(findings), findings, "", "")
                 (keep / f"{candidate.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-            print(
-                f"{candidate.name}: {report.verdict.value}",
-                *map(say, report.reasons),
-                sep="\n  ",
-                file=sys.stderr,
-                flush=True,
-            )
     return rows
 
 
