@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/python examples/demo/demo.py
 
 demo-multimodal: setup
-	$(BIN)/python examples/demo-multimodal/demo.py
+	$(BIN)/python examples/demo/demo.py --pictures
 
 # Three workers on two cores: what a test waits for, another uses. A file's tests stay together, with what they share.
 PYTEST = $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder

@@ -2,6 +2,7 @@
 
 The reference is compared with a faithful port, a degraded one, and one with a single wrong constant, with evalkit's own
 commands. The script exits with 0 exactly when the verdicts are the expected ones: EQUIVALENT, DEGRADED, INCONCLUSIVE.
+With --pictures the endpoints read pictures, which one of them damages: EQUIVALENT, DEGRADED.
 """
 # ruff: noqa: INP001, S603, T201 - a script that people run, which runs evalkit and talks to them
 
@@ -14,12 +15,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-REFERENCE = HERE / "reference.yaml"
+PICTURES = HERE.with_name("demo-multimodal")
 
 # candidate: (what it is, the verdict that evalkit must give, and the exit code that stands for it)
 CANDIDATES = {
@@ -27,6 +28,11 @@ CANDIDATES = {
     "degraded": ("a 4-bit KV cache without its protection", "DEGRADED", 1),
     "rope": ("RoPE base 10,000 in place of 100,000", "INCONCLUSIVE", 4),
 }
+OF_PICTURES = {
+    "faithful": ("the same pictures by another way", "EQUIVALENT", 0),
+    "degraded": ("pictures at 70 % and as JPEG", "DEGRADED", 1),
+}
+VERDICTS = {0: "EQUIVALENT", 1: "DEGRADED", 3: "INVALID", 4: "INCONCLUSIVE"}
 INTERRUPTED = 130
 
 
@@ -37,24 +43,28 @@ class Stopped(Exception):  # noqa: N818 - not an error of this script
 def main() -> int:
     """Runs the demonstration and gives the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--runs", type=Path, default=HERE / "runs", help="folder for what comes back (default: %(default)s)"
-    )
+    parser.add_argument("--pictures", action="store_true", help="the demonstration with pictures")
+    parser.add_argument("--runs", type=Path, help="folder for what comes back (default: beside the endpoints' files)")
     parser.add_argument(
         "--fresh", action="store_true", help="ask everything again, into a new folder beside the old one"
     )
     given = parser.parse_args()
-    runs = given.runs / time.strftime("%Y%m%d-%H%M%S") if given.fresh else given.runs
+    runs = given.runs or (PICTURES if given.pictures else HERE) / "runs"
+    if given.fresh:
+        runs /= time.strftime("%Y%m%d-%H%M%S")
     signal.signal(signal.SIGTERM, interrupt)
     started = time.monotonic()
     try:
-        codes = demonstrate(runs)
+        codes = demonstrate_pictures(runs) if given.pictures else demonstrate(runs)
     except Stopped as stopped:
         return int(stopped.args[0]) or 1
     except KeyboardInterrupt:
         return INTERRUPTED
+    seconds = time.monotonic() - started
+    if given.pictures:
+        return summarise(codes, seconds, OF_PICTURES)
     explain_rope(runs)
-    return summarise(codes, time.monotonic() - started)
+    return summarise(codes, seconds)
 
 
 def interrupt(*_: object) -> None:
@@ -79,6 +89,15 @@ def demonstrate(runs: Path) -> dict[str, int]:
     return codes
 
 
+def demonstrate_pictures(runs: Path) -> dict[str, int]:
+    """Compares the endpoints that read pictures, one pair after the other; the exit code of every comparison."""
+    codes = {}
+    for name, (what, _verdict, _code) in OF_PICTURES.items():
+        title(name, what)
+        codes[name] = compare(name, runs, PICTURES)
+    return codes
+
+
 def title(text: str, what: str) -> None:
     """A heading before a comparison."""
     print(f"\n{'=' * 78}\n{text}: {what}\n{'=' * 78}", flush=True)
@@ -89,10 +108,11 @@ def evalkit(command: str, *arguments: str, runs: Path) -> list[str]:
     return [sys.executable, "-m", "evalkit", command, *arguments, "--set", f"runs={runs}"]
 
 
-def compare(name: str, runs: Path) -> int:
+def compare(name: str, runs: Path, folder: Path = HERE) -> int:
     """`evalkit compare reference.yaml NAME.yaml`: the verdict's exit code; anything else stops the demonstration."""
-    code = one(evalkit("compare", str(REFERENCE), str(HERE / f"{name}.yaml"), runs=runs), stop=False)
-    if code not in {0, 1, 3, 4}:
+    files = [str(folder / f"{side}.yaml") for side in ("reference", name)]
+    code = one(evalkit("compare", *files, runs=runs), stop=False)
+    if code not in VERDICTS:
         raise Stopped(code)
     return code
 
@@ -156,13 +176,14 @@ port gives {faithful:.0%}. This is another model, which happens to be about as g
     )
 
 
-def summarise(codes: dict[str, int], seconds: float) -> int:
+def summarise(
+    codes: dict[str, int], seconds: float, candidates: Mapping[str, tuple[str, str, int]] = CANDIDATES
+) -> int:
     """Prints what was expected and what came, and gives 0 where all is as expected."""
-    verdicts = {code: verdict for _, verdict, code in CANDIDATES.values()} | {3: "INVALID"}
     print(f"\n{'candidate':<10} {'expected':<13} {'verdict':<13} exit code")
-    for name, (_, expected, _code) in CANDIDATES.items():
-        print(f"{name:<10} {expected:<13} {verdicts[codes[name]]:<13} {codes[name]}")
-    as_expected = all(codes[name] == code for name, (_, _, code) in CANDIDATES.items())
+    for name, (_, expected, _code) in candidates.items():
+        print(f"{name:<10} {expected:<13} {VERDICTS[codes[name]]:<13} {codes[name]}")
+    as_expected = all(codes[name] == code for name, (_, _, code) in candidates.items())
     ending = "all as expected" if as_expected else "NOT as expected"
     print(f"\n{ending}, in {seconds:.0f} s on {os.cpu_count()} cores")
     return 0 if as_expected else 1
