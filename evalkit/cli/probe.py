@@ -69,24 +69,20 @@ def probe(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given:
     if as_json:
         options.print_json(found.document)
     else:
-        _show(found.report)
-        if chosen.enough:
-            click.echo(_enough_line(found.document["enough"]))
+        _show(found.report, found.document)
         click.echo(f"stored in {found.folder / 'probe.json'}", err=True)
     return found.verdict.exit_code
 
 
-def _enough_line(found: Mapping[str, int] | None) -> str:
-    """With how few texts the verdict stood, in a sentence."""
-    if found is None:
-        return "no number of texts is enough: the verdict is INVALID"
-    return f"the first {found['texts']} texts ({found['tokens']} tokens) give this verdict, and so do any more of them"
-
-
-def _show(report: FidelityReport) -> None:
+def _show(report: FidelityReport, document: Mapping[str, Any]) -> None:
     """The probe's result for people, on stdout."""
+    from statistics import median
+
     from rich.console import Console
     from rich.table import Table
+
+    from evalkit.render.jinja import fill
+    from evalkit.resources import data_folder
 
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
@@ -104,48 +100,9 @@ def _show(report: FidelityReport) -> None:
         table.add_row(name, str(one.tokens), *(f"{value:.2g}" for value in figures), agreed, verdict)
     console = Console()
     console.print(table)
-    for line in _summary(report):
-        console.print(line, highlight=False, markup=False)
-
-
-def _summary(report: FidelityReport) -> list[str]:
-    """The lines under the table: margins, greedy texts, costs, verdict with its reasons."""
-    from evalkit.render.words import say
-
-    lines = []
-    if report.margins_nats is not None:
-        lines.append(
-            f"margins from the reference's own noise: nll shift {report.margins_nats.nll_shift:.2g}, "
-            f"k3 {report.margins_nats.k3:.2g} nats per token"
-        )
-    greedy = report.greedy
-    if greedy.compared:
-        lines.append(f"greedy texts: {greedy.identical} of {greedy.compared} identical{_parting(report)}")
-    for name, asked in report.asked.items():
-        lines.append(
-            f"{name}: {asked.requests} requests, {asked.prompt_tokens} tokens read, {asked.completion_tokens} "
-            f"generated; by {asked.method}"
-        )
-    lines.append(f"{report.verdict.value}: {_MEANINGS[report.verdict.value]}")
-    return lines + [f"  {say(reason)}" for reason in report.reasons]
-
-
-def _parting(report: FidelityReport) -> str:
-    from statistics import median
-
-    greedy = report.greedy
-    if not greedy.first_differences:
-        return ""
-    where = f"; the others part at token {median(greedy.first_differences) + 1:g} (median)"
-    return where + (f", {greedy.near_ties} of them at a near-tie" if greedy.near_ties else "")
-
-
-_MEANINGS: Final = {
-    "EQUIVALENT": "shown to give the same tokens the same probabilities, within the margins",
-    "DEGRADED": "shown to differ by more than the margins",
-    "INCONCLUSIVE": "neither shown; more prompts or longer texts would narrow the intervals",
-    "INVALID": "cannot be judged",
-}
+    parting = median(report.greedy.first_differences or [0]) + 1
+    told = {"report": report, "document": document, "parting": parting}
+    console.print(fill(data_folder("reports") / "probe.txt.j2", told), end="", highlight=False, markup=False)
 
 
 # ---------------------------------------------------------------- which operators
