@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from prefixes import SIZES, cut, generated
+from stored_probes import read_findings
 
 from evalkit import codec
 from evalkit.examine.bisect import search
-from evalkit.examine.probe_report import assess, enough, read_findings
+from evalkit.examine.probe_report import assess, enough
 from evalkit.model import Reason
 from evalkit.render.words import say_all
 

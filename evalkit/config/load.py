@@ -105,23 +105,11 @@ def _name(entry: Node) -> str:
 MAX_EXTENDS: Final = 10
 
 # Where a configuration holds paths ("*": any key or index); a relative one counts from the file that holds it.
-PATH_KEYS: Final[frozenset[tuple[str, ...]]] = frozenset(
-    {
-        ("tls", "ca_file"),
-        ("judge", "tls", "ca_file"),
-        ("suite_folders", "*"),
-        ("data",),
-        ("data", "*"),
-        ("flagscale",),
-        ("flagscale", "config"),
-        ("launch", "config"),
-        ("launch", "model"),
-        ("launch", "chat_template_file"),
-        ("launch", "cwd"),
-        ("launch", "log"),
-        ("runs",),
-    }
+_PATH_KEYS: Final = (
+    "tls.ca_file judge.tls.ca_file suite_folders.* data data.* flagscale flagscale.config runs "
+    "launch.config launch.model launch.chat_template_file launch.cwd launch.log"
 )
+PATH_KEYS: Final = frozenset(tuple(key.split(".")) for key in _PATH_KEYS.split())
 
 
 def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> EndpointConfig:

@@ -22,10 +22,6 @@ COMMON_LETTER: Final = "e"
 TOKEN_CHARACTERS: Final = 16
 """More than most tokens of words have."""
 
-_WORDS: Final = (
-    "apple bridge candle desert engine forest guitar harbour island jacket kettle ladder mirror needle orange pencil "
-    "quarry ribbon saddle tunnel umbrella valley window yellow zebra anchor basket circle dragon eagle"
-)
 _LEAKED: Final = re.compile(
     r"<\|[a-z_]{2,30}\|>|<\|(?:start|end)_header_id\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<｜[^｜]{1,30}｜>"
 )
@@ -144,24 +140,13 @@ async def _conversations(patient: Patient, found: Findings, small: int) -> None:
 
 
 _GREETING: Final[tuple[Message, ...]] = ({"role": "user", "content": "Hi."},)
+_LONGER: Final[Message] = {"role": "user", "content": " ".join([QUESTION] * 3)}
+_SYSTEM: Final[Message] = {"role": "system", "content": "Answer in one word."}
+_TURN: Final[Message] = {"role": "assistant", "content": "Hello, what can I do for you today?"}
 _CONVERSATIONS: Final[Sequence[tuple[str, tuple[Message, ...], int, str]]] = (
-    ("a longer message", ({"role": "user", "content": _WORDS},), LEAST_GROWTH, "the model does not see the question"),
-    (
-        "a system message",
-        ({"role": "system", "content": "Answer in one word."}, {"role": "user", "content": "Hi."}),
-        1,
-        "suites with a system message are asked without it",
-    ),
-    (
-        "an earlier turn",
-        (
-            {"role": "user", "content": "Hi."},
-            {"role": "assistant", "content": "Hello, what can I do for you today?"},
-            {"role": "user", "content": "Hi."},
-        ),
-        6,
-        "few-shot examples given as turns are lost",
-    ),
+    ("a longer message", (_LONGER,), LEAST_GROWTH, "the model does not see the question"),
+    ("a system message", (_SYSTEM, *_GREETING), 1, "suites with a system message are asked without it"),
+    ("an earlier turn", (*_GREETING, _TURN, *_GREETING), 6, "few-shot examples given as turns are lost"),
 )
 
 

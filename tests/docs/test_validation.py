@@ -1,6 +1,5 @@
 """The tables of the validation note are what its stored runs give; the examples that it names parse."""
 
-import importlib.util
 import json
 import lzma
 import os
@@ -13,14 +12,14 @@ import pytest
 
 from evalkit.config import load_config
 from evalkit.examine.bisect import most_tests
-from evalkit.examine.probe_report import assess, enough, read_findings
+from evalkit.examine.probe_report import assess, enough
 from evalkit.run import manifest
 from evalkit.run.read import read_run
 from evalkit.run.tables import SCORES, Graded, Table
 from tests.support.stored_run import add_session, suite_record, write_tables
+from tests.support.validation import VALIDATION, load
 
 ROOT = Path(__file__).resolve().parents[2]
-VALIDATION = ROOT / "docs" / "validation"
 PAGE = ROOT / "docs" / "validation.md"
 EXAMPLES = sorted(path for path in (ROOT / "examples" / "vllm-flaggems").glob("*.yaml") if path.stem != "common")
 
@@ -48,7 +47,7 @@ def test_the_tables_regenerate():
 )
 def test_the_stored_probes_say_after_how_many_tokens(name, verdict, tokens):
     with lzma.open(VALIDATION / "probes" / f"{name}.jsonl.xz", "rt") as lines:
-        findings = read_findings(map(json.loads, lines))
+        findings = load("stored_probes").read_findings(map(json.loads, lines))
     assert assess(findings).verdict.value == verdict
     assert json.loads((VALIDATION / "probes" / f"{name}.json").read_text())["verdict"] == verdict
     assert enough(findings).tokens == tokens
@@ -72,9 +71,7 @@ def test_what_was_printed_on_the_card_is_on_the_page():
 
 
 def test_a_run_is_cut_to_the_items_that_a_larger_limit_only_adds_to(tmp_path):
-    spec = importlib.util.spec_from_file_location("prefixes", VALIDATION / "prefixes.py")
-    prefixes = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(prefixes)
+    prefixes = load("prefixes")
     run = tmp_path / "run"
     rows = [Graded(f"i{n}", r, 1.0, "scored", completion_tokens=2, suite="a") for n in range(9) for r in range(2)]
     _items, scores = write_tables(run, rows)

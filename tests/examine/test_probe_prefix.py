@@ -9,8 +9,11 @@ from toy import Model
 
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.examine.probe import Plan, Side, neutral_prompts, run_probe
-from evalkit.examine.probe_report import FORWARD, assess, enough, read_findings, sequences
+from evalkit.examine.probe_report import FORWARD, assess, enough, sequences
 from evalkit.model import Verdict
+from tests.support.validation import load
+
+read_findings = load("stored_probes").read_findings
 
 PLAN = Plan(neutral_prompts(24), tokens=30, greedy=0)
 

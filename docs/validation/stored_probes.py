@@ -1,0 +1,40 @@
+"""Findings of the probe out of what it stored: enough to judge them again."""
+
+# ruff: noqa: INP001 - used by tables.py
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from evalkit.examine.forcing import Drawn
+from evalkit.examine.probe import Findings, Material, Plan
+from evalkit.stats.divergence import ScoredText
+
+
+def read_findings(entries: Iterable[Mapping[str, Any]]) -> Findings:
+    """Findings from the entries of probe_tokens.jsonl: every log-probability, without greedy texts and costs.
+
+    Raises:
+        KeyError, TypeError, ValueError: an entry is none of those that `sequences` writes.
+    """
+    rows = list(entries)
+
+    def material(side: str, *scores: str) -> Material:
+        prompts = tuple(None if row["prompt_ids"][side] is None else tuple(row["prompt_ids"][side]) for row in rows)
+        texts = tuple(_drawn(row["ids"][side], row["decoded"][side]) for row in rows)
+        return Material(prompts, texts, (), {name: tuple(_scored(row[name]) for row in rows) for name in scores})
+
+    reference = material("reference", "reference_again", "reference_on_reference", "candidate_on_reference")
+    candidate = material("candidate", "reference_on_candidate", "candidate_on_candidate")
+    return Findings(Plan(tuple(tuple(row["prompt"]) for row in rows), greedy=0), reference, candidate, {})
+
+
+def _drawn(ids: list[int] | None, decoded: list[Any] | None) -> Drawn | None:
+    if ids is None:
+        return None
+    return Drawn(tuple(ids), _scored(decoded) or ScoredText(()))
+
+
+def _scored(values: list[Any] | None) -> ScoredText | None:
+    """Log-probabilities as they were written: what is no finite number is a word."""
+    return None if values is None else ScoredText(tuple(None if one is None else float(one) for one in values))
