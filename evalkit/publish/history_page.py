@@ -16,6 +16,7 @@ from evalkit.render.html import policy, scale_to
 from evalkit.render.jinja import fill
 from evalkit.render.numbers import Change
 from evalkit.render.private import without_folders
+from evalkit.render.rows import change_of, k_text
 from evalkit.render.words import Language, say_all, verdict_text, words_of
 from evalkit.resources import __version__, data_folder
 
@@ -54,20 +55,16 @@ def night_rows(trend: SuiteTrend, known: Sequence[Known], last: int) -> tuple[Ni
 
 
 def _row(night: Night, result: SuiteNight, known: Known | None, first_bad: bool) -> NightRow:
-    k = [f"{numbers.shortest(Decimal(repr(float(k))), 0, 2):f}" for k in (result.k_reference, result.k_candidate)]
-    change = None
-    if result.difference is not None and result.interval is not None:
-        change = numbers.change(result.difference, result.interval, result.margin)
     means = (result.reference, result.candidate)
     reference, candidate = (None if mean is None else numbers.rounded(numbers.points(mean), 1) for mean in means)
     return NightRow(
         night=night,
         result=result,
-        k=k[0] if k[0] == k[1] else "/".join(k),
+        k=k_text(result.k_reference, result.k_candidate),
         reference=reference,
         candidate=candidate,
         margin=numbers.shortest(numbers.points(result.margin), 1),
-        change=change,
+        change=change_of(result.difference, result.interval, result.margin),
         known=known,
         first_bad=first_bad,
     )
@@ -123,11 +120,11 @@ class HistoryTable:
         for trend in one.suites:
             rows = night_rows(trend, self.known, min(self.last, _MOST_SIGNS))
             now = rows[-1]
-            signs = (console.coloured_symbol(row.result.verdict, ascii_only=self.ascii_only) for row in rows)
+            signs = (console.verdict_word(row.result.verdict, None, ascii_only=self.ascii_only) for row in rows)
             cells = (
                 self._text(trend.label),
                 self._text("").join(signs),
-                self._text(_change(now)),
+                self._text(numbers.change_text(now.change)),
                 self._text(f"±{now.margin:f}"),
             )
             table.add_row(*cells, self._marked(now, []))
@@ -157,8 +154,8 @@ class HistoryTable:
         table.add_column(self._text(words["verdict"]))
         for row in night_rows(trend, self.known, self.last):
             verdict = self._marked(row, [_inside(words["first_bad"])] * row.first_bad)
-            scores = ["—" if score is None else f"{score:f}" for score in (row.reference, row.candidate)]
-            cells = [row.night.night, f"{row.result.n_items}×{row.k}", *scores, _change(row), f"±{row.margin:f}"]
+            figures = (numbers.plain(row.reference), numbers.plain(row.candidate), numbers.change_text(row.change))
+            cells = [row.night.night, f"{row.result.n_items}×{row.k}", *figures, f"±{row.margin:f}"]
             table.add_row(*map(self._text, cells), verdict)
         return table
 
@@ -199,10 +196,6 @@ class HistoryTable:
 
     def _text(self, text: str) -> Text:
         return console.text(text, ascii_only=self.ascii_only)
-
-
-def _change(row: NightRow) -> str:
-    return "—" if row.change is None else numbers.change_text(row.change)
 
 
 def _inside(phrase: str) -> str:

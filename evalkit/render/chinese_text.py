@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.containers import Lines
 from rich.measure import Measurement
 from rich.text import Text
@@ -66,13 +66,5 @@ def _breaks(text: str, width: int) -> Iterator[int]:
         place += len(piece)
         # A word that is wider than the line is cut where the line ends.
         while cell_len(text[start:place].rstrip()) > width:
-            start += _fitting(text[start:place], width)
+            start += max(1, len(chop_cells(text[start:place], width)[0]))
             yield start
-
-
-def _fitting(text: str, width: int) -> int:
-    """How many characters of a text fit, at least one."""
-    for number in range(1, len(text) + 1):
-        if cell_len(text[:number]) > width:
-            return max(1, number - 1)
-    return len(text)

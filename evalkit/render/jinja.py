@@ -18,8 +18,7 @@ from evalkit import codec
 from evalkit.errors import UsageError
 from evalkit.model import Comparison, Reason
 from evalkit.render import numbers, words
-from evalkit.render.numbers import Change, Range
-from evalkit.render.rows import BehaviourLine, probe_sentence, table_of, value_text
+from evalkit.render.rows import probe_sentence, table_of, value_text
 from evalkit.render.words import SYMBOLS, Language, is_english, say, verdict_text, words_of
 from evalkit.resources import data_folder
 
@@ -144,24 +143,20 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
     """Filters under the same names in every format."""
     number = _number_writer(output)
 
-    def change(value: Change | None, missing: str = "—") -> str:
-        return Raw(missing) if value is None else number(numbers.change_text(value))
+    def shown(write: Callable[[Any], str | None]) -> Callable[..., str]:
+        """A filter that prints what `write` makes of a value, or what stands for a missing one."""
 
-    def bounds(value: Range | None, missing: str = "—") -> str:
-        return Raw(missing) if value is None else number(numbers.bounds(value))
+        def printed(value: Any, missing: str = "—") -> str:
+            text = None if value is None else write(value)
+            return Raw(missing) if text is None else number(text)
 
-    def plain(value: Decimal | None, missing: str = "—") -> str:
-        return Raw(missing) if value is None else number(f"{value:f}")
-
-    def ends(line: BehaviourLine, missing: str = "—") -> str:
-        if line.low is None or line.high is None:
-            return Raw(missing)
-        return number(f"[{line.low:f}, {line.high:f}]")
+        return printed
 
     return {
-        "change": change,
-        "bounds": bounds,
-        "plain": plain,
+        "change": shown(numbers.change_text),
+        "bounds": shown(numbers.bounds),
+        "plain": shown(numbers.plain),
+        "ends": shown(lambda line: line.ends),
         "signed": lambda value: number(numbers.signed(value)),
         "symbol": SYMBOLS.__getitem__,
         "verdict": verdict_text,
@@ -171,7 +166,6 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
         "code": lambda text: Raw(words.one_line(text).replace("`", "'").replace("|", "/").strip()),
         "say": _say,
         "told": say,
-        "ends": ends,
         "english": is_english,
         "value": value_text,
     }

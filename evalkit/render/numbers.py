@@ -120,9 +120,14 @@ def bounds(interval: Range) -> str:
     return f"[{signed(interval.low)}, {signed(interval.high)}]"
 
 
-def change_text(shown: Change) -> str:
-    """+1.2 [-0.4, +2.8]."""
-    return f"{signed(shown.difference)} {bounds(shown.interval)}"
+def change_text(shown: Change | None) -> str:
+    """+1.2 [-0.4, +2.8]; a dash for none."""
+    return "—" if shown is None else f"{signed(shown.difference)} {bounds(shown.interval)}"
+
+
+def plain(value: Decimal | None) -> str:
+    """1.2; a dash for none."""
+    return "—" if value is None else f"{value:f}"
 
 
 def _side(value: Decimal | float, limit: Decimal | float) -> int:

@@ -54,8 +54,6 @@ def rendered(comparison: Comparison, form: str, options: ReportOptions) -> str |
             return summary(comparison, language=language)
         return junit(comparison) if form == "junit" else openmetrics(comparison)
     if form.endswith(".j2"):
-        from evalkit.render.jinja import render_template
-
         return render_template(Path(form), comparison, language=language, options={"behaviour": options.behaviour})
     from evalkit.render.tables import table_text
 

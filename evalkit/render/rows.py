@@ -48,6 +48,11 @@ class BehaviourLine:
     high: Decimal | None
     alert: str
 
+    @property
+    def ends(self) -> str | None:
+        """[0.1, 2.3]; None where there is no interval."""
+        return None if self.low is None or self.high is None else f"[{self.low:f}, {self.high:f}]"
+
 
 @dataclass(frozen=True, slots=True)
 class SuiteRow:
@@ -110,14 +115,14 @@ def table_of(comparison: Comparison, language: Language = "en") -> Table:
 
 def suite_row(suite: SuiteResult, language: Language = "en") -> SuiteRow:
     """The row of one suite."""
-    shown = _change_of(suite)
+    shown = change_of(suite.difference, suite.ci90, suite.margin)
     decimals = _places(shown.difference) if shown else 1
     return SuiteRow(
         suite=suite.suite,
         label=suite.label.strip() or suite.suite,
         verdict=suite.verdict,
         n=suite.n_items,
-        k=k_text(suite),
+        k=k_text(suite.k_reference, suite.k_candidate),
         reference=_side(suite.reference, suite.k_reference, decimals),
         candidate=_side(suite.candidate, suite.k_candidate, decimals),
         change=shown,
@@ -138,16 +143,14 @@ def value_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def k_text(suite: SuiteResult) -> str:
+def k_text(reference: float, candidate: float) -> str:
     """Repeats per item: "8", or "16/8" where the sides differ."""
-    reference, candidate = (f"{_k(k):f}" for k in (suite.k_reference, suite.k_candidate))
-    return reference if reference == candidate else f"{reference}/{candidate}"
+    return "/".join(dict.fromkeys(f"{_k(k):f}" for k in (reference, candidate)))
 
 
-def _change_of(suite: SuiteResult) -> Change | None:
-    if suite.difference is None or suite.ci90 is None:
-        return None
-    return numbers.change(suite.difference, suite.ci90, suite.margin)
+def change_of(difference: float | None, interval: Interval | None, margin: float) -> Change | None:
+    """A difference with its interval; None where either is missing: one alone is never shown."""
+    return None if difference is None or interval is None else numbers.change(difference, interval, margin)
 
 
 def _side(side: SideSummary, k: float, decimals: int) -> SideCell:
@@ -184,7 +187,7 @@ def _macro_row(macro: Macro | None, suites: tuple[SuiteResult, ...]) -> MacroRow
         candidate=numbers.rounded(numbers.points(macro.candidate), decimals),
         change=shown,
         worst_label=(worst.label or worst.suite) if worst else macro.worst_suite,
-        worst_change=_change_of(worst) if worst else None,
+        worst_change=change_of(worst.difference, worst.ci90, worst.margin) if worst else None,
     )
 
 

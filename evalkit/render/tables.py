@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from evalkit import codec
 from evalkit.model import Comparison, Verdict
 from evalkit.render import numbers
-from evalkit.render.rows import BehaviourLine, MacroRow, SideCell, SuiteRow, Table, probe_sentence, table_of
+from evalkit.render.rows import BehaviourLine, MacroRow, SuiteRow, Table, probe_sentence, table_of
 from evalkit.render.words import ASCII_SYMBOLS, SYMBOLS, Language, one_line, without_commands, word_of, words_of
 from evalkit.resources import data_folder
 
@@ -70,20 +70,13 @@ def symbol(verdict: Verdict, *, ascii_only: bool) -> str:
     return (ASCII_SYMBOLS if ascii_only else SYMBOLS)[verdict]
 
 
-def verdict_word(verdict: Verdict, language: Language, *, ascii_only: bool) -> Text:
-    """Sign and word, coloured: never the colour alone."""
-    word = text(
-        f"{symbol(verdict, ascii_only=ascii_only)} {word_of('verdict', verdict.value, language)}", ascii_only=ascii_only
-    )
-    word.stylize(_STYLES[verdict])
-    return word
-
-
-def coloured_symbol(verdict: Verdict, *, ascii_only: bool) -> Text:
-    """The sign alone, coloured, for a row of nights."""
-    sign = text(symbol(verdict, ascii_only=ascii_only), ascii_only=ascii_only)
-    sign.stylize(_STYLES[verdict])
-    return sign
+def verdict_word(verdict: Verdict, language: Language | None, *, ascii_only: bool) -> Text:
+    """Sign and word, coloured: never the colour alone; the sign where no language is named, for a row of nights."""
+    sign = symbol(verdict, ascii_only=ascii_only)
+    word = sign if language is None else f"{sign} {word_of('verdict', verdict.value, language)}"
+    shown = text(word, ascii_only=ascii_only)
+    shown.stylize(_STYLES[verdict])
+    return shown
 
 
 # ---------------------------------------------------------------- the comparison as a table
@@ -117,18 +110,16 @@ _BEHAVIOUR: Final = 66
 def table_text(
     comparison: Comparison, output: TableFormat, *, language: Language = "en", behaviour: bool = False
 ) -> str:
-    """The table in a text format. CSV and JSON have English keys and no behaviour rows in the CSV."""
+    """The table in a text format; its JSON has the numbers as tables print them (`document.to_json` is the whole).
+
+    CSV and JSON have English keys, and the CSV no behaviour rows.
+    """
     if output == "json":
-        return table_json(comparison)
+        return codec.dump(table_of(comparison), indent=1) + "\n"
     from evalkit.render.jinja import render_template  # a terminal needs no template
 
     path = data_folder("reports") / TEMPLATES[output]
     return render_template(path, comparison, language=language, options={"behaviour": behaviour})
-
-
-def table_json(comparison: Comparison) -> str:
-    """The rows with the numbers exactly as the tables print them; the full document is `document.to_json`."""
-    return codec.dump(table_of(comparison), indent=1) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +207,7 @@ class _Layout:
 
     def _parts(self, row: SuiteRow) -> _Parts:
         words = words_of(self.language)
-        reference, candidate = self._score(row.reference), self._score(row.candidate)
+        reference, candidate = numbers.plain(row.reference.score), numbers.plain(row.candidate.score)
         margin = f"±{row.margin:f}"
         floor = numbers.bounds(row.noise_floor) if row.noise_floor else None
         cells = {
@@ -225,7 +216,7 @@ class _Layout:
             "ref": reference,
             "cand": candidate,
             "scores": f"{reference} → {candidate}",
-            "difference": numbers.change_text(row.change) if row.change else "—",
+            "difference": numbers.change_text(row.change),
             "margin": margin,
             "noise_floor": floor or "—",
         }
@@ -303,8 +294,7 @@ class _Layout:
 
     def _behaviour_cells(self, line: BehaviourLine) -> list[Text]:
         words = words_of(self.language)
-        sides = ["—" if value is None else f"{value:f}" for value in (line.reference, line.candidate)]
-        ends = "—" if line.low is None or line.high is None else f"[{line.low:f}, {line.high:f}]"
+        sides, ends = [numbers.plain(value) for value in (line.reference, line.candidate)], line.ends or "—"
         name = f"{line.name}{words['open']}{line.unit}{words['close']}"
         if self.width >= _BEHAVIOUR:
             return [self._text(cell) for cell in (name, *sides, ends, line.alert)]
@@ -317,9 +307,6 @@ class _Layout:
         """Both sides above the interval, where a terminal is too narrow for three columns."""
         value = self._text(f"{reference} → {candidate}")
         return value if ends == "—" else value.append("\n").append_text(self._text(ends))
-
-    def _score(self, side: SideCell) -> str:
-        return "—" if side.score is None else f"{side.score:f}"
 
     def _verdict(self, verdict: Verdict) -> Text:
         return verdict_word(verdict, self.language, ascii_only=self.ascii_only)
