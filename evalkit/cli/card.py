@@ -152,12 +152,12 @@ def _print_hub_file(comparison: Comparison, chosen: CardOptions) -> None:
 def _hub_file(comparison: Comparison, chosen: CardOptions) -> HubFile:
     from evalkit.publish import hub
 
-    publisher = hub.Publisher(source_url=chosen.source or "", source_name="evalkit" if chosen.source else "")
+    source = chosen.source or ""
     if chosen.hub == "eval-results":
-        return hub.eval_results(comparison, publisher)
+        return hub.eval_results(comparison, source)
     if chosen.hub == "model-index":
-        return hub.model_index(comparison, chosen.model or "", publisher)
-    return hub.every_eval_ever(comparison, "candidate", publisher)
+        return hub.model_index(comparison, chosen.model or "", source)
+    return hub.every_eval_ever(comparison, "candidate", source)
 
 
 @command.command("check", short_help="Find what is wrong in the tables of published cards.")

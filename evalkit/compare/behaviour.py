@@ -6,7 +6,7 @@ Rows are for information and never gate (`validity.py` does that); one that show
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +19,7 @@ from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.validity import NoiseFloor, RateChange, rate_change
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import median
-from evalkit.stats.tails import Count, poisson_lower, t_quantile, wilson
+from evalkit.stats.tails import poisson_lower, t_quantile, wilson
 from evalkit.stats.variance import log_ratio
 
 # ---------------------------------------------------------------- suites that weigh options by log-likelihood
@@ -171,7 +171,7 @@ def text_agreement(suite: str, reference: Side, candidate: Side, aligned: Aligne
     if not one.size:
         return None
     same = left.samples.text[one] == right.samples.text[two]
-    interval = wilson(Count(int(same.sum()), int(one.size)))
+    interval = wilson(int(same.sum()), one.size)
     bare = Agreement(int(same.sum()), int(one.size), interval)
     if not greedy or same.all():
         return bare
@@ -285,22 +285,14 @@ _STATUS_ROWS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """The rows of one suite, and the alerts that belong beside its verdict: the stacks do not write the same."""
-
-    rows: tuple[BehaviourRow, ...]
-    loud: tuple[Reason, ...]
-
-
 def behaviour_of(
     suite: str, reference: Side, candidate: Side, aligned: Aligned, noise: NoiseFloor | None = None
-) -> Behaviour:
-    """The behaviour rows of a suite that both sides ran."""
+) -> tuple[tuple[BehaviourRow, ...], tuple[Reason, ...]]:
+    """The rows of a suite that both sides ran, and alerts for beside its verdict: the stacks do not write the same."""
     left, right = reference.suites[suite].samples, candidate.suites[suite].samples
     unasked = _missing_rows(left, right, aligned)
     if not (_answered(left).any() and _answered(right).any()):
-        return Behaviour(tuple(unasked), ())  # a side that said nothing behaves in no way
+        return tuple(unasked), ()  # a side that said nothing behaves in no way
     texts = _text_rows(text_agreement(suite, reference, candidate, aligned), noise)
     distance = logprob_distance(suite, reference, candidate, aligned)
     if distance is not None:
@@ -308,7 +300,7 @@ def behaviour_of(
     options = option_rows(reference.suites[suite], candidate.suites[suite])
     lengths, rates = _length_rows(left, right, aligned), _rate_rows(left, right, aligned)
     rows = (*options, *texts, *lengths, *rates, *unasked, *_speed_rows(left, right))
-    return Behaviour(rows, tuple(row.alert for row in texts if row.alert))
+    return rows, tuple(row.alert for row in texts if row.alert)
 
 
 def _text_rows(agreement: Agreement | None, noise: NoiseFloor | None) -> list[BehaviourRow]:
@@ -379,15 +371,13 @@ def _rate_rows(left: Samples, right: Samples, aligned: Aligned) -> list[Behaviou
     masks += [(name, left.status.mask(status), right.status.mask(status)) for name, status in _STATUS_ROWS]
     masks.append(("looping_answers", left.loops, right.loops))
     answered = _answered(left), _answered(right)
-    changes = [(name, rate_change(aligned, one, two, answered)) for name, one, two in masks]
-    return [_rate_row(name, change) for name, change in changes if any(change.hits)]
+    return _rates({name: rate_change(aligned, one, two, answered) for name, one, two in masks})
 
 
 def _missing_rows(left: Samples, right: Samples, aligned: Aligned) -> list[BehaviourRow]:
     """Requests that failed, of all that were planned; and what was never asked."""
     named = (("failed_requests", Status.FAILED), ("unasked_questions", Status.NOT_ASKED))
-    changes = [(name, rate_change(aligned, left.status.mask(one), right.status.mask(one))) for name, one in named]
-    return [_rate_row(name, change) for name, change in changes if any(change.hits)]
+    return _rates({name: rate_change(aligned, left.status.mask(one), right.status.mask(one)) for name, one in named})
 
 
 def _answered(samples: Samples) -> NDArray[np.bool_]:
@@ -395,13 +385,17 @@ def _answered(samples: Samples) -> NDArray[np.bool_]:
     return ~samples.status.mask(Status.FAILED, Status.NOT_ASKED)
 
 
-def _rate_row(name: str, change: RateChange) -> BehaviourRow:
-    one, two = change.rates
-    alert = None
-    if abs(change.gap) >= _LEAST_CHANGE and change.shown(change.ci95):
-        values: dict[str, Value] = {"name": name, "reference": one, "candidate": two, "n": change.cells[1]}
-        alert = Reason("alert.rose" if change.gap > 0 else "alert.fell", values)
-    return BehaviourRow(name, one, two, "share", change.ci95, alert)
+def _rates(changes: Mapping[str, RateChange]) -> list[BehaviourRow]:
+    """A row for each thing that happened at all."""
+    rows = []
+    for name, change in changes.items():
+        (one, two), alert = change.rates, None
+        if abs(change.gap) >= _LEAST_CHANGE and change.shown(change.ci95):
+            values: dict[str, Value] = {"name": name, "reference": one, "candidate": two, "n": change.cells[1]}
+            alert = Reason("alert.rose" if change.gap > 0 else "alert.fell", values)
+        if any(change.hits):
+            rows.append(BehaviourRow(name, one, two, "share", change.ci95, alert))
+    return rows
 
 
 def _speed_rows(left: Samples, right: Samples) -> list[BehaviourRow]:

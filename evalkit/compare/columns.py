@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -272,18 +272,11 @@ class Sample:
 
 _WORDS: Final = ("status", "reason", "answer", "failure")
 _KINDS: Final[Mapping[str, type[np.generic]]] = {
-    "item": np.int32,
-    "repeat": np.int32,
-    "value": np.float64,
-    "text": np.uint64,
-    "prompt_tokens": np.float64,
-    "completion_tokens": np.float64,
-    "characters": np.float64,
-    "seconds": np.float64,
-    "lenient": np.float64,
-    "truncated": np.bool_,
-    "loops": np.bool_,
+    name: get_args(get_args(hint)[1])[0]
+    for name, hint in get_type_hints(Samples).items()
+    if name not in {"items", *_WORDS}
 }
+"""What a number of each column of `Samples` is."""
 _NAMES: Final = (*_WORDS, *_KINDS)
 _row_of = attrgetter(*_NAMES)
 

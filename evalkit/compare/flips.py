@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.behaviour import bounded, whole_text
-from evalkit.compare.columns import Labels, ReplyText, Samples, Side
+from evalkit.compare.columns import Labels, Samples, Side
 from evalkit.compare.pair import Aligned, Cells, align
 from evalkit.model import Flip
 from evalkit.stats.methods import SAME
@@ -90,7 +90,7 @@ def changed(
         aligned = align(left, right)
         places = find_flips(aligned, left.samples, right.samples, most if item is None else None, kinds)
         wanted = [place for place in places if item in {None, aligned.layout.items[place.item]}]
-        found += describe(name, *sides, aligned, wanted, shown)
+        found += [describe(name, sides, aligned, place, shown) for place in wanted]
     return sorted(found, key=lambda flip: -flip.evidence)[:most]
 
 
@@ -165,18 +165,13 @@ def _cells_of(cells: Cells, code: int) -> Ints:
     return inside[~np.isnan(cells.value[inside])]
 
 
-def describe(
-    suite: str, reference: Side, candidate: Side, aligned: Aligned, places: Sequence[Place], shown: Shown
-) -> tuple[Flip, ...]:
-    """The flips at these places with answers, texts and questions; a gated suite's questions only where asked for."""
-    return tuple(_described(suite, (reference, candidate), aligned, place, shown) for place in places)
-
-
-def _described(suite: str, sides: tuple[Side, Side], aligned: Aligned, place: Place, shown: Shown) -> Flip:
+def describe(suite: str, sides: tuple[Side, Side], aligned: Aligned, place: Place, shown: Shown) -> Flip:
+    """The flip at a place with answers, texts and question; a gated suite's question only where asked for."""
     left, right = (side.suites[suite] for side in sides)
     item = aligned.layout.items[place.item]
     rows = place.reference_row, place.candidate_row
-    one, two = (_text(side.reply(suite, row)) for side, row in zip(sides, rows, strict=True))
+    replies = (side.reply(suite, row) for side, row in zip(sides, rows, strict=True))
+    one, two = ("" if reply is None else whole_text(reply) for reply in replies)
     if not shown.whole:
         one, two = bounded(one, two)
     about = sides[0].item(suite, item) or sides[1].item(suite, item)
@@ -202,10 +197,6 @@ def _described(suite: str, sides: tuple[Side, Side], aligned: Aligned, place: Pl
         question=question,
         stratum=aligned.layout.strata[place.item],
     )
-
-
-def _text(reply: ReplyText | None) -> str:
-    return "" if reply is None else whole_text(reply)
 
 
 def _short(text: str, most: int) -> str:

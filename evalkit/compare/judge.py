@@ -84,10 +84,10 @@ def _with_behaviour(judged: Judged, reference: Side, candidate: Side, policy: Po
     result, aligned = judged.result, judged.aligned
     if aligned is None:
         return judged
-    found = behaviour_of(result.suite, reference, candidate, aligned, policy.noise.get(result.suite))
+    rows, loud = behaviour_of(result.suite, reference, candidate, aligned, policy.noise.get(result.suite))
     blind = result.verdict in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
-    reasons = (*result.reasons, *found.loud) if blind else result.reasons
-    return replace(judged, result=replace(result, behaviour=found.rows, reasons=reasons))
+    reasons = (*result.reasons, *loud) if blind else result.reasons
+    return replace(judged, result=replace(result, behaviour=rows, reasons=reasons))
 
 
 def _flips(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> tuple[Flip, ...]:
@@ -97,7 +97,8 @@ def _flips(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> 
         return ()
     left, right = reference.suites[name].samples, candidate.suites[name].samples
     places = find_flips(aligned, left, right, policy.flips)
-    return describe(name, reference, candidate, aligned, places, Shown(questions=policy.questions))
+    shown = Shown(questions=policy.questions)
+    return tuple(describe(name, (reference, candidate), aligned, place, shown) for place in places)
 
 
 def _valid(judged: list[Judged]) -> list[tuple[Judged, DifferenceTest]]:

@@ -16,7 +16,7 @@ from evalkit.compare.validity import DEFAULT_MARGIN
 from evalkit.model import Macro, Reason, Value, Verdict
 from evalkit.stats.methods import DifferenceTest, judge_means
 from evalkit.stats.multiplicity import macro_of
-from evalkit.stats.tails import Count, wilson
+from evalkit.stats.tails import wilson
 
 LEAST_ITEMS: Final = 20
 
@@ -112,7 +112,7 @@ def _problem(row: PublishedRow, sizes: tuple[int, ...]) -> Reason | None:
     if sizes[0] < LEAST_ITEMS:
         return Reason("published.few", {"n": sizes[0], "least": LEAST_ITEMS})
     for side, score in sides.items():
-        if row.chance and score is not None and wilson(Count(score * sizes[0], sizes[0])).high <= row.chance:
+        if row.chance and score is not None and wilson(score * sizes[0], sizes[0]).high <= row.chance:
             values = {"mean": score, "chance": row.chance}
             return Reason("published.below_chance", {"side": side, "n": sizes[0], **values})
     return None

@@ -20,7 +20,7 @@ from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import DEFAULT_MARGIN_PT, Interval, Reason, SideSummary, Status, Value, Verdict, fraction
 from evalkit.stats.methods import DifferenceTest, judge_difference
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores
-from evalkit.stats.tails import Count, wilson
+from evalkit.stats.tails import wilson
 
 # ---------------------------------------------------------------- were both sides asked the same?
 
@@ -287,7 +287,7 @@ def _level(reference: SuiteSide, candidate: SuiteSide) -> Iterator[Reason]:
             yield Reason("scores.zero", {"side": name, "n": values.size})
         elif chance is not None and chance > 0:
             items = len(side.samples.items)
-            upper = wilson(Count(min(mean, 1.0) * items, items)).high
+            upper = wilson(min(mean, 1.0) * items, items).high
             if upper <= chance:
                 yield Reason("scores.below_chance", {"side": name, "mean": mean, "chance": chance, "upper": upper})
     if perfect == 2:

@@ -31,9 +31,6 @@ _REFERENCE: Final = re.compile(
 _CANDIDATE: Final = re.compile(r"flagos|^(?:candidate|待测端)$", re.IGNORECASE)
 _DIFFERENCE: Final = re.compile(r"^(?:difference|diff\.?|delta|差值)\b", re.IGNORECASE)
 _PIPELINE_SUFFIX: Final = re.compile(r"(?:-[A-Za-z]+)?-FlagOS$", re.IGNORECASE)
-_HOLE: Final = re.compile(
-    r"^(?:[-–—/.\s]*|tbd|n/?a|none|null|nan|evaluating|pending|todo|评测中|待定|待评测|暂无)$", re.IGNORECASE
-)
 _NUMBER: Final = re.compile(r"^([+-]?\d{1,9}(?:\.\d{1,12})?|\.\d{1,12})\s*(%?)\s*(\(?\s*±[^)]*\)?)?$")
 _COUNT: Final = re.compile(r"^(\d{1,9})\s*/\s*(\d{1,9})$")
 _EVIDENCE: Final = re.compile(r"^[-*]\s+(.+?)[:：]\s?n = (\d+)[,、]\s?k = ([\d.]+)(?:/([\d.]+))?[,、]")
@@ -43,7 +40,7 @@ _EVIDENCE: Final = re.compile(r"^[-*]\s+(.+?)[:：]\s?n = (\d+)[,、]\s?k = ([\d
 class Cell:
     """One printed value. `number` is what is printed; `fraction` and `step` (its last digit) are in [0, 1] terms.
 
-    `scale` is None for what is no number; `hole` marks a cell that says there is none yet.
+    `scale` is None for what is no number.
     """
 
     text: str
@@ -51,7 +48,6 @@ class Cell:
     scale: Scale | None = None
     fraction: Decimal | None = None
     step: Decimal = Decimal(0)
-    hole: bool = False
     spread: bool = False
 
 
@@ -180,8 +176,6 @@ def model_of(reference_head: str) -> str:
 def read_cell(text: str) -> Cell:
     """A cell as it stands, before the table's scale is known."""
     stripped = text.strip().strip("*").strip()
-    if _HOLE.match(stripped):
-        return Cell(stripped, hole=True)
     count = _COUNT.match(stripped)
     if count and int(count[2]) > 0:
         value = Decimal(count[1]) / Decimal(count[2])

@@ -258,16 +258,21 @@ def _identity_text(run: RunIdentity, words: Mapping[str, str]) -> str:
     return words["semicolon"].join(words["list"].join(part) for part in ([run.model], versions, sampling) if part)
 
 
+def decoded(file: bytes) -> str:
+    """The text of a file; raises `UsageError` where it is not UTF-8."""
+    try:
+        return file.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the file is not UTF-8 (byte {error.start}): save it as UTF-8 first") from None
+
+
 def into(file: bytes, card_text: str) -> bytes:
     """The file with the card between its two marker lines; every byte outside them is kept, line ends included.
 
     Raises:
         UsageError: the two markers are not there exactly once and in order, or the file is not UTF-8.
     """
-    try:
-        file.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the file is not UTF-8 (byte {error.start}): save it as UTF-8 first") from None
+    decoded(file)
     begins, ends = list(_BEGIN_LINE.finditer(file)), list(_END_LINE.finditer(file))
     if len(begins) != 1 or len(ends) != 1 or begins[0].end() > ends[0].start():
         raise UsageError(

@@ -17,14 +17,13 @@ import yaml
 
 from evalkit.errors import UsageError
 from evalkit.model import Comparison, SideSummary, SuiteResult, Verdict
-from evalkit.publish.cards import incomplete, own_data
+from evalkit.publish.cards import decoded, incomplete, own_data
 from evalkit.render import numbers
 from evalkit.render.jinja import fill
 from evalkit.render.rows import suite_row
 from evalkit.resources import data_folder
 
 EVERY_EVAL_EVER_VERSION: Final = "0.3.0"
-Relationship = Literal["first_party", "third_party", "collaborative", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +35,10 @@ class HubFile:
     entry: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Publisher:
-    """Who publishes: a link to the evidence, its display name, the organisation, its relation to the model."""
-
-    source_url: str = ""
-    source_name: str = ""
-    organisation: str = "unknown"
-    relationship: Relationship = "other"
+# `source_url` is a link to the evidence, "" for none.
 
 
-NOBODY: Final = Publisher()
-
-
-def eval_results(comparison: Comparison, publisher: Publisher = NOBODY) -> HubFile:
+def eval_results(comparison: Comparison, source_url: str = "") -> HubFile:
     """The content of `.eval_results/evalkit.yaml`: scores in percent for suites whose data set is a Hub Benchmark."""
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
@@ -66,15 +55,15 @@ def eval_results(comparison: Comparison, publisher: Publisher = NOBODY) -> HubFi
                 task_id=place["benchmark"],
                 value=_percent(suite.candidate),
                 date=comparison.created[:10] or None,
-                source_url=publisher.source_url or None,
-                source_name=publisher.source_name or None,
+                source_url=source_url or None,
+                source_name="evalkit" if source_url else None,
                 notes=_note(suite, comparison),
             )
         )
     return HubFile(_yaml(eval_result_entries_to_yaml(entries)), tuple(left_out))
 
 
-def model_index(comparison: Comparison, model_name: str = "", publisher: Publisher = NOBODY) -> HubFile:
+def model_index(comparison: Comparison, model_name: str = "", source_url: str = "") -> HubFile:
     """README front matter (between its `---` lines) with a `model-index`, for readers of the older format."""
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index
@@ -93,19 +82,17 @@ def model_index(comparison: Comparison, model_name: str = "", publisher: Publish
                 metric_type="accuracy",
                 metric_value=_percent(suite.candidate),
                 metric_name=_note(suite, comparison),
-                source_url=publisher.source_url or None,
-                source_name=publisher.source_name or None,
+                source_url=source_url or None,
+                source_name="evalkit" if source_url else None,
             )
         )
     name = model_name or comparison.candidate.model.rstrip("/").rsplit("/", 1)[-1]
-    index = _without_none(eval_results_to_model_index(name, results)) if results else []
+    index = eval_results_to_model_index(name, results) if results else []
     text = f"---\n{_yaml({'model-index': index} if index else {})}---\n"
     return HubFile(text, tuple(left_out), index[0] if index else {})
 
 
-def every_eval_ever(
-    comparison: Comparison, side: Literal["reference", "candidate"], publisher: Publisher = NOBODY
-) -> HubFile:
+def every_eval_ever(comparison: Comparison, side: Literal["reference", "candidate"], source_url: str = "") -> HubFile:
     """One run as an Every Eval Ever record (schema 0.3.0): its scores with standard errors, n and k."""
     run = comparison.reference if side == "reference" else comparison.candidate
     kept, left_out = _publishable(comparison)
@@ -119,7 +106,7 @@ def every_eval_ever(
         "run": run,
         "side": side,
         "retrieved": str(retrieved),
-        "publisher": publisher,
+        "source_url": source_url,
         "suites": kept,
         "places": own_data("hub"),
         "generation": _generation(run.sampling),
@@ -169,13 +156,6 @@ def _note(suite: SuiteResult, comparison: Comparison) -> str:
     return ", ".join(parts)
 
 
-def _without_none(value: Any) -> Any:
-    """The value without keys that say nothing."""
-    if isinstance(value, dict):
-        return {key: _without_none(part) for key, part in value.items() if part is not None}
-    return [_without_none(part) for part in value] if isinstance(value, list) else value
-
-
 def _yaml(data: object) -> str:
     return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, width=200)
 
@@ -206,10 +186,7 @@ def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = Fa
     """
     from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
-    try:
-        text = file.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the file is not UTF-8 (byte {error.start}): save it as UTF-8 first") from None
+    text = decoded(file)
     mark, text = (_ENCODING_MARK, text[1:]) if text.startswith(_ENCODING_MARK) else ("", text)
     newline = "\r\n" if "\r\n" in text.partition("\n")[0] + "\n" else "\n"
     empty = _EMPTY.match(text)

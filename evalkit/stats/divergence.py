@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from evalkit.model import Interval, Reason, Value, Verdict
-from evalkit.stats.methods import sign_flip
+from evalkit.stats.methods import Estimate, sign_flip
 from evalkit.stats.paired import FloatArray
 from evalkit.stats.tails import t_quantile
 
@@ -54,16 +55,6 @@ class Events:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean over tokens with the standard error over sequences; `interval` is at 90 % (5 % on each side)."""
-
-    point: float
-    standard_error: float
-    df: int
-    interval: Interval
-
-
-@dataclass(frozen=True, slots=True)
 class ChoiceAgreement:
     """Positions at which both servers' likeliest tokens are known; near-ties of the first server are left out."""
 
@@ -79,7 +70,7 @@ class ChoiceAgreement:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """Two servers on the same tokens; differences are second minus first, in nats.
+    """Two servers on the same tokens; differences are second minus first, in nats, with 90 % intervals over sequences.
 
     `nll_shift` is the mean of first minus second: where the texts were sampled from the first at temperature 1, an
     unbiased estimate of the Kullback-Leibler divergence per token. `k3` estimates the same and is never negative
@@ -201,16 +192,10 @@ def _trend(columns: Sequence[FloatArray]) -> Estimate | None:
 
 
 def _events(first: Sequence[ScoredText], second: Sequence[ScoredText]) -> Events:
-    counts: tuple[dict[str, int], dict[str, int]] = ({}, {})
-    sudden = 0
-    for a, b in zip(first, second, strict=True):
-        for values in zip(a.logprobs, b.logprobs, strict=True):
-            kinds = [_kind(value) for value in values]
-            for side, kind in zip(counts, kinds, strict=True):
-                if kind:
-                    side[kind] = side.get(kind, 0) + 1
-            sudden += kinds[0] == "" and kinds[1] in {"impossible", "nan"}
-    return Events(*counts, sudden)
+    kinds = [[_kind(value) for text in side for value in text.logprobs] for side in (first, second)]
+    one, two = (dict(Counter(filter(None, side))) for side in kinds)
+    sudden = sum(here == "" and there in {"impossible", "nan"} for here, there in zip(*kinds, strict=True))
+    return Events(one, two, sudden)
 
 
 def _kind(value: float | None) -> str:
@@ -222,18 +207,11 @@ def _kind(value: float | None) -> str:
 
 
 def _agreement(first: Sequence[ScoredText], second: Sequence[ScoredText], near_tie: float) -> ChoiceAgreement | None:
-    agreeing = considered = ties = known = 0
-    for a, b in zip(first, second, strict=True):
-        for ours, theirs in zip(a.choices, b.choices, strict=False):
-            if ours is None or theirs is None:
-                continue
-            known += 1
-            if not ours.gap > near_tie:
-                ties += 1
-                continue
-            considered += 1
-            agreeing += ours.token == theirs.token
-    return ChoiceAgreement(agreeing, considered, ties) if known else None
+    texts = zip(first, second, strict=True)
+    pairs = [pair for a, b in texts for pair in zip(a.choices, b.choices, strict=False)]
+    known = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
+    alike = [ours.token == theirs.token for ours, theirs in known if ours.gap > near_tie]
+    return ChoiceAgreement(sum(alike), len(alike), len(known) - len(alike)) if known else None
 
 
 def _first_disagreement(a: ScoredText, b: ScoredText, near_tie: float) -> int | None:

@@ -24,11 +24,11 @@ from numpy.typing import ArrayLike, NDArray
 from evalkit.model import Flips, Interval, Verdict
 from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, PairedItems, floored_difference
 from evalkit.stats.tails import (
-    Count,
     elementwise,
     independent_limits,
     independent_statistic,
     normal_quantile,
+    proportion,
     t_quantile,
     t_sf,
     tango_limits,
@@ -165,6 +165,16 @@ def _critical(level: ArrayLike) -> FloatArray:
 
 def _means(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
     return evidence.reference, evidence.candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its standard error, that error's degrees of freedom, and an interval of the level asked for."""
+
+    point: float
+    standard_error: float
+    df: float
+    interval: Interval
 
 
 def t_limits(point: ArrayLike, se: ArrayLike, df: ArrayLike, level: ArrayLike) -> Limits:
@@ -364,7 +374,7 @@ def judge_means(
     the interval is about twice as wide. For items that repeat each other give the effective number as `n_items`. Raises
     `ValueError` for values outside their ranges.
     """
-    rates = [Count(mean * n_items, n_items).rate for mean in (reference, candidate)]
+    rates = [proportion(mean * n_items, n_items) for mean in (reference, candidate)]
     return _judge(Evidence.of_means(rates[0], rates[1], n_items), margin, alpha)
 
 

@@ -12,19 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evalkit.model import Interval, Macro, Verdict
-from evalkit.stats.methods import DifferenceTest, check_margin, t_limits
+from evalkit.stats.methods import DifferenceTest, Estimate, check_margin, t_limits
 from evalkit.stats.paired import FloatArray
 from evalkit.stats.tails import normal_quantile, normal_sf
-
-
-@dataclass(frozen=True, slots=True)
-class MacroMean:
-    """The unweighted mean difference over suites; `interval` is at level 1 - 2 alpha."""
-
-    point: float
-    se: float
-    df: float
-    interval: Interval
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:
@@ -38,7 +28,7 @@ def holm(p_values: Sequence[float]) -> FloatArray:
     return adjusted
 
 
-def macro_mean(differences: Sequence[tuple[float, float, float]], alpha: float = 0.05) -> MacroMean:
+def macro_mean(differences: Sequence[tuple[float, float, float]], alpha: float = 0.05) -> Estimate:
     """The mean of suite differences, each suite counting once: SE = sqrt(sum se^2) / B, Satterthwaite's df.
 
     Of each suite the difference, its standard error and degrees of freedom (inf for score methods). Never pooled over
@@ -52,7 +42,7 @@ def macro_mean(differences: Sequence[tuple[float, float, float]], alpha: float =
     df = total**2 / lost if lost > 0 else math.inf
     point, se = math.fsum(points) / points.size, math.sqrt(total) / points.size
     low, high = t_limits(point, se, df, 1.0 - 2.0 * alpha)
-    return MacroMean(point, se, df, Interval(float(low), float(high), 1.0 - 2.0 * alpha))
+    return Estimate(point, se, df, Interval(float(low), float(high), 1.0 - 2.0 * alpha))
 
 
 def macro_of(suites: Sequence[tuple[str, float, float, DifferenceTest]], alpha: float = 0.05) -> Macro | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Final, TypeAlias
@@ -179,31 +178,23 @@ _WIDER: Final = 1.5  # than the guess where the bracket begins
 _NO_DISTANCE: Final = 1e-12  # between an estimate and a hypothesis: rounding
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
-    """`hits` of `n` (n > 0, 0 <= hits <= n); fractions are allowed, since a mean of graded scores times n is one."""
+def proportion(hits: float, n: float) -> float:
+    """The rate of `hits` in `n`; fractions are allowed, since a mean of graded scores times n is one.
 
-    hits: float
-    n: float
-
-    def __post_init__(self) -> None:
-        if not (self.n > 0 and 0 <= self.hits <= self.n):
-            raise ValueError(f"impossible count: {self.hits:g} of {self.n:g}")
-
-    @property
-    def rate(self) -> float:
-        """Hits over n."""
-        return self.hits / self.n
+    Raises `ValueError` for what is no count of n.
+    """
+    if not (n > 0 and 0 <= hits <= n):
+        raise ValueError(f"impossible count: {hits:g} of {n:g}")
+    return hits / n
 
 
-def wilson(count: Count, level: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion (1927)."""
-    z = normal_quantile(0.5 + level / 2.0)
-    centre = (count.hits + z * z / 2.0) / (count.n + z * z)
-    variance = count.rate * (1.0 - count.rate) / count.n + (z / (2.0 * count.n)) ** 2
-    reach = z * math.sqrt(variance) / (1.0 + z * z / count.n)
-    low = 0.0 if count.hits == 0 else centre - reach
-    return Interval(max(0.0, low), 1.0 if count.hits == count.n else min(1.0, centre + reach), level)
+def wilson(hits: float, n: float, level: float = 0.95) -> Interval:
+    """Wilson's score interval of a `proportion` (1927)."""
+    z, rate = normal_quantile(0.5 + level / 2.0), proportion(hits, n)
+    centre = (hits + z * z / 2.0) / (n + z * z)
+    variance = rate * (1.0 - rate) / n + (z / (2.0 * n)) ** 2
+    reach = z * math.sqrt(variance) / (1.0 + z * z / n)
+    return Interval(max(0.0, centre - reach) if hits else 0.0, min(1.0, centre + reach) if hits < n else 1.0, level)
 
 
 def tango_statistic(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, delta: ArrayLike) -> FloatArray:

@@ -109,8 +109,8 @@ def test_whole_texts_where_asked_for():
     long = ["word " * 20_000]
     one, two = replied(long, [long[0] + "x"])
     aligned = align(one.suites["quiz"], two.suites["quiz"])
-    places = find_flips(aligned, one.suites["quiz"].samples, two.suites["quiz"].samples)
-    (flip,) = describe("quiz", one, two, aligned, places, Shown(whole=True))
+    (place,) = find_flips(aligned, one.suites["quiz"].samples, two.suites["quiz"].samples)
+    flip = describe("quiz", (one, two), aligned, place, Shown(whole=True))
     assert flip.reference_text == long[0]
 
 

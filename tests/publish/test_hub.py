@@ -10,14 +10,14 @@ import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from evalkit.errors import UsageError
-from evalkit.publish.hub import Publisher, eval_results, every_eval_ever, model_index
+from evalkit.publish.hub import eval_results, every_eval_ever, model_index
 from evalkit.resources import data_folder
 
-PUBLISHER = Publisher("https://example.org/evidence", "Evidence", "Example", "third_party")
+SOURCE = "https://example.org/evidence"
 
 
 def test_eval_results(comparison, golden):
-    made = eval_results(comparison, PUBLISHER)
+    made = eval_results(comparison, SOURCE)
     golden("eval_results.yaml", made.text)
     entries = parse_eval_result_entries(yaml.safe_load(made.text))
     assert [(e.dataset_id, e.task_id, e.value, e.date, e.source_url) for e in entries] == [
@@ -35,19 +35,19 @@ def test_nothing_to_publish_is_an_empty_list(comparison):
 
 
 def test_model_index(comparison, golden):
-    made = model_index(comparison, "Acme-FlagOS", PUBLISHER)
+    made = model_index(comparison, "Acme-FlagOS", SOURCE)
     golden("model_index.md", made.text)
     results = ModelCard(made.text + "# Acme\n").data.eval_results
     assert [(r.dataset_type, r.metric_value) for r in results] == [
         ("Idavidrein/gpqa", 70.14), ("cais/mmlu", 67.34), ("TAUR-Lab/MuSR", 57.31), ("TIGER-Lab/TheoremQA", 41.2), ("Maxwell-Jia/AIME_2024", 76.67),
     ]  # fmt: skip
-    assert all(r.source_name == "Evidence" for r in results)
+    assert all(r.source_name == "evalkit" for r in results)
     assert "livebench" not in made.text
 
 
 @pytest.mark.parametrize("side", ["reference", "candidate"])
 def test_every_eval_ever(comparison, golden, side):
-    made = every_eval_ever(comparison, side, PUBLISHER)
+    made = every_eval_ever(comparison, side, SOURCE)
     golden(f"every_eval_ever-{side}.json", made.text)
     schema = json.loads((Path(__file__).parent / "data" / "every_eval_ever-0.3.0.schema.json").read_text())
     record = json.loads(made.text)

@@ -26,9 +26,9 @@ def test_p_values_are_checked():
 def test_macro_counts_each_suite_once():
     macro = macro_mean([(0.04, 0.03, 29), (-0.01, 0.002, math.inf)])
     assert macro.point == pytest.approx(0.015)
-    assert macro.se == pytest.approx(math.hypot(0.03, 0.002) / 2)
+    assert macro.standard_error == pytest.approx(math.hypot(0.03, 0.002) / 2)
     assert macro.df == pytest.approx((0.03**2 + 0.002**2) ** 2 / (0.03**4 / 29))
-    reach = stats.t.ppf(0.95, macro.df) * macro.se
+    reach = stats.t.ppf(0.95, macro.df) * macro.standard_error
     assert macro.interval.low == pytest.approx(macro.point - reach)
     assert macro.interval.level == pytest.approx(0.9)
 

@@ -1,6 +1,7 @@
 """Intervals of rates against statsmodels, and their behaviour at nought and all."""
 
 import math
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,16 @@ from scipy import optimize, stats
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.proportion import test_proportions_2indep as two_rates_test
 
-from evalkit.stats.tails import Count, independent_limits, independent_statistic, wilson
+from evalkit.stats.tails import independent_limits, independent_statistic, proportion, wilson
+
+
+class Count(NamedTuple):
+    hits: int
+    n: int
+
+    @property
+    def rate(self):
+        return proportion(self.hits, self.n)
 
 
 def limits(reference, candidate):
@@ -29,7 +39,7 @@ counts = st.integers(1, 300).flatmap(lambda n: st.builds(Count, st.integers(0, n
 @given(counts, st.sampled_from([0.9, 0.95]))
 def test_one_rate_equals_statsmodels(count, level):
     low, high = proportion_confint(count.hits, count.n, 1 - level, "wilson")
-    interval = wilson(count, level)
+    interval = wilson(*count, level)
     assert interval.low == pytest.approx(low, abs=1e-9)
     assert interval.high == pytest.approx(high, abs=1e-9)
 
@@ -100,4 +110,4 @@ def test_no_hits_keep_their_width():
 @pytest.mark.parametrize("count", [(1, 0), (-1, 5), (6, 5)])
 def test_impossible_counts_are_refused(count):
     with pytest.raises(ValueError, match="impossible count"):
-        Count(*count)
+        wilson(*count)
