@@ -250,20 +250,12 @@ class EndpointConfig(Connection):
         return self.base_urls or ()
 
     def api_key(self) -> str | None:
-        """The API key from the environment, None where `api_key_env` is not given.
-
-        Raises:
-            ConfigError: the variable is unset or empty; names the file and the line.
-        """
+        """As of any connection; the error names the file and the line."""
         try:
             return super().api_key()
         except ConfigError as error:
             place = self.where("api_key_env")
             raise ConfigError(f"{place}: {error}" if place else str(error)) from None
-
-    def parameters(self, suite: str | None = None) -> dict[str, Any]:
-        """The request body's fields other than model, messages and seed, for a suite or without one."""
-        return (self.sampling if suite is None else self.sampling_for(suite)).parameters()
 
     def sampling_for(self, suite: str) -> Sampling:
         """The sampling of a suite: the endpoint's, changed by what `suites` says of it; without what its pack says.

@@ -429,11 +429,7 @@ def _judged(names: tuple[str, ...], findings: Findings) -> Result:
 
 
 def _read(path: Path, kind: type[Kept]) -> Kept:
-    """What lies in a file of the folder.
-
-    Raises:
-        RunError: it is not what was written there.
-    """
+    """What lies in a file of the folder; a `RunError` where it is not what was written there."""
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:

@@ -89,7 +89,7 @@ def subject_of(config: EndpointConfig, settings: ClientSettings, needs: Sequence
     return Subject(
         name=config.name,
         settings=settings,
-        parameters=config.parameters(),
+        parameters=config.sampling.parameters(),
         client=config.client,
         wants_logprobs=config.logprobs,
         closing_tags=config.thinking.closing_tags,

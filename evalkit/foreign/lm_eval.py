@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -161,17 +162,10 @@ def reply_of(row: Mapping[str, Any]) -> list[str]:
 
 def question_of(row: Mapping[str, Any]) -> str:
     """What was sent: the prompt's text, or the last user turn of a chat."""
-    arguments = row.get("arguments")
-    first: Any = None
-    if isinstance(arguments, Mapping):
-        first = next(iter(arguments.values()), None)
-    elif isinstance(arguments, list) and arguments:
-        first = arguments[0]
-    if isinstance(first, Mapping):
-        first = first.get("arg_0")
-    elif isinstance(first, list) and first:
-        first = first[0]
-    return _last_turn(first) if isinstance(first, str) else ""
+    told: Any = row.get("arguments")
+    while isinstance(told, Mapping | list) and told:  # {"gen_args_0": {"arg_0": prompt, ...}}, or lists of lists
+        told = next(iter(told.values() if isinstance(told, Mapping) else told))
+    return _last_turn(told) if isinstance(told, str) else ""
 
 
 def _last_turn(prompt: str) -> str:
@@ -206,7 +200,7 @@ class _Suite:
     repeat: array[int] = field(default_factory=lambda: array("i"))
     file: array[int] = field(default_factory=lambda: array("i"))
     offset: array[int] = field(default_factory=lambda: array("q"))
-    item_line: dict[str, tuple[int, int]] = field(default_factory=dict)
+    item_row: dict[str, int] = field(default_factory=dict)  # an item's first sample
 
 
 def read_lm_eval(folder: Path, choices: Choices) -> Side:
@@ -233,9 +227,8 @@ def read_lm_eval(folder: Path, choices: Choices) -> Side:
             raise DataError(
                 f"{folder}: no task has a {what} {named.everywhere!r}; there are {', '.join(sorted(taken))}"
             )
-    texts = _Texts(suites)
     sides = {name: _side(name, suite, latest) for name, suite in suites.items()}
-    return Side(_identity(folder, latest), _config(latest), sides, texts.reply, texts.item)
+    return Side(_identity(folder, latest), _config(latest), sides, partial(_reply, suites), partial(_item, suites))
 
 
 def _homes(session: Session, tasks: Sequence[str]) -> dict[str, str]:
@@ -291,7 +284,7 @@ def _read(suite: _Suite, task: str, session: Session, repeat: int, choices: Choi
             # Two equal documents of one task are one question asked twice: they share their hash, and so a cluster.
             prompt = digest64(str(row.get("prompt_hash") or ""))
             suite.samples.add_item(ItemFacts(item, (task,), document=digest64(identity), prompt=prompt))
-            suite.item_line[item] = (len(suite.files) - 1, offset)
+            suite.item_row[item] = len(suite.offset)
         values = _values(where, metric, row)
         _add(suite, item, row, values, repeat * len(values))
         suite.repeat.extend(range(len(values)))
@@ -437,32 +430,31 @@ def _config(session: Session) -> dict[str, Any]:
     return {"lm_eval": redacted(said)}
 
 
-class _Texts:
-    """Fetches texts from the lines of the sample files."""
+# ---------------------------------------------------------------- texts, from the lines of the sample files
 
-    def __init__(self, suites: Mapping[str, _Suite]) -> None:
-        self._suites = suites
 
-    def reply(self, suite: str, row: int) -> ReplyText | None:
-        """The reply of one sample."""
-        about = self._suites[suite]
-        replies = reply_of(self._line(about.files[about.file[row]], about.offset[row]))
-        if not replies:
-            return None
-        number = about.repeat[row]
-        return ReplyText(replies[number] if number < len(replies) else replies[0])
+def _line(about: _Suite, row: int) -> dict[str, Any]:
+    """The line that a sample was read from."""
+    with about.files[about.file[row]].open("rb") as lines:
+        lines.seek(about.offset[row])
+        found: dict[str, Any] = orjson.loads(lines.readline())
+    return found
 
-    def item(self, suite: str, item: str) -> ItemText | None:
-        """Question and target of one item."""
-        about = self._suites[suite]
-        if item not in about.item_line:
-            return None
-        number, offset = about.item_line[item]
-        row = self._line(about.files[number], offset)
-        return ItemText(question_of(row), str(row.get("target", "")))
 
-    def _line(self, path: Path, offset: int) -> dict[str, Any]:
-        with path.open("rb") as lines:
-            lines.seek(offset)
-            row: dict[str, Any] = orjson.loads(lines.readline())
-        return row
+def _reply(suites: Mapping[str, _Suite], suite: str, row: int) -> ReplyText | None:
+    """The reply of one sample."""
+    about = suites[suite]
+    replies = reply_of(_line(about, row))
+    if not replies:
+        return None
+    number = about.repeat[row]
+    return ReplyText(replies[number] if number < len(replies) else replies[0])
+
+
+def _item(suites: Mapping[str, _Suite], suite: str, item: str) -> ItemText | None:
+    """Question and target of one item."""
+    about = suites[suite]
+    if item not in about.item_row:
+        return None
+    line = _line(about, about.item_row[item])
+    return ItemText(question_of(line), str(line.get("target", "")))

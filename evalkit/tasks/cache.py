@@ -117,8 +117,7 @@ _OF_BUILT: Final = tuple(one.name for one in fields(Built) if one.name != "items
 def _encoded(built: Built) -> bytes:
     """A line with the digest of all that follows, then one JSON document, in which each distinct message stands once.
 
-    Raises:
-        ValueError: for an item with pictures, or a part that is not the item's text with something behind it.
+    A `ValueError` for an item with pictures, or a part that is not the item's text with something behind it.
     """
     numbers: dict[int, int] = {}
     messages: list[Message] = []
@@ -140,11 +139,7 @@ def _encoded(built: Built) -> bytes:
 
 
 def _decoded(data: bytes) -> Built:
-    """What `_encoded` gave.
-
-    Raises:
-        ValueError: where it is damaged.
-    """
+    """What `_encoded` gave; a `ValueError` where it is damaged."""
     found, _, body = data.partition(b"\n")
     if found != hashlib.sha256(body).hexdigest().encode():
         raise ValueError("not what was written")

@@ -64,11 +64,7 @@ def check_files(paths: Sequence[Path], options: LoadOptions, count: int = 1) -> 
 
 
 def _checked(file: Path, folders: Sequence[Path], options: LoadOptions, count: int) -> Checked:
-    """One file.
-
-    Raises:
-        UsageError: where it cannot be loaded; one line for each problem.
-    """
+    """One file; a `UsageError` where it cannot be loaded, with one line for each problem."""
     if "packs" in file.parts[-2:-1]:
         return _pack(file, folders)
     raw = read_task(file)

@@ -347,10 +347,7 @@ def find_files(folder: Path, part: Part, *, sole: bool) -> list[Path]:
     homes = {part.config, "data", folder.name, "default"}
     sharded = [path for path in files if path.stem.startswith(f"{part.split}-") and path.parent.name in homes]
     in_config = [path for path in sharded if path.parent.name == part.config]
-    if sharded:
-        return in_config or sharded
-    inside = [path for path in files if path.parent.name == part.config and path.stem == part.split]
-    return inside or (files if sole and len(files) == 1 else [])
+    return in_config or sharded or (files if sole and len(files) == 1 else [])
 
 
 def _by_subject(folder: Path, files: Sequence[Path], part: Part) -> list[Path]:

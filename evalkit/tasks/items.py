@@ -411,11 +411,7 @@ def _preparer(name: str, file: Path) -> None:
 
 
 def _check_settings(suite: Suite, given: Mapping[str, Any]) -> None:
-    """Refuses a setting that the suite does not know.
-
-    Raises:
-        SuiteError: with the settings that it knows.
-    """
+    """Refuses a setting that the suite does not know, with the nearest that it does."""
     known = {*suite.settings}
     known |= {"pictures"} if "optional_pictures" in suite.needs else set()
     known |= {"max_pixels"} if suite.pictures or "optional_pictures" in suite.needs else set()
@@ -425,11 +421,7 @@ def _check_settings(suite: Suite, given: Mapping[str, Any]) -> None:
 
 
 def _check_documents(suite: Suite, documents: Sequence[Mapping[str, Any]]) -> None:
-    """Refuses a suite that names a field which its documents have not, or that is not what it must be.
-
-    Raises:
-        SuiteError: with file, line, key and the fields that there are.
-    """
+    """Refuses a suite that names a field which its documents have not, or that is not what it must be."""
     named = [("strata", field) for field in suite.strata]
     named += [(f"tags.{heading}", field) for heading, field in suite.tags.items()]
     named += [(key, field) for key in ("cluster", "weight") if (field := getattr(suite, key)) is not None]
@@ -447,11 +439,7 @@ def _check_documents(suite: Suite, documents: Sequence[Mapping[str, Any]]) -> No
 
 
 def _weight(suite: Suite, document: Mapping[str, Any]) -> float:
-    """How much an item counts.
-
-    Raises:
-        SuiteError: where its field holds no number of at least 0.
-    """
+    """How much an item counts; a `SuiteError` where its field holds no number of at least 0."""
     if suite.weight is None:
         return 1.0
     given = document[suite.weight]

@@ -212,10 +212,10 @@ def test_parameters_are_those_of_the_suite():
     config = endpoint(
         sampling={"profile": "qwen3_thinking"}, suites=["aime24", {"name": "mmlu", "sampling": {"profile": "greedy"}}]
     )
-    assert config.parameters()["max_tokens"] == 32_768
-    assert config.parameters("aime24")["max_tokens"] == 38_912
-    assert config.parameters("mmlu")["temperature"] == 0.0
-    assert config.parameters("named-by-a-pack") == config.parameters()
+    assert config.sampling.parameters()["max_tokens"] == 32_768
+    assert config.sampling_for("aime24").parameters()["max_tokens"] == 38_912
+    assert config.sampling_for("mmlu").parameters()["temperature"] == 0.0
+    assert config.sampling_for("named-by-a-pack").parameters() == config.sampling.parameters()
 
 
 def test_a_key_with_nothing_under_it_keeps_the_default():
