@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from evalkit.config.flagscale import with_flagscale
 from evalkit.config.launch import KNOWN_MODEL
 from evalkit.config.problems import problems
-from evalkit.config.redact import redacted
+from evalkit.config.redact import redacted, remember
 from evalkit.config.sampling import Sampling
 from evalkit.config.schema import EndpointConfig
 from evalkit.config.yaml import (
@@ -129,6 +129,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         raise ConfigError(redacted(problems(error, tree), interpolator.secrets)) from None
     places = {dotted(key): node.origin for key, node in tree.walk() if key}
     config.remember_origins(Origins(MappingProxyType(places), frozenset(interpolator.secrets)))
+    remember(config.known_secrets())
     return config
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
-import mmap
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -176,7 +174,7 @@ def spellings(secrets: Iterable[str]) -> Spellings:
     plain = "|".join("".join(map(_character, secret)) for secret in longest_first)
     encoded = ["".join(_IN_BASE64.get(one, one) for one in form) for form in in_base64]
     runs = {max(_RUN.findall(form.lower()), key=len, default="") for form in (*longest_first, *in_base64)}
-    return Spellings("|".join([f"(?i:{plain})", *encoded]), tuple(sorted(runs)))
+    return Spellings("|".join([f"(?i:{plain or '(?!)'})", *encoded]), tuple(sorted(runs)))
 
 
 def _character(one: str) -> str:
@@ -214,29 +212,39 @@ def _compiled(secrets: frozenset[str]) -> re.Pattern[str]:
 # ---------------------------------------------------------------- a process and its log
 
 
+_said: set[str] = set()
+
+
+def remember(secrets: Iterable[str]) -> None:
+    """Take note of the keys and header values of a configuration, whatever their variables are called."""
+    _said.update(secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS)
+
+
+def withheld(variables: Mapping[str, str]) -> list[str]:
+    """The names of variables that no server is handed: it needs none of them, or its `launch.env` says so.
+
+    Those whose names say that they are secret, those that hold what was remembered, and addresses with a key in them.
+    """
+    return [name for name, value in variables.items() if _is_secret_variable(name, value)]
+
+
+def _is_secret_variable(name: str, value: str) -> bool:
+    named = is_secret_name(name) and name not in _FOLDERS
+    return named or value in _said or ("?" in value and bool(secrets_of_query(value)))
+
+
 def secrets_of_process(argv: Sequence[str], env: Mapping[str, str], known: Iterable[str] = ()) -> tuple[str, ...]:
     """Values that a command may print: `known` ones, those of variables named so, and those of options (--api-key).
 
-    `env` is added to this process's own environment. Too short ones are left out, as everywhere.
+    `env` is added to this process's own environment. Each line of a value counts for itself; too short ones are left
+    out, as everywhere.
     """
-    variables = {**os.environ, **env}.items()
-    named = [value for name, value in variables if is_secret_name(name) and name not in _FOLDERS]
+    variables = {**os.environ, **env}
+    named = [variables[name] for name in withheld(variables)]
     pairs = [(given, told) for given, told in zip(argv, redacted(list(argv), (), "argv"), strict=True) if given != told]
     options = [given if told == REDACTED else given.partition("=")[2] for given, told in pairs]
-    return tuple({one for one in (*known, *named, *options) if len(one) >= MIN_SECRET_CHARACTERS})
-
-
-def scrub(file: Path, secrets: Iterable[str]) -> None:
-    """Overwrites in a log, in its place, what servers print of their keys: vLLM shows its arguments when it starts.
-
-    Lengths stay, so that a process that still appends to the file is not disturbed.
-    """
-    patterns = [re.escape(secret.encode()) for secret in sorted(secrets, key=len, reverse=True)]
-    if not patterns or not file.is_file() or not file.stat().st_size:
-        return
-    with file.open("r+b") as log, mmap.mmap(log.fileno(), 0) as text:
-        for found in [match.span() for match in re.finditer(b"|".join(patterns), text)]:
-            text[found[0] : found[1]] = b"*" * (found[1] - found[0])
+    lines = {line for one in (*known, *named, *options) for line in one.splitlines()}
+    return tuple(line for line in lines if len(line) >= MIN_SECRET_CHARACTERS)
 
 
 # ---------------------------------------------------------------- what an endpoint says

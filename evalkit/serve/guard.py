@@ -1,5 +1,8 @@
 """A small process between evalkit and a server it started, so that the server never outlives evalkit.
 
+It also stands between the server and its log, so that no key is ever in it, however evalkit, the server or the machine
+comes to its end.
+
 Run as a script by `guarded.py` (standard library only, so that it starts in milliseconds); never imported by evalkit.
 It starts the command in a process group of its own and ends all that came of it (with SIGTERM, then SIGKILL) as soon as
 the pipe from evalkit closes, which also happens when evalkit is killed with SIGKILL. What the command leaves running in
@@ -9,6 +12,7 @@ the kernel kills the command (PR_SET_PDEATHSIG).
 Arguments: the file descriptor whose end means "stop", the one to tell on, evalkit's process number, the seconds
 between SIGTERM and SIGKILL, and the command. One JSON object a line is told: `{"pid": n}` when the command runs,
 `{"error": text}` when it cannot be started, `{"exit": code}` when it ended by itself (minus the signal's number).
+Standard input says how secrets look (`Spellings` in `evalkit/config/redact.py`, as JSON), standard output is the log.
 """
 
 from __future__ import annotations
@@ -16,10 +20,12 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -28,12 +34,60 @@ PR_SET_CHILD_SUBREAPER = 36
 PARENT_CHECK_SECONDS = 1.0
 KILL_AGAIN_SECONDS = 0.1
 GIVE_UP_SECONDS = 10.0
+LAST_WORDS_SECONDS = 1.0
+READ_BYTES = 1 << 16
+LINE_BYTES = 1 << 16
+# More than any secret takes, in whichever spelling.
+MARGIN_BYTES = 1 << 15
+
+
+class Log(threading.Thread):
+    """Copies what is written to the descriptor `end` to the log: line by line, and of secrets three stars."""
+
+    def __init__(self, log: int, pattern: str, runs: list[str], escapes: str) -> None:
+        super().__init__(daemon=True)
+        self._log = log
+        self._pattern = pattern.encode(errors="surrogateescape")
+        self._runs = [run.encode(errors="surrogateescape") for run in runs]
+        self._escapes = re.compile(escapes.encode())
+        self._read, self.end = os.pipe()
+
+    def run(self) -> None:
+        """Goes on until nobody can write any more; what cannot be stored is dropped, for the server must not wait."""
+        unfinished = b""
+        while chunk := os.read(self._read, READ_BYTES):
+            unfinished += chunk
+            cut = self._cut(unfinished)
+            self._write(unfinished[:cut])
+            unfinished = unfinished[cut:]
+        self._write(unfinished)
+
+    def _cut(self, text: bytes) -> int:
+        """How much can be written without going through a secret: whole lines, or most of one without an end."""
+        lines = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+        if lines or len(text) <= LINE_BYTES:
+            return lines
+        cut = len(text) - MARGIN_BYTES
+        return next(
+            (found.end() for found in re.finditer(self._pattern, text) if found.start() < cut < found.end()), cut
+        )
+
+    def _write(self, text: bytes) -> None:
+        lower = text.lower()
+        if any(run in lower for run in self._runs) or self._escapes.search(lower):
+            text = re.sub(self._pattern, b"***", text)
+        try:
+            while text:
+                text = text[os.write(self._log, text) :]
+        except OSError:
+            return
 
 
 class Guard:
     """One guarded command: `run` returns when nothing of it is left."""
 
-    def __init__(self, life: int, telling: int, parent: int, stop_seconds: float) -> None:
+    def __init__(self, life: int, telling: int, parent: int, stop_seconds: float, log: Log) -> None:
+        self._log = log
         self._life = life
         self._telling = telling
         self._parent = parent
@@ -56,21 +110,27 @@ class Guard:
             started = subprocess.Popen(  # noqa: S603 - the user's own command, no shell
                 argv,
                 stdin=subprocess.DEVNULL,
+                stdout=self._log.end,
+                stderr=self._log.end,
                 process_group=0,
-                preexec_fn=die_with_guard,  # noqa: PLW1509 - the guard has one thread
+                preexec_fn=die_with_guard,  # noqa: PLW1509 - the guard has one thread until then
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._tell({"error": getattr(error, "strerror", None) or str(error)})
             return
+        os.close(self._log.end)
+        self._log.start()
         self._command = started.pid
         self._tell({"pid": started.pid})
         # A command that failed is over; one that ended well may have put its server into the background.
-        while self._children_left() and not self._code:
-            if self._to_be_stopped():
-                self._end_all()
-                return
+        stopped = False
+        while self._children_left() and not (self._code or stopped):
+            stopped = self._to_be_stopped()
         self._end_all()
-        self._tell({"exit": self._code or 0})
+        # Longer only where something of another user's, which is not ours to stop, still holds the pipe.
+        self._log.join(LAST_WORDS_SECONDS)
+        if not stopped:
+            self._tell({"exit": self._code or 0})
 
     def _stop_signal(self, *_: object) -> None:
         self._told_to_stop = True
@@ -179,4 +239,5 @@ def _descendants(root: int) -> Iterator[tuple[int, int]]:
 
 
 if __name__ == "__main__":
-    Guard(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])).run(sys.argv[5:])
+    guarded_log = Log(sys.stdout.fileno(), **json.load(sys.stdin))
+    Guard(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), guarded_log).run(sys.argv[5:])

@@ -10,17 +10,18 @@ import re
 import shlex
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
-from evalkit.config.redact import redacted, scrub, secrets_of_process
+from evalkit.config.redact import redacted, secrets_of_process, spellings, withheld
 from evalkit.errors import LaunchError
 
 GUARD: Final = Path(__file__).with_name("guard.py")
@@ -35,7 +36,7 @@ GUARD_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is to be run: `env` is added to evalkit's own environment; output is appended to `log_file`.
+    """What is to be run: `env` is added to evalkit's own environment without its secrets; output goes to `log_file`.
 
     `title` stands for the command line in messages where that would tell nobody anything. `other_logs` are files to
     which the command appends by itself: their ends are shown too. `known_secrets` are values that no name gives away.
@@ -115,7 +116,6 @@ async def guarded(command: Command) -> AsyncIterator[Guarded]:
     finally:
         os.close(life)  # the order to stop
         await asyncio.to_thread(_wait, process, command.stop_seconds + GUARD_SECONDS)
-        await asyncio.to_thread(scrub, command.log_file, command.secrets)
 
 
 def _start(command: Command) -> tuple[subprocess.Popen[bytes], Guarded, IO[bytes], int]:
@@ -133,10 +133,10 @@ def _start(command: Command) -> tuple[subprocess.Popen[bytes], Guarded, IO[bytes
             log_start = log.tell()
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and script; the command is the user's
                 (sys.executable, "-I", "-S", str(GUARD), *options, *command.argv),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **command.env},
+                env=_environment(command),
                 cwd=command.cwd,
                 pass_fds=(life_read, told_write),
                 start_new_session=True,
@@ -144,16 +144,36 @@ def _start(command: Command) -> tuple[subprocess.Popen[bytes], Guarded, IO[bytes
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise LaunchError(f"{command} cannot be started with its log in {command.log_file}: {why}") from error
+        _tell_secrets(process, command)
         on_error.pop_all()
     return process, Guarded(command, log_start), told, life
 
 
+def _environment(command: Command) -> dict[str, str]:
+    """All that vendors' software needs of evalkit's own environment, and no key that is not this command's."""
+    kept = os.environ.keys() - withheld(os.environ)
+    return {**{name: os.environ[name] for name in kept}, **command.env}
+
+
+def _tell_secrets(process: subprocess.Popen[bytes], command: Command) -> None:
+    """By a pipe, for everybody can read a command line; a guard that is gone is noticed by whoever listens to it."""
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(json.dumps(asdict(spellings(command.secrets))).encode())
+
+
 def _log(command: Command) -> IO[bytes]:
-    """The log, opened for appending, with a line that says when what was started."""
+    """The log, opened for appending and for its owner alone, with lines that say when what was started and how."""
     command.log_file.parent.mkdir(parents=True, exist_ok=True)
-    log = command.log_file.open("ab")
+    log = os.fdopen(os.open(command.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+    if stat.S_ISREG(os.fstat(log.fileno()).st_mode):
+        with contextlib.suppress(PermissionError):  # somebody else's, or a file system without owners
+            os.fchmod(log.fileno(), 0o600)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    log.write(f"--- {now} evalkit starts {command.line}\n".encode(errors="replace"))
+    said = f"--- {now} evalkit starts {command.line}\n"
+    if kept_back := [name for name in withheld(os.environ) if name not in command.env]:
+        said += f"--- not handed on, unless launch.env says so: {', '.join(sorted(kept_back))}\n"
+    log.write(said.encode(errors="replace"))
     log.flush()
     return log
 

@@ -159,10 +159,10 @@ def test_no_planted_secret_is_said_or_stored(files, say):
 
 def test_the_secrets_did_reach_the_server(files, say):
     """Or the test above would pass for want of anything to leak."""
-    (files / "server.py").write_text(SERVER.replace('print("headers:"', 'open("seen.txt", "a").write(str(sys.argv) + os.environ["HF_TOKEN"] + os.environ["SOME_PASSWORD"] + str(dict(self.headers))); print("headers:"'))  # fmt: skip
+    (files / "server.py").write_text(SERVER.replace('print("headers:"', 'open("seen.txt", "a").write(str(sys.argv) + str(dict(os.environ)) + str(dict(self.headers))); print("headers:"'))  # fmt: skip
     say("run", "ref.yaml")
     seen = (files / "seen.txt").read_text()
-    assert all(secret in seen for secret in PLANTED)
+    assert [secret for secret in PLANTED if secret not in seen] == [SHELL], "which nobody gave to the server"
 
 
 @pytest.mark.parametrize("command", ["run", "doctor"])

@@ -1,7 +1,9 @@
 """A launched server comes up, is told apart from a stranger, explains its failures, and never outlives evalkit."""
 
 import asyncio
+import base64
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -9,15 +11,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from evalkit.config import CommandLaunch
+from evalkit.config import CommandLaunch, load_config
+from evalkit.config.redact import spellings
 from evalkit.errors import LaunchError
 from evalkit.serve import launch
 from evalkit.serve.launch import launched
-from evalkit.serve.process import Command, free_port, guarded
+from evalkit.serve.process import GUARD, Command, free_port, guarded
 
 PATIENCE_SECONDS = 60
 
@@ -236,7 +240,7 @@ async def test_a_stranger_on_the_port_is_not_taken_for_the_server(folder):
 async def test_messages_keep_secrets_and_cannot_steer_the_terminal(folder, monkeypatch):
     monkeypatch.setenv("SOME_API_KEY", "from-the-shell-123")
     program = (
-        "import os, sys; print('\\x1b[31mkey', os.environ['HF_TOKEN'], os.environ['SOME_API_KEY'], '\\x07', "
+        "import os, sys; print('\\x1b[31mkey', os.environ['HF_TOKEN'], 'from-the-shell-123', '\\x07', "
         "'x' * 1000); sys.exit(3)"
     )
     config = command(
@@ -251,7 +255,8 @@ async def test_messages_keep_secrets_and_cannot_steer_the_terminal(folder, monke
     assert last.startswith("    key *** ***")
     assert last.isprintable()
     assert len(last) < 320
-    assert "on-the-line-4567" not in (folder / "log").read_text()
+    log = (folder / "log").read_text()
+    assert not [secret for secret in ("from-the-shell-123", "on-the-line-4567", "hf_in_the_file") if secret in log]
 
 
 async def test_only_the_last_lines_of_this_start_are_shown(folder):
@@ -260,6 +265,128 @@ async def test_only_the_last_lines_of_this_start_are_shown(folder):
     said = await refused(command(folder, argv=[sys.executable, "-c", program, "{port}"]), folder / "log")
     shown = said.splitlines()[1:]
     assert shown == [f"    line {n}" for n in range(4980, 5000)]
+
+
+# ---------------------------------------------------------------- what it is handed, and what stays in its log
+
+
+async def test_a_server_gets_what_its_software_needs_and_nobody_elses_keys(folder, monkeypatch):
+    passes = {
+        "CUDA_VISIBLE_DEVICES": "1",
+        "ASCEND_HOME_PATH": "/usr/local/Ascend",
+        "MUSA_HOME": "/usr/local/musa",
+        "MACA_PATH": "/opt/maca",
+        "LD_LIBRARY_PATH": "/opt/maca/lib",
+        "HF_HOME": "/models",
+        "HTTPS_PROXY": "http://user:pw@proxy:8080",
+        "VLLM_PLUGINS": "fl",
+    }
+    stays = {
+        "JUDGE_KEY": "of-the-judge",
+        "OTHER_SIDE": "of-the-other-side",
+        "HF_TOKEN": "of-the-shell",
+        "ADDRESS": "http://h/v1?code=of-the-address",
+    }
+    for name, value in (passes | stays).items():
+        monkeypatch.setenv(name, value)
+    other = folder / "other.yaml"
+    other.write_text(
+        "name: other\nmodel: m\nbase_url: http://127.0.0.1:9/v1\napi_key_env: OTHER_SIDE\nsuites: [demo]\n"
+    )
+    load_config(other)
+    program = "import json, os; json.dump(dict(os.environ), open('seen.json', 'w'))"
+    own = {"SERVER_KEY": "of-the-server"}
+    said = await refused(command(folder, argv=[sys.executable, "-c", program, "{port}"], env=own), folder / "log")
+    assert "ended with exit code 0" in said
+    seen = json.loads((folder / "seen.json").read_text())
+    assert seen.items() >= (passes | own).items()
+    assert not seen.keys() & stays.keys()
+    assert "of-the-" not in "".join(value for name, value in seen.items() if name not in own)
+    log = (folder / "log").read_text()
+    assert f"not handed on, unless launch.env says so: {', '.join(sorted(stays))}\n" in log
+    assert "of-the-" not in log
+
+
+async def test_the_log_is_for_its_owner_alone_also_where_it_was_there_before(folder):
+    for log in (folder / "new", folder / "old"):
+        if log.name == "old":
+            log.write_text("an older line\n")
+            log.chmod(0o644)
+        async with launched(command(folder, log=log), None, folder / "log"):
+            assert log.stat().st_mode & 0o777 == 0o600
+
+
+# Prints a key in two halves, in base64, after a screenful without an end, and as it goes.
+INDISCREET = """
+import base64, os, signal, sys, time
+key = os.environ["MY_KEY"].encode()
+
+def say(*parts):
+    for part in parts:
+        os.write(1, part)
+        time.sleep(0.05)
+
+def end(*_):
+    say(b"x" * 1_000_000, key, b"\\nended well\\n")
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, end)
+say(b"args: ", key[:7], key[7:], b"\\n", base64.b64encode(b"u:" + key + b"!"), b"\\r", b"y" * 65_530, key, b"z" * 70_000, b"\\n")
+open("server.pid", "w").write(str(os.getpid()))
+while True:
+    say(b"again ", key, b"\\n")
+"""
+
+
+def test_no_key_is_ever_in_the_log_and_a_server_whose_evalkit_was_killed_says_its_last_words(folder):
+    (folder / "indiscreet.py").write_text(INDISCREET)
+    program = USER.replace("server.py", "indiscreet.py").replace("stop_seconds=0.3", 'env={"MY_KEY": KEY}')
+    program = program.replace("import asyncio", 'KEY = "sk-planted-0123456789"\nimport asyncio', 1)
+    user = subprocess.Popen([sys.executable, "-c", program], cwd=folder, stderr=subprocess.DEVNULL)
+    server, log = pid_in(folder / "server.pid"), folder / "log"
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while b"again" not in (now := log.read_bytes()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    planted = (b"planted", base64.b64encode(b"u:sk-planted-0123456789!")[4:-4])
+    assert now.count(b"***") >= 3, "each of them, while it runs"
+    assert not [key for key in planted if key in now]
+    user.kill()
+    user.wait()
+    assert ends(server)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (now := log.read_bytes()).endswith(b"x***\nended well\n") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert now.endswith(b"x***\nended well\n"), now[-100:]
+    assert now.count(b"x") >= 1_000_000
+    assert now.count(b"z") == 70_000
+    assert not [key for key in planted if key in now]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_server_goes_on_where_the_disk_is_full(tmp_path):
+    life, ours = os.pipe()
+    told, telling = os.pipe()
+    program = "print('line ' * 100_000); open('done', 'w').write('1')"
+    command = [
+        sys.executable,
+        str(GUARD),
+        str(life),
+        str(telling),
+        str(os.getpid()),
+        "1",
+        sys.executable,
+        "-c",
+        program,
+    ]
+    secrets = json.dumps(asdict(spellings(["sk-planted-0123456789"]))).encode()
+    with Path("/dev/full").open("wb") as full:
+        subprocess.run(
+            command, input=secrets, stdout=full, cwd=tmp_path, pass_fds=(life, telling), timeout=60, check=True
+        )
+    assert b'{"exit": 0}' in os.read(told, 1000)
+    assert (tmp_path / "done").exists()
+    for descriptor in (life, ours, told, telling):
+        os.close(descriptor)
 
 
 # ---------------------------------------------------------------- being stopped
