@@ -15,11 +15,12 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonVal
 from evalkit.config.base import NUMBER, Count, Section, Word, conflict, matching, refuse
 from evalkit.config.problems import problems
 from evalkit.config.schema import JSON_SCHEMA_DIALECT, SuiteChoiceOrName
-from evalkit.config.yaml import KeyPath, Node, Origin, dotted, find, parse_file
+from evalkit.config.yaml import KeyPath, Node, Origin, dotted, find, parse_file, read_bytes
 from evalkit.errors import ConfigError, SuiteError
 from evalkit.model import DEFAULT_MARGIN_PT
 
 FUNCTION_TAG: Final = "!function"
+MAX_INCLUDES: Final = 100
 
 S = TypeVar("S", bound=Section)
 
@@ -281,6 +282,8 @@ def _tree(path: Path, above: tuple[Path, ...], files: list[Path]) -> Node:
     if real in above:
         raise SuiteError(f"{path}: include: the file includes itself; remove one of the include lines")
     files.append(real)
+    if len(files) > MAX_INCLUDES:
+        raise SuiteError(f"{files[0]}: include: more than {MAX_INCLUDES} files include one another, each time counted")
     own = _parsed(path)
     if not isinstance(own.value, Mapping):
         raise SuiteError(f"{own.origin}: a suite file is a mapping of keys, not {type(own.plain()).__name__}")
@@ -303,6 +306,18 @@ def _parsed(path: Path) -> Node:
     """
     try:
         return parse_file(path, tags=(FUNCTION_TAG,))
+    except ConfigError as error:
+        raise SuiteError(str(error)) from None
+
+
+def text_of(path: Path) -> bytes:
+    """A suite's file, unread.
+
+    Raises:
+        SuiteError: it cannot be read, is too large, or is a pipe or device.
+    """
+    try:
+        return read_bytes(path)
     except ConfigError as error:
         raise SuiteError(str(error)) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -198,21 +199,35 @@ class _Fast(getattr(yaml, "CSafeLoader", _Composer)):  # type: ignore[misc] # li
     yaml_implicit_resolvers = _Composer.yaml_implicit_resolvers
 
 
-def read_text(path: Path, asked_by: str = "") -> str:
-    """The text of a file, which is bounded so that a wrong path cannot fill the memory; `asked_by` begins messages.
+def read_bytes(path: Path, asked_by: str = "") -> bytes:
+    """What a file holds, which is bounded so that a wrong path cannot fill the memory; `asked_by` begins messages.
 
     Raises:
-        ConfigError: it cannot be read, is too large, or is not UTF-8.
+        ConfigError: it cannot be read, is too large, or is a pipe or device, which may never come to an end.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+        # Opening a pipe that nobody writes to would wait for somebody who does.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            raw = file.read(MAX_FILE_BYTES + 1) if regular else b""
     except OSError as error:
         usual = {errno.ENOENT: "there is no such file", errno.EISDIR: "is a folder, not a YAML file"}
         why = usual.get(error.errno or 0, f"cannot be read: {error.strerror}")
         raise ConfigError(f"{asked_by}{path}: {why}") from None
+    if not regular:
+        raise ConfigError(f"{asked_by}{path}: is a pipe or a device: write it into a file, and give that")
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigError(f"{path}: is larger than {MAX_FILE_BYTES // 2**20} MiB: is it a configuration?")
+    return raw
+
+
+def read_text(path: Path, asked_by: str = "") -> str:
+    """The text of a file.
+
+    Raises:
+        ConfigError: as `read_bytes`, and where it is not UTF-8.
+    """
+    raw = read_bytes(path, asked_by)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -22,6 +22,7 @@ from evalkit.config.suite import (
     parse_suite,
     read_task,
     task_tree,
+    text_of,
 )
 from evalkit.config.yaml import MAX_FILE_BYTES
 from evalkit.errors import SuiteError, did_you_mean
@@ -61,7 +62,7 @@ def find_suite(name: str, folders: Sequence[Path] = ()) -> Suite:
     for origin, path in suite_files(folders):
         # Reading them all as YAML would be a sixth of what a run takes to start, and one that is broken is nobody's
         # business who did not ask for it: a file whose text has neither the name nor an include cannot be that suite.
-        text = path.read_bytes()
+        text = text_of(path)
         if name.encode() not in text and b"include:" not in text:
             continue
         raw = read_task(path)
@@ -182,7 +183,7 @@ def _candidates(name: str, folders: Sequence[Path]) -> Iterator[Path]:
         # A file named after its task is the usual case: looking there first saves reading thousands of files.
         files.sort(key=lambda path: path.stem != name)
         for path in files:
-            if path.stat().st_size < MAX_FILE_BYTES and line.search(path.read_bytes()):
+            if path.is_file() and path.stat().st_size < MAX_FILE_BYTES and line.search(path.read_bytes()):
                 yield path
 
 

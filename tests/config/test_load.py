@@ -1,5 +1,6 @@
 """Loading: files that extend one another, paths, variables, bounds, and places for later messages."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,9 @@ def test_files_that_cannot_be_read(folder):
     assert refusal("latin.yaml") == "latin.yaml:2: is not UTF-8 text"
     assert refusal("large.yaml") == "large.yaml: is larger than 1 MiB: is it a configuration?"
     assert refusal("latin.yaml/x") == "latin.yaml/x: cannot be read: Not a directory"
+    os.mkfifo(folder / "pipe.yaml")
+    for endless in ("pipe.yaml", "/dev/zero"):
+        assert refusal(endless) == f"{endless}: is a pipe or a device: write it into a file, and give that"
 
 
 @pytest.mark.parametrize("text", ["- a\n", "hello\n", "5\n", "[]\n"])

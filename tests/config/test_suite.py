@@ -1,5 +1,7 @@
 """The model of a suite's file: the shipped suites, what lm-eval's own keys may be, includes, the JSON Schema."""
 
+import os
+
 import jsonschema
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from evalkit.config.suite import (
 )
 from evalkit.errors import SuiteError
 from evalkit.resources import data_folder
+from evalkit.tasks.suites import all_suites, find_suite
 
 FILES = sorted(data_folder("suites").rglob("*.yaml"))
 SUITES = [path for path in FILES if "packs" not in path.parts]
@@ -81,15 +84,33 @@ def test_a_key_of_an_included_file_is_named_there(tmp_path):
         ("- a\n", "a suite file is a mapping of keys, not list"),
         ("task: [\n", "x.yaml:2: not YAML"),
         ("task: !!python/object/apply:os.system [ls]\n", "is not allowed here"),
+        ("task: " + "[" * 100, "nested more than 40 deep"),
+        ("task: a\nx: &x\n  y: *x\n", "an alias that holds itself"),
+        ("task: " + "a" * 2**20, "is larger than 1 MiB"),
+        ("include: pipe.yaml\ntask: a\n", "pipe.yaml: is a pipe or a device"),
+        ("include: /dev/zero\ntask: a\n", "/dev/zero: is a pipe or a device"),
+        ("include: [many.yaml, many.yaml]\ntask: a\n", "x.yaml: include: more than 100 files include one another"),
         ("a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [*{m}, *{m}]\n" for n, m in enumerate(["a", *(f"b{k}" for k in range(30))])), "holds more than"),
     ],
 )  # fmt: skip
 def test_what_no_suite_file_may_be_is_said_with_its_line(tmp_path, text, says):
     path = tmp_path / "x.yaml"
     path.write_text(text)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name, included in (("many", "more"), ("more", "most"), ("most", "last"), ("last", "none")):
+        (tmp_path / f"{name}.yaml").write_text(f"include: [{', '.join([f'{included}.yaml'] * 9)}]\n")
+    (tmp_path / "none.yaml").write_text("task: a\n")
     with pytest.raises(SuiteError) as caught:
         parse_suite(path, "test")
     assert says in str(caught.value)
+
+
+def test_a_pipe_among_the_suites_of_a_folder_is_said_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(SuiteError, match=r"pipe\.yaml: is a pipe or a device"):
+        find_suite("anything", [tmp_path])
+    with pytest.raises(SuiteError, match=r"pipe\.yaml: is a pipe or a device"):
+        all_suites([tmp_path])
 
 
 def test_all_that_is_wrong_with_a_file_is_said_at_once(tmp_path):
