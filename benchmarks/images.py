@@ -1,10 +1,15 @@
 """Measures the way of the pictures: time and memory of encoding, threads against processes, and what a repeat costs.
 
     python benchmarks/images.py [--items 1000] [--workers 2]
+    python benchmarks/images.py --runs 1 100 300 1000
 
 The pictures are drawn here, in the mix of sizes and formats of the public suites: word crops of OCRBench, exam figures
 of MMMU, screenshots of MMMU-Pro's vision set, and some photographs of 12 megapixels. Requests run as the scheduler runs
 them: some in flight at a time, each item asked of two endpoints.
+
+With --runs, instead, time and peak memory of `evalkit run` on OCRBench with so many items each: one parquet file with
+image structs as the Hub has them; every hundred items have the same hundred pictures (one of 12 megapixels), so that
+runs of another length differ in their length alone. They go to a loopback server that throws them away.
 """
 
 from __future__ import annotations
@@ -13,8 +18,12 @@ import argparse
 import asyncio
 import hashlib
 import io
+import json
+import os
 import random
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -25,9 +34,14 @@ from PIL import Image
 from evalkit.endpoint.images import DEFAULT_CACHE_BYTES, ImageEncoder, encode
 from evalkit.model import ImageRef, Prompt
 
+sys.path.append(str(Path(__file__).with_name("bench")))
+import canned
+
 SIZES = ((180, 60), (400, 300), (640, 480), (1000, 800), (1856, 1620), (4000, 3000))
 SHARES = (0.30, 0.30, 0.20, 0.12, 0.07, 0.01)
 IN_FLIGHT = 16
+ROWS_PER_GROUP = 100
+FIRST_PICTURE = 60  # of a hundred with one photograph of 12 megapixels
 
 
 def draw(index: int) -> bytes:
@@ -94,12 +108,64 @@ def compare_pools(workers: int) -> None:
             print(f"{name}: {1000 * (time.perf_counter() - before) / len(sources):.1f} ms a picture")
 
 
+# ---------------------------------------------------------------- whole runs
+
+
+def write_rows(path: Path, items: int) -> int:
+    """An OCRBench of invented rows; gives the bytes of its pictures."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    texts = [(name, pa.string()) for name in ("dataset", "question", "question_type")]
+    schema = pa.schema([*texts, ("answer", pa.list_(pa.string())), ("image", picture)])
+    total = 0
+    with parquet.ParquetWriter(path, schema) as out:
+        for start in range(0, items, ROWS_PER_GROUP):
+            rows = []
+            for n in range(start, min(items, start + ROWS_PER_GROUP)):
+                source = draw(FIRST_PICTURE + n % ROWS_PER_GROUP)
+                total += len(source)
+                row = {"dataset": "own", "question": f"What is written in picture {n}?", "answer": [f"w{n}"]}
+                kind = {"question_type": "Regular Text Recognition"}
+                rows.append({**row, **kind, "image": {"bytes": source, "path": f"{n}.png"}})
+            out.write_table(pa.Table.from_pylist(rows, schema))
+    return total
+
+
+def whole_run(items: int) -> str:
+    """One run of `evalkit run`, in a process of its own: a sentence with its figures."""
+    with canned.serving() as port, tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "data" / "ocrbench"
+        folder.mkdir(parents=True)
+        total = write_rows(folder / "test.parquet", items)
+        suites = [{"name": "ocrbench", "partial_data": True}]
+        config = {"name": "bench", "model": canned.MODEL, "base_url": f"http://127.0.0.1:{port}/v1", "suites": suites}
+        file = Path(scratch) / "bench.yaml"
+        file.write_text(json.dumps({**config, "data": str(folder.parent), "runs": str(Path(scratch) / "runs")}))
+        command = [sys.executable, "-m", "evalkit", "run", str(file), "--quiet"]
+        before = time.perf_counter()
+        run = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL)
+        _pid, status, used = os.wait4(run.pid, 0)
+        run.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - before
+    return (
+        f"{items} items, {total / 2**20:.0f} MiB of pictures: exit code {run.returncode}, {seconds:.1f} s, "
+        f"{used.ru_utime + used.ru_stime:.1f} s of processor time, peak resident size {used.ru_maxrss / 1024:.0f} MiB"
+    )
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--items", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--runs", type=int, nargs="+", metavar="ITEMS", help="measure whole runs of so many items")
     options = parser.parse_args()
+    for items in options.runs or ():
+        print(whole_run(items), flush=True)
+    if options.runs:
+        return
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / str(index) for index in range(options.items)]
         with ProcessPoolExecutor(1) as elsewhere:  # so that this process's peak is the encoder's

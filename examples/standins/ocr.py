@@ -30,7 +30,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -209,11 +208,6 @@ class Received:
     about: dict[str, Any]
     picture: Image.Image
 
-    @property
-    def digest(self) -> str:
-        """The digest of the pixels."""
-        return str(self.about["pixels"])
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -345,7 +339,7 @@ class OcrServer:
         self._engine = engine
         self._options = options or ServerOptions()
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="evalkit-ocr")
-        self._readings: OrderedDict[str, str] = OrderedDict()
+        self._readings: dict[str, str] = {}
         self.model = self._options.model or engine.name
 
     def app(self) -> web.Application:
@@ -389,12 +383,13 @@ class OcrServer:
         return web.json_response(response)
 
     async def _read(self, received: Received) -> str:
-        known = self._readings.get(received.digest)
+        digest = received.about["pixels"]
+        known = self._readings.get(digest)
         if known is None:
             known = await asyncio.get_running_loop().run_in_executor(self._pool, self._read_now, received.picture)
-            self._readings[received.digest] = known
-            while len(self._readings) > _KEPT_READINGS:
-                self._readings.popitem(last=False)
+            self._readings[digest] = known
+            if len(self._readings) > _KEPT_READINGS:
+                del self._readings[next(iter(self._readings))]
         return known
 
     def _read_now(self, picture: Image.Image) -> str:
@@ -405,24 +400,20 @@ class OcrServer:
         # A word is a token; a message costs some more, as in any chat template, a picture as many as in Qwen's models.
         words = MESSAGE_TOKENS * asked.messages + len(asked.text.split())
         prompt_tokens = words + sum(one.picture.width * one.picture.height // 784 + 1 for one in asked.pictures)
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": finish,
+            "logprobs": None,
+        }
+        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": tokens}
         return {
             "id": f"chatcmpl-{time.time_ns():x}",
             "object": "chat.completion",
             "created": int(time.time()),
             "model": self.model,
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text},
-                    "finish_reason": finish,
-                    "logprobs": None,
-                }
-            ],
-            "usage": {
-                "prompt_tokens": prompt_tokens,
-                "completion_tokens": tokens,
-                "total_tokens": prompt_tokens + tokens,
-            },
+            "choices": [choice],
+            "usage": {**usage, "total_tokens": prompt_tokens + tokens},
             "evalkit": {"parts": list(asked.parts), "images": [one.about for one in asked.pictures]},
         }
 

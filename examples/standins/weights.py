@@ -218,13 +218,8 @@ def _written(path: Path) -> Iterator[Path]:
     finally:
         part.unlink(missing_ok=True)
     stat = path.stat()
-    record = {
-        "sha256": _sha256(path),
-        "bytes": stat.st_size,
-        "mtime_ns": stat.st_mtime_ns,
-        "source": REQUIREMENT,
-        "conversion": CONVERSION,
-    }
+    written = {"sha256": _sha256(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    record = {**written, "source": REQUIREMENT, "conversion": CONVERSION}
     beside = _record_of(path).with_suffix(".part")
     beside.write_text(json.dumps(record))
     beside.replace(_record_of(path))
