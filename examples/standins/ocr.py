@@ -400,12 +400,8 @@ class OcrServer:
         # A word is a token; a message costs some more, as in any chat template, a picture as many as in Qwen's models.
         words = MESSAGE_TOKENS * asked.messages + len(asked.text.split())
         prompt_tokens = words + sum(one.picture.width * one.picture.height // 784 + 1 for one in asked.pictures)
-        choice = {
-            "index": 0,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": finish,
-            "logprobs": None,
-        }
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
         usage = {"prompt_tokens": prompt_tokens, "completion_tokens": tokens}
         return {
             "id": f"chatcmpl-{time.time_ns():x}",

@@ -245,7 +245,9 @@ def _convert(source: Path, weights_type: str) -> Path:
         writer = gguf.GGUFWriter(part, reader.fields["general.architecture"].contents())
         _copy_metadata(reader, writer, weights_type)
         for tensor, kind in zip(reader.tensors, kinds, strict=True):
-            _announce_tensor(writer, tensor, kind)
+            block, size = gguf.GGML_QUANT_SIZES[kind]
+            shape, size_bytes = tensor.shape[::-1].tolist(), tensor.n_elements // block * size
+            writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), int(size_bytes), raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
@@ -254,19 +256,6 @@ def _convert(source: Path, weights_type: str) -> Path:
             writer.write_tensor_data(np.ascontiguousarray(quantize(values, kind)))
         writer.close()
     return path
-
-
-def _announce_tensor(writer: Any, tensor: Any, kind: Any) -> None:
-    """Name, shape, type and size of a tensor in the file to be written, as the gguf package counts them."""
-    import numpy as np
-    from gguf.quants import quant_shape_to_byte_shape
-
-    shape = tuple(int(length) for length in reversed(tensor.shape))
-    plain = {"F32": np.float32, "F16": np.float16}.get(kind.name)
-    if plain is None:
-        shape = tuple(quant_shape_to_byte_shape(shape, kind))
-    dtype = np.dtype(plain or np.uint8)
-    writer.add_tensor_info(tensor.name, shape, dtype, int(np.prod(shape)) * dtype.itemsize, raw_dtype=kind)
 
 
 def _copy_metadata(reader: Any, writer: Any, weights_type: str) -> None:
