@@ -117,19 +117,7 @@ class FailureKind(StrEnum):
     @property
     def retryable(self) -> bool:
         """True where the same request may be answered later."""
-        return self in _RETRYABLE
-
-
-_RETRYABLE: Final = frozenset(
-    {
-        FailureKind.CONNECTION,
-        FailureKind.STALL,
-        FailureKind.TIMEOUT,
-        FailureKind.RATE_LIMITED,
-        FailureKind.SERVER_ERROR,
-        FailureKind.MALFORMED,
-    }
-)
+        return self in {"connection", "stall", "timeout", "rate_limited", "server_error", "malformed"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,24 @@ def check_points(points: float, where: str) -> float:
     return points
 
 
-def _check_judging(options: JudgeOptions | PlanOptions | TableOptions) -> None:
-    for name, points in {"margin_pt": options.margin_pt, **options.margins_pt}.items():
-        if points is not None:
-            check_points(points, name)
-    if not 0 < options.alpha < 0.5:
-        raise UsageError(f"alpha: {options.alpha:g} is not between 0 and 0.5")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerances:
+    """How strictly two means are judged.
+
+    `margin_pt` is the tolerance in percentage points for all suites, `margins_pt` that of single ones; `alpha` is the
+    level of each one-sided test.
+    """
+
+    margin_pt: float | None = None
+    margins_pt: Mapping[str, float] = field(default_factory=dict)
+    alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, points in {"margin_pt": self.margin_pt, **self.margins_pt}.items():
+            if points is not None:
+                check_points(points, name)
+        if not 0 < self.alpha < 0.5:
+            raise UsageError(f"alpha: {self.alpha:g} is not between 0 and 0.5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,24 +57,20 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeOptions:
+class JudgeOptions(Tolerances):
     """How strictly to judge two sides, and what the comparison holds.
 
-    `margin_pt` is the tolerance in percentage points for all suites, `margins_pt` that of single ones; both stand over
-    those of `pack`, and all over the sides' own. `alpha` is the level of each one-sided test. `on_inconclusive` says
-    whether INCONCLUSIVE ends with exit code 4 ("fail") or 0. `flips` bounds the changed items of a suite that are held
-    with both replies (None: all); `include_questions` holds those of gated data sets with their questions. `out` is
-    the folder for the comparison; without it the folder is beside what is compared.
+    The `Tolerances` stand over those of `pack`, all over the sides' own. `on_inconclusive` says whether INCONCLUSIVE
+    ends with exit code 4 ("fail") or 0. `flips` bounds the changed items of a suite that are held with both replies
+    (None: all); `include_questions` holds those of gated data sets with their questions. `out` is the folder for the
+    comparison; without it the folder is beside what is compared.
 
     The last four are about files of other programs, each text as on the command line: `filters` and `metrics` are
     [TASK=]NAME for lm-eval's folders, `dates` says what several runs of a task there are, `headlines` are
     [SUITE=]micro or [SUITE=]macro for score tables.
     """
 
-    margin_pt: float | None = None
-    margins_pt: Mapping[str, float] = field(default_factory=dict)
     pack: str | None = None
-    alpha: float = 0.05
     on_inconclusive: Literal["fail", "warn", "pass"] = "fail"
     flips: int | None = 40
     include_questions: bool = False
@@ -71,9 +79,6 @@ class JudgeOptions:
     metrics: tuple[str, ...] = ()
     dates: Literal["latest", "repeats"] | None = None
     headlines: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _check_judging(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,44 +141,32 @@ class BisectOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
+class PlanOptions(Tolerances):
     """What a comparison is planned for.
 
-    Margins and `alpha` are those of `JudgeOptions`, `overrides` and `limit` those of `RunOptions`. `power` is the
-    wanted chance of EQUIVALENT for each suite, were the stacks equal; `items` says how many items a suite has where its
-    description does not; more than `most_repeats` are too many. Each endpoint generates `tokens_per_second` in all,
+    `overrides` and `limit` are those of `RunOptions`. `power` is the wanted chance of EQUIVALENT for each suite, were
+    the stacks equal; `items` says how many items a suite has where its description does not; more than `most_repeats`
+    are too many. Each endpoint generates `tokens_per_second` in all,
     and `tokens_per_answer` on the mean (None: as a stored run tells, else a quarter of max_tokens).
     """
 
     overrides: tuple[str, ...] = ()
     limit: int | None = None
-    margin_pt: float | None = None
-    margins_pt: Mapping[str, float] = field(default_factory=dict)
-    alpha: float = 0.05
     power: float = 0.8
     items: Mapping[str, int] = field(default_factory=dict)
     most_repeats: int = 64
     tokens_per_second: float = 1000.0
     tokens_per_answer: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_judging(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableOptions:
-    """How published tables are judged: margins and `alpha` as in `JudgeOptions`, by metric (None: 2 points).
+class TableOptions(Tolerances):
+    """How published tables are judged: tolerances by metric (None: 2 points).
 
     `items` says how many items a metric has where evalkit does not know.
     """
 
-    margin_pt: float | None = None
-    margins_pt: Mapping[str, float] = field(default_factory=dict)
-    alpha: float = 0.05
     items: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _check_judging(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
