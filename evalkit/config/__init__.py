@@ -1,24 +1,10 @@
 """The configuration of an endpoint: YAML files into one checked, frozen model."""
 
-from evalkit.config.launch import (
-    CommandLaunch,
-    FlagScaleLaunch,
-    Launch,
-    LlamaCppLaunch,
-    OcrLaunch,
-)
+from evalkit.config.launch import CommandLaunch, FlagScaleLaunch, Launch, LlamaCppLaunch, OcrLaunch
 from evalkit.config.load import load_config, warnings_for, write_pair
 from evalkit.config.redact import redact_url, redacted
 from evalkit.config.sampling import PROFILES, Sampling, SamplingOverrides
-from evalkit.config.schema import (
-    Connection,
-    EndpointConfig,
-    JudgeConfig,
-    Limits,
-    SuiteChoice,
-    json_schema,
-    public_dump,
-)
+from evalkit.config.schema import Connection, EndpointConfig, JudgeConfig, Limits, SuiteChoice, json_schema, public_dump
 
 __all__ = [
     "PROFILES",

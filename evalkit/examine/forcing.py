@@ -25,10 +25,10 @@ _VLLM_MINUS_INFINITY: Final = -9999.0
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How a text is to be generated: at most `tokens`, at temperature 1 with nothing cut off, or greedily."""
+    """How a text is to be generated: at most `tokens`, at temperature 1 with nothing cut off, or at 0."""
 
     tokens: int
-    greedy: bool
+    temperature: float
     seed: int
 
 

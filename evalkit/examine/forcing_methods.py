@@ -75,13 +75,10 @@ class LlamaCpp(Forcer):
 
     async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn:
         """Generate after a prompt given as token numbers."""
-        wanted = {
-            "n_predict": drawing.tokens,
-            "temperature": 0.0 if drawing.greedy else 1.0,
-            "seed": drawing.seed,
-            "return_tokens": True,
-        }
-        return _drawn(await self._completion(prompt, wanted))
+        reply = await self._completion(
+            prompt, n_predict=drawing.tokens, temperature=drawing.temperature, seed=drawing.seed, return_tokens=True
+        )
+        return _drawn(reply)
 
     async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText:
         """Force the tokens one after the other."""
@@ -94,7 +91,7 @@ class LlamaCpp(Forcer):
 
     async def _forced(self, before: TokenIds, token: int) -> Entry | None:
         """What the server says of a token that it is made to take; None where it keeps silent (half a character)."""
-        reply = await self._completion(before, {"n_predict": 1, "temperature": 0.0, "logit_bias": [[token, FORCED]]})
+        reply = await self._completion(before, n_predict=1, temperature=0.0, logit_bias=[[token, FORCED]])
         entry = _read(at(reply, "completion_probabilities", 0))
         if entry is not None and entry[0] != token:
             raise unfit("/completion did not take the token that logit_bias forces")
@@ -104,21 +101,18 @@ class LlamaCpp(Forcer):
 
     async def _looked_up(self, before: TokenIds, token: int) -> Entry:
         """The same out of the whole distribution, told beside another token, on which the server is not silent."""
-        wanted: dict[str, Any] = {"n_predict": 1, "temperature": 0.0}
-        if self._spoken is not None:
-            wanted["logit_bias"] = [[self._spoken, FORCED]]
+        bias = {} if self._spoken is None else {"logit_bias": [[self._spoken, FORCED]]}
         known: dict[int, float] = {}
         for size in LOOKED_UP:
-            reply = await self._completion(before, {**wanted, "n_probs": size})
+            reply = await self._completion(before, n_predict=1, temperature=0.0, n_probs=size, **bias)
             told = at(reply, "completion_probabilities", 0, "top_logprobs")
             known = {top["id"]: number(top.get("logprob")) for top in told or () if isinstance(at(top, "id"), int)}
             if token in known:
                 break
         return token, known.get(token), choice(known.items())
 
-    async def _completion(self, prompt: TokenIds, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        body = {"prompt": list(prompt), **_PLAIN_SAMPLING, **wanted}
-        reply = await self._post("/completion", body)
+    async def _completion(self, prompt: TokenIds, **wanted: Any) -> dict[str, Any]:
+        reply = await self._post("/completion", {"prompt": list(prompt), **_PLAIN_SAMPLING, **wanted})
         self._spend(at(reply, "timings", "prompt_n"), at(reply, "tokens_predicted"))
         return reply
 
@@ -183,7 +177,7 @@ class TokensApi(Forcer):
             prompt=list(prompt),
             max_tokens=drawing.tokens,
             seed=drawing.seed,
-            temperature=0.0 if drawing.greedy else 1.0,
+            temperature=drawing.temperature,
             logprobs=TOP,
             return_tokens_as_token_ids=True,
         )
@@ -203,8 +197,8 @@ class TokensApi(Forcer):
         return _echo_scores(reply, given, len(prompt))
 
     async def _completions(self, **fields: Any) -> dict[str, Any]:
-        body = {"model": self._native.settings.model, **PLAIN_SAMPLING, **fields}
-        reply = await self._post("/v1/completions", body)
+        model = self._native.settings.model
+        reply = await self._post("/v1/completions", {"model": model, **PLAIN_SAMPLING, **fields})
         self._spend(at(reply, "usage", "prompt_tokens"), at(reply, "usage", "completion_tokens"))
         return reply
 
@@ -274,19 +268,15 @@ class Sglang(Forcer):
 
     async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn:
         """Generate after a prompt given as token numbers."""
-        sampling = {
-            "max_new_tokens": drawing.tokens,
-            "temperature": 0.0 if drawing.greedy else 1.0,
-            "sampling_seed": drawing.seed,
-        }
-        meta = await self._generate(prompt, sampling, start=-1)
+        meta = await self._generate(
+            prompt, -1, max_new_tokens=drawing.tokens, temperature=drawing.temperature, sampling_seed=drawing.seed
+        )
         read = _read_sglang(meta.get("output_token_logprobs"), meta.get("output_top_logprobs"))
         return read.without_end() if at(meta, "finish_reason", "type") == "stop" else read
 
     async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText:
         """Read prompt and text in one request that generates a single token."""
-        sampling = {"max_new_tokens": 1, "temperature": 1.0}
-        meta = await self._generate((*prompt, *ids), sampling, start=max(0, len(prompt) - 1))
+        meta = await self._generate((*prompt, *ids), max(0, len(prompt) - 1), max_new_tokens=1, temperature=1.0)
         entries, tops = meta.get("input_token_logprobs"), meta.get("input_top_logprobs")
         if not isinstance(entries, list) or len(entries) < len(ids):
             raise unfit("/generate gives no input_token_logprobs for all of the text")
@@ -296,7 +286,7 @@ class Sglang(Forcer):
             raise unfit("input_token_logprobs speaks of other tokens than those that were sent")
         return read.scores
 
-    async def _generate(self, given: TokenIds, sampling: Mapping[str, Any], start: int) -> dict[str, Any]:
+    async def _generate(self, given: TokenIds, start: int, **sampling: Any) -> dict[str, Any]:
         body = {
             "input_ids": list(given),
             "sampling_params": {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **sampling},
@@ -389,7 +379,7 @@ async def _trouble(forcer: Forcer, prompt: TokenIds) -> str | None:
     read = at(await forcer.greet(CANARY), "usage", "prompt_tokens")
     if isinstance(read, int) and read != len(prompt):
         return f"the chat endpoint reads {read} tokens where the prompt as token numbers has {len(prompt)}"
-    drawn = await forcer.draw(prompt, Drawing(CANARY_TOKENS, greedy=True, seed=0))
+    drawn = await forcer.draw(prompt, Drawing(CANARY_TOKENS, temperature=0.0, seed=0))
     if len(drawn.ids) < LEAST_TOKENS or len(set(drawn.ids)) == 1:
         # A broken model may say nothing, or one token over and over: its prompt is text enough.
         tail = prompt[-CANARY_TOKENS:]

@@ -158,14 +158,14 @@ class Session:
         prompts = await self._each(plan.prompts, self._forcer.prompt_ids)
         numbered = list(enumerate(prompts))
 
-        async def drawn(entry: tuple[int, TokenIds | None], *, greedy: bool) -> Drawn | None:
+        async def drawn(entry: tuple[int, TokenIds | None], temperature: float) -> Drawn | None:
             index, prompt = entry
             if prompt is None:
                 return None
-            return await self._forcer.draw(prompt, Drawing(plan.tokens, greedy, plan.seed + index))
+            return await self._forcer.draw(prompt, Drawing(plan.tokens, temperature, plan.seed + index))
 
-        texts = await self._each(numbered, lambda entry: drawn(entry, greedy=False))
-        greedy = await self._each(numbered[: plan.greedy], lambda entry: drawn(entry, greedy=True))
+        texts = await self._each(numbered, lambda entry: drawn(entry, 1.0))
+        greedy = await self._each(numbered[: plan.greedy], lambda entry: drawn(entry, 0.0))
         return Material(prompts, texts, greedy)
 
     async def score(
@@ -195,10 +195,7 @@ class Session:
         announce(f"probe: {self._native.settings.shown_urls[0]} {what}")
 
     async def _each(
-        self,
-        work: Sequence[Work],
-        do: Callable[[Work], Awaitable[Made | None]],
-        at_once: int | None = None,
+        self, work: Sequence[Work], do: Callable[[Work], Awaitable[Made | None]], at_once: int | None = None
     ) -> tuple[Made | None, ...]:
         """`do` for each, so many at once; None for a failure, and an error where too many fail."""
         gate = asyncio.Semaphore(at_once or self._at_once)

@@ -363,9 +363,8 @@ def _of(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
 def _is_greedy(config: Mapping[str, Any], results: Mapping[str, Any]) -> bool:
     generation = _of(config, "generation_kwargs")
     sampled = generation.get("do_sample") is True or float(generation.get("temperature") or 0) > 0
-    return (
-        config.get("output_type") == "generate_until" and not sampled and not _of(results, "config").get("gen_kwargs")
-    )
+    changed = sampled or _of(results, "config").get("gen_kwargs")
+    return config.get("output_type") == "generate_until" and not changed
 
 
 def _published(results: Mapping[str, Any], name: str, scorer: str) -> float | None:

@@ -12,6 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -260,14 +261,10 @@ def _huggingface(source: Source) -> Path:
     from huggingface_hub import HfApi, errors, snapshot_download
 
     name, revision, home = str(source.hub), str(source.revision), os.environ.get("HF_ENDPOINT", "the Hub")
-    wanted: dict[str, Any] = {
-        "repo_id": name,
-        "repo_type": "dataset",
-        "revision": revision,
-        "allow_patterns": list(source.files or _DATA_FILES),
-    }
+    files = list(source.files or _DATA_FILES)
+    download = partial(snapshot_download, name, repo_type="dataset", revision=revision, allow_patterns=files)
     try:
-        kept = Path(snapshot_download(**wanted, local_files_only=True))
+        kept = Path(download(local_files_only=True))
         if any(path.is_file() for path in kept.rglob("*")):
             return kept
     except errors.LocalEntryNotFoundError:
@@ -277,7 +274,7 @@ def _huggingface(source: Source) -> Path:
         # One quick question first: the download itself tries again and again where nobody answers.
         HfApi().dataset_info(name, revision=revision, timeout=ANSWER_SECONDS)
         announce(f"fetching the data set {name} from {home} (once)")
-        return Path(snapshot_download(**wanted))
+        return Path(download())
     except errors.GatedRepoError as error:
         raise DataError(
             f"{name} is gated: accept its terms on its page on the Hub, then set HF_TOKEN to a token of yours; "

@@ -34,8 +34,8 @@ async def test_every_server_gives_the_models_own_numbers(toy, kind, method):
         assert forcer.method == method
         prompt = await forcer.prompt_ids(CANARY)
         assert prompt == tuple(model.prompt(CANARY))
-        drawn = await forcer.draw(prompt, Drawing(30, greedy=False, seed=3))
-        greedy = await forcer.draw(prompt, Drawing(30, greedy=True, seed=3))
+        drawn = await forcer.draw(prompt, Drawing(30, temperature=1.0, seed=3))
+        greedy = await forcer.draw(prompt, Drawing(30, temperature=0.0, seed=3))
         scored = await forcer.score(prompt, (*drawn.ids, 7, 9))
     assert END not in drawn.ids
     truth = [model.logprobs([*prompt, *drawn.ids[:n]]) for n in range(len(drawn.ids))]
@@ -61,7 +61,7 @@ async def test_sampling_that_a_server_would_fill_in_is_sent_explicitly(toy):
     async with native(server) as connection:
         forcer = await find_forcer(connection)
         prompt = await forcer.prompt_ids(CANARY)
-        await forcer.draw(prompt, Drawing(5, greedy=False, seed=1))
+        await forcer.draw(prompt, Drawing(5, temperature=1.0, seed=1))
     sent = server.asked("/v1/completions")[-1]
     assert (sent["top_k"], sent["repetition_penalty"], sent["top_p"], sent["min_p"]) == (-1, 1.0, 1.0, 0.0)
 
@@ -85,7 +85,7 @@ async def test_echo_stands_in_for_prompt_logprobs(toy):
         forcer = await find_forcer(connection)
         assert forcer.method == "echo of /v1/completions"
         prompt = await forcer.prompt_ids(CANARY)
-        drawn = await forcer.draw(prompt, Drawing(12, greedy=False, seed=2))
+        drawn = await forcer.draw(prompt, Drawing(12, temperature=1.0, seed=2))
         scored = await forcer.score(prompt, drawn.ids)
     assert len(scored.logprobs) == len(drawn.ids)
     assert scored.logprobs == pytest.approx(drawn.scores.logprobs)
