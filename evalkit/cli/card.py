@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,20 +21,6 @@ if TYPE_CHECKING:
 
 HUB_FORMATS: Final = ("eval-results", "model-index", "every-eval-ever")
 _FOR_CARDS: Final = ("style", "chip", "language", "allow_invalid")
-
-
-@dataclass(frozen=True, slots=True)
-class CardOptions:
-    """What is made of a comparison: a card in a house style, or with `hub` a file for the Hub."""
-
-    style: str | None
-    chip: str | None
-    model: str | None
-    language: api.Language | None
-    into: Path | None
-    allow_invalid: bool
-    hub: str | None
-    source: str | None
 
 
 class MakeOrCheck(click.Group):
@@ -82,31 +68,30 @@ def make(comparison: Path, **given: Any) -> None:
     figures need: run ids, n, k, intervals, margins, versions and the verdict.
     """
     made = api.load_comparison(comparison)
-    chosen = options.made(CardOptions, given)
-    if chosen.hub:
-        _print_hub_file(made.value, chosen)
+    if given["hub"]:
+        _print_hub_file(made.value, given)
     else:
-        _print_card(made, chosen)
+        _print_card(made, given)
 
 
-def _print_card(made: api.Comparison, chosen: CardOptions) -> None:
+def _print_card(made: api.Comparison, given: Mapping[str, Any]) -> None:
     from evalkit.publish.cards import into, style_names
 
-    if chosen.source:
+    if given["source"]:
         raise UsageError("--source: has an effect with --hub only; a card names the runs that it was made from")
-    if not chosen.style:
+    if not given["style"]:
         raise UsageError(f"--style is missing: one of {', '.join(style_names())}, or a .yaml file")
     text = made.card(
-        chosen.style,
-        chip=chosen.chip or "",
-        name=chosen.model or "",
-        language=chosen.language or "en",
-        allow_invalid=chosen.allow_invalid,
+        given["style"],
+        chip=given["chip"] or "",
+        name=given["model"] or "",
+        language=given["language"] or "en",
+        allow_invalid=given["allow_invalid"],
     )
-    if chosen.into is None:
+    if given["into"] is None:
         options.deliver(text, None)
     else:
-        _edit(chosen.into, lambda file: into(file, text), "card")
+        _edit(given["into"], lambda file: into(file, text), "card")
 
 
 def _edit(path: Path, change: Callable[[bytes], bytes], what: str) -> None:
@@ -128,35 +113,35 @@ def _edit(path: Path, change: Callable[[bytes], bytes], what: str) -> None:
     click.echo(f"wrote the {what} into {path}", err=True)
 
 
-def _print_hub_file(comparison: Comparison, chosen: CardOptions) -> None:
-    useless = [name for name in _FOR_CARDS if getattr(chosen, name)]
-    if chosen.hub != "model-index":
-        useless += [name for name in ("model", "into") if getattr(chosen, name)]
+def _print_hub_file(comparison: Comparison, given: Mapping[str, Any]) -> None:
+    useless = [name for name in _FOR_CARDS if given[name]]
+    if given["hub"] != "model-index":
+        useless += [name for name in ("model", "into") if given[name]]
     if useless:
         listed = ", ".join(f"--{name.replace('_', '-')}" for name in useless)
-        raise UsageError(f"{listed}: no effect with --hub {chosen.hub}")
-    file = _hub_file(comparison, chosen)
+        raise UsageError(f"{listed}: no effect with --hub {given['hub']}")
+    file = _hub_file(comparison, given)
     for sentence in file.left_out:
         click.echo(f"evalkit: left out: {sentence}", err=True)
     if len(file.left_out) >= len(comparison.suites):
-        raise UsageError(f"--hub {chosen.hub}: no suite of this comparison can be published so")
-    if chosen.into is None:
+        raise UsageError(f"--hub {given['hub']}: no suite of this comparison can be published so")
+    if given["into"] is None:
         options.deliver(file.text, None)
         return
     from evalkit.publish.hub import into_front_matter
 
-    named = bool(chosen.model)
-    _edit(chosen.into, lambda before: into_front_matter(before, file.entry, named=named), "model-index")
+    named = bool(given["model"])
+    _edit(given["into"], lambda before: into_front_matter(before, file.entry, named=named), "model-index")
 
 
-def _hub_file(comparison: Comparison, chosen: CardOptions) -> HubFile:
+def _hub_file(comparison: Comparison, given: Mapping[str, Any]) -> HubFile:
     from evalkit.publish import hub
 
-    source = chosen.source or ""
-    if chosen.hub == "eval-results":
+    source = given["source"] or ""
+    if given["hub"] == "eval-results":
         return hub.eval_results(comparison, source)
-    if chosen.hub == "model-index":
-        return hub.model_index(comparison, chosen.model or "", source)
+    if given["hub"] == "model-index":
+        return hub.model_index(comparison, given["model"] or "", source)
     return hub.every_eval_ever(comparison, "candidate", source)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +15,6 @@ from evalkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from evalkit.publish.history import Known, Series
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What is shown of the history, and how."""
-
-    suite: str | None
-    last: int
-    known_file: Path | None
-    language: api.Language
-    as_json: bool
 
 
 @click.group("history", invoke_without_command=True)
@@ -48,7 +37,7 @@ class Shown:
 @options.language
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
-def command(ctx: click.Context, /, runs: Path, html: Path | None, gate: str | None, **given: Any) -> int:
+def command(ctx: click.Context, /, runs: Path, html: Path | None, known_file: Path | None, **given: Any) -> int:
     """Show the history: each suite's differences night by night, the first bad night, and what changed then.
 
     `evalkit history add CMP` adds the comparison of a night. Exits 0, or with --gate as the last night's verdict says.
@@ -59,17 +48,16 @@ def command(ctx: click.Context, /, runs: Path, html: Path | None, gate: str | No
     from evalkit.publish import history as nights
     from evalkit.render.words import say
 
-    shown = options.made(Shown, given)
     series = nights.series_of(nights.read(runs / nights.NAME))
-    known = nights.read_known(shown.known_file) if shown.known_file else ()
+    known = nights.read_known(known_file) if known_file else ()
     for remark in nights.remarks(known, series):
-        click.echo(f"evalkit: {shown.known_file} {say(remark, shown.language)}", err=True)
+        click.echo(f"evalkit: {known_file} {say(remark, given['language'])}", err=True)
     if html is not None:
         from evalkit.publish.history_page import page
 
-        options.deliver(page(series, known, last=shown.last, language=shown.language), html)
-    _show(series, known, shown)
-    return nights.gate(series, known, lenient=gate == "lenient") if gate else 0
+        options.deliver(page(series, known, last=given["last"], language=given["language"]), html)
+    _show(series, known, given)
+    return nights.gate(series, known, lenient=given["gate"] == "lenient") if given["gate"] else 0
 
 
 def _nothing_before(ctx: click.Context) -> None:
@@ -82,21 +70,21 @@ def _nothing_before(ctx: click.Context) -> None:
         )
 
 
-def _show(series: tuple[Series, ...], known: tuple[Known, ...], shown: Shown) -> None:
-    suite = shown.suite
+def _show(series: tuple[Series, ...], known: tuple[Known, ...], given: Mapping[str, Any]) -> None:
+    suite, last = given["suite"], given["last"]
     names = sorted({trend.suite for one in series for trend in one.suites})
     if suite is not None and suite not in names:
         raise UsageError(f"--suite {suite!r}: the history has no such suite{did_you_mean(suite, names)}")
-    if shown.as_json:
+    if given["as_json"]:
         from evalkit.publish.history import document
 
-        options.print_json(document(series, known, suite=suite, last=shown.last))
+        options.print_json(document(series, known, suite=suite, last=last))
         return
     from rich.console import Console
 
     from evalkit.publish.history_page import HistoryTable
 
-    Console().print(HistoryTable(series, known, shown.last, suite, shown.language))
+    Console().print(HistoryTable(series, known, last, suite, given["language"]))
 
 
 @command.command("add")

@@ -39,17 +39,8 @@ def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> Non
 
 
 _DESCRIBED = {
-    "label",
-    "about",
-    "repeats",
-    "margin_pt",
-    "headline",
-    "licence",
-    "gated",
-    "needs",
-    "origin",
-    "file",
-    "name",
+    *("name", "label", "about", "repeats", "margin_pt", "headline"),
+    *("licence", "gated", "needs", "origin", "file"),
 }
 
 
