@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,7 +41,6 @@ MEANING: Final[dict[Way, str]] = {
     "client": "evalkit's client",
     "run": "client, pool, journal",
 }
-WAYS: Final = tuple(MEANING)
 _MESSAGES: Final = ({"role": "user", "content": "Which of these is right, and why? " * 15},)
 _PARAMETERS: Final = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 1024}
 _PROMPT: Final = Prompt("bench", _MESSAGES)
@@ -59,31 +58,28 @@ class Load:
     client: Literal["aiohttp", "openai"] = "aiohttp"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Medians of the rounds; CPU is of this process, in milliseconds."""
-
-    way: Way
-    requests_per_second: float
-    cpu_ms_per_request: float
-
-
-def measure(load: Load, ways: Sequence[Way] = WAYS) -> list[Cost]:
-    """Starts the server and asks it in every way, in turn for some rounds.
+def report(load: Load) -> dict[str, Any]:
+    """Starts the server and asks it in every way, in turn for some rounds: the medians, as JSON-like values.
 
     Raises:
         OSError: where the server does not start.
         EndpointError: where it answers wrongly.
     """
     number = max(load.in_flight, load.requests // ROUNDS)
-    rows: dict[Way, list[tuple[float, float]]] = {way: [] for way in ways}
+    figures: dict[Way, list[tuple[float, float]]] = {way: [] for way in MEANING}
     with canned.serving() as port:
         base_url = f"http://127.0.0.1:{port}/v1"
         for _ in range(ROUNDS):
-            for way in ways:
+            for way in MEANING:
                 gc.collect()  # what an earlier way left is not this one's
-                rows[way].append(asyncio.run(_round(way, load, base_url, number)))
-    return [Cost(way, *map(statistics.median, zip(*figures, strict=True))) for way, figures in rows.items()]
+                figures[way].append(asyncio.run(_round(way, load, base_url, number)))
+    floor_ms = statistics.median(cpu_ms for _rate, cpu_ms in figures["floor"])
+    rows = []
+    for way, rounds in figures.items():
+        rate, cpu_ms = map(statistics.median, zip(*rounds, strict=True))
+        row = {"way": way, "requests_per_second": round(rate, 1), "cpu_ms_per_request": round(cpu_ms, 4)}
+        rows.append({**row, "over_floor": round(cpu_ms / floor_ms, 3) if floor_ms else None})
+    return {**asdict(load), "python": sys.version.split()[0], "rows": rows}
 
 
 async def _round(way: Way, load: Load, base_url: str, number: int) -> tuple[float, float]:
@@ -189,22 +185,6 @@ async def _as_a_run(load: Load, base_url: str, number: int) -> tuple[float, floa
             return await _timed(ask(number), number)
         finally:
             await client.close()
-
-
-def report(load: Load) -> dict[str, Any]:
-    """What is measured of a load, as JSON-like values."""
-    costs = measure(load)
-    floor = costs[0].cpu_ms_per_request
-    rows = [
-        {
-            "way": cost.way,
-            "requests_per_second": round(cost.requests_per_second, 1),
-            "cpu_ms_per_request": round(cost.cpu_ms_per_request, 4),
-            "over_floor": round(cost.cpu_ms_per_request / floor, 3) if floor else None,
-        }
-        for cost in costs
-    ]
-    return {**asdict(load), "python": sys.version.split()[0], "rows": rows}
 
 
 def table(report: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ import os
 
 import canned
 import pytest
-from asking import Load, measure
+from asking import Load, report
 
 
 @pytest.mark.parametrize("more", [(), ("--stream",), ("--client", "openai")])
@@ -36,7 +36,7 @@ def test_its_server_ends_with_it(monkeypatch):
         return servers[-1]
 
     monkeypatch.setattr(canned.subprocess, "Popen", popen)
-    measure(Load(requests=8, in_flight=2), ways=("client",))
+    report(Load(requests=8, in_flight=2))
     (server,) = servers
     assert server.returncode is not None
     with pytest.raises(ProcessLookupError):
@@ -46,4 +46,4 @@ def test_its_server_ends_with_it(monkeypatch):
 def test_a_server_that_does_not_start_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr(canned, "__file__", str(tmp_path / "there_is_none.py"))
     with pytest.raises(OSError, match="did not start"):
-        measure(Load(requests=8, in_flight=2), ways=("client",))
+        report(Load(requests=8, in_flight=2))
