@@ -38,6 +38,8 @@ def _class(reply: str, prediction: str, score: Score, count: int) -> str:
     """Prose names no option in a form that the rules read: no lone letter, no single bracketed one if it is short."""
     if not re.fullmatch(r"\([A-Z]\)", prediction):
         return "published_form"
+    if score.reason == "multiple":
+        return "one_of_several"
     if score.status is Status.SCORED:
         last = reply.strip().rpartition("\n")[2]
         both = re.search(rf"\b{score.answer}\b", last) and f"({prediction[1]})" in last

@@ -1,9 +1,9 @@
 r"""MathVision (Wang et al., NeurIPS 2024): competition mathematics on one picture, five options or an open result.
 
 Its rows as documents, and their scorer. Where a reply has a box, its last box alone counts: a letter, an option's own
-text or value, or the result. Without one a marker, then the last line. Results must be equal: numbers at the truth's
-own decimals, all else by value (math-verify). Nothing is rounded to two decimals and nothing is looked for inside a
-longer text, as other graders do, to whom 0 is 0.0005 and 48 is 4.
+text or value, or the result; a letter that is announced behind it comes before. Without one a marker, then the last
+line. Results must be equal: numbers at the truth's own decimals, all else by value (math-verify). Nothing is rounded to
+two decimals and nothing is looked for inside a longer text, as other graders do, to whom 0 is 0.0005 and 48 is 4.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from typing import Any, Final
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
-from evalkit.scoring.answers import letters
-from evalkit.scoring.answers.choice import Options, truth_of
+from evalkit.scoring.answers import choice, letters
+from evalkit.scoring.answers.choice import Options, option_of, truth_of, without_lists
 from evalkit.scoring.answers.expression import LONGEST, by_value, extract, spelled_alike
 from evalkit.scoring.answers.number import equal, whole_number
 from evalkit.scoring.answers.reply import (
+    Box,
+    boxes,
     ends_midway,
     filled_boxes,
+    for_matching,
     for_maths,
+    last_line,
     scored,
     unanswered,
     without_answer,
@@ -92,10 +96,13 @@ def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
     (truth,) = truth_of(doc, options)
     if (nothing := unanswered(final)) is not None:
         return nothing
-    text = for_maths(final.text)
-    boxed = filled_boxes(text, midway=ends_midway(final))
     choices = [str(choice) for choice in doc["choices"]]
-    if boxed:
+    plain = without_markup(for_matching(final.text))
+    bare = without_lists(plain, options)
+    if bare != plain:
+        final = replace(final, text=bare)
+    boxed = filled_boxes(for_maths(final.text), midway=ends_midway(final))
+    if boxed and not _lettered_after_boxes(bare, options):
         return _lettered(_boxed_letters(boxed[-1], options, choices), truth, final, boxed[-1])
     read = letters.score(doc, final)
     if read.status is not Status.NO_ANSWER:
@@ -105,7 +112,17 @@ def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
     if found is None or (final.truncated and not found.strong):
         return read
     letter = _value_letter(found.text, choices)
-    return read if letter is None else _flagged(_lettered(letter, truth, final, found.text), strong=found.strong)
+    start, _ = last_line(bare)
+    listed = not found.strong and option_of(last_line(bare[:start])[1], options)
+    if letter is None or listed:
+        return read
+    return _flagged(_lettered(letter, truth, final, found.text), strong=found.strong)
+
+
+def _lettered_after_boxes(text: str, options: Options) -> bool:
+    """Whether `text` goes on, behind its last box, to announce a letter: the question asks for one."""
+    found = choice.extract(text, options)
+    return found.anchor == "P1" and found.start >= max(box.end for box in boxes(text) or [Box("", 0, 0)])
 
 
 def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> str | None:

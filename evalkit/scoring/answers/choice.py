@@ -2,14 +2,16 @@
 
 Everything that may be an answer is collected with its place and class; the last one of the strongest class decides:
 
-    P1  a marker ("Answer:", "the correct option is", 答案 ...) and a letter, or the option's own text
+    P1  a marker ("Answer:", "the correct option is", "I choose", 答案 ...) and a letter, or the option's own text
     P2  a box around a letter or an option's text
     P3  a JSON field "answer", "choice" or "option"                     P1 to P3 are strong and compete by place
-    P4  a last line that is a letter, or a letter and its own text      medium
+    P4  a last or else a first line that is a letter, or a letter and its own text      medium
+    M1  a statement: "C is correct", B选项正确; all of them must name one option
     P5  a last line that is an option's text, or "the correct option is" and the text   weak
 
-Of a reply that was cut off only strong anchors count. There is never a guess. The time is linear in the length of
-the reply.
+A list of the options is no answer, wherever it stands: it is taken out first. What a reply takes back ("Answer: B.
+Wait, actually C") gives way to what it says instead. Of a reply that was cut off only strong anchors count. There is
+never a guess. The time is linear in the length of the reply.
 """
 
 from __future__ import annotations
@@ -18,18 +20,21 @@ import string
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
 from evalkit.scoring import patterns
 from evalkit.scoring.answers.reply import (
+    between_boxes,
     boxes,
     ends_midway,
     for_matching,
     last_line,
     places,
     scored,
+    supposed,
     unanswered,
     without_answer,
     without_markup,
@@ -50,13 +55,14 @@ _ARTICLES: Final = frozenset({"the", "a", "an"})
 class Options:
     """The letters and texts of one question's options.
 
-    `choices` are the texts without markup, white space and case folded; `texts` maps the words of an option to its
-    letter. A text that is blank, that two options share, or that is itself one of the letters (bracketed or not) is
-    left out: it identifies nothing.
+    `choices` are the texts without markup, white space and case folded, `words` their words; `texts` maps the words of
+    an option to its letter. A text that is blank, that two options share, or that is itself one of the letters
+    (bracketed or not) is left out there: it identifies nothing.
     """
 
     letters: str
     choices: tuple[str, ...]
+    words: tuple[tuple[str, ...], ...]
     texts: Mapping[tuple[str, ...], str]
 
     @classmethod
@@ -78,7 +84,7 @@ class Options:
             for letter, words in zip(letters, folded, strict=True)
             if words and times[words] == 1 and "".join(words).strip("()[]{}").upper() not in tuple(letters)
         }
-        return cls(letters, tuple(" ".join(text.casefold().split()) for text in plain), texts)
+        return cls(letters, tuple(" ".join(text.casefold().split()) for text in plain), tuple(folded), texts)
 
     def text_at(self, text: str, position: int) -> tuple[str, int] | None:
         """(letter, end) of the longest option text that starts at `position`, a leading article aside; else None."""
@@ -254,6 +260,7 @@ def lenient_letter(text: str, options: Options) -> str | None:
 
 
 STRONG: Final = frozenset({"P1", "P2", "P3"})
+_LISTED: Final = 3  # so many options in a row, each with its text, are a list of them
 SHORTEST_BARE_TEXT: Final = 3  # characters; a shorter option text says too little without a marker
 
 
@@ -261,12 +268,13 @@ SHORTEST_BARE_TEXT: Final = 3  # characters; a shorter option text says too litt
 class Extraction:
     """What a reply settled on: one letter, several (no credit), or none, and by which class of anchor.
 
-    `contradictory` means that strong anchors name different answers.
+    `contradictory` means that strong anchors name different answers; `start` is where the strong one stands.
     """
 
     letters: tuple[str, ...] = ()
     anchor: str = ""
     contradictory: bool = False
+    start: int = -1
 
 
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
@@ -286,6 +294,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     whole, header = _matchable(final.text), _matchable(str(doc.get("shot_header") or ""))
     text = whole.partition(f"\n{header}")[0] if header else whole  # before it goes on to ask itself the next question
     flags: tuple[str, ...] = ("continued_pattern",) * (len(text) < len(whole))
+    text = without_lists(text, options)
     if ends_midway(final):
         text = _RE.cut_word.sub("", text)  # "the answer is a", and the limit came
     return settled(extract(text, options), text, final, options, truth, flags)
@@ -324,15 +333,56 @@ def settled(
 
 
 def extract(text: str, options: Options) -> Extraction:
-    """What `text` (normalised, without markup) settles on."""
+    """What `text` (normalised, without markup and lists of the options) settles on."""
     marked = list(_after_markers(text, options))
     strong = [("P1", value) for value, is_strong in marked if is_strong]
     strong += (("P2", value) for value in _in_boxes(text, options))
     strong += (("P3", value) for at in _RE.field.finditer(text) if (value := value_at(text, at.end(), options)))
     if strong:
+        strong += (("P1", value) for value in _corrected(text, min(value.end for _, value in strong), options))
         anchor, value = max(strong, key=lambda candidate: candidate[1].start)
-        return Extraction(value.letters, anchor, len({other.letters for _, other in strong}) > 1)
-    return _from_last_line(text, options, [value for value, _ in marked])
+        return Extraction(value.letters, anchor, len({other.letters for _, other in strong}) > 1, value.start)
+    return _from_lines(text, options, [value for value, _ in marked])
+
+
+def without_lists(text: str, options: Options, *, several: bool = False) -> str:
+    """`text` without the places where all options stand one after another with their texts.
+
+    Three in a row are enough where not `several` may be right.
+    """
+    kept, position = [], 0
+    for start, end in _lists(text, options, len(options.letters) if several else _LISTED):
+        kept.append(text[position:start])
+        position = end
+    return "\n".join((*kept, text[position:])) if kept else text
+
+
+def _lists(text: str, options: Options, least: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of each list of all or of at least so many options."""
+    least = min(least, len(options.letters))
+    count, start, end, last = 0, 0, 0, ""
+    for label in _RE.label.finditer(text):
+        letter = label[1]
+        own_end = _words_end(text, label.end(), letter, options)
+        if own_end is None or label.start() < end:
+            continue
+        if count and ord(letter) == ord(last) + 1 and _RE.listed.fullmatch(text, end, label.start()):
+            count += 1
+        else:
+            if count >= least:
+                yield start, end
+            count, start = 1, label.start()
+        end, last = own_end, letter
+    if count >= least:
+        yield start, end
+
+
+def _words_end(text: str, position: int, letter: str, options: Options) -> int | None:
+    """Where the words of option `letter` end if they follow at `position`, whether or not others have the same."""
+    words = options.words[options.letters.index(letter)] if letter in options.letters else ()
+    link = _RE.to_text.match(text, position)
+    found = [*islice(_tokens(text, link.end() if link else position), len(words))]
+    return found[-1][1] if found and tuple(word for word, _ in found) == words else None
 
 
 def _matchable(text: str) -> str:
@@ -346,28 +396,102 @@ def _after_markers(text: str, options: Options) -> Iterator[tuple[Value, bool]]:
     """
     for place in places(text):
         value = value_at(text, place.start, options, said=place.said)
-        if value and (place.said or _RE.alone.match(text, value.end)):  # not "answer B is wrong"
-            yield value, place.firm or not value.by_text
+        if value is None and (denied := _RE.not_but.match(text, place.start)):
+            value = value_at(text, denied.end(), options)
+        # Not "answer B is wrong".
+        if value and not _RE.refuted.match(text, value.end) and (place.said or _RE.alone.match(text, value.end)):
+            yield _with_another(text, value, options), place.firm or not value.by_text
+    for chosen in _RE.chosen.finditer(text):
+        if value := value_at(text, chosen.end(), options):
+            yield value, not value.by_text
+
+
+def _with_another(text: str, value: Value, options: Options) -> Value:
+    """`value`, and what the same line calls right as well: "B. C is also correct"."""
+    also = _RE.also.match(text, value.end)
+    letter = also and also["letter"]
+    return replace(value, letters=(*value.letters, letter)) if letter and letter in options.letters else value
+
+
+def _corrected(text: str, start: int, options: Options) -> Iterator[Value]:
+    """P1: the letters that are given instead of an answer that ends at `start`: "Wait, actually C."."""
+    for found in _RE.corrected.finditer(text, start):
+        value = value_at(text, found.end(), options)
+        if value and not value.by_text and _RE.alone.match(text, value.end):
+            yield value
 
 
 def _in_boxes(text: str, options: Options) -> Iterator[Value]:
-    """P2: boxes whose whole content is an answer."""
+    """P2: boxes whose whole content is an answer; those with nothing but "and" or the like between them are one.
+
+    A box stands where it ends: what a marker inside it announces is a part of it.
+    """
+    before: Value | None = None
     for box in boxes(text):
         value = value_at(box.content, 0, options)
         if value and _RE.line_end.match(box.content, value.end):
-            yield Value(value.letters, box.start, box.end, value.by_text)
+            joined = before is not None and between_boxes(text, before.end, box.start)
+            letters = (*before.letters, *value.letters) if before and joined else value.letters
+            before = Value(tuple(dict.fromkeys(letters)), box.end, box.end, value.by_text)
+            yield before
 
 
-def _from_last_line(text: str, options: Options, weak: list[Value]) -> Extraction:
-    """P4, else P5."""
+def _from_lines(text: str, options: Options, weak: list[Value]) -> Extraction:
+    """P4, else M1, else P5."""
     start, line = last_line(text)
     line = line.strip()
-    if (found := _RE.line_letter.match(line)) and (letter := found[1].upper()) in options.letters:
-        end = own_text_end(line, found.end(), letter, options) or found.end()
-        if _RE.line_end.match(line, end):
-            return Extraction((letter,), "P4")
-    named = options.letter_of(line) if len(line) >= SHORTEST_BARE_TEXT else None
+    before = last_line(text[:start])[1]
+    alone = option_of(before, options) is None  # not one line of several options
+    if alone and (letter := _labelled(line, options)):
+        return Extraction((letter,), "P4")
+    first, _, others = text.lstrip().partition("\n")
+    second = others.lstrip().partition("\n")[0]
+    if not _labelled(second, options) and (letter := _first(first, options)):
+        return Extraction((letter,), "P4")
+    if letter := only(options, _stated(text)):
+        return Extraction((letter,), "M1")
+    named = options.letter_of(line) if alone and (len(line) >= SHORTEST_BARE_TEXT or line == text.strip()) else None
     after_marker = [value for value in weak if value.start >= start and value.end - value.start >= SHORTEST_BARE_TEXT]
     if named:
         return Extraction((named,), "P5")
     return Extraction(after_marker[-1].letters, "P5") if after_marker else Extraction()
+
+
+def option_of(line: str, options: Options) -> str | None:
+    """The option that is all of `line`: its letter, its text or both; None where there is none."""
+    return _labelled(line, options) or options.letter_of(line)
+
+
+def _labelled(line: str, options: Options) -> str | None:
+    """The letter that `line` is, with or without the option's own text."""
+    found = _RE.line_letter.match(line)
+    if found is None or (letter := found[1].upper()) not in options.letters:
+        return None
+    end = own_text_end(line, found.end(), letter, options) or found.end()
+    return letter if _RE.line_end.match(line, end) else None
+
+
+def _first(line: str, options: Options) -> str | None:
+    """The letter with which a reply begins, where nothing, its own text or a reason follows: "C, because"."""
+    found = _RE.openers.match(line)
+    start = found.end() if found else 0
+    letter = line[start : start + 1]
+    if not letter or letter not in options.letters:
+        return None
+    own_end = own_text_end(line, start + 1, letter, options)
+    if own_end:
+        return letter if _RE.after_text.match(line, own_end) else None
+    return letter if _RE.given_reason.match(line, start + 1) else None
+
+
+def _stated(text: str) -> Iterator[str]:
+    """M1: the letters that are said to be right."""
+    for found in _RE.stated.finditer(text):
+        if not supposed(text, found.start()):
+            yield found["before"] or found["after"]
+
+
+def only(options: Options, letters: Iterator[str]) -> str | None:
+    """The one option that all letters name; None where there is none, or more than one."""
+    found = {letter for letter in letters if letter in options.letters}
+    return found.pop() if len(found) == 1 else None

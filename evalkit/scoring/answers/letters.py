@@ -8,7 +8,6 @@ reply that names none is NO_ANSWER, which the prompt's answer line makes rare.
 Models that were asked about a picture answer shortly and in many forms ("B. a lighthouse", 选项F符合题意), so what
 `evalkit.scoring.answers.choice` does not find is looked for further, the first rule that decides wins:
 
-    M1  a statement: "C is correct", B选项正确, 选项F符合题意; all of them must name one option
     M2  the answer begins with "C.", "(C)", "C:" ..., and no other line begins so
     M3  the last line begins so, and the line before does not
     M4  one bracketed letter only, in the whole reply or else in its last sentence
@@ -25,13 +24,13 @@ options never count.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, Final
 
 from evalkit.model import FinalText, Score
 from evalkit.scoring import patterns
-from evalkit.scoring.answers.choice import Extraction, Options, extract, settled, truth_of
+from evalkit.scoring.answers.choice import Extraction, Options, extract, only, settled, truth_of, without_lists
 from evalkit.scoring.answers.reply import (
     ends_midway,
     for_matching,
@@ -103,14 +102,11 @@ def score(doc: Mapping[str, Any], final: FinalText, *, several: bool = False) ->
     if (nothing := unanswered(final)) is not None:
         return nothing
     text = without_markup(for_matching(final.text))
+    text = without_lists(text, options, several=several)
     if ends_midway(final):
         text = _RE.cut_word.sub("", text)  # "the answer is a", and the limit came
     found = (read_set if several else read)(text, options)
     return settled(found, text, final, options, truth)
-
-
-def _stated(text: str, options: Options) -> str | None:
-    return _only(options, (found["before"] or found["after"] for found in _RE.stated.finditer(text)))
 
 
 def _row_at(text: str, options: Options) -> tuple[str, ...]:
@@ -155,18 +151,17 @@ def _bracketed(text: str, options: Options) -> str | None:
         last = tail[max((end.end() for end in _RE.sentence_end.finditer(tail, 0, len(tail) - 2)), default=0) :]
         if _RE.contrast.search(last):
             return None
-        return _only(options, (match[1] for match in _RE.bracketed.finditer(last) if not _denied(last, match)))
-    return _only(options, (match[1] for match in found[:MOST_MENTIONS] if not _denied(text, match)))
+        return only(options, (match[1] for match in _RE.bracketed.finditer(last) if not _denied(last, match)))
+    return only(options, (match[1] for match in found[:MOST_MENTIONS] if not _denied(text, match)))
 
 
 def _alone(text: str, options: Options) -> str | None:
     if len(text) > BRIEF_CHARS or _RE.listed.search(text):
         return None
-    return _only(options, (found[1] or found[2] for found in _RE.alone.finditer(text) if not _denied(text, found)))
+    return only(options, (found[1] or found[2] for found in _RE.alone.finditer(text) if not _denied(text, found)))
 
 
 _RULES: Final[tuple[tuple[str, Callable[[str, Options], str | None]], ...]] = (
-    ("M1", _stated),
     ("M2", _beginning),
     ("M3", _last),
     ("M4", _bracketed),
@@ -196,16 +191,12 @@ def _named(text: str, options: Options) -> str | None:
     return next(iter(named.values()), None)
 
 
-def _only(options: Options, letters: Iterator[str]) -> str | None:
-    """The one option that all letters name; None where there is none, or more than one."""
-    found = {letter for letter in letters if letter in options.letters}
-    return found.pop() if len(found) == 1 else None
-
-
 def _denied(text: str, found: re.Match[str]) -> bool:
-    """Whether the sentence in which something was found denies; what was found is not looked at."""
+    """Whether the sentence in which something was found denies or asks; what was found is not looked at."""
     start = max(0, found.start() - SHORT_CHARS)
     start = max((end.end() for end in _RE.sentence_end.finditer(text, start, found.start())), default=start)
     stop = _RE.sentence_end.search(text, found.end(), found.end() + SHORT_CHARS)
+    if stop and stop[0] == "?":
+        return True
     after = text[found.end() : stop.start() if stop else found.end() + SHORT_CHARS]
     return any(_RE.denial.search(part) for part in (text[start : found.start()], after))

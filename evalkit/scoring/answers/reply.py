@@ -249,12 +249,17 @@ def filled_boxes(text: str, *, midway: bool) -> list[str]:
         if (midway and box.open and box.end == len(text)) or not without_wrappers(content).strip():
             continue
         before = found[-1] if found else None
-        if before and _RE.between_boxes.fullmatch(text, before.end, box.start):
+        if before and between_boxes(text, before.end, box.start):
             both = content if content == before.content else f"{before.content}, {content}"
             found[-1] = Box(both, before.start, box.end)
         else:
             found.append(replace(box, content=content))
     return [box.content for box in found]
+
+
+def between_boxes(text: str, end: int, start: int) -> bool:
+    """Whether boxes of which one ends at `end` and the next begins at `start` are one answer together."""
+    return _RE.between_boxes.fullmatch(text, end, start) is not None
 
 
 def last_line(text: str) -> tuple[int, str]:
@@ -300,12 +305,15 @@ def _unwrapped(text: str, wrapper: re.Pattern[str], gap: str) -> str:
 # ---------------------------------------------------------------- where an answer is announced: "Answer:", 答案, 故选
 
 
+_LONGEST_LEAD: Final = 40  # characters before a marker that may take it back
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an announced answer would start.
 
-    `said` is False where nothing like "is" or a colon stands between marker and answer; `firm` is False for the
-    markers that prose about the options uses as well ("the correct option is", 选项).
+    `said` is False where nothing like "is" or a colon stands between marker and answer; `firm` is False for what prose
+    about the options uses as well ("the correct option is", "the answer must be", 选项).
     """
 
     start: int
@@ -316,19 +324,26 @@ class Place:
 def places(text: str) -> Iterator[Place]:
     """The places in `text` (normalised, without markup) that a marker or a tag announces, in order.
 
-    "The incorrect answer is", 不选 and their like announce nothing, nor does a marker above a list of steps. A marker
-    alone on its line announces the next.
+    "The incorrect answer is", "if the answer is", 不选 and their like announce nothing, nor does a marker above a list
+    of steps. A marker alone on its line announces the next.
     """
     for marker in _markers(text):
-        firm = not (marker["option"] or marker["noun"])
+        if supposed(text, marker.start()):
+            continue
         separator = _RE.separator.match(text, marker.end())
         start = separator.end() if separator else marker.end()
+        firm = not (marker["option"] or marker["noun"] or (separator and separator["modal"]))
         said = bool(marker["verb"]) or bool(text[marker.end() : start].strip())
         if "\n" in text[marker.end() : start] and _RE.first_step.match(text, start):
             continue
         yield Place(start, said, firm)
         if not said and (heading := _RE.heading.match(text, marker.end())):
             yield Place(heading.end(), said, firm)
+
+
+def supposed(text: str, start: int) -> bool:
+    """Whether what begins at `start` is asked or supposed and not said: "is the answer B?", "if B is correct"."""
+    return _RE.asked.search(text, max(0, start - _LONGEST_LEAD), start) is not None
 
 
 def _markers(text: str) -> Iterator[re.Match[str]]:
