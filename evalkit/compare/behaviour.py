@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.validity import NoiseFloor, RateChange, rate_change
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import median
-from evalkit.stats.tails import poisson_lower, t_quantile, wilson
+from evalkit.stats.tails import poisson_lower, ratio_estimate, t_quantile, wilson
 from evalkit.stats.variance import log_ratio
 
 # ---------------------------------------------------------------- suites that weigh options by log-likelihood
@@ -207,8 +207,11 @@ def logprob_distance(suite: str, reference: Side, candidate: Side, aligned: Alig
     total = sum(tokens)
     if not total:
         return None
-    mean = math.fsum(sums) / total
-    return LogprobDistance(mean, _ratio_interval(np.asarray(sums), np.asarray(tokens), mean), len(sums), total)
+    interval, clusters = None, np.asarray(tokens) > 0
+    if np.count_nonzero(clusters) > 1:
+        found = ratio_estimate(np.asarray(sums)[clusters], np.asarray(tokens)[clusters], 0.95).interval
+        interval = replace(found, low=max(0.0, found.low))
+    return LogprobDistance(math.fsum(sums) / total, interval, len(sums), total)
 
 
 def _pairs_with_text(
@@ -258,17 +261,6 @@ def _gaps(left: Sequence[tuple[str, float]], right: Sequence[tuple[str, float]])
             return
         if math.isfinite(logprob) and math.isfinite(other_logprob):
             yield abs(other_logprob - logprob)
-
-
-def _ratio_interval(sums: NDArray[np.float64], tokens: NDArray[np.int64], mean: float) -> Interval | None:
-    """The interval of a ratio of sums over clusters (W. G. Cochran, "Sampling Techniques" (1977), section 6.3)."""
-    clusters = int(np.sum(tokens > 0))
-    if clusters < 2:
-        return None
-    residuals = sums - mean * tokens
-    variance = clusters / (clusters - 1) * float(np.sum(residuals**2)) / float(tokens.sum()) ** 2
-    reach = t_quantile(0.975, clusters - 1) * math.sqrt(variance)
-    return Interval(max(0.0, mean - reach), mean + reach, 0.95)
 
 
 # ---------------------------------------------------------------- the rows

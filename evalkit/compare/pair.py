@@ -7,7 +7,7 @@ samples were stored. What one side planned and the other lacks is a planned cell
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -172,7 +172,7 @@ def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
     strata, weight, tags = _headings(len(items), (left.items, own[0]), (right.items, own[1]))
     layout = Layout(items, strata, weight, clusters, reference.facts.headline, tags)
     matched = _matched(one, two, both)
-    asked = _asked(*matched, len(items))
+    asked = asked_twice(((cells.item, cells.value) for cells in matched), len(items))
     entering = [float((~np.isnan(c.value) & asked[c.item]).sum() / len(c)) if len(c) else 0.0 for c in matched]
     return Aligned(
         layout=layout,
@@ -246,14 +246,14 @@ def _matched(reference: Cells, candidate: Cells, both: tuple[Ints, Ints]) -> tup
     return replace(reference, value=values[0]), replace(candidate, value=values[1])
 
 
-def _asked(left: Cells, right: Cells, n_items: int) -> NDArray[np.bool_]:
-    """By item code: whether both sides have a value for it."""
-    (one, two) = (np.bincount(cells.item[~np.isnan(cells.value)], minlength=n_items) > 0 for cells in (left, right))
+def asked_twice(sides: Iterable[tuple[Ints, Floats]], n_items: int) -> NDArray[np.bool_]:
+    """By item code: whether both of two columns, each with the item of every value, have a value for it."""
+    one, two = (np.bincount(item[~np.isnan(value)], minlength=n_items) > 0 for item, value in sides)
     return np.asarray(one & two)
 
 
 def _paired(left: Cells, right: Cells, layout: Layout) -> PairedItems | None:
-    asked = np.flatnonzero(_asked(left, right, len(layout.items)))
+    asked = np.flatnonzero(asked_twice(((c.item, c.value) for c in (left, right)), len(layout.items)))
     if not asked.size:
         return None
     traits = layout.traits(asked)

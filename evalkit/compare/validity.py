@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import ItemTable, Samples, SuiteSide
-from evalkit.compare.pair import Aligned
+from evalkit.compare.pair import Aligned, asked_twice
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import DEFAULT_MARGIN_PT, Interval, Reason, SideSummary, Status, Value, Verdict, fraction
 from evalkit.stats.methods import DifferenceTest, judge_difference
@@ -153,34 +153,19 @@ def rate_change(
     `looked_at` says which samples of either side can show it; only their cells count. Without it a cell that a side
     planned and does not list has no such event and counts among the cells.
     """
-    sides = (aligned.reference, aligned.candidate)
-    if looked_at is None:
-        masks = zip(sides, (reference, candidate), strict=True)
-        flags = [np.nan_to_num(side.column(mask.astype(np.float64)), nan=0.0) for side, mask in masks]
-    else:
-        flags = [
-            side.column(np.where(seen, mask.astype(np.float64), np.nan))
-            for side, mask, seen in zip(sides, (reference, candidate), looked_at, strict=True)
-        ]
-    hits = tuple(int(np.nansum(flag)) for flag in flags)
-    cells = (int((~np.isnan(flags[0])).sum()), int((~np.isnan(flags[1])).sum()))
-    intervals: tuple[Interval | None, Interval | None] = (None, None)
-    counted = [
-        np.bincount(side.item[~np.isnan(flag)], minlength=len(aligned.layout.items))
-        for side, flag in zip(sides, flags, strict=True)
-    ]
-    if any(hits) and np.any((counted[0] > 0) & (counted[1] > 0)):
-        intervals = _intervals(aligned, flags)
-    return RateChange((hits[0], hits[1]), cells, *intervals)
-
-
-def _intervals(aligned: Aligned, flags: list[NDArray[np.float64]]) -> tuple[Interval | None, Interval | None]:
-    n_items = len(aligned.layout.items)
-    plain = ItemTraits(np.ones(n_items), aligned.layout.cluster, np.zeros(n_items, dtype=np.int64))
-    sides = (aligned.reference, aligned.candidate)
+    n_items, sides = len(aligned.layout.items), (aligned.reference, aligned.candidate)
+    flags = []
+    for side, mask, seen in zip(sides, (reference, candidate), looked_at or (None, None), strict=True):
+        flag = side.column(mask.astype(np.float64) if seen is None else np.where(seen, mask, np.nan))
+        flags.append(np.nan_to_num(flag, nan=0.0) if seen is None else flag)
     one, two = (Scores(cells.item, cells.repeat, flag) for cells, flag in zip(sides, flags, strict=True))
+    hits = int(np.nansum(one.score)), int(np.nansum(two.score))
+    cells = int((~np.isnan(one.score)).sum()), int((~np.isnan(two.score)).sum())
+    if not any(hits) or not asked_twice(((one.item, one.score), (two.item, two.score)), n_items).any():
+        return RateChange(hits, cells, None, None)
+    plain = ItemTraits(np.ones(n_items), aligned.layout.cluster, np.zeros(n_items, dtype=np.int64))
     test = judge_difference(pair_scores(one, two, plain), 0.0)
-    return test.ci90, test.ci95
+    return RateChange(hits, cells, test.ci90, test.ci95)
 
 
 # ---------------------------------------------------------------- the rules

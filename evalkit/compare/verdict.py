@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
-from evalkit.compare.pair import Aligned, align, headline
+from evalkit.compare.pair import Aligned, align, asked_twice, headline
 from evalkit.compare.validity import NoiseFloor, Policy, imputation_reasons, invalid_reasons, lacking_reasons
 from evalkit.model import (
     BreakdownRow,
@@ -184,16 +184,16 @@ def halves(aligned: Aligned, margin: float, alpha: float) -> NoiseFloor | None:
         return None
     scores = Scores(cells.item, cells.repeat, cells.value)
     even, odd = scores.every_other_repeat(odd=False), scores.every_other_repeat(odd=True)
-    n_items = len(aligned.layout.items)
-    there = [np.bincount(half.item[~np.isnan(half.score)], minlength=n_items) > 0 for half in (even, odd)]
-    asked = np.flatnonzero(there[0] & there[1])
+    asked = np.flatnonzero(asked_twice(((one.item, one.score) for one in (even, odd)), len(aligned.layout.items)))
     if not asked.size:
         return None
     paired = pair_scores(even, odd, aligned.layout.traits(asked))
-    # The halves come for free with every comparison, so only a flagrant difference between them may stop it.
-    decision = judge_difference(paired, margin, _FLAGRANT).decision
-    interval = judge_difference(paired, margin, alpha).ci90
-    return NoiseFloor(interval, decision, Reason("noise.halves"))
+    return _floor(paired, judge_difference(paired, margin, alpha), Reason("noise.halves"))
+
+
+def _floor(paired: PairedItems, test: DifferenceTest, source: Reason) -> NoiseFloor:
+    """What comes for free with every comparison: only a flagrant difference may stop it."""
+    return NoiseFloor(test.ci90, judge_difference(paired, test.margin, _FLAGRANT).decision, source)
 
 
 def noise_reasons(noise: NoiseFloor | None, margin: float) -> list[Reason]:
@@ -234,43 +234,13 @@ def half(side: Side, *, odd: bool) -> Side:
 # is the judge's alone: answers that both sides gave are graded once, so only the others carry any.
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeNoise:
-    """What a second grading showed.
-
-    `floor` has the `interval` of its difference from the first; `graded` of `answers` were graded twice; `sd` is the
-    standard deviation of the suite's difference that the judge alone would cause (a fraction); `differing` is the share
-    of paired answers whose texts differ.
-    """
-
-    floor: NoiseFloor
-    interval: Interval
-    shift: float
-    graded: int
-    answers: int
-    sd: float
-    differing: float
-
-    def note(self, test: DifferenceTest) -> Reason:
-        """For the report: the floor, the judge's part of the difference, and whether the difference exceeds it."""
-        values: dict[str, Value] = {
-            "n": self.graded,
-            "all": self.answers,
-            "shift": self.shift,
-            "interval": self.interval,
-            "margin": test.margin,
-            "deviation": self.sd,
-            "share": self.differing,
-        }
-        if test.point and abs(test.point) <= 2 * self.sd:
-            values |= {"difference": test.point, "of": test.ci90}
-        return Reason("note.judge_noise", values)
-
-
 def judge_noise(
-    reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, margin: float, alpha: float
-) -> JudgeNoise | None:
-    """The judge's noise from the reference's second grading; None where fewer than two answers have one."""
+    reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, test: DifferenceTest
+) -> tuple[NoiseFloor | None, tuple[Reason, ...]]:
+    """The floor that the reference's second grading shows, and a note on the judge's part of the suite's difference.
+
+    None and no note where fewer than two answers were graded twice.
+    """
     cells, samples = aligned.reference, reference.samples
     names = samples.items.name
     second = np.full(len(cells), np.nan)
@@ -280,23 +250,22 @@ def judge_noise(
             second[place] = reference.second.get(key, np.nan)
     twice = ~np.isnan(second) & ~np.isnan(cells.value)
     if np.count_nonzero(twice) < 2:
-        return None
+        return None, ()
     item, repeat = cells.item[twice], cells.repeat[twice]
     one, two = (Scores(item, repeat, column[twice]) for column in (cells.value, second))
     paired = pair_scores(one, two, aligned.layout.traits(np.unique(item)))
     changes = second[twice] - cells.value[twice]
     differing = _differing(reference, candidate, aligned)
     answers = int(np.count_nonzero(~np.isnan(cells.value)))
-    interval = judge_difference(paired, margin, alpha).ci90
-    floor = NoiseFloor(
-        interval,
-        judge_difference(paired, margin, _FLAGRANT).decision,
-        Reason("noise.judge", {"n": int(np.count_nonzero(twice)), "all": answers}),
-    )
+    own, counts = judge_difference(paired, test.margin, test.alpha), {"n": int(twice.sum()), "all": answers}
     # Twice the variance of one grading is the variance of such a change, and of a difference between two other answers.
     sd = sqrt(differing * float(np.mean(changes**2)) / answers)
     shift = float(paired.share @ paired.difference)
-    return JudgeNoise(floor, interval, shift, int(twice.sum()), answers, sd, differing)
+    values: dict[str, Value] = {**counts, "shift": shift, "interval": own.ci90, "margin": test.margin}
+    values |= {"deviation": sd, "share": differing}
+    if test.point and abs(test.point) <= 2 * sd:
+        values |= {"difference": test.point, "of": test.ci90}
+    return _floor(paired, own, Reason("noise.judge", counts)), (Reason("note.judge_noise", values),)
 
 
 def _differing(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> float:
@@ -345,17 +314,17 @@ def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: P
     if paired is None:
         return Judged(result, None, aligned)
     test = judge_difference(paired, margin, policy.alpha)
-    own = judge_noise(reference, candidate, aligned, margin, policy.alpha)
-    noise = policy.noise.get(name) or halves(aligned, margin, policy.alpha) or (own.floor if own else None)
+    own, told = judge_noise(reference, candidate, aligned, test)
+    noise = policy.noise.get(name) or halves(aligned, margin, policy.alpha) or own
     invalid += noise_reasons(noise, margin)
-    if own is not None and noise is not own.floor:
-        invalid += noise_reasons(own.floor, margin)
+    if noise is not own:
+        invalid += noise_reasons(own, margin)
     if not invalid:
         invalid += imputation_reasons(aligned, test)
     needed = None
     if not invalid and test.decision is Verdict.INCONCLUSIVE:
         needed = needed_repeats(paired, test, (reference, candidate), sides, policy)
-    notes = (*noted, *_notes(aligned, paired, noise, policy), *(() if own is None else (own.note(test),)))
+    notes = (*noted, *_notes(aligned, paired, noise, policy), *told)
     result = replace(
         _with_difference(result, aligned, paired, test),
         verdict=Verdict.INVALID if invalid else test.decision,

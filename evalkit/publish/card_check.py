@@ -80,16 +80,18 @@ def row_scale(row: CardRow) -> Scale | None:
     return next((scale for scale in telling if scale in scales), None)
 
 
+def _scales(table: CardTable) -> list[tuple[CardRow, Scale]]:
+    """The rows that have a scale."""
+    return [(row, scale) for row in table.rows if (scale := row_scale(row))]
+
+
 def _mixed_scales(table: CardTable) -> Iterator[Said]:
     """Rows whose scale is not the table's, and cells that carry a spread where the others do not."""
-    scales = [scale for scale in map(row_scale, table.rows) if scale]
-    if scales:
-        usual = _usual(scales)
-        for row in table.rows:
-            scale = row_scale(row)
-            if scale and scale != usual:
-                sentence = f"{row.label} is printed as {_SCALE_WORDS[scale]} in a table of {_SCALE_WORDS[usual]}"
-                yield row.line, "mixed-scales", sentence
+    scales = _scales(table)
+    for row, scale in scales:
+        if scale != (usual := _usual([one for _, one in scales])):
+            sentence = f"{row.label} is printed as {_SCALE_WORDS[scale]} in a table of {_SCALE_WORDS[usual]}"
+            yield row.line, "mixed-scales", sentence
     spreads = [(row, cell) for row in table.rows for _, cell in row.cells if cell.spread]
     if len(spreads) < sum(cell.number is not None for row in table.rows for _, cell in row.cells):
         for row, cell in spreads:
@@ -279,8 +281,7 @@ def _wrong_labels(family: Sequence[CardTable]) -> Iterator[CardFinding]:
 
 def _scales_between(family: Sequence[CardTable]) -> Iterator[CardFinding]:
     """Cards that print another scale than most cards of the model; where none has more, than the first."""
-    scales = [(table, [scale for scale in map(row_scale, table.rows) if scale]) for table in family]
-    printed = [(table, _usual(own)) for table, own in scales if own]
+    printed = [(table, _usual([scale for _, scale in own])) for table in family if (own := _scales(table))]
     if not printed:
         return
     usual = _usual([scale for _, scale in printed])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.model import Comparison, Reason, SuiteResult, Verdict
+from evalkit.model import Comparison, Reason, Verdict
 from evalkit.options import ReportOptions
 from evalkit.render.jinja import fill, render_template
 from evalkit.render.private import fit_to_pass_on
@@ -119,7 +119,12 @@ def outcome(verdict: Verdict, undecided: Undecided = "fail") -> str:
 
 def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
     """JUnit XML with one case a suite, named once each; a comparison of no suites is one error, never a pass."""
-    cases = [_suite_case(suite, outcome(suite.verdict, undecided)) for suite in comparison.suites]
+    cases = []
+    for suite in comparison.suites:
+        explained = sentences(suite)
+        message = f"{suite.verdict.value}: {say_all(suite.reasons) or explained[2]}"
+        result = outcome(suite.verdict, undecided)
+        cases.append(_case(suite.suite, result, suite.verdict, suite.reasons, explained, message=message))
     probe = comparison.probe
     if not cases:
         # Nothing was asked: a failure where the probe shows a difference, else an error; never a pass.
@@ -136,12 +141,6 @@ def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
         )
     context = {"comparison": comparison, "cases": cases, "notes": "\n".join(map(say, comparison.notes))}
     return fill(data_folder("reports") / "junit.xml.j2", context).encode()
-
-
-def _suite_case(suite: SuiteResult, result: str) -> dict[str, Any]:
-    explained = sentences(suite)
-    message = f"{suite.verdict.value}: {say_all(suite.reasons) or explained[2]}"
-    return _case(suite.suite, result, suite.verdict, suite.reasons, explained, message=message)
 
 
 def _case(

@@ -65,9 +65,9 @@ def say(reason: Reason, language: Language = "en") -> str:
     return "".join(_told(_sentence(reason.code, language), reason, language))
 
 
-def say_all(reasons: Sequence[Reason], language: Language = "en") -> str:
-    """Several reasons in a row."""
-    return _joined(reasons, "semicolon", language)
+def say_all(reasons: Sequence[Reason], language: Language = "en", mark: str = "semicolon") -> str:
+    """Several reasons in a row, with a mark between them."""
+    return words_of(language)[mark].join(say(one, language) for one in reasons)
 
 
 def check(reason: Reason) -> None:
@@ -91,11 +91,6 @@ def _depth(reason: Reason) -> int:
 
 
 _DEEPEST: Final = 8
-
-
-def codes() -> tuple[str, ...]:
-    """Every code of the catalogue (`reports/reasons.toml`)."""
-    return tuple(_catalogue())
 
 
 def places(code: str, language: Language = "en") -> frozenset[str]:
@@ -243,10 +238,6 @@ def _names_told(texts: tuple[str, ...], total: int | None = None, *, language: L
     return words_of(language)["list"].join((*texts, "…") if more else texts)
 
 
-def _joined(reasons: Sequence[Reason], mark: str, language: Language) -> str:
-    return words_of(language)[mark].join(say(one, language) for one in reasons)
-
-
 def _verdict(value: str, *, language: Language) -> str:
     return verdict_text(Verdict(value), language) if value in set(Verdict) else value
 
@@ -283,8 +274,8 @@ _FORMATS: Final[Mapping[str, tuple[tuple[type, ...], Callable[..., str]]]] = {
     "in": ((str,), lambda value, group, *, language: word_of(group, value, language)),
     "verdict": ((str,), _verdict),
     "names": ((tuple,), _names_told),
-    "list": ((tuple,), partial(_joined, mark="semicolon")),
-    "commas": ((tuple,), partial(_joined, mark="list")),
+    "list": ((tuple,), say_all),
+    "commas": ((tuple,), partial(say_all, mark="list")),
 }
 """By format: the types that it takes, and the function that prints a value (and what stands beside it)."""
 

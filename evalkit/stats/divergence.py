@@ -10,10 +10,10 @@ from typing import Final
 
 import numpy as np
 
-from evalkit.model import Interval, Reason, Value, Verdict
-from evalkit.stats.methods import Estimate, sign_flip
+from evalkit.model import Reason, Value, Verdict
+from evalkit.stats.methods import sign_flip
 from evalkit.stats.paired import FloatArray
-from evalkit.stats.tails import t_quantile
+from evalkit.stats.tails import Estimate, over_clusters, ratio_estimate
 
 LARGE_NATS: Final = 0.5
 TAIL: Final = 0.99
@@ -129,26 +129,6 @@ def divergence(first: Sequence[ScoredText], second: Sequence[ScoredText], near_t
     )
 
 
-def ratio_estimate(totals: FloatArray, sizes: FloatArray) -> Estimate:
-    """The mean over all tokens, sum(totals) / sum(sizes), with its standard error over clusters of unequal size.
-
-    From the residuals total - mean * size (W. G. Cochran, "Sampling Techniques", 3rd edition, 1977, section 6.4).
-    Raises `ValueError` for fewer than two clusters.
-    """
-    if totals.size < 2:
-        raise ValueError("a standard error over clusters needs at least two of them")
-    point = float(totals.sum() / sizes.sum())
-    return _over_clusters(point, (totals - point * sizes) / float(sizes.sum()))
-
-
-def _over_clusters(point: float, pieces: FloatArray) -> Estimate:
-    """An estimate from what each of G clusters moves it by: G / (G - 1), t with G - 1 degrees of freedom, 90 %."""
-    groups = pieces.size
-    error = math.sqrt(groups / (groups - 1) * float(np.sum(pieces**2)))
-    reach = t_quantile(0.95, groups - 1) * error
-    return Estimate(point, error, groups - 1, Interval(point - reach, point + reach, 0.9))
-
-
 def near_tie_nats(own_noise: Divergence) -> float:
     """How small a lead the reference's own noise can turn round: two tokens that each move by its 99th percentile."""
     return max(LEAST_NEAR_TIE_NATS, 2 * own_noise.p99_abs)
@@ -188,7 +168,7 @@ def _trend(columns: Sequence[FloatArray]) -> Estimate | None:
     slope = float(np.sum(centred * absolute)) / spread
     residual = absolute - absolute.mean() - slope * centred
     cluster = np.repeat(np.arange(len(columns)), [column.shape[0] for column in columns])
-    return _over_clusters(slope, np.bincount(cluster, weights=centred * residual) / spread)
+    return over_clusters(slope, np.bincount(cluster, weights=centred * residual) / spread)
 
 
 def _events(first: Sequence[ScoredText], second: Sequence[ScoredText]) -> Events:
@@ -217,7 +197,7 @@ def _agreement(first: Sequence[ScoredText], second: Sequence[ScoredText], near_t
 def _first_disagreement(a: ScoredText, b: ScoredText, near_tie: float) -> int | None:
     """The position from 0 at which the likeliest tokens first differ, near-ties aside; None where they never do."""
     for position, (ours, theirs) in enumerate(zip(a.choices, b.choices, strict=False)):
-        if ours is not None and theirs is not None and ours.gap > near_tie and ours.token != theirs.token:
+        if ours and theirs and ours.gap > near_tie and ours.token != theirs.token:
             return position
     return None
 

@@ -167,16 +167,6 @@ def _means(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
     return evidence.reference, evidence.candidate
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean with its standard error, that error's degrees of freedom, and an interval of the level asked for."""
-
-    point: float
-    standard_error: float
-    df: float
-    interval: Interval
-
-
 def t_limits(point: ArrayLike, se: ArrayLike, df: ArrayLike, level: ArrayLike) -> Limits:
     """The ends of the symmetric interval point +- t * se, kept within [-1, 1]; arrays broadcast."""
     point = np.asarray(point, dtype=np.float64)

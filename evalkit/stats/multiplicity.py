@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evalkit.model import Interval, Macro, Verdict
-from evalkit.stats.methods import DifferenceTest, Estimate, check_margin, t_limits
+from evalkit.stats.methods import DifferenceTest, check_margin, t_limits
 from evalkit.stats.paired import FloatArray
-from evalkit.stats.tails import normal_quantile, normal_sf
+from evalkit.stats.tails import Estimate, normal_quantile, normal_sf
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:

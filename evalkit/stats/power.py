@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from evalkit.model import Reason, Verdict
+from evalkit.model import Reason
 from evalkit.stats.methods import DifferenceTest, Goal, power_of
 from evalkit.stats.paired import FloatArray, IntArray, PairedItems, harmonic_mean
 from evalkit.stats.variance import DesignVariance, measured_variance
@@ -31,30 +31,26 @@ class Repeats:
     """
 
     repeats: int | None
-    power: float
-    verdict: Verdict
     note: Reason
 
 
 def repeats_for(design: DesignVariance, goal: Goal, bank_repeats: float | None = None) -> Repeats:
     """The fewest repeats an item that give the goal's power, on both sides or against a bank of so many repeats."""
     if goal.margin == abs(goal.shift):
-        return Repeats(None, 0.0, goal.verdict, Reason("needed.on_the_margin"))
+        return Repeats(None, Reason("needed.on_the_margin"))
 
     def power(k: int) -> float:
         return power_of(design, bank_repeats or k, k, goal)
 
-    most = power(_MOST)
-    if most < goal.power:
-        return Repeats(None, most, goal.verdict, _why_never(design, goal, bank_repeats))
+    if power(_MOST) < goal.power:
+        return Repeats(None, _why_never(design, goal, bank_repeats))
     low, high = 0, 1
     while power(high) < goal.power:
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power(middle) >= goal.power else (middle, high)
-    note = Reason("needed.assumed", {"power": goal.power, "shift": goal.shift})
-    return Repeats(high, power(high), goal.verdict, note)
+    return Repeats(high, Reason("needed.assumed", {"power": goal.power, "shift": goal.shift}))
 
 
 def repeats_to_decide(
@@ -69,7 +65,7 @@ def repeats_to_decide(
     measured = measured_variance(paired)
     goal = Goal(test.margin, test.alpha, power, test.point if test.leans else 0.0)
     if not measured.repeatable:
-        return Repeats(None, 0.0, goal.verdict, Reason("needed.same_answers"))
+        return Repeats(None, Reason("needed.same_answers"))
     needed = repeats_for(measured.design, goal, bank_repeats)
     had = harmonic_mean(paired.candidate_k)
     if needed.repeats is not None and needed.repeats <= had:

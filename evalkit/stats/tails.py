@@ -1,9 +1,10 @@
-"""Tail areas and quantiles of distributions, without loading scipy, and the intervals of proportions that follow."""
+"""Tail areas and quantiles of distributions, without loading scipy, and the intervals that follow from them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Final, TypeAlias
@@ -161,6 +162,36 @@ def _solve(tail: Callable[[float], float], upper: float, start: float) -> float:
         else:
             return middle
     return high
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its standard error, that error's degrees of freedom, and an interval of the level asked for."""
+
+    point: float
+    standard_error: float
+    df: float
+    interval: Interval
+
+
+def ratio_estimate(totals: FloatArray, sizes: FloatArray, level: float = 0.9) -> Estimate:
+    """The mean over all units, sum(totals) / sum(sizes), with its standard error over clusters of unequal size.
+
+    From the residuals total - mean * size (W. G. Cochran, "Sampling Techniques", 3rd edition, 1977, section 6.4).
+    Raises `ValueError` for fewer than two clusters.
+    """
+    if totals.size < 2:
+        raise ValueError("a standard error over clusters needs at least two of them")
+    point = float(totals.sum() / sizes.sum())
+    return over_clusters(point, (totals - point * sizes) / float(sizes.sum()), level)
+
+
+def over_clusters(point: float, pieces: FloatArray, level: float = 0.9) -> Estimate:
+    """An estimate from what each of G clusters moves it by: G / (G - 1), t with G - 1 degrees of freedom."""
+    groups = pieces.size
+    error = math.sqrt(groups / (groups - 1) * float(np.sum(pieces**2)))
+    reach = t_quantile(0.5 + level / 2.0, groups - 1) * error
+    return Estimate(point, error, groups - 1, Interval(point - reach, point + reach, level))
 
 
 # ----------------------------------------------------------------

@@ -22,7 +22,7 @@ from evalkit.render.document import from_json, to_json
 from evalkit.render.html import report
 from evalkit.render.rows import explain
 from evalkit.render.tables import table_text
-from evalkit.render.words import ReasonError, check, codes, is_english, say, words_of
+from evalkit.render.words import ReasonError, check, is_english, say, words_of
 from evalkit.resources import data_folder
 from evalkit.stats.methods import DifferenceTest
 
@@ -295,5 +295,5 @@ def test_reports_in_chinese_mark_what_stays_english(comparison):
 def test_a_document_says_its_codes(comparison):
     document = json.loads(to_json(comparison))
     said_codes = {reason["code"] for suite in document["suites"] for reason in suite["reasons"]}
-    assert said_codes <= set(codes())
+    assert said_codes <= set(CATALOGUE)
     assert from_json(to_json(comparison)) == comparison

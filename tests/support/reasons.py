@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from evalkit import codec
 from evalkit.model import Interval, Reason, Verdict
-from evalkit.render.words import _BESIDE, _FORMATS, _names, _Place, _sentence, codes, say
+from evalkit.render.words import _BESIDE, _FORMATS, _catalogue, _names, _Place, _sentence, say
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
@@ -69,7 +69,7 @@ def value(form, depth):
 @st.composite
 def reasons(draw, depth=0):
     """Any reason; deep ones end in foreign texts."""
-    code = "said" if depth > 2 else draw(st.sampled_from(codes()))
+    code = "said" if depth > 2 else draw(st.sampled_from(tuple(_catalogue())))
     values = {}
     for name, forms in places(code).items():
         # Of several formats of a place the one that takes least: a margin is a number wherever it stands.
