@@ -150,19 +150,6 @@ class Agreement:
         return self.same / self.pairs
 
 
-@dataclass(frozen=True, slots=True)
-class LogprobDistance:
-    """Mean |candidate - reference| log-probability (nats) of the tokens before the first different one.
-
-    `interval` is at 95 % with replies as clusters; None for a single reply.
-    """
-
-    mean: float
-    interval: Interval | None
-    replies: int
-    tokens: int
-
-
 def text_agreement(suite: str, reference: Side, candidate: Side, aligned: Aligned) -> Agreement | None:
     """The agreement of the replies of a suite; None where no pair of replies is stored."""
     left, right = reference.suites[suite], candidate.suites[suite]
@@ -188,8 +175,12 @@ def text_agreement(suite: str, reference: Side, candidate: Side, aligned: Aligne
     return Agreement(bare.same, bare.pairs, interval, median(positions), alike / differing, most)
 
 
-def logprob_distance(suite: str, reference: Side, candidate: Side, aligned: Aligned) -> LogprobDistance | None:
-    """The distance over a sample of replies; None where either server gave no log-probabilities."""
+def logprob_distance(suite: str, reference: Side, candidate: Side, aligned: Aligned) -> BehaviourRow | None:
+    """The row of the mean |difference| in log-probability (nats) of the tokens before the first different one.
+
+    Over a sample of replies, which are the clusters of its 95 % interval (None for a single one); None where either
+    server gave no log-probabilities.
+    """
     left, right = reference.suites[suite].samples, candidate.suites[suite].samples
     one, two = _pairs_with_text(aligned, left.text, right.text, once=True)
     chosen = _spread(np.arange(one.size), _MOST_LOGPROBS)
@@ -211,7 +202,11 @@ def logprob_distance(suite: str, reference: Side, candidate: Side, aligned: Alig
     if np.count_nonzero(clusters) > 1:
         found = ratio_estimate(np.asarray(sums)[clusters], np.asarray(tokens)[clusters], 0.95).interval
         interval = replace(found, low=max(0.0, found.low))
-    return LogprobDistance(math.fsum(sums) / total, interval, len(sums), total)
+    mean, alert = math.fsum(sums) / total, None
+    if interval is not None and interval.low > FAITHFUL_NATS:
+        size = {"tokens": total, "replies": len(sums)}
+        alert = Reason("alert.logprobs", {"nats": mean, "most": FAITHFUL_NATS, **size})
+    return BehaviourRow("logprob_distance", None, mean, "nats", interval, alert)
 
 
 def _pairs_with_text(
@@ -288,7 +283,7 @@ def behaviour_of(
     texts = _text_rows(text_agreement(suite, reference, candidate, aligned), noise)
     distance = logprob_distance(suite, reference, candidate, aligned)
     if distance is not None:
-        texts.append(_logprob_row(distance))
+        texts.append(distance)
     options = option_rows(reference.suites[suite], candidate.suites[suite])
     lengths, rates = _length_rows(left, right, aligned), _rate_rows(left, right, aligned)
     rows = (*options, *texts, *lengths, *rates, *unasked, *_speed_rows(left, right))
@@ -316,14 +311,6 @@ def _agreement_alert(agreement: Agreement, own: float | None) -> Reason | None:
         return None
     splits = {"tokens": agreement.tokens_per_split, "usual": FAITHFUL_TOKENS_PER_SPLIT}
     return Reason("alert.texts", {"share": agreement.share, "pairs": agreement.pairs, **splits})
-
-
-def _logprob_row(distance: LogprobDistance) -> BehaviourRow:
-    alert = None
-    if distance.interval is not None and distance.interval.low > FAITHFUL_NATS:
-        size = {"tokens": distance.tokens, "replies": distance.replies}
-        alert = Reason("alert.logprobs", {"nats": distance.mean, "most": FAITHFUL_NATS, **size})
-    return BehaviourRow("logprob_distance", None, distance.mean, "nats", distance.interval, alert)
 
 
 def _length_rows(left: Samples, right: Samples, aligned: Aligned) -> list[BehaviourRow]:

@@ -127,10 +127,8 @@ def noise_floors(reference: Side) -> dict[str, NoiseFloor]:
     floors = {}
     for suite in made.suites:
         side = reference.suites.get(suite.suite)
-        digests = side.facts.digests if side else None
-        if digests is None:
-            continue
-        if (digests.get("data", ""), digests.get("prompts", "")) == (suite.data_digest, suite.protocol_digest):
+        own = (("data", suite.data_digest), ("prompts", suite.protocol_digest))
+        if side is not None and all(side.facts.digests.get(key, "") == digest for key, digest in own):
             floors[suite.suite] = floor_of(suite, made)
     return floors
 

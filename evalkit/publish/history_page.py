@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from markupsafe import Markup
-
 from evalkit.publish.history import Episode, FactChange, Known, Night, Series, SuiteNight, SuiteTrend, known_for
 from evalkit.render import numbers
 from evalkit.render import tables as console
-from evalkit.render.html import policy, scale_to
+from evalkit.render.html import page_context, scale_to
 from evalkit.render.jinja import fill
 from evalkit.render.numbers import Change
 from evalkit.render.private import without_folders
@@ -216,12 +214,7 @@ def page(series: Sequence[Series], known: Sequence[Known], *, last: int = 60, la
     folder = data_folder("reports")
     style = "".join((folder / "html" / name).read_text(encoding="utf-8") for name in ("report.css", "history.css"))
     context: dict[str, Any] = {
-        "words": words_of(language),
-        "language": language,
-        "html_language": {"en": "en", "zh": "zh-CN"}[language],
-        "policy": policy(style),
-        # The style is evalkit's own file; the plots hold numbers, dates and fixed words, written as XML.
-        "style": Markup(style),  # noqa: S704
+        **page_context(style, language),
         "stopped": [stopped_night(one, language) for one in series],
         "series": [(one, [_view(trend, known, last) for trend in one.suites]) for one in series],
         "known": known,

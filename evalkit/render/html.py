@@ -223,18 +223,14 @@ def report(
     folder = data_folder("reports")
     style = (folder / "html" / "report.css").read_text(encoding="utf-8")
     script = (folder / "html" / "report.js").read_text(encoding="utf-8")
-    words = words_of(language)
-    script_words = {key: word for key, word in words.items() if key in _SCRIPT_WORDS or key.startswith("status_")}
+    script_words = {
+        key: word for key, word in words_of(language).items() if key in _SCRIPT_WORDS or key.startswith("status_")
+    }
     context: dict[str, Any] = {
         "comparison": comparison,
         "table": table_of(comparison, language),
-        "words": words,
-        "language": language,
-        "html_language": {"en": "en", "zh": "zh-CN"}[language],
-        "policy": policy(style, script),
-        # The three parts below are evalkit's own files and numbers, or JSON that `script_json` made safe.
-        "style": Markup(style),  # noqa: S704
-        "script": Markup(script),  # noqa: S704
+        **page_context(style, language, script),
+        # The parts below are JSON that `script_json` made safe.
         "flips_data": Markup(flips_json(comparison, include_questions=include_questions)),  # noqa: S704
         "script_words": Markup(script_json(script_words)),  # noqa: S704
         "overall": overall(comparison, language),
@@ -269,12 +265,19 @@ def _view(suite: SuiteResult, language: Language) -> dict[str, Any]:
     }
 
 
-def policy(style: str, script: str = "") -> str:
-    """A page's content-security policy: nothing from anywhere, but for the inline blocks whose digests are given."""
+def page_context(style: str, language: Language, script: str = "") -> dict[str, Any]:
+    """What every page's template is told: words, style, script, and a policy that allows these two and nothing else."""
     scripts = f" script-src '{_digest(script)}';" if script else ""
-    return (
-        f"default-src 'none'; style-src '{_digest(style)}';{scripts} img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    allowed = f"default-src 'none'; style-src '{_digest(style)}';{scripts} img-src data:"
+    return {
+        "words": words_of(language),
+        "language": language,
+        "html_language": {"en": "en", "zh": "zh-CN"}[language],
+        "policy": f"{allowed}; base-uri 'none'; form-action 'none'",
+        # Both are evalkit's own files.
+        "style": Markup(style),  # noqa: S704
+        "script": Markup(script),  # noqa: S704
+    }
 
 
 def _digest(text: str) -> str:

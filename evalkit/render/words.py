@@ -201,10 +201,6 @@ def _ends(interval: Interval, margin: float) -> str:
     return f"{numbers.signed(shown.low)} … {numbers.signed(shown.high)}"
 
 
-def _change(value: float, interval: Interval, margin: float) -> str:
-    return numbers.change_text(numbers.change(value, interval, margin))
-
-
 def _between(interval: Interval, margin: float, *, language: Language) -> str:
     shown = numbers.shown(interval, margin)
     side = "better" if shown.low >= 0 else "worse" if shown.high <= 0 else "either"
@@ -252,15 +248,12 @@ _FORMATS: Final[Mapping[str, tuple[tuple[type, ...], Callable[..., str]]]] = {
     "percent_0": (_NUMBER, _english(partial(_percent, decimals=0))),
     "whole": (_NUMBER, _english(lambda value: f"{numbers.shortest(numbers.rounded(numbers.points(value), 1), 0):f}")),
     "percent_down": (_NUMBER, _english(lambda value: f"{numbers.outward(Interval(value, value, 0), 1).low:f}")),
-    "ends": (
-        (Interval,),
-        _english(_ends),
-    ),
+    "ends": ((Interval,), _english(_ends)),
     "low": ((Interval,), _english(lambda value, margin: f"{abs(numbers.shown(value, margin).low):f}")),
     "high": ((Interval,), _english(lambda value, margin: f"{abs(numbers.shown(value, margin).high):f}")),
     "level": ((Interval,), _english(lambda value: f"{numbers.shortest(numbers.points(value.level), 0):f}")),
     "between": ((Interval,), _between),
-    "change": (_NUMBER, _english(_change)),
+    "change": (_NUMBER, _english(lambda value, of, margin: numbers.change_text(numbers.change(value, of, margin)))),
     "digits": (
         _NUMBER,
         _english(lambda value, of, margin: numbers.signed(numbers.change(value, of, margin).difference)),

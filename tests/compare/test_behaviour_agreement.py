@@ -87,12 +87,16 @@ def with_logprobs(values, tokens="abcdefgh"):
 def test_logprob_distance_over_the_shared_beginning():
     rng = np.random.default_rng(2)
     base = -rng.random((30, 8))
-    shifts = rng.normal(0, 0.01, (30, 8))
+    shifts = rng.normal(0, 0.2, (30, 8))
     one, two, aligned = sides(with_logprobs(base), with_logprobs(base + shifts))
     found = logprob_distance("quiz", one, two, aligned)
-    assert found.mean == pytest.approx(np.abs(shifts).mean())
-    assert (found.replies, found.tokens) == (30, 240)
-    assert found.interval.low < found.mean < found.interval.high
+    assert found.candidate == pytest.approx(np.abs(shifts).mean())
+    assert (found.alert.values["replies"], found.alert.values["tokens"]) == (30, 240)
+    assert found.interval.low < found.candidate < found.interval.high
+    one, two, aligned = sides(with_logprobs(base), with_logprobs(base + shifts / 20))
+    found = logprob_distance("quiz", one, two, aligned)
+    assert found.candidate == pytest.approx(np.abs(shifts).mean() / 20)
+    assert found.alert is None
 
 
 def test_tokens_after_a_split_do_not_count():
@@ -100,8 +104,8 @@ def test_tokens_after_a_split_do_not_count():
         with_logprobs([[-0.1] * 8] * 2), with_logprobs([[-0.2, -0.2, *[-9.0] * 6]] * 2, "abXXXXXX")
     )
     found = logprob_distance("quiz", one, two, aligned)
-    assert found.mean == pytest.approx(0.1)
-    assert found.tokens == 4
+    assert found.candidate == pytest.approx(0.1)
+    assert found.alert.values["tokens"] == 4
 
 
 def test_no_logprobs_on_a_side_and_infinite_ones():
@@ -110,4 +114,4 @@ def test_no_logprobs_on_a_side_and_infinite_ones():
     assert logprob_distance("quiz", one, two, aligned) is None
     infinite = [[-0.1, float("-inf"), *[-0.1] * 6]] * 4
     one, two, aligned = sides(with_logprobs(infinite), with_logprobs([[-0.2] * 8] * 4))
-    assert logprob_distance("quiz", one, two, aligned).tokens == 28
+    assert logprob_distance("quiz", one, two, aligned).alert.values["tokens"] == 28
