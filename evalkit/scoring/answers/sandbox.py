@@ -4,13 +4,14 @@ What holds it:
 - namespaces of its own for processes, network (none), System V memory and host name; a new session; no capabilities;
 - a file system of its own: the interpreter and the system's libraries read-only, the program, a small private /tmp;
   neither home folders nor /proc nor the environment of this process are in it;
+- a filter of system calls (`system_calls.py`), and a control group (`control_group.py`) where one can be made;
 - limits of the kernel per process (processor time, memory, files, processes), and from outside a limit on the clock,
   on what is printed and on the memory of all its processes together;
 - results come back as bytes through one pipe and are never unpickled or evaluated.
 
 Started by root, it gives up root before the program begins, under a user number that nobody else has: the kernel does
-not count the processes of root. Known gap: without control groups, memory behind file descriptors is limited only by
-the product of the limits on files, their size and processes.
+not count the processes of root. Known gap: without a control group, memory behind file descriptors (pipes, sockets) is
+limited only by the product of the limits on files, their buffers and processes.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Final
 
 from evalkit.errors import EvalkitError
+from evalkit.scoring.answers.control_group import control_group
+from evalkit.scoring.answers.system_calls import seccomp_filter
 
 CODE_FOLDER: Final = "/code"
 WALL_FACTOR: Final = 3.0  # how much longer than its processor time a program may take by the clock
@@ -45,6 +48,7 @@ _DEATH_SECONDS: Final = 10.0  # for the kernel to take down a namespace on a bus
 _SYSTEM_FOLDERS: Final = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 _SYSTEM_FILES: Final = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 _READY: Final = b"ready"
+_OWN_PROCESSES: Final = 4  # bubblewrap's, in the same control group
 _NUMBERS: Final = itertools.count()  # two sandboxes at a time must not count each other's processes
 _KILLED_FOR_TIME: Final = 128 + 24  # SIGXCPU, as bubblewrap reports it
 
@@ -111,20 +115,23 @@ def run(files: Mapping[str, bytes], stdin: bytes, limits: Limits) -> Outcome:
     """
     if "main.py" not in files:
         raise ValueError("files need a main.py")
-    bwrap = _bwrap()
+    bwrap, refused_calls = _bwrap(), _refused_calls()
     with ExitStack() as stack:
+        group = stack.enter_context(control_group(limits.memory_bytes, limits.processes + _OWN_PROCESSES))
+        calls = stack.enter_context(_in_memory(refused_calls))
         contents = {name: stack.enter_context(_in_memory(content)) for name, content in files.items()}
         reads, writes = os.pipe()
         ready = stack.enter_context(os.fdopen(reads, "rb"))
         with os.fdopen(writes, "wb") as theirs:
-            command = [bwrap, *_walls(limits, contents), *_launch(limits, theirs.fileno())]
+            walls = ("--seccomp", str(calls.fileno()), *_walls(limits, contents))
+            command = [bwrap, *walls, *_launch(limits, theirs.fileno())]
             process = subprocess.Popen(  # noqa: S603 - the command is ours, the program is data in it
-                command,
+                command if group is None else group.entered(command),
                 stdin=stack.enter_context(_in_memory(stdin)),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={},
-                pass_fds=[theirs.fileno(), *(content.fileno() for content in contents.values())],
+                pass_fds=[theirs.fileno(), calls.fileno(), *(content.fileno() for content in contents.values())],
                 start_new_session=True,
             )
         with process:
@@ -133,6 +140,8 @@ def run(files: Mapping[str, bytes], stdin: bytes, limits: Limits) -> Outcome:
             finally:
                 process.kill()  # with bubblewrap dies the first process of the namespace, and with it all others
         started = ready.read(len(_READY)) == _READY
+        if group is not None and group.ran_out_of_memory():
+            outcome = replace(outcome, ending=Ending.MEMORY, exit_code=None)
     if not started:
         raise SandboxError(f"bubblewrap cannot build a sandbox here: {_one_line(outcome.stderr) or 'no reason given'}")
     return outcome
@@ -150,6 +159,13 @@ def _bwrap() -> str:
     if version < _OLDEST:
         raise SandboxError(f"bubblewrap is too old ({told.strip() or 'no version'}): 0.7 or later can limit /tmp")
     return path
+
+
+def _refused_calls() -> bytes:
+    found = seccomp_filter()
+    if found is None:
+        raise SandboxError("programs are run under a filter of system calls, which exists for x86-64 and AArch64 only")
+    return found
 
 
 def _walls(limits: Limits, contents: Mapping[str, IO[bytes]]) -> Iterator[str]:
