@@ -115,32 +115,14 @@ def ahead(names: Sequence[str], most_culprits: int, seen: Mapping[Operators, boo
     while supposed and len(wanted) < count and looked < MOST_LOOKS * count:
         looked += 1
         answers = supposed.popleft()
-        question = _next(names, most_culprits, {**seen, **answers})
-        if isinstance(question, Found):
-            continue
-        if question not in wanted:
-            wanted.append(question)
-        supposed += ({**answers, question: True}, {**answers, question: False})
+        try:
+            search(names, {**seen, **answers}.__getitem__, most_culprits)
+        except KeyError as unknown:
+            question: Operators = unknown.args[0]  # the set whose result the search cannot go on without
+            if question not in wanted:
+                wanted.append(question)
+            supposed += ({**answers, question: True}, {**answers, question: False})
     return wanted
-
-
-class _Unknown(Exception):  # noqa: N818 - it ends a search from within
-    """A search asked for a set that was not tried yet: the argument."""
-
-
-def _next(names: Sequence[str], most_culprits: int, known: Mapping[Operators, bool]) -> Operators | Found:
-    """The first set that a search asks for and that is not known; what it found where it ends without one."""
-
-    def fails(on: Operators) -> bool:
-        if on not in known:
-            raise _Unknown(on)
-        return known[on]
-
-    try:
-        return search(names, fails, most_culprits)
-    except _Unknown as unknown:
-        wanted: Operators = unknown.args[0]
-        return wanted
 
 
 def _shortest(fails: Fails, names: Sequence[str], beside: Sequence[str], seen: tuple[int, int]) -> int:
@@ -349,31 +331,30 @@ async def run(
         EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
         StorageError: the disk refuses.
     """
-    hunt = _Hunt(names, most_culprits)
+    results: dict[Operators, Result] = {}
     running: dict[asyncio.Task[Result], Operators] = {}
-    told = 0
     try:
-        while hunt.found is None:
-            _keep_busy(hunt, bench, running, at_once)
+        while wanted := ahead(names, most_culprits, _failed(names, results), at_once):
+            _keep_busy(wanted, bench, running, at_once)
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 on = running.pop(task)
-                if task.cancelled():
-                    continue
-                told += 1
-                tell(told, task.result())
-                hunt.hear(on, task.result())
+                if not task.cancelled():
+                    results[on] = task.result()
+                    tell(len(results), results[on])
     finally:
         for task in running:
             if not task.cancelling():  # a second time would interrupt the stopping itself
                 task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-    return Bisection(tuple(names), hunt.found, hunt.results, bench.asked, bench.stored, bench.folder)
+    found = search(names, _failed(names, results).__getitem__, most_culprits)
+    return Bisection(tuple(names), found, results, bench.asked, bench.stored, bench.folder)
 
 
-def _keep_busy(hunt: _Hunt, bench: Bench, running: dict[asyncio.Task[Result], Operators], at_once: int) -> None:
+def _keep_busy(
+    wanted: Sequence[Operators], bench: Bench, running: dict[asyncio.Task[Result], Operators], at_once: int
+) -> None:
     """Stop what is no longer wanted, and start what is: a server that is still being stopped counts as one."""
-    wanted = hunt.wanted(at_once)
     for task, on in running.items():
         if on not in wanted and not task.cancelling():
             task.cancel()
@@ -382,38 +363,21 @@ def _keep_busy(hunt: _Hunt, bench: Bench, running: dict[asyncio.Task[Result], Op
         running[asyncio.get_running_loop().create_task(bench.measure(on))] = on
 
 
-class _Hunt:
-    """A search on its way: what was measured, what the search heard of it, and what it will ask for."""
+def _failed(names: Sequence[str], results: Mapping[Operators, Result]) -> dict[Operators, bool]:
+    """Whether each set that was measured failed, in the sense that everything on gives to it.
 
-    def __init__(self, names: Sequence[str], most_culprits: int) -> None:
-        self._names = names
-        self._most = most_culprits
-        self._everything = frozenset(names)
-        self._failing: frozenset[Verdict] = frozenset({Verdict.DEGRADED})
-        self.results: dict[Operators, Result] = {}
-        self._heard: dict[Operators, bool] = {}
-        self.found: Found | None = None
-
-    def wanted(self, count: int) -> list[Operators]:
-        """The sets to measure now, the one that the search waits for first."""
-        measured = {on: result.verdict in self._failing for on, result in self.results.items()}
-        return ahead(self._names, self._most, {**measured, **self._heard}, count)
-
-    def hear(self, on: Operators, result: Result) -> None:
-        """Take a result, and let the search go on as far as results go."""
-        self.results[on] = result
-        while not isinstance(step := _next(self._names, self._most, self._heard), Found):
-            if step not in self.results:
-                return
-            self._heard[step] = self._fails(step, self.results[step])
-        self.found = step
-
-    def _fails(self, on: Operators, result: Result) -> bool:
-        if not on and result.verdict is Verdict.INVALID:
-            raise NotJudgedError(result.reasons)
-        if on == self._everything and result.verdict not in {Verdict.DEGRADED, Verdict.EQUIVALENT}:
-            self._failing = frozenset(Verdict) - {Verdict.EQUIVALENT}
-        return result.verdict in self._failing
+    Raises:
+        NotJudgedError: with nothing on, the candidate cannot be judged.
+    """
+    none, everything = results.get(frozenset()), results.get(frozenset(names))
+    if none is not None and none.verdict is Verdict.INVALID:
+        raise NotJudgedError(none.reasons)
+    failing = {Verdict.DEGRADED}
+    if everything is not None and everything.verdict is not Verdict.EQUIVALENT:
+        shown = everything.verdict is Verdict.DEGRADED
+        failing = failing if shown else set(Verdict) - {Verdict.EQUIVALENT}
+    # With nothing on only what is shown to be worse counts, or there would be nothing to search for.
+    return {on: result.verdict in (failing if on else {Verdict.DEGRADED}) for on, result in results.items()}
 
 
 def _judged(names: tuple[str, ...], findings: Findings) -> Result:

@@ -134,9 +134,7 @@ def document(report: FidelityReport, findings: Findings, created: str, version: 
     return {**told, "exit_code": report.verdict.exit_code, **asdict(report), **measured, "plan": plan}
 
 
-def keep(
-    findings: Findings, home: Path, more: Mapping[str, Any] | None = None
-) -> tuple[FidelityReport, dict[str, Any]]:
+def keep(findings: Findings, home: Path, more: Mapping[str, Any]) -> tuple[FidelityReport, dict[str, Any]]:
     """Judges what was found and keeps it in `home`, with `more` in the document; gives the report and the document.
 
     Raises:
@@ -144,7 +142,7 @@ def keep(
     """
     report = assess(findings)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    told = document(report, findings, created, __version__) | dict(more or {})
+    told = document(report, findings, created, __version__) | dict(more)
     write_whole(home / NAME, orjson.dumps(told, option=orjson.OPT_INDENT_2))
     write_whole(home / "probe_tokens.jsonl", (orjson.dumps(entry) + b"\n" for entry in sequences(findings)))
     return report, told
