@@ -37,6 +37,7 @@ MARK = "The answer follows from what is given"  # stands in every reply, and in 
 MARGIN_PT = 7.3125  # a margin that nothing else is equal to
 DEPTH = 2  # how far into what a call is handed a value is looked for
 MOST = 40  # members of a collection that are looked at
+LONGEST = 100_000  # characters of a text that is looked into
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -182,16 +183,11 @@ class Walk:
     def holds(self, value: object, depth: int = DEPTH) -> bool:
         """Whether the value is what is wanted, or has it within."""
         if isinstance(value, str | bytes):
-            return any(self._within(one, value) for one in self.wanted)
+            text = value if isinstance(value, str) else value.decode(errors="replace")
+            return len(text) <= LONGEST and any(isinstance(one, str) and one in text for one in self.wanted)
         if isinstance(value, int | float):
             return any(isinstance(one, float) and value == one for one in self.wanted)
         return depth > 0 and any(self.holds(one, depth - 1) for one in members(value))
-
-    @staticmethod
-    def _within(one: object, text: str | bytes) -> bool:
-        if not isinstance(one, str) or len(text) > 100_000:
-            return False
-        return one in text if isinstance(text, str) else one.encode() in text
 
 
 def members(value: object) -> list[object]:
@@ -220,17 +216,13 @@ def walked(arguments: list[str], walks: Mapping[str, Walk]) -> None:
             inside = code.co_filename.startswith(package)
             rooms[code.co_filename] = code.co_filename.removeprefix(package) if inside else None
         room = rooms[code.co_filename]
-        open_walks = [walk for walk in walks.values() if room is not None and room not in walk.rooms]
-        if not open_walks:
+        if room is None or not (open_walks := [walk for walk in walks.values() if room not in walk.rooms]):
             return
-        given = [
-            frame.f_locals[name]
-            for name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-            if name in frame.f_locals
-        ]
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        given = [frame.f_locals[name] for name in names if name in frame.f_locals]
         for walk in open_walks:
-            if any(walk.holds(one) for one in given):
-                walk.rooms.add(str(room))
+            if any(map(walk.holds, given)):
+                walk.rooms.add(room)
 
     from evalkit.cli import main as command_line
 

@@ -74,20 +74,20 @@ def _suite(one: SuiteResult) -> dict[str, Any]:
     }
 
 
+_ITEM_NUMBERS = {
+    "reference": "reference_mean",
+    "candidate": "candidate_mean",
+    "difference": "difference",
+    "k_reference": "reference_k",
+    "k_candidate": "candidate_k",
+}
+"""What a column of the items is called among the pairs."""
+
+
 def items(comparison: Comparison, sides: tuple[Side, Side]) -> pd.DataFrame:
     """One row an item that has a score on both sides."""
     made = [_items(one.suite, sides) for one in comparison.suites if all(one.suite in side.suites for side in sides)]
-    columns = [
-        "suite",
-        "item",
-        "stratum",
-        "reference",
-        "candidate",
-        "difference",
-        "k_reference",
-        "k_candidate",
-        "share",
-    ]
+    columns = ["suite", "item", "stratum", *_ITEM_NUMBERS, "share"]
     return pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=columns)
 
 
@@ -95,19 +95,12 @@ def _items(name: str, sides: tuple[Side, Side]) -> pd.DataFrame:
     aligned = align(sides[0].suites[name], sides[1].suites[name])
     paired, layout = aligned.paired, aligned.layout
     codes = np.zeros(0, dtype=np.int64) if paired is None else paired.item
-    numbers = {
-        "reference": "reference_mean",
-        "candidate": "candidate_mean",
-        "difference": "difference",
-        "k_reference": "reference_k",
-        "k_candidate": "candidate_k",
-    }
     return pd.DataFrame(
         {
             "suite": name,
             "item": np.asarray(layout.items, dtype=object)[codes],
             "stratum": _headings(layout.strata)[codes],
-            **{column: getattr(paired, field, np.zeros(0)) for column, field in numbers.items()},
+            **{column: getattr(paired, field, np.zeros(0)) for column, field in _ITEM_NUMBERS.items()},
             "share": np.zeros(0) if paired is None else paired.weight / paired.weight.sum(),
         }
     )

@@ -119,31 +119,28 @@ def compare(name: str, runs: Path, folder: Path = HERE) -> int:
 
 def one(command: Sequence[str], *, stop: bool = True) -> int:
     """Runs one command to its end."""
-    with running(command, stop=stop) as codes:
-        pass
-    return codes[0]
+    with running(command, stop=stop) as process:
+        process.wait()
+    return process.returncode
 
 
 @contextmanager
-def running(*commands: Sequence[str], stop: bool = True, printing: bool = True) -> Iterator[list[int]]:
-    """Runs commands side by side; at the end of the context all have ended, and their exit codes are in the list.
+def running(command: Sequence[str], *, stop: bool = True, printing: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a command beside the context, at whose end it has ended; without `printing` only what is amiss is shown.
 
-    Without `printing` only what is amiss is shown, which comes over stderr.
+    That comes over stderr.
     """
-    codes: list[int] = []
-    output = None if printing else subprocess.DEVNULL
-    processes = [subprocess.Popen(command, stdout=output) for command in commands]
+    process = subprocess.Popen(command, stdout=None if printing else subprocess.DEVNULL)
     try:
-        yield codes
-        codes.extend(process.wait() for process in processes)
+        yield process
+        process.wait()
     finally:
-        for process in processes:
-            # Only after an interruption: evalkit then stops its servers before it ends.
-            if process.poll() is None:
-                process.terminate()
-            process.wait()
-    if stop and any(codes):
-        raise Stopped(max(codes))
+        # Only after an interruption: evalkit then stops its servers before it ends.
+        if process.poll() is None:
+            process.terminate()
+        process.wait()
+    if stop and process.returncode:
+        raise Stopped(process.returncode)
 
 
 def answers(run: Path) -> dict[str, str]:
