@@ -198,6 +198,7 @@ class EndpointConfig(Connection):
     base_url: Url | None = None
     base_urls: Annotated[tuple[Url, ...], Field(min_length=1)] | None = None
     build: Word | None = None
+    aliases: tuple[Word, ...] = ()
     stream: bool = False
     logprobs: bool = False
     thinking: Thinking = Thinking()

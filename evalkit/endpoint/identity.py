@@ -119,17 +119,70 @@ _IDENTITY_SECONDS: Final = 5.0
 _IDENTITY_BYTES: Final = 4_000_000
 
 
+# What an entry of the list of models says of its name, its date and its owner, and not of what is served.
+_NOT_OF_THE_MODEL: Final = frozenset({"id", "object", "created", "owned_by", "permission", "aliases"})
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What an endpoint calls the model that is asked for.
+
+    `same` are its names by the list of models, `open` those that the list does not tell from it, `other` the names of
+    other models.
+    """
+
+    same: frozenset[str] = frozenset()
+    open: frozenset[str] = frozenset()
+    other: frozenset[str] = frozenset()
+
+    def joined(self, more: Names) -> Names:
+        """The names that either of two addresses gives the model."""
+        same = self.same | more.same
+        left_open = (self.open | more.open) - same
+        return Names(same, left_open, (self.other | more.other) - same - left_open)
+
+
 @dataclass(frozen=True, slots=True)
 class ServedModels:
     """The answer of `/v1/models`: the ids in the server's order, and what it tells of some of them by id.
 
-    `max_model_len` is the served context in tokens; `raw` is the body as one line of JSON.
+    `max_model_len` is the served context in tokens, `entries` are the list's own, by id; `raw` is the body as one line
+    of JSON.
     """
 
     ids: tuple[str, ...]
     max_model_len: Mapping[str, int]
     owned_by: Mapping[str, str]
+    entries: Mapping[str, Mapping[str, Any]] = field(repr=False)
     raw: bytes = field(repr=False)
+
+    def root(self, model: str) -> str:
+        """The path or name of the weights behind a name (vLLM, SGLang), "" where the list does not say it."""
+        root = self.entries.get(model, {}).get("root")
+        return root if isinstance(root, str) and root != model else ""
+
+    def names(self, model: str) -> Names:
+        """What the list says of a model's names.
+
+        One model is what has one `root`, or is among an entry's `aliases` (llama.cpp). Entries that differ in nothing
+        but their names (most gateways, OpenAI's dated names) may be one model or several.
+        """
+        own, root = self.entries.get(model), self.root(model)
+        if own is None:
+            return Names(frozenset({model}), frozenset(self.ids) - {model})
+        same, left_open = {model, *_aliases(own), *([root] if root else ())}, set()
+        for name, entry in self.entries.items():
+            if model in _aliases(entry) or (root and root in {name, entry.get("root")}):
+                same |= {name, *_aliases(entry)}
+            elif self._told(name) == self._told(model):
+                left_open.add(name)
+        others = frozenset(self.ids) - same - left_open
+        return Names(frozenset(same), frozenset(left_open - same), others)
+
+    def _told(self, model: str) -> dict[str, Any]:
+        """What the list says of a model beside its name."""
+        told = {key: value for key, value in self.entries[model].items() if key not in _NOT_OF_THE_MODEL}
+        return {**told, "root": self.root(model)}
 
 
 async def served_models(settings: ClientSettings) -> ServedModels | Failure:
@@ -238,5 +291,11 @@ def _models(answer: Answer, where: str) -> ServedModels | Failure:
         ids=tuple(entry["id"] for entry in named),
         max_model_len={model: length for model, length in lengths.items() if length.__class__ is int and length > 0},
         owned_by={model: owner for model, owner in owners.items() if isinstance(owner, str)},
+        entries={entry["id"]: entry for entry in named},
         raw=raw,
     )
+
+
+def _aliases(entry: Mapping[str, Any]) -> list[str]:
+    aliases = entry.get("aliases")
+    return [name for name in aliases if isinstance(name, str)] if isinstance(aliases, list) else []

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import resource
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import EndpointError, EvalkitError, RunError
 from evalkit.model import Failure, Reply, Request
 from evalkit.run import grade, journal, manifest, tables
+from evalkit.run.answerers import Answerer, Answerers, rows
 from evalkit.run.journal import journal_line
 from evalkit.run.judge_pass import judge_sides, needs_judge, with_grades
 from evalkit.run.judge_pass import look as look_at_judge
@@ -31,7 +33,7 @@ from evalkit.run.plan import (
     prepare,
     sampling_of,
 )
-from evalkit.run.readiness import Gate, look, possible
+from evalkit.run.readiness import Gate, Seen, look, look_again, possible
 from evalkit.run.scheduler import Finder, Pool, PoolSettings, Progress
 from evalkit.serve.launch import opened
 
@@ -176,24 +178,27 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
     progress = shared.watch.sides[side.config.name]
     problem: EvalkitError | None = None
     missing = order(side.plan, side.answered, _known_lengths(side, shared.sides))
-    session = manifest.new_session(side.config, side.plan)
+    session = begin(side)
     shared.watch.notices.extend(moved(side, session))
     with journal.Journal(side.folder) as out:
         tables.write_plan(side.folder, side.plan)
         if missing:
             try:
                 async with opened(side.config, side.folder / "server.log") as settings:
-                    identity = await look(side.config, side.plan, settings)
+                    seen = await look(side.config, side.plan, settings)
                     if shared.examine is not None:
                         await shared.examine(side, settings)
                     await shared.gate.through(side.config.name)
-                    session = replace(session, endpoint=identity)
+                    session = _with_seen(session, seen)
                     manifest.append(side.folder, session)
                     missing = await possible(side.config, settings, missing, progress)
+                    answerers = Answerers(side.config.name, seen.names, _stored_by(side))
+                    asking = _Asking(side, session, settings, seen, answerers)
                     try:
-                        await _ask(side, settings, missing, out, shared)
+                        await _ask(asking, missing, out, shared)
                     finally:
-                        _tell_number(side, session, shared)
+                        session = _ended(asking, shared)
+                        manifest.append(side.folder, session)
             except EndpointError as error:
                 problem = error
                 shared.gate.shut(side.config.name)
@@ -287,6 +292,8 @@ def unasked(side: SideRun, session: Session) -> Session:
     last = manifest.earlier(side.folder)
     if last is None:
         return session
+    if last.model == session.model:
+        session = replace(session, same_names=last.same_names, open_names=last.open_names)
     if side.answered:
         where = {name: value for name, value in last.config.items() if name in _ADDRESS}
         config = {name: value for name, value in session.config.items() if name not in _ADDRESS} | where
@@ -308,20 +315,63 @@ def _known_lengths(side: SideRun, sides: Sequence[SideRun]) -> Lengths:
     return {place: sum(values) / len(values) for place, values in sums.items()}
 
 
-def _tell_number(side: SideRun, session: Session, shared: _Shared) -> None:
-    """Says how many requests in flight were found to be right, where that was left open."""
-    pace = shared.paces[side.config.name]
+def begin(side: SideRun) -> Session:
+    """The session that begins now, with who gave the answers that are stored."""
+    return replace(manifest.new_session(side.config, side.plan), answered=rows(_stored_by(side)))
+
+
+def _stored_by(side: SideRun) -> Counter[Answerer]:
+    """Who gave the answers to the plan that are stored."""
+    places = (side.answered.get(key) for key, *_sample in (side.plan.keyed() if side.answered else ()))
+    return Counter(place.by for place in places if place is not None)
+
+
+def _with_seen(session: Session, seen: Seen) -> Session:
+    """The session with what a look at the endpoint found."""
+    same, left_open = sorted(seen.names.same), sorted(seen.names.open)
+    return replace(session, endpoint=seen.identity, same_names=same, open_names=left_open)
+
+
+@dataclass(slots=True)
+class _Asking:
+    """A side that is being asked: its session, how it is reached, what a look at it found, and who has answered."""
+
+    side: SideRun
+    session: Session
+    settings: ClientSettings
+    seen: Seen
+    answerers: Answerers
+
+    async def look_again(self) -> Failure | None:
+        """A look at the endpoint after an outage; what is new about it is kept as a session of its own."""
+        side = self.side
+        now = await look_again(side.config, side.plan, self.settings, self.seen)
+        if isinstance(now, Failure):
+            return now
+        if now.identity != self.seen.identity:
+            self.session = replace(self.session, endpoint=now.identity)
+            manifest.append(side.folder, self.session)
+        self.seen = replace(now, weights={**self.seen.weights, **now.weights})
+        self.answerers.names = self.answerers.names.joined(now.names)
+        return None
+
+
+def _ended(asking: _Asking, shared: _Shared) -> Session:
+    """The session at its end: who answered, and how many requests in flight were found to be right, if any were."""
+    session, pace = replace(asking.session, answered=rows(asking.answerers.counts)), shared.paces[asking.session.name]
     if pace.finder is None:
-        return
+        return session
     found = InFlight(pace.finder.number, pace.finder.settled, pace.finder.sentence)
-    manifest.append(side.folder, with_number(session, found))
-    shared.watch.notices.append(f"{side.config.name}: {found.why}")
+    shared.watch.notices.append(f"{session.name}: {found.why}")
+    return with_number(session, found)
 
 
-async def _ask(
-    side: SideRun, settings: ClientSettings, missing: Missing, out: journal.Journal, shared: _Shared
-) -> None:
+async def _ask(asking: _Asking, missing: Missing, out: journal.Journal, shared: _Shared) -> None:
+    side, settings = asking.side, asking.settings
+
     def keep(request: Request, outcome: Reply | Failure) -> None:
+        if isinstance(outcome, Reply):
+            asking.answerers.take(outcome)
         out.append(journal_line(request, outcome, time.time()))
 
     encoder, pace = shared.encoder, shared.paces[side.config.name]
@@ -334,6 +384,7 @@ async def _ask(
         name=side.config.name,
         finder=pace.finder,
         leads=pace.leads,
+        look_again=asking.look_again,
     )
     try:
         await pool.run(side.plan.request(*sample) for sample in missing)
@@ -440,7 +491,7 @@ def restore(config: EndpointConfig) -> None:
         StorageError: where the folder cannot be written.
     """
     side = prepare(config)
-    manifest.append(side.folder, unasked(side, manifest.new_session(config, side.plan)))
+    manifest.append(side.folder, unasked(side, begin(side)))
 
 
 async def regrade(side: SideRun) -> None:
@@ -452,5 +503,5 @@ async def regrade(side: SideRun) -> None:
     """
     with journal.Journal(side.folder):
         tables.write_plan(side.folder, side.plan)
-        manifest.append(side.folder, unasked(side, manifest.new_session(side.config, side.plan)))
+        manifest.append(side.folder, unasked(side, begin(side)))
         await grade_sides([side], Watch(), ask=False, again=True)

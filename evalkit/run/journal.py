@@ -21,6 +21,7 @@ import orjson
 
 from evalkit.errors import RunError, StorageError
 from evalkit.model import Failure, Reply, Request
+from evalkit.run.answerers import Answerer
 
 WRITE_EVERY_SECONDS = 0.002
 SYNC_EVERY_SECONDS = 1.0
@@ -47,6 +48,14 @@ class ReplyRecord:
     at: float = 0.0
     attempts: int = 1
     address: str = ""
+
+    @property
+    def answerer(self) -> Answerer:
+        """Who gave the answer, as far as the body says it."""
+        told = self.body if isinstance(self.body, dict) else {}
+        model = told.get("model")
+        build = str(told.get("system_fingerprint") or "")
+        return Answerer(model if isinstance(model, str) else "", build, self.address)
 
     def reply(self) -> Reply:
         """The reply, read from the body by the rules that the client reads a fresh one by; its `raw` is empty.
@@ -119,11 +128,12 @@ def journal_record(line: bytes) -> Record | None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a reply's line is."""
+    """Where a reply's line is, and who gave it."""
 
     file: Path
     offset: int
     completion_tokens: int | None
+    by: Answerer
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, Record]]:
@@ -172,13 +182,15 @@ def index(folder: Path) -> tuple[dict[str, Place], dict[str, FailureRecord]]:
     from evalkit.endpoint.body import completion_tokens  # a comparison of stored runs needs none of it
 
     replies: dict[str, Place] = {}
+    known: dict[Answerer, Answerer] = {}  # one value for all replies of one answerer
     failures: dict[str, FailureRecord] = {}
     for file in files(folder):
         for offset, record in read_lines(file):
             if isinstance(record, FailureRecord):
                 failures[record.key] = record
             elif record.key not in replies:
-                replies[record.key] = Place(file, offset, completion_tokens(record.body))
+                by = record.answerer
+                replies[record.key] = Place(file, offset, completion_tokens(record.body), known.setdefault(by, by))
     return replies, {key: record for key, record in failures.items() if key not in replies}
 
 

@@ -18,6 +18,7 @@ from evalkit import codec
 from evalkit.errors import RunError, StorageError, UsageError
 from evalkit.model import Reason, RunIdentity
 from evalkit.resources import __version__
+from evalkit.run.answerers import Answered
 
 # A comparison of stored runs reads manifests and needs neither the task layer nor configurations: half a second.
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ class Session:
     """One session of a run: what was asked of what, with which versions and digests; it never holds a secret.
 
     `plan` is the digest of the plan, `started` ISO 8601 in UTC, `served` what identifies the model that answers, and
-    `endpoint` what the server said of itself.
+    `endpoint` what the server said of itself. `answered` counts who gave the plan's answers, of earlier sessions too;
+    `same_names` and `open_names` are what the endpoint calls the model, and what may be a name of it.
     """
 
     name: str
@@ -98,6 +100,9 @@ class Session:
     config: Mapping[str, Any]
     suites: Sequence[SuiteRecord]
     in_flight: InFlight | None = None
+    answered: Sequence[Answered] = ()
+    same_names: Sequence[str] = ()
+    open_names: Sequence[str] = ()
     format: int = 1
 
     @property
@@ -276,7 +281,8 @@ def _session(said: Mapping[str, Any]) -> Session:
             notes = [codec.read(Reason, orjson.dumps(note)) for note in suite.get("notes", ())]
             suites.append(SuiteRecord(**{**suite, "notes": notes}))
         in_flight = said.get("in_flight") and InFlight(**said["in_flight"])
-        return Session(**{**said, "suites": suites, "in_flight": in_flight})
+        answered = [Answered(**row) for row in said.get("answered", ())]
+        return Session(**{**said, "suites": suites, "in_flight": in_flight, "answered": answered})
     except (KeyError, TypeError, UsageError) as error:
         raise RunError(
             f"{NAME}: the session of {said.get('started', 'unknown date')} is no session: {error}"

@@ -13,6 +13,7 @@ from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, Suite
 from evalkit.errors import RunError
 from evalkit.model import Reason, fraction
 from evalkit.run import journal, manifest, tables
+from evalkit.run.answerers import blend, remarks
 from evalkit.run.manifest import Session, SuiteRecord
 from evalkit.run.tables import RunTables, SuiteRows
 
@@ -53,21 +54,22 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
     stored = tables.load(tables.items_path(folder, session.plan), scores)
     texts = _Texts(folder, session.plan, stored)
     suites = {
-        record.suite: SuiteSide(_facts(record, rows, session.name), rows.samples, rows.options, rows.second)
+        record.suite: SuiteSide(_facts(record, rows, session), rows.samples, rows.options, rows.second)
         for record in session.suites
         if (rows := stored.suites.get(record.suite)) is not None
     }
-    notes = () if plan is not None else tuple(_narrower(session, manifest.sessions(folder)))
-    return Side(session.identity(str(folder)), session.config, suites, texts.reply, texts.item, notes)
+    sessions = manifest.sessions(folder)
+    notes = [*remarks(session, sessions), *(_narrower(session, sessions) if plan is None else ())]
+    return Side(session.identity(str(folder)), session.config, suites, texts.reply, texts.item, tuple(notes))
 
 
-def _facts(record: SuiteRecord, rows: SuiteRows, name: str) -> SuiteFacts:
+def _facts(record: SuiteRecord, rows: SuiteRows, session: Session) -> SuiteFacts:
     parameters = {f"sampling.{key}": str(value) for key, value in record.parameters.items() if key not in _NO_SAMPLING}
     notes = [*record.notes]
     whole = record.rows or record.items_in_data
     if record.items < whole:
         notes.append(Reason("note.part", {"n": record.items, "all": whole}))
-    notes.extend(_judge_noise(rows, name))
+    notes.extend(_judge_noise(rows, session.name))
     return SuiteFacts(
         suite=record.suite,
         label=record.label,
@@ -79,7 +81,7 @@ def _facts(record: SuiteRecord, rows: SuiteRows, name: str) -> SuiteFacts:
         greedy=record.parameters.get("temperature") == 0,
         repeats=record.repeats,
         notes=tuple(notes),
-        defects=tuple(_defects(record, rows, name)),
+        defects=(*blend(session), *_defects(record, rows, session.name)),
         digests={**record.digests, **parameters},
         step=1.0 if record.right_or_wrong else None,
     )

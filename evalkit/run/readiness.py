@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, reduce
 from typing import Any, Final
 
 import orjson
@@ -15,7 +16,14 @@ import orjson
 from evalkit.config import EndpointConfig
 from evalkit.endpoint import open_client
 from evalkit.endpoint.body import echoed_logprobs
-from evalkit.endpoint.identity import Native, ServedModels, endpoint_identity, served_models, served_unlisted
+from evalkit.endpoint.identity import (
+    Names,
+    Native,
+    ServedModels,
+    endpoint_identity,
+    served_models,
+    served_unlisted,
+)
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import ConfigError, EndpointError
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request
@@ -25,10 +33,22 @@ from evalkit.scoring.multiple_choice import continuation_logprob
 from evalkit.tasks.items import by_logprobs
 
 
-async def look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look found: what the first address that answers tells of its software, and what the model is called.
+
+    `weights` has, by address, the path or name of the weights, where the server says it.
+    """
+
+    identity: Mapping[str, str]
+    names: Names
+    weights: Mapping[str, str]
+
+
+async def look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> Seen:
     """What the endpoint says of itself, once it answers, serves the model, and has room for the answers.
 
-    Of several addresses one must answer; those that do must all serve the model. The first of them is told of.
+    Of several addresses one must answer; those that do must all serve the model.
 
     Raises:
         EndpointError: where none answers.
@@ -40,21 +60,49 @@ async def look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> 
     for outcome in outcomes:
         if isinstance(outcome, BaseException) and not (told and isinstance(outcome, EndpointError)):
             raise outcome
-    return told[0]
+    names = reduce(Names.joined, (one.names for one in told), Names(frozenset(config.aliases)))
+    return Seen(told[0].identity, names, dict(ChainMap(*(dict(one.weights) for one in told))))
 
 
-async def _look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> dict[str, str]:
+async def look_again(config: EndpointConfig, plan: Plan, settings: ClientSettings, before: Seen) -> Seen | Failure:
+    """A look at an endpoint that was down in the middle of a run; a failure where it does not answer yet.
+
+    Raises:
+        EndpointError: another model is served there now.
+    """
+    kept = "what was answered before is kept; serve the same model there again and run again"
+    try:
+        now = await look(config, plan, settings)
+    except ConfigError as error:
+        raise EndpointError(f"{config.name}: came back from an outage as another server: {error}; {kept}") from error
+    except EndpointError as error:
+        return Failure(FailureKind.CONNECTION, str(error).removeprefix(f"{config.name}: "))
+    for address, weights in now.weights.items():
+        if before.weights.get(address, weights) != weights:
+            told = f"{address} came back from an outage with other weights, {weights} after {before.weights[address]}"
+            raise EndpointError(f"{config.name}: {told}; {kept}")
+    return now
+
+
+async def _look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> Seen:
     found = await served_models(settings)
     async with Native(settings, pauses_seconds=()) as native:
         unlisted = await served_unlisted(native, found)
     if isinstance(found, Failure):
         if unlisted or found.kind is FailureKind.NOT_FOUND:
-            return await endpoint_identity(settings)
+            return _seen(await endpoint_identity(settings), Names(frozenset({config.model})), settings)
         raise EndpointError(f"{config.name}: {settings.shown_urls[0]}: {found.detail}")
     if not unlisted:
         _check_model(config, plan, settings, found)
     identity = await endpoint_identity(settings)
-    return {**identity, "served": ", ".join(sorted(found.ids))}
+    root = found.root(config.model)
+    told = {**identity, **({"root": root} if root else {}), "served": ", ".join(sorted(found.ids))}
+    return _seen(told, found.names(config.model), settings)
+
+
+def _seen(identity: Mapping[str, str], names: Names, settings: ClientSettings) -> Seen:
+    weights = identity.get("root") or identity.get("model_path")
+    return Seen(identity, names, {settings.shown_urls[0]: weights} if weights else {})
 
 
 def _check_model(config: EndpointConfig, plan: Plan, settings: ClientSettings, found: ServedModels) -> None:

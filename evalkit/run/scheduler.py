@@ -23,10 +23,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeAlias
 
 from evalkit.config import Limits
 from evalkit.errors import EndpointError
@@ -159,6 +159,9 @@ class Asks(Protocol):
         """One attempt."""
 
 
+LookAgain: TypeAlias = Callable[[], Awaitable[Failure | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
     """How hard an endpoint is asked. `rate_limit_tries` bounds the 429s of one request.
@@ -220,7 +223,9 @@ class _Waiting:
 class Pool:
     """Asks every request of one endpoint and hands each outcome to `sink` exactly once. Time is the event loop's.
 
-    With a `finder`, its number is the most in flight; a pool that `leads` tells it how the endpoint fares.
+    With a `finder`, its number is the most in flight; a pool that `leads` tells it how the endpoint fares. `look_again`
+    is called when an endpoint that was down answers, before its answer is kept and more is asked: it gives a failure
+    where the endpoint is not there yet, and raises `EndpointError` where it is another.
     """
 
     client: Asks
@@ -231,6 +236,8 @@ class Pool:
     rng: random.Random = field(default_factory=random.Random)
     finder: Finder | None = None
     leads: bool = True
+    look_again: LookAgain | None = None
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _source: Iterator[Request] = field(default_factory=lambda: iter(()))
     _exhausted: bool = False
     _asked: int = 0
@@ -360,6 +367,8 @@ class Pool:
         self._in_flight += 1
         try:
             outcome = await self.client.ask(entry.request)
+            if self._down_since is not None and self.look_again is not None and not _says_nothing(outcome):
+                outcome = await self._back(outcome, self.look_again)
         finally:
             self._in_flight -= 1
         entry.attempts += 1
@@ -368,6 +377,11 @@ class Pool:
         else:
             self._failed(entry, outcome)
             self._notify()
+
+    async def _back(self, outcome: Reply | Failure, look_again: LookAgain) -> Reply | Failure:
+        """The outcome, once its endpoint has been looked at again; one look is enough for all in flight."""
+        async with self._looking:
+            return outcome if self._down_since is None else await look_again() or outcome
 
     def _answered(self, entry: _Waiting, reply: Reply) -> None:
         if self._down_since is not None or self._hold_until:
@@ -481,6 +495,11 @@ class Pool:
         """Exponential, between half and all of it, so that requests that failed together do not return together."""
         full = min(self.settings.backoff_limit_seconds, self.settings.backoff_seconds * 2.0 ** (tries - 1))
         return full * (0.5 + self.rng.random() / 2)
+
+
+def _says_nothing(outcome: Reply | Failure) -> bool:
+    """True where an outcome leaves open whether the endpoint is there again."""
+    return isinstance(outcome, Failure) and (outcome.kind is FailureKind.STALL or _is_away(outcome))
 
 
 def _is_away(failure: Failure) -> bool:

@@ -5,7 +5,7 @@ import pytest
 from aiohttp import web
 from loopback import holds, says, streams
 
-from evalkit.endpoint.identity import endpoint_identity, served_models
+from evalkit.endpoint.identity import Names, endpoint_identity, served_models
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.model import Failure, FailureKind
 
@@ -43,6 +43,44 @@ async def test_reads_the_list_of_models(serve):
     assert found.raw == orjson.dumps(VLLM_MODELS)
     assert (server.received[0].method, server.received[0].path) == ("GET", "/v1/models")
     assert server.received[0].headers["authorization"] == "Bearer sk-1"
+
+
+def entry(name, **more):
+    return {"id": name, "object": "model", "owned_by": "somebody", "created": 1, **more}
+
+
+@pytest.mark.parametrize(
+    ("entries", "same", "left_open", "other"),
+    [
+        ([entry("tiny")], {"tiny"}, set(), set()),
+        # vLLM: --served-model-name tiny small, and a LoRA
+        (
+            [entry("tiny", root="/w"), entry("small", root="/w"), entry("lora", root="/l", parent="tiny")],
+            {"tiny", "small", "/w"},
+            set(),
+            {"lora"},
+        ),
+        # a root that is the name itself says nothing
+        ([entry("tiny", root="tiny"), entry("b", root="b")], {"tiny"}, {"b"}, set()),
+        # llama.cpp: --alias tiny,small
+        ([entry("tiny", aliases=["tiny", "small", 7], meta={"n_params": 3})], {"tiny", "small"}, set(), set()),
+        ([entry("first", aliases=["tiny"]), entry("tiny")], {"first", "tiny"}, set(), set()),
+        ([entry("tiny", created=1), entry("tiny-2024-08-06", created=2)], {"tiny"}, {"tiny-2024-08-06"}, set()),
+        ([entry("tiny", max_model_len=4096), entry("b", max_model_len=8192)], {"tiny"}, set(), {"b"}),
+        ([entry("a"), entry("b")], {"tiny"}, {"a", "b"}, set()),
+        ([entry("tiny", root=7, aliases="x")], {"tiny"}, set(), set()),
+    ],
+)
+async def test_the_list_says_which_names_are_one_models(serve, entries, same, left_open, other):
+    found = await served_models(settings(await serve(says(orjson.dumps({"data": entries})))))
+    assert found.names("tiny") == Names(frozenset(same), frozenset(left_open), frozenset(other))
+
+
+def test_a_name_that_one_address_gives_the_model_is_its_name_at_all():
+    one = Names(frozenset({"a"}), frozenset({"b"}), frozenset({"c", "d"}))
+    assert one.joined(Names(frozenset({"a", "b"}), frozenset({"c"}))) == Names(
+        frozenset({"a", "b"}), frozenset({"c"}), frozenset({"d"})
+    )
 
 
 async def test_odd_entries_are_passed_over(serve):

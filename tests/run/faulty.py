@@ -6,12 +6,15 @@ it was asked for, so that a test sees whether an answer has gone to another item
 in place of an answer the first `times` times that it is asked, -1: for ever. Shares follow each other, so no question
 has two faults. `{"kind": "restart", "after": 100, "seconds": 0.5}` breaks all connections and refuses new ones for a
 while; `{"kind": "die", "after": 100}` ends the process; `{"kind": "full", "most": 8}` answers 429 beyond 8 in flight.
+`{"kind": "another", "after": 100, "listed": [...], "told": [...]}`: from then on (without "after" at once) other entries are in the list of
+models, and the replies carry these fields in turn; with "seconds" it breaks connections as a restart does.
 GET /stats says what was counted.
 """
 
 import asyncio
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -29,11 +32,11 @@ def whole(status, body, *headers, length=None, content_type="application/json"):
     return f"HTTP/1.1 {status} X\r\n{''.join(line + chr(13) + chr(10) for line in lines)}\r\n".encode() + body
 
 
-def document(text, **more):
-    """Every answer has the same id."""
+def document(text, of=None, **more):
+    """Every answer has the same id; `of` are fields of the body, the model's name among them."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"} | more
     usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
-    return json.dumps({"id": "same", "model": "faulty", "choices": [choice], "usage": usage}).encode()
+    return json.dumps({"id": "same", "model": "faulty", "choices": [choice], "usage": usage} | (of or {})).encode()
 
 
 def error(message):
@@ -109,9 +112,16 @@ class State:
     def reset(self, plan):
         self.faults = [fault for fault in plan if "share" in fault]
         self.outages = [fault for fault in plan if "after" in fault]
+        self.listed = [{"id": "faulty", "object": "model"}]
+        self.become(next((fault for fault in plan if fault["kind"] == "another" and "after" not in fault), {}))
         self.most = next((fault["most"] for fault in plan if fault["kind"] == "full"), None)
         self.asked, self.answered, self.did = Counter(), Counter(), Counter()
         self.peak_connections = self.in_flight = self.received = 0
+
+    def become(self, another):
+        """Serves another model, or more than one."""
+        self.listed = another.get("listed", self.listed)
+        self.told = itertools.cycle(another.get("told", [{}]))
 
     def fault(self, question):
         draw = int.from_bytes(hashlib.blake2b(question.encode(), digest_size=6).digest()) / 2**48
@@ -173,8 +183,7 @@ class Connection(asyncio.Protocol):
         elif path == "/stats":
             self.transport.write(whole(200, json.dumps(self.state.stats()).encode()))
         elif path == "/v1/models":
-            card = {"id": "faulty", "object": "model"}
-            self.transport.write(whole(200, json.dumps({"object": "list", "data": [card]}).encode()))
+            self.transport.write(whole(200, json.dumps({"object": "list", "data": self.state.listed}).encode()))
         elif path == "/v1/chat/completions":
             self.completion(json.loads(body))
         else:
@@ -186,8 +195,11 @@ class Connection(asyncio.Protocol):
         for outage in list(state.outages):
             if state.received > outage["after"]:
                 state.outages.remove(outage)
-                self.server.outage(outage)
-                return
+                if outage["kind"] == "another":
+                    state.become(outage)
+                if outage["kind"] != "another" or "seconds" in outage:
+                    self.server.outage(outage)
+                    return
         item, answer = MARK.search(body["messages"][-1]["content"]).groups()
         question = f"{item}/{body.get('seed')}"
         if state.most is not None:
@@ -210,7 +222,7 @@ class Connection(asyncio.Protocol):
         kind = state.fault(question)
         state.asked[question] += 1
         text = f"item={item}\nANSWER: {answer}"
-        good = document(text)
+        good = document(text, next(state.told))
         if kind is not None:
             state.did[kind] += 1
         if kind is None or kind in HEALTHY:

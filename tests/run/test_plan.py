@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from evalkit.model import Item, Prompt
 from evalkit.run import execute
+from evalkit.run.answerers import Answerer
 from evalkit.run.journal import Place
 from evalkit.run.plan import Plan, PlannedSuite, SideRun, order
 
@@ -45,7 +46,7 @@ def test_what_is_answered_is_not_asked_again():
 def test_a_second_side_knows_the_lengths_of_the_first():
     ours, theirs = (Plan((suite("a", 3, repeats=2),), {"model": name}) for name in ("m", "n"))
     tokens = [10.0, 30.0, 500.0, 100.0, None, 7.0]  # two repeats an item, one of them without a count
-    stored = {key: Place(Path(), 0, count) for (key, *_), count in zip(theirs.keyed(), tokens, strict=True)}
+    stored = {key: Place(Path(), 0, count, Answerer()) for (key, *_), count in zip(theirs.keyed(), tokens, strict=True)}
     first = SideRun(None, theirs, Path(), stored)
     second = SideRun(None, ours, Path(), {})
     lengths = execute._known_lengths(second, [first, second])

@@ -267,6 +267,60 @@ async def test_what_becomes_due_while_a_slot_lies_down_wakes_it(monkeypatch):
     assert len(outcomes) == 5
 
 
+def away_for_a_while():
+    """A script whose endpoint is down from the 20th question to the 60th attempt."""
+    asked = Counter()
+
+    def script(request, attempt):
+        asked["all"] += 1
+        return fail(FailureKind.CONNECTION) if 20 < asked["all"] <= 60 else GOOD
+
+    return script
+
+
+async def run_with_looks(*looks):
+    """50 requests to an endpoint with an outage; what each look at it gives or raises."""
+    outcomes, looked = [], []
+    left = list(looks)
+
+    async def look_again():
+        looked.append(len(outcomes))
+        await asyncio.sleep(0.001)
+        found = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    settings = PoolSettings(concurrency=8, backoff_seconds=0.001, backoff_limit_seconds=0.004, outage_seconds=50.0)
+    pool = Pool(Scripted(away_for_a_while()), settings, lambda r, o: outcomes.append(o), {"s": Progress()})
+    pool.look_again = look_again
+    try:
+        await pool.run(requests(50))
+    finally:
+        assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    return outcomes, looked
+
+
+@virtual.time
+async def test_an_endpoint_that_was_down_is_looked_at_once_before_it_is_asked_for_more():
+    outcomes, looked = await run_with_looks(None)
+    assert len(outcomes) == 50
+    assert looked == [20]
+
+
+@virtual.time
+async def test_an_endpoint_that_is_not_there_at_the_second_look_is_still_down():
+    outcomes, looked = await run_with_looks(fail(FailureKind.CONNECTION), fail(FailureKind.CONNECTION), None)
+    assert len(outcomes) == 50
+    assert looked == [20, 20, 20], "what it answered in between was not kept"
+
+
+@virtual.time
+async def test_another_endpoint_after_an_outage_ends_the_run():
+    with pytest.raises(EndpointError, match="another model"):
+        await run_with_looks(EndpointError("another model"))
+
+
 @virtual.time
 async def test_cancelling_ends_at_once():
     async def forever(request, attempt):
