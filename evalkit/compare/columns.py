@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final, get_args, get_type_hints
@@ -22,13 +22,6 @@ class Labels:
 
     codes: NDArray[np.int32]
     names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, words: Iterable[str]) -> Labels:
-        """The column of these words."""
-        made = LabelsBuilder()
-        made.extend(list(words))
-        return made.finished()
 
     def __len__(self) -> int:
         """Number of rows."""

@@ -55,19 +55,8 @@ def not_asked(
 
     `created` is the moment as ISO 8601 text.
     """
-    return Comparison(
-        reference=runs[0],
-        candidate=runs[1],
-        suites=(),
-        verdict=verdict,
-        exit_code=verdict.exit_code,
-        reasons=reasons,
-        macro=None,
-        differences=(),
-        alpha=policy.alpha,
-        created=created,
-        evalkit_version=__version__,
-    )
+    empty = compare(Side(runs[0], {}, {}), Side(runs[1], {}, {}), policy, created)
+    return replace(empty, verdict=verdict, exit_code=verdict.exit_code, reasons=reasons)
 
 
 def _judge(name: str, reference: Side, candidate: Side, policy: Policy) -> Judged:

@@ -322,18 +322,11 @@ def lacking_reasons(reference: SideSummary, candidate: SideSummary) -> Iterator[
 def _by_kind(counts: Mapping[str, int], failures: Mapping[str, int], statuses: Iterable[Status]) -> tuple[Reason, ...]:
     kinds = sorted(failures.items(), key=lambda entry: (-entry[1], entry[0]))
     because = {"kinds": tuple(Reason("count.failure", {"kind": kind, "n": n}) for kind, n in kinds)}
-    return tuple(
-        Reason(
-            "count.status",
-            {
-                "status": status.value,
-                "n": counts[status],
-                **(because if failures and status is Status.FAILED else {}),
-            },
-        )
-        for status in statuses
-        if counts.get(status)
-    )
+    told = []
+    for status in (one for one in statuses if counts.get(one)):
+        why = because if failures and status is Status.FAILED else {}
+        told.append(Reason("count.status", {"status": status.value, "n": counts[status], **why}))
+    return tuple(told)
 
 
 # ---------------------------------------------------------------- how strictly to judge, decided by whoever asks
