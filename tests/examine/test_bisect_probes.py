@@ -8,7 +8,7 @@ from toy import Model
 
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, LaunchError
-from evalkit.examine.bisect import Bench, most_tests, run
+from evalkit.examine.bisect import Bench, NotJudgedError, Result, most_tests, run
 from evalkit.examine.probe import Plan, Side, neutral_prompts
 from evalkit.model import Verdict, said
 
@@ -102,4 +102,38 @@ async def test_a_reference_that_does_not_come_up_ends_it_and_nothing_is_left_run
     with pytest.raises(EndpointError, match="the reference is not there"):
         await run(NAMES, bench, lambda number, result: None, 16, 7)
     assert stand.started == []
+    assert len(asyncio.all_tasks()) == 1
+
+
+class Told:
+    """A bench that knows the verdict of every set."""
+
+    asked, stored, folder = 0, 0, None
+
+    def __init__(self, verdict):
+        self.verdict = verdict
+
+    async def measure(self, on):
+        await asyncio.sleep(0)
+        return Result(tuple(sorted(on)), "verdict", self.verdict(on), ())
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+@pytest.mark.parametrize(("everything", "guilty"), [(Verdict.INCONCLUSIVE, {"op001"}), (Verdict.DEGRADED, {"op006"})])
+async def test_what_everything_on_is_says_what_a_failure_is(everything, guilty, at_once):
+    """Where all on is only not shown equivalent, so is a failure; with nothing on, only what is worse would be one."""
+    names = NAMES[:8]
+
+    def verdict(on):
+        worse = everything is Verdict.DEGRADED and "op006" in on
+        return Verdict.DEGRADED if worse else Verdict.INCONCLUSIVE if "op001" in on or not on else Verdict.EQUIVALENT
+
+    bisected = await run(names, Told(verdict), lambda _number, _result: None, 16, at_once)
+    assert bisected.results[frozenset(names)].verdict is everything
+    assert (bisected.found.culprits, bisected.found.complete) == ((frozenset(guilty),), True)
+
+
+async def test_a_candidate_that_cannot_be_judged_with_nothing_on_ends_it():
+    with pytest.raises(NotJudgedError):
+        await run(NAMES, Told(lambda on: Verdict.INVALID), lambda _number, _result: None, 16, 3)
     assert len(asyncio.all_tasks()) == 1
