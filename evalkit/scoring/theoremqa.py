@@ -1,23 +1,33 @@
 """TheoremQA: typed answers (number, integer, list, true or false, option), compared by value; no model text is run.
 
 The answer is what stands after the last "Answer:" (or a marker like it) or in the last box that can be read as the
-type asks; rules and tolerances are stricter than the original's, whose 4 % verdict is kept as `acc_lenient4`.
+type asks, before the model goes on with a problem of its own; rules and tolerances are stricter than the original's, whose 4 % verdict is kept as `acc_lenient4`.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, pairwise
 from typing import Any, Final, TypeAlias
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
-from evalkit.scoring.answers.number import Number, SeveralAnswersError, last_number, read_list, read_number
+from evalkit.scoring.answers.number import (
+    LONGEST_FIELD,
+    Number,
+    SeveralAnswersError,
+    last_number,
+    read_list,
+    read_number,
+)
 from evalkit.scoring.answers.reply import (
-    boxes,
+    Box,
+    boxes_together,
     ends_midway,
     for_maths,
     places,
@@ -45,6 +55,9 @@ RELATIVE: Final = 0.01
 RELATIVE_LENIENT: Final = 0.04  # the original's
 ABSOLUTE: Final = 1e-6
 ABSOLUTE_ZERO: Final = 1e-3  # where the truth is 0
+
+_MOST_PLACES: Final = 100  # so many announced answers from the end are looked at: a reply with more of them is a loop
+_MOST_PARTS: Final = 50  # so many invented problems are told apart before an answer was found
 
 Truth: TypeAlias = float | bool | str | tuple[float, ...]
 Value: TypeAlias = Number | bool | str | tuple[Number, ...]
@@ -98,11 +111,12 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
         return nothing
     flags = ("picture",) if doc.get("has_picture") else ()
     try:
-        value = find_answer(final, kind)
+        value, continued = find_answer(final, kind)
     except SeveralAnswersError as error:
         return Score(0.0, Status.SCORED, "multiple", str(error), 0.0, flags, {"acc_lenient4": 0.0})
     if value is None:
         return _unanswered(final, kind, truth, flags)
+    flags += ("continued_pattern",) * continued
     verdict = compare(kind, truth, value)
     lenient = float(verdict.lenient)
     found = scored(verdict.right, _shown(value), final, (*flags, *verdict.flags))
@@ -147,21 +161,34 @@ def _typed(kind: str, answer: Any) -> Truth | None:
 # ---------------------------------------------------------------- finding the answer
 
 
-def find_answer(final: FinalText, kind: str) -> Value | None:
-    """The value in the last place that announces an answer of the type, None where no place does.
+def find_answer(final: FinalText, kind: str) -> tuple[Value | None, bool]:
+    """(the value in the last place that announces one of the type, None where no place does; whether text is left out).
 
-    In a text that was cut off, what runs up to its end is no answer: a digit may be missing.
+    Where the model goes on to ask itself a further problem after an answer, that and what follows is left out. In a
+    text that was cut off, what runs up to its end is no answer: a digit may be missing.
+
+    Raises:
+        SeveralAnswersError: the place holds more than one.
     """
     text = _RE.emphasis.sub("", for_maths(final.text))
-    starts = [
+    ends = [*(found.start() for found in islice(_RE.next_problem.finditer(text), _MOST_PARTS)), len(text)]
+    for start, end in pairwise((0, *ends)):
+        value = _last_value(text[start:end], kind, midway=ends_midway(final) and end == len(text))
+        if value is not None:
+            return value, end < len(text)
+    return None, False
+
+
+def _last_value(text: str, kind: str, *, midway: bool) -> Value | None:
+    announced = (
         place.start for place in places(text) if place.said or "\n" in text[max(0, place.start - 5) : place.start]
-    ]
-    fields = [(start, _line_at(text, start)) for start in starts]
-    fields += [(box.start, box.content) for box in boxes(text)]
-    for start, field in sorted(fields, reverse=True):
-        answer = field.strip(" \t*_")
+    )
+    fields = [_line_at(text, start) for start in deque(announced, maxlen=_MOST_PLACES)]
+    fields += boxes_together(text, midway=midway)[-_MOST_PLACES:]
+    for field in sorted(fields, key=lambda field: field.start, reverse=True):
+        answer = field.content[:LONGEST_FIELD].strip(" \t*_")
         try:
-            value = None if ends_midway(final) and text.endswith(field, start) else _READERS[kind](answer)
+            value = None if midway and field.open and field.end == len(text) else _READERS[kind](answer)
         except SeveralAnswersError:
             raise SeveralAnswersError(answer[:200]) from None
         if value is not None:
@@ -169,12 +196,16 @@ def find_answer(final: FinalText, kind: str) -> Value | None:
     return None
 
 
-def _line_at(text: str, start: int) -> str:
+def _line_at(text: str, start: int) -> Box:
     """The rest of the line, or, where that is the opening of a formula, of the next line with something in it."""
-    for line in text[start:].split("\n")[:4]:
-        if line.strip(" \t*"):
-            return line
-    return ""
+    end = start
+    for _ in range(4):
+        found = text.find("\n", start)
+        end = len(text) if found < 0 else found
+        if end == len(text) or text[start : min(end, start + LONGEST_FIELD)].strip(" \t*"):
+            break
+        start = end + 1
+    return Box(text[start : min(end, start + LONGEST_FIELD)], start, end, open=True)
 
 
 def _read_bool(field: str) -> bool | None:

@@ -147,6 +147,60 @@ class TestFindingTheAnswer:
             assert given.value == float(letter == truth)
 
 
+class TestAnExpressionIsReadAsAWholeOrNotAtAll:
+    @pytest.mark.parametrize(
+        "field",
+        ["1 - sin(1)", "1 - \\sin 1", "1a", "1 a", "1 sin θ", "1\\sin\\theta", "1(x + 1)", "1 (x + 1)", "1/n", "1 - p", "1x", "1 r", "1_n", "1 - P(A)",
+         "1\\sqrt{x}", "1\\alpha", "1 log 3", "1·m", "1 (2)", "1 | x"],
+    )  # fmt: skip
+    def test_the_number_that_it_begins_with_is_not_its_value(self, field):
+        given = score(doc(FLOAT, 1.0), final_text_of(f"Answer: {field}"))
+        assert (given.value, given.status) == (0.0, Status.NO_ANSWER)
+
+    @pytest.mark.parametrize(
+        ("field", "truth"),
+        [("2 ln(3)", 2.1972), (r"2\ln 3", 2.1972), ("ln(2)/2", 0.34657), ("exp(-1)", 0.36788), ("1 - sin(1) ≈ 0.1585", 0.1585), ("0.25 (1/4)", 0.25), ("1/4 (25%)", 0.25),
+         ("5 (metres)", 5), ("0.8c", 0.8), ("3/s", 3), ("4 kΩ", 4), ("42 in a row", 42), ("42 - the sum of both", 42), ("5 min", 5), ("5 sec", 5), ("2 kg·m²/s", 2)],
+    )  # fmt: skip
+    def test_functions_units_and_remarks_are_read(self, field, truth):
+        assert score(doc(FLOAT, truth), final_text_of(f"Answer: {field}")).value == 1
+
+
+class TestAnAnswerInTags:
+    @pytest.mark.parametrize(
+        ("kind", "truth", "content"),
+        [(INTEGER, 42, "42"), (FLOAT, 0.5, r"\frac{1}{2}"), (BOOL, True, "True"), (OPTION, "(b)", "(b)"), (INTEGERS, [1, 2], "[1, 2]"), (FLOATS, [0.5, 2.0], "[1/2, 2]")],
+    )  # fmt: skip
+    @pytest.mark.parametrize(
+        "form",
+        ["<answer>{}</answer>", "So.\n<answer>\n{}\n</answer>", "FINAL ANSWER: <answer>{}</answer>", "<answer>${}$</answer>", "<answer>The answer is {}.</answer>", "<answer>{}"],
+    )  # fmt: skip
+    def test_is_read(self, kind, truth, content, form):
+        assert score(doc(kind, truth), final_text_of("I add 17.\n" + form.format(content))).value == 1
+
+
+class TestAFurtherProblemOfTheModels:
+    @pytest.mark.parametrize(
+        "heading",
+        ["Problem:\n", "**Problem:** ", "Question: ", "Q: ", "Problem 2: ", "### Question\n", "## Problem 3\n", "Example 4: ", "Human: ", "<|im_end|>\n", "题目：", "Next problem: "],
+    )  # fmt: skip
+    def test_is_left_out(self, heading):
+        text = f"Six times seven.\nThe answer is 42.\n\n{heading}What is 2 + 2?\nThe answer is 4.\n"
+        given = score(doc(INTEGER, 42), final_text_of(text))
+        assert (given.value, given.flags) == (1.0, ("continued_pattern",))
+
+    def test_a_problem_that_is_told_before_the_answer_is_not_one(self):
+        given = score(doc(INTEGER, 42), final_text_of("Problem: six times seven.\nQuestion: how much?\nAnswer: 42"))
+        assert (given.value, given.flags) == (1.0, ())
+
+    @pytest.mark.parametrize(
+        "line",
+        ["The problem: it may be 41.", "This question is solved.", "No problem.", "Wait: the question was another."],
+    )
+    def test_a_sentence_about_the_problem_is_no_heading(self, line):
+        assert score(doc(INTEGER, 42), final_text_of(f"Answer: 41\n{line}\nAnswer: 42")).value == 1
+
+
 class TestTolerances:
     @pytest.mark.parametrize(
         ("truth", "field", "value", "lenient"),
@@ -258,6 +312,15 @@ class TestAgreement:
     )
     def test_the_original_rule(self, agreement, pred, text, value, right):
         assert agreement.original_rule(pred, text, value) is right
+
+    def test_a_difference_that_fits_no_class_is_told_by_item(self, agreement, tmp_path, capsys):
+        row = {"Question": "How many?", "Answer": "3", "Answer_type": "integer", "Picture": None}
+        # The prediction is not what the reply says anywhere, and evalkit's answer is right.
+        output = {"question": "How many?", "correct": ["3", 3], "solution": "The answer is 3.", "pred": "17"}
+        (tmp_path / "theoremqa_test.jsonl").write_text(json.dumps(row) + "\n")
+        (tmp_path / "model_output_invented.jsonl").write_text(json.dumps(output) + "\n")
+        assert agreement.main([str(tmp_path)]) == 1
+        assert "invented 0: '17' and '3'\ndifferences without a class: 1" in capsys.readouterr().out
 
     def test_every_difference_on_the_stored_outputs_has_a_class(self, agreement, shared_data, capsys):
         assert agreement.main([str(shared_data / "theoremqa")]) == 0

@@ -2,8 +2,8 @@ r"""Reads numbers that people and models write, without evaluating anything, in 
 
 `read_number` and `read_list` take an answer field to its value, by a small grammar and a bounded descent. Understood
 are signs, decimals, `1.2e-3`, `1.2 \times 10^{-3}`, `1,234,567`, `a/b`, `\frac{a}{b}`, `\dfrac13`, mixed numbers,
-powers, `\sqrt[n]{}`, products, sums, brackets, `\pi`, `e`, percent, and scale words; a unit behind the number is
-dropped. All is computed in floating point: nothing a text says can take long or grow large.
+powers, `\sqrt[n]{}`, `\ln`, `\exp`, products, sums, brackets, `\pi`, `e`, percent, and scale words; a unit
+behind the number is dropped. An expression is read as a whole or not at all. All is computed in floating point: nothing a text says can take long or grow large.
 
 `numbers` finds the numbers in a text, exactly (`Quantity`: "1/64" is 0.015625, 0.1 is a tenth), with the decimals that
 they state, so that `equal` compares them at the precision at which they were written.
@@ -33,7 +33,7 @@ _BRACKETS: Final = {"(": ")", "[": "]", "{": "}"}
 
 _SCALES: Final = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _LONGEST_UNIT: Final = 40
-_VARIABLES: Final = frozenset("ijnxyz")
+_ALIKE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,29 +110,46 @@ def _stated(text: str) -> Number | None:
     if scale := _RE.scale.match(rest):
         rest, value = rest[scale.end() :], value * _SCALES[scale[1].lower()]
     return (
-        Number(value, percent is not None) if _is_tail(rest, after_sum=reader.is_sum) and math.isfinite(value) else None
+        Number(value, percent is not None)
+        if math.isfinite(value) and _is_tail(rest, value, after_sum=reader.is_sum)
+        else None
     )
 
 
-def _is_tail(rest: str, *, after_sum: bool) -> bool:
-    """True where a number may be followed by `rest`: nothing, a unit, an explanation.
+def _is_tail(rest: str, value: float, *, after_sum: bool) -> bool:
+    """True where a number, whose value is `value`, may be followed by `rest`: nothing, a unit, an explanation.
+
+    What may be a part of the expression makes it one that was not read whole: "2a", "2 ln(3)", "1 - sin(1)", "2(x + 1)".
 
     Raises:
         SeveralAnswersError: `rest` goes on with another number.
     """
     tail = rest.strip()
-    if _RE.relation.match(tail) or tail.startswith("^") or rest.startswith("!"):
-        return False  # "2 + 2 = 4" states what follows; a power that was not read, a factorial
+    if _RE.relation.match(tail):
+        return False  # "2 + 2 = 4" states what follows
     if _RE.another.match(tail):
         raise SeveralAnswersError(rest)
+    if _RE.going_on.match(rest):
+        return False
+    if bracket := _RE.bracket.match(tail):
+        return _is_remark(bracket[1], value)
     stop = _RE.explanation.search(tail)
     unit = tail[: stop.start()] if stop else tail
     without_powers = _RE.unit_digits.sub("", unit)
     if re.search(r"(?<![A-Za-z])(?:or|and|to)\s+\S{0,12}\d", without_powers):
         raise SeveralAnswersError(rest)
-    is_unit = len(unit) <= _LONGEST_UNIT and not re.search(r"[\d+<>√π]", without_powers)
+    is_unit = len(unit) <= _LONGEST_UNIT and not _RE.no_unit.search(without_powers)
     # What stands behind a sum would be a part of it.
-    return is_unit and unit.strip() not in _VARIABLES and not (after_sum and unit.strip())
+    return is_unit and not (after_sum and unit.strip())
+
+
+def _is_remark(text: str, value: float) -> bool:
+    """Whether a bracket behind a number says something of it, "(metres)" or "(= 0.25)", and is no factor."""
+    reader = _Reader(_RE.lead.sub("", text.strip(), count=1))
+    other = reader.number()
+    if other is None:
+        return _RE.remark.search(text) is not None
+    return math.isclose(other / (100 if _RE.percent.match(reader.text, reader.position) else 1), value, rel_tol=_ALIKE)
 
 
 def _inside(text: str) -> str:
@@ -219,9 +236,10 @@ class _Reader:
         return -value if sign and sign[0] == "-" and value is not None else value
 
     def _adjacent(self) -> float | None:
-        r"""A factor without a sign between: "2\pi", "3(4)"; two numbers in digits side by side are no product."""
+        r"""A factor without a sign between: "2\pi", "3(4)"; numbers side by side, "3 4" or "0.25 (1/4)", are no product."""
         space = _RE.space.match(self.text, self.position)
-        if _RE.literal.match(self.text, space.end() if space else self.position):
+        after = space.end() if space else self.position
+        if _RE.literal.match(self.text, after) or (after > self.position and self.text.startswith("(", after)):
             return None
         return self._powered()
 
@@ -256,6 +274,9 @@ class _Reader:
             index = self._bracketed("[") if root[0].startswith("\\") else None
             radicand = self._short_argument()
             return None if radicand is None else math.pow(radicand, 1 / (2.0 if index is None else index))
+        if function := self._take(_RE.function):
+            argument = self._short_argument()
+            return None if argument is None else (math.log if function["ln"] else math.exp)(argument)
         if constant := self._take(_RE.constant):
             return math.pi if constant["pi"] else math.e
         return self._group()

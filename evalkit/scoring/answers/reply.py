@@ -239,7 +239,12 @@ def tag_content(text: str) -> str | None:
 
 
 def filled_boxes(text: str, *, midway: bool) -> list[str]:
-    """The contents of the boxes in `text` that have any; where it may stop `midway`, only of those that surely end.
+    """The contents of `boxes_together`."""
+    return [box.content for box in boxes_together(text, midway=midway)]
+
+
+def boxes_together(text: str, *, midway: bool) -> list[Box]:
+    """The boxes in `text` that have any content; where it may stop `midway`, only those that surely end.
 
     Boxes with nothing but "and" or a comma between them are one answer, and stand there as a list: "1, 2".
     """
@@ -254,7 +259,7 @@ def filled_boxes(text: str, *, midway: bool) -> list[str]:
             found[-1] = Box(both, before.start, box.end)
         else:
             found.append(replace(box, content=content))
-    return [box.content for box in found]
+    return found
 
 
 def between_boxes(text: str, end: int, start: int) -> bool:
