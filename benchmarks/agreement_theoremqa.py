@@ -21,7 +21,7 @@ from typing import Any
 
 from agreement.report import TABLES, json_lines
 
-from evalkit.model import Score, Status
+from evalkit.model import Score
 from evalkit.scoring.answers.number import SeveralAnswersError, read_list, read_number
 from evalkit.scoring.answers.reply import Place, boxes, final_text_of, places
 from evalkit.scoring.theoremqa import score

@@ -1,7 +1,8 @@
 """TheoremQA: typed answers (number, integer, list, true or false, option), compared by value; no model text is run.
 
 The answer is what stands after the last "Answer:" (or a marker like it) or in the last box that can be read as the
-type asks, before the model goes on with a problem of its own; rules and tolerances are stricter than the original's, whose 4 % verdict is kept as `acc_lenient4`.
+type asks, before the model goes on with a problem of its own; rules and tolerances are stricter than the original's,
+whose 4 % verdict is kept as `acc_lenient4`.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     kind, truth = truth_of(doc)
     if (nothing := unanswered(final)) is not None:
         return nothing
-    flags = ("picture",) if doc.get("has_picture") else ()
+    flags: tuple[str, ...] = ("picture",) if doc.get("has_picture") else ()
     try:
         value, continued = find_answer(final, kind)
     except SeveralAnswersError as error:

@@ -2,8 +2,9 @@ r"""Reads numbers that people and models write, without evaluating anything, in 
 
 `read_number` and `read_list` take an answer field to its value, by a small grammar and a bounded descent. Understood
 are signs, decimals, `1.2e-3`, `1.2 \times 10^{-3}`, `1,234,567`, `a/b`, `\frac{a}{b}`, `\dfrac13`, mixed numbers,
-powers, `\sqrt[n]{}`, `\ln`, `\exp`, products, sums, brackets, `\pi`, `e`, percent, and scale words; a unit
-behind the number is dropped. An expression is read as a whole or not at all. All is computed in floating point: nothing a text says can take long or grow large.
+powers, `\sqrt[n]{}`, `\ln`, `\exp`, products, sums, brackets, `\pi`, `e`, percent, and scale words; a unit behind the
+number is dropped. An expression is read as a whole or not at all. All is computed in floating point: nothing a text
+says can take long or grow large.
 
 `numbers` finds the numbers in a text, exactly (`Quantity`: "1/64" is 0.015625, 0.1 is a tenth), with the decimals that
 they state, so that `equal` compares them at the precision at which they were written.
@@ -119,7 +120,7 @@ def _stated(text: str) -> Number | None:
 def _is_tail(rest: str, value: float, *, after_sum: bool) -> bool:
     """True where a number, whose value is `value`, may be followed by `rest`: nothing, a unit, an explanation.
 
-    What may be a part of the expression makes it one that was not read whole: "2a", "2 ln(3)", "1 - sin(1)", "2(x + 1)".
+    What may be a part of the expression makes it one that was not read as a whole: "2a", "1 - sin(1)", "2(x + 1)".
 
     Raises:
         SeveralAnswersError: `rest` goes on with another number.
@@ -236,7 +237,7 @@ class _Reader:
         return -value if sign and sign[0] == "-" and value is not None else value
 
     def _adjacent(self) -> float | None:
-        r"""A factor without a sign between: "2\pi", "3(4)"; numbers side by side, "3 4" or "0.25 (1/4)", are no product."""
+        r"""A factor without a sign between: "2\pi", "3(4)"; numbers side by side, "3 4" and "0.25 (1/4)", are none."""
         space = _RE.space.match(self.text, self.position)
         after = space.end() if space else self.position
         if _RE.literal.match(self.text, after) or (after > self.position and self.text.startswith("(", after)):
