@@ -149,7 +149,7 @@ def test_a_first_fetch_of_data_is_announced(monkeypatch, tmp_path):
     from evalkit.config.suite import Source
     from evalkit.tasks import data as hub
 
-    def fetched(*, local_files_only=False, **_):
+    def fetched(_name, *, local_files_only=False, **_):
         if local_files_only:
             raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
         return str(tmp_path)
