@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -165,7 +166,9 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
     for one in findings:
         click.echo(one_line(f"{one.file}:{one.line}: {one.rule}: {one.sentence}"))
     read = f"{len(files)} file{'s' if len(files) != 1 else ''}"
-    click.echo(f"{len(findings)} finding{'s' if len(findings) != 1 else ''} in {read}", err=True)
+    by_rule = ", ".join(f"{rule} {count}" for rule, count in Counter(one.rule for one in findings).most_common())
+    told = f"{len(findings)} finding{'s' if len(findings) != 1 else ''} in {read}"
+    click.echo(f"{told}: {by_rule}" if findings else told, err=True)
     return 1 if findings else 0
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +33,8 @@ _DIFFERENCE: Final = re.compile(r"^(?:difference|diff\.?|delta|差值)\b", re.IG
 _PIPELINE_SUFFIX: Final = re.compile(r"(?:-[A-Za-z]+)?-FlagOS$", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"^([+-]?\d{1,9}(?:\.\d{1,12})?|\.\d{1,12})\s*(%?)\s*(\(?\s*±[^)]*\)?)?$")
 _COUNT: Final = re.compile(r"^(\d{1,9})\s*/\s*(\d{1,9})$")
+_FINEST: Final = Decimal("0.0001")  # 0.01 %: what harnesses round to before a table pads it
+_PADDED_CELLS: Final = 4  # so many cells end in zeros by chance in one table of ten thousand
 _EVIDENCE: Final = re.compile(r"^[-*]\s+(.+?)[:：]\s?n = (\d+)[,、]\s?k = ([\d.]+)(?:/([\d.]+))?[,、]")
 
 
@@ -40,7 +42,7 @@ _EVIDENCE: Final = re.compile(r"^[-*]\s+(.+?)[:：]\s?n = (\d+)[,、]\s?k = ([\d
 class Cell:
     """One printed value. `number` is what is printed; `fraction` and `step` (its last digit) are in [0, 1] terms.
 
-    `scale` is None for what is no number.
+    Zeros that a table is padded with are no digits (`unpadded`, `scaled_row`). `scale` is None for what is no number.
     """
 
     text: str
@@ -147,13 +149,13 @@ def _table(grid: Grid, file: str, card: str, number: int) -> Iterator[CardTable]
             yield CardTable(file, number, line, card, bare, bare, "", (), bare_difference=True)
         return
     reference, candidate = columns
-    read = [
-        (at, cells[0], read_cell(cells[reference]), read_cell(cells[candidate]))
-        for at, cells in grid[1:]
-        if len(cells) > max(columns) and any(cells)
-    ]
-    scale = table_scale([cell for _, _, *pair in read for cell in pair])
-    rows = (CardRow(label, benchmark_of(label), *scaled_row(one, two, scale), at) for at, label, one, two in read)
+    lines = [(at, cells) for at, cells in grid[1:] if len(cells) > max(columns) and any(cells)]
+    read = unpadded([read_cell(cells[column]) for _, cells in lines for column in columns])
+    scale = table_scale(read)
+    rows = (
+        CardRow(cells[0], benchmark_of(cells[0]), *scaled_row(one, two, scale), at)
+        for (at, cells), one, two in zip(lines, read[::2], read[1::2], strict=True)
+    )
     model = model_of(heads[reference])
     yield CardTable(file, number, line, card, heads[reference], heads[candidate], model, tuple(rows))
 
@@ -184,12 +186,30 @@ def read_cell(text: str) -> Cell:
     if not match:
         return Cell(stripped)
     number = Decimal(match[1])
-    places = len(match[1].partition(".")[2])
-    step = Decimal(1).scaleb(-places)
+    step = Decimal(1).scaleb(-_places(number))
     spread = match[3] is not None
     if match[2]:
         return Cell(stripped, number, "percent sign", number / 100, step / 100, spread=spread)
     return Cell(stripped, number, None, None, step, spread=spread)
+
+
+def unpadded(cells: Sequence[Cell]) -> list[Cell]:
+    """A table's cells; where all that have as many decimals end in zeros, these are no digits."""
+    zeros: dict[int, list[int]] = {}
+    for cell in cells:
+        if cell.number:
+            zeros.setdefault(_places(cell.number), []).append(_places(cell.number) - _places(cell.number.normalize()))
+    padding = {places: min(found) for places, found in zeros.items() if len(found) >= _PADDED_CELLS}
+    return [
+        cell if cell.number is None else replace(cell, step=cell.step.scaleb(padding.get(_places(cell.number), 0)))
+        for cell in cells
+    ]
+
+
+def _places(number: Decimal) -> int:
+    """How many decimals are written."""
+    exponent = number.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def table_scale(cells: list[Cell]) -> Scale:
@@ -208,10 +228,18 @@ def scaled_row(left: Cell, right: Cell, scale: Scale) -> tuple[Cell, Cell]:
 
     def scaled(cell: Cell) -> Cell:
         if cell.number is None or cell.scale is not None:
-            return cell
-        return replace(cell, scale=scale, fraction=cell.number / divisor, step=cell.step / divisor)
+            return _rounded_before(cell)
+        return _rounded_before(replace(cell, scale=scale, fraction=cell.number / divisor, step=cell.step / divisor))
 
     return scaled(left), scaled(right)
+
+
+def _rounded_before(cell: Cell) -> Cell:
+    """A cell of more than two decimals of a percent that ends in zeros: 50.890 is 458 of 900, 50.89, and a zero."""
+    step = cell.step
+    while 0 < step < _FINEST and cell.fraction is not None and cell.fraction % (step * 10) == 0:
+        step *= 10
+    return replace(cell, step=step)
 
 
 def _evidence(text: str) -> Mapping[str, dict[str, Any]]:

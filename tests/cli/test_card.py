@@ -179,7 +179,7 @@ def test_check_names_file_line_and_rule_and_exits_1(invoke, tmp_path):
     assert f"{second}:2: swapped-columns: " in done.out
     assert f"{first}:6: zero-score: " in done.out
     assert "\x1b" not in done.out
-    assert done.err.endswith("findings in 2 files\n")
+    assert done.err.endswith("5 findings in 2 files: unknown-label 2, zero-score 2, swapped-columns 1\n")
     document = json.loads(invoke("card", "check", "--json", first, second).out)
     rules = {one["rule"] for one in document["findings"]}
     assert {"swapped-columns", "zero-score"} <= rules <= set(document["rules"])

@@ -38,6 +38,11 @@ def test_a_csv_in_fractions_and_percent(judged):
     assert rows["30B", "MMLU"]["ci95"] == pytest.approx([0.078, 0.100], abs=5e-4)
 
 
+def test_a_score_that_is_padded_with_a_zero_is_a_share_of_its_questions(judged):
+    _done, rows = judged("metric,reference,candidate\nMMMU,50.890,51.110\nCMMMU,50.840,51.110\n")
+    assert {metric: row["n_items"] for (_, metric), row in rows.items()} == {"MMMU": 900, "CMMMU": None}
+
+
 def test_items_and_margins_are_given_by_name(judged):
     _done, rows = judged(CSV, "table.csv", "--items", "mine=100", "--margin", "MMLU=10", "--margin", "50")
     assert rows["30B", "mine"]["n_items"] == 100

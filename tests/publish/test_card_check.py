@@ -97,6 +97,21 @@ def test_a_moved_reference_is_the_one_that_few_cards_have():
     assert found(("A", *HEADS, ROWS), ("B", *HEADS, [("LiveBench", "50.1", "52.00")])) == []  # the same, rounded
 
 
+@pytest.mark.parametrize("padded", ["50.890", "50.8900", "0.50890", "50.890%"])
+def test_a_zero_behind_two_decimals_of_a_percent_is_padding(padded):
+    assert one(("MMMU", padded, padded)) == (), "458 of 900 are 50.89 %"
+    wrong = padded.replace("9", "4", 1)
+    assert [item.rule for item in one(("MMMU", wrong, wrong))] == ["not-k-of-n"] * 2, "50.84 % are none"
+
+
+def test_zeros_at_the_end_of_every_score_of_a_table_are_padding():
+    rows = [("MMMU", "50.90", "51.10"), ("CMMMU", "40.30", "41.80"), ("MATH-500", "86.60", "85.20")]
+    assert one(*rows) == (), "458 of 900 are 50.9 %"
+    assert [item.rule for item in one(*rows[:1], ("MATH-500", "86.64", "85.20"))] == ["not-k-of-n"] * 3
+    # Two cells may end so by chance, or count 50 questions.
+    assert [item.rule for item in one(("GPQA_Diamond", "38.0", "32.0"))] == ["not-k-of-n"] * 2
+
+
 def test_scales_between_cards_of_a_model():
     fractions = [(label, f"0.{left.replace('.', '')}", f"0.{right.replace('.', '')}") for label, left, right in ROWS]
     assert found(("A", *HEADS, ROWS), ("B", *HEADS, fractions)) == [("B", "mixed-scales")]
