@@ -41,6 +41,8 @@ def _class(reply: str, prediction: str, score: Score, count: int) -> str:
     if score.reason == "multiple":
         return "one_of_several"
     if score.status is Status.SCORED:
+        if re.search(rf"\({prediction[1]}\)[^.(]*\b(?:not|n't)\b", reply):
+            return "denied"
         last = reply.strip().rpartition("\n")[2]
         both = re.search(rf"\b{score.answer}\b", last) and f"({prediction[1]})" in last
         return "contradiction" if both else UNCLASSED

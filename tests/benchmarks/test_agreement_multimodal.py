@@ -60,7 +60,7 @@ def test_disagreements_are_classed_and_written_without_text(folder):
     page = folder / "page.md"
     done = run(folder, "--write", page)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "| MMMU-Pro | model_standard | 4 | 3 | 1 | 50.00% | 2 | 0 |" in done.stdout
+    assert "| MMMU-Pro | model_standard | 4 | 3 | 1 | 50.00% | 50.00% | 2 | 0 |" in done.stdout
     text = page.read_text()
     for line in (
         "**random** (1; right only here 0, right only officially 1): test_Art_2",

@@ -57,13 +57,15 @@ class Options:
 
     `choices` are the texts without markup, white space and case folded, `words` their words; `texts` maps the words of
     an option to its letter. A text that is blank, that two options share, or that is itself one of the letters
-    (bracketed or not) is left out there: it identifies nothing.
+    (bracketed or not) is left out there: it identifies nothing. `comparatives` are the words such as "closer" in the
+    options, or else in the question.
     """
 
     letters: str
     choices: tuple[str, ...]
     words: tuple[tuple[str, ...], ...]
     texts: Mapping[tuple[str, ...], str]
+    comparatives: frozenset[str]
 
     @classmethod
     def of(cls, doc: Mapping[str, Any]) -> Options:
@@ -84,7 +86,9 @@ class Options:
             for letter, words in zip(letters, folded, strict=True)
             if words and times[words] == 1 and "".join(words).strip("()[]{}").upper() not in tuple(letters)
         }
-        return cls(letters, tuple(" ".join(text.casefold().split()) for text in plain), tuple(folded), texts)
+        folds = tuple(" ".join(text.casefold().split()) for text in plain)
+        asked = _RE.comparative.findall(" ".join(folds)) or _RE.comparative.findall(str(doc.get("question") or ""))
+        return cls(letters, folds, tuple(folded), texts, frozenset(map(str.lower, asked)))
 
     def text_at(self, text: str, position: int) -> tuple[str, int] | None:
         """(letter, end) of the longest option text that starts at `position`, a leading article aside; else None."""

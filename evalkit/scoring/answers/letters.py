@@ -14,10 +14,11 @@ Models that were asked about a picture answer shortly and in many forms ("B. a l
     M5  one letter only that stands alone, in a reply of up to 60 characters; articles and the pronoun aside
     P5  a last line that is an option's text (as in the text suites)
     M6  the text of one option only, as whole words
+    M7  prose that settles on one option (`evalkit.scoring.answers.prose`)
 
 M4 to M6 do not count in a sentence that denies ("(B) does not fit"), M4 also not in a last one that contrasts.
 
-M1 to M6 are weak: a reply that was cut off gets nothing by them. No rule guesses, and letters beyond the item's own
+M1 to M7 are weak: a reply that was cut off gets nothing by them. No rule guesses, and letters beyond the item's own
 options never count.
 """
 
@@ -31,12 +32,14 @@ from typing import Any, Final
 from evalkit.model import FinalText, Score
 from evalkit.scoring import patterns
 from evalkit.scoring.answers.choice import Extraction, Options, extract, only, settled, truth_of, without_lists
+from evalkit.scoring.answers.prose import settled_on
 from evalkit.scoring.answers.reply import (
     ends_midway,
     for_matching,
     is_refusal,
     last_line,
     places,
+    supposed,
     unanswered,
     without_markup,
 )
@@ -55,7 +58,7 @@ _AFTER_TEXT: Final = r"(?![^\W\u3400-\u9fff]|[/^*+=%°\\-]|[.,:]\d)"
 
 
 def read(text: str, options: Options) -> Extraction:
-    """What `text` (normalised, without markup) settles on, by the strict reading and then by M1 to M6."""
+    """What `text` (normalised, without markup) settles on, by the strict reading and then by M2 to M7."""
     strict = extract(text, options)
     if strict.letters and strict.anchor != "P5":
         return strict
@@ -64,8 +67,10 @@ def read(text: str, options: Options) -> Extraction:
             return Extraction((letter,), anchor)
     if strict.letters:
         return strict
-    letter = _named(text, options)
-    return Extraction((letter,), "M6") if letter else Extraction()
+    if letter := _named(text, options):
+        return Extraction((letter,), "M6")
+    letter = settled_on(text, options)
+    return Extraction((letter,), "M7") if letter else Extraction()
 
 
 def read_set(text: str, options: Options) -> Extraction:
@@ -192,11 +197,11 @@ def _named(text: str, options: Options) -> str | None:
 
 
 def _denied(text: str, found: re.Match[str]) -> bool:
-    """Whether the sentence in which something was found denies or asks; what was found is not looked at."""
+    """Whether the sentence in which something was found denies, asks or supposes; what was found is not looked at."""
     start = max(0, found.start() - SHORT_CHARS)
     start = max((end.end() for end in _RE.sentence_end.finditer(text, start, found.start())), default=start)
     stop = _RE.sentence_end.search(text, found.end(), found.end() + SHORT_CHARS)
-    if stop and stop[0] == "?":
+    if (stop and stop[0] in "?？") or supposed(text, found.start()):
         return True
     after = text[found.end() : stop.start() if stop else found.end() + SHORT_CHARS]
     return any(_RE.denial.search(part) for part in (text[start : found.start()], after))
