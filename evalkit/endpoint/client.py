@@ -51,7 +51,7 @@ class Lease:
 
 
 class Replicas:
-    """Spreads requests over replicas and rests those that fail: no connection, or a 5xx in place of an answer.
+    """Spreads requests over replicas and rests those that fail: no connection, a 5xx or a refusal, but no answer.
 
     Three failures in a row take a replica out for 5 s. After that it gets one request on trial (another every 10 s
     while that one is open): if it fails again it is out for twice as long, up to 60 s; any answer brings it back at
@@ -110,6 +110,8 @@ class Replicas:
 _NEVER_SENT = frozenset({FailureKind.STALL, FailureKind.TIMEOUT, FailureKind.BAD_REQUEST, FailureKind.IMAGE})
 
 _PARTIAL: Final = 206
+# A replica of another key, path or model.
+_REFUSALS: Final = frozenset({401, 403, 404, 405, 407, 410})
 
 
 class AiohttpClient:
@@ -183,13 +185,13 @@ class AiohttpClient:
 
 
 def _reached(answer: Answer | Failure) -> bool | None:
-    """Whether the replica is fit to be asked: not where the line breaks or it answers 5xx; silence leaves it open.
+    """Whether the replica is fit to be asked: not where the line breaks or it answers 5xx or refuses; None of silence.
 
-    A replica with a broken device answers 500 to everything, and at once: as the one with the fewest requests in flight
-    it would draw nearly all of them to itself.
+    A replica with a broken device answers 500 to everything, and one with another key 401, at once: as the one with the
+    fewest requests in flight it would draw nearly all of them to itself.
     """
     if isinstance(answer, Answer):
-        return answer.status < 500
-    if answer.kind is FailureKind.CONNECTION:
+        return answer.status < 500 and answer.status not in _REFUSALS
+    if answer.kind in {FailureKind.CONNECTION, FailureKind.REDIRECT, FailureKind.AUTH}:
         return False
     return None if answer.kind in _NEVER_SENT else True

@@ -385,10 +385,12 @@ async def _ask(asking: _Asking, missing: Missing, out: journal.Journal, shared: 
         finder=pace.finder,
         leads=pace.leads,
         look_again=asking.look_again,
+        addresses=len(settings.base_urls),
     )
     try:
         await pool.run(side.plan.request(*sample) for sample in missing)
     finally:
+        shared.watch.notices.extend(pool.refusing)
         await client.close()
 
 

@@ -5,7 +5,11 @@ What happens to a time-out, in one place: a failure that asking again may heal g
 lowers the number of requests in flight, and `Retry-After` holds the pool until it has passed or an answer arrives.
 When connections fail in a row before an answer began, or a 502 or 503 stands in for the server, the endpoint counts as
 down: the pool waits for it with one request at a time and uses up no tries, for `outage_seconds` at most. A 4xx that
-will not heal is recorded at once, and a run of them stops the suite (or the endpoint, where no request can succeed).
+will not heal is recorded at once, and a run of them stops the suite.
+
+A refusal (401, 403, 404, a redirect) is that of a wrong key or address, or of a filter that minds what is asked. Of
+several addresses another is asked in the place of the one that refuses. Where nothing was answered yet, a greeting
+tells whether the endpoint refuses everything, which ends the run, or these questions.
 
 The number in flight is fixed, or a `Finder`'s; then a stall lowers it for a while as a 429 does.
 
@@ -30,10 +34,10 @@ from typing import Final, Protocol, Self, TypeAlias
 
 from evalkit.config import Limits
 from evalkit.errors import EndpointError
-from evalkit.model import Failure, FailureKind, Reply, Request
+from evalkit.model import Failure, FailureKind, Prompt, Reply, Request
 
 _LIMITS: Final = Limits()
-_ENDPOINT_WIDE: Final = frozenset({FailureKind.AUTH, FailureKind.NOT_FOUND, FailureKind.REDIRECT})
+_REFUSALS: Final = frozenset({FailureKind.AUTH, FailureKind.NOT_FOUND, FailureKind.REDIRECT})
 _STANDS_IN: Final = frozenset({502, 503})
 """What a gateway says whose server is gone, and a server (llama.cpp) that still loads its model."""
 _DOWN_AFTER: Final = 8
@@ -220,8 +224,18 @@ class _Waiting:
 
 
 @dataclass(slots=True)
+class _Refusals:
+    """How often in a row an address has refused, and its last words."""
+
+    number: int
+    last: Failure
+
+
+@dataclass(slots=True)
 class Pool:
     """Asks every request of one endpoint and hands each outcome to `sink` exactly once. Time is the event loop's.
+
+    `addresses` is the number of the endpoint's addresses, among which the client chooses.
 
     With a `finder`, its number is the most in flight; a pool that `leads` tells it how the endpoint fares. `look_again`
     is called when an endpoint that was down answers, before its answer is kept and more is asked: it gives a failure
@@ -237,6 +251,10 @@ class Pool:
     finder: Finder | None = None
     leads: bool = True
     look_again: LookAgain | None = None
+    addresses: int = 1
+    _served: set[str] = field(default_factory=set)
+    _refusals: dict[str, _Refusals] = field(default_factory=dict)
+    _greeting: bool = False
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _source: Iterator[Request] = field(default_factory=lambda: iter(()))
     _exhausted: bool = False
@@ -277,6 +295,15 @@ class Pool:
                 self._timer.cancel()
         if self._fatal:
             raise EndpointError(f"{self.name}: {self._fatal}")
+
+    @property
+    def refusing(self) -> list[str]:
+        """A sentence for each address that refused to the end while others answered."""
+        return [
+            f"{self.name}: {address} refused {one.number} requests and was left out, others answered: {one.last.detail}"
+            for address, one in self._refusals.items()
+            if self._served and one.number >= _FATAL_AFTER and self.addresses > 1
+        ]
 
     @property
     def _most(self) -> int:
@@ -323,7 +350,7 @@ class Pool:
 
     def _take(self, now: float) -> _Waiting | None:
         """The next request, or None where there is none now or the endpoint is not to be asked now."""
-        if self._fatal or self._in_flight >= self._allowed or self._hold_until > now:
+        if self._fatal or self._greeting or self._in_flight >= self._allowed or self._hold_until > now:
             return None
         if self._delayed and self._delayed[0][0] <= now:
             return heappop(self._delayed)[2]
@@ -376,6 +403,8 @@ class Pool:
             self._answered(entry, outcome)
         else:
             self._failed(entry, outcome)
+            if self._is_refused:
+                await self._greet(entry.request)
             self._notify()
 
     async def _back(self, outcome: Reply | Failure, look_again: LookAgain) -> Reply | Failure:
@@ -389,8 +418,9 @@ class Pool:
             self._waits_for("")
             self._notify()
         self._refused = 0
+        self._served.add(reply.address)
+        self._refusals.pop(reply.address, None)
         self._permanent[entry.request.suite] = 0
-        self._permanent["*"] = 0
         self._since_limited += 1
         if self._limit < self._most and self._since_limited >= max(_AGAIN_AFTER, 8 * self._limit):
             self._limit, self._since_limited = self._limit + 1, 0
@@ -417,6 +447,8 @@ class Pool:
             self._refused, self._down_since = 0, None
         if failure.kind is FailureKind.RATE_LIMITED:
             self._rate_limited(entry, failure)
+        elif failure.kind in _REFUSALS:
+            self._refusal(entry, failure)
         elif failure.kind.retryable:
             entry.tries += 1
             if entry.tries > self.settings.retries:
@@ -473,14 +505,41 @@ class Pool:
         self.progress[entry.request.suite].retried += 1
         heappush(self._delayed, (self._now() + delay, entry.order, entry))
 
+    def _refusal(self, entry: _Waiting, failure: Failure) -> None:
+        """What one address refuses another may answer; where there is none, the request has failed."""
+        before = self._refusals.get(failure.address)
+        self._refusals[failure.address] = _Refusals(1 if before is None else before.number + 1, failure)
+        entry.tries += 1
+        if self.addresses > 1 and entry.tries <= self.settings.retries:
+            self._requeue(entry, self._backoff(1))
+        else:
+            self._permanent_failure(entry, failure)
+
+    @property
+    def _is_refused(self) -> bool:
+        """True where several requests were refused and none was answered by any address."""
+        return not self._served and sum(one.number for one in self._refusals.values()) >= _FATAL_AFTER
+
+    async def _greet(self, refused: Request) -> None:
+        """Asks every address for a word; where all of them refuse even that, nothing more is asked."""
+        async with self._looking:
+            if self._fatal or not self._is_refused:
+                return
+            self._greeting = True
+            outcomes = [await self.client.ask(_greeting(refused)) for _ in range(self.addresses)]
+            self._greeting = False
+            refusals = [one for one in outcomes if isinstance(one, Failure) and one.kind in _REFUSALS]
+            if len(refusals) == len(outcomes) and self._is_refused:
+                last = refusals[-1]
+                self._fatal = f"refuses every request ({last.kind.value}): {last.detail}"
+            else:
+                self._refusals.clear()
+                self._served.update(one.address for one in outcomes if one not in refusals and not _says_nothing(one))
+
     def _permanent_failure(self, entry: _Waiting, failure: Failure) -> None:
         suite = entry.request.suite
         self._permanent[suite] += 1
         self._give_up(entry, failure)
-        if failure.kind in _ENDPOINT_WIDE:
-            self._permanent["*"] += 1
-            if self._permanent["*"] >= _FATAL_AFTER:
-                self._fatal = f"refuses every request ({failure.kind.value}): {failure.detail}"
         if self._permanent[suite] >= self.settings.permanent_failures_to_stop and not self.progress[suite].stopped:
             self.progress[suite].stopped = (
                 f"stopped after {self._permanent[suite]} failures in a row that asking again cannot heal "
@@ -495,6 +554,16 @@ class Pool:
         """Exponential, between half and all of it, so that requests that failed together do not return together."""
         full = min(self.settings.backoff_limit_seconds, self.settings.backoff_seconds * 2.0 ** (tries - 1))
         return full * (0.5 + self.rng.random() / 2)
+
+
+def _greeting(request: Request) -> Request:
+    """The smallest question of a request's kind, to the same model."""
+    words = "Hi."
+    parameters = {key: value for key, value in request.parameters.items() if key == "model"} | {"max_tokens": 1}
+    prompt = Prompt("greeting", ({"role": "user", "content": words},))
+    if request.prompt.text is not None:
+        prompt = Prompt("greeting", text=words)
+    return Request("greeting", request.suite, "greeting", 0, prompt, parameters)
 
 
 def _says_nothing(outcome: Reply | Failure) -> bool:

@@ -748,7 +748,7 @@ async def test_an_outcome_says_which_address_gave_it_without_its_key(serve, conn
     }
 
 
-@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
 async def test_a_replica_that_answers_everything_with_an_error_is_rested(serve, connect, status):
     """It would be the one with the fewest in flight, and draw nearly every request to itself."""
     bad, good = await serve(says(b"", status)), await serve(says())

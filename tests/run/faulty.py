@@ -61,6 +61,8 @@ BYTES = {
     "500": lambda good, text: whole(500, error("injected")),
     "502_html": lambda good, text: whole(502, b"<html><h1>Bad Gateway</h1></html>", content_type="text/html"),
     "503": lambda good, text: whole(503, error("loading"), "retry-after: 0"),
+    "401": lambda good, text: whole(401, error("no such key")),
+    "waf": lambda good, text: whole(403, b"<html><title>Request blocked</title></html>", content_type="text/html"),
     "400": lambda good, text: whole(400, error("this prompt is not to my taste")),
     "429": lambda good, text: whole(429, error("slow down"), "retry-after: 0"),
     "html": lambda good, text: whole(200, b"<html><title>Welcome</title></html>", content_type="text/html"),
@@ -200,7 +202,8 @@ class Connection(asyncio.Protocol):
                 if outage["kind"] != "another" or "seconds" in outage:
                     self.server.outage(outage)
                     return
-        item, answer = MARK.search(body["messages"][-1]["content"]).groups()
+        mark = MARK.search(body["messages"][-1]["content"])
+        item, answer = mark.groups() if mark else ("greeting", "A")
         question = f"{item}/{body.get('seed')}"
         if state.most is not None:
             state.in_flight += 1

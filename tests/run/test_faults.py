@@ -198,3 +198,34 @@ def test_refused_for_ever_is_said_and_not_scored(faulty, questions, ended, run_e
     assert report["failures"]["bad_request"] >= 20
     assert "not to my taste" in done.stderr
     ended(ITEMS).check()
+
+
+def test_a_filter_before_the_server_costs_only_the_questions_that_it_minds(asked):
+    outcome, samples, end, _ = asked({"kind": "waf", "share": 0.3, "times": -1})
+    lost = end.kinds["auth"]
+    assert lost == len(end.failures) > 10
+    assert outcome.problem is None
+    assert samples.status.counts() == {"scored": ITEMS - lost, "failed": lost}
+    assert all("Request blocked" in failure["detail"] for failure in end.failures)
+
+
+def test_one_address_that_refuses_is_named_while_the_other_answers(faulty, mortal, questions, ended, run_evalkit):
+    faulty.plan()
+    mortal.plan({"kind": "401", "share": 1.0, "times": -1})
+    config = questions(faulty.url, ITEMS, concurrency=8)
+    config.write_text(config.read_text().replace(f"base_url: {faulty.url}", f"base_urls: [{mortal.url}, {faulty.url}]"))
+    done = run_evalkit("run", config)
+    assert done.returncode == 0
+    assert f"side: {mortal.url} refused" in done.stderr
+    assert "no such key" in done.stderr
+    end = ended(ITEMS)
+    assert {record["address"] for record in end.replies} == {faulty.url}
+    assert not end.failures
+
+
+def test_an_endpoint_that_refuses_everything_is_left_at_once(faulty, questions, run_evalkit):
+    faulty.plan({"kind": "401", "share": 1.0, "times": -1})
+    done = run_evalkit("run", questions(faulty.url, ITEMS, concurrency=8), "--quiet")
+    assert done.returncode == 3
+    assert "refuses every request (auth)" in done.stderr
+    assert faulty.stats["received"] <= 8 + 3 + 1

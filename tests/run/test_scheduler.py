@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import virtual
@@ -222,7 +224,78 @@ async def test_an_endpoint_that_refuses_everything_is_left_at_once(kind):
     pool = Pool(client, QUICK, lambda r, o: None, {"s": Progress()})
     with pytest.raises(EndpointError, match="refuses every request"):
         await asyncio.wait_for(pool.run(requests(1000)), 20)
-    assert sum(client.tries.values()) <= 3 + QUICK.concurrency
+    assert sum(client.tries.values()) <= 4 + QUICK.concurrency, "the first ones, and a greeting"
+    assert client.tries["greeting"] == 1
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+@virtual.time
+async def test_questions_that_a_filter_refuses_fail_alone_even_where_they_come_first(concurrency):
+    settings = PoolSettings(concurrency=concurrency, backoff_seconds=0.001)
+    outcomes, client, progress = await run(
+        lambda r, n: fail(FailureKind.AUTH) if r.key in {f"s{n}" for n in range(9)} else GOOD, requests(200), settings
+    )
+    assert [key for key, outcome in outcomes.items() if isinstance(outcome, Failure)] == [f"s{n}" for n in range(9)]
+    assert client.tries["s0"] == 1
+    assert client.tries["greeting"] <= 1
+    assert progress["s"].stopped == ""
+
+
+@virtual.time
+async def test_an_endpoint_that_answered_is_not_left_for_refusals():
+    outcomes, client, progress = await run(
+        lambda r, n: fail(FailureKind.AUTH) if r.suite == "b" else GOOD,
+        [*requests(20), *requests(50, "b"), *requests(20, "c")],
+        suites=("s", "b", "c"),
+    )
+    assert sum(isinstance(outcome, Reply) for outcome in outcomes.values()) == 40
+    assert "(auth)" in progress["b"].stopped, "as any suite is whose failures do not heal"
+    assert "greeting" not in client.tries
+
+
+@virtual.time
+async def test_a_greeting_that_is_not_refused_says_that_the_endpoint_is_not():
+    """Some servers want other parameters than a greeting has: that is no refusal."""
+
+    def script(request, attempt):
+        if request.key == "greeting":
+            return fail(FailureKind.BAD_REQUEST)
+        return fail(FailureKind.AUTH) if int(request.key[1:]) < 5 else GOOD
+
+    outcomes, *_ = await run(script, requests(20), PoolSettings(concurrency=1))
+    assert sum(isinstance(outcome, Reply) for outcome in outcomes.values()) == 15
+
+
+@virtual.time
+async def test_of_two_addresses_the_one_that_refuses_is_named_and_its_questions_are_asked_of_the_other():
+    turn = Counter()
+
+    def script(request, attempt):
+        turn["all"] += 1
+        if turn["all"] % 2:
+            return fail(FailureKind.AUTH, address="http://bad/v1")
+        return replace(GOOD, address="http://good/v1")
+
+    outcomes = []
+    pool = Pool(Scripted(script), QUICK, lambda r, o: outcomes.append(o), {"s": Progress()}, name="cand", addresses=2)
+    await pool.run(requests(100))
+    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+    (sentence,) = pool.refusing
+    assert re.fullmatch(r"cand: http://bad/v1 refused \d+ requests and was left out, others answered: why", sentence)
+
+
+@virtual.time
+async def test_two_addresses_that_both_refuse_end_the_run():
+    turn = Counter()
+
+    def script(request, attempt):
+        turn["all"] += 1
+        return fail(FailureKind.AUTH, address=f"http://{turn['all'] % 2}/v1")
+
+    pool = Pool(Scripted(script), QUICK, lambda r, o: None, {"s": Progress()}, addresses=2)
+    with pytest.raises(EndpointError, match="refuses every request"):
+        await pool.run(requests(100))
+    assert pool.refusing == []
 
 
 @virtual.time
