@@ -96,7 +96,7 @@ class Agreement:
 
 def table(results: Iterable[Agreement]) -> str:
     """Markdown: how often both agree, and what each of them gives."""
-    names = "data set | outputs | items | official right | evalkit right | same, making | same, held | differ | no class"
+    names = "data set | outputs | items | official | evalkit | same, making | same, held | differ | no class"
     return "\n".join((f"| {names} |", "| --- | --- |" + " ---: |" * 7, *(found.row for found in results)))
 
 
