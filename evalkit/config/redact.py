@@ -140,6 +140,10 @@ def _redacted_inside(text: str) -> str:
 # One backslash for JSON, two for JSON inside JSON, four once more; a bound keeps a long row of them cheap.
 _ESCAPED: Final = r"\\{1,4}"
 _LONGEST_CHARACTER: Final = 16
+# So many characters are compared one by one; of a longer secret the rest is what follows and looks like it. Spelled
+# out, a token of 3 kB would take a second to compile.
+_COMPARED: Final = 40
+_ANY_ESCAPED: Final = r"\\{1,4}(?:u[0-9a-f]{4}|x[0-9a-f]{2}|.)|%(?:25)?[0-9a-f]{2}|&#?[0-9a-z]{1,8};?"
 _IN_BASE64: Final = {"+": r"(?:[+-]|%2B)", "/": r"(?:\\{0,4}/|_|%2F)"}
 _SHORT: Final = {"\n": "n", "\r": "r", "\t": "t"}
 # Letters and digits that are escaped, as ordinary texts have few.
@@ -171,10 +175,26 @@ def spellings(secrets: Iterable[str]) -> Spellings:
     long = [one for one in longest_first if len(one) >= MIN_SECRET_CHARACTERS]
     least = [one for one in long if not any(other in one for other in long if other != one)]
     in_base64 = [form for one in least for form in _in_base64(one)]
-    plain = "|".join("".join(map(_character, secret)) for secret in longest_first)
-    encoded = ["".join(_IN_BASE64.get(one, one) for one in form) for form in in_base64]
-    runs = {max(_RUN.findall(form.lower()), key=len, default="") for form in (*longest_first, *in_base64)}
+    plain = "|".join(map(_spelled, longest_first))
+    encoded = [_encoded(form) for form in in_base64]
+    compared = [form[:_COMPARED].lower() for form in (*longest_first, *in_base64)]
+    runs = {max(_RUN.findall(form), key=len, default="") for form in compared}
     return Spellings("|".join([f"(?i:{plain or '(?!)'})", *encoded]), tuple(sorted(runs)))
+
+
+def _spelled(secret: str) -> str:
+    rest = secret[_COMPARED:]
+    if not rest:
+        return "".join(map(_character, secret))
+    units = len(rest.encode(errors="surrogateescape"))
+    follows = "".join(sorted({re.escape(one) for one in rest}))
+    return "".join(map(_character, secret[:_COMPARED])) + f"(?:{_ANY_ESCAPED}|[{follows}]){{0,{units}}}"
+
+
+def _encoded(form: str) -> str:
+    rest = len(form) - _COMPARED
+    compared = "".join(_IN_BASE64.get(one, one) for one in form[:_COMPARED])
+    return compared if rest <= 0 else compared + f"(?:[A-Za-z0-9]|{'|'.join(_IN_BASE64.values())}){{0,{rest}}}"
 
 
 def _character(one: str) -> str:

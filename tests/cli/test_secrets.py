@@ -1,12 +1,14 @@
 """Planted secrets turn up nowhere: not in a file that evalkit writes, not in a word that it says, debugging included.
 
 The server is as indiscreet as servers are: it prints its environment and arguments when it starts, tells every header
-back in error messages, and in fields of its good answers.
+back in error messages, and in fields of its good answers, in clear, in base64, and escaped.
 """
 
+import base64
 import http.server
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -16,10 +18,14 @@ import threading
 import pytest
 
 SERVER = r"""
-import http.server, json, os, sys
+import base64, http.server, json, os, sys
 
-print("arguments:", sys.argv, "environment:", dict(os.environ), flush=True)
+said = ["arguments:", *sys.argv, "environment:", str(dict(os.environ))]
+print(*said, base64.b64encode(" ".join(said).encode()).decode(), flush=True)
 count = 0
+
+def escaped(text):
+    return "".join(f"\\u{ord(c):04x}" for c in text)
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -51,12 +57,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path != "/v1/chat/completions":
             return self.send(404, {"error": {"message": f"no such path for {dict(self.headers)}"}})
         if count % 5 == 0:
-            return self.send(400 if count % 2 else 503, {"error": {"message": f"not for you: {dict(self.headers)}"}})
+            return self.send(400 if count % 2 else 503, {"error": {"message": f"not for you: {escaped(self.headers['Authorization'])}"}})
         message = {"role": "assistant", "content": "Paris, I think."}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
         told = self.headers.get("Authorization", "")
-        self.send(200, {"id": told, "model": "m", "system_fingerprint": told, "choices": [choice], "usage": usage})
+        self.send(200, {"id": told, "model": "m", "system_fingerprint": base64.b64encode(told.encode()).decode(), "choices": [choice], "usage": usage})
 
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
@@ -110,7 +116,12 @@ def everything_under(folder):
 
 
 def clean(said):
-    """No planted value, and no half of one either."""
+    """No planted value, and no half of one either, nor what is read as one."""
+    said += re.sub(r"\\{1,4}u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), said)
+    for encoded in re.findall(r"[A-Za-z0-9+/]{12,}", said):
+        for start in range(4):
+            whole = encoded[start : start + (len(encoded) - start) // 4 * 4]
+            said += base64.b64decode(whole).decode("latin-1")
     return not any(secret in said or secret[: len(secret) // 2 + 4] in said for secret in PLANTED)
 
 

@@ -154,11 +154,16 @@ def spelled(key):
 
 
 # Ones whose base64 has + and / in it, too.
-@pytest.mark.parametrize("key", [KEY, "sk-proj-0123456789abcdefXYZ", "k?>~?>~?>~?>~?>~"])
+@pytest.mark.parametrize(
+    "key",
+    [KEY, "sk-proj-0123456789abcdefXYZ", "k?>~?>~?>~?>~?>~", "a.Long_one/+-" * 30],
+    ids=["usual", "plain", "signs", "long"],
+)
 def test_a_key_is_taken_out_however_it_is_spelled(key):
     redactor, known = Redactor(key, {}), [key]
     for said in spelled(key):
         assert "[redacted]" in redactor.clean(said), said
+        assert len(redactor.clean(said)) < 80, "and nothing of it is left"
         assert "***" in redacted(said, known), said
         body = json.dumps({"id": said}, ensure_ascii=False).encode()
         assert b"[redacted]" in redactor.body(body), said
