@@ -35,6 +35,7 @@ PARENT_CHECK_SECONDS = 1.0
 KILL_AGAIN_SECONDS = 0.1
 GIVE_UP_SECONDS = 10.0
 LAST_WORDS_SECONDS = 1.0
+QUIET_SECONDS = 1.0
 READ_BYTES = 1 << 16
 LINE_BYTES = 1 << 16
 # More than any secret takes, in whichever spelling.
@@ -55,9 +56,19 @@ class Log(threading.Thread):
     def run(self) -> None:
         """Goes on until nobody can write any more; what cannot be stored is dropped, for the server must not wait."""
         unfinished = b""
-        while chunk := os.read(self._read, READ_BYTES):
-            unfinished += chunk
-            cut = self._cut(unfinished)
+        patience: float | None = None
+        while True:
+            if select.select([self._read], [], [], patience)[0]:
+                chunk = os.read(self._read, READ_BYTES)
+                if not chunk:
+                    break
+                unfinished += chunk
+                cut = self._cut(unfinished)
+                patience = QUIET_SECONDS
+            else:
+                # It may wait for an answer to what it said; only the last word can be half a key.
+                cut = unfinished.rfind(b" ") + 1
+                patience = None
             self._write(unfinished[:cut])
             unfinished = unfinished[cut:]
         self._write(unfinished)

@@ -224,6 +224,14 @@ async def test_a_server_that_never_listens_is_given_up_and_stopped(folder):
     assert not runs(pid_in(folder / "server.pid"))
 
 
+async def test_a_server_that_waits_for_an_answer_shows_its_question(folder):
+    program = "import signal; print('Passphrase of', 'key.pem: ', end='', flush=True); signal.pause()"
+    said = await refused(
+        command(folder, argv=[sys.executable, "-c", program, "{port}"], ready_seconds=4), folder / "log"
+    )
+    assert said.endswith("    Passphrase of key.pem:")
+
+
 async def test_a_wrong_health_path_is_suspected(folder):
     said = await refused(command(folder, health_path="/ready", ready_seconds=5), folder / "log")
     assert "/ready answers HTTP 404; is health_path right?" in said
