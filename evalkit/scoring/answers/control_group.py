@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,16 +27,8 @@ _REMOVE_SECONDS: Final = 10.0  # for the kernel to take down what was in it, on 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The folders below which groups can be made: the same one twice where one hierarchy has all controllers."""
-
-    memory: Path
-    pids: Path
-
-
-@dataclass(frozen=True, slots=True)
 class Group:
-    """A group that exists."""
+    """A group that exists, by its folders: the same one twice where one hierarchy has all controllers."""
 
     memory: Path
     pids: Path
@@ -66,21 +58,21 @@ def control_group(memory_bytes: int, processes: int) -> Iterator[Group | None]:
 
 
 @lru_cache(maxsize=1)
-def usable_place() -> Place | None:
-    """Where groups can be made, entered and removed by this process; tried once."""
+def usable_place() -> Group | None:
+    """Below which groups can be made, entered and removed by this process; tried once."""
     place = find_place(ROOT, _OWN)
     if place is None:
         return None
     try:
         with _made(place, 64 << 20, 8) as group:
             tried = subprocess.run(group.entered(["/bin/true"]), capture_output=True, timeout=10, check=False)  # noqa: S603
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return place if tried.returncode == 0 else None
 
 
-def find_place(root: Path, own: Path) -> Place | None:
-    """The nearest place above this process's own group that is ours to write; None where there is none.
+def find_place(root: Path, own: Path) -> Group | None:
+    """The nearest group from this process's own upward below which we may make some; None where there is none.
 
     `root` is where the hierarchies are mounted, `own` is /proc/self/cgroup.
     """
@@ -91,10 +83,9 @@ def find_place(root: Path, own: Path) -> Place | None:
     paths = {controller: path for _, controllers, path in lines for controller in controllers.split(",")}
     if (root / "cgroup.controllers").exists():
         place = next((above for above in _upward(root, paths.get("", "/")) if _hands_on(above)), None)
-        return None if place is None else Place(place, place)
-    found = [next(_upward(root / name, paths.get(name, "/")), None) for name in ("memory", "pids")]
-    memory, pids = found
-    return None if memory is None or pids is None else Place(memory, pids)
+        return None if place is None else Group(place, place)
+    memory, pids = (next(_upward(root / name, paths.get(name, "/")), None) for name in ("memory", "pids"))
+    return None if memory is None or pids is None else Group(memory, pids)
 
 
 def _upward(root: Path, path: str) -> Iterator[Path]:
@@ -114,37 +105,27 @@ def _hands_on(folder: Path) -> bool:
 
 
 @contextmanager
-def _made(place: Place, memory_bytes: int, processes: int) -> Iterator[Group]:
+def _made(place: Group, memory_bytes: int, processes: int) -> Iterator[Group]:
     name = f"evalkit-{os.getpid()}-{next(_NUMBERS)}"
     group = Group(place.memory / name, place.pids / name)
     with ExitStack() as stack:
         for folder in dict.fromkeys((group.memory, group.pids)):
             folder.mkdir()
             stack.callback(_remove, folder)
-        if (group.memory / "memory.max").exists():
-            _write(group.memory, {"memory.max": memory_bytes, "memory.swap.max": 0})
-        else:
-            _write(group.memory, {"memory.limit_in_bytes": memory_bytes, "memory.memsw.limit_in_bytes": memory_bytes})
+        # The limit, then that on swap where the kernel counts it; of each hierarchy that is not here neither exists.
+        whole = {"memory.max": memory_bytes, "memory.swap.max": 0}
+        apart = {"memory.limit_in_bytes": memory_bytes, "memory.memsw.limit_in_bytes": memory_bytes}
+        for name, limit in (whole | apart).items():
+            if (group.memory / name).exists():
+                (group.memory / name).write_text(str(limit))
         (group.pids / "pids.max").write_text(str(processes))
         yield group
 
 
-def _write(folder: Path, limits: Mapping[str, int]) -> None:
-    """The first limit, and the second where the kernel counts swap."""
-    first, second = limits
-    (folder / first).write_text(str(limits[first]))
-    if (folder / second).exists():
-        (folder / second).write_text(str(limits[second]))
-
-
 def _remove(folder: Path) -> None:
     until = time.monotonic() + _REMOVE_SECONDS
-    while True:
+    while folder.exists() and time.monotonic() < until:
         try:
             folder.rmdir()
         except OSError:  # busy: something in it is not quite dead
-            if time.monotonic() > until:
-                return
             time.sleep(0.005)
-        else:
-            return

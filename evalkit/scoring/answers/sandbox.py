@@ -117,7 +117,10 @@ def run(files: Mapping[str, bytes], stdin: bytes, limits: Limits) -> Outcome:
         raise ValueError("files need a main.py")
     bwrap, refused_calls = _bwrap(), _refused_calls()
     with ExitStack() as stack:
-        group = stack.enter_context(control_group(limits.memory_bytes, limits.processes + _OWN_PROCESSES))
+        try:
+            group = stack.enter_context(control_group(limits.memory_bytes, limits.processes + _OWN_PROCESSES))
+        except OSError as error:
+            raise SandboxError(f"no control group can be made any more: {error.strerror}") from None
         calls = stack.enter_context(_in_memory(refused_calls))
         contents = {name: stack.enter_context(_in_memory(content)) for name, content in files.items()}
         reads, writes = os.pipe()

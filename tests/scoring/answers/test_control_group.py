@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.scoring.answers import sandbox
-from evalkit.scoring.answers.control_group import Group, Place, control_group, find_place, usable_place
-from evalkit.scoring.answers.sandbox import Ending, Limits
+from evalkit.scoring.answers.control_group import Group, control_group, find_place, usable_place
+from evalkit.scoring.answers.sandbox import Ending, Limits, SandboxError
 
 MIB = 1 << 20
 
@@ -40,9 +40,9 @@ def test_the_nearest_group_that_hands_both_limits_on(tmp_path):
     groups(root, "cpu memory pids\n", "user", "user/app", "user/app/job.scope")
     (root / "cgroup.controllers").write_text("cpu memory pids\n")
     mine = own(tmp_path, "0::/user/app/job.scope\n")
-    assert find_place(root, mine) == Place(root / "user/app", root / "user/app")
+    assert find_place(root, mine) == Group(root / "user/app", root / "user/app")
     (root / "user/app/cgroup.subtree_control").write_text("memory\n")
-    assert find_place(root, mine) == Place(root / "user", root / "user"), "one of both is not enough"
+    assert find_place(root, mine) == Group(root / "user", root / "user"), "one of both is not enough"
 
 
 def test_each_controller_has_its_own_hierarchy_in_version_1(tmp_path):
@@ -50,7 +50,7 @@ def test_each_controller_has_its_own_hierarchy_in_version_1(tmp_path):
     groups(root / "memory", "", "job/1")
     groups(root / "pids", "", "")
     mine = own(tmp_path, "8:pids:/\n4:memory:/job/1\n3:cpuset:/\n0::/\n")
-    assert find_place(root, mine) == Place(root / "memory/job/1", root / "pids")
+    assert find_place(root, mine) == Group(root / "memory/job/1", root / "pids")
 
 
 @pytest.mark.parametrize("text", ["0::/\n", "", "8:pids:/gone\n4:memory:/gone\n"])
@@ -90,6 +90,12 @@ def test_files_in_memory_count_as_memory():
     outcome = sandbox.run({"main.py": program.encode()}, b"", limits)
     assert outcome.ending is Ending.MEMORY
     assert b"all written" not in outcome.stdout
+
+
+def test_a_group_that_can_be_made_no_more_is_no_verdict(place, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", lambda folder: os.mkdir(place.memory))  # noqa: PTH102 - which is there
+    with pytest.raises(SandboxError, match="no control group can be made any more: File exists"):
+        sandbox.run({"main.py": b"print(1)"}, b"", Limits(seconds=20))
 
 
 def test_no_group_is_left_behind(place):
