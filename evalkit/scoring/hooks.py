@@ -19,7 +19,7 @@ from typing import Any
 from lm_eval.api.samplers import ContextSampler
 
 from evalkit.errors import SuiteError
-from evalkit.model import FinalText, Score, Status
+from evalkit.model import FinalText, Score, Scorer, Status
 from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.registry import SCORERS, name_of, scorer
 
@@ -30,8 +30,10 @@ Results = Sequence[str | Sequence[str]]
 Hook = Callable[[Doc, Results], dict[str, float]]
 
 
-def accuracy(name: str, doc: Doc, results: Results) -> dict[str, float]:
-    """{"acc": the mean value in [0, 1] of the replies under the scorer `name`}, or {} where none has a verdict.
+def accuracy(rule: str | Scorer, doc: Doc, results: Results) -> dict[str, float]:
+    """{"acc": the mean value in [0, 1] of the replies}, or {} where none has a verdict.
+
+    `rule` is a scorer of evalkit's by its name, or a function of yours.
 
     Raises:
         SuiteError: there is no such scorer.
@@ -41,7 +43,7 @@ def accuracy(name: str, doc: Doc, results: Results) -> dict[str, float]:
     replies = [results[0]] if results and isinstance(results[0], str) else list(results[0] if results else ())
     if not replies:
         raise ValueError(f"{name_of(doc)} has no reply to score")
-    grade = scorer(name)
+    grade = scorer(rule) if isinstance(rule, str) else rule
     values = [value for reply in replies if (value := grade(doc, final_text_of(reply)).value) is not None]
     if not values:
         _LOG.warning("%s: the grader ran out of time, the item is left out of the mean", name_of(doc))

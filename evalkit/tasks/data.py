@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -47,15 +48,32 @@ def load(evalkit: Mapping[str, Any], **metadata: Any) -> dict[str, Documents]:
         SuiteError: where what stands under `metadata: evalkit:` is wrong, or there is no such preparer.
         DataError: where the data set is absent, gated, or has not the rows that the suite expects.
     """
-    documents = load_documents(check_fields(evalkit), metadata.get("evalkit_options") or {})
+    fields, options = check_fields(evalkit), metadata.get("evalkit_options") or {}
+    by_run = "suite_file" in options
+    documents = load_documents(fields, options if by_run else {**options, "suite_file": _file_in_lm_eval()})
+    if not by_run and "optional_pictures" in fields.needs:  # a run counts those that it leaves out
+        documents = {split: [row for row in rows if not row.get("images")] for split, rows in documents.items()}
     return {split: Documents(rows) for split, rows in documents.items()}
+
+
+def _file_in_lm_eval() -> str | None:
+    """The task file that plain lm-eval is at, beside which code and data of the suite may lie.
+
+    lm-eval tells a `custom_dataset` everything but that, so it is looked for in its own frame.
+    """
+    frame = sys._getframe()  # noqa: SLF001
+    while (caller := frame.f_back) is not None:
+        frame = caller
+        if frame.f_globals.get("__name__") == "lm_eval.tasks._factory" and "entry" in frame.f_locals:
+            return str(frame.f_locals["entry"].yaml_path)
+    return None
 
 
 def load_documents(fields: SuiteFields, options: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The normalised documents of every split, checked against `rows`; few-shot examples attached where asked.
 
     `options` come from a run: `data` (folder, or mapping of suite or data set to folder), `partial` (accept fewer
-    rows than the suite has), `settings`, `suite_file`.
+    rows than the suite has), `settings`, `suite_file`. Plain lm-eval gives the last alone.
     """
     source = fields.source
     splits: dict[str, list[dict[str, Any]]] = {}

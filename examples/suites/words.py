@@ -23,3 +23,10 @@ def score(document, final: FinalText) -> Score:
     wanted, given = document["sorted"].split(), final.text.lower().split()
     right = sum(one == other for one, other in zip(wanted, given, strict=False))
     return Score(right / len(wanted), Status.SCORED, f"{right} of {len(wanted)}", answer=final.text[:200])
+
+
+def process_results(document, results):
+    """The same score for plain lm-eval, which looks for it beside its task file, too."""
+    from evalkit.scoring.hooks import accuracy
+
+    return accuracy(score, document, results)
