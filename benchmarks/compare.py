@@ -28,9 +28,12 @@ import orjson
 import pyarrow.parquet as pq
 
 from evalkit.files import digest64
-from evalkit.run import manifest, tables
+from evalkit.model import Prompt, Reply, Request, Usage
+from evalkit.run import journal, manifest, tables
+from evalkit.run.items import ItemRow, write_items
 from evalkit.run.manifest import Session, SuiteRecord
-from evalkit.run.tables import Document, Graded, ItemRow
+from evalkit.run.records import packed
+from evalkit.run.tables import Graded
 
 PLAN = "b" * 64
 REPLIES = 1000
@@ -78,17 +81,16 @@ def write_run(folder: Path, name: str, case: Case, seed: int) -> Path:
     offsets = write_journal(home, draw)
     names = [f"subject{number % 57}/{number:06x}" for number in range(case.items)]
     chances = [random.Random(text).betavariate(0.4, 0.27) for text in names]
-    tables.write_items(tables.items_path(home, PLAN), (item_row(text, n) for n, text in enumerate(names)))
-    docs = (Document("quiz", text, "A", f"Question {text}?", {}) for text in names)
-    tables.write_docs(tables.docs_path(home, PLAN), docs)
+    items = write_items(home, (item_row(text, n) for n, text in enumerate(names)))
     rows = (
         score_row(text, repeat, draw.random() < chances[number], draw, offsets)
         for number, text in enumerate(names)
         for repeat in range(case.repeats)
     )
-    tables.write_scores(tables.scores_path(home, PLAN), rows, {"journals": ["journal.jsonl"]})
+    header = {"plan": PLAN, "scorers": {"quiz": "choice@1"}, "journals": journal.extents(home)}
+    tables.write_scores(tables.scores_path(home, PLAN), rows, header)
     (home / manifest.NAME).unlink(missing_ok=True)
-    manifest.append(home, session(name, case))
+    manifest.append(home, manifest.with_items(session(name, case), {"quiz": items}))
     return home
 
 
@@ -96,19 +98,21 @@ def write_journal(home: Path, draw: random.Random) -> list[int]:
     """Some replies of a few hundred words, and where each begins."""
     words = ["energy", "is", "conserved", "so", "the", "answer", "must", "be", "larger", "than", "before", "we", "see"]
     offsets = []
-    with (home / "journal.jsonl").open("wb") as out:
+    with (home / journal.NAME).open("wb") as out:
         for number in range(REPLIES):
             offsets.append(out.tell())
             text = " ".join(draw.choices(words, k=300))
-            body = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {}}
-            out.write(orjson.dumps({"record": "reply", "key": str(number), "seconds": 1.0, "body": body}) + b"\n")
+            raw = orjson.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {}})
+            request = Request(f"{number:032x}", "quiz", "", number, Prompt(""), {})
+            out.write(packed(request, Reply(text, "", "stop", Usage(), None, 1.0, raw), 1.0))
     return offsets
 
 
 def item_row(text: str, number: int) -> ItemRow:
     """A row of the table of items."""
     stratum = (text.partition("/")[0],)
-    return ItemRow("quiz", text, "quiz", stratum, document=digest64(f"d{number}"), prompt=digest64(f"p{number}"))
+    digests = {"document": digest64(f"d{number}"), "prompt": digest64(f"p{number}")}
+    return ItemRow("quiz", text, "quiz", stratum, question=f"Question {text}?", target="A", **digests)
 
 
 def score_row(text: str, repeat: int, right: bool, draw: random.Random, offsets: list[int]) -> Graded:

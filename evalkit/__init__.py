@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from evalkit.api import load_run as load_run
     from evalkit.api import plan as plan
     from evalkit.api import probe as probe
+    from evalkit.api import records as records
     from evalkit.api import run as run
     from evalkit.api import score as score
     from evalkit.errors import ConfigError as ConfigError
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
 _HOMES = (
     ("api", "Comparison Fidelity Run"),
-    ("api", "aa bisect compare doctor judge judge_tables load_comparison load_run plan probe run score"),
+    ("api", "aa bisect compare doctor judge judge_tables load_comparison load_run plan probe records run score"),
     ("errors", "ConfigError DataError EndpointError EvalkitError LaunchError"),
     ("errors", "RunError StorageError SuiteError UsageError"),
     ("examine.bisect", "Bisection"),

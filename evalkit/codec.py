@@ -6,12 +6,14 @@ Pydantic is loaded where something is read: a comparison of stored runs names wh
 from __future__ import annotations
 
 import json
+from collections import abc
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from evalkit.errors import UsageError
 from evalkit.model import Difference
@@ -89,6 +91,42 @@ def _first_problem(error: ValidationError) -> str:
         message = "this key is missing"
     more = f" ({len(problems) - 1} more problems follow)" if len(problems) > 1 else ""
     return f"at {place or 'the top'}: {message}{more}"
+
+
+def made_of(kind: type[T], said: Mapping[str, Any]) -> T:
+    """A dataclass from a JSON object whose keys are its fields, checked one by one without pydantic.
+
+    Fields may be strings, numbers, booleans, null, mappings and sequences of those, and dataclasses that were made
+    before.
+
+    Raises:
+        UsageError: naming the key and what is wrong with it.
+    """
+    hints = get_type_hints(kind)
+    for name, value in said.items():
+        if name not in hints:
+            raise UsageError(f"{name}: this key is not known")
+        if not _is_of(value, hints[name]):
+            raise UsageError(f"{name}: {value!r:.40} is not what this key holds")
+    try:
+        return kind(**said)
+    except TypeError as error:
+        raise UsageError(str(error).partition("__() ")[2] or str(error)) from None
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    of, inside = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if of in {Union, UnionType}:
+        return any(_is_of(value, one) for one in inside)
+    if of is abc.Mapping:
+        return isinstance(value, dict) and all(_is_of(one, inside[1]) for one in value.values())
+    if of is abc.Sequence:
+        return isinstance(value, list | tuple) and all(_is_of(one, inside[0]) for one in value)
+    if hint is float:
+        return value.__class__ in {int, float}
+    return value.__class__ is hint
 
 
 # ---------------------------------------------------------------- in what two documents differ

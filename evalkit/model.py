@@ -92,6 +92,7 @@ class Request:
     prompt: Prompt
     parameters: Mapping[str, Any]
     seed: int | None = None
+    continuation: str = ""
 
 
 # ---------------------------------------------------------------- what came back

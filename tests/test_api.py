@@ -25,7 +25,7 @@ from evalkit.waits import finished
 
 CALLS = {
     *("aa", "bisect", "compare", "doctor", "judge", "judge_tables", "load_comparison", "load_run", "plan", "probe"),
-    *("run", "score"),
+    *("records", "run", "score"),
 }
 VALUES = {
     *("Bisection", "Diagnosis", "Forecast", "JudgedTable"),

@@ -31,7 +31,7 @@ from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, EvalkitError
 from evalkit.model import Failure, Prompt, Reply, Request
 from evalkit.run import journal
-from evalkit.run.journal import journal_line
+from evalkit.run.records import packed
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
 
 ROUNDS: Final = 3
@@ -173,7 +173,7 @@ async def _as_a_run(load: Load, base_url: str, number: int) -> tuple[float, floa
 
         def keep(request: Request, outcome: Reply | Failure) -> None:
             _check(outcome)
-            out.append(journal_line(request, outcome, time.time()))
+            out.append(packed(request, outcome, time.time()))
 
         async def ask(count: int) -> None:
             settings = PoolSettings(concurrency=load.in_flight)

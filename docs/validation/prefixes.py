@@ -7,12 +7,14 @@ cut(RUN, OUT, ITEMS) keeps so many items of every suite, in the order in which a
 from __future__ import annotations
 
 import hashlib
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
+from strip import rewritten
+
+from evalkit.run.manifest import SuiteRecord
 
 SIZES = (20, 50, 100, 200, 400, 800)
 
@@ -25,36 +27,36 @@ def order(suite: str, items: list[str]) -> list[str]:
 def kept(run: Path, size: int) -> dict[str, set[str]]:
     """The first items of each suite."""
     items: dict[str, list[str]] = {}
-    for row in _table(run, "items").select(["suite", "item"]).to_pylist():
+    for row in _rows(run, "items", ["suite", "item"]):
         items.setdefault(row["suite"], []).append(row["item"])
     return {suite: set(order(suite, names)[:size]) for suite, names in items.items()}
 
 
 def cut(run: Path, out: Path, size: int) -> Path:
     """Write the first items of each suite of `run` to the folder `out`."""
-    out.mkdir(parents=True)
     chosen = kept(run, size)
-    about = json.loads((run / "manifest.jsonl").read_text())
-    for block in about["suites"]:
-        count = len(chosen[block["suite"]])
-        block.update(items=count, items_in_data=count, rows=count * block["repeats"])
-    (out / "manifest.jsonl").write_text(json.dumps(about) + "\n")
-    for path in run.glob("docs-*.jsonl"):
-        (out / path.name).touch()  # empty, as strip.py leaves them
-    for path in run.glob("*-*.parquet"):
-        table = pq.read_table(path)
-        rows = table.select(["suite", "item"]).to_pylist()
-        pq.write_table(table.filter(pa.array([row["item"] in chosen[row["suite"]] for row in rows])), out / path.name)
+
+    def row(said: dict[str, Any]) -> dict[str, Any] | None:
+        return said if said["item"] in chosen[said["suite"]] else None
+
+    def suite(record: SuiteRecord) -> SuiteRecord:
+        count = len(chosen[record.suite])
+        return replace(record, items=count, items_in_data=count, rows=count * record.repeats)
+
+    rewritten(run, out, row, row, suite)
     return out
 
 
 def generated(run: Path, suite: str, size: int) -> int:
     """The tokens that the server generated for the first items of a suite."""
     chosen = kept(run, size)[suite]
-    rows = _table(run, "scores").select(["suite", "item", "completion_tokens"]).to_pylist()
+    rows = _rows(run, "scores", ["suite", "item", "completion_tokens"])
     return sum(row["completion_tokens"] or 0 for row in rows if row["suite"] == suite and row["item"] in chosen)
 
 
-def _table(run: Path, kind: str) -> Any:
-    (path,) = run.glob(f"{kind}-*.parquet")
-    return pq.read_table(path)
+def _rows(run: Path, kind: str, columns: list[str]) -> list[dict[str, Any]]:
+    return [
+        row
+        for path in sorted(run.glob(f"{kind}-*.parquet"))
+        for row in pq.read_table(path, columns=columns).to_pylist()
+    ]

@@ -138,22 +138,6 @@ def generated_logprobs(document: Any) -> tuple[tuple[str, float], ...]:
     )
 
 
-def echoed_logprobs(document: Any) -> tuple[tuple[str, float | None], ...]:
-    """(token, log-probability in nats) of the prompt in a completions reply with `echo` and `logprobs`; () without.
-
-    Reads the shape of vLLM and OpenAI: `tokens` and `token_logprobs`, the prompt's first, then those that were
-    generated. The first token, and one of which nothing usable is said, has None.
-    """
-    tokens, values = (at(document, "choices", 0, "logprobs", key) for key in ("tokens", "token_logprobs"))
-    if not isinstance(tokens, list) or not isinstance(values, list) or len(tokens) != len(values):
-        return ()
-    end = _count(at(document, "usage", "prompt_tokens"))
-    return tuple(
-        (token, float(value)) if isinstance(token, str) and isinstance(value, int | float) else ("", None)
-        for token, value in zip(tokens[:end], values[:end], strict=True)
-    )
-
-
 def text_of_parts(parts: Any) -> tuple[str, str] | None:
     """Content given as a list of parts: the joined text, and the joined reasoning; None where it is no such list."""
     if not isinstance(parts, list):

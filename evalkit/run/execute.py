@@ -10,16 +10,18 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from pydantic import ValidationError
 
 from evalkit.config import EndpointConfig, JudgeConfig
 from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import EndpointError, EvalkitError, RunError
 from evalkit.model import Failure, Reply, Request
-from evalkit.run import grade, journal, manifest, tables
+from evalkit.run import grade, items, journal, manifest
 from evalkit.run.answerers import Answerer, Answerers, rows
-from evalkit.run.journal import journal_line
 from evalkit.run.judge_pass import judge_sides, needs_judge, with_grades
 from evalkit.run.judge_pass import look as look_at_judge
 from evalkit.run.manifest import InFlight, Session
@@ -29,13 +31,16 @@ from evalkit.run.plan import (
     SideRun,
     chosen_suites,
     identity_of,
+    make_plan,
     order,
     prepare,
     sampling_of,
 )
 from evalkit.run.readiness import Gate, Seen, look, look_again, possible
+from evalkit.run.records import packed
 from evalkit.run.scheduler import Finder, Pool, PoolSettings, Progress
 from evalkit.serve.launch import opened
+from evalkit.waits import finished
 
 if TYPE_CHECKING:
     from evalkit.endpoint.images import ImageEncoder
@@ -100,7 +105,7 @@ async def run_sides(
     _allow_connections(sum(side.config.limits.connections for side in sides))
     for side in sides:
         watch.sides[side.config.name] = _progress(side)
-        watch.notices.extend(f"{side.config.name}: {note}" for note in side.plan.notes)
+        watch.notices.extend(f"{side.config.name}: {note}" for note in (*side.plan.notes, *side.damage))
     display = asyncio.create_task(_forever(show, watch)) if show is not None else None
     turns = any(side.config.launch is not None and side.config.launch.sequential for side in sides)
     gate = Gate(() if turns else (side.config.name for side in sides if side.missing))
@@ -170,7 +175,7 @@ async def _in_turn(number: int, shared: _Shared) -> Outcome:
     """Runs one side; those that come after it know how long its answers are."""
     side = shared.sides[number]
     outcome = await _run_side(side, shared)
-    shared.sides[number] = replace(side, answered=journal.index(side.folder)[0])
+    shared.sides[number] = replace(side, answered=journal.index(side.folder).replies)
     return outcome
 
 
@@ -181,7 +186,7 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
     session = begin(side)
     shared.watch.notices.extend(moved(side, session))
     with journal.Journal(side.folder) as out:
-        tables.write_plan(side.folder, side.plan)
+        session = manifest.with_items(session, items.write_plan(side.folder, side.plan, _known_items(side)))
         if missing:
             try:
                 async with opened(side.config, side.folder / "server.log") as settings:
@@ -190,7 +195,7 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
                         await shared.examine(side, settings)
                     await shared.gate.through(side.config.name)
                     session = _with_seen(session, seen)
-                    manifest.append(side.folder, session)
+                    shared.watch.notices.extend(manifest.append(side.folder, session))
                     missing = await possible(side.config, settings, missing, progress)
                     answerers = Answerers(side.config.name, seen.names, _stored_by(side))
                     asking = _Asking(side, session, settings, seen, answerers)
@@ -203,7 +208,7 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
                 problem = error
                 shared.gate.shut(side.config.name)
         if problem is not None or not missing:
-            manifest.append(side.folder, unasked(side, session))
+            shared.watch.notices.extend(manifest.append(side.folder, unasked(side, session)))
     return Outcome(
         side=side,
         asked=sum(p.done - p.stored + p.failed for p in progress.values()),
@@ -304,6 +309,14 @@ def unasked(side: SideRun, session: Session) -> Session:
     return replace(session, endpoint=last.endpoint or session.endpoint, started=last.started)
 
 
+def _known_items(side: SideRun) -> Mapping[str, str]:
+    """The digests of the items that the last session had, where it was of the same plan."""
+    last = manifest.earlier(side.folder)
+    if last is None or last.plan != side.plan.digest:
+        return {}
+    return {record.suite: record.items_digest for record in last.suites}
+
+
 def _known_lengths(side: SideRun, sides: Sequence[SideRun]) -> Lengths:
     """Mean completion tokens by (suite, item) of what any side has stored: long answers are asked first."""
     sums: dict[tuple[str, str], list[float]] = {}
@@ -372,7 +385,7 @@ async def _ask(asking: _Asking, missing: Missing, out: journal.Journal, shared: 
     def keep(request: Request, outcome: Reply | Failure) -> None:
         if isinstance(outcome, Reply):
             asking.answerers.take(outcome)
-        out.append(journal_line(request, outcome, time.time()))
+        out.append(packed(request, outcome, time.time()))
 
     encoder, pace = shared.encoder, shared.paces[side.config.name]
     client: Client = open_client(settings, side.config.client, encoder.messages if encoder is not None else None)
@@ -492,18 +505,36 @@ def restore(config: EndpointConfig) -> None:
     Raises:
         StorageError: where the folder cannot be written.
     """
-    side = prepare(config)
-    manifest.append(side.folder, unasked(side, begin(side)))
+    finished(regrade(prepare(config)))
 
 
-async def regrade(side: SideRun) -> None:
-    """Grades the stored replies of a side again; asks nothing.
+async def regrade(side: SideRun) -> tuple[str, ...]:
+    """Grades the stored replies of a side again, and makes anew what belongs to it; asks nothing. What was damaged.
 
     Raises:
         RunError: where the run folder is in use.
         StorageError: where the disk refuses.
     """
     with journal.Journal(side.folder):
-        tables.write_plan(side.folder, side.plan)
-        manifest.append(side.folder, unasked(side, begin(side)))
+        session = manifest.with_items(begin(side), items.write_plan(side.folder, side.plan))
+        said = manifest.append(side.folder, unasked(side, session))
         await grade_sides([side], Watch(), ask=False, again=True)
+    return *side.damage, *said
+
+
+def remake(folder: Path, session: Session) -> None:
+    """Makes anew what a run folder derives from its journals, by the configuration that a session holds; asks nothing.
+
+    Raises:
+        EvalkitError: where that needs what is not here: the data of a suite, a secret that decides the answers.
+    """
+    said = {**session.config, "name": session.name, "runs": str(folder.parent)}
+    try:
+        config = EndpointConfig.model_validate(said)
+    except ValidationError as error:
+        raise RunError(f"its configuration cannot be read from {manifest.NAME}: {error.errors()[0]['msg']}") from None
+    plan = make_plan(config)
+    if plan.digest != session.plan:
+        raise RunError("its suites, data or scorers are others on this machine")
+    found = journal.index(folder)
+    finished(regrade(SideRun(config, plan, folder, found.replies)))

@@ -13,13 +13,14 @@ from typing import Any, Final, TypeAlias
 
 from evalkit.compare.behaviour import ends_in_loop
 from evalkit.compare.columns import NO_TEXT
-from evalkit.endpoint.body import echoed_logprobs
+from evalkit.endpoint.echo import echoed_logprobs
 from evalkit.errors import RunError
 from evalkit.files import digest64
 from evalkit.model import FinalText, Item, Reply, Score, Status
 from evalkit.run import journal, tables
-from evalkit.run.journal import FailureRecord, Record, ReplyRecord
+from evalkit.run.parquet import FORMAT, Table
 from evalkit.run.plan import Plan, PlannedSuite
+from evalkit.run.records import Damage, FailureRecord, Record, ReplyRecord, read_records
 from evalkit.run.tables import Graded
 from evalkit.scoring.answers.reply import final_text
 from evalkit.scoring.registry import graded, printable
@@ -69,7 +70,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A reply with the number of its journal and the byte at which its line begins, and the samples that it answers."""
+    """A reply, the number of its journal, the byte at which its record begins, and the samples that it answers."""
 
     reply: ReplyRecord
     journal: int
@@ -96,10 +97,10 @@ def grade(folder: Path, plan: Plan, closing_tags: Sequence[str], *, again: bool 
     """
     path = tables.scores_path(folder, plan.digest)
     header = {
-        "journal_bytes": sum(file.stat().st_size for file in journal.files(folder)),
+        "plan": plan.digest,
         "closing_tags": list(closing_tags),
         "scorers": {suite.name: suite.loaded.scorer_id for suite in plan.suites},
-        "journals": [file.name for file in journal.files(folder)],
+        "journals": journal.extents(folder),
     }
     if grades:
         header["grades"] = grades
@@ -113,7 +114,7 @@ def _is_true(path: Path, header: Mapping[str, Any]) -> bool:
     """True where a table of scores was made from what the header says."""
     if path.exists():
         with suppress(RunError):
-            return tables.Table(path, tables.SCORES).header == {**header, "format": tables.FORMAT}
+            return Table(path, tables.SCORES).header == {**header, "format": FORMAT}
     return False
 
 
@@ -153,8 +154,8 @@ def _rows(folder: Path, wanted: dict[str, list[Wanted]], closing_tags: Sequence[
 def _records(folder: Path, wanted: Mapping[str, list[Wanted]]) -> Iterator[tuple[int, int, Record]]:
     """The journals' records that are still wanted when they are met: number of the journal, offset, record."""
     for number, file in enumerate(journal.files(folder)):
-        for offset, record in journal.read_lines(file):
-            if record.key in wanted:
+        for offset, record in read_records(file):
+            if not isinstance(record, Damage) and record.key in wanted:
                 yield number, offset, record
 
 

@@ -1,9 +1,9 @@
-"""The journal: an append-only JSONL file of everything that came back, keyed by what decides an answer.
+"""The journal: an append-only file of everything that came back, keyed by what decides an answer.
 
-A record (`ReplyRecord`, `FailureRecord`) is one line; a line that a crash tore is skipped. Records are
-written within some 2 ms by a thread of its own and forced to disk once a second by another, so `kill -9` loses what was
-in flight and those 2 ms, and a power cut about a second more. Nothing is ever rewritten. Further `journal*.jsonl` files
-in the folder (shards of other machines) are read as well.
+Records (`evalkit.run.records`) are written within some 2 ms by a thread of its own and forced to disk once a second by
+another, so `kill -9` loses what was in flight and those 2 ms, and a power cut about a second more. Nothing is ever
+rewritten; a record that a crash left unfinished at the end is cut off before more are appended. Further
+`journal*.records` files in the folder (shards of other machines) are read as well.
 """
 
 from __future__ import annotations
@@ -12,123 +12,29 @@ import fcntl
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self, TypeAlias
+from typing import Any, BinaryIO, Final, Self
 
-import orjson
+import google_crc32c
 
+from evalkit.endpoint.body import completion_tokens
 from evalkit.errors import RunError, StorageError
-from evalkit.model import Failure, Reply, Request
 from evalkit.run.answerers import Answerer
+from evalkit.run.records import Damage, FailureRecord, read_records, torn_at
 
 WRITE_EVERY_SECONDS = 0.002
 SYNC_EVERY_SECONDS = 1.0
 # Where the disk is so slow that this much waits for it, the run waits too.
 MOST_WAITING_BYTES = 32 << 20
-NAME = "journal.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyRecord:
-    """One answer: what was asked, by key, and the body as JSON, exactly as the server sent it.
-
-    `at` is when it was kept, in seconds since 1970; `seconds` is the time of the last of its `attempts`, `address` the
-    base address that gave it.
-    """
-
-    key: str
-    body: Any
-    seconds: float
-    suite: str = ""
-    item: str = ""
-    repeat: int = 0
-    seed: int | None = None
-    at: float = 0.0
-    attempts: int = 1
-    address: str = ""
-
-    @property
-    def answerer(self) -> Answerer:
-        """Who gave the answer, as far as the body says it."""
-        told = self.body if isinstance(self.body, dict) else {}
-        model = told.get("model")
-        build = str(told.get("system_fingerprint") or "")
-        return Answerer(model if isinstance(model, str) else "", build, self.address)
-
-    def reply(self) -> Reply:
-        """The reply, read from the body by the rules that the client reads a fresh one by; its `raw` is empty.
-
-        Raises:
-            RunError: where the body cannot be read any more.
-        """
-        from evalkit.endpoint.body import stored_reply  # most comparisons read scores and few replies
-
-        reply = stored_reply(self.body, seconds=float(self.seconds))
-        if not isinstance(reply, Reply):
-            raise RunError(f"the stored reply {self.key} cannot be read: {reply.detail}")
-        return reply
-
-
-@dataclass(frozen=True, slots=True)
-class FailureRecord:
-    """One request that was given up: `kind` is a `model.FailureKind`, `status` the HTTP status of its last answer."""
-
-    key: str
-    kind: str
-    detail: str
-    status: int | None = None
-    seconds: float = 0.0
-    suite: str = ""
-    item: str = ""
-    repeat: int = 0
-    seed: int | None = None
-    at: float = 0.0
-    attempts: int = 1
-    address: str = ""
-
-
-Record: TypeAlias = ReplyRecord | FailureRecord
-_RECORDS: Final[Mapping[str, type[Record]]] = {"reply": ReplyRecord, "failure": FailureRecord}
-
-
-def journal_line(request: Request, outcome: Reply | Failure, at: float) -> bytes:
-    """The journal's line for what became of a request."""
-    line: dict[str, Any] = {
-        "record": "reply" if isinstance(outcome, Reply) else "failure",
-        "key": request.key,
-        "suite": request.suite,
-        "item": request.item,
-        "repeat": request.repeat,
-        "seed": request.seed,
-        "at": round(at, 3),
-        "seconds": round(outcome.seconds, 4),
-        "attempts": outcome.attempts,
-        "address": outcome.address,
-    }
-    if isinstance(outcome, Reply):
-        line["body"] = orjson.Fragment(outcome.raw)
-    else:
-        line |= {"kind": outcome.kind.value, "status": outcome.status, "detail": outcome.detail}
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def journal_record(line: bytes) -> Record | None:
-    """The record of a journal's line; None for a line that a crash tore, and for what is no record.
-
-    A record is one JSON object: a line that was cut anywhere but after its last brace does not parse.
-    """
-    try:
-        found = orjson.loads(line)
-        return _RECORDS[found.pop("record")](**found)
-    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
-        return None
+NAME: Final = "journal.records"
+_END_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a reply's line is, and who gave it."""
+    """Where a reply's record is, and who gave it."""
 
     file: Path
     offset: int
@@ -136,62 +42,77 @@ class Place:
     by: Answerer
 
 
-def read_lines(file: Path) -> Iterator[tuple[int, Record]]:
-    """(offset, record) for every whole line of a journal file; torn lines are skipped.
-
-    Raises:
-        RunError: where the file cannot be read.
-    """
-    offset = 0
-    try:
-        with file.open("rb") as lines:
-            for line in lines:
-                start, offset = offset, offset + len(line)
-                record = journal_record(line)
-                if record is not None:
-                    yield start, record
-    except OSError as error:
-        raise RunError(f"{file}: cannot be read: {error.strerror}") from error
-
-
-def read_at(file: Path, offset: int) -> ReplyRecord:
-    """The reply whose line begins at a byte.
-
-    Raises:
-        RunError: where it is not there any more.
-    """
-    try:
-        with file.open("rb") as lines:
-            lines.seek(offset)
-            record = journal_record(lines.readline())
-    except OSError as error:
-        raise RunError(f"{file}: cannot be read: {error.strerror}") from error
-    if not isinstance(record, ReplyRecord):
-        gone = f"the reply at byte {offset} is gone: the file was cut or edited"
-        raise RunError(f"{file}: {gone}; `evalkit run` asks again what it lost")
-    return record
-
-
 def files(folder: Path) -> list[Path]:
-    """The journal files of a run folder, in the order in which they are read."""
-    return sorted(folder.glob("journal*.jsonl"))
+    """The journal files of a run folder, in the order in which they are read; never one outside of it."""
+    return sorted(path for path in folder.glob("journal*.records") if path.is_file() and not path.is_symlink())
 
 
-def index(folder: Path) -> tuple[dict[str, Place], dict[str, FailureRecord]]:
-    """What a run folder holds: replies by key (the first one counts) and, for keys without one, the last failure."""
-    from evalkit.endpoint.body import completion_tokens  # a comparison of stored runs needs none of it
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What a run folder holds: replies by key (the first one counts) and, for keys without one, the last failure.
 
+    `damage` is what could not be read.
+    """
+
+    replies: dict[str, Place]
+    failures: dict[str, FailureRecord]
+    damage: tuple[Damage, ...] = ()
+
+
+def index(folder: Path) -> Index:
+    """Reads the journals of a run folder.
+
+    Raises:
+        RunError: where one cannot be read.
+    """
     replies: dict[str, Place] = {}
     known: dict[Answerer, Answerer] = {}  # one value for all replies of one answerer
     failures: dict[str, FailureRecord] = {}
+    damage: list[Damage] = []
     for file in files(folder):
-        for offset, record in read_lines(file):
-            if isinstance(record, FailureRecord):
+        for offset, record in read_records(file):
+            if isinstance(record, Damage):
+                damage.append(record)
+            elif isinstance(record, FailureRecord):
                 failures[record.key] = record
             elif record.key not in replies:
                 by = record.answerer
                 replies[record.key] = Place(file, offset, completion_tokens(record.body), known.setdefault(by, by))
-    return replies, {key: record for key, record in failures.items() if key not in replies}
+    left = {key: record for key, record in failures.items() if key not in replies}
+    return Index(replies, left, tuple(damage))
+
+
+def damage_sentences(damage: Sequence[Damage]) -> tuple[str, ...]:
+    """What is damaged in a run's journals, a sentence a file; what a crash left unfinished at an end is no damage."""
+    by_file: dict[Path, list[Damage]] = {}
+    for one in damage:
+        if not one.torn:
+            by_file.setdefault(one.file, []).append(one)
+    said = []
+    for file, found in by_file.items():
+        more = f" and in {len(found) - 1} more place{'s' * (len(found) > 2)}" if len(found) > 1 else ""
+        size = sum(one.length for one in found)
+        told = f"{file}: is damaged at byte {found[0].offset}{more} ({found[0].why}; {size} bytes in all)"
+        said.append(f"{told}: what was answered there is asked again")
+    return tuple(said)
+
+
+def extents(folder: Path) -> list[list[Any]]:
+    """Which journals a run folder has, as far as they were written: of each its name, its bytes, its end's CRC32C.
+
+    Raises:
+        RunError: where one cannot be read.
+    """
+    found: list[list[Any]] = []
+    for file in files(folder):
+        try:
+            with file.open("rb") as data:
+                size = os.fstat(data.fileno()).st_size
+                data.seek(max(0, size - _END_BYTES))
+                found.append([file.name, size, google_crc32c.value(data.read(_END_BYTES))])
+        except OSError as error:
+            raise RunError(f"{file}: cannot be read: {error.strerror}") from error
+    return found
 
 
 class Lock:
@@ -245,7 +166,7 @@ class Journal:
         self._unsynced = False
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            self._end_torn_line()
+            self._cut_torn_end()
         except OSError as error:
             self._lock.release()
             raise StorageError(f"{self.path}: cannot be written: {error.strerror}") from error
@@ -262,10 +183,10 @@ class Journal:
         self.close()
 
     def append(self, record: bytes) -> None:
-        """Hands over one line, to be in the file a few milliseconds later; waits only where the disk is far behind.
+        """Hands over one record, to be in the file a few milliseconds later; waits only where the disk is far behind.
 
         Raises:
-            StorageError: where an earlier line could not be written.
+            StorageError: where an earlier one could not be written.
         """
         self._raise_problem()
         with self._changed:
@@ -299,10 +220,11 @@ class Journal:
                 "kept; free some space and run again, which asks only what is missing"
             ) from self._problem
 
-    def _end_torn_line(self) -> None:
-        size = os.fstat(self._descriptor).st_size
-        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            os.write(self._descriptor, b"\n")
+    def _cut_torn_end(self) -> None:
+        with self.path.open("rb") as data:
+            torn = torn_at(data, os.fstat(self._descriptor).st_size)
+        if torn is not None:
+            os.ftruncate(self._descriptor, torn)
 
     def _write_on(self) -> None:
         """Writes what waits, a little after the first of it has come, so that what comes with it goes along."""

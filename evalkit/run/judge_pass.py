@@ -23,8 +23,8 @@ from evalkit.errors import ConfigError, EndpointError
 from evalkit.files import digest
 from evalkit.model import Failure, FailureKind, FinalText, Prompt, Reply, Request, Score
 from evalkit.run import journal
-from evalkit.run.journal import ReplyRecord, journal_line
 from evalkit.run.plan import Plan, SideRun, identity_of
+from evalkit.run.records import ReplyRecord, packed, read_at, read_records
 from evalkit.run.scheduler import Finder, Pool, PoolSettings, Progress
 from evalkit.scoring.answers import judge
 from evalkit.scoring.answers.reply import final_text
@@ -151,7 +151,7 @@ def _open(asks: Sequence[judge.Ask], stored: _Graded) -> list[judge.Ask]:
 
 def _stored(folder: Path, asks: Sequence[judge.Ask]) -> _Graded:
     """The first readable reply of every ask is its grade."""
-    replies = journal.index(folder)[0] if folder.is_dir() else {}
+    replies = journal.index(folder).replies if folder.is_dir() else {}
     grades: dict[str, float | None] = {}
     attempts: dict[str, int] = {}
     models, fingerprints = set(), set()
@@ -162,7 +162,7 @@ def _stored(folder: Path, asks: Sequence[judge.Ask]) -> _Graded:
             if place is None:
                 attempts[ask.key] = attempt
                 break
-            record = journal.read_at(place.file, place.offset)
+            record = read_at(place.file, place.offset, _key(ask, attempt))
             reply = record.reply()
             models.add(reply.model or "")
             fingerprints.add(reply.fingerprint)
@@ -222,7 +222,7 @@ def _answers(side: SideRun) -> Iterator[judge.Answer]:
         if "judge" in suite.loaded.suite.needs:
             wanted[key] = (item, repeat)
     for file in journal.files(side.folder):
-        for _offset, record in journal.read_lines(file):
+        for _offset, record in read_records(file):
             if not isinstance(record, ReplyRecord) or record.key not in wanted:
                 continue
             item, repeat = wanted.pop(record.key)
@@ -232,7 +232,8 @@ def _answers(side: SideRun) -> Iterator[judge.Answer]:
 
 
 def _key(ask: judge.Ask, attempt: int) -> str:
-    return ask.key if attempt == 0 else f"{ask.key}-{attempt}"
+    """The key of an attempt in the journal."""
+    return ask.key[:32] if attempt == 0 else digest([ask.key, attempt])[:32]
 
 
 async def _ask(
@@ -259,7 +260,7 @@ async def _ask(
                 fingerprints.update({outcome.fingerprint} if outcome.fingerprint else ())
                 if (problem := _change(config, folder, models, fingerprints)) is not None:
                     raise problem  # not kept: the grades of one judge are worth more than the first grade of the next
-            out.append(journal_line(request, outcome, time.time()))
+            out.append(packed(request, outcome, time.time()))
 
         requests = (
             Request(

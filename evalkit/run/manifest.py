@@ -1,6 +1,8 @@
 """The manifest of a run: one JSON line a session, saying what was asked of what, with which versions and digests.
 
-The last line is the run's present meaning; earlier ones stay as its history. It never holds a secret.
+The last session is the run's present meaning; earlier ones stay as its history. It never holds a secret. The file is
+written whole, and ends with a line that holds the CRC32C of all before it: a line that was lost or changed would be
+another meaning.
 """
 
 from __future__ import annotations
@@ -8,14 +10,16 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import google_crc32c
 import orjson
 
 from evalkit import codec
 from evalkit.errors import RunError, StorageError, UsageError
+from evalkit.files import write_whole
 from evalkit.model import Reason, RunIdentity
 from evalkit.resources import __version__
 from evalkit.run.answerers import Answered
@@ -48,7 +52,7 @@ class SuiteRecord:
 
     `items` of `items_in_data` (or, where a suite says so itself, of `rows`) are asked, `repeats` times each;
     `complete` says that one missing answer withholds the verdict, `right_or_wrong` that scores are 1 or 0 and nothing
-    between; `digests` name data, prompts, scorer and protocol.
+    between; `digests` name data, prompts, scorer and protocol, `items_digest` the file of the items (`run.items`).
     """
 
     suite: str
@@ -70,6 +74,7 @@ class SuiteRecord:
     right_or_wrong: bool = False
     notes: Sequence[Reason] = ()
     seed: int = 0
+    items_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,96 +199,119 @@ def suite_record(suite: PlannedSuite) -> SuiteRecord:
     )
 
 
-def append(folder: Path, session: Session) -> None:
-    """Adds a line to the folder's manifest.
+def with_items(session: Session, digests: Mapping[str, str]) -> Session:
+    """The session with the digest of each suite's items, by suite."""
+    return replace(session, suites=[replace(one, items_digest=digests[one.suite]) for one in session.suites])
+
+
+def append(folder: Path, session: Session) -> tuple[str, ...]:
+    """Adds a session to the folder's manifest; a sentence where that was damaged, and is begun anew.
 
     Raises:
         StorageError: where the disk refuses.
     """
-    path = folder / NAME
+    path, said = folder / NAME, []
     try:
-        torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-        with path.open("ab") as out:
-            out.write((b"\n" if torn else b"") + orjson.dumps(session, option=orjson.OPT_APPEND_NEWLINE))
+        lines = _lines(path) if path.exists() else []
+    except RunError:
+        aside = path.with_name("manifest.damaged")
+        said.append(f"{path}: was damaged and is begun anew; the damaged one is kept as {aside.name}")
+        try:
+            path.replace(aside)
+        except OSError as refused:
+            raise StorageError(f"{aside}: cannot be written: {refused.strerror}") from refused
+        lines = []
+    content = b"".join([*lines, orjson.dumps(session, option=orjson.OPT_APPEND_NEWLINE)])
+    write_whole(path, content + _end(content))
+    return tuple(said)
+
+
+def _end(content: bytes) -> bytes:
+    return b'{"crc32c":"%08x"}\n' % google_crc32c.value(content)
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The sessions' lines of a manifest.
+
+    Raises:
+        RunError: where it cannot be read or is damaged.
+    """
+    try:
+        data = path.read_bytes()
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+        raise RunError(f"{path.parent}: is no run folder ({NAME}: {error.strerror})") from error
+    end = data.rfind(b'{"crc32c":')
+    if end <= 0 or data[end:] != _end(data[:end]):
+        raise RunError(
+            f"{path}: is damaged: `evalkit run` or `evalkit score` with its configuration file makes it anew"
+        )
+    return data[:end].splitlines(keepends=True)
 
 
 def sessions(folder: Path) -> list[Session]:
-    """The whole lines of the folder's manifest, the oldest first, that this evalkit can read."""
-    lines = (folder / NAME).read_bytes().splitlines()
-    return [_session(said) for line in lines if (said := _said(line)) is not None and said["format"] == FORMAT]
+    """The sessions of the folder's manifest, the oldest first.
+
+    Raises:
+        RunError: where the folder is no run, its manifest is damaged, or was written by another version of evalkit.
+    """
+    return [_session(folder / NAME, line) for line in _lines(folder / NAME)]
 
 
 def latest(folder: Path, plan: str | None = None) -> Session:
-    """The last whole line of the folder's manifest; with `plan`, the last one of the plan with that digest.
+    """The last session of the folder's manifest; with `plan`, the last one of the plan with that digest.
 
     Raises:
-        RunError: where the folder is no run, lacks the plan, or was written by another version of evalkit.
+        RunError: where the folder is no run, lacks the plan, is damaged, or was written by another version of evalkit.
     """
-    path = folder / NAME
-    try:
-        found = _last(path, plan)
-    except OSError as error:
-        raise RunError(f"{folder}: is no run folder ({NAME}: {error.strerror})") from error
-    if found is not None:
-        return found
-    if plan is not None:
-        raise RunError(f"{path}: holds no session of the plan {plan[:12]}")
-    raise RunError(
-        f"{path}: holds no whole line: nothing says what was run; `evalkit run` on its configuration writes it anew"
-    )
+    for session in reversed(sessions(folder)):
+        if plan is None or session.plan == plan:
+            return session
+    raise RunError(f"{folder / NAME}: holds no session of the plan {(plan or '')[:12]}")
 
 
 def earlier(folder: Path) -> Session | None:
-    """The last whole line of the manifest of a folder that is to be run again; None where nothing was written yet.
+    """The last session of a folder that is to be run again; None where none is written, or the manifest is damaged.
 
     Raises:
         RunError: where another version of evalkit wrote it.
     """
     try:
-        return _last(folder / NAME, None)
-    except FileNotFoundError:
+        lines = _lines(folder / NAME)
+    except RunError:
         return None
+    return _session(folder / NAME, lines[-1])
 
 
-def _last(path: Path, plan: str | None) -> Session | None:
-    for line in reversed(path.read_bytes().splitlines()):
-        said = _said(line)
-        if said is None:
-            continue
-        if said["format"] != FORMAT:
-            told = f"was written by another version of evalkit (format {said['format']}): use that version"
-            raise RunError(f"{path}: {told}, or give the run another `name:`")
-        if plan is None or said["plan"] == plan:
-            return _session(said)
-    return None
-
-
-def _said(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None for one that a crash tore, and for what is no session of any version."""
-    try:
-        said = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return said if isinstance(said, dict) and "format" in said and "plan" in said else None
-
-
-def _session(said: Mapping[str, Any]) -> Session:
+def _session(path: Path, line: bytes) -> Session:
     """The session of a line.
 
     Raises:
         RunError: where the line lacks something, or says what no session does.
     """
+    said = orjson.loads(line)
+    if said.get("format") != FORMAT:
+        told = f"was written by another version of evalkit (format {said.get('format')}): use that version"
+        raise RunError(f"{path}: {told}, or give the run another `name:`")
     try:
-        suites = []
-        for suite in said["suites"]:
-            notes = [codec.read(Reason, orjson.dumps(note)) for note in suite.get("notes", ())]
-            suites.append(SuiteRecord(**{**suite, "notes": notes}))
-        in_flight = said.get("in_flight") and InFlight(**said["in_flight"])
-        answered = [Answered(**row) for row in said.get("answered", ())]
-        return Session(**{**said, "suites": suites, "in_flight": in_flight, "answered": answered})
+        suites = _suites(said["suites"])
+        in_flight = said.get("in_flight") and codec.made_of(InFlight, said["in_flight"])
+        answered = [codec.made_of(Answered, row) for row in said.get("answered", ())]
+        return codec.made_of(Session, {**said, "suites": suites, "in_flight": in_flight, "answered": answered})
     except (KeyError, TypeError, UsageError) as error:
-        raise RunError(
-            f"{NAME}: the session of {said.get('started', 'unknown date')} is no session: {error}"
-        ) from error
+        raise RunError(f"{path}: a session in it is none: {error}") from error
+
+
+def _suites(said: Any) -> list[SuiteRecord]:
+    """The suites of a session's line.
+
+    Raises:
+        KeyError, TypeError, UsageError: where they say what no suite does.
+    """
+    if not isinstance(said, list):
+        raise TypeError("suites: is no list")
+    return [
+        codec.made_of(
+            SuiteRecord, {**suite, "notes": [codec.read(Reason, orjson.dumps(one)) for one in suite["notes"]]}
+        )
+        for suite in said
+    ]

@@ -79,6 +79,7 @@ class Plan:
             prompt=prompt,
             parameters=suite.parameters,
             seed=seed,
+            continuation=item.doc["continuations"][repeat % len(item.parts)] if item.parts else "",
         )
 
     def samples(self) -> Iterator[tuple[PlannedSuite, Item, int]]:
@@ -358,12 +359,13 @@ def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> Pla
 
 @dataclass(frozen=True, slots=True)
 class SideRun:
-    """One side, planned: what to ask, where it is stored, what is there already."""
+    """One side, planned: what to ask, where it is stored, what is there already; `damage` is what cannot be read."""
 
     config: EndpointConfig
     plan: Plan = field(repr=False)  # asyncio prints what a finished task gave: a plan is megabytes
     folder: Path
     answered: Mapping[str, journal.Place] = field(repr=False)
+    damage: tuple[str, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -379,7 +381,5 @@ def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
     """
     plan = make_plan(config, known)
     folder = config.runs / config.name
-    answered: Mapping[str, journal.Place] = {}
-    if folder.is_dir():
-        answered, _failures = journal.index(folder)
-    return SideRun(config, plan, folder, answered)
+    found = journal.index(folder) if folder.is_dir() else journal.Index({}, {})
+    return SideRun(config, plan, folder, found.replies, journal.damage_sentences(found.damage))

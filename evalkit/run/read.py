@@ -10,11 +10,13 @@ from math import prod
 from pathlib import Path
 
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
-from evalkit.errors import RunError
+from evalkit.errors import EvalkitError, RunError
 from evalkit.model import Reason, fraction
 from evalkit.run import journal, manifest, tables
 from evalkit.run.answerers import blend, remarks
+from evalkit.run.items import Questions, read_items
 from evalkit.run.manifest import Session, SuiteRecord
+from evalkit.run.parquet import AGAIN, Table
 from evalkit.run.tables import RunTables, SuiteRows
 
 # What is sent and decides no answer.
@@ -48,19 +50,55 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
         RunError: where the folder is no run, was never scored, or is damaged.
     """
     session = manifest.latest(folder, plan)
-    scores = tables.scores_path(folder, session.plan)
-    if not scores.exists():
-        raise RunError(f"{folder}: has no scores yet: run `evalkit score` with its configuration file")
-    stored = tables.load(tables.items_path(folder, session.plan), scores)
-    texts = _Texts(folder, session.plan, stored)
+    notes: list[Reason] = []
+    try:
+        stored = _stored(folder, session)
+    except RunError as error:
+        session = _made_anew(folder, session, error)
+        stored = _stored(folder, session)
+        notes.append(Reason("note.made_anew", {"name": session.name, "why": str(error)}))
+    texts = _Texts(folder, session, stored)
     suites = {
         record.suite: SuiteSide(_facts(record, rows, session), rows.samples, rows.options, rows.second)
         for record in session.suites
         if (rows := stored.suites.get(record.suite)) is not None
     }
     sessions = manifest.sessions(folder)
-    notes = [*remarks(session, sessions), *(_narrower(session, sessions) if plan is None else ())]
+    notes += [*remarks(session, sessions), *(_narrower(session, sessions) if plan is None else ())]
     return Side(session.identity(str(folder)), session.config, suites, texts.reply, texts.item, tuple(notes))
+
+
+def _stored(folder: Path, session: Session) -> RunTables:
+    """The scores of a session's plan with their items, where they were made from what the folder holds.
+
+    Raises:
+        RunError: where they are absent or damaged, or were made from something else.
+    """
+    table = Table(tables.scores_path(folder, session.plan), tables.SCORES)
+    scorers = {record.suite: record.digests.get("scorer", "") for record in session.suites}
+    if (table.header.get("plan"), table.header.get("scorers")) != (session.plan, scorers):
+        raise RunError(f"{table.path}: was made by other scorers, or of another plan: {AGAIN}")
+    journals = journal.extents(folder)
+    if journals and table.header.get("journals") != journals:
+        raise RunError(f"{table.path}: was made from other journals than lie beside it: {AGAIN}")
+    return tables.load({record.suite: read_items(folder, record.items_digest) for record in session.suites}, table)
+
+
+def _made_anew(folder: Path, session: Session, error: RunError) -> Session:
+    """The session after all that a folder derives from its journals was made again.
+
+    Raises:
+        RunError: where that cannot be done here.
+    """
+    if not journal.files(folder):
+        raise error
+    from evalkit.run.execute import remake  # loads the task layer
+
+    try:
+        remake(folder, session)
+    except EvalkitError as cannot:
+        raise RunError(f"{error} (here it cannot be made: {cannot})") from cannot
+    return manifest.latest(folder, session.plan)
 
 
 def _facts(record: SuiteRecord, rows: SuiteRows, session: Session) -> SuiteFacts:
@@ -126,32 +164,31 @@ def _defects(record: SuiteRecord, rows: SuiteRows, name: str) -> Iterator[Reason
 
 
 class _Texts:
-    """Fetches stored texts when they are needed: replies by their place in the journal, questions from an index."""
+    """Fetches stored texts when they are needed: replies by their place in the journal, questions from the items."""
 
-    def __init__(self, folder: Path, plan: str, stored: RunTables) -> None:
+    def __init__(self, folder: Path, session: Session, stored: RunTables) -> None:
+        self._folder = folder
         self._places = cache(stored.places)
-        self._files = [folder / name for name in stored.scores.header["journals"]]
-        self._documents = tables.docs_path(folder, plan)
+        self._journals = [name for name, *_extent in stored.scores.header.get("journals", ())]
+        self._items = {record.suite: record.items_digest for record in session.suites}
 
     def reply(self, suite: str, row: int) -> ReplyText | None:
-        """The stored reply of one sample."""
+        """The stored reply of one sample; None where there is none, or no journal any more."""
         from evalkit.endpoint.body import generated_logprobs  # most comparisons read scores and few replies
+        from evalkit.run.records import read_at
 
-        files, offsets = self._places()[suite]
-        if offsets[row] < 0:
+        place = self._places()[suite].at(row)
+        own = {file.name: file for file in journal.files(self._folder)}
+        if place is None or (file := own.get(self._journals[place.journal])) is None:
             return None
-        record = journal.read_at(self._files[files[row]], int(offsets[row]))
+        record = read_at(file, place.offset, place.key)
         reply = record.reply()
         return ReplyText(reply.content, reply.reasoning, generated_logprobs(record.body))
 
     def item(self, suite: str, item: str) -> ItemText | None:
         """Question and target of one item."""
-        offset = self._index().get((suite, item))
-        if offset is None:
-            return None
-        document = tables.read_document(self._documents, offset)
-        return ItemText(document.question, document.target)
+        return self._questions(suite).of(item)
 
     @cache  # noqa: B019 - one object a run, for the life of the process
-    def _index(self) -> dict[tuple[str, str], int]:
-        return tables.document_places(self._documents)
+    def _questions(self, suite: str) -> Questions:
+        return Questions(self._folder, self._items[suite])

@@ -15,7 +15,7 @@ import orjson
 
 from evalkit.config import EndpointConfig
 from evalkit.endpoint import open_client
-from evalkit.endpoint.body import echoed_logprobs
+from evalkit.endpoint.echo import echoed_logprobs
 from evalkit.endpoint.identity import (
     Names,
     Native,

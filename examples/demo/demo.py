@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from evalkit import records
+
 HERE = Path(__file__).resolve().parent
 PICTURES = HERE.with_name("demo-multimodal")
 
@@ -146,9 +148,8 @@ def running(command: Sequence[str], *, stop: bool = True, printing: bool = True)
 def answers(run: Path) -> dict[str, str]:
     """What a run's journal holds: the text of every item."""
     texts: dict[str, str] = {}
-    for line in (run / "journal.jsonl").read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        if record.get("record") == "reply":
+    for record in records(run):
+        if "body" in record:
             texts[record["item"]] = record["body"]["choices"][0]["message"]["content"]
     return texts
 

@@ -11,6 +11,7 @@ from toy import Model
 from evalkit import admission
 from evalkit.options import ProbeOptions
 from evalkit.render.document import from_json
+from evalkit.run import manifest
 
 CHECKED = {"EVALKIT_NO_DOCTOR": "0"}
 SUITE = {"name": "aime24", "partial_data": True, "sampling": {"max_tokens": 32}}
@@ -218,8 +219,8 @@ def test_stored_answers_of_another_address_are_said(toy, files, run_evalkit, tmp
     assert not elsewhere.requests
     said = f"cand: 30 stored answers came from {other.url}; nothing was asked of {elsewhere.url}"
     assert said in done.stderr
-    last = json.loads((tmp_path / "runs" / "cand" / "manifest.jsonl").read_bytes().splitlines()[-1])
-    assert last["config"]["base_url"] == other.url, "the address that answered is what is kept"
+    last = manifest.latest(tmp_path / "runs" / "cand")
+    assert last.config["base_url"] == other.url, "the address that answered is what is kept"
 
 
 def test_a_run_that_goes_on_elsewhere_says_so(toy, files, run_evalkit):

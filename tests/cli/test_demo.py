@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from stored_run import write_reply
 
 from evalkit.config import load_config
 from evalkit.config.schema import differences
@@ -86,13 +87,8 @@ def test_the_script_passes_only_with_the_expected_verdicts(script, capsys):
 
 def test_the_script_compares_what_was_answered(script, tmp_path):
     for run, texts in (("reference", "abcd"), ("rope", "abxd")):
-        (tmp_path / run).mkdir()
-        records = [
-            {"record": "reply", "item": str(number), "body": {"choices": [{"message": {"content": text}}]}}
-            for number, text in enumerate(texts)
-        ]
-        lines = [json.dumps(record) for record in (*records, {"record": "failure", "item": "9"})]
-        (tmp_path / run / "journal.jsonl").write_text("\n".join(lines) + "\n")
+        for number, text in enumerate(texts):
+            write_reply(tmp_path / run / "journal.records", text, item=str(number))
     assert script.same_texts(tmp_path, "rope") == 0.75
 
 

@@ -13,6 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from stored_run import journal_records
+
+from evalkit.run import manifest
 
 ITEMS = 200
 IN_FLIGHT = 4
@@ -179,11 +182,10 @@ def test_the_number_in_flight_is_found_said_and_stored(replica, tmp_path, run_ev
     for name, server in (("ref", ref), ("cand", cand)):
         said = [line for line in done.stderr.splitlines() if f"{name}: " in line and "requests in flight" in line]
         assert len(said) == 1, done.stderr
-        lines = (tmp_path / "runs" / name / "manifest.jsonl").read_text().splitlines()
-        found = json.loads(lines[-1])["in_flight"]
-        assert found["why"] in said[0]
-        assert 1 < server.most <= 2 * found["number"], "the number before, where twice as many gave no more"
-        numbers.append(found["number"])
+        found = manifest.latest(tmp_path / "runs" / name).in_flight
+        assert found.why in said[0]
+        assert 1 < server.most <= 2 * found.number, "the number before, where twice as many gave no more"
+        numbers.append(found.number)
     assert numbers[0] == numbers[1], "both sides of a comparison use the same"
 
 
@@ -239,7 +241,7 @@ def test_two_flagscale_stacks_take_turns_on_one_gpu(flagscale, tmp_path, run_eva
         "serve cand_m USE_FLAGGEMS=1 GEMS_VENDOR=nvidia",
     ]
     for name in ("ref", "cand"):
-        assert (tmp_path / "runs" / name / "journal.jsonl").read_text().count('"Paris"') >= 6
+        assert str(journal_records(tmp_path / "runs" / name)).count("'Paris'") >= 6
     # A lock that can be had: neither engine is left.
     with (tmp_path / "gpu").open("w") as gpu:
         fcntl.flock(gpu, fcntl.LOCK_EX | fcntl.LOCK_NB)

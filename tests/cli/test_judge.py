@@ -7,6 +7,7 @@ import re
 
 import pytest
 from PIL import Image
+from stored_run import journal_records
 
 SUITE = {"name": "mmvet_v2", "partial_data": True, "margin_pt": 20}
 
@@ -118,7 +119,7 @@ def test_a_judge_that_changes_its_name_stops_the_grading(
     assert "loopback, loopback-2" in done.stderr
     assert "a judge that changes is no judge" in done.stderr
     (folder,) = (tmp_path / "runs").glob("judge-*")
-    assert "loopback-2" not in (folder / "journal.jsonl").read_text(), "what the second judge said is not kept"
+    assert "loopback-2" not in str(journal_records(folder)), "what the second judge said is not kept"
     answers = len(endpoint.requests)
     other_endpoint.spoil = lambda body, number: None
     done = run_evalkit("run", path, "--json", "--quiet")

@@ -7,7 +7,7 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
-from evalkit.endpoint.body import echoed_logprobs
+from evalkit.endpoint.echo import echoed_logprobs
 from evalkit.scoring.multiple_choice import continuation_logprob, score_logprobs
 
 SUITE = {"name": "mmlu_logprob", "partial_data": True, "margin_pt": 20}

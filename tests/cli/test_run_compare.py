@@ -10,6 +10,7 @@ import time
 import pytest
 
 from evalkit.run import journal
+from evalkit.run.records import MAGIC
 
 MANY = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 10}
 
@@ -127,11 +128,11 @@ def test_kill_9_at_half_and_again_repeats_no_more_than_was_in_flight(endpoint, c
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     file = tmp_path / "runs" / "ref" / journal.NAME
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and (not file.exists() or file.read_bytes().count(b"\n") < 25):
+    while time.monotonic() < deadline and (not file.exists() or file.read_bytes().count(MAGIC) < 25):
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    kept = len(journal.index(file.parent)[0])
+    kept = len(journal.index(file.parent).replies)
     before = len(endpoint.requests)
     assert kept >= 25
     again = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -148,7 +149,7 @@ def test_ctrl_c_keeps_what_came_back(endpoint, config, tmp_path, number):
     _out, words = child.communicate(timeout=30)
     assert child.returncode == 130
     assert "answers that came back are kept" in words
-    assert len(journal.index(tmp_path / "runs" / "ref")[0]) >= 5
+    assert len(journal.index(tmp_path / "runs" / "ref").replies) >= 5
 
 
 def test_a_terminal_that_is_closed_ends_a_run_as_ctrl_c_does(endpoint, config, tmp_path):
@@ -158,7 +159,7 @@ def test_a_terminal_that_is_closed_ends_a_run_as_ctrl_c_does(endpoint, config, t
     os.close(theirs)
     os.close(terminal)
     assert child.wait(timeout=30) == 130
-    assert len(journal.index(tmp_path / "runs" / "ref")[0]) >= 5
+    assert len(journal.index(tmp_path / "runs" / "ref").replies) >= 5
 
 
 def test_nohup_goes_on_without_a_terminal(endpoint, config, tmp_path):
@@ -175,7 +176,7 @@ def started(endpoint, config, tmp_path, **how):
     child = subprocess.Popen([sys.executable, "-m", "evalkit", "run", str(path)], **how)
     file = tmp_path / "runs" / "ref" / journal.NAME
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and (not file.exists() or file.read_bytes().count(b"\n") < 5):
+    while time.monotonic() < deadline and (not file.exists() or file.read_bytes().count(MAGIC) < 5):
         time.sleep(0.01)
     return child
 

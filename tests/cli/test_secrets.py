@@ -15,7 +15,11 @@ import subprocess
 import sys
 import threading
 
+import pyarrow.parquet as pq
 import pytest
+from stored_run import journal_records
+
+from evalkit.run import journal
 
 SERVER = r"""
 import base64, http.server, json, os, sys
@@ -112,7 +116,14 @@ def say(files, run_evalkit):
 
 
 def everything_under(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+    found = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+    # What is compressed is looked through in the clear.
+    for path in found:
+        if path.name == journal.NAME:
+            found[path] += json.dumps(journal_records(path.parent), ensure_ascii=False).encode()
+        elif path.suffix == ".parquet":
+            found[path] += str(pq.read_table(path).to_pylist()).encode()
+    return found
 
 
 def clean(said):

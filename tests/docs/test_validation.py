@@ -14,9 +14,10 @@ from evalkit.config import load_config
 from evalkit.examine.bisect import most_tests
 from evalkit.examine.probe_report import assess, enough
 from evalkit.run import manifest
+from evalkit.run.parquet import Table
 from evalkit.run.read import read_run
-from evalkit.run.tables import SCORES, Graded, Table
-from tests.support.stored_run import add_session, suite_record, write_tables
+from evalkit.run.tables import SCORES, Graded
+from tests.support.stored_run import PLAN, add_session, suite_record, write_tables
 from tests.support.validation import VALIDATION, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,11 +71,12 @@ def test_what_was_printed_on_the_card_is_on_the_page():
         assert (VALIDATION / name).read_text().strip() in page
 
 
-def test_a_run_is_cut_to_the_items_that_a_larger_limit_only_adds_to(tmp_path):
+def test_a_run_is_cut_to_the_items_that_a_larger_limit_only_adds_to(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(VALIDATION)
     prefixes = load("prefixes")
     run = tmp_path / "run"
     rows = [Graded(f"i{n}", r, 1.0, "scored", completion_tokens=2, suite="a") for n in range(9) for r in range(2)]
-    _items, scores = write_tables(run, rows)
+    scores = write_tables(run, rows)
     suite = suite_record("a", items=9, items_in_data=9, rows=18, repeats=2, strata=[], notes=[])
     add_session(run, suites=[suite])
     sets = [prefixes.kept(run, size)["a"] for size in (2, 5, 9)]
@@ -82,9 +84,10 @@ def test_a_run_is_cut_to_the_items_that_a_larger_limit_only_adds_to(tmp_path):
     assert sets[0] < sets[1] < sets[2]
     out = prefixes.cut(run, tmp_path / "out", 5)
     table = Table(out / scores.name, SCORES)
-    assert table.header["journals"] == ["journal.jsonl"]
+    assert table.header["plan"] == PLAN
     assert set(table.labels("item").names) == sets[1]
-    assert manifest.latest(out).suites == [replace(suite, items=5, items_in_data=5, rows=10)]
+    (cut,) = manifest.latest(out).suites
+    assert cut == replace(suite, items=5, items_in_data=5, rows=10, items_digest=cut.items_digest)
     assert len(read_run(out).suites["a"].samples) == 10
     assert prefixes.generated(run, "a", 5) == 20
 

@@ -7,6 +7,7 @@ import re
 import pytest
 from PIL import Image
 from reasons import told_in
+from stored_run import journal_records
 
 NO_JUDGE = "http://127.0.0.1:9/v1"
 
@@ -137,7 +138,7 @@ def test_another_system_fingerprint_stops_the_grading_unless_it_is_allowed(sides
     assert "several system fingerprints (fp_1, fp_2)" in done.err
     assert "judge.allow_new_fingerprint: true" in done.err
     (folder,) = (tmp_path / "runs").glob("judge-*")
-    kept = (folder / "journal.jsonl").read_text()
+    kept = str(journal_records(folder))
     assert ("fp_1" in kept, "fp_2" in kept) == (True, False), "what the new build said is not kept"
     done = invoke("run", ref, "--quiet")
     assert done.code == 3, "the grades so far are of the first build, another day too"

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from picture_endpoint import BLINK_PARTS, NINE, colour, pictures, pixels_of, reported, saved
 from PIL import Image
+from stored_run import journal_records
 
 
 def sha(n):
@@ -143,7 +144,7 @@ def test_max_pixels_is_a_guard_and_another_request(endpoint, config, invoke, ocr
     assert done.code == 3
     (found,) = json.loads(done.out)["suites"]
     assert (found["valued"], found["failures"]) == (2, {"image": 1})
-    assert "above the suite's max_pixels of 60" in (tmp_path / "runs" / "ref" / "journal.jsonl").read_text()
+    assert "above the suite's max_pixels of 60" in str(journal_records(tmp_path / "runs" / "ref"))
     assert len(endpoint.asked) == 2, "what the guard holds is not sent"
     invoke("run", config("ref", endpoint.url, ["ocrbench"], data), "--quiet")
     assert len(endpoint.asked) == 5, "without the guard it is another request, and nothing stored answers it"

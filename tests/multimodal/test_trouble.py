@@ -8,6 +8,7 @@ import picture_endpoint as own
 import pytest
 from PIL import Image
 from reasons import told_in
+from stored_run import journal_records
 
 REFUSAL = {"error": {"message": "At most 3 image(s) may be provided in one prompt.", "code": 400}}
 
@@ -43,7 +44,7 @@ def test_spoilt_pictures_are_counted_failures(endpoint, other_endpoint, config, 
     (suite,) = json.loads(done.out)["suites"]
     assert (suite["valued"], suite["failures"], suite["mean"]) == (24, {"image": 6}, pytest.approx(1.0))
     assert len(endpoint.asked) == 24
-    records = [json.loads(line) for line in (tmp_path / "runs/ref/journal.jsonl").read_text().splitlines()]
+    records = journal_records(tmp_path / "runs/ref")
     said = " | ".join(record["detail"] for record in records if record["record"] == "failure")
     for words in ("cannot be read", "truncated or damaged", "3600000000 pixels", "100000 x 1", "are not a picture"):
         assert words in said, words

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from stored_run import journal_records
 
 HERE = Path(__file__).resolve().parent
 SUITE = """
@@ -135,7 +136,7 @@ def ended(tmp_path):
     """What is in the run's folder now."""
 
     def read(planned):
-        records = [json.loads(line) for line in (tmp_path / "runs" / "side" / "journal.jsonl").read_text().splitlines()]
+        records = journal_records(tmp_path / "runs" / "side")
         by = {kind: [record for record in records if record["record"] == kind] for kind in ("reply", "failure")}
         return Ended(planned, by["reply"], by["failure"])
 

@@ -3,15 +3,18 @@
 import json
 from collections import Counter
 
+import orjson
 import pytest
+from stored_run import journal_records
 
 from evalkit.endpoint.identity import Names
 from evalkit.errors import EndpointError
 from evalkit.model import Reply, Usage, Verdict
 from evalkit.render.words import say
-from evalkit.run import manifest
+from evalkit.run import journal, manifest
 from evalkit.run.answerers import Answered, Answerer, Answerers, blend, remarks, rows
 from evalkit.run.manifest import Session
+from evalkit.run.records import framed
 
 URL = "http://127.0.0.1:8000/v1"
 SESSION = Session("cand", "p1", "2026-01-01", "m", {}, {}, {}, {}, [], same_names=["m", "/weights/m"], open_names=["n"])
@@ -203,11 +206,10 @@ def test_aliases_of_the_configuration_are_names_of_the_model(faulty, questions, 
 def test_a_run_blended_from_two_models_is_invalid_with_both_named(asked, questions, faulty, run_evalkit, tmp_path):
     asked({"kind": "another", "told": [{"model": "faulty", "system_fingerprint": "fp1"}]})
     folder = tmp_path / "runs" / "side"
-    journal = folder / "journal.jsonl"
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    lines = journal_records(folder)
     for line in lines[:20]:  # as a shard of a machine would bring them that asked another server
         line["body"]["model"] = "other"
-    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / journal.NAME).write_bytes(b"".join(framed(line.pop("key"), orjson.dumps(line)) for line in lines))
     config = questions(faulty.url, 60, concurrency=4)
     assert run_evalkit("score", config).returncode == 0
     other = tmp_path / "other.yaml"

@@ -14,13 +14,15 @@ import pytest
 from evalkit.errors import RunError, StorageError
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request, Usage
 from evalkit.run import journal
-from evalkit.run.journal import FailureRecord, ReplyRecord, journal_line, journal_record
+from evalkit.run.records import FailureRecord, ReplyRecord, packed, read_at, unpacked
 
 
-def request(number: int = 0, key: str | None = None) -> Request:
-    return Request(
-        key=key or f"key{number}", suite="s", item=f"i{number}", repeat=0, prompt=Prompt("d"), parameters={}, seed=1
-    )
+def key(number: int) -> str:
+    return f"{number:032x}"
+
+
+def request(number: int = 0) -> Request:
+    return Request(key=key(number), suite="s", item=f"i{number}", repeat=0, prompt=Prompt("d"), parameters={}, seed=1)
 
 
 def body(text: str = "hello", tokens: int = 3) -> bytes:
@@ -37,67 +39,64 @@ def reply(text: str = "hello") -> Reply:
 
 def test_a_reply_is_read_back_as_it_came(tmp_path):
     with journal.Journal(tmp_path) as out:
-        out.append(journal_line(request(1), reply("héllo\n\u2028 x"), 10.0))
-    replies, failures = journal.index(tmp_path)
-    record = journal.read_at(replies["key1"].file, replies["key1"].offset)
+        out.append(packed(request(1), reply("héllo\n\u2028 x"), 10.0))
+    found = journal.index(tmp_path)
+    replies, failures = found.replies, found.failures
+    record = read_at(replies[key(1)].file, replies[key(1)].offset, key(1))
     assert record.reply().content == "héllo\n\u2028 x"
     assert orjson.dumps(record.body) == body("héllo\n\u2028 x")
-    assert replies["key1"].completion_tokens == 3
+    assert replies[key(1)].completion_tokens == 3
     assert not failures
 
 
 def test_the_first_reply_counts_and_beats_a_failure(tmp_path):
     failure = Failure(FailureKind.STALL, "silent")
     with journal.Journal(tmp_path) as out:
-        out.append(journal_line(request(1), failure, 1.0))
-        out.append(journal_line(request(1), reply("one"), 2.0))
-        out.append(journal_line(request(1), reply("two"), 3.0))
-        out.append(journal_line(request(2), failure, 4.0))
-    replies, failures = journal.index(tmp_path)
-    assert journal.read_at(replies["key1"].file, replies["key1"].offset).reply().content == "one"
-    assert list(failures) == ["key2"]
+        out.append(packed(request(1), failure, 1.0))
+        out.append(packed(request(1), reply("one"), 2.0))
+        out.append(packed(request(1), reply("two"), 3.0))
+        out.append(packed(request(2), failure, 4.0))
+    found = journal.index(tmp_path)
+    replies, failures = found.replies, found.failures
+    assert read_at(replies[key(1)].file, replies[key(1)].offset, key(1)).reply().content == "one"
+    assert list(failures) == [key(2)]
 
 
 def test_a_record_says_all_that_a_request_and_its_outcome_say():
     asked = request(7)
     address = "http://node1:8000/v1"
-    got = journal_record(journal_line(asked, replace(reply("x"), attempts=2, address=address), 10.0004))
-    assert got == ReplyRecord("key7", orjson.loads(body("x")), 0.5, "s", "i7", 0, 1, 10.0, 2, address)
+    got = unpacked(packed(asked, replace(reply("x"), attempts=2, address=address), 10.0004))
+    assert got == ReplyRecord(key(7), orjson.loads(body("x")), 0.5, "s", "i7", 0, 1, 10.0, 2, address)
     failure = Failure(FailureKind.SERVER_ERROR, "it broke", status=500, attempts=9, seconds=1.25, address=address)
-    got = journal_record(journal_line(asked, failure, 11.0))
-    assert got == FailureRecord("key7", "server_error", "it broke", 500, 1.25, "s", "i7", 0, 1, 11.0, 9, address)
+    got = unpacked(packed(asked, failure, 11.0))
+    assert got == FailureRecord(key(7), "server_error", "it broke", 500, 1.25, "s", "i7", 0, 1, 11.0, 9, address)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [b"", b"[]", b"1", b"{}", b'{"record":"reply"}', b'{"record":"other","key":"k"}', b'{"key":"k","body":{}}', b'{"rec',
-     b'{"record":"reply","key":"k","body":{},"seconds":1,"more":2}', b"\xff"],
-)  # fmt: skip
-def test_what_is_no_record_is_skipped(line):
-    assert journal_record(line) is None
-
-
-@pytest.mark.parametrize("cut", [1, 10, 40])
-def test_a_torn_last_line_is_dropped_and_the_next_record_is_whole(tmp_path, cut):
+@pytest.mark.parametrize("cut", [1, 10, 40, 200])
+def test_a_torn_last_record_is_dropped_and_the_next_one_is_whole(tmp_path, cut):
     with journal.Journal(tmp_path) as out:
-        out.append(journal_line(request(1), reply(), 1.0))
-        out.append(journal_line(request(2), reply(), 1.0))
+        out.append(packed(request(1), reply(), 1.0))
+        out.append(packed(request(2), reply("x y z" * 99), 1.0))
     path = tmp_path / journal.NAME
-    path.write_bytes(path.read_bytes()[:-cut])
-    whole = ["key1", "key2"] if cut == 1 else ["key1"]
-    assert list(journal.index(tmp_path)[0]) == whole
+    whole = path.read_bytes()[: len(packed(request(1), reply(), 1.0))]
+    path.write_bytes(path.read_bytes()[: max(len(whole) + 1, path.stat().st_size - cut)])
+    found = journal.index(tmp_path)
+    assert list(found.replies) == [key(1)]
+    assert [damage.torn for damage in found.damage] == [True]
+    assert journal.damage_sentences(found.damage) == ()
     with journal.Journal(tmp_path) as out:
-        out.append(journal_line(request(3), reply(), 1.0))
-    assert list(journal.index(tmp_path)[0]) == [*whole, "key3"]
+        out.append(packed(request(3), reply(), 1.0))
+    assert path.read_bytes() == whole + packed(request(3), reply(), 1.0)
+    assert journal.index(tmp_path).damage == ()
 
 
 def test_shards_of_other_machines_are_read_too(tmp_path):
     with journal.Journal(tmp_path / "other") as out:
-        out.append(journal_line(request(1), reply(), 1.0))
+        out.append(packed(request(1), reply(), 1.0))
     with journal.Journal(tmp_path) as out:
-        out.append(journal_line(request(2), reply(), 1.0))
-    (tmp_path / "other" / journal.NAME).rename(tmp_path / "journal-node2.jsonl")
-    assert sorted(journal.index(tmp_path)[0]) == ["key1", "key2"]
+        out.append(packed(request(2), reply(), 1.0))
+    (tmp_path / "other" / journal.NAME).rename(tmp_path / "journal-node2.records")
+    assert sorted(journal.index(tmp_path).replies) == [key(1), key(2)]
 
 
 def test_a_second_process_is_refused_with_a_sentence(tmp_path):
@@ -108,31 +107,31 @@ def test_a_second_process_is_refused_with_a_sentence(tmp_path):
 
 def test_a_refused_write_stops_the_run_with_a_sentence(tmp_path):
     out = journal.Journal(tmp_path)
-    out.append(journal_line(request(1), reply(), 1.0))
+    out.append(packed(request(1), reply(), 1.0))
     deadline = time.monotonic() + 60
     while not (tmp_path / journal.NAME).stat().st_size and time.monotonic() < deadline:
         time.sleep(0.01)
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, out._descriptor)
-    out.append(journal_line(request(2), reply(), 1.0))
+    out.append(packed(request(2), reply(), 1.0))
     with pytest.raises(StorageError, match=r"No space left on device.*run again"):
         while time.monotonic() < deadline:
-            out.append(journal_line(request(3), reply(), 1.0))
+            out.append(packed(request(3), reply(), 1.0))
             time.sleep(0.01)
     with pytest.raises(StorageError):
         out.close()
     os.close(full)
-    assert list(journal.index(tmp_path)[0]) == ["key1"]
+    assert list(journal.index(tmp_path).replies) == [key(1)]
 
 
 def test_a_record_is_in_the_file_soon_and_alone(tmp_path):
     with journal.Journal(tmp_path) as out:
         for number in (1, 2):
-            out.append(journal_line(request(number), reply(), 1.0))
+            out.append(packed(request(number), reply(), 1.0))
             deadline = time.monotonic() + 60
-            while len(journal.index(tmp_path)[0]) < number and time.monotonic() < deadline:
+            while len(journal.index(tmp_path).replies) < number and time.monotonic() < deadline:
                 time.sleep(0.001)
-            assert list(journal.index(tmp_path)[0]) == [f"key{n}" for n in range(1, number + 1)]
+            assert list(journal.index(tmp_path).replies) == [key(n) for n in range(1, number + 1)]
 
 
 def test_a_disk_that_is_slow_holds_the_run_up_before_memory_fills(tmp_path, monkeypatch):
@@ -147,7 +146,7 @@ def test_a_disk_that_is_slow_holds_the_run_up_before_memory_fills(tmp_path, monk
         write(self, data)
 
     monkeypatch.setattr(journal.Journal, "_write", slow)
-    record = journal_line(request(1), reply("x" * 3000), 1.0)
+    record = packed(request(1), reply(os.urandom(1500).hex()), 1.0)
     with journal.Journal(tmp_path) as out:
         done = threading.Event()
 
@@ -178,7 +177,7 @@ def test_a_disk_that_fails_lets_a_waiting_run_go(tmp_path, monkeypatch):
     out = journal.Journal(tmp_path)
     with pytest.raises(StorageError, match="No space left"):
         for _ in range(100):
-            out.append(journal_line(request(1), reply("x" * 300), 1.0))
+            out.append(packed(request(1), reply(os.urandom(150).hex()), 1.0))
     with pytest.raises(StorageError):
         out.close()
 
@@ -190,12 +189,12 @@ def test_kill_9_loses_at_most_what_was_not_yet_written(tmp_path):
         "from pathlib import Path\n"
         "from evalkit.model import Prompt, Reply, Request, Usage\n"
         "from evalkit.run import journal\n"
-        "from evalkit.run.journal import journal_line\n"
+        "from evalkit.run.records import packed\n"
         "out = journal.Journal(Path(sys.argv[1]))\n"
         'raw = b\'{"choices":[{"message":{"content":"x"}}]}\'\n'
         "for n in range(1_000_000):\n"
-        "    request = Request(f'k{n}', 's', 'i', n, Prompt('d'), {})\n"
-        "    out.append(journal_line(request, Reply('x', '', 'stop', Usage(), None, 0.0, raw=raw), 0.0))\n"
+        "    request = Request(f'{n:032x}', 's', 'i', n, Prompt('d'), {})\n"
+        "    out.append(packed(request, Reply('x', '', 'stop', Usage(), None, 0.0, raw=raw), 0.0))\n"
         "    if n % 100 == 0:\n"
         "        time.sleep(0.002)\n"
         "        print(n, flush=True)\n"
@@ -208,7 +207,7 @@ def test_kill_9_loses_at_most_what_was_not_yet_written(tmp_path):
             break
     child.send_signal(signal.SIGKILL)
     child.wait()
-    kept = journal.index(tmp_path / "run")[0]
+    kept = journal.index(tmp_path / "run").replies
     assert len(kept) > 0
-    assert list(kept) == [f"k{n}" for n in range(len(kept))], "what is there is a prefix without gaps"
+    assert list(kept) == [key(n) for n in range(len(kept))], "what is there is a prefix without gaps"
     journal.Journal(tmp_path / "run").close()

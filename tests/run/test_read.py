@@ -3,14 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import orjson
 import pytest
 from reasons import told
 
 from evalkit.errors import RunError
-from evalkit.run import manifest, tables
+from evalkit.run import items, manifest, parquet, tables
+from evalkit.run.items import ItemRow, write_items
 from evalkit.run.read import is_run, read_run
-from evalkit.run.tables import Graded, ItemRow
-from tests.support.stored_run import PLAN, add_session, reply_line, suite_record, write_tables
+from evalkit.run.tables import Graded
+from tests.support.stored_run import PLAN, add_session, suite_record, write_reply, write_tables
 
 ROWS = [
     Graded("q1", 0, 1.0, "scored", "right", "A", text=1, characters=9, prompt_tokens=40, completion_tokens=7, seconds=1.5, lenient=1.0, suite="quiz", key="1", offset=0),
@@ -25,9 +27,9 @@ ROWS = [
 def run(tmp_path):
     """Writes a run folder of these score rows."""
 
-    def write(rows=ROWS, suites=None, journals=("journal.jsonl",), items=None):
+    def write(rows=ROWS, suites=None, listed=None, scorers=None):
         folder = tmp_path / "ref"
-        write_tables(folder, rows, items, journals)
+        write_tables(folder, rows, listed, scorers)
         add_session(folder, suites=suites)
         return folder
 
@@ -93,12 +95,12 @@ def test_facts_come_from_the_manifest(run):
     assert (side.identity.name, side.identity.endpoint) == ("ref", {"server": "vLLM", "build": "b7"})
 
 
-def test_replies_and_questions_are_fetched_from_where_they_lie(run):
-    folder = run(
-        [ROWS[0], replace(ROWS[1], offset=0, journal=1), *ROWS[3:]], journals=("journal.jsonl", "journal-2.jsonl")
-    )
-    for name, text in (("journal.jsonl", "first"), ("journal-2.jsonl", "second")):
-        (folder / name).write_text(reply_line(text))
+def test_replies_and_questions_are_fetched_from_where_they_lie(run, tmp_path):
+    for name, text, key in (("journal.records", "first", "1"), ("journal-2.records", "second", "2")):
+        write_reply(tmp_path / "ref" / name, text, key * 32)
+    # The files are read by name: `journal-2` comes first.
+    rows = [replace(ROWS[0], key="1" * 32, journal=1), replace(ROWS[1], key="2" * 32, offset=0), *ROWS[3:]]
+    folder = run(rows)
     side = read_run(folder)
     row = by_item(side.suites["quiz"].samples)
     assert side.reply("quiz", row["q1"]).content == "first"
@@ -106,6 +108,16 @@ def test_replies_and_questions_are_fetched_from_where_they_lie(run):
     assert side.reply("quiz", row["q4"]) is None
     assert (side.item("quiz", "q2").question, side.item("quiz", "q2").target) == ("What is q2?", "A")
     assert side.item("quiz", "nobody") is None
+
+
+def test_a_journal_that_lies_elsewhere_is_never_read(run, tmp_path):
+    write_reply(tmp_path / "journal.records", "somebody else's", "1" * 32)
+    folder = run([replace(ROWS[0], key="1" * 32), *ROWS[1:]])
+    header = {"plan": PLAN, "scorers": {"quiz": ""}, "journals": [["../journal.records", 1, 2]]}
+    tables.write_scores(tables.scores_path(folder, PLAN), [replace(ROWS[0], key="1" * 32)], header)
+    assert read_run(folder).reply("quiz", 0) is None, "no journal of its own: there are no texts"
+    (folder / "journal.records").symlink_to(tmp_path / "journal.records")
+    assert read_run(folder).reply("quiz", 0) is None
 
 
 def test_a_suite_that_must_be_whole_says_what_is_missing(run):
@@ -139,11 +151,8 @@ def test_only_suites_of_right_and_wrong_have_a_step(run):
 def test_a_last_session_that_asked_less_is_named(run):
     folder = run(suites=[suite_record(items=2)])
     assert read_run(folder).notes == ()
-    whole = (folder / manifest.NAME).read_text()
-    (folder / manifest.NAME).write_text("")
     add_session(folder, plan="c" * 64, suites=[suite_record(items=5), suite_record("other")])
-    with (folder / manifest.NAME).open("a") as lines:
-        lines.write(whole)
+    add_session(folder, suites=[suite_record(items=2)])
     (note,) = told(read_run(folder).notes)
     assert "quiz 2 items x 1 of 5 x 1" in note
     assert "other not at all" in note
@@ -152,11 +161,8 @@ def test_a_last_session_that_asked_less_is_named(run):
 
 def test_a_last_session_that_asked_more_needs_no_word(run):
     folder = run()
-    line = (folder / manifest.NAME).read_text()
-    (folder / manifest.NAME).write_text("")
     add_session(folder, plan="c" * 64, suites=[suite_record(items=2)])
-    with (folder / manifest.NAME).open("a") as lines:
-        lines.write(line)
+    add_session(folder)
     assert read_run(folder).notes == ()
 
 
@@ -182,24 +188,110 @@ def test_a_folder_that_is_no_run_says_so(tmp_path):
 def test_a_run_without_scores_says_what_makes_them(run):
     folder = run()
     tables.scores_path(folder, PLAN).unlink()
-    with pytest.raises(RunError, match="has no scores yet: run `evalkit score`"):
+    with pytest.raises(RunError, match=r"scores-aaaaaaaaaaaa.parquet: cannot be read \(No such file.*evalkit score"):
+        read_run(folder)
+
+
+def test_what_cannot_be_made_again_here_says_why(run, tmp_path):
+    write_reply(tmp_path / "ref" / "journal.records", "x")
+    folder = run()
+    write_reply(folder / "journal.records", "y", "2" * 32)
+    with pytest.raises(
+        RunError, match=r"made from other journals .*evalkit score.* \(here it cannot be made: its conf"
+    ):
         read_run(folder)
 
 
 def test_scores_of_another_version_are_not_read(run, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "FORMAT", 0)
+        patch.setattr(parquet, "FORMAT", 0)
         folder = run()
-    with pytest.raises(RunError, match=r"items-aaaaaaaaaaaa.parquet: was made by another version of evalkit"):
+    with pytest.raises(RunError, match=r"scores-aaaaaaaaaaaa.parquet: was made by another version of evalkit"):
         read_run(folder)
+
+
+def test_scores_by_other_scorers_are_not_read(run):
+    with pytest.raises(RunError, match="was made by other scorers"):
+        read_run(run(scorers={"quiz": "choice@2"}))
 
 
 def test_a_score_of_an_unknown_item_is_named(run):
-    folder = run(items=[ItemRow("quiz", "q1")])
     with pytest.raises(RunError, match="names 'q2', which the items do not"):
+        read_run(run(listed=[ItemRow("quiz", "q1")]))
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:99] + b"?" + data[100:], lambda _: b""])
+def test_items_that_are_damaged_are_named(run, change):
+    folder = run()
+    (path,) = folder.glob("items-*.parquet")
+    path.write_bytes(change(path.read_bytes()))
+    items._HELD.clear()
+    with pytest.raises(RunError, match=rf"{path.name}: is damaged"):
         read_run(folder)
-    folder = run(items=[ItemRow("other", "q1")])
-    with pytest.raises(RunError, match="names 'quiz', which the items do not"):
+
+
+def test_items_of_another_suite_under_the_same_name_are_damage(run, tmp_path):
+    folder = run()
+    (path,) = folder.glob("items-*.parquet")
+    write_items(tmp_path / "other", [ItemRow("quiz", "q1", weight=9.0)])
+    (other,) = (tmp_path / "other").glob("items-*.parquet")
+    path.write_bytes(other.read_bytes())
+    items._HELD.clear()
+    with pytest.raises(RunError, match="it is another file than its name says"):
+        read_run(folder)
+
+
+# ---------------------------------------------------------------- manifests
+
+
+def lines_of(folder):
+    return (folder / manifest.NAME).read_bytes().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines[:-1],
+        lambda lines: [lines[0], lines[-1]],
+        lambda lines: lines[::-1],
+        lambda lines: [lines[0], *lines],
+        lambda lines: [lines[0].replace(b'"margin_pt":1.5', b'"margin_pt":9.5'), *lines[1:]],
+        lambda lines: [*lines, b"\n"],
+        lambda lines: [],
+    ],
+)
+def test_a_manifest_that_lost_or_changed_a_line_is_damaged(run, change):
+    folder = run()
+    add_session(folder)
+    (folder / manifest.NAME).write_bytes(b"".join(change(lines_of(folder))))
+    with pytest.raises(RunError, match=r"manifest.jsonl: is damaged: `evalkit run` or `evalkit score`"):
+        read_run(folder)
+    assert manifest.earlier(folder) is None
+
+
+def test_a_damaged_manifest_is_begun_anew_and_kept(run):
+    folder = run()
+    session = manifest.latest(folder)
+    whole = (folder / manifest.NAME).read_bytes()
+    (folder / manifest.NAME).write_bytes(whole[:-3])
+    (sentence,) = manifest.append(folder, session)
+    assert "was damaged and is begun anew; the damaged one is kept as manifest.damaged" in sentence
+    assert (folder / "manifest.damaged").read_bytes() == whole[:-3]
+    assert manifest.sessions(folder) == [session]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"plan": 1}, {"served": []}, {"suites": {}}, {"suites": [1]}, {"more": 1}, {"config": None}, {"name": None},
+        {"in_flight": {"number": "1", "settled": True, "why": ""}}, {"format": 7}, {"versions": {"a": 1}},
+    ],
+)  # fmt: skip
+def test_a_whole_manifest_of_another_shape_is_refused(run, changed):
+    folder = run()
+    content = orjson.dumps({**orjson.loads(lines_of(folder)[0]), **changed}) + b"\n"
+    (folder / manifest.NAME).write_bytes(content + manifest._end(content))
+    with pytest.raises(RunError, match=r"manifest.jsonl: (a session in it is none|was written by another version)"):
         read_run(folder)
 
 

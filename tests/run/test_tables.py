@@ -20,9 +20,11 @@ from evalkit.cli.app import cli
 from evalkit.compare.columns import Labels
 from evalkit.errors import RunError, StorageError
 from evalkit.model import FailureKind, Status
-from evalkit.run import tables
-from evalkit.run.tables import Graded, ItemRow
-from tests.support.stored_run import add_session, write_tables
+from evalkit.run import items, parquet, tables
+from evalkit.run.items import ItemRow, read_items, write_items
+from evalkit.run.parquet import Table, sealed
+from evalkit.run.tables import Graded
+from tests.support.stored_run import add_session, items_of, journal_records, write_tables
 
 ITEMS = [ItemRow("quiz", f"q{n}", stratum=("x",), document=n + 1, prompt=n + 9) for n in range(6)]
 ROWS = [
@@ -31,8 +33,13 @@ ROWS = [
 ]  # fmt: skip
 
 
-def values(paths):
-    return tables.load(*paths).suites["quiz"].samples.value.tolist()
+def load(scores):
+    listed = {suite: read_items(scores.parent, digest) for suite, digest in items_of(scores.parent).items()}
+    return tables.load(listed, Table(scores, tables.SCORES))
+
+
+def values(scores):
+    return load(scores).suites["quiz"].samples.value.tolist()
 
 
 def plain(value):
@@ -76,13 +83,12 @@ score_rows = st.builds(
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), block=st.sampled_from([1, 3, 1 << 16]))
 def test_every_column_says_what_the_rows_said(data, block, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_ROWS", block)
+    monkeypatch.setattr(parquet, "ROWS", block)
     items = data.draw(st.lists(item_rows, max_size=5, unique_by=lambda row: (row.suite, row.item)))
     drawn = data.draw(st.lists(score_rows, max_size=12)) if items else []
     homes = [data.draw(st.sampled_from(items)) for _ in drawn]
     rows = [replace(row, suite=home.suite, item=home.item) for row, home in zip(drawn, homes, strict=True)]
-    stored = tables.load(*write_tables(tmp_path, rows, items, ["journal.jsonl", "journal-b.jsonl"]))
-    assert stored.scores.header["journals"] == ["journal.jsonl", "journal-b.jsonl"]
+    stored = load(write_tables(tmp_path, rows, items))
     assert set(stored.suites) == {item.suite for item in items}
     places = stored.places()
     for name, suite in stored.suites.items():
@@ -106,9 +112,9 @@ def test_every_column_says_what_the_rows_said(data, block, tmp_path, monkeypatch
         assert suite.gradings == max((int(row.metrics.get("judge_repeats", 0)) for row in mine), default=0)
         assert suite.judge_variance == sum((row.metrics.get("judge_variance", 0.0) for row in mine), 0.0)
         if mine:
-            assert [column.tolist() for column in places[name]] == [
-                [row.journal for row in mine],
-                [row.offset for row in mine],
+            found = [places[name].at(row) for row in range(len(mine))]
+            assert [place and (place.journal, place.offset, place.key or "") for place in found] == [
+                (row.journal, row.offset, row.key) if row.offset >= 0 else None for row in mine
             ]
 
 
@@ -121,7 +127,7 @@ def test_repeats_and_grades_by_a_judge_are_kept(tmp_path):
     ]
     missing = Graded("q1", 3, None, "grade_error", "unjudged", suite="quiz")
     rows += [missing, replace(missing, repeat=4, status="failed", failure="timeout")]
-    suite = tables.load(*write_tables(tmp_path, rows, ITEMS)).suites["quiz"]
+    suite = load(write_tables(tmp_path, rows, ITEMS)).suites["quiz"]
     assert (suite.unanswered, suite.unjudged, suite.gradings) == (1, 1, 3)
     assert suite.judge_variance == sum([0.1] * 18, 0.0)
     assert suite.options["q5", 2] == (-0.2, -2)
@@ -130,13 +136,13 @@ def test_repeats_and_grades_by_a_judge_are_kept(tmp_path):
 
 def test_half_a_surrogate_pair_in_an_answer_is_written_as_a_question_mark(tmp_path):
     rows = [replace(ROWS[0], answer="\ud83d?", reason="wrong"), *ROWS[1:]]
-    assert tables.load(*write_tables(tmp_path, rows)).suites["quiz"].samples.answer[0] == "??"
+    assert load(write_tables(tmp_path, rows)).suites["quiz"].samples.answer[0] == "??"
 
 
 def test_the_items_of_two_sides_are_held_once(tmp_path):
-    one = tables.load(*write_tables(tmp_path / "one", ROWS, ITEMS)).suites["quiz"]
-    two = tables.load(*write_tables(tmp_path / "two", ROWS[:3], ITEMS)).suites["quiz"]
-    other = tables.load(*write_tables(tmp_path / "three", ROWS, ITEMS[::-1])).suites["quiz"]
+    one = load(write_tables(tmp_path / "one", ROWS, ITEMS)).suites["quiz"]
+    two = load(write_tables(tmp_path / "two", ROWS[:3], ITEMS)).suites["quiz"]
+    other = load(write_tables(tmp_path / "three", ROWS, ITEMS[::-1])).suites["quiz"]
     assert one.samples.items is two.samples.items
     assert other.samples.items is not one.samples.items
 
@@ -162,13 +168,12 @@ def test_pandas_and_arrow_open_the_scores_of_a_run(faulty, questions, tmp_path):
     table = pq.read_table(scores)
     assert table.schema.field("text").type == pa.uint64()
     assert table.column("key").null_count == 0
-    journal = (tmp_path / "runs" / "side" / "journal.jsonl").read_bytes()
-    for key, offset in zip(frame.key, frame.offset, strict=True):
-        assert key.encode() in journal[offset:].split(b"\n", 1)[0]
+    assert set(frame.key) == {record["key"] for record in journal_records(tmp_path / "runs" / "side")}
+    assert frame.offset.nunique() == 12
 
 
 def test_a_sample_without_a_score_is_null_for_everyone(tmp_path):
-    _items, scores = write_tables(tmp_path, [ROWS[1], Graded("q2", 0, None, "failed", failure="timeout", suite="quiz")])
+    scores = write_tables(tmp_path, [ROWS[1], Graded("q2", 0, None, "failed", failure="timeout", suite="quiz")])
     assert pq.read_table(scores).column("value").to_pylist() == [1.0, None]
     assert pd.read_parquet(scores).value.mean() == 1.0
 
@@ -182,7 +187,7 @@ def test_the_page_has_every_column_with_its_type():
         if len(cells) == 3 and not cells[0].startswith("| column"):
             kinds = cells[1].split(", ") if len(names) > 1 else [cells[1]]
             told |= dict(zip(names, kinds, strict=True))
-    assert told == {**tables.SCORES, **tables.ITEMS}
+    assert told == {**tables.SCORES, **items.ITEMS}
 
 
 # ---------------------------------------------------------------- never believed
@@ -190,27 +195,30 @@ def test_the_page_has_every_column_with_its_type():
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_table_is_named_or_says_what_it_said(data, tmp_path):
-    paths = write_tables(tmp_path, ROWS, ITEMS)
-    expected = {name: plain(suite) for name, suite in tables.load(*paths).suites.items()}
-    path = paths[data.draw(st.integers(0, 1))]
+def test_a_damaged_table_is_named(data, tmp_path):
+    scores = write_tables(tmp_path, ROWS, ITEMS)
+    (listed,) = tmp_path.glob("items-*.parquet")
+    digest = items_of(tmp_path)
+    expected = {name: plain(suite) for name, suite in load(scores).suites.items()}
+    path = data.draw(st.sampled_from([scores, listed]))
     content = path.read_bytes()
     place = data.draw(st.integers(0, len(content) - 1))
     flipped = content[:place] + bytes([content[place] ^ data.draw(st.integers(1, 255))]) + content[place + 1 :]
     garbage = data.draw(st.binary(max_size=200))
     path.write_bytes(data.draw(st.sampled_from([flipped, content[:place], content + b"\n", garbage, b""])))
-    tables._HELD.clear()
-    try:
-        found = {name: plain(suite) for name, suite in tables.load(*paths).suites.items()}
-    except RunError as error:
-        assert str(path) in str(error) or "the items do not" in str(error)
-    else:
-        assert found == expected
+    items._HELD.clear()
+    with pytest.raises(RunError, match=f"{path.name}: is damaged"):
+        tables.load({"quiz": read_items(tmp_path, digest["quiz"])}, Table(scores, tables.SCORES))
+    path.write_bytes(content)
+    assert {name: plain(suite) for name, suite in load(scores).suites.items()} == expected
 
 
 def rewritten(path, change):
-    table = pq.read_table(path)
-    pq.write_table(change(table), path)
+    table, out = change(pq.read_table(path)), pa.BufferOutputStream()
+    with pq.ParquetWriter(out, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"crc32c": "00000000"})
+    path.write_bytes(sealed(out.getvalue().to_pybytes()))
 
 
 @pytest.mark.parametrize(
@@ -223,53 +231,91 @@ def rewritten(path, change):
     ],
 )
 def test_a_table_that_is_none_of_evalkits_is_refused(tmp_path, change, said):
-    paths = write_tables(tmp_path, ROWS, ITEMS)
-    rewritten(paths[1], change)
+    scores = write_tables(tmp_path, ROWS, ITEMS)
+    rewritten(scores, change)
     with pytest.raises(RunError, match=said):
-        tables.load(*paths)
+        load(scores)
 
 
 def test_items_that_are_listed_twice_are_refused(tmp_path):
-    with pytest.raises(RunError, match="an item of quiz is listed twice"):
-        tables.load(*write_tables(tmp_path, ROWS, [*ITEMS, ITEMS[0]]))
+    with pytest.raises(RunError, match="an item is listed twice"):
+        load(write_tables(tmp_path, ROWS, [*ITEMS, ITEMS[0]]))
 
 
 def test_absent_tables_are_named(tmp_path):
-    paths = write_tables(tmp_path, ROWS)
-    for file in reversed(paths):
-        file.unlink()
-        with pytest.raises(RunError, match=rf"{file.name}: cannot be read \(No such file"):
-            tables.load(*paths)
+    with pytest.raises(RunError, match=r"items-abc.parquet: cannot be read \(No such file"):
+        read_items(tmp_path, "abc")
+    with pytest.raises(RunError, match=r"scores-b.parquet: cannot be read \(No such file"):
+        Table(tables.scores_path(tmp_path, "b"), tables.SCORES)
+
+
+# ---------------------------------------------------------------- items are shared
+
+
+def test_runs_under_a_folder_share_their_items_and_one_alone_is_whole(tmp_path):
+    one, two = (write_items(tmp_path / name, ITEMS) for name in ("one", "two"))
+    assert one == two
+    paths = [tmp_path / name / f"items-{one}.parquet" for name in ("one", "two", "store")]
+    assert len({path.stat().st_ino for path in paths}) == 1
+    assert write_items(tmp_path / "two", ITEMS[:3]) != one
+    alone = tmp_path / "elsewhere" / "one"
+    alone.mkdir(parents=True)
+    (alone / paths[0].name).write_bytes(paths[0].read_bytes())
+    assert len(read_items(alone, one)) == 6
+
+
+def test_items_that_are_damaged_are_written_again_for_every_run(tmp_path):
+    digest = write_items(tmp_path / "one", ITEMS)
+    write_items(tmp_path / "two", ITEMS)
+    path = items.items_path(tmp_path / "one", digest)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    for name in ("one", "two"):
+        assert write_items(tmp_path / name, ITEMS) == digest
+        assert items.items_path(tmp_path / name, digest).read_bytes() == whole
+
+
+def test_a_disk_without_links_has_copies(tmp_path, monkeypatch):
+    def refused(_source, _target):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    digest = write_items(tmp_path / "one", ITEMS)
+    assert len(read_items(tmp_path / "one", digest)) == 6
+
+
+# ---------------------------------------------------------------- written whole
 
 
 def test_scores_that_were_graded_again_are_read_and_open_ones_stay_what_they_were(tmp_path):
-    paths = write_tables(tmp_path, ROWS, ITEMS)
-    stored = tables.load(*paths)
+    scores = write_tables(tmp_path, ROWS, ITEMS)
+    stored = load(scores)
     write_tables(tmp_path, [replace(row, value=1 - row.value, offset=99) for row in ROWS[::-1]], ITEMS)
-    assert values(paths) == [0, 1, 0, 1, 0, 1]
-    assert stored.places()["quiz"][1].tolist() == [0, 1, 2, 3, 4, 5]
+    assert values(scores) == [0, 1, 0, 1, 0, 1]
+    assert stored.places()["quiz"].offsets.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_grading_that_is_stopped_leaves_the_scores_that_were_there(tmp_path):
-    paths = write_tables(tmp_path, ROWS, ITEMS)
+    scores = write_tables(tmp_path, ROWS, ITEMS)
 
     def some():
         yield from ROWS[:2]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tables.write_scores(paths[1], some(), {"journals": []})
-    assert values(paths) == [0, 1, 0, 1, 0, 1]
-    assert len(list(tmp_path.iterdir())) == 3
+        tables.write_scores(scores, some(), {"journals": []})
+    assert values(scores) == [0, 1, 0, 1, 0, 1]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_disk_that_refuses_is_said(tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
+    write_items(tmp_path, ITEMS)
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match=r"items-aaaaaaaaaaaa.parquet: cannot be written: No space left"):
-        write_tables(tmp_path, ROWS)
+    with pytest.raises(StorageError, match=r"scores-\w+.parquet: cannot be written: No space left"):
+        write_tables(tmp_path, ROWS, ITEMS)
 
 
 # ---------------------------------------------------------------- what loading costs

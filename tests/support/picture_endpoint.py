@@ -9,6 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from PIL import Image
+from stored_run import journal_records
 
 BLINK_PARTS = (
     "Art_Style", "Counting", "Forensic_Detection", "Functional_Correspondence", "IQ_Test", "Jigsaw",
@@ -141,7 +142,7 @@ def words(received):
 
 def reported(folder):
     """What the endpoint said that it received, by item, from a run's journal."""
-    records = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    records = journal_records(folder)
     return {
         (r["suite"], r["item"]): [tuple(part) for part in r["body"]["received"]]
         for r in records
