@@ -457,24 +457,34 @@ def plan(
 
 
 def doctor(
-    reference: PathLike, candidate: PathLike | None = None, options: RunOptions | None = None, *, data: bool = True
+    reference: PathLike,
+    candidate: PathLike | None = None,
+    options: RunOptions | None = None,
+    *,
+    data: bool = True,
+    anyway: bool = False,
 ) -> Diagnosis:
     """Checks an endpoint with some sixty short requests; with two files, also what differs between the stacks.
 
     Nothing is stored and no data set is fetched; without `data` those on this machine are not looked at.
 
     Raises:
-        UsageError: for a mistake in a file.
+        UsageError: for a mistake in a file; for two files that make a comparison INVALID, unless `anyway`.
         LaunchError: where an endpoint that evalkit was to start did not come up.
     """
     from evalkit import admission
+    from evalkit.compare.validity import DEFAULT_MARGIN, Policy
     from evalkit.config.schema import differences
     from evalkit.examine.doctor import Diagnosis, between, examine_configured
-    from evalkit.run import sides
+    from evalkit.run import comparability, sides
     from evalkit.waits import finished
 
     files = [Path(file) for file in (reference, candidate) if file is not None]
     configs = [sides.load(file, options or RunOptions()) for file in files]
+    if len(configs) == 2 and not anyway and all(config.suites or config.pack for config in configs):
+        one, two = map(comparability.configured, configs)
+        # Margins are left to `compare`, whose --margin stands over the files'.
+        comparability.refuse_unlike(one, two, Policy(default_margin=DEFAULT_MARGIN))
     needs = [admission.needs_of(config) if data else () for config in configs]
     reports = tuple(finished(examine_configured(*one)) for one in zip(configs, needs, strict=True))
     if len(configs) == 1:

@@ -178,6 +178,7 @@ def nothing_is_asked(options: CompareOptions) -> None:
         "--limit": options.limit,
         "--rerun-on-fail": options.rerun_on_fail,
         "--probe": options.probe,
+        "--anyway": options.anyway,
     }
     for option, value in given.items():
         if value:

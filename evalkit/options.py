@@ -88,6 +88,7 @@ class CompareOptions(JudgeOptions):
     `overrides` and `limit` are those of `RunOptions`. `doctor` looks at both endpoints first (two short requests each).
     `probe` compares log-probabilities first, and does not ask a DEGRADED candidate any further; None does so by itself
     where much is to be asked and it costs little. `rerun_on_fail` asks DEGRADED suites of the candidate once more.
+    `anyway` asks where what the two sides say makes the comparison INVALID whatever is answered.
     """
 
     overrides: tuple[str, ...] = ()
@@ -95,6 +96,7 @@ class CompareOptions(JudgeOptions):
     doctor: bool = True
     probe: bool | None = None
     rerun_on_fail: bool = False
+    anyway: bool = False
 
     @property
     def run(self) -> RunOptions:
@@ -147,7 +149,8 @@ class PlanOptions(Tolerances):
     `overrides` and `limit` are those of `RunOptions`. `power` is the wanted chance of EQUIVALENT for each suite, were
     the stacks equal; `items` says how many items a suite has where its description does not; more than `most_repeats`
     are too many. Each endpoint generates `tokens_per_second` in all,
-    and `tokens_per_answer` on the mean (None: as a stored run tells, else a quarter of max_tokens).
+    and `tokens_per_answer` on the mean (None: as a stored run tells, else a quarter of max_tokens). `anyway` plans what
+    would be INVALID whatever is answered.
     """
 
     overrides: tuple[str, ...] = ()
@@ -157,6 +160,7 @@ class PlanOptions(Tolerances):
     most_repeats: int = 64
     tokens_per_second: float = 1000.0
     tokens_per_answer: float | None = None
+    anyway: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

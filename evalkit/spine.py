@@ -6,6 +6,7 @@ judged once more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from evalkit.judging import Case, Judged, StoppedError, check_margins, differenc
 from evalkit.model import Comparison, Difference, Reason, RunIdentity
 from evalkit.options import CompareOptions
 from evalkit.publish.archive import home_of, noise_floors, second_name
-from evalkit.run import Observer, execute, manifest
+from evalkit.run import Observer, comparability, execute, manifest
 from evalkit.run.plan import SideRun, prepare
 from evalkit.run.read import read_run
 from evalkit.run.sides import load, problems, run_sides
@@ -112,11 +113,29 @@ def _plan(
     known: dict[str, Any] = {}
     sides = [None if config is None else prepare(config, known) for config in configs]
     check_margins(options, [suite.name for side in sides if side is not None for suite in side.plan.suites])
+    if not options.anyway:
+        _refuse_unlike(folders, sides, options)
     names = [
         manifest.latest(folder).name if config is None else config.name
         for folder, config in zip(folders, configs, strict=True)
     ]
     return _Planned((folders[0], folders[1]), configs, (sides[0], sides[1]), found, (names[0], names[1]))
+
+
+def _refuse_unlike(folders: Sequence[Path], sides: Sequence[SideRun | None], options: CompareOptions) -> None:
+    """Refuses a comparison that is INVALID whatever is answered.
+
+    Raises:
+        ConfigError: naming what differs and where.
+    """
+    asked = [suite.name for side in sides if side is not None for suite in side.plan.suites]
+    said = [
+        comparability.stored(manifest.latest(folder), folder, asked)
+        if side is None
+        else comparability.planned(side.config, side.plan)
+        for folder, side in zip(folders, sides, strict=True)
+    ]
+    comparability.refuse_unlike(said[0], said[1], policy(options))
 
 
 def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case:

@@ -25,7 +25,7 @@ _MOST_SUMMARY_BYTES: Final = 1_000_000
 """GitHub takes 1 MiB of summary a step, and shows none of a larger one."""
 
 _SECTIONS: Final = {
-    "What is asked": ("--set", "--limit", "--no-doctor", "--probe", "--rerun-on-fail"),
+    "What is asked": ("--set", "--limit", "--no-doctor", "--probe", "--rerun-on-fail", "--anyway"),
     "How it is judged": ("--margin", "--pack", "--alpha", "--on-inconclusive"),
     "What is stored": ("--out", "--flips", "--include-questions"),
     "What is printed": ("--behaviour", "--quiet", "--json"),
@@ -49,6 +49,7 @@ class ForCi:
 @click.argument("candidate", type=options.FILE)
 @options.overrides
 @options.limit
+@options.anyway
 @options.judging
 @options.together(
     click.option(

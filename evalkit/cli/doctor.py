@@ -16,6 +16,7 @@ import click
 from evalkit import api
 from evalkit.cli import options
 from evalkit.cli.progress import Terminal
+from evalkit.errors import UsageError
 from evalkit.options import PlanOptions, RunOptions
 
 if TYPE_CHECKING:
@@ -33,17 +34,19 @@ _LISTED_CHECK: Final = 15
 @click.argument("candidate", type=options.FILE, required=False)
 @click.option("--no-data", is_flag=True, help="Do not look at the data sets of the suites.")
 @options.overrides
+@options.anyway
 @options.quiet
 @options.as_json
-def doctor(
-    reference: Path, candidate: Path | None, no_data: bool, overrides: tuple[str, ...], quiet: bool, as_json: bool
-) -> int:
+def doctor(reference: Path, candidate: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Check an endpoint with some sixty short requests; with two files, also what differs between the stacks.
 
     Each finding says what was seen, why it matters and how to mend it. Exits 0 without a problem, 3 with one. Nothing
     is stored; data sets are not fetched.
     """
-    found = api.doctor(reference, candidate, RunOptions(overrides=overrides), data=not no_data)
+    if given["anyway"] and candidate is None:
+        raise UsageError("--anyway: has no effect on one endpoint")
+    chosen = RunOptions(overrides=given["overrides"])
+    found = api.doctor(reference, candidate, chosen, data=not given["no_data"], anyway=given["anyway"])
     if as_json:
         options.print_json(found.document())
         return found.exit_code
@@ -103,6 +106,7 @@ def _number(_context: click.Context, parameter: click.Parameter, value: float | 
 @click.argument("candidate", type=options.FILE)
 @options.overrides
 @options.limit
+@options.anyway
 @options.margin("Tolerance in percentage points, for all suites or for one, in place of the files' own.")
 @options.alpha("Level of each one-sided test.")
 @click.option(

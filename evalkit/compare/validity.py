@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.compare.columns import ItemTable, Samples, SuiteSide
+from evalkit.compare.columns import ItemTable, Samples, SuiteFacts, SuiteSide
 from evalkit.compare.pair import Aligned, asked_twice
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import DEFAULT_MARGIN_PT, Interval, Reason, SideSummary, Status, Value, Verdict, fraction
@@ -28,16 +28,40 @@ from evalkit.stats.tails import wilson
 _SHOWN: Final = 3  # items that a reason names
 
 
-def differing_settings(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> Iterator[Reason]:
-    """A reason for each thing that had to be equal and is not; data and prompts name the items."""
-    left, right = reference.facts.digests, candidate.facts.digests
+def unlike_suites(
+    reference: Mapping[str, SuiteFacts], candidate: Mapping[str, SuiteFacts], policy: Policy
+) -> Iterator[tuple[str, Reason]]:
+    """What makes suites INVALID whatever is answered, known before anything is asked: (suite, reason)."""
+    for name in dict.fromkeys([*reference, *candidate]):
+        one, two = reference.get(name), candidate.get(name)
+        if one is None or two is None:
+            yield name, Reason("differ.suite", {"side": "candidate" if one is None else "reference"})
+            continue
+        found = [*policy.margin_conflict(name, one, two), *_unlike_facts(one, two)]
+        for key in ("data", "prompts"):
+            left, right = one.digests.get(key, ""), two.digests.get(key, "")
+            if left and right and left != right:
+                parts = (Reason("differ.digests", {"reference": _short(left), "candidate": _short(right)}),)
+                found.append(Reason(f"differ.{key}", {"parts": parts}))
+                break  # other items have other prompts
+        yield from ((name, reason) for reason in found)
+
+
+def _unlike_facts(reference: SuiteFacts, candidate: SuiteFacts) -> Iterator[Reason]:
+    """A reason for each setting that had to be equal and is not, data and prompts aside."""
+    left, right = reference.digests, candidate.digests
     for key in sorted(set(left) | set(right)):
         one, two = left.get(key, "(not sent)"), right.get(key, "(not sent)")
         if one and two and one != two and key not in {"data", "prompts"}:
             yield Reason("differ.setting", {"key": key, "reference": _short(one), "candidate": _short(two)})
-    rules = {"reference": reference.facts.headline, "candidate": candidate.facts.headline}
+    rules = {"reference": reference.headline, "candidate": candidate.headline}
     if rules["reference"] != rules["candidate"]:
         yield Reason("differ.headline", rules)
+
+
+def differing_settings(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> Iterator[Reason]:
+    """A reason for each thing that had to be equal and is not; data and prompts name the items."""
+    yield from _unlike_facts(reference.facts, candidate.facts)
     if data := _differing_items(reference, candidate, aligned, "data"):
         yield Reason("differ.data", {"parts": data})
     if prompts := _differing_items(reference, candidate, aligned, "prompts"):
@@ -391,9 +415,9 @@ class Policy:
             if name not in self.margins
         ]
 
-    def margin_conflict(self, name: str, reference: SuiteSide, candidate: SuiteSide) -> list[Reason]:
+    def margin_conflict(self, name: str, reference: SuiteFacts, candidate: SuiteFacts) -> list[Reason]:
         """A reason where the two sides name different tolerances and nobody chose."""
-        one, two = reference.facts.margin, candidate.facts.margin
+        one, two = reference.margin, candidate.margin
         chosen = name in self.margins or self.default_margin is not None
         if chosen or one is None or two is None or one == two:
             return []

@@ -297,7 +297,7 @@ def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: P
     """Pairs and judges one suite that both sides ran."""
     aligned = align(reference, candidate)
     margin = policy.margin(name, reference)
-    invalid = [*policy.margin_conflict(name, reference, candidate)]
+    invalid = [*policy.margin_conflict(name, reference.facts, candidate.facts)]
     invalid += invalid_reasons(reference, candidate, aligned, policy.rules)
     sides = _summaries(reference, candidate, aligned)
     without, noted = tuple(lacking_reasons(*sides)), (*reference.facts.notes, *candidate.facts.notes)

@@ -8,13 +8,14 @@ from typing import Any
 
 from evalkit.compare.columns import Side
 from evalkit.compare.planning import Judging, PlannedGate, SuiteAsk, plan_gate, power_of_all
-from evalkit.compare.validity import check_names
+from evalkit.compare.validity import Policy, check_names
 from evalkit.config import EndpointConfig
 from evalkit.errors import RunError, UsageError
 from evalkit.model import fraction
 from evalkit.options import PlanOptions
-from evalkit.run import Observer
-from evalkit.run.plan import Chosen, chosen_suites, identity_of, sampling_of
+from evalkit.render.words import say
+from evalkit.run import Observer, comparability
+from evalkit.run.plan import Chosen, chosen_suites, identity_of, margin_pt_of, sampling_of
 from evalkit.run.read import is_run, read_run
 from evalkit.stats.methods import Goal
 
@@ -67,7 +68,8 @@ def forecast(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOption
     """Plans a comparison of a reference and a candidate; asks neither.
 
     Raises:
-        UsageError: for a suite that does not load, or a number of items for a suite that is not planned.
+        UsageError: for a suite that does not load, a number of items for a suite that is not planned, or two files that
+            make the comparison INVALID, unless the options say `anyway`.
     """
     asks, problems = _asks(configs, options, observer)
     for name in options.items.keys() - {ask.suite for ask in asks}:
@@ -87,26 +89,28 @@ def forecast(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOption
 def _asks(
     configs: tuple[EndpointConfig, EndpointConfig], options: PlanOptions, observer: Observer
 ) -> tuple[list[SuiteAsk], list[str]]:
-    """What is asked of both sides, suite by suite, and a sentence for every suite that cannot be compared."""
-    reference, candidate = (_judged_suites(config, observer) for config in configs)
+    """What is asked of both sides, suite by suite, and a sentence for all that makes a suite INVALID."""
+    sides = _judged_suites(configs[0], observer), _judged_suites(configs[1], observer)
     stored = _stored(configs[0], observer)
-    asks, problems = [], []
-    names = list(dict.fromkeys([*reference, *candidate]))
+    names = list(dict.fromkeys([*sides[0], *sides[1]]))
     check_names(options.margins_pt, names)
-    for name in names:
-        pair = reference.get(name), candidate.get(name)
-        if pair[0] is None or pair[1] is None:
-            problems.append(f"{name}: only the {'candidate' if pair[0] is None else 'reference'} runs it: INVALID")
-            continue
+    problems = _unlike(configs, options)
+    asks = []
+    for name in (name for name in names if name in sides[0] and name in sides[1]):
         chosen = options.margins_pt.get(name, options.margin_pt)
-        margins = [(one.choice.margin_pt, one.suite.margin_pt) for one in (pair[0], pair[1])]
-        own = [float(suites if named is None else named) for named, suites in margins]
-        if chosen is None and own[0] != own[1]:
-            both = f"{own[0]:g} and {own[1]:g} points"
-            problems.append(f"{name}: the two files name different margins, {both}: INVALID; choose with --margin")
-        margin = fraction(own[0] if chosen is None else chosen)
-        asks.append(_ask((pair[0], pair[1]), configs, margin, options, stored))
+        margin = fraction(margin_pt_of(sides[0][name]) if chosen is None else chosen)
+        asks.append(_ask((sides[0][name], sides[1][name]), configs, margin, options, stored))
     return asks, problems
+
+
+def _unlike(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOptions) -> list[str]:
+    """A sentence for all that makes a suite INVALID whatever is answered; a mistake unless it is planned `anyway`."""
+    margins = {name: fraction(points) for name, points in options.margins_pt.items()}
+    policy = Policy(margins=margins, default_margin=None if options.margin_pt is None else fraction(options.margin_pt))
+    one, two = map(comparability.configured, configs)
+    if not options.anyway:
+        comparability.refuse_unlike(one, two, policy)
+    return [f"{suite}: {say(reason)}: INVALID" for suite, reason in comparability.unlike(one, two, policy)]
 
 
 def _judged_suites(config: EndpointConfig, observer: Observer) -> dict[str, Chosen]:

@@ -187,11 +187,11 @@ def chosen_suites(config: EndpointConfig) -> list[Chosen]:
 
 
 def _find(config: EndpointConfig, name: str) -> Suite:
-    with _said_at(config, _key_of(config, name)):
+    with _said_at(config, key_of_suite(config, name)):
         return find_suite(name, config.suite_folders)
 
 
-def _key_of(config: EndpointConfig, suite: str) -> str:
+def key_of_suite(config: EndpointConfig, suite: str) -> str:
     """The key under which the configuration names a suite: an entry of `suites`, else the pack."""
     numbered = (f"suites.{number}" for number, choice in enumerate(config.suites) if choice.name == suite)
     return next(numbered, "pack")
@@ -276,7 +276,7 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
         )
         same = digest([str(chosen.suite.file), options.limit, str(options.data), options.partial, settings])
         if same not in known:
-            with _said_at(config, _key_of(config, chosen.suite.name)):
+            with _said_at(config, key_of_suite(config, chosen.suite.name)):
                 known[same] = load_suite(chosen.suite, options)
         planned.append(_planned(config, chosen, known[same]))
     if not planned:
@@ -325,30 +325,44 @@ def _label(chosen: Chosen, loaded: LoadedSuite) -> str:
     return label if part is None else f"{label} ({part['n']} of {part['all']} categories)"
 
 
-def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> PlannedSuite:
-    sampling = sampling_of(config, chosen)
-    parameters: dict[str, Any] = dict(sampling.parameters())
-    parameters.setdefault("max_tokens", loaded.max_tokens)
-    if loaded.stop and "stop" not in parameters:
-        parameters["stop"] = list(loaded.stop)
+def parameters_of(config: EndpointConfig, chosen: Chosen, stop: Sequence[str]) -> dict[str, Any]:
+    """The request body's fields but for messages and seed; `stop` are the suite's own stop texts."""
+    parameters: dict[str, Any] = dict(sampling_of(config, chosen).parameters())
+    parameters.setdefault("max_tokens", chosen.suite.max_tokens)
+    if stop and "stop" not in parameters:
+        parameters["stop"] = list(stop)
     if by_logprobs(chosen.suite):
         parameters |= {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0, "top_p": 1.0}
     elif config.logprobs:
         parameters["logprobs"] = True
+    return parameters
+
+
+def margin_pt_of(chosen: Chosen) -> float:
+    """The tolerance that a side names for a suite, in percentage points."""
+    return float(chosen.suite.margin_pt if chosen.choice.margin_pt is None else chosen.choice.margin_pt)
+
+
+def judge_id(config: JudgeConfig) -> str:
+    """Names a judge as the rule by which replies are scored."""
+    return f"judge {config.model} {identity_of(config).digest[:12]} x{config.repeats}"
+
+
+def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> PlannedSuite:
+    sampling = sampling_of(config, chosen)
     repeats = chosen.choice.repeats
     if repeats is None:
         # A greedy answer repeated is mostly the same answer: several are asked only where somebody says so.
         repeats = chosen.suite.repeats if sampling.temperature > 0 and not by_logprobs(chosen.suite) else 1
     if config.judge is not None and "judge" in chosen.suite.needs:
-        identity = identity_of(config.judge).digest
-        scorer = f"judge {config.judge.model} {identity[:12]} x{config.judge.repeats}"
-        loaded = replace(loaded, scorer_id=scorer, notes=(*loaded.notes, *_own_judge(config, config.judge)))
-    margin = chosen.choice.margin_pt
+        loaded = replace(
+            loaded, scorer_id=judge_id(config.judge), notes=(*loaded.notes, *_own_judge(config, config.judge))
+        )
     return PlannedSuite(
         loaded=loaded,
         repeats=repeats,
-        parameters=parameters,
-        margin_pt=chosen.suite.margin_pt if margin is None else float(margin),
+        parameters=parameters_of(config, chosen, loaded.stop),
+        margin_pt=margin_pt_of(chosen),
         label=_label(chosen, loaded),
         base_seed=sampling.seed,
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import EvalkitError, RunError
@@ -101,13 +103,10 @@ def _made_anew(folder: Path, session: Session, error: RunError) -> Session:
     return manifest.latest(folder, session.plan)
 
 
-def _facts(record: SuiteRecord, rows: SuiteRows, session: Session) -> SuiteFacts:
-    parameters = {f"sampling.{key}": str(value) for key, value in record.parameters.items() if key not in _NO_SAMPLING}
-    notes = [*record.notes]
+def facts_of(record: SuiteRecord) -> SuiteFacts:
+    """What a session says of a suite, before and after it is asked."""
     whole = record.rows or record.items_in_data
-    if record.items < whole:
-        notes.append(Reason("note.part", {"n": record.items, "all": whole}))
-    notes.extend(_judge_noise(rows, session.name))
+    part = [Reason("note.part", {"n": record.items, "all": whole})] if record.items < whole else []
     return SuiteFacts(
         suite=record.suite,
         label=record.label,
@@ -118,11 +117,21 @@ def _facts(record: SuiteRecord, rows: SuiteRows, session: Session) -> SuiteFacts
         licence=record.licence,
         greedy=record.parameters.get("temperature") == 0,
         repeats=record.repeats,
-        notes=tuple(notes),
-        defects=(*blend(session), *_defects(record, rows, session.name)),
-        digests={**record.digests, **parameters},
+        notes=(*record.notes, *part),
+        digests={**record.digests, **sampled(record.parameters)},
         step=1.0 if record.right_or_wrong else None,
     )
+
+
+def sampled(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a request body that decide its answer, by the names that a comparison has for them."""
+    return {f"sampling.{key}": str(value) for key, value in parameters.items() if key not in _NO_SAMPLING}
+
+
+def _facts(record: SuiteRecord, rows: SuiteRows, session: Session) -> SuiteFacts:
+    facts = facts_of(record)
+    notes = (*facts.notes, *_judge_noise(rows, session.name))
+    return replace(facts, notes=notes, defects=(*blend(session), *_defects(record, rows, session.name)))
 
 
 def _narrower(session: Session, sessions: Sequence[Session]) -> Iterator[Reason]:

@@ -218,7 +218,10 @@ def test_a_stored_bank_stands_against_a_configuration(endpoint, other_endpoint, 
     done = invoke("compare", tmp_path / "runs" / "ref", cand, "--json", "--quiet", "--no-doctor")
     document = json.loads(done.out)
     assert (done.code, [suite["suite"] for suite in document["suites"]]) == (0, ["mmlu_gen_5shot"])
-    again = invoke("compare", ref, cand, "--json", "--quiet", "--no-doctor")
+    refused = invoke("compare", ref, cand, "--quiet", "--no-doctor")
+    assert (refused.code, refused.out) == (2, "")
+    assert "only the reference runs this suite (aime24)" in refused.err
+    again = invoke("compare", ref, cand, "--json", "--quiet", "--no-doctor", "--anyway")
     assert (
         json.loads(again.out)["verdict"] == "INVALID"
     )  # the candidate did not run all that the reference's file names

@@ -1,6 +1,7 @@
 """`evalkit plan` says what can be decided before anything is asked."""
 
 import json
+import re
 
 import pytest
 
@@ -79,14 +80,40 @@ def test_what_a_gate_cannot_show_is_said_with_the_repeats_it_needs(pair, invoke)
     assert again["power"] >= 0.8
 
 
-def test_margins_that_differ_are_named_in_points(pair, invoke):
+def test_margins_that_differ_are_refused_until_one_is_chosen(pair, invoke):
     files = pair([{**MANY, "margin_pt": 1.5}], [{**MANY, "margin_pt": 2}])
     done = invoke("plan", *files)
-    assert done.code == 4
-    assert "name different margins, 1.5 and 2 points: INVALID; choose with --margin" in " ".join(done.out.split())
+    assert done.code == 2
+    assert "the two sides name different margins, 1.5 and 2 points: choose with --margin" in " ".join(done.err.split())
     chosen = invoke("plan", *files, "--margin", "3")
     assert "different margins" not in chosen.out
     assert "±3" in chosen.out
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "key"),
+    [
+        ({}, {"sampling": {"temperature": 0.7}}, "sampling.temperature: 0.0 against 0.7"),
+        ({}, {"sampling": {"max_tokens": 64}}, "sampling.max_tokens: 2048 against 64"),
+        ({"limit": 50}, {"limit": 60}, "items: 50 against 60"),
+        ({"sampling": {"extra_body": {"bias": 1}}}, {}, "sampling.bias: 1 against (not sent)"),
+    ],
+)
+def test_files_that_make_a_comparison_invalid_are_refused_with_file_line_and_key(
+    pair, invoke, endpoint, reference, candidate, key
+):
+    whole = {"name": "mmlu_gen_5shot", "margin_pt": 5}
+    files = pair([{**whole, **reference}], [{**whole, **candidate}])
+    done = invoke("plan", *files)
+    told = " ".join(done.err.split())
+    assert done.code == 2, done.out
+    assert f"the two sides differ in {key} (mmlu_gen_5shot)" in told
+    assert re.search(r"ref\.yaml:\d+ and \S*cand\.yaml:\d+: the two sides", told), told
+    anyway = invoke("plan", *files, "--anyway", "--json")
+    (problem,) = json.loads(anyway.out)["problems"]
+    assert (anyway.code, problem) == (4, f"mmlu_gen_5shot: the two sides differ in {key}: INVALID")
+    assert invoke("doctor", *files, "--no-data").code == 2
+    assert not endpoint.requests
 
 
 def test_a_limit_makes_fewer_items(pair, invoke):
@@ -136,7 +163,7 @@ def test_the_calls_of_a_judge_are_counted(endpoint, config, invoke, theirs, limi
         config("ref", endpoint.url, [JUDGED], judge=JUDGE),
         config("cand", endpoint.url, [JUDGED], judge=JUDGE | theirs),
     )
-    limited = ["--limit", limit] if limit else []
+    limited = [*(["--limit", limit] if limit else []), "--anyway"]  # two judges make a comparison INVALID
     (suite,) = json.loads(invoke("plan", *files, *limited, "--json").out)["suites"]
     assert suite["judge_calls"] == calls
     shown = " ".join(invoke("plan", *files, *limited).out.split())
@@ -154,9 +181,13 @@ def test_a_suite_that_lacks_its_judge_is_not_planned(endpoint, config, invoke):
     assert "judge calls" not in invoke("plan", *bare).out
     for name in ("ref", "cand"):
         assert f"{name}: MM-Vet v2 is not run: it needs a judge; name one under `judge:`" in done.err
-    one_sided = invoke("plan", config("ref", endpoint.url, suites, judge=JUDGE), bare[1], "--json")
+    judged = config("ref", endpoint.url, suites, judge=JUDGE)
+    refused = invoke("plan", judged, bare[1])
+    assert refused.code == 2
+    assert "only the reference runs this suite (mmvet_v2)" in " ".join(refused.err.split())
+    one_sided = invoke("plan", judged, bare[1], "--json", "--anyway")
     assert one_sided.code == 4
-    assert json.loads(one_sided.out)["problems"] == ["mmvet_v2: only the reference runs it: INVALID"]
+    assert json.loads(one_sided.out)["problems"] == ["mmvet_v2: only the reference runs this suite: INVALID"]
 
 
 def test_items_that_no_description_names_are_asked_for(pair, invoke):

@@ -78,7 +78,13 @@ def right_answer(messages):
 def test_another_sampling_makes_other_keys_and_the_comparison_names_them(endpoint, other_endpoint, config, run_evalkit):
     ref = config("ref", endpoint.url, [MANY])
     cand = config("cand", other_endpoint.url, [MANY], sampling={"top_p": 0.5})
-    done = run_evalkit("compare", ref, cand)
+    refused = run_evalkit("compare", ref, cand)
+    assert refused.returncode == 2
+    told = " ".join(refused.stderr.split())
+    assert f"{cand}:" in told
+    assert "the two sides differ in sampling.top_p: 1.0 against 0.5 (mmlu_gen_5shot)" in told
+    assert not endpoint.requests
+    done = run_evalkit("compare", ref, cand, "--anyway")
     assert done.returncode == 3
     assert "sampling.top_p" in " ".join(done.stdout.split())
     run_evalkit("run", config("ref", endpoint.url, [MANY], sampling={"top_p": 0.5}), "--quiet")
@@ -288,3 +294,26 @@ def test_both_sides_need_names_of_their_own(endpoint, config, run_evalkit, tmp_p
     done = run_evalkit("compare", path, path)
     assert done.returncode == 2
     assert "both sides are called 'ref'" in done.stderr
+
+
+def test_what_two_plans_make_invalid_is_refused_before_anything_is_asked(
+    endpoint, other_endpoint, config, run_evalkit, tmp_path
+):
+    ref = config("ref", endpoint.url, [MANY])
+    assert run_evalkit("run", ref, "--quiet").returncode == 0
+    asked = len(endpoint.requests)
+    fewer = config("cand", other_endpoint.url, [{**MANY, "limit": 40}])
+    hot = config("hot", other_endpoint.url, [MANY], sampling={"temperature": 0.7})
+    for reference in (ref, tmp_path / "runs" / "ref"):  # a file, and a stored bank
+        for candidate, why in ((fewer, "the two sides differ in data"), (hot, "sampling.temperature: 0.0 against 0.7")):
+            done = run_evalkit("compare", reference, candidate)
+            assert done.returncode == 2, done.stdout
+            told = " ".join(done.stderr.split())
+            assert why in told
+            assert f"{reference}" in told
+            assert f"{candidate}:" in told
+    assert (len(endpoint.requests), len(other_endpoint.requests)) == (asked, 0)
+    assert run_evalkit("compare", tmp_path / "runs" / "ref", fewer, "--anyway").returncode == 3
+    stored = run_evalkit("compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand", "--anyway")
+    assert stored.returncode == 2
+    assert "--anyway: has no effect here" in stored.stderr
