@@ -1,6 +1,6 @@
 """The fidelity probe held to real servers: thirteen llama.cpp candidates, faithful, broken and between the two.
 
-    python benchmarks/probe_candidates.py [--stages 10x48,24x48,64x128] [--only rope-10k,bf16] [--write docs/probe.md]
+    python benchmarks/probe_candidates.py [--stages 10x48 24x48 64x128] [--only rope-10k bf16] [--write docs/probe.md]
 
 One reference server stays up; the candidates come one after the other and are asked as `evalkit probe` asks, in stages
 of so many prompts with texts of so many tokens: one that is DEGRADED on the first prompts is asked no more, one that is
@@ -38,7 +38,7 @@ from evalkit.examine.probe import (
     reference_part,
     side_of,
 )
-from evalkit.examine.probe_report import FORWARD, assess, document, enough
+from evalkit.examine.probe_report import FORWARD, FidelityReport, assess, document, enough
 from evalkit.model import Verdict
 from evalkit.render.words import say
 from evalkit.resources import data_folder
@@ -96,19 +96,10 @@ CANDIDATES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the table says of one candidate; sizes are in nats per token, on the reference's texts."""
+    """What was found at one candidate; `tokens` were asked of it in all, `found_after` until it was found out."""
 
-    name: str
-    kind: str
-    about: str
-    verdict: str
-    nll_shift: float | None
-    k3: float | None
-    mean_abs: float | None
-    p99_abs: float | None
-    top1: float | None
-    greedy_identical: int
-    greedy_compared: int
+    candidate: Candidate
+    report: FidelityReport
     tokens: int
     found_after: int | None
     cpu_seconds: float
@@ -117,8 +108,20 @@ class Row:
     @property
     def as_it_should_be(self) -> bool:
         """A faithful one is passed, a broken one flagged; of a borderline one nothing is asked but its size."""
-        wanted = {"faithful": Verdict.EQUIVALENT.value, "broken": Verdict.DEGRADED.value}
-        return self.verdict == wanted.get(self.kind, self.verdict)
+        wanted = {"faithful": Verdict.EQUIVALENT, "broken": Verdict.DEGRADED}
+        return self.report.verdict is wanted.get(self.candidate.kind, self.report.verdict)
+
+    def __str__(self) -> str:
+        """The row of the table; sizes are in nats per token, on the reference's texts."""
+        about, greedy, one = self.candidate, self.report.greedy, self.report.comparisons[FORWARD]
+        sizes = () if one is None else (one.nll_shift.point, one.k3.point, one.mean_abs, one.p99_abs)
+        cells = [about.name, about.about, about.kind, self.report.verdict.value]
+        cells += [f"{size:.2g}" for size in sizes] or [""] * 4
+        cells.append(f"{one.agreement.share:.1%}" if one and one.agreement else "")
+        cells.append(f"{greedy.identical} of {greedy.compared}")
+        cells.append("" if self.found_after is None else f"{self.found_after:,}")
+        cells += [f"{self.tokens:,}", f"{self.cpu_seconds:.0f}", f"{self.wall_seconds:.0f}"]
+        return f"| {' | '.join(cells)} |\n"
 
 
 # ---------------------------------------------------------------- asking, stage by stage
@@ -134,8 +137,8 @@ class Stage:
     @classmethod
     def read(cls, text: str) -> Stage:
         """From `24x48`; raises `ValueError` for anything else."""
-        prompts, tokens = text.split("x")
-        return cls(int(prompts), int(tokens))
+        prompts, tokens = map(int, text.split("x"))
+        return cls(prompts, tokens)
 
 
 def joined(a: Material, b: Material) -> Material:
@@ -241,26 +244,18 @@ async def measure(
         findings, tokens_before = await ask(candidate, session, reference, stages)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     report, fewest = assess(findings), enough(findings)
-    one = report.comparisons[FORWARD]
     found = fewest is not None and report.verdict is Verdict.DEGRADED
     row = Row(
-        name=candidate.name,
-        kind=candidate.kind,
-        about=candidate.about,
-        verdict=report.verdict.value,
-        nll_shift=one and one.nll_shift.point,
-        k3=one and one.k3.point,
-        mean_abs=one and one.mean_abs,
-        p99_abs=one and one.p99_abs,
-        top1=one.agreement.share if one and one.agreement else None,
-        greedy_identical=report.greedy.identical,
-        greedy_compared=report.greedy.compared,
+        candidate,
+        report,
         tokens=tokens_before + asked_of_candidate(findings),
         found_after=asked_of_candidate(findings.first(fewest.texts)) if found else None,
         cpu_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         wall_seconds=time.perf_counter() - started,
     )
-    print(f"{candidate.name}: {row.verdict}", *map(say, report.reasons), sep="\n  ", file=sys.stderr, flush=True)
+    print(
+        f"{candidate.name}: {report.verdict.value}", *map(say, report.reasons), sep="\n  ", file=sys.stderr, flush=True
+    )
     return findings, row
 
 
@@ -275,7 +270,7 @@ async def measure_all(
             findings, row = await measure(candidate, folder, reference, stages)
             rows.append(row)
             if keep is not None:
-                told = document(assess(findings), findings, "", "")
+                told = document(row.report, findings, "", "")
                 (keep / f"{candidate.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return rows
 
@@ -285,23 +280,6 @@ HEADER: Final = (
     "greedy texts alike | found after (tokens) | asked in all (tokens) | CPU s | wall s |\n"
     "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
 )
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown."""
-
-    def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.2g}"
-
-    lines = []
-    for row in rows:
-        top1 = "" if row.top1 is None else f"{row.top1:.1%}"
-        alike = f"{row.greedy_identical} of {row.greedy_compared}"
-        cells = (row.name, row.about, row.kind, row.verdict, *map(number, (row.nll_shift, row.k3, row.mean_abs)))
-        more = (number(row.p99_abs), top1, alike, "" if row.found_after is None else f"{row.found_after:,}")
-        cost = (f"{row.tokens:,}", f"{row.cpu_seconds:.0f}", f"{row.wall_seconds:.0f}")
-        lines.append("| " + " | ".join((*cells, *more, *cost)) + " |\n")
-    return HEADER + "".join(lines)
 
 
 def write(page: Path, text: str) -> None:
@@ -316,23 +294,17 @@ def write(page: Path, text: str) -> None:
 def main() -> int:
     """Measure, print the table, write it where told."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--stages", default="10x48,24x48,64x128,64x256", help="prompts, all told, and longest text in tokens, by stage"
-    )
+    names = [one.name for one in CANDIDATES]
+    stages = [Stage(10, 48), Stage(24, 48), Stage(64, 128), Stage(64, 256)]
+    what = "prompts, all told, and longest text in tokens, by stage: 10x48 24x48"
+    parser.add_argument("--stages", nargs="+", type=Stage.read, default=stages, help=what)
     parser.add_argument("--greedy", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="names of candidates, with commas between them")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="candidates")
     parser.add_argument("--write", type=Path, help="a page with the marks, such as docs/probe.md")
     parser.add_argument("--keep", type=Path, help="a folder for the probe's document of each candidate")
     options = parser.parse_args()
-    names = options.only.split(",") if options.only else [one.name for one in CANDIDATES]
-    chosen = [one for one in CANDIDATES if one.name in names]
-    if len(chosen) < len(names):
-        parser.error(f"--only: choose from {', '.join(one.name for one in CANDIDATES)}")
-    try:
-        stages = [Stage.read(text) for text in options.stages.split(",")]
-    except ValueError:
-        parser.error("--stages: prompts and tokens of each stage, such as 10x48,24x48")
+    stages, chosen = options.stages, [one for one in CANDIDATES if one.name in options.only]
     if options.keep is not None:
         options.keep.mkdir(parents=True, exist_ok=True)
     for weights_type in sorted({str({**REFERENCE, **one.launch}["weights_type"]) for one in chosen} | {"F16"}):
@@ -341,11 +313,11 @@ def main() -> int:
     plan = Plan(neutral_prompts(max(stages).prompts), stages[0].tokens, options.greedy, options.seed, at_once=4)
     with tempfile.TemporaryDirectory() as folder:
         rows = asyncio.run(measure_all(chosen, plan, stages, Path(folder), options.keep))
-    text = table(rows)
+    text = HEADER + "".join(map(str, rows))
     print(text, end="")
     if options.write is not None:
         write(options.write, text)
-    wrong = [row.name for row in rows if not row.as_it_should_be]
+    wrong = [row.candidate.name for row in rows if not row.as_it_should_be]
     if wrong:
         print(f"not as it should be: {', '.join(wrong)}", file=sys.stderr)
     return 1 if wrong else 0

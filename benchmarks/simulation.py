@@ -2,7 +2,7 @@
 
 A world says how right answers come about: item by item with chances from a Beta distribution, or decided once and for
 all. Histograms of item outcomes stand for score columns, so that ten thousand comparisons of 14,042 items take a
-second; they are judged by the table of methods that judges every comparison. `simulate_scores` gives the columns.
+second; they are judged by the table of methods that judges every comparison.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from evalkit.model import Verdict
 from evalkit.stats.methods import Evidence, check_margin, decide, intervals
-from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, Scores, unseen_flips
+from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, unseen_flips
 
 _LEVELS: Final = 60  # kinds of items that stand for a Beta distribution
 _SPAN: Final = 250  # simulated comparisons held in memory at once
@@ -75,7 +75,7 @@ def verdict_rates(
     """How often `judge_difference` would give each verdict at a true difference of delta (a fraction)."""
     check_margin(design.margin, design.alpha)
     rng = np.random.default_rng(seed)
-    kinds = _kinds_of(world, design.n_items, delta)
+    kinds = kinds_of(world, design.n_items, delta)
     outcomes = Outcomes.of(design.k)
     chances = outcomes.chances(kinds)
     found = dict.fromkeys(Verdict, 0)
@@ -84,27 +84,13 @@ def verdict_rates(
         if world.new_items:
             counts = rng.multinomial(design.n_items, kinds.share @ chances, size=size)
         else:
-            asked = _whole(kinds.share, design.n_items)
+            asked = whole_items(kinds.share, design.n_items)
             counts = rng.multinomial(asked, chances, size=(size, asked.size)).sum(axis=1)
         decisions = decide(*intervals(outcomes.evidence(counts), 1.0 - 2.0 * design.alpha), design.margin)
         for decision in found:
             found[decision] += int(np.sum(decisions == decision))
     shares = (found[one] / comparisons for one in (Verdict.EQUIVALENT, Verdict.DEGRADED, Verdict.ELEVATED))
     return VerdictRates(*shares)
-
-
-def simulate_scores(
-    world: World, n_items: int, k: int, delta: float, rng: np.random.Generator
-) -> tuple[Scores, Scores]:
-    """Both sides' score columns of one comparison, k repeats an item, at a true difference of delta."""
-    kinds = _kinds_of(world, n_items, delta)
-    if world.new_items:
-        kind = rng.choice(kinds.share.size, size=n_items, p=kinds.share)
-    else:
-        kind = np.repeat(np.arange(kinds.share.size), _whole(kinds.share, n_items))
-    item, repeat = np.repeat(np.arange(n_items), k), np.tile(np.arange(k), n_items)
-    right = [rng.random(item.size) < chance[kind][item] for chance in (kinds.reference, kinds.candidate)]
-    return Scores(item, repeat, right[0].astype(np.float64)), Scores(item, repeat, right[1].astype(np.float64))
 
 
 def beta_means(mean: float, icc: float, kinds: int) -> FloatArray:
@@ -116,7 +102,8 @@ def beta_means(mean: float, icc: float, kinds: int) -> FloatArray:
     return np.asarray(betaincinv(mean * spread, (1.0 - mean) * spread, middle), dtype=np.float64)
 
 
-def _kinds_of(world: World, n_items: int, delta: float) -> _Kinds:
+def kinds_of(world: World, n_items: int, delta: float) -> _Kinds:
+    """The kinds of items of a world at a true difference of delta."""
     if world.icc == 1.0:
         lost, gained = world.churn / 2.0 + max(0.0, -delta), world.churn / 2.0 + max(0.0, delta)
         share = np.array([world.mean - lost, 1.0 - world.mean - gained, lost, gained])
@@ -127,7 +114,7 @@ def _kinds_of(world: World, n_items: int, delta: float) -> _Kinds:
     reference = beta_means(world.mean, world.icc, size)
     share = np.full(size, 1.0 / size)
     if not world.new_items:  # the shares that whole items allow, so that the difference is delta to the last digit
-        share = _whole(share, n_items) / n_items
+        share = whole_items(share, n_items) / n_items
     mean = float(share @ reference)
     # Each item loses in proportion to what it has, or gains in proportion to what it lacks.
     candidate = reference * (1.0 + delta / mean) if delta < 0 else reference + (1.0 - reference) * delta / (1.0 - mean)
@@ -136,7 +123,7 @@ def _kinds_of(world: World, n_items: int, delta: float) -> _Kinds:
     return _Kinds(reference, candidate, share)
 
 
-def _whole(share: FloatArray, n_items: int) -> IntArray:
+def whole_items(share: FloatArray, n_items: int) -> IntArray:
     """Numbers of items in these shares that add up to n."""
     edges = np.rint(np.cumsum(share) * n_items).astype(np.int64)
     return np.diff(edges, prepend=0)

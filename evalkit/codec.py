@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date
 from decimal import Decimal
@@ -175,21 +175,17 @@ def cut(one: str, other: str) -> tuple[str, str]:
     texts = [" ".join(text.split()) for text in (one, other)]
     if max(map(len, texts)) <= MAX_SHOWN_CHARACTERS:
         return texts[0], texts[1]
-    pairs = enumerate(zip(*texts, strict=False))
-    common = next((index for index, (left, right) in pairs if left != right), min(map(len, texts)))
-    start = max(0, common - MAX_SHOWN_CHARACTERS // 3)
+    start = max(0, (first_difference(*texts) or 0) - MAX_SHOWN_CHARACTERS // 3)
     return _window(texts[0], start), _window(texts[1], start)
 
 
 def _window(text: str, start: int) -> str:
-    if len(text) <= MAX_SHOWN_CHARACTERS and start == 0:
-        return text
     end = start + MAX_SHOWN_CHARACTERS
     return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"
 
 
-def first_difference(one: str, other: str) -> int | None:
-    """The number of characters that two texts share from the start; None where they are the same."""
+def first_difference(one: Sequence[object], other: Sequence[object]) -> int | None:
+    """The number of characters or tokens that two texts share from the start; None where they are the same."""
     if one == other:
         return None
     low, high = 0, min(len(one), len(other))

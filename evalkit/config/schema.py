@@ -180,7 +180,6 @@ class JudgeConfig(Connection):
     """The model that grades the suites which need one."""
 
     base_url: Url
-    sampling: Sampling = Sampling()
     repeats: Count = 1
     noise_items: Annotated[int, Field(ge=0), NUMBER] = 100
     allow_new_fingerprint: bool = False

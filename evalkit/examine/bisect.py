@@ -309,10 +309,8 @@ class Bisection:
         return {
             "kind": "bisect",
             "operators": list(self.names),
+            **asdict(found),
             "culprits": [{"together": len(one) > 1, **asdict(results[one])} for one in found.culprits],
-            "complete": found.complete,
-            "passes_all": found.passes_all,
-            "fails_none": found.fails_none,
             "probes": len(results),
             "asked": self.asked,
             "results": [asdict(result) for result in results.values()],

@@ -214,21 +214,11 @@ def _in_common(one: Material, other: Material) -> float:
 
 
 def _greedy(ours: Sequence[Drawn | None], theirs: Sequence[Drawn | None], near_tie: float) -> Greedy:
-    compared = identical = ties = 0
-    differences: list[int] = []
-    for a, b in zip(ours, theirs, strict=True):
-        if a is None or b is None:
-            continue
-        compared += 1
-        if a.ids == b.ids:
-            identical += 1
-            continue
-        both = enumerate(zip(a.ids, b.ids, strict=False))
-        position = next((index for index, (x, y) in both if x != y), min(len(a.ids), len(b.ids)))
-        differences.append(position)
-        lead = a.scores.choices[position] if position < len(a.scores.choices) else None
-        ties += lead is not None and lead.gap <= near_tie
-    return Greedy(compared, identical, tuple(differences), ties)
+    pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
+    others = [(a, at) for a, b in pairs if (at := codec.first_difference(a.ids, b.ids)) is not None]
+    leads = [a.scores.choices[at] for a, at in others if at < len(a.scores.choices)]
+    ties = sum(lead is not None and lead.gap <= near_tie for lead in leads)
+    return Greedy(len(pairs), len(pairs) - len(others), tuple(at for _, at in others), ties)
 
 
 def _every(found: Mapping[str, Divergence | None]) -> dict[str, dict[str, Any] | None]:

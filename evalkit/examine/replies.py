@@ -191,10 +191,7 @@ async def check_stop(patient: Patient) -> None:
 def _middle(text: str) -> str | None:
     """A few characters from the middle that occur there for the first time."""
     words = [word for word in text.split() if len(word) > 3]
-    for word in words[len(words) // 3 :]:
-        if text.index(word) > len(text) // 4:
-            return word
-    return None
+    return next((word for word in words[len(words) // 3 :] if text.index(word) > len(text) // 4), None)
 
 
 async def check_choices(patient: Patient) -> None:

@@ -11,7 +11,6 @@ from typing import Final, Literal, TypeAlias
 
 from evalkit.errors import UsageError
 
-Headline: TypeAlias = Literal["micro", "macro"]
 Dates: TypeAlias = Literal["latest", "repeats"]
 HEADLINES: Final = ("micro", "macro")
 

@@ -16,7 +16,7 @@ from evalkit.config.redact import redact_url
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import LaunchError
 from evalkit.serve.kinds import server_of
-from evalkit.serve.process import Guarded, Launched, Server, guarded
+from evalkit.serve.process import Guarded, Server, guarded
 from evalkit.waits import NOTICE_SECONDS, announce
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def opened(config: EndpointConfig, log_file: Path) -> AsyncIterator[Client
 @asynccontextmanager
 async def launched(
     config: Launch, base_url_hint: str | None, log_file: Path, secrets: Iterable[str] = ()
-) -> AsyncIterator[Launched]:
+) -> AsyncIterator[Guarded]:
     """The endpoint of `config`, answering, for the length of the context; afterwards nothing of it is left.
 
     `base_url_hint` is the endpoint's configured address; without it a command must hold {port}. The server's output
@@ -65,9 +65,9 @@ async def launched(
         server = await server_of(config, base_url_hint, log_file, Path(scratch))
         command = replace(server.command, known_secrets=tuple(secrets))
         running = await stack.enter_async_context(guarded(command))
-        base_url = await _ready(server, running)
+        running.base_url = await _ready(server, running)
         async with _interrupted_at_its_end(running):
-            yield Launched(base_url, running.pid, server.command.log_file)
+            yield running
 
 
 async def _ready(server: Server, running: Guarded) -> str:

@@ -66,11 +66,15 @@ class Command:
 
 
 class Guarded:
-    """A command that runs. `pid` is its process and the number of its process group."""
+    """A command that runs. `pid` is its process and the number of its process group.
+
+    `base_url` is where it answers, "" until it does.
+    """
 
     def __init__(self, command: Command, log_start: int) -> None:
         self.command = command
         self.pid = 0
+        self.base_url = ""
         self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         """Done when the command ended by itself: its exit code, minus the signal's number, or None if unknown."""
         others = [(log, log.stat().st_size if log.is_file() else 0) for log in command.other_logs]
@@ -248,15 +252,6 @@ CONNECT_SECONDS: Final = 2.0
 LOCAL: Final = "127.0.0.1"
 
 _given_out: set[int] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """An endpoint that evalkit started. `base_url` ends in /v1 or as the configuration says; `pid` is the command's."""
-
-    base_url: str
-    pid: int
-    log_file: Path
 
 
 @dataclass(frozen=True, slots=True)

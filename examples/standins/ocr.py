@@ -33,7 +33,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 from PIL import Image
@@ -43,24 +43,13 @@ DECODE_LIMIT_PIXELS: Final = 89_478_485
 """As evalkit's own: no picture is decoded above this."""
 NO_PICTURE: Final = "There is no picture to read."
 MESSAGE_TOKENS: Final = 4
-MIB: Final = 1 << 20
+MOST_BODY_BYTES: Final = 128 << 20
 
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
 _OPTION: Final = re.compile(r"^[ \t]*\(?([A-Z])[.):\u3001][ \t]+(\S.*)$", re.MULTILINE)
 _DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,")
-_KEPT_READINGS: Final = 2048
 _READ_SECONDS: Final = 120.0
 _RAPIDOCR: Final = "pip install 'flagos-evalkit[ocr]' (and libgl1 on a bare Debian)"
-
-
-class Engine(Protocol):
-    """Reads a picture. `name` says which recogniser and version it is; `read` may be called from several threads."""
-
-    name: str
-
-    def read(self, picture: Image.Image) -> str:
-        """The text in an RGB picture, lines in reading order, "" where it finds none."""
-        ...
 
 
 class EngineError(Exception):
@@ -114,7 +103,7 @@ class Tesseract:
         self.name = self._run("--version").splitlines()[0].replace(" ", "-") + f"-{self._language}"
 
     def read(self, picture: Image.Image) -> str:
-        """The recognised text.
+        """The text in an RGB picture, lines in reading order, "" where it finds none; may be called from many threads.
 
         Raises:
             EngineError: Tesseract fails or takes longer than two minutes.
@@ -186,6 +175,9 @@ def _lines(boxes: Sequence[tuple[Sequence[Sequence[float]], str]]) -> list[str]:
     return [" ".join(box[3] for box in sorted(line, key=lambda box: box[2])) for line in lines]
 
 
+Engine: TypeAlias = Tesseract | RapidOcr
+
+
 def load_engine(name: str, languages: Sequence[str] = ("eng",)) -> Engine:
     """Build the engine called `name`; `languages` are Tesseract's data, RapidOCR reads Chinese and English.
 
@@ -219,25 +211,27 @@ class Asked:
     messages: int
     max_tokens: int | None
     stream: bool
-    usage_in_stream: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """How the server behaves: damage, limits on pictures a request and on the body, and the name of its model."""
+    """How the server behaves: damage, the most pictures of a request, and the name of its model."""
 
     degrade: Degrade = field(default_factory=Degrade)
     max_images: int = 64
-    max_body_mib: int = 128
     model: str | None = None
 
 
-def parse_request(body: Any, max_images: int) -> Asked:
+def parse_request(source: bytes, max_images: int) -> Asked:
     """Take a chat completion request apart and decode its pictures; nothing is ever fetched.
 
     Raises:
         BadRequest: it is no chat request, has too many pictures, or one that is no data URL of a picture.
     """
+    try:
+        body = json.loads(source)
+    except ValueError as error:
+        raise BadRequest(f"the body is no JSON: {error}") from error
     messages = body.get("messages") if isinstance(body, dict) else None
     if not isinstance(messages, list) or not messages:
         raise BadRequest("messages: a list of messages is needed")
@@ -256,7 +250,6 @@ def parse_request(body: Any, max_images: int) -> Asked:
     if len(urls) > max_images:
         raise BadRequest(f"At most {max_images} image(s) may be provided in one prompt, this one has {len(urls)}.")
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
-    stream_options = body.get("stream_options")
     return Asked(
         text="\n".join(texts),
         parts=tuple(kinds),
@@ -264,7 +257,6 @@ def parse_request(body: Any, max_images: int) -> Asked:
         messages=len(messages),
         max_tokens=limit if isinstance(limit, int) and limit > 0 else None,
         stream=bool(body.get("stream")),
-        usage_in_stream=isinstance(stream_options, dict) and bool(stream_options.get("include_usage")),
     )
 
 
@@ -344,7 +336,7 @@ class OcrServer:
 
     def app(self) -> web.Application:
         """The aiohttp application: `/v1/chat/completions`, `/v1/models`, `/health`."""
-        app = web.Application(client_max_size=self._options.max_body_mib * MIB)
+        app = web.Application(client_max_size=MOST_BODY_BYTES)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
@@ -361,40 +353,27 @@ class OcrServer:
         card = {"id": self.model, "object": "model", "created": 0, "owned_by": self._engine.name}
         return web.json_response({"object": "list", "data": [card]})
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        loop = asyncio.get_running_loop()
+    async def _chat(self, request: web.Request) -> web.Response:
+        loop, source = asyncio.get_running_loop(), await request.read()
         try:
-            body = json.loads(await request.read())
-            asked = await loop.run_in_executor(self._pool, parse_request, body, self._options.max_images)
-        except json.JSONDecodeError as error:
-            return _refusal(400, f"the body is no JSON: {error}")
-        except BadRequest as error:
-            return _refusal(400, str(error))
-        except web.HTTPRequestEntityTooLarge:
-            return _refusal(413, f"the body is larger than {self._options.max_body_mib} MiB")
-        try:
+            asked = await loop.run_in_executor(self._pool, parse_request, source, self._options.max_images)
             readings = [await self._read(picture) for picture in asked.pictures]
-        except EngineError as error:
-            return _refusal(500, str(error))
-        text, tokens, finish = cut(answer(asked.text, readings), asked.max_tokens)
-        response = self._response(asked, text, tokens, finish)
-        if asked.stream:
-            return await _stream(request, response, usage=asked.usage_in_stream)
-        return web.json_response(response)
+        except (BadRequest, EngineError) as error:
+            status = 400 if isinstance(error, BadRequest) else 500
+            told = {"message": str(error), "type": type(error).__name__, "param": None, "code": status}
+            return web.json_response({"error": told}, status=status)
+        response = self._response(asked, *cut(answer(asked.text, readings), asked.max_tokens))
+        return _events(response) if asked.stream else web.json_response(response)
 
     async def _read(self, received: Received) -> str:
         digest = received.about["pixels"]
-        known = self._readings.get(digest)
-        if known is None:
-            known = await asyncio.get_running_loop().run_in_executor(self._pool, self._read_now, received.picture)
-            self._readings[digest] = known
-            if len(self._readings) > _KEPT_READINGS:
-                del self._readings[next(iter(self._readings))]
-        return known
+        if digest not in self._readings:
 
-    def _read_now(self, picture: Image.Image) -> str:
-        """In a thread of the pool."""
-        return self._engine.read(self._options.degrade.apply(picture))
+            def read() -> str:
+                return self._engine.read(self._options.degrade.apply(received.picture))
+
+            self._readings[digest] = await asyncio.get_running_loop().run_in_executor(self._pool, read)
+        return self._readings[digest]
 
     def _response(self, asked: Asked, text: str, tokens: int, finish: str) -> dict[str, Any]:
         # A word is a token; a message costs some more, as in any chat template, a picture as many as in Qwen's models.
@@ -414,38 +393,24 @@ class OcrServer:
         }
 
 
-def _refusal(status: int, message: str) -> web.Response:
-    return web.json_response(
-        {"error": {"message": message, "type": "BadRequestError", "param": None, "code": status}}, status=status
-    )
-
-
-async def _stream(request: web.Request, response: dict[str, Any], *, usage: bool) -> web.StreamResponse:
-    """The same answer as server-sent events, a line of the text a chunk."""
-    stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
-    await stream.prepare(request)
+def _events(response: Mapping[str, Any]) -> web.Response:
+    """The same answer as server-sent events, a line of the text a chunk: all is known before the first is sent."""
     choice = response["choices"][0]
-    deltas: list[tuple[dict[str, Any], str | None]] = [({"role": "assistant", "content": ""}, None)]
-    deltas += [({"content": line}, None) for line in choice["message"]["content"].splitlines(keepends=True)]
-    deltas.append(({}, choice["finish_reason"]))
+    lines = choice["message"]["content"].splitlines(keepends=True)
+    choices: list[dict[str, Any]]
+    choices = [{"index": 0, "delta": {"content": line}, "finish_reason": None} for line in lines]
+    choices.append({"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]})
     shared = {key: response[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
-    chunks: list[dict[str, Any]] = [
-        {**shared, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]} for delta, finish in deltas
-    ]
-    chunks[-1]["evalkit"] = response["evalkit"]
-    if usage:
-        chunks.append({**shared, "choices": [], "usage": response["usage"]})
-    for chunk in chunks:
-        await stream.write(b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n")
-    await stream.write(b"data: [DONE]\n\n")
-    await stream.write_eof()
-    return stream
+    last = {**shared, "choices": [], "usage": response["usage"], "evalkit": response["evalkit"]}
+    chunks = [*({**shared, "choices": [one]} for one in choices), last]
+    events = [*(json.dumps(chunk, ensure_ascii=False) for chunk in chunks), "[DONE]"]
+    return web.Response(text="".join(f"data: {event}\n\n" for event in events), content_type="text/event-stream")
 
 
 def serve(settings: Mapping[str, Any], tell: Callable[..., None]) -> None:
     """Serves until it is interrupted."""
     engine = load_engine(settings["engine"], settings.get("languages", ("eng",)))
-    known = {key: settings[key] for key in ("max_images", "max_body_mib", "model") if key in settings}
+    known = {key: settings[key] for key in ("max_images", "model") if key in settings}
     server = OcrServer(engine, ServerOptions(Degrade(**settings.get("degrade", {})), **known))
     try:
         listening = socket.create_server(("127.0.0.1", settings.get("port", 0)), backlog=128)

@@ -5,12 +5,15 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import weights
 from standin import Refused
 
 from evalkit.examine.probe import neutral_prompts
+from evalkit.examine.probe_report import FORWARD
+from evalkit.model import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "probe.md"
@@ -31,15 +34,19 @@ def benchmark():
 
 @pytest.fixture
 def row(benchmark):
-    return benchmark.Row(
-        name="rope-10k", kind="broken", about="RoPE", verdict="DEGRADED", nll_shift=0.098, k3=0.1, mean_abs=0.29,
-        p99_abs=1.7, top1=0.863, greedy_identical=0, greedy_compared=8, tokens=1672, found_after=672, cpu_seconds=34.2,
-        wall_seconds=121.0,
+    one = SimpleNamespace(
+        nll_shift=SimpleNamespace(point=0.098), k3=SimpleNamespace(point=0.1), mean_abs=0.29, p99_abs=1.7,
+        agreement=SimpleNamespace(share=0.863),
     )  # fmt: skip
+    greedy = SimpleNamespace(identical=0, compared=8)
+    report = SimpleNamespace(verdict=Verdict.DEGRADED, comparisons={FORWARD: one}, greedy=greedy)
+    about = benchmark.Candidate("rope-10k", "broken", "RoPE")
+    return benchmark.Row(about, report, tokens=1672, found_after=672, cpu_seconds=34.2, wall_seconds=121.0)
 
 
 def test_a_row_tells_everything(benchmark, row):
-    line = benchmark.table([row]).splitlines()[-1]
+    line = str(row)
+    assert line.count("|") == benchmark.HEADER.splitlines()[1].count("|")
     for cell in ("rope-10k", "broken", "DEGRADED", "0.098", "0.29", "86.3%", "0 of 8", "672", "1,672", "34", "121"):
         assert f"| {cell} |" in line
 
@@ -58,7 +65,8 @@ def test_a_row_tells_everything(benchmark, row):
     ],
 )
 def test_what_each_kind_must_be(row, kind, verdict, right):
-    assert replace(row, kind=kind, verdict=verdict).as_it_should_be is right
+    report = SimpleNamespace(verdict=Verdict(verdict))
+    assert replace(row, candidate=replace(row.candidate, kind=kind), report=report).as_it_should_be is right
 
 
 def test_the_page_is_written_between_its_marks(benchmark, tmp_path):
@@ -100,7 +108,7 @@ async def test_a_faithful_server_passes_and_a_broken_one_is_flagged(benchmark, m
     plan = benchmark.Plan(neutral_prompts(8), tokens=26, greedy=1, at_once=4)
     monkeypatch.chdir(tmp_path)
     faithful, broken = await benchmark.measure_all(chosen, plan, (benchmark.Stage(8, 26),), tmp_path, None)
-    assert (faithful.verdict, faithful.found_after) == ("EQUIVALENT", None)
-    assert broken.verdict == "DEGRADED"
+    assert (faithful.report.verdict, faithful.found_after) == (Verdict.EQUIVALENT, None)
+    assert broken.report.verdict is Verdict.DEGRADED
     assert broken.found_after is not None
-    assert broken.mean_abs > 20 * faithful.mean_abs
+    assert broken.report.comparisons[FORWARD].mean_abs > 20 * faithful.report.comparisons[FORWARD].mean_abs

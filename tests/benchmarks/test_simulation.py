@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from simulation import Design, Outcomes, World, beta_means, simulate_scores, verdict_rates
+from simulated_scores import simulate_scores
+from simulation import Design, Outcomes, World, beta_means, verdict_rates
 
 from evalkit.stats.methods import Evidence, decide, intervals, judge_difference
 from evalkit.stats.paired import pair_scores

@@ -121,7 +121,7 @@ async def test_a_command_gets_a_free_port_and_is_gone_afterwards(folder):
         port = int(server.base_url.removeprefix("http://127.0.0.1:").removesuffix("/v1"))
         assert await asyncio.to_thread(status, f"{server.base_url}/models") == 200
         assert runs(server.pid)
-        assert server.log_file == log
+        assert server.command.log_file == log
     assert not runs(server.pid)
     assert f"serving on {port} with hello" in log.read_text()
 
@@ -147,7 +147,7 @@ async def test_the_configured_log_is_used_and_older_lines_stay(folder):
     log = folder / "mine.log"
     log.write_text("an older line\n")
     async with launched(command(folder, log=log), None, folder / "log") as server:
-        assert server.log_file == log
+        assert server.command.log_file == log
     assert log.read_text().startswith("an older line\n--- ")
     assert not (folder / "log").exists()
 

@@ -175,8 +175,9 @@ async def test_what_cannot_be_read_is_refused_with_a_sentence(content, says):
     assert says in reply["error"]["message"]
 
 
-async def test_a_body_that_is_too_large_is_413_and_no_json_is_400():
-    server = OcrServer(SizeEngine(), ServerOptions(max_body_mib=1))
+async def test_a_body_that_is_too_large_is_413_and_no_json_is_400(monkeypatch):
+    monkeypatch.setattr(ocr, "MOST_BODY_BYTES", 1 << 20)
+    server = OcrServer(SizeEngine(), ServerOptions())
     async with TestClient(TestServer(server.app())) as client:
         response = await client.post("/v1/chat/completions", data=b" " * (2 << 20))
         assert response.status == 413

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from paired_items import pair_single
 from scipy import stats
-from simulation import Design, World, beta_means, simulate_scores, verdict_rates
+from simulated_scores import simulate_scores
+from simulation import Design, World, beta_means, verdict_rates
 
 from evalkit.model import Verdict
 from evalkit.render.words import say
