@@ -27,6 +27,7 @@ from evalkit.scoring.answers.number import (
     read_number,
 )
 from evalkit.scoring.answers.reply import (
+    READ_CHARS,
     Box,
     boxes_together,
     ends_midway,
@@ -303,7 +304,7 @@ def _compare_lists(kind: str, truth: Sequence[float], value: Sequence[Number]) -
 
 
 def _unanswered(final: FinalText, kind: str, truth: Truth, flags: tuple[str, ...]) -> Score:
-    guess = last_number(final.text) if kind in {"integer", "float"} else None
+    guess = last_number(final.text[-READ_CHARS:]) if kind in {"integer", "float"} else None
     lenient = guess is not None and not final.truncated and compare(kind, truth, guess).lenient
     if guess is not None:
         flags = (*flags, "lenient_only")

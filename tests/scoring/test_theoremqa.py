@@ -201,6 +201,20 @@ class TestAFurtherProblemOfTheModels:
         assert score(doc(INTEGER, 42), final_text_of(f"Answer: 41\n{line}\nAnswer: 42")).value == 1
 
 
+class TestALoop:
+    @pytest.mark.parametrize("kind", [FLOAT, INTEGERS, OPTION])
+    @pytest.mark.parametrize(
+        "loop", ["Answer: ", "Answer: x + 1\n", "<answer>", "答案是", "Problem:\n", "correct option is "]
+    )
+    def test_is_read_in_time_and_takes_nothing_from_the_answer_before_it(self, kind, loop):
+        truth = {FLOAT: 0.5, INTEGERS: [1, 2], OPTION: "(b)"}[kind]
+        given = score(
+            doc(kind, truth), final_text_of(f"Answer: {truth}\nQuestion: ?\n" + loop * (1_000_000 // len(loop)))
+        )
+        assert (given.value, given.flags) == (1.0, ("continued_pattern",))
+        assert score(doc(kind, truth), final_text_of(loop * (1_000_000 // len(loop)))).value == 0
+
+
 class TestTolerances:
     @pytest.mark.parametrize(
         ("truth", "field", "value", "lenient"),

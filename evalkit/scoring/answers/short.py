@@ -19,6 +19,7 @@ from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
 from evalkit.scoring.answers.number import Quantity, equal, numbers, whole_number
 from evalkit.scoring.answers.reply import (
+    READ_CHARS,
     ends_midway,
     filled_boxes,
     for_maths,
@@ -55,7 +56,8 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     first, _, rest = (tag_content(final.text) or final.text.strip()).partition("\n")
     answer = normalise(first)
     value = float(answer in accepted)
-    lenient = float(any(f" {one} " in f" {normalise(final.text)} " for one in accepted))
+    whole = f" {normalise(final.text[: 2 * READ_CHARS])} "
+    lenient = float(any(f" {one} " in whole for one in accepted))
     if final.truncated and not rest and ends_midway(final):
         status, reason = (Status.SCORED, "truncated_with_answer") if value else (Status.TRUNCATED, "truncated")
     elif not answer:

@@ -3,7 +3,16 @@
 import pytest
 
 from evalkit.model import FinalText, Reply, Status, Usage
-from evalkit.scoring.answers.reply import ends_midway, final_text, final_text_of, unanswered
+from evalkit.scoring.answers.reply import (
+    READ_CHARS,
+    boxes,
+    ends_midway,
+    final_text,
+    final_text_of,
+    for_matching,
+    for_maths,
+    unanswered,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +88,19 @@ def test_a_failure_status_has_no_value():
     score = unanswered(FinalText("", Status.FAILED, "connection"))
     assert score is not None
     assert score.value is None
+
+
+@pytest.mark.parametrize("loop", ["word ", "\\boxed{", "½", "（", "<answer>\n"])
+def test_of_a_loop_the_beginning_and_the_end_are_read(loop):
+    endless = loop * (1_000_000 // len(loop))
+    for text in (f"Answer: 42\n\n{endless}", f"{endless}\n\nAnswer: 42\n"):
+        for reader in (for_matching, for_maths):
+            read = reader(text)
+            assert "Answer: 42" in read
+            assert len(read) <= 2 * READ_CHARS + 20
+    assert for_matching("a" * 2 * READ_CHARS) == "a" * 2 * READ_CHARS
+
+
+def test_a_box_that_the_cut_leaves_open_takes_in_nothing():
+    text = "\\boxed{" + "a" * 1_000_000 + "}\nAnswer: \\boxed{42}"
+    assert [box.content for box in boxes(for_maths(text))] == ["42"]
