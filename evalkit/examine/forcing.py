@@ -34,14 +34,32 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A text that a server generated, with the log-probabilities of its own decoding."""
+    """A text that a server generated, with the log-probabilities of its own decoding.
+
+    `ended` says that the model ended it, not the limit.
+    """
 
     ids: TokenIds
     scores: ScoredText
+    ended: bool = False
 
-    def without_end(self) -> Drawn:
+    def without_last(self) -> Drawn:
         """The same text without its last token."""
-        return Drawn(self.ids[:-1], ScoredText(self.scores.logprobs[:-1], self.scores.choices[:-1]))
+        return Drawn(self.ids[:-1], ScoredText(self.scores.logprobs[:-1], self.scores.choices[:-1]), self.ended)
+
+
+def without_ends(texts: Sequence[Drawn | None]) -> tuple[Drawn | None, ...]:
+    """One server's texts without the tokens that ended them.
+
+    Some servers list that token and some do not, and no field says which do. It can stand only where a text ended: if
+    no last token of a text that ended stands elsewhere in any text, they are such tokens. A server that leaves them out
+    has texts that end with a full stop.
+    """
+    drawn = [text for text in texts if text is not None and text.ids]
+    inside = {token for text in drawn for token in (text.ids[:-1] if text.ended else text.ids)}
+    if any(text.ended and text.ids[-1] in inside for text in drawn):
+        return tuple(texts)
+    return tuple(text.without_last() if text is not None and text.ids and text.ended else text for text in texts)
 
 
 class Unanswered(Exception):  # noqa: N818 - it carries a Failure out of a method, to be data again where it is asked

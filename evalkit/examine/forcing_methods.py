@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Final, Literal, TypeAlias
 
@@ -78,7 +78,7 @@ class LlamaCpp(Forcer):
         reply = await self._completion(
             prompt, n_predict=drawing.tokens, temperature=drawing.temperature, seed=drawing.seed, return_tokens=True
         )
-        return _drawn(reply)
+        return replace(_drawn(reply), ended=reply.get("stop_type") == "eos")
 
     async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText:
         """Force the tokens one after the other."""
@@ -182,8 +182,7 @@ class TokensApi(Forcer):
             return_tokens_as_token_ids=True,
         )
         read = _listed(at(reply, "choices", 0, "logprobs"))
-        # The token that ended the text counts on this server and not on others.
-        return read.without_end() if at(reply, "choices", 0, "finish_reason") == "stop" else read
+        return replace(read, ended=at(reply, "choices", 0, "finish_reason") == "stop")
 
     async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText:
         """Read prompt and text in one request that generates a single token."""
@@ -272,7 +271,7 @@ class Sglang(Forcer):
             prompt, -1, max_new_tokens=drawing.tokens, temperature=drawing.temperature, sampling_seed=drawing.seed
         )
         read = _read_sglang(meta.get("output_token_logprobs"), meta.get("output_top_logprobs"))
-        return read.without_end() if at(meta, "finish_reason", "type") == "stop" else read
+        return replace(read, ended=at(meta, "finish_reason", "type") == "stop")
 
     async def score(self, prompt: TokenIds, ids: TokenIds) -> ScoredText:
         """Read prompt and text in one request that generates a single token."""

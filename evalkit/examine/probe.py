@@ -21,7 +21,7 @@ from evalkit.config import EndpointConfig
 from evalkit.endpoint.identity import Native, endpoint_identity
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError
-from evalkit.examine.forcing import Drawing, Drawn, Forcer, TokenIds, Unanswered
+from evalkit.examine.forcing import Drawing, Drawn, Forcer, TokenIds, Unanswered, without_ends
 from evalkit.examine.forcing_methods import Unsupported, find_forcer
 from evalkit.model import Failure, Message
 from evalkit.serve import launch
@@ -166,7 +166,8 @@ class Session:
 
         texts = await self._each(numbered, lambda entry: drawn(entry, 1.0))
         greedy = await self._each(numbered[: plan.greedy], lambda entry: drawn(entry, 0.0))
-        return Material(prompts, texts, greedy)
+        whole = without_ends((*texts, *greedy))
+        return Material(prompts, whole[: len(texts)], whole[len(texts) :])
 
     async def score(
         self, prompts: Sequence[TokenIds | None], texts: Sequence[Drawn | None], *, again: bool = False

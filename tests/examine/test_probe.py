@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from toy import Model
+from toy import END, Model
 
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError
@@ -44,9 +44,25 @@ async def test_the_same_model_is_equivalent_to_the_last_digit(toy, kind):
     assert (report.greedy.compared, report.greedy.identical) == (2, 2)
 
 
-async def test_servers_of_different_kinds_can_be_compared(toy):
-    findings = await run_probe(side(toy("vllm"), "ref"), side(toy("llama.cpp"), "cand"), SHORT)
-    assert assess(findings).verdict is Verdict.EQUIVALENT
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "llama.cpp"])
+@pytest.mark.parametrize("other", ["vllm", "sglang", "llama.cpp"])
+async def test_texts_end_before_the_token_that_ends_them_on_every_server(toy, kind, other):
+    """Whether a server lists that token or leaves it out."""
+
+    class Brief(Model):
+        def logprobs(self, ids):
+            values = super().logprobs(ids).copy()
+            values[END] += 3.0 * (len(ids) % 11 == 0)
+            return values - np.log(np.exp(values).sum())
+
+    plan = Plan(neutral_prompts(12), tokens=40, greedy=12)
+    listed, left_out = toy(kind, model=Brief()), toy(other, model=Brief(), faults={"no_end"})
+    findings = await run_probe(side(listed, "ref"), side(left_out, "cand"), plan)
+    report = assess(findings)
+    assert (report.verdict, report.greedy.compared, report.greedy.identical) == (Verdict.EQUIVALENT, 12, 12)
+    drawn = [text for material in (findings.reference, findings.candidate) for text in material.texts + material.greedy]
+    assert sum(text.ended for text in findings.reference.greedy) > 6
+    assert all(END not in text.ids for text in drawn)
 
 
 @pytest.mark.parametrize(

@@ -352,13 +352,15 @@ class Toy:
                 (f"token_id:{i}", v, {f"token_id:{t}": x for t, x in top(self.model.logprobs([*given, *ids[:n]]))})
                 for n, (i, v) in enumerate(zip(ids, values, strict=True))
             ]
+            if ids[-1] == END and "no_end" in self.faults:
+                named.pop()
             if body.get("echo") and "no_echo" not in self.faults:
                 before = [
                     (f"token_id:{t}", v, {f"token_id:{i}": x for i, x in tops}) for t, v, tops in self.scored(given)
                 ]
                 named = [(f"token_id:{given[0]}", None, None), *before, *named]
-            tokens, lps, tops = zip(*named, strict=True)
-            choice["logprobs"] = {"tokens": list(tokens), "token_logprobs": list(lps), "top_logprobs": list(tops)}
+            tokens, lps, tops = map(list, zip(*named, strict=True)) if named else ([], [], [])
+            choice["logprobs"] = {"tokens": tokens, "token_logprobs": lps, "top_logprobs": tops}
         return 200, reply
 
     @staticmethod
@@ -376,7 +378,8 @@ class Toy:
             ids, scores = forced[:1], [self.value(float(values[forced[0]]))]
         else:
             ids, scores = self.draw(prompt, body, body["n_predict"], body.get("seed"))
-        if ids[-1] == END and not forced:
+        ended = ids[-1] == END and not forced
+        if ended and "no_end" in self.faults:
             ids, scores = ids[:-1], scores[:-1]
         entries = []
         for n, (token, value) in enumerate(zip(ids, scores, strict=True)):
@@ -390,6 +393,7 @@ class Toy:
             "tokens": ids,
             "completion_probabilities": entries,
             "tokens_predicted": len(ids),
+            "stop_type": "eos" if ended else "limit",
             "timings": {"prompt_n": 1},
         }
 
@@ -404,6 +408,9 @@ class Toy:
             "output_token_logprobs": [[v, i, None] for i, v in zip(ids, values, strict=True)],
             "output_top_logprobs": tops,
         }
+        if ids[-1] == END and "no_end" in self.faults:
+            meta["output_token_logprobs"].pop()
+            meta["output_top_logprobs"].pop()
         start = body["logprob_start_len"]
         if start >= 0:
             rows = self.scored(given)[start:]
