@@ -11,40 +11,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from evalkit.errors import EndpointError
 from evalkit.model import Reason, Reply
+from evalkit.run.manifest import Answered, Session
+from evalkit.run.records import Answerer
 
 if TYPE_CHECKING:  # who only reads what is stored asks nobody
     from evalkit.endpoint.identity import Names
-    from evalkit.run.manifest import Session
 
 _MOST_BUILDS: Final = 50
 """A server that names more builds than this names one a reply, and says nothing by it."""
-
-
-class Answerer(NamedTuple):
-    """Who gave an answer, as the reply says: model, build and address, each "" where nothing is said of it."""
-
-    model: str = ""
-    fingerprint: str = ""
-    address: str = ""
-
-    @classmethod
-    def of(cls, reply: Reply) -> Answerer:
-        """Who gave a reply."""
-        return cls(reply.model or "", reply.fingerprint, reply.address)
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """How many of a run's answers one answerer gave."""
-
-    model: str
-    fingerprint: str
-    address: str
-    answers: int
 
 
 @dataclass(slots=True)

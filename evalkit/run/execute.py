@@ -21,7 +21,7 @@ from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import EndpointError, EvalkitError, RunError
 from evalkit.model import Failure, Reply, Request
 from evalkit.run import grade, items, journal, manifest
-from evalkit.run.answerers import Answerer, Answerers, rows
+from evalkit.run.answerers import Answerers, rows
 from evalkit.run.judge_pass import judge_sides, needs_judge, with_grades
 from evalkit.run.judge_pass import look as look_at_judge
 from evalkit.run.manifest import InFlight, Session
@@ -37,7 +37,7 @@ from evalkit.run.plan import (
     sampling_of,
 )
 from evalkit.run.readiness import Gate, Seen, look, look_again, possible
-from evalkit.run.records import packed
+from evalkit.run.records import Answerer, packed
 from evalkit.run.scheduler import Finder, Pool, PoolSettings, Progress
 from evalkit.serve.launch import opened
 from evalkit.waits import finished

@@ -21,8 +21,7 @@ import google_crc32c
 
 from evalkit.endpoint.body import completion_tokens
 from evalkit.errors import RunError, StorageError
-from evalkit.run.answerers import Answerer
-from evalkit.run.records import Damage, FailureRecord, read_records, torn_at
+from evalkit.run.records import Answerer, Damage, FailureRecord, read_records, torn_at
 
 WRITE_EVERY_SECONDS = 0.002
 SYNC_EVERY_SECONDS = 1.0

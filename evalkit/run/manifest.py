@@ -22,7 +22,6 @@ from evalkit.errors import RunError, StorageError, UsageError
 from evalkit.files import write_whole
 from evalkit.model import Reason, RunIdentity
 from evalkit.resources import __version__
-from evalkit.run.answerers import Answered
 
 # A comparison of stored runs reads manifests and needs neither the task layer nor configurations: half a second.
 if TYPE_CHECKING:
@@ -44,6 +43,16 @@ _PACKAGES = (
     "sympy",
     "xllamacpp",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How many of a run's answers one answerer gave."""
+
+    model: str
+    fingerprint: str
+    address: str
+    answers: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias, get_args, get_type_hints
+from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias, get_args, get_type_hints
 
 import google_crc32c
 import orjson
@@ -26,7 +26,6 @@ from evalkit.endpoint.body import stored_reply
 from evalkit.endpoint.echo import without_echo
 from evalkit.errors import RunError
 from evalkit.model import Failure, FailureKind, Reply, Request
-from evalkit.run.answerers import Answerer
 
 MAGIC: Final = b"\xf5EK\x01"
 DICTIONARY_ID: Final = 40001
@@ -37,6 +36,19 @@ MOST_BYTES: Final = 1 << 29
 _SEARCHED: Final = 1 << 16
 _HEAD: Final = struct.Struct("<4sI16s")
 _CRC: Final = struct.Struct("<I")
+
+
+class Answerer(NamedTuple):
+    """Who gave an answer, as the reply says: model, build and address, each "" where nothing is said of it."""
+
+    model: str = ""
+    fingerprint: str = ""
+    address: str = ""
+
+    @classmethod
+    def of(cls, reply: Reply) -> Answerer:
+        """Who gave a reply."""
+        return cls(reply.model or "", reply.fingerprint, reply.address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from evalkit.errors import EndpointError
 from evalkit.model import Reply, Usage, Verdict
 from evalkit.render.words import say
 from evalkit.run import journal, manifest
-from evalkit.run.answerers import Answered, Answerer, Answerers, blend, remarks, rows
-from evalkit.run.manifest import Session
-from evalkit.run.records import framed
+from evalkit.run.answerers import Answerers, blend, remarks, rows
+from evalkit.run.manifest import Answered, Session
+from evalkit.run.records import Answerer, framed
 
 URL = "http://127.0.0.1:8000/v1"
 SESSION = Session("cand", "p1", "2026-01-01", "m", {}, {}, {}, {}, [], same_names=["m", "/weights/m"], open_names=["n"])

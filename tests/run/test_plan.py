@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 from evalkit.model import Item, Prompt
 from evalkit.run import execute
-from evalkit.run.answerers import Answerer
 from evalkit.run.journal import Place
 from evalkit.run.plan import Plan, PlannedSuite, SideRun, order
+from evalkit.run.records import Answerer
 
 
 def suite(name, items, *, max_tokens=64, repeats=1, kept="longest_first"):
