@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -202,11 +203,15 @@ def _job_summary(comparison: Comparison) -> None:
     if not name:
         return
     path = Path(name)
+    before = None
     try:
-        room = _MOST_SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0)
+        before = path.stat().st_size if path.exists() else 0
         with path.open("ab") as out:
-            out.write(_fitting_summary(comparison, room))
+            out.write(_fitting_summary(comparison, _MOST_SUMMARY_BYTES - before))
     except OSError as error:
+        if before is not None:
+            with suppress(OSError):
+                os.truncate(path, before)  # other steps' words stay; half of ours is none
         raise StorageError(f"GITHUB_STEP_SUMMARY: {path}: cannot be written: {error.strerror}") from error
 
 

@@ -31,6 +31,7 @@ from evalkit.config.yaml import (
     read_text,
 )
 from evalkit.errors import ConfigError, StorageError, did_you_mean
+from evalkit.files import write_whole
 from evalkit.resources import data_folder
 
 # ----------------------------------------------------------------
@@ -244,17 +245,19 @@ def write_pair(folder: str | Path) -> list[Path]:
 
     Raises:
         ConfigError: one of the three is there already (nothing is written then).
-        StorageError: the folder cannot be written.
+        StorageError: the folder cannot be written (then none of them is there).
     """
     paths = [Path(folder) / name for name in PAIR]
     there = [str(path) for path in paths if path.is_symlink() or path.exists()]
     if there:
         raise ConfigError(f"{', '.join(there)}: already there: move it away, or choose another folder")
+    written: list[Path] = []
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
         for path in paths:
-            with path.open("xb") as file:
-                file.write((data_folder("start") / path.name).read_bytes())
-    except OSError as error:
-        raise StorageError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+            write_whole(path, (data_folder("start") / path.name).read_bytes())
+            written.append(path)
+    except StorageError:
+        for path in written:
+            path.unlink()
+        raise
     return paths

@@ -50,7 +50,12 @@ def store(comparison: Comparison, folder: Path, say: Callable[[str], None]) -> P
     file, document = folder / NAME, to_json(comparison)
     try:
         kept = _keep_earlier(file, document)
-        write_whole(file, document)
+        try:
+            write_whole(file, document)
+        except StorageError:
+            if kept is not None:  # it still stands under its own name
+                kept.unlink()
+            raise
         if kept is not None:
             say(f"the earlier comparison in this folder is kept as {kept.name}")
             _drop_oldest(folder, say)
@@ -60,7 +65,7 @@ def store(comparison: Comparison, folder: Path, say: Callable[[str], None]) -> P
 
 
 def _keep_earlier(file: Path, document: bytes) -> Path | None:
-    """Gives an earlier comparison a name with its date, unless the new one says the same; the name, if there was one.
+    """Copies an earlier comparison to a name with its date, unless the new one says the same; the copy, if any.
 
     A nightly job compares under the same two names every night: no night's evidence is written over.
     """
@@ -75,7 +80,7 @@ def _keep_earlier(file: Path, document: bytes) -> Path | None:
     number = 1
     while (kept := file.with_name(f"{name}{f'-{number}' if number > 1 else ''}{file.suffix}")).exists():
         number += 1
-    file.rename(kept)
+    write_whole(kept, earlier)
     return kept
 
 
