@@ -19,8 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from evalkit import records
-
 HERE = Path(__file__).resolve().parent
 PICTURES = HERE.with_name("demo-multimodal")
 
@@ -145,26 +143,15 @@ def running(command: Sequence[str], *, stop: bool = True, printing: bool = True)
         raise Stopped(process.returncode)
 
 
-def answers(run: Path) -> dict[str, str]:
-    """What a run's journal holds: the text of every item."""
-    texts: dict[str, str] = {}
-    for record in records(run):
-        if "body" in record:
-            texts[record["item"]] = record["body"]["choices"][0]["message"]["content"]
-    return texts
-
-
-def same_texts(runs: Path, name: str) -> float:
-    """The share of items to which a candidate gives the reference's very text."""
-    reference, candidate = answers(runs / "reference"), answers(runs / name)
-    return sum(text == candidate.get(item) for item, text in reference.items()) / len(reference)
-
-
 def explain_rope(runs: Path) -> None:
     """Says what the accuracy of the third candidate does not show."""
-    suite = json.loads((runs / "reference--rope" / "comparison.json").read_bytes())["suites"][0]
-    worse, better, points = suite["flips"]["regressed"], suite["flips"]["improved"], 100 * suite["difference"]
-    rope, faithful = same_texts(runs, "rope"), same_texts(runs, "faithful")
+    files = [runs / f"reference--{name}" / "comparison.json" for name in ("rope", "faithful")]
+    suites = [json.loads(file.read_bytes())["suites"][0] for file in files]
+    rope, faithful = (
+        row["candidate"] for one in suites for row in one["behaviour"] if row["name"] == "identical_texts"
+    )
+    flips, points = suites[0]["flips"], 100 * suites[0]["difference"]
+    worse, better = flips["regressed"], flips["improved"]
     print(
         f"""
 What accuracy alone cannot see: the wrong constant moves it by {points:+.1f} points only, because {worse} items got

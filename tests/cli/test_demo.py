@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stored_run import write_reply
+from render_example import clean, suite
 
 from evalkit.config import load_config
 from evalkit.config.schema import differences
+from evalkit.model import BehaviourRow, Verdict
+from evalkit.publish import archive
 from evalkit.resources import data_folder
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "examples" / "demo"
@@ -85,11 +88,16 @@ def test_the_script_passes_only_with_the_expected_verdicts(script, capsys):
         assert "NOT as expected" in capsys.readouterr().out
 
 
-def test_the_script_compares_what_was_answered(script, tmp_path):
-    for run, texts in (("reference", "abcd"), ("rope", "abxd")):
-        for number, text in enumerate(texts):
-            write_reply(tmp_path / run / "journal.records", text, item=str(number))
-    assert script.same_texts(tmp_path, "rope") == 0.75
+def test_the_script_says_how_many_texts_are_the_same(script, tmp_path, capsys):
+    for name, share in (("rope", 0.25), ("faithful", 0.75)):
+        folder = tmp_path / f"reference--{name}"
+        folder.mkdir()
+        row = BehaviourRow("identical_texts", None, share, "share")
+        made = suite("demo", "Demo", Verdict.INCONCLUSIVE)
+        archive.store(replace(clean(), suites=(replace(made, behaviour=(row,)),)), folder, print)
+    script.explain_rope(tmp_path)
+    told = capsys.readouterr().out
+    assert "only 25% of its texts are the reference's, where the faithful\nport gives 75%" in told
 
 
 def test_a_command_that_fails_ends_the_script_with_its_code(script):

@@ -53,7 +53,7 @@ def test_a_second_engine_answers_in_its_own_words(tmp_path):
     document = json.loads(done.stdout)
     (suite,) = document["suites"]
     assert (suite["n_items"], suite["candidate"] > 0.6) == (30, True)
-    (texts,) = [row["candidate"] for row in suite["behaviour"] if row["name"] == "identical texts"]
+    (texts,) = [row["candidate"] for row in suite["behaviour"] if row["name"] == "identical_texts"]
     assert 0.2 < texts < 0.9, "another engine: mostly right, in other words"
     assert {"key": "launch.engine", "reference": "tesseract", "candidate": "rapidocr"} in document["differences"]
     assert "chat template" not in done.stderr, "nothing is suspected of a server that has none"
