@@ -1,4 +1,4 @@
-"""Measures the way of the pictures: time and memory of encoding, threads against processes, and what a repeat costs.
+"""Measures the way of the pictures: time and memory of encoding, and what a repeat costs.
 
     python benchmarks/images.py [--items 1000] [--workers 2]
     python benchmarks/images.py --runs 1 100 300 1000
@@ -26,12 +26,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 
-from evalkit.endpoint.images import DEFAULT_CACHE_BYTES, ImageEncoder, encode
+from evalkit.endpoint.images import DEFAULT_CACHE_BYTES, ImageEncoder
 from evalkit.model import ImageRef, Prompt
 
 sys.path.append(str(Path(__file__).with_name("bench")))
@@ -90,22 +90,6 @@ async def run(prompts: list[Prompt], workers: int) -> None:
             f"({1000 * cpu / len(prompts):.1f} ms of processor time an item), cache at most "
             f"{largest / 2**20:.0f} of {DEFAULT_CACHE_BYTES / 2**20:.0f} MiB, peak resident size {peak:.0f} MiB"
         )
-
-
-def compare_pools(workers: int) -> None:
-    """The same pictures through threads and through processes of the same number."""
-    sources = [draw(index) for index in range(60)]
-    pools: list[tuple[str, Executor]] = [
-        ("one thread", ThreadPoolExecutor(1)),
-        (f"{workers} threads", ThreadPoolExecutor(workers)),
-        (f"{workers} processes", ProcessPoolExecutor(workers)),
-    ]
-    for name, pool in pools:
-        with pool:
-            list(pool.map(encode, sources[:workers]))
-            before = time.perf_counter()
-            list(pool.map(encode, sources))
-            print(f"{name}: {1000 * (time.perf_counter() - before) / len(sources):.1f} ms a picture")
 
 
 # ---------------------------------------------------------------- whole runs
@@ -172,7 +156,6 @@ def main() -> None:
             for path, source in zip(paths, elsewhere.map(draw, range(options.items)), strict=True):
                 path.write_bytes(source)
         asyncio.run(run([prompt(path) for path in paths], options.workers))
-    compare_pools(options.workers)
 
 
 if __name__ == "__main__":

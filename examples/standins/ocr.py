@@ -3,10 +3,10 @@
     python examples/standins/ocr.py '{"engine": "tesseract", "port": 8000}'
 
 It serves the tests of the way of the pictures and the multimodal demo. Its answer is the text that it reads in the
-request's pictures, in order; where the request lists options ("A. ...") it is the letter of the most similar one.
-Text recognition survives a lossy copy, so an answer alone proves nothing about the way: every response says under
-`evalkit` which parts arrived in which order, and the digest of the pixels of each picture as it arrived. With `degrade`
-the pictures are damaged after that, before they are read: a candidate that is worse for a known reason.
+request's pictures, in order. Text recognition survives a lossy copy, so an answer alone proves nothing about the way:
+every response says under `evalkit` which parts arrived in which order, and the digest of the pixels of each picture as
+it arrived. With `degrade` the pictures are damaged after that, before they are read: a candidate that is worse for a
+known reason.
 
 The two engines share no code and no weights, so that two servers around them are a genuine reference and candidate pair
 whose answers differ on hard pictures. Both run on two CPU cores and give the same text for the same pixels. The
@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import difflib
 import hashlib
 import io
 import json
@@ -46,7 +45,6 @@ MESSAGE_TOKENS: Final = 4
 MOST_BODY_BYTES: Final = 128 << 20
 
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
-_OPTION: Final = re.compile(r"^[ \t]*\(?([A-Z])[.):\u3001][ \t]+(\S.*)$", re.MULTILINE)
 _DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,")
 _READ_SECONDS: Final = 120.0
 _RAPIDOCR: Final = "pip install 'flagos-evalkit[ocr]' (and libgl1 on a bare Debian)"
@@ -296,26 +294,6 @@ def decode(url: str) -> Received:
     return Received(about, rgb)
 
 
-def listed_options(text: str) -> list[str]:
-    """The options that a prompt lists as lines "A. ...", "(B) ..." in order from A; [] for fewer than two."""
-    options: list[str] = []
-    for match in _OPTION.finditer(text):
-        if match.group(1) == chr(ord("A") + len(options)):
-            options.append(match.group(2).strip())
-    return options if len(options) > 1 else []
-
-
-def answer(prompt: str, readings: Sequence[str]) -> str:
-    """What the server says: the letter of the most similar option, or else the text that was read."""
-    read = "\n".join(readings)
-    options = listed_options(prompt)
-    if not options:
-        return read if readings else NO_PICTURE
-    folded = " ".join(read.casefold().split())
-    likeness = [difflib.SequenceMatcher(None, folded, option.casefold(), autojunk=False).ratio() for option in options]
-    return f"Answer: {chr(ord('A') + likeness.index(max(likeness)))}"
-
-
 def cut(text: str, max_tokens: int | None) -> tuple[str, int, str]:
     """(text, tokens, finish reason); a token is a word here."""
     words = list(re.finditer(r"\S+", text))
@@ -362,7 +340,7 @@ class OcrServer:
             status = 400 if isinstance(error, BadRequest) else 500
             told = {"message": str(error), "type": type(error).__name__, "param": None, "code": status}
             return web.json_response({"error": told}, status=status)
-        response = self._response(asked, *cut(answer(asked.text, readings), asked.max_tokens))
+        response = self._response(asked, *cut("\n".join(readings) if readings else NO_PICTURE, asked.max_tokens))
         return _events(response) if asked.stream else web.json_response(response)
 
     async def _read(self, received: Received) -> str:

@@ -12,7 +12,7 @@ import aiohttp
 import ocr
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from ocr import BadRequest, Degrade, OcrServer, ServerOptions, _lines, answer, cut, decode, listed_options, load_engine
+from ocr import BadRequest, Degrade, OcrServer, ServerOptions, _lines, cut, decode, load_engine
 from PIL import Image, ImageDraw, ImageFont
 from standin import Refused
 
@@ -125,10 +125,9 @@ async def test_a_repeated_picture_is_read_once():
     assert engine.calls == 1
 
 
-async def test_options_in_the_prompt_make_a_letter():
-    prompt = text_part("Which?\nA. 3x9\nB. 7x5\nC. 70x50")
-    [(_, reply)] = await ask(ServerOptions(), [prompt, part_of(saved(Image.new("RGB", (7, 5))))])
-    assert reply["choices"][0]["message"]["content"] == "Answer: B"
+async def test_a_question_without_a_picture_is_told_so():
+    [(_, reply)] = await ask(ServerOptions(), "Hi.")
+    assert reply["choices"][0]["message"]["content"] == ocr.NO_PICTURE
 
 
 async def test_streaming_says_the_same():
@@ -193,13 +192,6 @@ async def test_the_token_limit_cuts_and_says_so():
     assert reply["choices"][0]["message"]["content"] == "1x2\n2x2"
     assert reply["choices"][0]["finish_reason"] == "length"
     assert cut("a  b", 2) == ("a  b", 2, "stop")
-
-
-def test_options_are_read_in_order_from_a():
-    assert listed_options("A. one\n(B) two\nC: three") == ["one", "two", "three"]
-    assert listed_options("A. one") == []
-    assert listed_options("B. two\nC. three") == []
-    assert answer("no options", ["a", "b"]) == "a\nb"
 
 
 def test_decode_refuses_a_bomb_by_its_header():
