@@ -227,11 +227,8 @@ def both(b: Bench) -> None:
         _evalkit("run", first, "--quiet")
         _evalkit("compare", first, second, "--quiet", "--no-doctor")
         alone, ordered = (_stats(url)["wall_s"] for url in urls)
-    with servers(b, ALIKE[1]) as (url,), tempfile.TemporaryDirectory() as folder:
-        env = os.environ | {"SIM_BASE": f"{url}/v1"}
-        subprocess.run(["bash", "-c", b.perfect("main", "d1k").replace("{dir}", folder)], env=env, check=False,
-                       stdout=subprocess.DEVNULL)  # fmt: skip
-        plain = _stats(url)["wall_s"]
+    b.measure("perfect-second", b.perfect("main", "d1k"), "--server", ALIKE[1], runs=1)
+    plain = b.median("perfect-second", "wall_s", of_server=True)
     with tempfile.TemporaryDirectory() as one, servers(b, *ALIKE) as urls:
         sides = [_endpoint(b, Path(one), name, url) for name, url in zip("ab", urls, strict=True)]
         _evalkit("compare", *sides, "--quiet", "--no-doctor")
@@ -290,23 +287,18 @@ def resume(b: Bench) -> None:
     command = b.evalkit("main", "d1k")
     (row,) = b.measure("evalkit-kill", command, "--kill-at", "500", "--resume", command, "--server", SHORT, runs=1)
     say(14, "answered and sent again", row["resume"]["repeats_after_ok"], 8)
+    starts = {
+        "warm": ("warm", ""),
+        "fresh": ("fresh", ""),
+        "full": ("stored", f"--limit {STORED}"),
+        "again": ("stored", ""),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        _start(b, f"{folder}/warm", "")
-        fresh = _start(b, f"{folder}/fresh", "")
-        _start(b, f"{folder}/stored", f"--limit {STORED}")
-        again = _start(b, f"{folder}/stored", "")
+        for name, (place, more) in starts.items():
+            b.measure(name, f"env SIM_DIR={folder}/{place} {b.evalkit('main', 'd14k', more=more)}", runs=1)
+    fresh, again = (b.median(name, "to_first_request_s") for name in ("fresh", "again"))
     print(f"  to the first request: fresh {fresh:.2f} s, with {STORED:,} stored {again:.2f} s")
     say(15, "seconds to the first request beyond a fresh start", again - fresh, 0.5)
-
-
-def _start(b: Bench, folder: str, more: str) -> float:
-    """Seconds from the start of the command to its first request, at a server of its own; the run goes to its end."""
-    with servers(b, "--zero-latency --slots 0") as (url,):
-        urllib.request.urlopen(urllib.request.Request(f"{url}/reset", method="POST"), timeout=20).close()
-        env = os.environ | {"SIM_BASE": f"{url}/v1", "SIM_DIR": folder}
-        command = ["bash", "-c", b.evalkit("main", "d14k", more=more)]
-        subprocess.run(command, env=env, check=False, stdout=subprocess.DEVNULL)
-        return _stats(url)["first_request_t"]
 
 
 def stream(b: Bench) -> None:
