@@ -138,8 +138,8 @@ def score(file: PathLike, options: RunOptions | None = None) -> Run:
     side = prepare(sides.load(Path(file), options or RunOptions()))
     if not side.folder.is_dir():
         raise RunError(f"{side.folder}: there is no such run: `evalkit run {file}` makes it")
-    finished(execute.regrade(side))
-    return Run(side.folder, read_run(side.folder))
+    damaged = finished(execute.regrade(side))
+    return Run(side.folder, read_run(side.folder), problems=damaged)
 
 
 def load_run(folder: PathLike) -> Run:

@@ -93,7 +93,7 @@ def _first_problem(error: ValidationError) -> str:
     return f"at {place or 'the top'}: {message}{more}"
 
 
-def made_of(kind: type[T], said: Mapping[str, Any]) -> T:
+def made_of(kind: type[T], said: Any) -> T:
     """A dataclass from a JSON object whose keys are its fields, checked one by one without pydantic.
 
     Fields may be strings, numbers, booleans, null, mappings and sequences of those, and dataclasses that were made
@@ -102,7 +102,9 @@ def made_of(kind: type[T], said: Mapping[str, Any]) -> T:
     Raises:
         UsageError: naming the key and what is wrong with it.
     """
-    hints = get_type_hints(kind)
+    if not isinstance(said, dict):
+        raise UsageError(f"{said!r:.40} is no object")
+    hints = _hints(cast(Any, kind))
     for name, value in said.items():
         if name not in hints:
             raise UsageError(f"{name}: this key is not known")
@@ -112,6 +114,11 @@ def made_of(kind: type[T], said: Mapping[str, Any]) -> T:
         return kind(**said)
     except TypeError as error:
         raise UsageError(str(error).partition("__() ")[2] or str(error)) from None
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _is_of(value: Any, hint: Any) -> bool:

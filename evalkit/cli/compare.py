@@ -268,6 +268,8 @@ def score(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bo
     """
     done = api.score(file, RunOptions(overrides=overrides, limit=limit))
     report = _print_run(done, as_json=as_json)
+    for sentence in done.problems:
+        click.echo(f"evalkit: {sentence}", err=True)
     return 0 if all(suite["valued"] == suite["planned"] for suite in report["suites"]) else 3
 
 

@@ -522,8 +522,10 @@ async def regrade(side: SideRun) -> tuple[str, ...]:
     return *side.damage, *said
 
 
-def remake(folder: Path, session: Session) -> None:
-    """Makes anew what a run folder derives from its journals, by the configuration that a session holds; asks nothing.
+def remake(folder: Path, session: Session) -> tuple[str, ...]:
+    """Makes anew what a run folder derives from its journals, by the configuration that a session holds.
+
+    Nothing is asked. Says what was damaged.
 
     Raises:
         EvalkitError: where that needs what is not here: the data of a suite, a secret that decides the answers.
@@ -537,4 +539,5 @@ def remake(folder: Path, session: Session) -> None:
     if plan.digest != session.plan:
         raise RunError("its suites, data or scorers are others on this machine")
     found = journal.index(folder)
-    finished(regrade(SideRun(config, plan, folder, found.replies)))
+    side = SideRun(config, plan, folder, found.replies, journal.damage_sentences(found.damage))
+    return finished(regrade(side))

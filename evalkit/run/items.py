@@ -167,6 +167,11 @@ def _holds(path: Path, content: bytes) -> bool:
 _HELD: Final[WeakValueDictionary[str, ItemTable]] = WeakValueDictionary()
 
 
+def forget() -> None:
+    """Has files read again that are held."""
+    _HELD.clear()
+
+
 def read_items(folder: Path, digest: str) -> ItemTable:
     """The items of this digest.
 

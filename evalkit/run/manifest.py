@@ -11,6 +11,7 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,8 @@ class Session:
         )
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """evalkit's, Python's and the deciding packages' versions on this machine."""
     from importlib import metadata
 
@@ -231,11 +233,12 @@ def append(folder: Path, session: Session) -> tuple[str, ...]:
             raise StorageError(f"{aside}: cannot be written: {refused.strerror}") from refused
         lines = []
     content = b"".join([*lines, orjson.dumps(session, option=orjson.OPT_APPEND_NEWLINE)])
-    write_whole(path, content + _end(content))
+    write_whole(path, content + end_line(content))
     return tuple(said)
 
 
-def _end(content: bytes) -> bytes:
+def end_line(content: bytes) -> bytes:
+    """The line that ends a manifest of these lines."""
     return b'{"crc32c":"%08x"}\n' % google_crc32c.value(content)
 
 
@@ -250,7 +253,7 @@ def _lines(path: Path) -> list[bytes]:
     except OSError as error:
         raise RunError(f"{path.parent}: is no run folder ({NAME}: {error.strerror})") from error
     end = data.rfind(b'{"crc32c":')
-    if end <= 0 or data[end:] != _end(data[:end]):
+    if end <= 0 or data[end:] != end_line(data[:end]):
         raise RunError(
             f"{path}: is damaged: `evalkit run` or `evalkit score` with its configuration file makes it anew"
         )

@@ -132,13 +132,13 @@ class Table:
                 raise ValueError("its checksum does not fit")
             if not hashlib.sha256(data).hexdigest().startswith(digest):
                 raise ValueError("it is another file than its name says")
+            schema = pq.read_schema(pa.BufferReader(data))
+            said = orjson.loads((schema.metadata or {}).get(b"evalkit", b"{}"))
+            self.header: dict[str, Any] = said if isinstance(said, dict) else {}
+            if self.header.get("format") != FORMAT or not schema.equals(_schema(tuple(columns.items()))):
+                raise RunError(f"{path}: was made by another version of evalkit: {AGAIN}")
             words = [name for name in columns if name in _WORDS]
             self._file: pq.ParquetFile = pq.ParquetFile(pa.BufferReader(data), read_dictionary=words)
-            schema = self._file.schema_arrow
-            self.header: dict[str, Any] = orjson.loads((schema.metadata or {}).get(b"evalkit", b"{}"))
-            plain = pq.read_schema(pa.BufferReader(data))
-        if self.header.get("format") != FORMAT or not plain.equals(_schema(tuple(columns.items()))):
-            raise RunError(f"{path}: was made by another version of evalkit: {AGAIN}")
         self.path = path
 
     def __len__(self) -> int:

@@ -56,9 +56,10 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
     try:
         stored = _stored(folder, session)
     except RunError as error:
-        session = _made_anew(folder, session, error)
+        why = "; ".join((str(error).removesuffix(f": {AGAIN}"), *_made_anew(folder, session, error)))
+        session = manifest.latest(folder, session.plan)
         stored = _stored(folder, session)
-        notes.append(Reason("note.made_anew", {"name": session.name, "why": str(error)}))
+        notes.append(Reason("note.made_anew", {"name": session.name, "why": why}))
     texts = _Texts(folder, session, stored)
     suites = {
         record.suite: SuiteSide(_facts(record, rows, session), rows.samples, rows.options, rows.second)
@@ -86,8 +87,8 @@ def _stored(folder: Path, session: Session) -> RunTables:
     return tables.load({record.suite: read_items(folder, record.items_digest) for record in session.suites}, table)
 
 
-def _made_anew(folder: Path, session: Session, error: RunError) -> Session:
-    """The session after all that a folder derives from its journals was made again.
+def _made_anew(folder: Path, session: Session, error: RunError) -> tuple[str, ...]:
+    """Makes all that a folder derives from its journals again, and says what of them was damaged.
 
     Raises:
         RunError: where that cannot be done here.
@@ -97,10 +98,9 @@ def _made_anew(folder: Path, session: Session, error: RunError) -> Session:
     from evalkit.run.execute import remake  # loads the task layer
 
     try:
-        remake(folder, session)
+        return remake(folder, session)
     except EvalkitError as cannot:
         raise RunError(f"{error} (here it cannot be made: {cannot})") from cannot
-    return manifest.latest(folder, session.plan)
 
 
 def facts_of(record: SuiteRecord) -> SuiteFacts:
@@ -178,7 +178,7 @@ class _Texts:
     def __init__(self, folder: Path, session: Session, stored: RunTables) -> None:
         self._folder = folder
         self._places = cache(stored.places)
-        self._journals = [name for name, *_extent in stored.scores.header.get("journals", ())]
+        self._journals = journal.files(folder)  # those that the scores were made from, if there are any
         self._items = {record.suite: record.items_digest for record in session.suites}
 
     def reply(self, suite: str, row: int) -> ReplyText | None:
@@ -187,10 +187,9 @@ class _Texts:
         from evalkit.run.records import read_at
 
         place = self._places()[suite].at(row)
-        own = {file.name: file for file in journal.files(self._folder)}
-        if place is None or (file := own.get(self._journals[place.journal])) is None:
+        if place is None or not 0 <= place.journal < len(self._journals):
             return None
-        record = read_at(file, place.offset, place.key)
+        record = read_at(self._journals[place.journal], place.offset, place.key)
         reply = record.reply()
         return ReplyText(reply.content, reply.reasoning, generated_logprobs(record.body))
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from evalkit.run import journal
+from evalkit.run import items, journal
 from evalkit.run.records import MAGIC
 
 MANY = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 10}
@@ -185,6 +186,60 @@ def started(endpoint, config, tmp_path, **how):
     while time.monotonic() < deadline and (not file.exists() or file.read_bytes().count(MAGIC) < 5):
         time.sleep(0.01)
     return child
+
+
+@pytest.fixture
+def stored(endpoint, config, run_evalkit, tmp_path):
+    """Two finished runs: their configurations, their folders, the comparison of both before anything is damaged."""
+    files = [config(name, endpoint.url, [MANY]) for name in ("ref", "cand")]
+    folders = [tmp_path / "runs" / name for name in ("ref", "cand")]
+    done = run_evalkit("compare", *files, "--json", "--quiet")
+    return files, folders, json.loads(done.stdout)["suites"]
+
+
+@pytest.mark.parametrize("pattern", ["scores-*.parquet", "items-*.parquet"])
+@pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])])
+def test_what_is_derived_is_made_again_where_it_is_needed(stored, endpoint, run_evalkit, pattern, change):
+    files, folders, suites = stored
+    asked = len(endpoint.requests)
+    for command in (("compare", *folders, "--json"), ("run", files[0], "--json"), ("score", files[0], "--json")):
+        (path,) = folders[0].glob(pattern)
+        change(path)
+        items.forget()  # as another process would
+        done = run_evalkit(*command)
+        assert done.returncode in {0, 4}, done.stderr
+        if command[0] == "compare":
+            assert json.loads(done.stdout)["suites"] == suites
+            assert "ref: its scores did not fit what it stored and were made again" in done.stderr
+        assert list(folders[0].glob(pattern)) == [path]
+    assert json.loads(run_evalkit("compare", *folders, "--json").stdout)["suites"] == suites
+    assert len(endpoint.requests) == asked
+
+
+def test_a_damaged_answer_is_said_by_every_command_and_asked_again(stored, endpoint, run_evalkit):
+    files, folders, suites = stored
+    path = folders[0] / journal.NAME
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 8
+    path.write_bytes(data)
+    done = run_evalkit("score", files[0])
+    assert done.returncode == 3
+    assert f"{path}: is damaged at byte" in done.stderr
+    asked = len(endpoint.requests)
+    done = run_evalkit("run", files[0])
+    assert f"{path}: is damaged at byte" in done.stderr
+    assert len(endpoint.requests) == asked + 1
+    (suite,) = json.loads(run_evalkit("compare", *folders, "--json").stdout)["suites"]
+    assert (suite["verdict"], suite["reference"]["valued"]) == (suites[0]["verdict"], 60)
+
+
+def test_a_run_that_is_compared_elsewhere_is_whole(stored, run_evalkit, tmp_path):
+    _files, folders, suites = stored
+    for folder in folders:
+        shutil.copytree(folder, tmp_path / "elsewhere" / folder.name)
+    shutil.rmtree(tmp_path / "runs")
+    moved = [tmp_path / "elsewhere" / folder.name for folder in folders]
+    assert json.loads(run_evalkit("compare", *moved, "--json").stdout)["suites"] == suites
 
 
 def test_score_grades_again_without_asking(endpoint, config, run_evalkit):

@@ -225,7 +225,7 @@ def test_items_that_are_damaged_are_named(run, change):
     folder = run()
     (path,) = folder.glob("items-*.parquet")
     path.write_bytes(change(path.read_bytes()))
-    items._HELD.clear()
+    items.forget()
     with pytest.raises(RunError, match=rf"{path.name}: is damaged"):
         read_run(folder)
 
@@ -236,7 +236,7 @@ def test_items_of_another_suite_under_the_same_name_are_damage(run, tmp_path):
     write_items(tmp_path / "other", [ItemRow("quiz", "q1", weight=9.0)])
     (other,) = (tmp_path / "other").glob("items-*.parquet")
     path.write_bytes(other.read_bytes())
-    items._HELD.clear()
+    items.forget()
     with pytest.raises(RunError, match="it is another file than its name says"):
         read_run(folder)
 
@@ -284,13 +284,13 @@ def test_a_damaged_manifest_is_begun_anew_and_kept(run):
     "changed",
     [
         {"plan": 1}, {"served": []}, {"suites": {}}, {"suites": [1]}, {"more": 1}, {"config": None}, {"name": None},
-        {"in_flight": {"number": "1", "settled": True, "why": ""}}, {"format": 7}, {"versions": {"a": 1}},
+        {"in_flight": {"number": "1", "settled": True, "why": ""}}, {"in_flight": "x"}, {"answered": [1]}, {"format": 7}, {"versions": {"a": 1}},
     ],
 )  # fmt: skip
 def test_a_whole_manifest_of_another_shape_is_refused(run, changed):
     folder = run()
     content = orjson.dumps({**orjson.loads(lines_of(folder)[0]), **changed}) + b"\n"
-    (folder / manifest.NAME).write_bytes(content + manifest._end(content))
+    (folder / manifest.NAME).write_bytes(content + manifest.end_line(content))
     with pytest.raises(RunError, match=r"manifest.jsonl: (a session in it is none|was written by another version)"):
         read_run(folder)
 
