@@ -151,7 +151,7 @@ class TestAnExpressionIsReadAsAWholeOrNotAtAll:
     @pytest.mark.parametrize(
         "field",
         ["1 - sin(1)", "1 - \\sin 1", "1a", "1 a", "1 sin θ", "1\\sin\\theta", "1(x + 1)", "1 (x + 1)", "1/n", "1 - p", "1x", "1 r", "1_n", "1 - P(A)",
-         "1\\sqrt{x}", "1\\alpha", "1 log 3", "1·m", "1 (2)", "1 | x"],
+         "1\\sqrt{x}", "1\\alpha", "1 log 3", "1·m", "1 (2)", "1 | x", "1 ≤ x", "1:2", "1\\le x", "1 + i", "1 + 1/2 + ..."],
     )  # fmt: skip
     def test_the_number_that_it_begins_with_is_not_its_value(self, field):
         given = score(doc(FLOAT, 1.0), final_text_of(f"Answer: {field}"))
@@ -160,7 +160,8 @@ class TestAnExpressionIsReadAsAWholeOrNotAtAll:
     @pytest.mark.parametrize(
         ("field", "truth"),
         [("2 ln(3)", 2.1972), (r"2\ln 3", 2.1972), ("ln(2)/2", 0.34657), ("exp(-1)", 0.36788), ("1 - sin(1) ≈ 0.1585", 0.1585), ("0.25 (1/4)", 0.25), ("1/4 (25%)", 0.25),
-         ("5 (metres)", 5), ("0.8c", 0.8), ("3/s", 3), ("4 kΩ", 4), ("42 in a row", 42), ("42 - the sum of both", 42), ("5 min", 5), ("5 sec", 5), ("2 kg·m²/s", 2)],
+         ("5 (metres)", 5), ("0.8c", 0.8), ("3/s", 3), ("4 kΩ", 4), ("42 in a row", 42), ("42 - the sum of both", 42), ("5 min", 5), ("5 sec", 5), ("2 kg·m²/s", 2),
+         ("0.333...", 0.333), ("16\\\\", 16), (r"16 \text{ (rounded)}", 16), ("$\\frac{\\pi}{4} \\approx 0.785$", 0.785), ("1.2 × 10⁻³ J", 0.0012), ("x = 4: two pairs", 4)],
     )  # fmt: skip
     def test_functions_units_and_remarks_are_read(self, field, truth):
         assert score(doc(FLOAT, truth), final_text_of(f"Answer: {field}")).value == 1
