@@ -3,11 +3,10 @@
 from evalkit.config.launch import CommandLaunch, FlagScaleLaunch, Launch, LlamaCppLaunch, OcrLaunch
 from evalkit.config.load import load_config, warnings_for, write_pair
 from evalkit.config.redact import redact_url, redacted
-from evalkit.config.sampling import PROFILES, Sampling, SamplingOverrides
+from evalkit.config.sampling import Sampling
 from evalkit.config.schema import Connection, EndpointConfig, JudgeConfig, Limits, SuiteChoice, json_schema, public_dump
 
 __all__ = [
-    "PROFILES",
     "CommandLaunch",
     "Connection",
     "EndpointConfig",
@@ -18,7 +17,6 @@ __all__ = [
     "LlamaCppLaunch",
     "OcrLaunch",
     "Sampling",
-    "SamplingOverrides",
     "SuiteChoice",
     "json_schema",
     "load_config",

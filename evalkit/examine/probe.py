@@ -310,6 +310,5 @@ def neutral_prompts(count: int) -> tuple[tuple[Message, ...], ...]:
 
 def spread(prompts: Sequence[tuple[Message, ...]], count: int) -> tuple[tuple[Message, ...], ...]:
     """So many of the prompts, evenly spread over their order; all of them where there are no more."""
-    if len(prompts) <= count:
-        return tuple(prompts)
+    count = min(count, len(prompts))
     return tuple(prompts[index * len(prompts) // count] for index in range(count))

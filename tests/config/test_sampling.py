@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from evalkit.config import PROFILES, Sampling, SamplingOverrides
+from evalkit.config.sampling import PROFILES, Sampling, SamplingOverrides
 
 
 def test_the_parameters_of_openai_are_always_sent_and_extensions_only_when_set():
