@@ -136,6 +136,8 @@ def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> st
     found = _RE.boxed_letter.match(plain)
     if found and (letter := found["bracketed"] or found["bare"]) in options.letters:
         return str(letter)
+    if value := choice.value_in_box(without_markup(for_matching(content)), options):
+        return "".join(value.letters)
     # "2+2\\sqrt{7} = (A)", or the letter in a box inside the box.
     bracketed = {letter for letter in re.findall(r"\(([A-Z])\)", plain) if letter in options.letters}
     return bracketed.pop() if len(bracketed) == 1 else _value_letter(content, choices)

@@ -11,7 +11,9 @@ MMMU (Yue et al., CVPR 2024), MMMU-Pro (Yue et al. 2024), CMMMU (Zhang et al. 20
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -298,4 +300,6 @@ def _bare(text: str) -> str:
 
 
 def _inside(found: re.Match[str], spans: Sequence[tuple[int, int]]) -> bool:
-    return any(start <= found.start() and found.end() <= end for start, end in spans)
+    """Whether one of the `spans`, which are in order and do not overlap, holds what was found."""
+    before = bisect_right(spans, (found.start(), sys.maxsize))
+    return before > 0 and found.end() <= spans[before - 1][1]

@@ -197,7 +197,8 @@ def _letter_value(text: str, start: int, options: Options, *, said: bool) -> Val
     end = start + 1
     if letter.islower():
         alone = _RE.sole.match(text, end) or _RE.bracketed.match(text, end)
-        return Value((letter.upper(),), start, end) if alone else None
+        own_end = own_text_end(text, end, letter.upper(), options) if text.startswith(")", end) else None
+        return Value((letter.upper(),), start, own_end or end) if alone or own_end else None
     own_end = own_text_end(text, end, letter, options)
     letters, last = _joined(text, (letter,), own_end or end, options)
     if len(letters) == 1 and own_end:
@@ -264,6 +265,7 @@ def lenient_letter(text: str, options: Options) -> str | None:
 
 
 STRONG: Final = frozenset({"P1", "P2", "P3"})
+_LONGEST_END: Final = 400  # characters of a last line that are looked at
 _LISTED: Final = 3  # so many options in a row, each with its text, are a list of them
 SHORTEST_BARE_TEXT: Final = 3  # characters; a shorter option text says too little without a marker
 
@@ -432,12 +434,18 @@ def _in_boxes(text: str, options: Options) -> Iterator[Value]:
     """
     before: Value | None = None
     for box in boxes(text):
-        value = value_at(box.content, 0, options)
-        if value and _RE.line_end.match(box.content, value.end):
+        if value := value_in_box(box.content, options):
             joined = before is not None and between_boxes(text, before.end, box.start)
             letters = (*before.letters, *value.letters) if before and joined else value.letters
             before = Value(tuple(dict.fromkeys(letters)), box.end, box.end, value.by_text)
             yield before
+
+
+def value_in_box(content: str, options: Options) -> Value | None:
+    """The answer that the whole `content` of a box (normalised, without markup) is."""
+    content = _RE.box_gap.sub(" ", content).strip()
+    value = value_at(content, 0, options)
+    return value if value and _RE.line_end.match(content, value.end) else None
 
 
 def _from_lines(text: str, options: Options, weak: list[Value]) -> Extraction:
@@ -449,8 +457,11 @@ def _from_lines(text: str, options: Options, weak: list[Value]) -> Extraction:
     if alone and (letter := _labelled(line, options)):
         return Extraction((letter,), "P4")
     first, _, others = text.lstrip().partition("\n")
-    second = others.lstrip().partition("\n")[0]
-    if not _labelled(second, options) and (letter := _first(first, options)):
+    next_label = _RE.next_label.search(others)
+    letter = _first(first, options)
+    if letter and not (next_label and ord(next_label[1].upper()) == ord(letter) + 1):  # not the first of several
+        return Extraction((letter,), "P4")
+    if letter := _led_to(line, options):
         return Extraction((letter,), "P4")
     if letter := only(options, _stated(text)):
         return Extraction((letter,), "M1")
@@ -488,11 +499,20 @@ def _first(line: str, options: Options) -> str | None:
     return letter if _RE.given_reason.match(line, start + 1) else None
 
 
+def _led_to(line: str, options: Options) -> str | None:
+    """The letter that ends a line and is the only one in it, behind a word that leads to it: "That leaves C."."""
+    *_, found = None, *_RE.led_to.finditer(line[-_LONGEST_END:])
+    if found is None or found[1] not in options.letters or _RE.negative.search(line[-_LONGEST_END:]):
+        return None
+    others = {letter[1] for letter in _RE.lenient_alone.finditer(line[-_LONGEST_END:])} & set(options.letters)
+    return found[1] if others <= {found[1], "A", "I"} else None
+
+
 def _stated(text: str) -> Iterator[str]:
     """M1: the letters that are said to be right."""
     for found in _RE.stated.finditer(text):
         if not supposed(text, found.start()):
-            yield found["before"] or found["after"]
+            yield (found["before"] or found["after"]).upper()
 
 
 def only(options: Options, letters: Iterator[str]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -323,6 +324,7 @@ def _unwrapped(text: str, wrapper: re.Pattern[str], gap: str) -> str:
 # ---------------------------------------------------------------- where an answer is announced: "Answer:", 答案, 故选
 
 
+_MOST_MARKERS: Final = 5_000  # from the end; a text with more of them is a loop
 _LONGEST_LEAD: Final = 40  # characters before a marker that may take it back
 
 
@@ -345,7 +347,7 @@ def places(text: str) -> Iterator[Place]:
     "The incorrect answer is", "if the answer is", 不选 and their like announce nothing, nor does a marker above a list
     of steps. A marker alone on its line announces the next.
     """
-    for marker in _markers(text):
+    for marker in deque(_markers(text), maxlen=_MOST_MARKERS):
         if supposed(text, marker.start()):
             continue
         separator = _RE.separator.match(text, marker.end())

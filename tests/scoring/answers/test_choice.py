@@ -110,7 +110,7 @@ def test_statuses_of_the_general_table():
         pytest.param("Triangle", "B", "right", ("weak_anchor",), id="row08"),
         pytest.param("Answer: A\n\nQuestion: next ... Answer: B", "A", "wrong", ("continued_pattern",), id="row09"),
         pytest.param("Answer: B\nAnswer: D", "D", "wrong", ("self_contradiction",), id="row10"),
-        pytest.param("A triangle has three sides, so B.", None, "no_answer", ("lenient_only",), id="row11"),
+        pytest.param("A triangle has three sides, so B.", "B", "right", (), id="row11"),
         pytest.param("<think>\n\n</think>\n\nAnswer: B", "B", "right", (), id="row12"),
         pytest.param("Answer: (B) Triangle", "B", "right", (), id="row13"),
         pytest.param("Answer: B, because A is a square", "B", "right", (), id="row14"),
@@ -124,8 +124,7 @@ def test_few_shot_table(content, answer, reason, flags):
     result = graded(SHAPES, content)
     assert (result.answer, result.reason, result.value) == (answer, reason, float(reason == "right"))
     assert result.flags == flags
-    if reason == "no_answer":
-        assert result.lenient == float(content.startswith("A triangle"))
+    assert result.lenient == result.value
 
 
 # ---------------------------------------------------------------- the table of named options (MuSR)
