@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -289,11 +289,18 @@ class Comparison:
         return explain(self.value, suite, language=language)
 
     def card(
-        self, style: str, *, chip: str = "", name: str = "", language: Language = "en", allow_invalid: bool = False
+        self,
+        style: str,
+        *,
+        chip: str = "",
+        name: str = "",
+        language: Language = "en",
+        allow: Collection[Literal["invalid", "partial"]] = (),
     ) -> str:
         """A model card's table in Markdown, with what published figures need below it.
 
-        `style` is one of evalkit's own by its name or a .yaml file, `name` the model's name to print.
+        `style` is one of evalkit's own by its name or a .yaml file, `name` the model's name to print. What is INVALID
+        or unfinished, and what is a part of a data set, makes a card only where `allow` holds "invalid" or "partial".
 
         Raises:
             UsageError: for a style that there is not or that wants a `chip`; for what must not be published.
@@ -302,7 +309,7 @@ class Comparison:
 
         house = load_style(style)
         house.check_chip(style, chip)
-        return card(self.value, house, CardSubject(chip, name), language=language, allow_invalid=allow_invalid)
+        return card(self.value, house, CardSubject(chip, name), language=language, allow=allow)
 
     def store(self, folder: PathLike, observer: Observer = SILENT) -> Comparison:
         """Stores the comparison as `comparison.json` in a folder; an earlier one there is kept under another name.

@@ -192,7 +192,7 @@ def test_reports_and_explanations_are_those_of_the_commands(tmp_path, invoke):
     assert made.explain(language="zh") == invoke("explain", tmp_path, "--language", "zh").out
     assert "DEGRADED" in str(made)
     told = ("--style", "evalkit", "--chip", "K3", "--allow-invalid")
-    assert made.card("evalkit", chip="K3", allow_invalid=True) == invoke("card", tmp_path, *told).out
+    assert made.card("evalkit", chip="K3", allow=["invalid"]) == invoke("card", tmp_path, *told).out
     with pytest.raises(UsageError, match="--chip is missing: the style evalkit names the chip"):
         made.card("evalkit")
     with pytest.raises(UsageError, match="'htm' is not known: did you mean 'html'"):

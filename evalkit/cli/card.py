@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -59,6 +59,7 @@ def command() -> None:
     "front matter; all else in it stays byte for byte.",
 )
 @click.option("--allow-invalid", is_flag=True, help="Print an INVALID or unfinished comparison too, marked so.")
+@click.option("--partial", is_flag=True, help="Publish suites of a part of their data set too, marked so on their row.")
 @click.option("--hub", type=click.Choice(HUB_FORMATS), help="No card, but the candidate's scores for the Hub.")
 @click.option("--source", metavar="URL", help="With --hub: where the evidence can be read.")
 def make(comparison: Path, **given: Any) -> None:
@@ -82,12 +83,14 @@ def _print_card(made: api.Comparison, given: Mapping[str, Any]) -> None:
         raise UsageError("--source: has an effect with --hub only; a card names the runs that it was made from")
     if not given["style"]:
         raise UsageError(f"--style is missing: one of {', '.join(style_names())}, or a .yaml file")
+    allowed: list[Literal["invalid", "partial"]] = ["invalid"] if given["allow_invalid"] else []
+    allowed += ["partial"] if given["partial"] else []
     text = made.card(
         given["style"],
         chip=given["chip"] or "",
         name=given["model"] or "",
         language=given["language"] or "en",
-        allow_invalid=given["allow_invalid"],
+        allow=allowed,
     )
     if given["into"] is None:
         options.deliver(text, None)
@@ -138,12 +141,12 @@ def _print_hub_file(comparison: Comparison, given: Mapping[str, Any]) -> None:
 def _hub_file(comparison: Comparison, given: Mapping[str, Any]) -> HubFile:
     from evalkit.publish import hub
 
-    source = given["source"] or ""
+    source, partial = given["source"] or "", given["partial"]
     if given["hub"] == "eval-results":
-        return hub.eval_results(comparison, source)
+        return hub.eval_results(comparison, source, partial=partial)
     if given["hub"] == "model-index":
-        return hub.model_index(comparison, given["model"] or "", source)
-    return hub.every_eval_ever(comparison, "candidate", source)
+        return hub.model_index(comparison, given["model"] or "", source, partial=partial)
+    return hub.every_eval_ever(comparison, "candidate", source, partial=partial)
 
 
 @command.command("check", short_help="Find what is wrong in the tables of published cards.")

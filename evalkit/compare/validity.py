@@ -42,7 +42,7 @@ def unlike_suites(
             left, right = one.digests.get(key, ""), two.digests.get(key, "")
             if left and right and left != right:
                 parts = (Reason("differ.digests", {"reference": _short(left), "candidate": _short(right)}),)
-                found.append(Reason(f"differ.{key}", {"parts": parts}))
+                found.append(Reason("differ.data" if key == "data" else "differ.prompts", {"parts": parts}))
                 break  # other items have other prompts
         yield from ((name, reason) for reason in found)
 

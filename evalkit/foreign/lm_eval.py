@@ -325,6 +325,10 @@ def _side(name: str, suite: _Suite, session: Session) -> SuiteSide:
     notes = [Reason("note.metric", {"name": name, "scorers": tuple(sorted(set(suite.scorers.values())))})]
     if suite.replies > 1:
         notes.append(Reason("note.replies", {"name": name, "n": suite.replies}))
+    whole = [_of(results, "n-samples", task).get("original") for task in suite.tasks]
+    size = sum(number for number in whole if isinstance(number, int))
+    if len(samples.items) < size:
+        notes.append(Reason("note.part", {"n": len(samples.items), "all": size}))
     made = SuiteSide(
         SuiteFacts(
             suite=name,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from evalkit.errors import UsageError, did_you_mean, nearest
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult, Verdict
 from evalkit.render.jinja import fill
-from evalkit.render.rows import suite_row, table_of, value_text
+from evalkit.render.rows import part_text, suite_row, table_of, value_text
 from evalkit.render.words import Language, one_line, words_of
 from evalkit.resources import data_folder
 
@@ -149,6 +149,10 @@ _BEGIN_LINE: Final = re.compile(rb"^[ \t]*<!--[ \t]*evalkit:card[ \t]*-->[ \t]*(
 _END_LINE: Final = re.compile(rb"^[ \t]*<!--[ \t]*/evalkit:card[ \t]*-->[ \t]*(?:\r?$|\Z)", re.MULTILINE)
 
 
+Allowed: TypeAlias = Literal["invalid", "partial"]
+"""What is published only where somebody says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class CardSubject:
     """What the card is about: the chip, and the model's name where the reference run's is not the one to print."""
@@ -163,17 +167,24 @@ def card(
     subject: CardSubject,
     *,
     language: Language = "en",
-    allow_invalid: bool = False,
+    allow: Collection[Allowed] = (),
 ) -> str:
     """The card's Markdown: the table, then a provenance paragraph and a line for each suite.
 
-    A fourth column gives each verdict as soon as one of them is not EQUIVALENT.
+    A fourth column gives each verdict as soon as one of them is not EQUIVALENT. A row of a suite that was not asked all
+    of its data set says so.
 
     Raises:
-        UsageError: the comparison is INVALID or incomplete, and `allow_invalid` is not given.
+        UsageError: the comparison is INVALID or incomplete, or of a part of a data set, and `allow` does not hold that.
     """
+    parts = [f"{suite.label or suite.suite}: {part}" for suite in comparison.suites if (part := part_text(suite))]
+    if parts and "partial" not in allow:
+        told = one_line("; ".join(parts))
+        raise UsageError(
+            f"this comparison makes no card ({told}): ask all items, or give --partial to print it so marked"
+        )
     warning = unpublishable(comparison, language)
-    if warning and not allow_invalid:
+    if warning and "invalid" not in allow:
         reason = unpublishable(comparison, "en")
         raise UsageError(
             f"this comparison makes no card ({reason}): finish the runs, or give --allow-invalid to print it so marked"
@@ -232,8 +243,10 @@ def _line(suite: SuiteResult, style: Style, language: Language) -> dict[str, Any
         for side, summary in (("reference", suite.reference), ("candidate", suite.candidate))
         if summary.valued < summary.planned
     ]
+    label, part = style.label(suite.suite, row.label, row.k), part_text(suite, language)
     return {
-        "label": style.label(suite.suite, row.label, row.k),
+        # A suite's own label names the categories that it lacks already.
+        "label": f"{label}{words['open']}{part}{words['close']}" if part and part not in label else label,
         "reference": score_text(suite.reference.mean, style),
         "candidate": score_text(suite.candidate.mean, style),
         "incomplete": incomplete(suite),

@@ -1,7 +1,8 @@
 """Formats that the Hub and shared collections read: `.eval_results`, `model-index` front matter, Every Eval Ever.
 
 What is published is the candidate: the model whose repository the files are for. A suite that is INVALID or incomplete
-has no score to publish; it is left out and named in `HubFile.left_out`.
+has no score to publish, and one of a part of its data set only where that is `partial`: it is left out and named in
+`HubFile.left_out`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from evalkit.model import Comparison, SideSummary, SuiteResult, Verdict
 from evalkit.publish.cards import decoded, incomplete, own_data
 from evalkit.render import numbers
 from evalkit.render.jinja import fill
-from evalkit.render.rows import suite_row
+from evalkit.render.rows import part_text, suite_row
 from evalkit.resources import data_folder
 
 EVERY_EVAL_EVER_VERSION: Final = "0.3.0"
@@ -38,11 +39,11 @@ class HubFile:
 # `source_url` is a link to the evidence, "" for none.
 
 
-def eval_results(comparison: Comparison, source_url: str = "") -> HubFile:
+def eval_results(comparison: Comparison, source_url: str = "", *, partial: bool = False) -> HubFile:
     """The content of `.eval_results/evalkit.yaml`: scores in percent for suites whose data set is a Hub Benchmark."""
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-    kept, left_out = _publishable(comparison)
+    kept, left_out = _publishable(comparison, partial=partial)
     entries = []
     for suite in kept:
         place = own_data("hub").get(suite.suite, {})
@@ -63,20 +64,22 @@ def eval_results(comparison: Comparison, source_url: str = "") -> HubFile:
     return HubFile(_yaml(eval_result_entries_to_yaml(entries)), tuple(left_out))
 
 
-def model_index(comparison: Comparison, model_name: str = "", source_url: str = "") -> HubFile:
+def model_index(
+    comparison: Comparison, model_name: str = "", source_url: str = "", *, partial: bool = False
+) -> HubFile:
     """README front matter (between its `---` lines) with a `model-index`, for readers of the older format."""
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
-    kept, left_out = _publishable(comparison)
+    kept, left_out = _publishable(comparison, partial=partial)
     results = []
     for suite in kept:
-        place = own_data("hub").get(suite.suite, {})
+        place, part = own_data("hub").get(suite.suite, {}), part_text(suite)
         results.append(
             EvalResult(
                 task_type="text-generation",
                 dataset_type=place.get("dataset", suite.suite),
-                dataset_name=place.get("name", suite.label or suite.suite),
+                dataset_name=place.get("name", suite.label or suite.suite) + (f" ({part})" if part else ""),
                 dataset_config=place.get("config"),
                 dataset_split=place.get("split"),
                 metric_type="accuracy",
@@ -92,10 +95,12 @@ def model_index(comparison: Comparison, model_name: str = "", source_url: str = 
     return HubFile(text, tuple(left_out), index[0] if index else {})
 
 
-def every_eval_ever(comparison: Comparison, side: Literal["reference", "candidate"], source_url: str = "") -> HubFile:
+def every_eval_ever(
+    comparison: Comparison, side: Literal["reference", "candidate"], source_url: str = "", *, partial: bool = False
+) -> HubFile:
     """One run as an Every Eval Ever record (schema 0.3.0): its scores with standard errors, n and k."""
     run = comparison.reference if side == "reference" else comparison.candidate
-    kept, left_out = _publishable(comparison)
+    kept, left_out = _publishable(comparison, partial=partial)
     try:
         retrieved = int(datetime.fromisoformat(comparison.created).timestamp())
     except ValueError:
@@ -109,6 +114,7 @@ def every_eval_ever(comparison: Comparison, side: Literal["reference", "candidat
         "source_url": source_url,
         "suites": kept,
         "places": own_data("hub"),
+        "parts": {suite.suite: part_text(suite) for suite in kept},
         "generation": _generation(run.sampling),
     }
     record = json.loads(fill(data_folder("reports") / "every_eval_ever.json.j2", context))
@@ -127,13 +133,15 @@ def _generation(sampling: Mapping[str, Any]) -> dict[str, Any]:
     return {"generation_args": known, "additional_details": rest}
 
 
-def _publishable(comparison: Comparison) -> tuple[list[SuiteResult], list[str]]:
+def _publishable(comparison: Comparison, *, partial: bool) -> tuple[list[SuiteResult], list[str]]:
     """Suites that have a score to publish, and a sentence for each of the others."""
     kept, left_out = [], []
     for suite in comparison.suites:
         if suite.verdict is Verdict.INVALID or incomplete(suite):
             why = suite.verdict.value if suite.verdict is Verdict.INVALID else "incomplete"
             left_out.append(f"{suite.suite}: {why}, so it has no score to publish")
+        elif (part := part_text(suite)) and not partial:
+            left_out.append(f"{suite.suite}: {part}: give --partial to publish it so marked")
         else:
             kept.append(suite)
     return kept, left_out
@@ -146,7 +154,7 @@ def _percent(side: SideSummary) -> float:
 def _note(suite: SuiteResult, comparison: Comparison) -> str:
     """n, k, the difference with its interval, the margin and the verdict, in one line."""
     row = suite_row(suite)
-    parts = [f"n={row.n}", f"k={row.k}"]
+    parts = [f"n={row.n}", *([row.part] if row.part else []), f"k={row.k}"]
     if row.change:
         parts.append(
             f"{numbers.change_text(row.change)} pt"
@@ -267,7 +275,9 @@ def _merged(old: Any, entry: Mapping[str, Any], *, named: bool) -> list[Any]:
 
 
 def _data_set(result: Any) -> Any:
-    return result.get("dataset") if isinstance(result, dict) else None
+    """What names a data set; its shown name also says which part of it was asked."""
+    found = result.get("dataset") if isinstance(result, dict) else None
+    return {key: value for key, value in found.items() if key != "name"} if isinstance(found, dict) else found
 
 
 def _is_ours(result: Any) -> bool:

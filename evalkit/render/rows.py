@@ -56,10 +56,14 @@ class BehaviourLine:
 
 @dataclass(frozen=True, slots=True)
 class SuiteRow:
-    """One suite. `change` is None where there is no interval: a difference alone is never shown."""
+    """One suite. `change` is None where there is no interval: a difference alone is never shown.
+
+    `part` says what of its data set was asked, "" where that is all.
+    """
 
     suite: str
     label: str
+    part: str
     verdict: Verdict
     n: int
     k: str
@@ -120,6 +124,7 @@ def suite_row(suite: SuiteResult, language: Language = "en") -> SuiteRow:
     return SuiteRow(
         suite=suite.suite,
         label=suite.label.strip() or suite.suite,
+        part=part_text(suite, language),
         verdict=suite.verdict,
         n=suite.n_items,
         k=k_text(suite.k_reference, suite.k_candidate),
@@ -132,6 +137,19 @@ def suite_row(suite: SuiteResult, language: Language = "en") -> SuiteRow:
         notes=_said(suite.notes, language),
         behaviour=tuple(_behaviour_line(row, language) for row in suite.behaviour),
     )
+
+
+def part_text(suite: SuiteResult, language: Language = "en") -> str:
+    """What of its data set a suite was asked, such as "30 of 756 items"; "" where that is all."""
+    parts = []
+    for note in suite.notes:
+        if note.code == "note.part":
+            parts.append(note)
+        elif note.code == "note.categories":
+            parts.append(Reason("part.categories", note.values))
+        elif note.code == "note.without_task":
+            parts.append(Reason("part.without", note.values))
+    return words_of(language)["list"].join(dict.fromkeys(say(part, language) for part in parts))
 
 
 def _said(reasons: tuple[Reason, ...], language: Language) -> tuple[str, ...]:

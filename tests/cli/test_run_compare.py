@@ -372,3 +372,19 @@ def test_what_two_plans_make_invalid_is_refused_before_anything_is_asked(
     stored = run_evalkit("compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand", "--anyway")
     assert stored.returncode == 2
     assert "--anyway: has no effect here" in stored.stderr
+
+
+def test_a_limit_shows_wherever_the_score_is_passed_on(endpoint, other_endpoint, config, run_evalkit, tmp_path):
+    whole = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 30}
+    ref, cand = config("ref", endpoint.url, [whole]), config("cand", other_endpoint.url, [whole])
+    assert run_evalkit("compare", ref, cand, "--limit", "30").returncode == 0
+    home, part = tmp_path / "runs" / "ref--cand", "30 of 14042 items"
+    style = ("--style", "flagrelease-2026", "--chip", "K3")
+    refused = run_evalkit("card", home, *style)
+    assert refused.returncode == 2
+    assert part in refused.stderr
+    assert "--partial" in refused.stderr
+    assert f"({part})" in run_evalkit("card", home, *style, "--partial").stdout
+    assert f",{part}," in run_evalkit("report", home, "--format", "csv").stdout
+    assert run_evalkit("card", home, "--hub", "model-index").returncode == 2
+    assert f"({part})" in run_evalkit("card", home, "--hub", "model-index", "--partial").stdout

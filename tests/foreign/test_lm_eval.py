@@ -15,6 +15,7 @@ from evalkit.foreign import Choices, Named
 from evalkit.foreign.lm_eval import read_lm_eval
 from evalkit.foreign.sources import read_pair
 from evalkit.model import Status, Verdict
+from evalkit.render.rows import part_text
 from evalkit.render.words import say
 
 DATE = "2026-03-04T05-06-07.890123"
@@ -275,6 +276,16 @@ def test_results_that_do_not_belong_to_the_samples(tmp_path, half, change, sente
     result = compare(side, side, Policy(), "now").suites[0]
     assert result.verdict is Verdict.INVALID
     assert sentence in say(result.reasons[0])
+
+
+def test_a_limit_of_lm_evals_is_a_part_of_the_data_set(tmp_path, half):
+    tasks = {"sums": lines_of(half)}
+    results = results_of(tasks)
+    results["n-samples"]["sums"]["original"] = 198
+    side = read_lm_eval(write(tmp_path / "out", tasks, results=results), Choices())
+    assert part_text(compare(side, side, Policy(), "now").suites[0]) == "40 of 198 items"
+    whole = read_lm_eval(write(tmp_path / "whole", tasks), Choices())
+    assert part_text(compare(whole, whole, Policy(), "now").suites[0]) == ""
 
 
 def test_other_prompts_and_settings_are_invalid(tmp_path, half):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
-from evalkit.model import Verdict
+from evalkit.model import Reason, Verdict
 from evalkit.publish.cards import (
     BEGIN,
     END,
@@ -89,7 +89,7 @@ def test_what_is_invalid_or_unfinished_makes_no_card(example):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_an_invalid_card_says_so_in_the_table(comparison, golden, language):
-    text = card(comparison, load_style("flagrelease-2026"), SUBJECT, language=language, allow_invalid=True)
+    text = card(comparison, load_style("flagrelease-2026"), SUBJECT, language=language, allow=["invalid"])
     golden(f"card-invalid.{language}.md", text)
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert "INVALID" in next(line for line in table if line.startswith("| LiveBench_New | 50.10 | - |"))
@@ -196,3 +196,42 @@ def test_markers_side_by_side_and_other_encodings():
     assert into(f"{BEGIN}\n{END}".encode(), "card").decode() == f"{BEGIN}\n\ncard\n\n{END}"
     with pytest.raises(UsageError, match="not UTF-8"):
         into(f"中文\n{BEGIN}\n{END}\n".encode("gb18030"), "card")
+
+
+PART = Reason("note.part", {"n": 30, "all": 198})
+CATEGORIES = Reason("note.categories", {"n": 5, "all": 6, "tasks": ("coding",), "why": "not allowed"})
+
+
+def part(example, *notes):
+    """The clean comparison with a first suite of which a part was asked."""
+    first, *others = example.clean().suites
+    return replace(example.clean(), suites=(replace(first, notes=notes), *others))
+
+
+@pytest.mark.parametrize("style", style_names())
+@pytest.mark.parametrize(
+    ("notes", "told", "chinese"),
+    [
+        ((PART,), "(30 of 198 items)", "（198 道题中的 30 道）"),
+        ((CATEGORIES,), "(5 of 6 categories)", "（6 个类别中的 5 个）"),
+        (
+            (Reason("note.without_task", {"task": "math", "why": "no data"}), PART),
+            "(without math, 30 of 198 items)",
+            "",
+        ),
+    ],
+)
+def test_a_part_of_a_data_set_is_marked_on_its_row_and_makes_no_card_unasked(example, style, notes, told, chinese):
+    made, house = part(example, *notes), load_style(style)
+    with pytest.raises(UsageError, match=r"makes no card \(GPQA Diamond: .*give --partial"):
+        card(made, house, SUBJECT, allow=["invalid"])
+    rows = card(made, house, SUBJECT, allow=["partial"]).splitlines()
+    assert [told in row for row in rows if row.startswith("| ")][2:] == [True] + [False] * (len(made.suites) - 1)
+    assert chinese in card(made, house, SUBJECT, allow=["partial"], language="zh")
+
+
+def test_a_label_that_names_the_part_says_it_once(example):
+    made = part(example, CATEGORIES)
+    first = replace(made.suites[0], suite="own", label="Own (5 of 6 categories)")
+    text = card(replace(made, suites=(first,)), load_style("evalkit"), SUBJECT, allow=["partial"])
+    assert "| Own (5 of 6 categories) |" in text

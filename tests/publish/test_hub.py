@@ -10,7 +10,8 @@ import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from evalkit.errors import UsageError
-from evalkit.publish.hub import eval_results, every_eval_ever, model_index
+from evalkit.model import Reason
+from evalkit.publish.hub import eval_results, every_eval_ever, into_front_matter, model_index
 from evalkit.resources import data_folder
 
 SOURCE = "https://example.org/evidence"
@@ -74,3 +75,25 @@ def test_every_place_names_a_data_set():
     for suite, place in places.items():
         assert place["dataset"].count("/") == 1, suite
         assert set(place) <= {"dataset", "config", "split", "name", "benchmark"}, suite
+
+
+def test_a_part_of_a_data_set_is_published_only_so_marked(example):
+    first, *others = example.clean().suites
+    whole = replace(first, notes=(Reason("note.part", {"n": 30, "all": 198}),))
+    made = replace(example.clean(), suites=(whole, *others))
+    for file in (eval_results(made), model_index(made), every_eval_ever(made, "candidate")):
+        assert "gpqa_diamond: 30 of 198 items: give --partial to publish it so marked" in file.left_out
+        assert "198 items" not in file.text
+    index = model_index(made, partial=True)
+    result = index.entry["results"][0]
+    assert result["dataset"]["name"].endswith("(30 of 198 items)")
+    assert "n=198, 30 of 198 items, k=8" in result["metrics"][0]["name"]
+    assert (
+        "30 of 198 items" in parse_eval_result_entries(yaml.safe_load(eval_results(made, partial=True).text))[0].notes
+    )
+    record = json.loads(every_eval_ever(made, "candidate", partial=True).text)
+    assert record["evaluation_results"][0]["source_data"]["additional_details"]["part"] == "30 of 198 items"
+    readme = into_front_matter(b"# Acme\n", index.entry)
+    whole = into_front_matter(readme, model_index(example.clean()).entry)
+    assert whole.count(b"Idavidrein/gpqa") == 1, "the part gives way to the whole"
+    assert b"198 items" not in whole

@@ -70,5 +70,5 @@ def test_sampling_parameters_are_printed_as_configuration_files_say_them(compari
     made = replace(comparison, candidate=replace(comparison.candidate, sampling=sampling))
     assert [value_text(value) for value in sampling.values()] == ["0.6", '["\\n", "终"]', "true", "qwen3"]
     assert "<dd>stop [&#34;\\n&#34;, &#34;终&#34;]</dd>" in report(made)
-    text = card(made, load_style("evalkit"), CardSubject("x", ""), allow_invalid=True)
+    text = card(made, load_style("evalkit"), CardSubject("x", ""), allow=["invalid"])
     assert r'logprobs true, profile qwen3, stop \["\\n", "终"\], temperature 0.6' in text

@@ -97,7 +97,7 @@ def test_markdown_keeps_its_structure(pair, language):
 def test_cards_keep_their_structure_and_go_into_a_file_once(pair, style):
     house = load_style(style)
     subject = [CardSubject(one.candidate.name, one.candidate.model) for one in pair]
-    harmless, hostile = (card(one, house, about, allow_invalid=True) for one, about in zip(pair, subject, strict=True))
+    harmless, hostile = (card(one, house, about, allow=["invalid"]) for one, about in zip(pair, subject, strict=True))
     assert shape(hostile) == shape(harmless)
     file = f"# Title\n\n{BEGIN}\n{END}\n".encode()
     once = into(file, hostile)
