@@ -385,6 +385,6 @@ def test_a_limit_shows_wherever_the_score_is_passed_on(endpoint, other_endpoint,
     assert part in refused.stderr
     assert "--partial" in refused.stderr
     assert f"({part})" in run_evalkit("card", home, *style, "--partial").stdout
-    assert f",{part}," in run_evalkit("report", home, "--format", "csv").stdout
+    assert f',"{part}",' in run_evalkit("report", home, "--format", "csv").stdout
     assert run_evalkit("card", home, "--hub", "model-index").returncode == 2
     assert f"({part})" in run_evalkit("card", home, "--hub", "model-index", "--partial").stdout
