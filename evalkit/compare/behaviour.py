@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.codec import first_difference
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
+from evalkit.compare.garbage import garbage_rows
 from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.validity import NoiseFloor, RateChange, rate_change
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
@@ -286,8 +287,9 @@ def behaviour_of(
         texts.append(distance)
     options = option_rows(reference.suites[suite], candidate.suites[suite])
     lengths, rates = _length_rows(left, right, aligned), _rate_rows(left, right, aligned)
-    rows = (*options, *texts, *lengths, *rates, *unasked, *_speed_rows(left, right))
-    return rows, tuple(row.alert for row in texts if row.alert)
+    garbage = list(garbage_rows(reference.suites[suite], candidate.suites[suite]))
+    rows = (*options, *texts, *garbage, *lengths, *rates, *unasked, *_speed_rows(left, right))
+    return rows, tuple(row.alert for row in (*texts, *garbage) if row.alert)
 
 
 def _text_rows(agreement: Agreement | None, noise: NoiseFloor | None) -> list[BehaviourRow]:

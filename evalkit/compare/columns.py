@@ -111,7 +111,8 @@ class Samples:
     `item` holds rows of `items`; `value` is in [0, 1], NaN where there is none; `status` holds `model.Status` values;
     `failure` a `model.FailureKind` or ""; `answer` "" where none was read; `text` is a 64-bit digest of the reply,
     `NO_TEXT` without one; token counts, characters and seconds are NaN where unknown; `truncated` says that the server
-    stopped at the token limit, `loops` that the reply ends in a loop.
+    stopped at the token limit, `loops` that the reply ends in a loop; `garbage` is a word of `compare.garbage` or "";
+    `at` is when the outcome came, in seconds since 1970, NaN where unknown, and `address` what it came from, or "".
     """
 
     items: ItemTable
@@ -130,6 +131,9 @@ class Samples:
     lenient: NDArray[np.float64]
     truncated: NDArray[np.bool_]
     loops: NDArray[np.bool_]
+    garbage: Labels
+    address: Labels
+    at: NDArray[np.float64]
 
     def __len__(self) -> int:
         """Number of planned samples."""
@@ -261,9 +265,12 @@ class Sample:
     lenient: float | None = None
     truncated: bool = False
     loops: bool = False
+    garbage: str = ""
+    address: str = ""
+    at: float | None = None
 
 
-_WORDS: Final = ("status", "reason", "answer", "failure")
+_WORDS: Final = ("status", "reason", "answer", "failure", "garbage", "address")
 _KINDS: Final[Mapping[str, type[np.generic]]] = {
     name: get_args(get_args(hint)[1])[0]
     for name, hint in get_type_hints(Samples).items()

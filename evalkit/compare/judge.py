@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evalkit.compare.behaviour import behaviour_of
+from evalkit.compare.clusters import cluster_notes
 from evalkit.compare.columns import ItemText, ReplyText, Side
 from evalkit.compare.flips import Shown, describe, find_flips
+from evalkit.compare.pair import Aligned
 from evalkit.compare.validity import Policy
 from evalkit.compare.verdict import Judged, absent_suite, judge_suite, overall_reasons
 from evalkit.model import Comparison, Difference, Flip, Macro, Reason, RunIdentity, SuiteResult, Verdict
@@ -30,6 +32,7 @@ def compare(
     judged = [_judge(name, reference, candidate, policy) for name in names]
     results = tuple(one.result for one in judged)
     verdict, unconfirmed = _overall(judged, policy.alpha)
+    clustered = cluster_notes(reference, candidate, _aligned(judged))
     excused = verdict is Verdict.INCONCLUSIVE and policy.on_inconclusive != "fail"
     return Comparison(
         reference=reference.identity,
@@ -44,7 +47,7 @@ def compare(
         alpha=policy.alpha,
         created=created,
         evalkit_version=__version__,
-        notes=tuple(dict.fromkeys((*reference.notes, *candidate.notes))),
+        notes=tuple(dict.fromkeys((*reference.notes, *candidate.notes, *clustered))),
     )
 
 
@@ -88,6 +91,10 @@ def _flips(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> 
     places = find_flips(aligned, left, right, policy.flips)
     shown = Shown(questions=policy.questions)
     return tuple(describe(name, (reference, candidate), aligned, place, shown) for place in places)
+
+
+def _aligned(judged: list[Judged]) -> dict[str, Aligned]:
+    return {one.result.suite: one.aligned for one in judged if one.aligned is not None}
 
 
 def _valid(judged: list[Judged]) -> list[tuple[Judged, DifferenceTest]]:

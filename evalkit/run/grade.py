@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from evalkit.compare.behaviour import ends_in_loop
 from evalkit.compare.columns import NO_TEXT
+from evalkit.compare.garbage import garbage_of
 from evalkit.endpoint.echo import echoed_logprobs
 from evalkit.errors import RunError
 from evalkit.files import digest64
@@ -205,6 +206,9 @@ def _row(sample: Wanted, answered: Answered, reply: Reply, score: Score, final: 
         seconds=round(reply.seconds, 4),
         truncated=final is not None and (final.truncated or reply.finish_reason == "length"),
         loops=ends_in_loop(reply.content or reply.reasoning),
+        garbage="" if final is None else garbage_of(reply, sample.item.prompt),
+        address=answered.reply.address,
+        at=answered.reply.at or None,
         flags=score.flags,
         metrics=score.metrics,
         key=answered.reply.key,
@@ -222,4 +226,6 @@ def _without_reply(sample: Wanted, failure: FailureRecord | None) -> Graded:
         status=(Status.NOT_ASKED if failure is None else Status.FAILED).value,
         reason="" if failure is None else str(failure.detail)[:200],
         failure="" if failure is None else failure.kind,
+        address="" if failure is None else failure.address,
+        at=None if failure is None else failure.at or None,
     )

@@ -31,7 +31,9 @@ FORMAT: Final = 1
 LEVEL: Final = 9  # of zstd
 ROWS: Final = 1 << 14  # so many are written, and read, at a time
 AGAIN: Final = "`evalkit score` with its configuration file makes it again"
-_WORDS: Final = frozenset({"suite", "task", "item", "status", "reason", "answer", "failure", "cluster"})
+_WORDS: Final = frozenset(
+    {"suite", "task", "item", "status", "reason", "answer", "failure", "cluster", "garbage", "address"}
+)
 _SEAL: Final = b"crc32c\x18\x08"  # the key in the file's metadata, and how Parquet says that eight bytes follow
 _UNSEALED: Final = b"00000000"
 

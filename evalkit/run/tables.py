@@ -33,10 +33,13 @@ SCORES: Final[Mapping[str, str]] = {
     "lenient": "double?",  # the score if the answer had been looked for less strictly; a diagnosis only
     "truncated": "bool",  # the server stopped at the token limit
     "loops": "bool",  # the reply ends in a loop
+    "garbage": "string?",  # why the reply is no text at all (a word of `compare.garbage`)
     "characters": "int64?",  # of thinking and answer
     "prompt_tokens": "int64?",  # as the server counts them
     "completion_tokens": "int64?",
     "seconds": "double?",  # from request to whole reply, the last attempt's
+    "at": "double?",  # when the reply or the failure was kept, in seconds since 1970
+    "address": "string?",  # the base address that it came from
     "text": "uint64",  # 64 bits of the SHA-256 of thinking and answer, 0 without
     "flags": "list<string>?",  # known oddities of the reply
     "metrics": "map<string, double>?",  # further numbers of the scorer
@@ -55,10 +58,11 @@ _NUMBERS: Final[Mapping[str, str]] = {
     "characters": "f8",
     "seconds": "f8",
     "lenient": "f8",
+    "at": "f8",
     "truncated": "?",
     "loops": "?",
 }
-_LABELS: Final = ("status", "reason", "answer", "failure")
+_LABELS: Final = ("status", "reason", "answer", "failure", "garbage", "address")
 
 
 @dataclass(frozen=True, slots=True)

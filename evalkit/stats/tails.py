@@ -91,6 +91,26 @@ def _poisson_upper(events: int, mean: float) -> float:
     return total
 
 
+def binomial_upper(hits: int, n: int, probability: float) -> float:
+    """P(X >= hits) for so many hits of n, each with this probability (strictly between 0 and 1)."""
+    ks = np.arange(hits, n + 1)
+    logs = _log_choose(n, ks) + ks * math.log(probability) + (n - ks) * math.log1p(-probability)
+    return min(1.0, math.fsum(np.exp(logs).tolist()))
+
+
+def hypergeometric(drawn: int, marked: int, n: int) -> FloatArray:
+    """P(X = 0), P(X = 1), ...: how many of the marked ones are among so many drawn, without giving back, of n."""
+    ks = np.arange(min(drawn, marked) + 1)
+    possible = drawn - ks <= n - marked
+    logs = _log_choose(marked, ks) + _log_choose(n - marked, np.where(possible, drawn - ks, 0)) - _log_choose(n, drawn)
+    return np.asarray(np.where(possible, np.exp(logs), 0.0))
+
+
+def _log_choose(n: int, k: int | NDArray[np.int64]) -> FloatArray:
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    return np.asarray(logs[n] - logs[k] - logs[n - k])
+
+
 def _t_upper(t: float, df: float) -> float:
     """P(T > t) for t >= 0: half the incomplete beta function at df / (df + t^2) with parameters df/2 and 1/2."""
     if t == 0.0:

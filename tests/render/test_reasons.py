@@ -26,6 +26,7 @@ from evalkit.render.words import ReasonError, check, is_english, say, words_of
 from evalkit.resources import data_folder
 from evalkit.stats.methods import DifferenceTest
 
+FUTURE = "from __future__ import annotations"
 CATALOGUE = tomllib.loads((data_folder("reports") / "reasons.toml").read_text(encoding="utf-8"))
 MARGIN = {"interval": Interval(-0.0133, 0.0133, 0.9), "margin": 0.02}
 
@@ -81,8 +82,8 @@ def test_words_that_sentences_and_rows_look_up_are_there():
     known = words_of("en")
     assert {f"status_{status.value}" for status in Status} <= set(known)
     assert {f"verdict_{verdict.value}" for verdict in Verdict} <= set(known)
-    source = (Path(evalkit.__file__).parent / "compare" / "behaviour.py").read_text(encoding="utf-8")
-    tree = ast.parse(source)
+    sources = (Path(evalkit.__file__).parent / "compare").glob("*.py")
+    tree = ast.parse("\n".join(path.read_text(encoding="utf-8").replace(FUTURE, "") for path in sources))
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     rows = {name.removeprefix("row_") for name in known if name.startswith("row_")}
     units = {name.removeprefix("unit_") for name in known if name.startswith("unit_")}

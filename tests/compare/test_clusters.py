@@ -1,0 +1,122 @@
+"""Trouble that comes from one address or stretch of time is said, and equal stacks are left in peace."""
+
+import numpy as np
+import pytest
+from compare_factory import NOW, beta_chances, binary, side, suite
+
+from evalkit.compare.clusters import ALPHA
+from evalkit.compare.judge import compare
+from evalkit.compare.validity import Policy
+from evalkit.model import Status
+from evalkit.render.words import say
+
+START = 1_900_000_000.0  # 2030-03-17 17:46:40 UTC
+PORTS = ("http://a:1", "http://b:2")
+
+
+def timed(scores, *, address=lambda item: PORTS[item % 2], change=lambda _item, row: row, order=None, **facts):
+    """A suite whose items were answered one a second, in this order; failures too."""
+    places = np.argsort(order) if order is not None else np.arange(len(scores))
+    return suite(
+        scores,
+        row=lambda item, _r, row: change(item, {**row, "at": START + int(places[item]), "address": address(item)}),
+        **facts,
+    )
+
+
+def notes(reference, candidate):
+    found = compare(side("reference", *reference), side("candidate", *candidate), Policy(), NOW).notes
+    return [say(note) for note in found if note.code.startswith("cluster.")]
+
+
+def test_answers_that_one_replica_loses():
+    rng = np.random.default_rng(3)
+    scores = binary(rng, np.full(300, 0.8), 1)
+    worse = scores.copy()
+    worse[1::2] *= binary(rng, np.full(150, 0.7), 1)
+    (said,) = notes([timed(scores)], [timed(worse)])
+    lost = int((worse < scores).sum())
+    place = "came from http://b:2, which gave 150 of 300"
+    assert said.startswith(f"of the candidate, {lost} of {lost} answers scored below the other side {place}")
+    (mirrored,) = notes([timed(worse)], [timed(scores)])
+    assert "of the reference, " in mirrored
+
+
+def test_failures_of_one_replica_and_garbage_of_another():
+    scores = np.ones(300)
+    scores[:150:2] = 0.0
+    failing = scores.copy()
+    failing[1:40:2] = np.nan
+    (said,) = notes([timed(scores)], [timed(failing, address=lambda item: PORTS[item % 2])])
+    assert said.startswith("of the candidate, 20 of 20 failed requests came from http://b:2")
+
+    def broken(item, row):
+        return {**row, "garbage": "one_character" if item % 2 and item > 270 else "", "text": 9}
+
+    (said,) = notes([timed(scores)], [timed(scores, change=broken, address=lambda item: PORTS[item % 2])])
+    assert "replies that are no text came from http://b:2" in said
+
+
+def test_what_begins_at_a_time_and_what_ends_again():
+    rng = np.random.default_rng(5)
+    scores = binary(rng, np.full(400, 0.8), 1)
+    late, between = scores.copy(), scores.copy()
+    late[300:] *= binary(rng, np.full(100, 0.5), 1)
+    between[100:150] *= 0.0
+
+    def one(values):
+        return timed(values, address=lambda _item: "http://a:1")
+
+    (said,) = notes([one(scores)], [one(late)])
+    assert "came from 2030-03-17 17:51" in said
+    assert "UTC on" in said
+    (said,) = notes([one(scores)], [one(between)])
+    assert "came between 2030-03-17 17:48:2" in said
+    assert "and 2030-03-17 17:49:" in said
+
+
+def test_a_suite_that_is_worse_is_no_hour_that_is_worse():
+    rng = np.random.default_rng(6)
+    easy, hard = binary(rng, np.full(200, 0.9), 1), binary(rng, np.full(200, 0.9), 1)
+    worse = hard * binary(rng, np.full(200, 0.4), 1)
+
+    def later(item, row):
+        return {**row, "at": row["at"] + 500.0}
+
+    one = [timed(easy, name="a"), timed(hard, name="b", change=later)]
+    two = [timed(easy, name="a"), timed(worse, name="b", change=later)]
+    assert notes(one, two) == []
+    uniform = easy * binary(rng, np.full(200, 0.5), 1)
+    assert notes([timed(easy)], [timed(uniform)]) == []
+
+
+def test_without_times_nothing_is_said():
+    scores = np.r_[np.ones(100), np.zeros(100)]
+    assert notes([suite(scores)], [suite(scores[::-1].copy())]) == []
+
+
+def of_equal_stacks(rng, n):
+    """Two sides of one model: the same chances, another draw; failures and garbage at the same small rates."""
+    chances = beta_chances(rng, n, mean=rng.uniform(0.3, 0.9))
+    sides = []
+    for _ in range(2):
+        scores = binary(rng, chances, 1)
+        scores[rng.random(n) < 0.02] = np.nan
+        bad, ports = rng.random(n) < 0.02, rng.integers(0, 4, n)
+
+        def change(item, row, bad=bad):
+            return {**row, "garbage": "undecodable", "text": 9} if bad[item] and row["status"] != Status.FAILED else row
+
+        def where(item, ports=ports):
+            return f"http://{ports[item]}:1"
+
+        sides.append([timed(scores, address=where, change=change, order=np.argsort(-chances))])
+    return sides
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(1500, marks=pytest.mark.slow)])
+def test_equal_stacks_are_left_in_peace(count):
+    """The order of time is that of difficulty, as a run asks long answers first."""
+    rng = np.random.default_rng(11)
+    alarms = sum(bool(notes(*of_equal_stacks(rng, int(rng.integers(40, 400))))) for _ in range(count))
+    assert alarms <= ALPHA * count, alarms

@@ -1,0 +1,74 @@
+"""Replies that are no text are known for what they are, and the first one is said with its item."""
+
+import numpy as np
+import pytest
+from compare_factory import judged, suite
+
+from evalkit.compare.garbage import garbage_of
+from evalkit.model import Prompt, Reply, Usage
+from evalkit.render.words import say
+
+
+def word(text, prompt="Which city is the capital of France?", finish="stop", reasoning=""):
+    asked = Prompt("d", messages=({"role": "user", "content": [{"type": "text", "text": prompt}]},))
+    return garbage_of(Reply(text, reasoning, finish, Usage(), None, 1.0, raw=b""), asked)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("!" * 40, "one_character"),
+        ("! ! ! ! ! ! ! ! ! ! ! ! ! ! ! ! !", "one_character"),
+        ("The capital of France is" + "!" * 300, "one_character"),
+        ("Paris is it\n" * 5 + "Paris", "one_line"),
+        ("The city is P\N{REPLACEMENT CHARACTER}aris.", "undecodable"),
+        ("เมืองหลวงของฝรั่งเศสคือปารีส", "Thai"),
+        ("巴黎是法国的首都", "Han"),
+        ("", ""),
+        ("...", ""),
+        ("Paris.", ""),
+        ("Paris\nParis", ""),
+        ("-" * 80 + "\nParis", ""),
+        ("The answer is A.\n\nThe answer is B.\n\nThe answer is B.\n\nThe answer is B.", ""),
+        ("In Chinese it is 巴黎, in English Paris; the second is what was asked for here.", ""),
+        ("Δx = 2π·ħ, and so on: α → β", ""),
+    ],
+)
+def test_what_is_no_text(text, expected):
+    assert word(text) == expected
+    assert word("Paris", reasoning=text) == expected
+
+
+def test_what_the_question_or_the_token_limit_explains():
+    assert word("巴黎是法国的首都", prompt="法国的首都是哪里？") == ""
+    assert word("What is \N{REPLACEMENT CHARACTER}?", prompt="Is \N{REPLACEMENT CHARACTER} a letter?") == ""
+    assert word("Paris \N{REPLACEMENT CHARACTER}", finish="length") == ""
+    assert word("Paris \N{REPLACEMENT CHARACTER}", finish="stop") == "undecodable"
+
+
+def with_garbage(**words):
+    def change(item, _repeat, row):
+        return {**row, "text": 7 + item, "garbage": words.get(f"i{item}", "")}
+
+    scores = np.tile([1.0, 0.0], 100)
+    return suite(scores, row=change)
+
+
+def row_of(result):
+    return next((row for row in result.behaviour if row.name == "garbage_answers"), None)
+
+
+def test_one_of_two_hundred_is_an_alert_with_its_item_and_stands_beside_the_verdict():
+    result = judged(with_garbage(), with_garbage(i5="undecodable"))
+    told = "1 of 200 replies of the candidate are no text: item00005 (bytes that are no text (U+FFFD))"
+    assert say(row_of(result).alert).startswith(told)
+    assert (row_of(result).reference, row_of(result).candidate) == (0.0, 1 / 200)
+    assert any(say(reason).startswith(told) for reason in result.reasons)
+    both = judged(with_garbage(i3="one_line"), with_garbage(i5="undecodable"))
+    assert "of the reference are no text: item00003" in say(row_of(both).alert)
+
+
+def test_what_both_sides_answer_alike_is_the_models_own():
+    assert row_of(judged(with_garbage(i5="one_line"), with_garbage(i5="one_line"))).alert is None
+    assert row_of(judged(with_garbage(i5="Han"), with_garbage(i6="Han"))) is None
+    assert "Chinese" in say(row_of(judged(with_garbage(), with_garbage(i6="Han"))).alert)
