@@ -9,20 +9,21 @@ from __future__ import annotations
 import itertools
 import json
 import lzma
-import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from prefixes import SIZES, cut, generated
+from prefixes import SIZES, beginning, generated
 from stored_probes import read_findings
 
-from evalkit import codec
 from evalkit.examine.bisect import search
 from evalkit.examine.probe_report import assess, enough
-from evalkit.model import Reason
+from evalkit.foreign import Choices
+from evalkit.foreign.sources import read_pair
+from evalkit.judging import Case, differences_of, judged, judged_stored
+from evalkit.model import SuiteResult, Verdict
+from evalkit.options import JudgeOptions
 from evalkit.render.words import say_all
 
 PAIRS = (
@@ -37,47 +38,33 @@ PAIRS = (
 BROKEN = (("native", "rope"), ("native", "template"), ("native", "truncated"), ("native-launched", "flaggems-all"))
 
 
-def compared(reference: Path, candidate: Path) -> list[dict[str, Any]]:
-    """The suites of `evalkit compare`."""
-    with tempfile.TemporaryDirectory() as out:
-        command = (sys.executable, "-m", "evalkit", "compare", str(reference), str(candidate), "--json", "-q")
-        done = subprocess.run((*command, "--out", out), check=False, capture_output=True, text=True)  # noqa: S603
-    found: list[dict[str, Any]] = json.loads(done.stdout)["suites"]
-    return found
-
-
-def suites(reference: Path, candidate: Path) -> list[dict[str, Any]]:
+def suites(reference: Path, candidate: Path) -> tuple[SuiteResult, ...]:
     """One row a suite, as `evalkit compare` judges it."""
-    found = compared(reference, candidate)
+    found = judged_stored((reference, candidate), JudgeOptions()).comparison.suites
     for one in found:
-        ends = one["ci90"]
-        interval = "" if ends is None else f"{100 * ends['low']:+.2f} to {100 * ends['high']:+.2f}"
-        means = [one["reference"]["mean"], one["candidate"]["mean"]]
-        shown = ["" if mean is None else f"{100 * mean:.2f}" for mean in means]
-        alerts = [row["alert"] for row in one["behaviour"] if row["alert"]]
-        told = alerts or (one["reasons"] if one["verdict"] == "INVALID" else [])
-        because = say_all([codec.read(Reason, json.dumps(reason)) for reason in told])
-        cells = (candidate.name, one["label"], f"{one['n_items']}×{one['k_reference']:g}", *shown, interval)
-        print(f"| {' | '.join(cells)} | ±{100 * one['margin']:g} | {one['verdict']} | {because} |")
+        interval = "" if one.ci90 is None else f"{100 * one.ci90.low:+.2f} to {100 * one.ci90.high:+.2f}"
+        shown = ["" if side.mean is None else f"{100 * side.mean:.2f}" for side in (one.reference, one.candidate)]
+        alerts = [row.alert for row in one.behaviour if row.alert]
+        because = say_all(alerts or (one.reasons if one.verdict is Verdict.INVALID else ()))
+        cells = (candidate.name, one.label, f"{one.n_items}×{one.k_reference:g}", *shown, interval)
+        print(f"| {' | '.join(cells)} | ±{100 * one.margin:g} | {one.verdict.value} | {because} |")
     return found
 
 
-def found_after(runs: Path, reference: str, candidate: str, whole: list[dict[str, Any]]) -> None:
+def found_after(runs: Path, reference: str, candidate: str, whole: Iterable[SuiteResult]) -> None:
     """For each INVALID suite the smallest of the sizes from which on its first items show that, and what they cost."""
-    invalid = {one["suite"]: one for one in whole if one["verdict"] == "INVALID"}
-    fewest = {name: one["n_items"] for name, one in invalid.items()}
-    standing = set(invalid)
+    invalid = [one for one in whole if one.verdict is Verdict.INVALID]
+    fewest = {one.suite: one.n_items for one in invalid}
+    standing = set(fewest)
+    sides = read_pair(runs / reference, runs / candidate, Choices())
     for size in sorted(SIZES, reverse=True):
-        if not standing:
-            break
-        with tempfile.TemporaryDirectory() as scratch:
-            sides = [cut(runs / name, Path(scratch) / name, size) for name in (reference, candidate)]
-            verdicts = {one["suite"]: one for one in compared(*sides)}
-        standing = {name for name in standing if verdicts[name]["verdict"] == "INVALID"}
-        fewest |= {name: verdicts[name]["n_items"] for name in standing}
-    for name, one in invalid.items():
-        tokens = generated(runs / candidate, name, fewest[name])
-        print(f"| {candidate} | {one['label']} | {fewest[name]} | {tokens} | {one['n_items']} |")
+        case = Case((beginning(sides[0], size), beginning(sides[1], size)), differences_of(sides), runs)
+        found = {one.suite: one for one in judged(case, JudgeOptions()).comparison.suites}
+        standing = {name for name in standing if found[name].verdict is Verdict.INVALID}
+        fewest |= {name: found[name].n_items for name in standing}
+    for one in invalid:
+        tokens = generated(beginning(sides[1], fewest[one.suite]).suites[one.suite])
+        print(f"| {candidate} | {one.label} | {fewest[one.suite]} | {tokens} | {one.n_items} |")
 
 
 def stored(path: Path) -> list[Any]:

@@ -5,7 +5,6 @@ import lzma
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,9 @@ import pytest
 from evalkit.config import load_config
 from evalkit.examine.bisect import most_tests
 from evalkit.examine.probe_report import assess, enough
-from evalkit.run import manifest
-from evalkit.run.parquet import Table
 from evalkit.run.read import read_run
-from evalkit.run.tables import SCORES, Graded
-from tests.support.stored_run import PLAN, add_session, suite_record, write_tables
+from evalkit.run.tables import Graded
+from tests.support.stored_run import add_session, suite_record, write_tables
 from tests.support.validation import VALIDATION, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,25 +68,36 @@ def test_what_was_printed_on_the_card_is_on_the_page():
         assert (VALIDATION / name).read_text().strip() in page
 
 
-def test_a_run_is_cut_to_the_items_that_a_larger_limit_only_adds_to(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(VALIDATION)
+def test_a_beginning_has_the_items_that_a_larger_limit_only_adds_to(tmp_path):
     prefixes = load("prefixes")
     run = tmp_path / "run"
     rows = [Graded(f"i{n}", r, 1.0, "scored", completion_tokens=2, suite="a") for n in range(9) for r in range(2)]
-    scores = write_tables(run, rows)
-    suite = suite_record("a", items=9, items_in_data=9, rows=18, repeats=2, strata=[], notes=[])
-    add_session(run, suites=[suite])
-    sets = [prefixes.kept(run, size)["a"] for size in (2, 5, 9)]
-    assert [len(one) for one in sets] == [2, 5, 9]
-    assert sets[0] < sets[1] < sets[2]
-    out = prefixes.cut(run, tmp_path / "out", 5)
-    table = Table(out / scores.name, SCORES)
-    assert table.header["plan"] == PLAN
-    assert set(table.labels("item").names) == sets[1]
-    (cut,) = manifest.latest(out).suites
-    assert cut == replace(suite, items=5, items_in_data=5, rows=10, items_digest=cut.items_digest)
-    assert len(read_run(out).suites["a"].samples) == 10
-    assert prefixes.generated(run, "a", 5) == 20
+    write_tables(run, rows)
+    add_session(run, suites=[suite_record("a", items=9, items_in_data=9, rows=18, repeats=2, strata=[], notes=[])])
+    whole = read_run(run)
+    parts = [prefixes.beginning(whole, size).suites["a"] for size in (2, 5, 9)]
+    names = [set(part.samples.items.name) for part in parts]
+    assert [len(one) for one in names] == [2, 5, 9]
+    assert names[0] < names[1] < names[2]
+    for part, kept in zip(parts, names, strict=True):
+        samples = part.samples
+        cells = {(samples.items.name[item], repeat) for item, repeat in zip(samples.item, samples.repeat, strict=True)}
+        assert cells == {(name, repeat) for name in kept for repeat in range(2)}
+        assert prefixes.generated(part) == 4 * len(kept)
+
+
+def test_a_stripped_run_is_judged_as_before_and_a_second_time_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(VALIDATION)
+    strip = load("strip").strip
+    run = tmp_path / "run"
+    write_tables(run, [Graded(f"i{n}", 0, n % 2, "scored", suite="a") for n in range(9)])
+    add_session(run, suites=[suite_record("a", items=9, items_in_data=9, rows=9, strata=[], notes=[])])
+    strip(run, tmp_path / "once" / "run")
+    strip(tmp_path / "once" / "run", tmp_path / "twice" / "run")
+    once, twice = ({p.name: p.read_bytes() for p in (tmp_path / n / "run").iterdir()} for n in ("once", "twice"))
+    assert once == twice
+    before, after = (read_run(folder).suites["a"].samples for folder in (run, tmp_path / "once" / "run"))
+    assert (after.items.name, after.value.tolist()) == (before.items.name, before.value.tolist())
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
