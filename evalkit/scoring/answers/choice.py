@@ -461,11 +461,12 @@ def _from_lines(text: str, options: Options, weak: list[Value]) -> Extraction:
     letter = _first(first, options)
     if letter and not (next_label and ord(next_label[1].upper()) == ord(letter) + 1):  # not the first of several
         return Extraction((letter,), "P4")
-    if letter := _led_to(line, options):
+    if letter := _led_to(line, options) or _told(line, options):
         return Extraction((letter,), "P4")
     if letter := only(options, _stated(text)):
         return Extraction((letter,), "M1")
     named = options.letter_of(line) if alone and (len(line) >= SHORTEST_BARE_TEXT or line == text.strip()) else None
+    named = named or (_begun(first, options) if alone else None)
     after_marker = [value for value in weak if value.start >= start and value.end - value.start >= SHORTEST_BARE_TEXT]
     if named:
         return Extraction((named,), "P5")
@@ -506,6 +507,21 @@ def _led_to(line: str, options: Options) -> str | None:
         return None
     others = {letter[1] for letter in _RE.lenient_alone.finditer(line[-_LONGEST_END:])} & set(options.letters)
     return found[1] if others <= {found[1], "A", "I"} else None
+
+
+def _told(line: str, options: Options) -> str | None:
+    """The letter that stands with its own text at the end of a line, behind "is" or the like."""
+    for found in _RE.told.finditer(line[-_LONGEST_END:]):
+        end = own_text_end(line[-_LONGEST_END:], found.end(), found[1], options)
+        if end and _RE.line_end.match(line[-_LONGEST_END:], end):
+            return found[1]
+    return None
+
+
+def _begun(line: str, options: Options) -> str | None:
+    """The option whose text is all of the first sentence, or all before its comma: "False. The bars differ"."""
+    named = options.text_at(line, 0)
+    return named[0] if named and _RE.first_said.match(line, named[1]) else None
 
 
 def _stated(text: str) -> Iterator[str]:

@@ -180,20 +180,27 @@ def _named(text: str, options: Options) -> str | None:
         return whole
     if is_refusal(text):
         return None
-    left = " ".join(text.casefold().split())
+    left = _folded(text)
     shortest = 1 if len(text) <= SHORT_CHARS else SHORTEST_NAMED_CHARS
     named: dict[str, str] = {}
-    for choice, letter in sorted(zip(options.choices, options.letters, strict=True), key=lambda pair: -len(pair[0])):
+    choices = [_folded(choice) for choice in options.choices]
+    for choice, letter in sorted(zip(choices, options.letters, strict=True), key=lambda pair: -len(pair[0])):
         if not choice or len(choice) < shortest or re.fullmatch("[a-z]", choice):
             continue  # a lone letter is read as a letter, or not at all
         words = re.compile(_BEFORE_TEXT + re.escape(choice) + _AFTER_TEXT)
         where = list(islice(words.finditer(left), MOST_MENTIONS))
         if where:
             named[choice] = letter
-            if len(named) > 1 or options.choices.count(choice) > 1 or all(_denied(left, found) for found in where):
+            if len(named) > 1 or choices.count(choice) > 1 or all(_denied(left, found) for found in where):
                 return None
             left = words.sub(lambda found: "|" * len(found[0]), left)
     return next(iter(named.values()), None)
+
+
+def _folded(text: str) -> str:
+    """`text` in lower case with single spaces, spelled in one of the ways in which an option may be spelled."""
+    text = _RE.plural.sub("", " ".join(text.casefold().split()))
+    return _RE.before_unit.sub(" ", _RE.hyphen.sub(" ", text))
 
 
 def _denied(text: str, found: re.Match[str]) -> bool:

@@ -166,6 +166,22 @@ def test_the_least_of_all_is_an_answer():
     assert read("The torn sail is LEAST like the rest: a torn sail", answer="D").value == 1.0
 
 
+@pytest.mark.parametrize(
+    ("reply", "choices", "letter"),
+    [
+        ("Therefore, the temperature is 350.93 K.", ["340.93K", "350.93K"], "B"),
+        ("The plant is pot-bound, as its roots show.", ["Too dry", "Pot bound"], "B"),
+        ("The work dates from the 1940s.", ["1910's", "1940's"], "B"),
+        ("False. The bars for (a) are not as high.", ["True.", "False."], "B"),
+        ("No, they do not meet.", ["Yes", "No"], "B"),
+        ("The statement that is false is (B) The mast is not of oak.", ["It floats", "The mast is not of oak"], "B"),
+        ("It is most likely caused by a torn sail. A bell or a crate would sink.", ENGLISH, "D"),
+    ],
+)
+def test_an_options_text_in_another_spelling_or_at_the_end_or_beginning(reply, choices, letter):
+    assert read(reply, choices, letter).answer == letter
+
+
 def test_unlabelled_options_still_take_letters():
     assert read("(D)", ["", "", "", ""], "D").value == 1.0
     assert read("(E)", ["", "", "", ""], "D").value == 0.0
