@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evalkit.compare.columns import Side, no_item
 from evalkit.compare.judge import compare
@@ -18,6 +19,9 @@ from evalkit.foreign.tables import Frame
 from evalkit.model import Comparison, Difference, Probe, Reason, Verdict, fraction
 from evalkit.options import CompareOptions, JudgeOptions
 from evalkit.publish.archive import noise_floors
+
+if TYPE_CHECKING:
+    from evalkit.config.suite import Pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +141,17 @@ def policy(options: JudgeOptions, case: Case | None = None) -> Policy:
         raise UsageError("--include-questions: has no effect here: neither side holds questions")
     margins = {name: fraction(points) for name, points in options.margins_pt.items()}
     default = None if options.margin_pt is None else fraction(options.margin_pt)
+    overall = default if options.overall_margin_pt is None else fraction(options.overall_margin_pt)
     if options.pack is not None and default is None:
-        margins = {**_pack_margins(options.pack), **margins}
+        pack = _pack(options.pack)
+        margins = {**_pack_margins(pack), **margins}
+        if overall is None and pack.overall is not None:
+            overall = fraction(pack.overall.margin_pt)
     return Policy(
         alpha=options.alpha,
         margins=margins,
         default_margin=default,
+        overall_margin=overall,
         pack=options.pack or "",
         on_inconclusive=options.on_inconclusive,
         bank=case is not None and case.bank,
@@ -152,10 +161,14 @@ def policy(options: JudgeOptions, case: Case | None = None) -> Policy:
     )
 
 
-def _pack_margins(name: str) -> dict[str, float]:
-    from evalkit.tasks.suites import find_pack
+def _pack(name: str) -> Pack:
+    from evalkit.tasks.suites import find_pack  # a comparison of stored sides needs no YAML otherwise
 
-    return {one.name: fraction(one.margin_pt) for one in find_pack(name).suites if one.margin_pt is not None}
+    return find_pack(name)
+
+
+def _pack_margins(pack: Pack) -> dict[str, float]:
+    return {one.name: fraction(one.margin_pt) for one in pack.suites if one.margin_pt is not None}
 
 
 def check_margins(options: JudgeOptions, suites: Iterable[str]) -> None:
@@ -163,7 +176,7 @@ def check_margins(options: JudgeOptions, suites: Iterable[str]) -> None:
     known = sorted(set(suites))
     check_names(options.margins_pt, known)
     if options.pack is not None and options.margin_pt is None:
-        listed = _pack_margins(options.pack)
+        listed = _pack_margins(_pack(options.pack))
         if not listed.keys() & set(known):
             raise UsageError(
                 f"--pack {options.pack}: has no effect here: it gives no tolerance for {', '.join(known)} "

@@ -7,7 +7,7 @@ a name that ends in `_pt` is in percentage points; differences are candidate min
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -242,6 +242,15 @@ class Verdict(StrEnum):
         """The process exit code that stands for this verdict."""
         return {"EQUIVALENT": 0, "DEGRADED": 1, "ELEVATED": 1, "INVALID": 3, "INCONCLUSIVE": 4}[self.value]
 
+    @classmethod
+    def over(cls, verdicts: Iterable[Verdict]) -> Verdict:
+        """The verdict over several: INVALID where one is or there is none, else an alarm, EQUIVALENT where all are."""
+        found = set(verdicts)
+        for one in (cls.INVALID, cls.DEGRADED, cls.ELEVATED, cls.INCONCLUSIVE):
+            if one in found:
+                return one
+        return cls.EQUIVALENT if found else cls.INVALID
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -412,7 +421,10 @@ class SuiteResult:
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """The unweighted mean over suites of reference, candidate and difference, with its interval."""
+    """The overall row: the unweighted mean over suites, judged against a margin of its own (a fraction).
+
+    `suites` counts those that may be judged; the worst is the one furthest out of its own margin, or least far inside.
+    """
 
     reference: float
     candidate: float
@@ -421,6 +433,9 @@ class Macro:
     suites: int
     worst_suite: str
     worst_difference: float
+    margin: float
+    verdict: Verdict
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

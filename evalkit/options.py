@@ -60,10 +60,11 @@ class RunOptions:
 class JudgeOptions(Tolerances):
     """How strictly to judge two sides, and what the comparison holds.
 
-    The `Tolerances` stand over those of `pack`, all over the sides' own. `on_inconclusive` says whether INCONCLUSIVE
-    ends with exit code 4 ("fail") or 0. `flips` bounds the changed items of a suite that are held with both replies
-    (None: all); `include_questions` holds those of gated data sets with their questions. `out` is the folder for the
-    comparison; without it the folder is beside what is compared.
+    The `Tolerances` stand over those of `pack`, all over the sides' own. `overall_margin_pt` is the tolerance of the
+    mean over several suites (None: `margin_pt`, the pack's, the sides' own, or 2 points). `on_inconclusive` says
+    whether INCONCLUSIVE ends with exit code 4 ("fail") or 0. `flips` bounds the changed items of a suite that are held
+    with both replies (None: all); `include_questions` holds those of gated data sets with their questions. `out` is the
+    folder for the comparison; without it the folder is beside what is compared.
 
     The last four are about files of other programs, each text as on the command line: `filters` and `metrics` are
     [TASK=]NAME for lm-eval's folders, `dates` says what several runs of a task there are, `headlines` are
@@ -71,6 +72,7 @@ class JudgeOptions(Tolerances):
     """
 
     pack: str | None = None
+    overall_margin_pt: float | None = None
     on_inconclusive: Literal["fail", "warn", "pass"] = "fail"
     flips: int | None = 40
     include_questions: bool = False
@@ -79,6 +81,11 @@ class JudgeOptions(Tolerances):
     metrics: tuple[str, ...] = ()
     dates: Literal["latest", "repeats"] | None = None
     headlines: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        Tolerances.__post_init__(self)
+        if self.overall_margin_pt is not None:
+            check_points(self.overall_margin_pt, "overall_margin_pt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

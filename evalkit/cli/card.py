@@ -211,7 +211,7 @@ def _print_judged(name: str, judgments: Sequence[PublishedJudgment]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from evalkit.compare.published import macro_over_rows
+    from evalkit.compare.published import mean_over_rows
     from evalkit.render import numbers
     from evalkit.render.words import one_line, say
 
@@ -229,8 +229,8 @@ def _print_judged(name: str, judgments: Sequence[PublishedJudgment]) -> None:
     console.print(table)
     for one in judgments:
         console.print(Text(one_line(f"{one.label}: {say(one.reason)}")))
-    macro = macro_over_rows(judgments)
-    if macro is not None:
-        mean = numbers.change_text(numbers.change(macro.difference, macro.ci90, 0.0))
-        console.print(Text(f"mean of {macro.suites} rows: {mean} points"))
+    mean = mean_over_rows(judgments)
+    if mean is not None:
+        told = numbers.change_text(numbers.change(mean.point, mean.ci90, 0.0))
+        console.print(Text(f"mean of {sum(one.test is not None for one in judgments)} rows: {told} points"))
     console.print()

@@ -157,7 +157,15 @@ def items(what: str, name: str = "SUITE") -> Callable[[Function], Function]:
 
 judging = together(
     margin("Tolerance in percentage points, for all suites or for one; it stands over the files' and packs' own."),
-    click.option("--pack", metavar="NAME", help="Take the tolerances of this pack's suites (`evalkit suites`)."),
+    click.option(
+        "--overall-margin",
+        "overall_margin_pt",
+        type=click.FloatRange(0, 100, min_open=True, max_open=True),
+        metavar="POINTS",
+        help="Tolerance of the mean over several suites, in percentage points (default: the --margin for all, the "
+        "pack's, the files', or 2).",
+    ),
+    click.option("--pack", metavar="NAME", help="Take the tolerances of this pack and its suites (`evalkit suites`)."),
     alpha("Level of each one-sided test; intervals are at 1 - 2 alpha."),
     click.option(
         "--on-inconclusive",

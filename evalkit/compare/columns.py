@@ -216,7 +216,10 @@ def no_item(_suite: str, _item: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison. Texts are fetched on demand: `reply` by suite and row, `item` by suite and name."""
+    """One side of a comparison. Texts are fetched on demand: `reply` by suite and row, `item` by suite and name.
+
+    `overall_margin` is the tolerance that its pack or file names for the mean over suites (a fraction), None for none.
+    """
 
     identity: RunIdentity
     config: Mapping[str, Any]
@@ -224,6 +227,7 @@ class Side:
     reply: Callable[[str, int], ReplyText | None] = no_reply
     item: Callable[[str, str], ItemText | None] = no_item
     notes: tuple[Reason, ...] = ()
+    overall_margin: float | None = None
 
 
 # ---------------------------------------------------------------- columns from rows that are read one by one

@@ -1,9 +1,4 @@
-"""Why the gate passed or failed: every suite's verdict with its reason, and the verdict over all suites.
-
-"All suites are equivalent" needs no correction for their number (an intersection-union test); alarms do (Holm): a
-suite outside its margin counts as DEGRADED or ELEVATED on its own, and for the comparison only where it would among so
-many. One INVALID suite makes the comparison INVALID, and so does an empty set: it is never a pass.
-"""
+"""Why the gate passed or failed: every suite's verdict with its reason, and what they say together (`tiers.py`)."""
 
 from __future__ import annotations
 
@@ -14,14 +9,11 @@ from evalkit.compare.clusters import cluster_notes
 from evalkit.compare.columns import ItemText, ReplyText, Side
 from evalkit.compare.flips import Shown, describe, find_flips
 from evalkit.compare.pair import Aligned
+from evalkit.compare.tiers import overall_reasons, tiers
 from evalkit.compare.validity import Policy
-from evalkit.compare.verdict import Judged, absent_suite, judge_suite, overall_reasons
-from evalkit.model import Comparison, Difference, Flip, Macro, Reason, RunIdentity, SuiteResult, Verdict
+from evalkit.compare.verdict import Judged, absent_suite, judge_suite
+from evalkit.model import Comparison, Difference, Flip, Reason, RunIdentity, SuiteResult, Verdict
 from evalkit.resources import __version__
-from evalkit.stats.methods import DifferenceTest
-from evalkit.stats.multiplicity import holm, macro_of
-
-_ALARMS = (Verdict.DEGRADED, Verdict.ELEVATED)
 
 
 def compare(
@@ -29,21 +21,22 @@ def compare(
 ) -> Comparison:
     """Pairs and judges two sides; `created` is the moment as ISO 8601 text, `differences` those of their settings."""
     names = list(dict.fromkeys([*reference.suites, *candidate.suites]))
-    judged = [_judge(name, reference, candidate, policy) for name in names]
-    results = tuple(one.result for one in judged)
-    verdict, unconfirmed = _overall(judged, policy.alpha)
+    sides = reference, candidate
+    judged = [_judge(name, *sides, policy) for name in names]
+    overall = reference.overall_margin, candidate.overall_margin
+    found = tiers(judged, policy.overall(*overall), policy.alpha, policy.overall_conflict(*overall))
     clustered = cluster_notes(reference, candidate, _aligned(judged))
-    excused = verdict is Verdict.INCONCLUSIVE and policy.on_inconclusive != "fail"
+    excused = found.verdict is Verdict.INCONCLUSIVE and policy.on_inconclusive != "fail"
     return Comparison(
         reference=reference.identity,
         candidate=candidate.identity,
-        suites=results,
-        verdict=verdict,
-        exit_code=0 if excused else verdict.exit_code,
-        reasons=overall_reasons([(one.label, one.verdict) for one in results], verdict, unconfirmed),
-        macro=_macro(judged, policy.alpha),
+        suites=tuple(one.result for one in found.judged),
+        verdict=found.verdict,
+        exit_code=0 if excused else found.verdict.exit_code,
+        reasons=overall_reasons(found),
+        macro=found.macro,
         differences=differences,
-        flips=tuple(flip for one in judged for flip in _flips(one, reference, candidate, policy)),
+        flips=tuple(flip for one in found.judged for flip in _flips(one, *sides, policy)),
         alpha=policy.alpha,
         created=created,
         evalkit_version=__version__,
@@ -97,45 +90,17 @@ def _aligned(judged: list[Judged]) -> dict[str, Aligned]:
     return {one.result.suite: one.aligned for one in judged if one.aligned is not None}
 
 
-def _valid(judged: list[Judged]) -> list[tuple[Judged, DifferenceTest]]:
-    return [(one, one.test) for one in judged if one.test is not None and one.result.verdict is not Verdict.INVALID]
-
-
-def _overall(judged: list[Judged], alpha: float) -> tuple[Verdict, list[str]]:
-    """The verdict over all suites, and the labels of suites whose alarm does not survive Holm's correction."""
-    valid = _valid(judged)
-    adjusted = holm([min(test.p_degraded, test.p_elevated) for _one, test in valid]) if valid else ()
-    alarmed = [one.result for (one, _test), p in zip(valid, adjusted, strict=True) if p <= alpha]
-    confirmed = {result.suite for result in alarmed}
-    unconfirmed = [
-        one.result.label for one, _test in valid if one.result.verdict in _ALARMS and one.result.suite not in confirmed
-    ]
-    verdicts = {one.result.verdict for one in judged}
-    if not judged or Verdict.INVALID in verdicts:
-        return Verdict.INVALID, unconfirmed
-    for kind in _ALARMS:
-        if any(result.verdict is kind for result in alarmed):
-            return kind, unconfirmed
-    return (Verdict.EQUIVALENT if verdicts == {Verdict.EQUIVALENT} else Verdict.INCONCLUSIVE), unconfirmed
-
-
-def _macro(judged: list[Judged], alpha: float) -> Macro | None:
-    """The mean over the suites that may be judged, each counting once; never pooled over items."""
-    valid = [(one.result, test) for one, test in _valid(judged)]
-    rows = [(one.suite, one.reference.mean or 0.0, one.candidate.mean or 0.0, test) for one, test in valid]
-    return macro_of(rows, alpha)
-
-
 # ---------------------------------------------------------------- a second look at a DEGRADED night
 # With one run a night and a true difference of zero, a false alarm comes every few months; two independent ones in a
 # row come never in practice. The reference stays the same bank, so its own error is in both looks.
 
 
 def degraded_suites(comparison: Comparison) -> tuple[str, ...]:
-    """The suites that a second run must confirm; empty unless the comparison as a whole is DEGRADED."""
+    """The suites that a second run must confirm, all where the overall row is DEGRADED; empty where nothing is."""
     if comparison.verdict is not Verdict.DEGRADED:
         return ()
-    return tuple(suite.suite for suite in comparison.suites if suite.verdict is Verdict.DEGRADED)
+    every = comparison.macro is not None and comparison.macro.verdict is Verdict.DEGRADED
+    return tuple(suite.suite for suite in comparison.suites if every or suite.verdict is Verdict.DEGRADED)
 
 
 def with_second_run(first: Side, second: Side) -> Side:
@@ -153,20 +118,27 @@ def with_second_run(first: Side, second: Side) -> Side:
 
 def second_look(first: Comparison, second: Comparison) -> Comparison:
     """The second comparison, telling what the first run of the suites asked again had shown."""
-    before = {suite.suite: suite for suite in first.suites if suite.verdict is Verdict.DEGRADED}
+    asked = degraded_suites(first)
+    before = {suite.suite: suite for suite in first.suites if suite.suite in asked}
     suites = tuple(_noted(suite, before.get(suite.suite)) for suite in second.suites)
-    confirmed = tuple(one.label for one in suites if one.suite in before and one.verdict is Verdict.DEGRADED)
-    labels = tuple(suite.label for suite in before.values())
+    labels, now = _degraded_rows(first), _degraded_rows(second)
+    confirmed = tuple(label for label in labels if label in now)
     note = Reason("second_run.none", {"labels": labels})
     if confirmed:
         note = Reason("second_run.confirmed", {"labels": labels, "confirmed": confirmed})
     return replace(second, suites=suites, notes=(*second.notes, note))
 
 
+def _degraded_rows(comparison: Comparison) -> tuple[str, ...]:
+    overall = comparison.macro is not None and comparison.macro.verdict is Verdict.DEGRADED
+    suites = (suite.label for suite in comparison.suites if suite.verdict is Verdict.DEGRADED)
+    return (*suites, *(["overall"] if overall else []))
+
+
 def _noted(suite: SuiteResult, before: SuiteResult | None) -> SuiteResult:
     if before is None:
         return suite
-    told = Reason("second_run.same", {"reason": before.reasons[0]})
-    if suite.verdict is not Verdict.DEGRADED:
-        told = Reason("second_run.other", {"verdict": suite.verdict.value, "reason": before.reasons[0]})
+    told = Reason("second_run.other", {"verdict": suite.verdict.value, "reason": before.reasons[0]})
+    if suite.verdict is before.verdict is Verdict.DEGRADED:
+        told = Reason("second_run.same", {"reason": before.reasons[0]})
     return replace(suite, reasons=(*suite.reasons, told))

@@ -13,9 +13,9 @@ from types import MappingProxyType
 from typing import Final
 
 from evalkit.compare.validity import DEFAULT_MARGIN
-from evalkit.model import Macro, Reason, Value, Verdict
+from evalkit.model import Reason, Value, Verdict
 from evalkit.stats.methods import DifferenceTest, judge_means
-from evalkit.stats.multiplicity import macro_of
+from evalkit.stats.multiplicity import macro_test
 from evalkit.stats.tails import wilson
 
 LEAST_ITEMS: Final = 20
@@ -137,11 +137,10 @@ def _reason(test: DifferenceTest, n_items: int) -> Reason:
     return Reason("published.inconclusive", {**values, "reach": (test.ci90.high - test.ci90.low) / 2})
 
 
-def macro_over_rows(judgments: Sequence[PublishedJudgment], alpha: float = 0.05) -> Macro | None:
-    """The mean over the rows that may be judged, each counting once; None where none may."""
-    judged = [(one, one.test) for one in judgments]
-    rows = [(one.label, one.reference or 0.0, one.candidate or 0.0, test) for one, test in judged if test is not None]
-    return macro_of(rows, alpha)
+def mean_over_rows(judgments: Sequence[PublishedJudgment], alpha: float = 0.05) -> DifferenceTest | None:
+    """The mean over the rows that may be judged, each counting once; None where none may. It decides nothing."""
+    rows = [(test.point, test.se, test.df) for one in judgments if (test := one.test) is not None]
+    return macro_test(rows, DEFAULT_MARGIN, alpha) if rows else None
 
 
 def gravest(judgments: Sequence[PublishedJudgment]) -> Verdict:

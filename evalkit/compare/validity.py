@@ -379,6 +379,7 @@ class NoiseFloor:
 class Policy:
     """`margins` are fractions by suite and stand over `default_margin`, which stands over the runs' own.
 
+    `overall_margin`, a fraction, is that of the mean over suites; without it the runs' own counts.
     `pack` names the pack that margins were taken from. `alpha` is the level of each one-sided test, `power` that of
     the needed repeats. `bank` says that the reference is a stored run that will not be asked again. `noise` holds
     noise floors by suite. `flips` bounds how many flips of a suite the comparison holds with their texts (None: all),
@@ -389,6 +390,7 @@ class Policy:
     power: float = 0.80
     margins: Mapping[str, float] = field(default_factory=dict)
     default_margin: float | None = None
+    overall_margin: float | None = None
     pack: str = ""
     rules: Rules = field(default_factory=Rules)
     on_inconclusive: OnInconclusive = "fail"
@@ -404,6 +406,17 @@ class Policy:
         if self.default_margin is not None:
             return self.default_margin
         return DEFAULT_MARGIN if side.facts.margin is None else side.facts.margin
+
+    def overall(self, *own: float | None) -> float:
+        """The tolerance of the mean over suites, a fraction; `own` are those that the sides name."""
+        named = (margin for margin in (self.overall_margin, *own) if margin is not None)
+        return next(named, DEFAULT_MARGIN)
+
+    def overall_conflict(self, one: float | None, two: float | None) -> Reason | None:
+        """A reason where the two sides name different tolerances for the mean over suites and nobody chose."""
+        if self.overall_margin is not None or one is None or two is None or one == two:
+            return None
+        return Reason("differ.overall", {"reference": one, "candidate": two})
 
     def beyond_pack(self, margins: Mapping[str, float]) -> list[Reason]:
         """What to say of suites that the pack gives no tolerance for; `margins` are those they were judged by."""

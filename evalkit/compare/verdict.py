@@ -72,31 +72,6 @@ def reason_of(test: DifferenceTest, needed: NeededRepeats | None) -> Reason:
     return Reason("inconclusive.worse" if test.point < 0 else "inconclusive.better", values)
 
 
-def overall_reasons(
-    verdicts: list[tuple[str, Verdict]], verdict: Verdict, unconfirmed: list[str]
-) -> tuple[Reason, ...]:
-    """Why the comparison got its verdict: `verdicts` are (label, verdict) of every suite.
-
-    `unconfirmed` are suites outside their margin whose alarm does not survive the correction for several suites.
-    """
-    if not verdicts:
-        return (Reason("overall.empty"),)
-    alone, total = len(verdicts) == 1, len(verdicts)
-    if verdict is Verdict.EQUIVALENT:
-        return (Reason("overall.equivalent_one") if alone else Reason("overall.equivalent", {"n": total}),)
-    found = []
-    for kind in (Verdict.INVALID, Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INCONCLUSIVE):
-        labels = tuple(label for label, one in verdicts if one is kind)
-        about: dict[str, Value] = {"verdict": kind.value, "labels": labels}
-        if labels and alone:
-            found.append(Reason("overall.verdict_one", about))
-        elif labels:
-            found.append(Reason("overall.verdict", {**about, "n": len(labels), "all": total}))
-    if unconfirmed:
-        found.append(Reason("overall.unconfirmed", {"labels": tuple(unconfirmed), "n": total}))
-    return tuple(found)
-
-
 # ---------------------------------------------------------------- what an undecided suite still needs
 
 

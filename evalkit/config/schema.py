@@ -141,6 +141,12 @@ class SuiteChoice(Section):
     sampling: SamplingOverrides = SamplingOverrides()
 
 
+class Overall(Section):
+    """How the mean over several suites is judged."""
+
+    margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER]
+
+
 SuiteChoiceOrName = Annotated[SuiteChoice, short("name", str | SuiteChoice)]
 
 
@@ -203,6 +209,7 @@ class EndpointConfig(Connection):
     thinking: Thinking = Thinking()
     pack: Word | None = None
     suites: tuple[SuiteChoiceOrName, ...] = ()
+    overall: Overall | None = None
     suite_folders: tuple[Path, ...] = ()
     data: DataFolders | None = None
     allow_code_execution: bool = False

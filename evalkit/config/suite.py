@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonVal
 
 from evalkit.config.base import NUMBER, Count, Section, Word, conflict, matching, refuse
 from evalkit.config.problems import problems
-from evalkit.config.schema import JSON_SCHEMA_DIALECT, SuiteChoiceOrName
+from evalkit.config.schema import JSON_SCHEMA_DIALECT, Overall, SuiteChoiceOrName
 from evalkit.config.yaml import KeyPath, Node, Origin, dotted, find, parse_file, read_bytes
 from evalkit.errors import ConfigError, SuiteError
 from evalkit.model import DEFAULT_MARGIN_PT
@@ -210,6 +210,7 @@ class PackFile(Section):
     """A named list of suites with tolerances: a file under `packs/`."""
 
     about: OneLine = ""
+    overall: Overall | None = None
     suites: Annotated[tuple[SuiteChoiceOrName, ...], Field(min_length=1)]
 
 
@@ -399,7 +400,7 @@ def parse_pack(path: Path) -> Pack:
     """
     tree = _parsed(path)
     file = checked(PackFile, tree.plain(), lambda: tree)
-    return Pack.model_construct(name=path.stem, file=path, about=file.about, suites=file.suites)
+    return Pack.model_construct(name=path.stem, file=path, about=file.about, overall=file.overall, suites=file.suites)
 
 
 def suite_schema() -> dict[str, Any]:

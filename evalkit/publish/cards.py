@@ -203,6 +203,7 @@ def card(
         "candidate": style.header("candidate", model, subject.chip),
         "lines": [_line(suite, style, language) for suite in comparison.suites],
         "show_verdict": style.columns == "evidence"
+        or comparison.verdict is not Verdict.EQUIVALENT
         or any(s.verdict is not Verdict.EQUIVALENT for s in comparison.suites),
         "versions": [
             {"word": words[side], "text": _identity_text(getattr(comparison, side), words)}

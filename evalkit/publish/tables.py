@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from evalkit.compare.published import PublishedJudgment, PublishedRow, gravest, judge_row, macro_over_rows
+from evalkit.compare.published import PublishedJudgment, PublishedRow, gravest, judge_row, mean_over_rows
 from evalkit.errors import UsageError
 from evalkit.model import DEFAULT_MARGIN_PT, fraction
 from evalkit.options import TableOptions
@@ -28,12 +28,12 @@ class JudgedTable:
 
     def document(self, alpha: float) -> dict[str, Any]:
         """The table as `evalkit judge-table --json` prints it."""
-        macro = macro_over_rows(self.judgments, alpha)
+        mean = mean_over_rows(self.judgments, alpha)
         return {
             "table": self.name,
             "verdict": gravest(self.judgments).value,
             "rows": [_row_document(one) for one in self.judgments],
-            "macro": macro and {"difference": macro.difference, "ci90": [macro.ci90.low, macro.ci90.high]},
+            "mean": mean and {"difference": mean.point, "ci90": [mean.ci90.low, mean.ci90.high]},
         }
 
 

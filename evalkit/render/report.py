@@ -118,13 +118,16 @@ def outcome(verdict: Verdict, undecided: Undecided = "fail") -> str:
 
 
 def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
-    """JUnit XML with one case a suite, named once each; a comparison of no suites is one error, never a pass."""
+    """JUnit XML: a case for each suite and one for their mean; a comparison of no suites is one error, never a pass."""
     cases = []
     for suite in comparison.suites:
         explained = sentences(suite)
         message = f"{suite.verdict.value}: {say_all(suite.reasons) or explained[2]}"
         result = outcome(suite.verdict, undecided)
         cases.append(_case(suite.suite, result, suite.verdict, suite.reasons, explained, message=message))
+    if (row := comparison.macro) is not None:
+        message = f"{row.verdict.value}: {say_all(row.reasons)}"
+        cases.append(_case("overall", outcome(row.verdict, undecided), row.verdict, row.reasons, message=message))
     probe = comparison.probe
     if not cases:
         # Nothing was asked: a failure where the probe shows a difference, else an error; never a pass.
@@ -170,7 +173,7 @@ def summary(comparison: Comparison, *, language: Language = "en", brief: bool = 
 
 
 def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail") -> str:
-    """GitHub workflow commands, one line for each suite that is not EQUIVALENT; "" where all are.
+    """GitHub workflow commands, one line for each suite that is not EQUIVALENT, and for their mean; "" where all are.
 
     As the summary, they do not say where the endpoints are.
     """
@@ -184,6 +187,9 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
         reasons = f" Reasons: {say_all(suite.reasons)} ({codes})." if suite.reasons else ""
         title = f"evalkit: {suite.label or suite.suite} is {suite.verdict.value}"
         told.append((level, title, f"{found} {means}{reasons}"))
+    if (row := comparison.macro) is not None and row.verdict is not Verdict.EQUIVALENT:
+        level = open_level if row.verdict is Verdict.INCONCLUSIVE else "error"
+        told.append((level, f"evalkit: the mean over suites is {row.verdict.value}", say_all(row.reasons)))
     if not comparison.suites:
         why = say_all(comparison.reasons) or "the comparison holds no suites"
         told.append(("error", f"evalkit is {comparison.verdict.value}", why))

@@ -79,19 +79,25 @@ class SuiteRow:
 
 @dataclass(frozen=True, slots=True)
 class MacroRow:
-    """The unweighted mean over suites, and the suite that fell or rose most, with its own interval."""
+    """The overall row: the unweighted mean over suites, and the suite that fell or rose most, with its own interval."""
 
     suites: int
+    verdict: Verdict
     reference: Decimal
     candidate: Decimal
     change: Change
+    margin: Decimal
+    reasons: tuple[str, ...]
     worst_label: str
     worst_change: Change | None
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The whole comparison in one language, ready to be laid out; `level_percent` is that of the shown intervals."""
+    """The whole comparison in one language, ready to be laid out; `level_percent` is that of the shown intervals.
+
+    `claims` says in one sentence what the overall row and the suites each claim; "" without an overall row.
+    """
 
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -101,10 +107,12 @@ class Table:
     level_percent: Decimal
     rows: tuple[SuiteRow, ...]
     macro: MacroRow | None
+    claims: str
 
 
 def table_of(comparison: Comparison, language: Language = "en") -> Table:
     """The rows of a comparison, in its order."""
+    macro = comparison.macro
     return Table(
         verdict=comparison.verdict,
         reasons=_said(comparison.reasons, language),
@@ -113,7 +121,8 @@ def table_of(comparison: Comparison, language: Language = "en") -> Table:
         candidate=comparison.candidate.name,
         level_percent=numbers.shortest(numbers.points(1 - 2 * comparison.alpha), 0),
         rows=tuple(suite_row(suite, language) for suite in comparison.suites),
-        macro=_macro_row(comparison.macro, comparison.suites),
+        macro=None if macro is None else _macro_row(macro, comparison.suites, language),
+        claims="" if macro is None else say(_claims(macro), language),
     )
 
 
@@ -193,17 +202,22 @@ def _behaviour_line(row: BehaviourRow, language: Language) -> BehaviourLine:
     return BehaviourLine(name, unit, sides[0], sides[1], low, high, say(row.alert, language) if row.alert else "")
 
 
-def _macro_row(macro: Macro | None, suites: tuple[SuiteResult, ...]) -> MacroRow | None:
-    if macro is None or macro.suites < 2:  # the mean of one suite says nothing that its row does not say
-        return None
-    shown = numbers.change(macro.difference, macro.ci90, 0.0)
+def _claims(macro: Macro) -> Reason:
+    return Reason("overall.claims", {"n": macro.suites, "margin": macro.margin})
+
+
+def _macro_row(macro: Macro, suites: tuple[SuiteResult, ...], language: Language) -> MacroRow:
+    shown = numbers.change(macro.difference, macro.ci90, macro.margin)
     decimals = _places(shown.difference)
     worst = next((suite for suite in suites if suite.suite == macro.worst_suite), None)
     return MacroRow(
         suites=macro.suites,
+        verdict=macro.verdict,
         reference=numbers.rounded(numbers.points(macro.reference), decimals),
         candidate=numbers.rounded(numbers.points(macro.candidate), decimals),
         change=shown,
+        margin=numbers.shortest(numbers.points(macro.margin), 1),
+        reasons=_said(macro.reasons, language),
         worst_label=(worst.label or worst.suite) if worst else macro.worst_suite,
         worst_change=change_of(worst.difference, worst.ci90, worst.margin) if worst else None,
     )
@@ -240,6 +254,8 @@ def explain(comparison: Comparison, suite: str | None = None, *, language: Langu
             raise UsageError(f"the comparison has no suite {suite!r}{did_you_mean(suite, names)}")
         return _paragraph(chosen, language) + "\n"
     parts = [overall(comparison, language), *(_paragraph(result, language) for result in comparison.suites)]
+    if comparison.macro is not None:
+        parts.append(_overall_paragraph(comparison.macro, language))
     if not comparison.suites:
         parts += [one_line(say(reason, language)) for reason in comparison.reasons]
     elif comparison.probe is not None:
@@ -277,6 +293,14 @@ def _paragraph(suite: SuiteResult, language: Language) -> str:
     separator = " " if language == "en" else ""
     verdict = f"{label}{words_of(language)['colon']}{verdict_text(suite.verdict, language)}"
     return f"{verdict}\n{separator.join(sentences(suite, language))}"
+
+
+def _overall_paragraph(macro: Macro, language: Language) -> str:
+    """What the overall row says, and what it and the suites claim."""
+    words = words_of(language)
+    head = words["mean_of_suites"].format(n=macro.suites) + words["colon"] + verdict_text(macro.verdict, language)
+    why = words["semicolon"].join(one_line(say(reason, language)) for reason in macro.reasons)
+    return f"{head}\n{why}{words['stop']}\n{say(_claims(macro), language)}"
 
 
 def _asked(row: SuiteRow) -> Reason:

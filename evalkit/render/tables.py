@@ -228,14 +228,17 @@ class _Layout:
         return {**alone, "verdict": self._verdict(row.verdict), **named}
 
     def _macro_parts(self, macro: MacroRow) -> _Parts:
+        words, margin = words_of(self.language), f"±{macro.margin:f}"
         cells = {
-            "suite": words_of(self.language)["mean_of_suites"].format(n=macro.suites),
+            "suite": words["mean_of_suites"].format(n=macro.suites),
             "ref": f"{macro.reference:f}",
             "cand": f"{macro.candidate:f}",
             "scores": f"{macro.reference:f} → {macro.candidate:f}",
             "difference": numbers.change_text(macro.change),
+            "margin": margin,
+            "margin_below": f"{words['margin_below']} {margin}",
         }
-        return {name: self._text(cell) for name, cell in cells.items()}
+        return {**{name: self._text(cell) for name, cell in cells.items()}, "verdict": self._verdict(macro.verdict)}
 
     def _stacked(self, parts: _Parts, column: tuple[str, ...]) -> Text:
         """What stands in one column: one part, or several below one another."""
@@ -249,14 +252,17 @@ class _Layout:
         return cell
 
     def reasons(self) -> list[Text]:
-        """One paragraph a suite, in the order of the table."""
-        colon = words_of(self.language)["colon"]
-        join = words_of(self.language)["semicolon"]
-        return [
-            self._text(f"{symbol(row.verdict, ascii_only=self.ascii_only)} {row.label}{colon}{join.join(row.reasons)}")
-            for row in self.content.rows
-            if row.reasons
+        """One paragraph a suite and one for the overall row, in the order of the table, then what the rows claim."""
+        words, macro = words_of(self.language), self.content.macro
+        told = [(row.verdict, row.label, row.reasons) for row in self.content.rows]
+        if macro is not None:
+            told.append((macro.verdict, words["mean_of_suites"].format(n=macro.suites), macro.reasons))
+        lines = [
+            f"{symbol(verdict, ascii_only=self.ascii_only)} {label}{words['colon']}{words['semicolon'].join(reasons)}"
+            for verdict, label, reasons in told
+            if reasons
         ]
+        return [self._text(line) for line in (*lines, self.content.claims) if line]
 
     def behaviour(self) -> list[RichTable]:
         """One small table for each suite that has behaviour rows."""

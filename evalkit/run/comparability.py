@@ -21,6 +21,7 @@ from evalkit.run.plan import (
     judge_id,
     key_of_suite,
     margin_pt_of,
+    overall_margin_pt,
     parameters_of,
 )
 from evalkit.run.read import facts_of, sampled
@@ -33,34 +34,45 @@ _OF_ENTRY: Final = {"differ.margins": "margin_pt", "differ.data": "limit", "diff
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one side says of its suites before it is asked; `place` says where, for a suite and a reason."""
+    """What one side says of its suites before it is asked; `place` says where, for a suite and a reason.
+
+    `overall_margin` is the tolerance of the mean over suites that it names (a fraction), None for none.
+    """
 
     facts: Mapping[str, SuiteFacts]
     place: Callable[[str, Reason], str]
+    overall_margin: float | None
 
 
 def configured(config: EndpointConfig) -> Side:
     """A side as far as its file alone tells: what needs the data set is left open."""
     chosen = {one.suite.name: one for one in chosen_suites(config)}
     run = {name: one for name, one in chosen.items() if "judge" not in one.suite.needs or config.judge is not None}
-    return Side({name: _facts(config, one) for name, one in run.items()}, _places(config, chosen))
+    facts = {name: _facts(config, one) for name, one in run.items()}
+    return Side(facts, _places(config, chosen), _fraction(overall_margin_pt(config)))
 
 
 def planned(config: EndpointConfig, plan: Plan) -> Side:
     """A side whose suites are loaded."""
     chosen = {one.suite.name: one for one in chosen_suites(config)}
-    return Side(_recorded(map(suite_record, plan.suites)), _places(config, chosen))
+    facts = _recorded(map(suite_record, plan.suites))
+    return Side(facts, _places(config, chosen), _fraction(plan.overall_margin_pt))
 
 
 def stored(session: Session, folder: Path, asked: Iterable[str]) -> Side:
     """A side that was asked before; suites other than those `asked` now do not count."""
     wanted = set(asked)
-    return Side(_recorded(one for one in session.suites if one.suite in wanted), lambda _suite, _reason: str(folder))
+    facts = _recorded(one for one in session.suites if one.suite in wanted)
+    return Side(facts, lambda _suite, _reason: str(folder), _fraction(session.overall_margin_pt))
 
 
 def unlike(reference: Side, candidate: Side, policy: Policy) -> Unlike:
-    """What makes suites INVALID whatever is answered."""
-    return tuple(unlike_suites(reference.facts, candidate.facts, policy))
+    """What makes suites, or "overall", INVALID whatever is answered."""
+    found = list(unlike_suites(reference.facts, candidate.facts, policy))
+    overall = policy.overall_conflict(reference.overall_margin, candidate.overall_margin)
+    if overall is not None and len(reference.facts) > 1:
+        found.append(("overall", overall))
+    return tuple(found)
 
 
 def refuse_unlike(reference: Side, candidate: Side, policy: Policy) -> None:
@@ -77,6 +89,10 @@ def refuse_unlike(reference: Side, candidate: Side, policy: Policy) -> None:
         told = "; ".join(f"{sentence} ({', '.join(suites)})" for sentence, suites in by_sentence.items())
         fix = "make both sides say the same, or give --anyway"
         raise ConfigError(f"{told}: the comparison would be INVALID whatever is answered: {fix}")
+
+
+def _fraction(points: float | None) -> float | None:
+    return None if points is None else fraction(points)
 
 
 def _recorded(records: Iterable[SuiteRecord]) -> dict[str, SuiteFacts]:
@@ -108,7 +124,8 @@ def _places(config: EndpointConfig, chosen: Mapping[str, Chosen]) -> Callable[[s
     def place(suite: str, reason: Reason) -> str:
         entry = key_of_suite(config, suite)
         about = _OF_ENTRY.get(reason.code, str(reason.values.get("key", "")))
-        tried = _keys(about, entry, chosen.get(suite))
+        overall = reason.code == "differ.overall"
+        tried = iter(("overall", "pack")) if overall else _keys(about, entry, chosen.get(suite))
         found = next((key for key in tried if config.says(key)), "name")
         return config.where(found)
 

@@ -118,6 +118,7 @@ class Session:
     answered: Sequence[Answered] = ()
     same_names: Sequence[str] = ()
     open_names: Sequence[str] = ()
+    overall_margin_pt: float | None = None
     format: int = 1
 
     @property
@@ -170,6 +171,7 @@ def new_session(config: EndpointConfig, plan: Plan) -> Session:
         endpoint={},
         config=public_dump(config),
         suites=[suite_record(suite) for suite in plan.suites],
+        overall_margin_pt=plan.overall_margin_pt,
         format=FORMAT,
     )
 

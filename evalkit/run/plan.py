@@ -52,12 +52,14 @@ class PlannedSuite:
 class Plan:
     """Everything one endpoint is to be asked. `served` identifies what answers: model, build, launch settings.
 
-    `notes` say what was asked for and is not in the plan, and why.
+    `notes` say what was asked for and is not in the plan, and why; `overall_margin_pt` is the tolerance that the file
+    or its pack names for the mean over suites.
     """
 
     suites: tuple[PlannedSuite, ...]
     served: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    overall_margin_pt: float | None = None
     _bases: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _keys: list[str] = field(default_factory=list, repr=False, compare=False, init=False)
 
@@ -186,6 +188,14 @@ def chosen_suites(config: EndpointConfig) -> list[Chosen]:
     return [Chosen(_find(config, choice.name), choice) for choice in choices.values()]
 
 
+def overall_margin_pt(config: EndpointConfig) -> float | None:
+    """The tolerance of the mean over suites (points): the file's, else its pack's."""
+    overall = config.overall
+    if overall is None and config.pack is not None:
+        overall = find_pack(config.pack, config.suite_folders).overall
+    return None if overall is None else overall.margin_pt
+
+
 def _find(config: EndpointConfig, name: str) -> Suite:
     with _said_at(config, key_of_suite(config, name)):
         return find_suite(name, config.suite_folders)
@@ -281,7 +291,7 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
         planned.append(_planned(config, chosen, known[same]))
     if not planned:
         raise ConfigError(f"{config.where('suites') or config.name}: nothing is left to run: {'; '.join(notes)}")
-    return Plan(tuple(planned), served(config), tuple(notes))
+    return Plan(tuple(planned), served(config), tuple(notes), overall_margin_pt(config))
 
 
 def _check_data(config: EndpointConfig, suites: Sequence[Suite]) -> None:

@@ -68,7 +68,8 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
     }
     sessions = manifest.sessions(folder)
     notes += [*remarks(session, sessions), *(_narrower(session, sessions) if plan is None else ())]
-    return Side(session.identity(str(folder)), session.config, suites, texts.reply, texts.item, tuple(notes))
+    overall = None if session.overall_margin_pt is None else fraction(session.overall_margin_pt)
+    return Side(session.identity(str(folder)), session.config, suites, texts.reply, texts.item, tuple(notes), overall)
 
 
 def _stored(folder: Path, session: Session) -> RunTables:

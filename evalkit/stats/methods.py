@@ -368,6 +368,15 @@ def judge_means(
     return _judge(Evidence.of_means(rates[0], rates[1], n_items), margin, alpha)
 
 
+def judge_estimate(point: float, se: float, df: float, margin: float, alpha: float = 0.05) -> DifferenceTest:
+    """Judge a difference of which its standard error and that error's degrees of freedom are known: by t.
+
+    Raises `ValueError` for values outside their ranges.
+    """
+    numbers = (math.nan, point, se, df, math.nan, math.nan, math.nan, math.nan)
+    return _judge(Evidence(_one(Form()), *(np.array([number], dtype=np.float64) for number in numbers)), margin, alpha)
+
+
 def _judge(evidence: Evidence, margin: float, alpha: float) -> DifferenceTest:
     """One comparison by the method that suits it."""
     check_margin(margin, alpha)

@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evalkit.model import Interval, Macro, Verdict
-from evalkit.stats.methods import DifferenceTest, check_margin, t_limits
+from evalkit.model import Verdict
+from evalkit.stats.methods import DifferenceTest, check_margin, judge_estimate
 from evalkit.stats.paired import FloatArray
-from evalkit.stats.tails import Estimate, normal_quantile, normal_sf
+from evalkit.stats.tails import normal_quantile, normal_sf
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:
@@ -28,11 +28,12 @@ def holm(p_values: Sequence[float]) -> FloatArray:
     return adjusted
 
 
-def macro_mean(differences: Sequence[tuple[float, float, float]], alpha: float = 0.05) -> Estimate:
-    """The mean of suite differences, each suite counting once: SE = sqrt(sum se^2) / B, Satterthwaite's df.
+def macro_test(differences: Sequence[tuple[float, float, float]], margin: float, alpha: float = 0.05) -> DifferenceTest:
+    """The mean of suite differences against its margin, each suite counting once: SE = sqrt(sum se^2) / B.
 
-    Of each suite the difference, its standard error and degrees of freedom (inf for score methods). Never pooled over
-    items, where the largest suite would decide alone. Raises `ValueError` on an empty set.
+    Of each suite the difference, its standard error and degrees of freedom (inf for score methods); the mean has
+    Satterthwaite's. Never pooled over items, where the largest suite would decide alone. Raises `ValueError` on an
+    empty set.
     """
     if not differences:
         raise ValueError("no suite was judged: there is no mean over none")
@@ -40,29 +41,7 @@ def macro_mean(differences: Sequence[tuple[float, float, float]], alpha: float =
     squares = errors**2
     total, lost = float(squares.sum()), float(np.sum(squares**2 / freedom))
     df = total**2 / lost if lost > 0 else math.inf
-    point, se = math.fsum(points) / points.size, math.sqrt(total) / points.size
-    low, high = t_limits(point, se, df, 1.0 - 2.0 * alpha)
-    return Estimate(point, se, df, Interval(float(low), float(high), 1.0 - 2.0 * alpha))
-
-
-def macro_of(suites: Sequence[tuple[str, float, float, DifferenceTest]], alpha: float = 0.05) -> Macro | None:
-    """The mean over the suites that may be judged: (name, reference, candidate, test) of each; None without any.
-
-    The worst suite is the one that lies furthest out of its margin, or least far inside it.
-    """
-    if not suites:
-        return None
-    mean = macro_mean([(test.point, test.se, test.df) for *_scores, test in suites], alpha)
-    worst, *_scores, test = max(suites, key=lambda one: (abs(one[3].point) - one[3].margin, one[0]))
-    return Macro(
-        reference=sum(one[1] for one in suites) / len(suites),
-        candidate=sum(one[2] for one in suites) / len(suites),
-        difference=mean.point,
-        ci90=mean.interval,
-        suites=len(suites),
-        worst_suite=worst,
-        worst_difference=test.point,
-    )
+    return judge_estimate(math.fsum(points) / points.size, math.sqrt(total) / points.size, df, margin, alpha)
 
 
 # Stopping early without fooling oneself. The stream is for failing fast: items are drawn at random *with replacement*,

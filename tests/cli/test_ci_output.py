@@ -37,7 +37,7 @@ def test_the_files_that_are_asked_for(comparison, tmp_path, capsys):
     given = {"junit": tmp_path / "a" / "junit.xml", "openmetrics": tmp_path / "metrics.txt", "on_inconclusive": "warn"}
     write_for_ci(comparison, tmp_path, ForCi(**given))
     root = ET.fromstring(given["junit"].read_bytes())
-    assert len(root.findall(".//testcase")) == len(comparison.suites)
+    assert len(root.findall(".//testcase")) == len(comparison.suites) + 1
     assert root.find(".//skipped") is not None
     names = {family.name for family in text_string_to_metric_families(given["openmetrics"].read_text())}
     assert "evalkit_suite_verdict" in names
@@ -56,7 +56,8 @@ def test_github_gets_a_summary_and_annotations(comparison, tmp_path, github, cap
     out, err = capsys.readouterr()
     assert err == ""
     assert all(line.startswith(("::error ", "::warning ", "::notice ")) for line in out.splitlines())
-    assert len(out.splitlines()) == sum(suite.verdict.value != "EQUIVALENT" for suite in comparison.suites)
+    rows = (*comparison.suites, comparison.macro)
+    assert len(out.splitlines()) == sum(row.verdict.value != "EQUIVALENT" for row in rows)
     write_for_ci(comparison, tmp_path, ForCi(as_json=True))
     assert capsys.readouterr() == ("", out), "stdout is one JSON document"
 

@@ -305,7 +305,8 @@ def test_a_degraded_night_is_asked_again_and_only_two_in_a_row_fail(
     ref = config("ref", endpoint.url, suites, sampling=sampling)
     cand = config("cand", other_endpoint.url, suites, sampling=sampling)
     other_endpoint.spoil = lambda body, number: bad(body, number) if "boxed" in str(body["messages"]) else None
-    done = invoke("compare", ref, cand, "--rerun-on-fail", "--quiet", "--json", "--no-doctor")
+    judged = "--overall-margin", "40"  # the mean is in no doubt: the suite is
+    done = invoke("compare", ref, cand, "--rerun-on-fail", *judged, "--quiet", "--json", "--no-doctor")
     document = json.loads(done.out)
     assert "DEGRADED: aime24: asking the candidate again with other seeds" in done.err
     assert (done.code, document["exit_code"]) == (code, code)
@@ -457,3 +458,23 @@ def test_options_about_other_programs_files_are_named_whole_with_endpoints(invok
         path.write_text("name: x\n")
     done = invoke("compare", *pair, *option)
     assert (done.code, done.err) == (2, f"evalkit: {option[0]}: has no effect on runs of evalkit's own\n")
+
+
+def test_the_margin_of_the_mean_comes_from_the_files_and_is_refused_where_they_differ(
+    endpoint, other_endpoint, config, run_evalkit
+):
+    suites = [MANY, {"name": "aime24", "repeats": 1, "partial_data": True, "margin_pt": 30}]
+    ref = config("ref", endpoint.url, suites, overall={"margin_pt": 12})
+    other = config("other", other_endpoint.url, suites, overall={"margin_pt": 15})
+    refused = run_evalkit("compare", ref, other)
+    told = " ".join(refused.stderr.split())
+    assert (refused.returncode, len(endpoint.requests)) == (2, 0)
+    why = (
+        "the two sides name different margins for the mean over suites, 12 and 15 points: choose with --overall-margin"
+    )
+    assert f"{ref}:1 and {other}:1: {why}" in told
+    cand = config("cand", other_endpoint.url, suites, overall={"margin_pt": 12})
+    done = run_evalkit("compare", ref, cand, "--json", "--quiet", "--no-doctor")
+    assert json.loads(done.stdout)["macro"]["margin"] == 0.12
+    chosen = run_evalkit("compare", ref, other, "--json", "--quiet", "--no-doctor", "--overall-margin", "20")
+    assert json.loads(chosen.stdout)["macro"]["margin"] == 0.2

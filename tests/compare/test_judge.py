@@ -1,10 +1,10 @@
-"""One suite's result and the statements over all suites: intersection-union, Holm, macro mean, worst suite."""
+"""One suite's result, and what a comparison carries beside it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from compare_factory import NOW, binary, compared, judged, side, suite
+from compare_factory import NOW, binary, compared, judged, many, shifted, suite
 from paired_items import pair_single
 from reasons import told
 
@@ -14,24 +14,6 @@ from evalkit.compare.validity import NoiseFloor, Policy
 from evalkit.model import Difference, Interval, Verdict, said
 from evalkit.render.words import say
 from evalkit.stats.methods import judge_difference
-from evalkit.stats.multiplicity import holm
-
-
-def shifted(n: int, lost: int, gained: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Two columns over n items: half right, `lost` of them wrong on the other side, `gained` right instead."""
-    one = np.r_[np.ones(n // 2), np.zeros(n - n // 2)]
-    two = one.copy()
-    two[:lost] = 0.0
-    two[n - gained : n] = 1.0
-    return one, two
-
-
-def many(*parts: tuple[int, int, int]):
-    sides = [shifted(*part) for part in parts]
-    return (
-        side("reference", *(suite(one, f"s{i}") for i, (one, _two) in enumerate(sides))),
-        side("candidate", *(suite(two, f"s{i}") for i, (_one, two) in enumerate(sides))),
-    )
 
 
 def test_result_carries_the_numbers_of_the_test():
@@ -160,58 +142,6 @@ def test_nested_headings_weigh_the_same_at_every_level():
     result = judged(suite(one, items=headings, headline="nested"), suite(one, items=headings, headline="nested"))
     assert result.reference.mean == pytest.approx(((0.2 + 0.6) / 2 + 0.8) / 2)
     assert ("math",) in [row.heading for row in result.breakdown]
-
-
-# ------------------------------------------------------------ over all suites
-
-
-def test_all_equivalent_needs_no_correction():
-    made = compare(*many((14042, 300, 300), (14042, 250, 260)), Policy(), NOW)
-    assert (made.verdict, made.exit_code) == (Verdict.EQUIVALENT, 0)
-    assert told(made.reasons) == ["all 2 suites are shown equivalent within the margin"]
-
-
-def test_one_undecided_suite_leaves_the_comparison_undecided():
-    made = compare(*many((14042, 300, 300), (200, 4, 4)), Policy(), NOW)
-    assert (made.verdict, made.exit_code) == (Verdict.INCONCLUSIVE, 4)
-    assert told(made.reasons) == ["1 of 2 suites INCONCLUSIVE: S1"]
-
-
-def test_degraded_stands_over_elevated():
-    made = compare(*many((400, 60, 0), (400, 0, 60)), Policy(), NOW)
-    assert (made.verdict, made.exit_code) == (Verdict.DEGRADED, 1)
-    assert told(made.reasons) == ["1 of 2 suites DEGRADED: S0", "1 of 2 suites ELEVATED: S1"]
-
-
-@pytest.mark.slow
-def test_an_alarm_among_many_must_survive_holm():
-    weak = next(lost for lost in range(9, 60) if judged(*shifted(400, lost)).verdict is Verdict.DEGRADED)
-    alone = compare(*many((400, weak, 0)), Policy(), NOW)
-    assert (alone.verdict, alone.exit_code) == (Verdict.DEGRADED, 1)
-    sides = many((400, weak, 0), *[(14042, 300, 300)] * 9)
-    made = compare(*sides, Policy(), NOW)
-    assert made.suites[0].verdict is Verdict.DEGRADED
-    assert (made.verdict, made.exit_code) == (Verdict.INCONCLUSIVE, 4)
-    assert "S0: outside the margin, but not after Holm's correction for 10 suites" in say(made.reasons[-1])
-    tests = [judge_difference(pair_single(*shifted(*p)), 0.02) for p in ((400, weak, 0), *[(14042, 300, 300)] * 9)]
-    assert holm([min(t.p_degraded, t.p_elevated) for t in tests])[0] > 0.05
-    strong = compare(*many((400, 60, 0), *[(14042, 300, 300)] * 9), Policy(), NOW)
-    assert strong.verdict is Verdict.DEGRADED
-
-
-def test_macro_mean_counts_suites_once():
-    made = compare(*many((14042, 700, 0), (200, 0, 10)), Policy(default_margin=0.1), NOW)
-    one, two = made.suites
-    assert made.macro.difference == pytest.approx((one.difference + two.difference) / 2)
-    assert made.macro.difference == pytest.approx(made.macro.candidate - made.macro.reference)
-    assert made.macro.ci90.low < made.macro.difference < made.macro.ci90.high
-    assert (made.macro.worst_suite, made.macro.worst_difference) == ("s1", two.difference)
-
-
-def test_the_worst_suite_is_the_one_nearest_to_its_own_margin():
-    policy = Policy(margins={"s0": 0.01, "s1": 0.10})
-    made = compare(*many((14042, 100, 0), (400, 0, 10)), policy, NOW)
-    assert made.macro.worst_suite == "s0"
 
 
 def test_differences_and_notes_are_carried():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evalkit.compare.published import PublishedRow, gravest, judge_row, macro_over_rows, possible_sizes
+from evalkit.compare.published import PublishedRow, gravest, judge_row, mean_over_rows, possible_sizes
 from evalkit.model import Verdict
 from evalkit.render.words import say
 from evalkit.stats.methods import judge_means
@@ -101,10 +101,7 @@ def test_margin_and_alpha_count():
 
 def test_over_the_rows_of_a_card():
     judged = [judge_row(row(0.669, 0.673, 14042)), judge_row(row(0.7, 0.767, 30)), judge_row(row(None, 0.5, 100))]
-    macro = macro_over_rows(judged)
-    assert macro.suites == 2
-    assert macro.difference == pytest.approx((0.004 + 0.067) / 2)
-    assert macro.worst_suite == "suite"
+    assert mean_over_rows(judged).point == pytest.approx((0.004 + 0.067) / 2)
     assert gravest(judged) is Verdict.INVALID
     assert gravest(judged[:2]) is Verdict.INCONCLUSIVE
-    assert (gravest([]), macro_over_rows([])) == (Verdict.INVALID, None)
+    assert (gravest([]), mean_over_rows([])) == (Verdict.INVALID, None)

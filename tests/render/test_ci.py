@@ -34,12 +34,12 @@ def test_junit_golden_and_counts(comparison, golden, undecided):
     golden(f"junit-{undecided}.xml", data)
     root = ET.fromstring(data)
     cases = root.findall("./testsuite/testcase")
-    assert [case.get("name") for case in cases] == [suite.suite for suite in comparison.suites]
+    assert [case.get("name") for case in cases] == [*(suite.suite for suite in comparison.suites), "overall"]
     for element in (root, root.find("testsuite")):
         assert int(element.get("tests")) == len(cases)
         for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             assert int(element.get(plural)) == len(root.findall(f".//{tag}"))
-    expected = [outcome(suite.verdict, undecided) for suite in comparison.suites]
+    expected = [outcome(row.verdict, undecided) for row in (*comparison.suites, comparison.macro)]
     got = [
         next((child.tag for child in case if child.tag not in {"properties", "system-out"}), "pass") for case in cases
     ]
@@ -60,7 +60,7 @@ def test_junit_holds_hostile_text_and_no_control_characters(comparison, example)
 
 
 def test_a_comparison_without_suites_is_an_error_everywhere(comparison):
-    empty = replace(comparison, suites=(), reasons=())
+    empty = replace(comparison, suites=(), macro=None, reasons=())
     root = ET.fromstring(junit(empty))
     assert (root.get("tests"), root.get("errors")) == ("1", "1")
     assert github_annotations(empty) == "::error title=evalkit is INVALID::the comparison holds no suites\n"
@@ -88,11 +88,12 @@ def test_annotations_golden_and_escaping(comparison, example, golden):
     text = github_annotations(comparison)
     golden("annotations.txt", text)
     lines = text.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         assert re.fullmatch(r"::(error|warning|notice) title=[^:,\r\n]+::[^\r\n]+", line), line
-    assert lines[-1].count("::error") == 2  # its own, and the hostile one inside the data, where it is harmless
-    assert "100%25" in lines[-1]
+    assert lines[-2].count("::error") == 2  # its own, and the hostile one inside the data, where it is harmless
+    assert "100%25" in lines[-2]
+    assert "title=evalkit%3A the mean over suites is INVALID::" in lines[-1]
 
 
 def test_undecided_changes_only_the_undecided(comparison):
@@ -101,11 +102,11 @@ def test_undecided_changes_only_the_undecided(comparison):
         for u in ("fail", "warn", "pass")
     }
     assert levels == {
-        "fail": ["error", "error", "error", "error"],
-        "warn": ["error", "error", "warning", "error"],
-        "pass": ["error", "error", "notice", "error"],
+        "fail": ["error", "error", "error", "error", "error"],
+        "warn": ["error", "error", "warning", "error", "error"],
+        "pass": ["error", "error", "notice", "error", "error"],
     }
-    assert github_annotations(replace(comparison, suites=comparison.suites[:2])) == ""
+    assert github_annotations(replace(comparison, suites=comparison.suites[:2], macro=None)) == ""
 
 
 def test_openmetrics_is_read_by_its_own_parser(comparison, golden):

@@ -57,7 +57,11 @@ def test_a_probe_that_let_the_suites_be_asked_stands_beside_them(comparison):
 def test_junit_has_a_case_for_it_that_fails_no_job(comparison, verdict, tag):
     root = ET.fromstring(junit(replace(comparison, probe=probe(verdict, SAYS))))
     cases = root.findall(".//testcase")
-    assert [case.get("name") for case in cases] == ["fidelity probe", *(one.suite for one in comparison.suites)]
+    assert [case.get("name") for case in cases] == [
+        "fidelity probe",
+        *(one.suite for one in comparison.suites),
+        "overall",
+    ]
     assert [child.tag for child in cases[0] if child.tag != "properties"] == [tag]
     assert WHY in cases[0].find(tag).text
     assert int(root.get("tests")) == len(cases)

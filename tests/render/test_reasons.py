@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import evalkit
 from evalkit import codec
 from evalkit.compare.behaviour import BehaviourRow
-from evalkit.compare.verdict import overall_reasons, reason_of
+from evalkit.compare.verdict import reason_of
 from evalkit.model import Interval, NeededRepeats, Reason, Status, Verdict, said
 from evalkit.render import words
 from evalkit.render.document import from_json, to_json
@@ -184,34 +184,6 @@ def test_a_verdict_s_reason_has_a_code_and_the_numbers_that_decided(test, decisi
     assert (reason.code, reason.values) == (code, {"interval": test.ci90, "margin": 0.02})
     assert english in say(reason)
     assert not re.search("[a-z]{2}", say(reason, "zh"))
-
-
-@pytest.mark.parametrize(
-    ("case", "told"),
-    [
-        (([], Verdict.INVALID, []), ["no suite was compared: an empty gate is no pass"]),
-        (
-            ([("A", Verdict.EQUIVALENT)], Verdict.EQUIVALENT, []),
-            ["the only suite is shown equivalent within the margin"],
-        ),
-        (
-            ([("A", Verdict.EQUIVALENT), ("B", Verdict.EQUIVALENT)], Verdict.EQUIVALENT, []),
-            ["all 2 suites are shown equivalent within the margin"],
-        ),
-        (([("A", Verdict.DEGRADED)], Verdict.DEGRADED, []), ["the only suite is DEGRADED: A"]),
-        (
-            ([("A", Verdict.DEGRADED), ("B", Verdict.INVALID), ("C", Verdict.INVALID)], Verdict.INVALID, ["A"]),
-            [
-                "2 of 3 suites INVALID: B, C",
-                "1 of 3 suites DEGRADED: A",
-                "A: outside the margin, but not after Holm's correction for 3 suites: run again with other seeds",
-            ],
-        ),
-    ],
-)
-def test_the_reasons_of_a_comparison(case, told):
-    assert any_reason.told(overall_reasons(*case)) == told
-    assert not any(is_english(say(reason, "zh")) for reason in overall_reasons(*case))
 
 
 def test_the_same_interval_has_the_same_digits_wherever_it_stands(comparison):

@@ -123,7 +123,13 @@ def test_csv_and_json_say_the_same_as_the_rows(comparison):
     rows = table_of(comparison).rows
     read = list(csv.DictReader(io.StringIO(table_text(comparison, "csv"), newline=""), strict=True))
     document = json.loads(table_text(comparison, "json"))
+    overall = read.pop()
     assert len(read) == len(rows) == len(document["rows"])
+    macro = document["macro"]
+    assert (overall["suite"], overall["verdict"], overall["n"]) == ("overall", macro["verdict"], "")
+    assert (overall["difference_pt"], overall["margin_pt"]) == ("6.5", "1.5")
+    assert (macro["change"]["difference"], macro["margin"]) == (6.5, 1.5)
+    assert overall["reasons"] == "; ".join(macro["reasons"])
     for row, line, entry in zip(rows, read, document["rows"], strict=True):
         assert line["suite"] == entry["suite"] == row.suite
         assert line["verdict"] == entry["verdict"] == row.verdict.value

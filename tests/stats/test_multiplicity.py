@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from evalkit.stats.multiplicity import holm, macro_mean
+from evalkit.stats.multiplicity import holm, macro_test
 
 
 @settings(max_examples=10, deadline=None)
@@ -24,32 +24,34 @@ def test_p_values_are_checked():
 
 
 def test_macro_counts_each_suite_once():
-    macro = macro_mean([(0.04, 0.03, 29), (-0.01, 0.002, math.inf)])
+    macro = macro_test([(0.04, 0.03, 29), (-0.01, 0.002, math.inf)], 0.02)
     assert macro.point == pytest.approx(0.015)
-    assert macro.standard_error == pytest.approx(math.hypot(0.03, 0.002) / 2)
+    assert macro.se == pytest.approx(math.hypot(0.03, 0.002) / 2)
     assert macro.df == pytest.approx((0.03**2 + 0.002**2) ** 2 / (0.03**4 / 29))
-    reach = stats.t.ppf(0.95, macro.df) * macro.standard_error
-    assert macro.interval.low == pytest.approx(macro.point - reach)
-    assert macro.interval.level == pytest.approx(0.9)
+    reach = stats.t.ppf(0.95, macro.df) * macro.se
+    assert macro.ci90.low == pytest.approx(macro.point - reach)
+    assert macro.ci90.level == pytest.approx(0.9)
+    assert macro.p_lower == pytest.approx(stats.t.sf((0.015 + 0.02) / macro.se, macro.df))
+    assert macro.p_upper == pytest.approx(stats.t.sf((0.02 - 0.015) / macro.se, macro.df))
 
 
 def test_macro_of_score_intervals_is_normal():
-    macro = macro_mean([(0.0, 0.01, math.inf)] * 4)
+    macro = macro_test([(0.0, 0.01, math.inf)] * 4, 0.02)
     assert macro.df == math.inf
-    assert macro.interval.high == pytest.approx(stats.norm.ppf(0.95) * 0.005)
+    assert macro.ci90.high == pytest.approx(stats.norm.ppf(0.95) * 0.005)
 
 
 def test_macro_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no mean over none"):
-        macro_mean([])
+        macro_test([], 0.02)
 
 
 def test_macro_of_the_specification():
     """Six benchmarks with k = 4 (MMLU 1) at ICC 0.6: 90 % +-1.1 points; without AIME +-0.64."""
     designs = [(30, 0.73, 4), (198, 0.43, 4), (756, 0.60, 4), (800, 0.5, 4), (1000, 0.5, 4), (14042, 0.67, 1)]
     suites = [(0.0, math.sqrt(2 * mu * (1 - mu) * 0.4 / (n * k)), math.inf) for n, mu, k in designs]
-    assert macro_mean(suites).interval.high == pytest.approx(0.011, abs=0.001)
-    assert macro_mean(suites[1:]).interval.high == pytest.approx(0.0064, abs=0.0006)
+    assert macro_test(suites, 0.02).ci90.high == pytest.approx(0.011, abs=0.001)
+    assert macro_test(suites[1:], 0.02).ci90.high == pytest.approx(0.0064, abs=0.0006)
 
 
 def test_holm_keeps_false_alarms_over_fourteen_suites():

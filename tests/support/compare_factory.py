@@ -114,3 +114,21 @@ def beta_chances(rng: np.random.Generator, n: int, mean: float = 0.6, icc: float
     """Chances of items from a Beta distribution with this mean, icc = 1 / (a + b + 1)."""
     total = 1 / icc - 1
     return rng.beta(mean * total, (1 - mean) * total, n)
+
+
+def shifted(n: int, lost: int, gained: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two columns over n items: half right, `lost` of them wrong on the other side, `gained` right instead."""
+    one = np.r_[np.ones(n // 2), np.zeros(n - n // 2)]
+    two = one.copy()
+    two[:lost] = 0.0
+    two[n - gained : n] = 1.0
+    return one, two
+
+
+def many(*parts: tuple[int, int, int]) -> tuple[Side, Side]:
+    """Two sides of suites s0, s1, ..., each `shifted` by its part."""
+    sides = [shifted(*part) for part in parts]
+    return (
+        side("reference", *(suite(one, f"s{i}") for i, (one, _two) in enumerate(sides))),
+        side("candidate", *(suite(two, f"s{i}") for i, (_one, two) in enumerate(sides))),
+    )

@@ -245,6 +245,9 @@ def flips() -> tuple[Flip, ...]:
     )  # fmt: skip
 
 
+LACKS = Reason("overall.lacks", {"labels": (HOSTILE_LABEL,), "n": 1, "all": 6})
+
+
 def comparison() -> Comparison:
     """All five verdicts; the overall verdict is INVALID."""
     suites = (*equivalent_suites(), *other_suites())
@@ -262,7 +265,9 @@ def comparison() -> Comparison:
             Reason("overall.verdict", {"n": 1, "all": 6, "verdict": "INVALID", "labels": (HOSTILE_LABEL,)}),
             Reason("overall.verdict", {"n": 1, "all": 6, "verdict": "DEGRADED", "labels": ("MuSR 多步推理",)}),
         ),
-        macro=Macro(0.5182, 0.6252, 0.0654, Interval(0.0551, 0.0757, 0.9), 5, "musr", -0.0711),
+        macro=Macro(
+            0.5182, 0.6252, 0.0654, Interval(0.0551, 0.0757, 0.9), 5, "musr", -0.0711, 0.015, Verdict.INVALID, (LACKS,)
+        ),
         differences=(Difference("endpoint.env.USE_FLAGGEMS", "", "1"), Difference("endpoint.chip", "H100", "Ascend")),
         alpha=0.05,
         created="2026-07-04T11:22:33Z",
@@ -281,8 +286,19 @@ def clean() -> Comparison:
         suites=suites,
         verdict=Verdict.EQUIVALENT,
         exit_code=0,
-        reasons=(Reason("overall.equivalent", {"n": 2}),),
-        macro=Macro(0.686465, 0.68729, 0.000825, Interval(-0.0052, 0.0069, 0.9), 2, "gpqa_diamond", -0.0028),
+        reasons=(Reason("overall.equivalent", {"n": 2, "margin": 0.015}),),
+        macro=Macro(
+            0.686465,
+            0.68729,
+            0.000825,
+            Interval(-0.0052, 0.0069, 0.9),
+            2,
+            "gpqa_diamond",
+            -0.0028,
+            0.015,
+            Verdict.EQUIVALENT,
+            (Reason("equivalent", {"interval": Interval(-0.0052, 0.0069, 0.9), "margin": 0.015}),),
+        ),
         flips=tuple(flip for flip in whole.flips if flip.suite == "gpqa_diamond"),
     )
 
