@@ -147,6 +147,16 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     asked("tablereformat", '[{"a": 1}]', prompt="Please convert the Input Table from CSV format to JSON format"),
     asked("tablereformat", "a,b\n1,2\n", prompt="Please convert the Input Table from JSON format to CSV format"),
     asked("tablereformat", '{"a": 1}\n', prompt="Please convert the Input Table from CSV format to JSONL format"),
+    asked(
+        "tablereformat",
+        "| a |\n|---|\n| 1 |\n",
+        prompt="Please convert the Input Table from CSV format to Markdown format",
+    ),
+    asked(
+        "tablereformat",
+        "<table><tr><th>a</th></tr></table>",
+        prompt="Please convert the Input Table from CSV format to HTML format",
+    ),
     asked("olympiad", "1,2", subtask="imo"),
     asked("math_comp", "A", subtask="smc"),
     asked("math_comp", "033", subtask="aime"),

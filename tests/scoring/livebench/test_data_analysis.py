@@ -148,3 +148,10 @@ class TestFormats:
 
     def test_what_is_no_table_is_no_answer(self):
         assert score(self.question("JSON", RECORDS), FinalText("I cannot.")).reason == "no_answer"
+
+    @pytest.mark.parametrize(
+        ("loop", "verdict"), [("1," * 500_000, 0), (CSV + "Bo,5,\n1,2,3,4,5\n" * 60_000, 0), (CSV + "1," * 500_000, 1)]
+    )
+    def test_a_loop_has_a_verdict(self, loop, verdict):
+        given = score(self.question("csv", CSV), FinalText(loop))
+        assert (given.value, given.reason == "grade_timeout") == (verdict, False)
