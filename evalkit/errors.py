@@ -17,6 +17,7 @@ Verdicts have exit codes of their own (`evalkit.model.Verdict.exit_code`): 0, 1,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141  # what a shell gives to a program that wrote to a closed pipe
@@ -51,9 +52,23 @@ class RunError(UsageError):
 
 
 class EndpointError(EvalkitError):
-    """An endpoint does not answer, or answers so that going on is pointless."""
+    """An endpoint does not answer, or answers so that going on is pointless.
+
+    `why` is the cause alone, None where only the sentence is known, "" where another side's trouble is the cause;
+    `advice` is what to do.
+    """
 
     exit_code = 3
+
+    def __init__(self, sentence: str, *, why: str | None = None, advice: str = "") -> None:
+        super().__init__(sentence)
+        self.why = why
+        self.advice = advice
+
+    @classmethod
+    def of(cls, side: str, why: str, advice: str = "") -> Self:
+        """The error of a side, by its name."""
+        return cls(f"{side}: {why}" + (f"; {advice}" if advice else ""), why=why, advice=advice)
 
 
 class LaunchError(EndpointError):

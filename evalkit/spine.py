@@ -23,7 +23,7 @@ from evalkit.publish.archive import home_of, noise_floors, second_name
 from evalkit.run import Observer, comparability, execute, manifest
 from evalkit.run.plan import SideRun, prepare
 from evalkit.run.read import read_run
-from evalkit.run.sides import load, problems, run_sides
+from evalkit.run.sides import beside, load, run_sides
 
 if TYPE_CHECKING:
     from evalkit.admission import Admission
@@ -69,7 +69,7 @@ def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judge
     trouble: list[Reason] = []
     for one in (config, second):  # in turns: both would share the one endpoint's speed
         (outcome,) = run_sides([prepare(one, known)], observer)
-        trouble += problems(outcome)
+        trouble += beside(outcome)
     sides = (read_run(config.runs / config.name), read_run(second.runs / second.name))
     return judged(Case(sides, (), home_of(config.runs, config.name), tuple(trouble)), options)
 
@@ -148,7 +148,7 @@ def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case
     asked = [side for side in planned.sides if side is not None]
     admission = _admission(asked, planned, options, observer)
     outcomes = run_sides(asked, observer, None if admission is None else admission.examiner())
-    trouble = tuple(sentence for outcome in outcomes for sentence in problems(outcome))
+    trouble = tuple(sentence for outcome in outcomes for sentence in beside(outcome))
     sides = (read_run(planned.folders[0]), read_run(planned.folders[1]))
     found = planned.found
     if len(asked) == 1:
@@ -199,5 +199,5 @@ def _rerun(case: Case, first: Judged, config: EndpointConfig, options: CompareOp
     rerun = read_run(second.folder, second.plan.digest)
     execute.restore(config)
     sides = (case.sides[0], with_second_run(case.sides[1], rerun))
-    made = judged(replace(case, sides=sides, trouble=(*case.trouble, *problems(outcome))), options)
+    made = judged(replace(case, sides=sides, trouble=(*case.trouble, *beside(outcome))), options)
     return replace(made, comparison=second_look(first.comparison, made.comparison))

@@ -156,8 +156,9 @@ class SuiteFacts:
     `digests` must be equal on both sides for a comparison: data, prompts, scorer, sampling, max_tokens, ... by name;
     an empty value means "not known" and is not compared. `margin` is a fraction, None where the side gives none;
     `headline` is "micro", "macro" or "nested"; `greedy` says that temperature was 0; `defects` say why this side's
-    numbers must not be used; `step` is the distance between the scores that the scorer can
-    give a sample (1 for right or wrong), None where it may give any.
+    numbers must not be used; `lacking` says why samples have no answer, "" where the side's `stopped` does, None where
+    nobody knows; `step` is the distance between the scores that the scorer can give a sample (1 for right or wrong),
+    None where it may give any.
     """
 
     suite: str
@@ -171,6 +172,7 @@ class SuiteFacts:
     repeats: int = 1
     notes: tuple[Reason, ...] = ()
     defects: tuple[Reason, ...] = ()
+    lacking: str | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     step: float | None = None
 
@@ -219,6 +221,7 @@ class Side:
     """One side of a comparison. Texts are fetched on demand: `reply` by suite and row, `item` by suite and name.
 
     `overall_margin` is the tolerance that its pack or file names for the mean over suites (a fraction), None for none.
+    `stopped` is what kept the whole side from being asked to the end, with `n` of `all` samples answered.
     """
 
     identity: RunIdentity
@@ -228,6 +231,7 @@ class Side:
     item: Callable[[str, str], ItemText | None] = no_item
     notes: tuple[Reason, ...] = ()
     overall_margin: float | None = None
+    stopped: Reason | None = None
 
 
 # ---------------------------------------------------------------- columns from rows that are read one by one

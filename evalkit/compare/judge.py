@@ -19,7 +19,15 @@ from evalkit.resources import __version__
 def compare(
     reference: Side, candidate: Side, policy: Policy, created: str, differences: tuple[Difference, ...] = ()
 ) -> Comparison:
-    """Pairs and judges two sides; `created` is the moment as ISO 8601 text, `differences` those of their settings."""
+    """Pairs and judges two sides; `created` is the moment as ISO 8601 text, `differences` those of their settings.
+
+    What stopped a side comes first among the reasons; where it left the side without any answer, no suite is judged.
+    """
+    stopped = tuple(side.stopped for side in (reference, candidate) if side.stopped is not None)
+    notes = tuple(dict.fromkeys((*reference.notes, *candidate.notes)))
+    if any(cause.values["n"] == 0 for cause in stopped):
+        made = not_asked((reference.identity, candidate.identity), Verdict.INVALID, stopped, policy, created)
+        return replace(made, differences=differences, notes=notes)
     names = list(dict.fromkeys([*reference.suites, *candidate.suites]))
     sides = reference, candidate
     judged = [_judge(name, *sides, policy) for name in names]
@@ -33,14 +41,14 @@ def compare(
         suites=tuple(one.result for one in found.judged),
         verdict=found.verdict,
         exit_code=0 if excused else found.verdict.exit_code,
-        reasons=overall_reasons(found),
+        reasons=(*stopped, *overall_reasons(found)),
         macro=found.macro,
         differences=differences,
         flips=tuple(flip for one in found.judged for flip in _flips(one, *sides, policy)),
         alpha=policy.alpha,
         created=created,
         evalkit_version=__version__,
-        notes=tuple(dict.fromkeys((*reference.notes, *candidate.notes, *clustered))),
+        notes=tuple(dict.fromkeys((*notes, *clustered))),
     )
 
 

@@ -7,7 +7,7 @@ Whoever asks for a comparison sets the limits (`Rules`) and the tolerances (`Pol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -335,12 +335,40 @@ def counts_of(counts: Mapping[str, int], failures: Mapping[str, int], statuses: 
     return Reason("counts", {"kinds": _by_kind(counts, failures, statuses)})
 
 
+_WITHOUT: Final = [status for status in Status if not status.has_value]
+# What says of missing scores no more than how many there are.
+_OF_MISSING: Final = frozenset({"items.none", "items.few", "coverage", "unequal.failures", "run.unanswered"})
+
+
 def lacking_reasons(reference: SideSummary, candidate: SideSummary) -> Iterator[Reason]:
     """A reason for each side that lacks scores."""
-    without = [status for status in Status if not status.has_value]
     for side, summary in (("reference", reference), ("candidate", candidate)):
-        if kinds := _by_kind(summary.counts, summary.failures, without):
+        if kinds := _by_kind(summary.counts, summary.failures, _WITHOUT):
             yield Reason("missing.side", {"side": side, "kinds": kinds})
+
+
+def invalid_for(
+    broken: Sequence[Reason], sides: tuple[SideSummary, SideSummary], lacking: tuple[str | None, str | None]
+) -> tuple[Reason, ...]:
+    """The reasons of an INVALID suite: the rules that are `broken`, and what either side lacks.
+
+    Where it is known why scores are missing (`lacking`, as `SuiteFacts` has it), that is said first and once, in the
+    place of the rules that count them.
+    """
+    without = tuple(lacking_reasons(*sides))
+    left = [reason for reason in broken if reason.code not in _OF_MISSING]
+    told = []
+    for side, summary, why in zip(("reference", "candidate"), sides, lacking, strict=True):
+        if kinds := _by_kind(summary.counts, summary.failures, _WITHOUT):
+            if why is None:
+                return (*broken, *without)
+            because = {"why": why} if why else {}
+            told.append(Reason("missing.why", {"side": side, **_counted(summary), "kinds": kinds, **because}))
+    return (*told, *left) if told and len(left) < len(broken) else (*broken, *without)
+
+
+def _counted(summary: SideSummary) -> dict[str, Value]:
+    return {"n": summary.valued, "all": summary.planned}
 
 
 def _by_kind(counts: Mapping[str, int], failures: Mapping[str, int], statuses: Iterable[Status]) -> tuple[Reason, ...]:

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
 from evalkit.compare.pair import Aligned, align, asked_twice, headline
-from evalkit.compare.validity import NoiseFloor, Policy, imputation_reasons, invalid_reasons, lacking_reasons
+from evalkit.compare.validity import (
+    NoiseFloor,
+    Policy,
+    imputation_reasons,
+    invalid_for,
+    invalid_reasons,
+    lacking_reasons,
+)
 from evalkit.model import (
     BreakdownRow,
     Flips,
@@ -276,9 +283,10 @@ def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: P
     invalid += invalid_reasons(reference, candidate, aligned, policy.rules)
     sides = _summaries(reference, candidate, aligned)
     without, noted = tuple(lacking_reasons(*sides)), (*reference.facts.notes, *candidate.facts.notes)
+    lacking = reference.facts.lacking, candidate.facts.lacking
     result = replace(
         _unjudged(name, reference, *sides, margin),
-        reasons=(*invalid, *without),
+        reasons=invalid_for(invalid, sides, lacking),
         coverage=aligned.coverage,
         gated=reference.facts.gated or candidate.facts.gated,
         data_digest=reference.facts.digests.get("data", ""),
@@ -303,7 +311,7 @@ def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: P
     result = replace(
         _with_difference(result, aligned, paired, test),
         verdict=Verdict.INVALID if invalid else test.decision,
-        reasons=(*invalid, *without) if invalid else (reason_of(test, needed),),
+        reasons=invalid_for(invalid, sides, lacking) if invalid else (reason_of(test, needed),),
         needed_repeats=needed,
         noise_floor=None if noise is None else noise.interval,
         notes=tuple(dict.fromkeys(notes if invalid else (*notes, *without))),

@@ -61,7 +61,7 @@ _TROUBLES: Final[tuple[tuple[type[BaseException], FailureKind, str], ...]] = (
         _LOST,
         "the proxy {error.host}:{error.port} on the way to {where} cannot be reached: {reason}",
     ),
-    (aiohttp.ClientConnectorError, _LOST, "no connection to {where}: {reason}"),
+    (aiohttp.ClientConnectorError, _LOST, "{reason} at {where}"),
     (aiohttp.ServerDisconnectedError, _LOST, "{where} closed the connection without an answer"),
     (BaseException, _LOST, "the connection to {where} broke: {reason}"),
 )
@@ -84,6 +84,8 @@ def of_trouble(
         connect=settings.connect_seconds,
         silence=silence or settings.between_pieces,
     )
+    if sentence.startswith("{reason}"):
+        detail = detail[0].lower() + detail[1:]
     return Failure(kind, detail, status=status)
 
 

@@ -23,6 +23,7 @@ from evalkit import codec
 from evalkit.errors import StorageError, UsageError, did_you_mean, nearest
 from evalkit.model import Comparison, Interval, Reason, RunIdentity, SuiteResult, Value, Verdict
 from evalkit.render.private import is_address_key, without_hosts
+from evalkit.render.rows import stopped_by
 from evalkit.render.words import ReasonError, check
 
 FORMAT: Final = 1
@@ -58,7 +59,7 @@ class Night:
     """One line of the history. `night` is a date (YYYY-MM-DD), `created` the comparison's moment.
 
     `facts` say what was served and how it was asked, by dotted name: versions, builds, sampling, digests; `stopped`
-    says why the suites were not asked, where they were not.
+    says why the suites were not asked, or not to the end, where they were not.
     """
 
     series: str
@@ -169,7 +170,7 @@ def night_of(
         exit_code=comparison.exit_code,
         suites=tuple(_suite_night(suite) for suite in comparison.suites),
         facts={**_facts(comparison), **(facts or {})},
-        stopped=() if comparison.suites else comparison.reasons,
+        stopped=stopped_by(comparison) if comparison.suites else comparison.reasons,
     )
 
 
@@ -294,6 +295,8 @@ def _episodes(points: Sequence[tuple[Night, SuiteNight]]) -> Iterable[Episode]:
 def changes(before: Night, after: Night) -> tuple[FactChange, ...]:
     """The facts in which two nights differ, by name."""
     names = sorted(before.facts.keys() | after.facts.keys())
+    # What nobody was there to say has not changed.
+    names = [name for name in names if all(name in night.facts or not night.stopped for night in (before, after))]
     pairs = [FactChange(name, before.facts.get(name), after.facts.get(name)) for name in names]
     return tuple(pair for pair in pairs if pair.before != pair.after)
 

@@ -69,10 +69,10 @@ def _row(night: Night, result: SuiteNight, known: Known | None, first_bad: bool)
 
 
 def stopped_night(one: Series, language: Language) -> str:
-    """What is to be said where nothing was asked of the suites on the last night; "" where they were."""
+    """What is to be said where the suites were not asked on the last night, or not to the end; "" where they were."""
     last, words = one.nights[-1], words_of(language)
     if last.suites:
-        return ""
+        return say_all(last.stopped, language)
     told = words["stopped_night"].format(night=last.night, verdict=verdict_text(last.verdict, language))
     return words["colon"].join([told, say_all(last.stopped, language)] if last.stopped else [told])
 

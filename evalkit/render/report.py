@@ -12,7 +12,7 @@ from evalkit.model import Comparison, Reason, Verdict
 from evalkit.options import ReportOptions
 from evalkit.render.jinja import fill, render_template
 from evalkit.render.private import fit_to_pass_on
-from evalkit.render.rows import probe_sentence, sentences
+from evalkit.render.rows import probe_sentence, sentences, stopped_by
 from evalkit.render.words import Language, one_line, say, say_all
 from evalkit.resources import data_folder
 
@@ -129,6 +129,8 @@ def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
         message = f"{row.verdict.value}: {say_all(row.reasons)}"
         cases.append(_case("overall", outcome(row.verdict, undecided), row.verdict, row.reasons, message=message))
     probe = comparison.probe
+    if cases and (stopped := stopped_by(comparison)):
+        cases.insert(0, _case("endpoint", "error", Verdict.INVALID, stopped, message=say_all(stopped)))
     if not cases:
         # Nothing was asked: a failure where the probe shows a difference, else an error; never a pass.
         shown = comparison.verdict is Verdict.DEGRADED
@@ -180,6 +182,8 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
     comparison = fit_to_pass_on(comparison)
     open_level = {"fail": "error", "warn": "warning", "pass": "notice"}[undecided]
     told = []
+    if comparison.suites and (stopped := stopped_by(comparison)):
+        told.append(("error", "evalkit: an endpoint was not asked to the end", say_all(stopped)))
     for suite in (one for one in comparison.suites if one.verdict is not Verdict.EQUIVALENT):
         level = open_level if suite.verdict is Verdict.INCONCLUSIVE else "error"
         _, found, means = sentences(suite)

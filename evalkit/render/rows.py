@@ -253,18 +253,27 @@ def explain(comparison: Comparison, suite: str | None = None, *, language: Langu
             names = [result.suite for result in comparison.suites]
             raise UsageError(f"the comparison has no suite {suite!r}{did_you_mean(suite, names)}")
         return _paragraph(chosen, language) + "\n"
-    parts = [overall(comparison, language), *(_paragraph(result, language) for result in comparison.suites)]
+    stopped = stopped_by(comparison)
+    parts = [one_line(say(reason, language)) for reason in stopped]
+    parts += [overall(comparison, language), *(_paragraph(result, language) for result in comparison.suites)]
     if comparison.macro is not None:
         parts.append(_overall_paragraph(comparison.macro, language))
-    if not comparison.suites:
+    if not comparison.suites and not stopped:
         parts += [one_line(say(reason, language)) for reason in comparison.reasons]
     elif comparison.probe is not None:
         parts.append(probe_sentence(comparison.probe, language))
     return "\n\n".join(parts) + "\n"
 
 
+def stopped_by(comparison: Comparison) -> tuple[Reason, ...]:
+    """What kept a side from being asked to the end: the first of the comparison's reasons."""
+    return tuple(reason for reason in comparison.reasons if reason.code == "side.stopped")
+
+
 def overall(comparison: Comparison, language: Language = "en") -> str:
     """What the verdict on the whole comparison means, in one sentence."""
+    if not comparison.suites and stopped_by(comparison):
+        return say(Reason("explain.unanswered"), language)
     if not comparison.suites:
         return say(Reason("explain.not_asked", {"verdict": comparison.verdict.value}), language)
     return say(_OVERALL[comparison.verdict], language)

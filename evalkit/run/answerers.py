@@ -41,7 +41,7 @@ class Answerers:
         """
         by = Answerer.of(reply)
         if by not in self.counts and by.model and not self._is_one(by.model):
-            raise EndpointError(self._another(by))
+            raise self._another(by)
         self.counts[by] += 1
 
     def _is_one(self, name: str) -> bool:
@@ -51,21 +51,21 @@ class Answerers:
             return name not in self.names.other
         return name in before or {name, *before} <= self.names.same | self.names.open
 
-    def _another(self, by: Answerer) -> str:
+    def _another(self, by: Answerer) -> EndpointError:
         before = models(self.counts)
         where = f" at {by.address}" if by.address else ""
         if not before:
             known = " or ".join(map(repr, sorted(self.names.same)))
-            return (
-                f"{self.side}: {known} was asked for, and {by.model!r} answers{where}, another model by its list of "
-                "models: nothing of it is kept; give the address of the server itself, or the right `model:`"
-            )
+            why = f"{known} was asked for, and {by.model!r} answers{where}, another model by its list of models"
+            advice = "nothing of it is kept; give the address of the server itself, or the right `model:`"
+            return EndpointError.of(self.side, why, advice)
         counted = ", ".join(f"{n:,} answer{'s' * (n != 1)} by {name!r}" for name, n in before.most_common())
         usual = before.most_common(1)[0][0]
-        return (
-            f"{self.side}: another model answers: {counted}, now {by.model!r}{where}, whose answer is not kept; all "
-            f"before it are: have {usual!r} served there again and run again, or give the run another `name:` to ask "
-            "the other one; where both are one model, list them under `aliases:`"
+        return EndpointError.of(
+            self.side,
+            f"another model answers: {counted}, now {by.model!r}{where}",
+            f"its answer is not kept, all before it are: have {usual!r} served there again and run again, or give the "
+            "run another `name:` to ask the other one; where both are one model, list them under `aliases:`",
         )
 
 

@@ -24,7 +24,7 @@ from evalkit.run import grade, items, journal, manifest
 from evalkit.run.answerers import Answerers, rows
 from evalkit.run.judge_pass import judge_sides, needs_judge, with_grades
 from evalkit.run.judge_pass import look as look_at_judge
-from evalkit.run.manifest import InFlight, Session
+from evalkit.run.manifest import InFlight, Session, Stopped
 from evalkit.run.plan import (
     SEED_SPACE,
     Missing,
@@ -67,7 +67,7 @@ class Outcome:
     side: SideRun
     asked: int
     failed: int
-    problem: EvalkitError | None
+    problem: EndpointError | None
     stopped: Mapping[str, str]
 
 
@@ -181,7 +181,7 @@ async def _in_turn(number: int, shared: _Shared) -> Outcome:
 
 async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
     progress = shared.watch.sides[side.config.name]
-    problem: EvalkitError | None = None
+    problem: EndpointError | None = None
     missing = order(side.plan, side.answered, _known_lengths(side, shared.sides))
     session = begin(side)
     shared.watch.notices.extend(moved(side, session))
@@ -207,8 +207,10 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
             except EndpointError as error:
                 problem = error
                 shared.gate.shut(side.config.name)
-        if problem is not None or not missing:
-            shared.watch.notices.extend(manifest.append(side.folder, unasked(side, session)))
+        stopped = _stopped(side.config.name, problem, progress)
+        if stopped is not None or not missing:
+            ended = replace(unasked(side, session), stopped=stopped)
+            shared.watch.notices.extend(manifest.append(side.folder, ended))
     return Outcome(
         side=side,
         asked=sum(p.done - p.stored + p.failed for p in progress.values()),
@@ -306,7 +308,8 @@ def unasked(side: SideRun, session: Session) -> Session:
     if last.plan != session.plan:
         return session
     session = as_before(session, last)
-    return replace(session, endpoint=last.endpoint or session.endpoint, started=last.started)
+    stopped = last.stopped if side.missing else None
+    return replace(session, endpoint=last.endpoint or session.endpoint, started=last.started, stopped=stopped)
 
 
 def _known_items(side: SideRun) -> Mapping[str, str]:
@@ -326,6 +329,15 @@ def _known_lengths(side: SideRun, sides: Sequence[SideRun]) -> Lengths:
             if place is not None and place.completion_tokens is not None:
                 sums.setdefault((suite.name, item.id), []).append(place.completion_tokens)
     return {place: sum(values) / len(values) for place, values in sums.items()}
+
+
+def _stopped(name: str, problem: EndpointError | None, progress: Mapping[str, Progress]) -> Stopped | None:
+    """Why a side was not asked to the end, if it was not."""
+    why, advice = "", ""
+    if problem is not None:
+        why, advice = str(problem).removeprefix(f"{name}: ") if problem.why is None else problem.why, problem.advice
+    suites = {suite: one.stopped for suite, one in progress.items() if one.stopped}
+    return Stopped(why, advice, suites) if problem is not None or suites else None
 
 
 def begin(side: SideRun) -> Session:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,12 +97,22 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why a session ended before all was answered: the side's cause and what to do, and what stopped single suites."""
+
+    why: str = ""
+    advice: str = ""
+    suites: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One session of a run: what was asked of what, with which versions and digests; it never holds a secret.
 
     `plan` is the digest of the plan, `started` ISO 8601 in UTC, `served` what identifies the model that answers, and
     `endpoint` what the server said of itself. `answered` counts who gave the plan's answers, of earlier sessions too;
-    `same_names` and `open_names` are what the endpoint calls the model, and what may be a name of it.
+    `same_names` and `open_names` are what the endpoint calls the model, and what may be a name of it; `stopped` is None
+    where nothing ended the session early.
     """
 
     name: str
@@ -119,6 +129,7 @@ class Session:
     same_names: Sequence[str] = ()
     open_names: Sequence[str] = ()
     overall_margin_pt: float | None = None
+    stopped: Stopped | None = None
     format: int = 1
 
     @property
@@ -307,10 +318,13 @@ def _session(path: Path, line: bytes) -> Session:
         told = f"was written by another version of evalkit (format {said.get('format')}): use that version"
         raise RunError(f"{path}: {told}, or give the run another `name:`")
     try:
-        suites = _suites(said["suites"])
-        in_flight = said.get("in_flight") and codec.made_of(InFlight, said["in_flight"])
-        answered = [codec.made_of(Answered, row) for row in said.get("answered", ())]
-        return codec.made_of(Session, {**said, "suites": suites, "in_flight": in_flight, "answered": answered})
+        made: dict[str, Any] = {
+            "suites": _suites(said["suites"]),
+            "in_flight": said.get("in_flight") and codec.made_of(InFlight, said["in_flight"]),
+            "answered": [codec.made_of(Answered, row) for row in said.get("answered", ())],
+            "stopped": said.get("stopped") and codec.made_of(Stopped, said["stopped"]),
+        }
+        return codec.made_of(Session, {**said, **made})
     except (KeyError, TypeError, UsageError) as error:
         raise RunError(f"{path}: a session in it is none: {error}") from error
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -11,9 +12,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import EvalkitError, RunError
-from evalkit.model import Reason, fraction
+from evalkit.model import Reason, Status, Value, fraction
 from evalkit.run import journal, manifest, tables
 from evalkit.run.answerers import blend, remarks
 from evalkit.run.items import Questions, read_items
@@ -69,7 +72,33 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
     sessions = manifest.sessions(folder)
     notes += [*remarks(session, sessions), *(_narrower(session, sessions) if plan is None else ())]
     overall = None if session.overall_margin_pt is None else fraction(session.overall_margin_pt)
-    return Side(session.identity(str(folder)), session.config, suites, texts.reply, texts.item, tuple(notes), overall)
+    stopped = _stopped(session, suites.values())
+    given = session.identity(str(folder)), session.config, suites, texts.reply, texts.item, tuple(notes)
+    return Side(*given, overall_margin=overall, stopped=stopped)
+
+
+_NO_ANSWER = (Status.FAILED.value, Status.NOT_ASKED.value)
+
+
+def _stopped(session: Session, suites: Iterable[SuiteSide]) -> Reason | None:
+    """What kept the side from being asked to the end, and how much of it was answered."""
+    if session.stopped is None or not session.stopped.why:
+        return None
+    counts = sum((Counter(suite.samples.status.counts()) for suite in suites), Counter())
+    answered = counts.total() - sum(counts[status] for status in _NO_ANSWER)
+    told: dict[str, Value] = {"name": session.name, "why": session.stopped.why, "n": answered, "all": counts.total()}
+    return Reason("side.stopped", {**told, **({"advice": session.stopped.advice} if session.stopped.advice else {})})
+
+
+def _lacking(record: SuiteRecord, rows: SuiteRows, session: Session) -> str:
+    """Why samples of a suite have no answer: what stopped it, or what most of its failures say."""
+    if session.stopped is not None and record.suite in session.stopped.suites:
+        return session.stopped.suites[record.suite]
+    if session.stopped is not None and session.stopped.why:
+        return ""
+    failed = np.flatnonzero(rows.samples.status.mask(Status.FAILED.value))
+    said = rows.samples.reason.rows(failed).counts()
+    return max(said, key=lambda detail: said[detail], default="")
 
 
 def _stored(folder: Path, session: Session) -> RunTables:
@@ -132,7 +161,8 @@ def sampled(parameters: Mapping[str, Any]) -> dict[str, str]:
 def _facts(record: SuiteRecord, rows: SuiteRows, session: Session) -> SuiteFacts:
     facts = facts_of(record)
     notes = (*facts.notes, *_judge_noise(rows, session.name))
-    return replace(facts, notes=notes, defects=(*blend(session), *_defects(record, rows, session.name)))
+    defects = (*blend(session), *_defects(record, rows, session.name))
+    return replace(facts, notes=notes, lacking=_lacking(record, rows, session), defects=defects)
 
 
 def _narrower(session: Session, sessions: Sequence[Session]) -> Iterator[Reason]:

@@ -70,17 +70,17 @@ async def look_again(config: EndpointConfig, plan: Plan, settings: ClientSetting
     Raises:
         EndpointError: another model is served there now.
     """
-    kept = "what was answered before is kept; serve the same model there again and run again"
+    advice = "what was answered before is kept: serve the same model there again and run again"
     try:
         now = await look(config, plan, settings)
     except ConfigError as error:
-        raise EndpointError(f"{config.name}: came back from an outage as another server: {error}; {kept}") from error
+        raise EndpointError.of(config.name, f"came back from an outage as another server: {error}", advice) from error
     except EndpointError as error:
-        return Failure(FailureKind.CONNECTION, str(error).removeprefix(f"{config.name}: "))
+        return Failure(FailureKind.CONNECTION, error.why or str(error))
     for address, weights in now.weights.items():
         if before.weights.get(address, weights) != weights:
             told = f"{address} came back from an outage with other weights, {weights} after {before.weights[address]}"
-            raise EndpointError(f"{config.name}: {told}; {kept}")
+            raise EndpointError.of(config.name, told, advice)
     return now
 
 
@@ -91,7 +91,7 @@ async def _look(config: EndpointConfig, plan: Plan, settings: ClientSettings) ->
     if isinstance(found, Failure):
         if unlisted or found.kind is FailureKind.NOT_FOUND:
             return _seen(await endpoint_identity(settings), Names(frozenset({config.model})), settings)
-        raise EndpointError(f"{config.name}: {settings.shown_urls[0]}: {found.detail}")
+        raise EndpointError.of(config.name, found.detail)
     if not unlisted:
         _check_model(config, plan, settings, found)
     identity = await endpoint_identity(settings)
@@ -275,7 +275,7 @@ class Gate:
         else:
             await self._changed.wait()
         if self._shut_by is not None:
-            raise EndpointError(f"{name}: nothing was asked, because {self._shut_by} cannot be asked")
+            raise EndpointError(f"{name}: nothing was asked, because {self._shut_by} cannot be asked", why="")
 
     def shut(self, name: str) -> None:
         """Gives a side up; the others are asked all the same where it had come through."""

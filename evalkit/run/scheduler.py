@@ -271,6 +271,7 @@ class Pool:
     _down_since: float | None = None
     _permanent: Counter[str] = field(default_factory=Counter)
     _fatal: str = ""
+    _advice: str = ""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _timer: asyncio.TimerHandle | None = None
 
@@ -294,7 +295,7 @@ class Pool:
             if self._timer is not None:
                 self._timer.cancel()
         if self._fatal:
-            raise EndpointError(f"{self.name}: {self._fatal}")
+            raise EndpointError.of(self.name, self._fatal, self._advice)
 
     @property
     def refusing(self) -> list[str]:
@@ -475,7 +476,8 @@ class Pool:
             self._down_since = self._now()
         lasted = self._now() - self._down_since
         if lasted >= self.settings.outage_seconds:
-            self._fatal = f"no answer for {lasted:.0f} s ({failure.detail}); what was answered is kept, run again later"
+            self._fatal = f"{failure.detail} (no answer for {lasted:.0f} s)"
+            self._advice = "what was answered is kept, run again later"
             self._give_up(entry, failure)
             return True
         self._waits_for(f"waiting for {self.name} to come back: {failure.detail}")
@@ -533,8 +535,9 @@ class Pool:
                 last = refusals[-1]
                 self._fatal = f"refuses every request ({last.kind.value}): {last.detail}"
             else:
-                self._refusals.clear()
                 self._served.update(one.address for one in outcomes if one not in refusals and not _says_nothing(one))
+                if not self._served:
+                    self._refusals.clear()
 
     def _permanent_failure(self, entry: _Waiting, failure: Failure) -> None:
         suite = entry.request.suite

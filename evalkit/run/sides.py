@@ -77,6 +77,12 @@ def problems(outcome: execute.Outcome) -> list[Reason]:
     return [*told, Reason("note.unanswered", {"name": name, "n": outcome.failed})] if outcome.failed else told
 
 
+def beside(outcome: execute.Outcome) -> list[Reason]:
+    """What a comparison says of a side beside the cause that its run has stored, which is a reason of its own."""
+    told = problems(outcome)
+    return told[1:] if outcome.problem is not None and outcome.problem.why != "" else told
+
+
 def suite_summary(name: str, suite: SuiteSide) -> dict[str, Any]:
     """What a run ended with in one suite: the number over the samples that have a value, and what has none and why."""
     these = suite.samples

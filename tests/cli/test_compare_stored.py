@@ -419,7 +419,8 @@ def test_failures_are_told_by_kind_in_the_words_of_run_and_compare(endpoint, oth
     done = invoke("compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand", "--json")
     document = json.loads(done.out)
     assert done.code == 3
-    assert f"without a score in the candidate: {told}" in told_in(document["suites"][0]["reasons"])
+    why = f"HTTP 400 from {other_endpoint.url}/chat/completions: no"
+    assert told_in(document["suites"][0]["reasons"]) == [f"candidate: 50 of 60 have a score ({told}): {why}"]
 
 
 def test_a_run_whose_last_session_asked_less_says_so(endpoint, other_endpoint, config, invoke, tmp_path):

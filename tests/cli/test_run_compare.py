@@ -92,6 +92,31 @@ def test_another_sampling_makes_other_keys_and_the_comparison_names_them(endpoin
     assert len(endpoint.requests) == 120, "answers under other sampling are never mixed in"
 
 
+def test_an_endpoint_that_is_down_is_the_reason_once_and_first_everywhere(endpoint, config, run_evalkit, tmp_path):
+    ref, cand = config("ref", endpoint.url, [MANY]), config("cand", "http://127.0.0.1:1/v1", [MANY])
+    junit, runs, cause = tmp_path / "junit.xml", tmp_path / "runs", "cand: connection refused at http://"
+    assert run_evalkit("run", ref, "--quiet").returncode == 0
+    done = run_evalkit("compare", ref, cand, "--junit", junit)
+    assert done.returncode == 3
+    assert " ".join(done.stdout.split()) == f"✗ INVALID: {cause}127.0.0.1:1/v1/models, 0 of 60 answered"
+    assert "connection refused" not in done.stderr
+    stored = run_evalkit("compare", runs / "ref", runs / "cand", env={"GITHUB_ACTIONS": "true"})
+    (annotation,) = [line for line in stored.stdout.splitlines() if line.startswith("::")]
+    assert annotation == f"::error title=evalkit is INVALID::{cause}…/v1/models, 0 of 60 answered"
+    home = runs / "ref--cand"
+    page = tmp_path / "page.html"
+    assert run_evalkit("report", home, "--format", "html", "--out", page).returncode == 0
+    assert run_evalkit("history", "add", home).returncode == 0
+    for text in (
+        run_evalkit("explain", home).stdout,
+        run_evalkit("report", home, "--format", "summary").stdout.replace("\\", ""),
+        junit.read_text().partition("<error message=")[2].partition("type=")[0],
+        page.read_text().partition("<main>")[2].partition("</section>")[0],
+        " ".join(run_evalkit("history", "--runs", runs).stdout.split()),
+    ):
+        assert text.count(cause) == 1
+
+
 def test_failures_are_counted_and_never_scored_zero(endpoint, config, run_evalkit):
     endpoint.spoil = lambda body, number: (
         (400, {"error": {"message": "bad"}}) if "astronomy test 3?" in str(body["messages"][-1]) else None

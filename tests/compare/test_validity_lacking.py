@@ -1,12 +1,15 @@
 """What has no score is told by status and kind, and never counts as behaviour."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from compare_factory import judged, suite
+from compare_factory import NOW, judged, side, suite
 from reasons import told
 
-from evalkit.compare.validity import counts_of
-from evalkit.model import Status, Verdict
+from evalkit.compare.judge import compare
+from evalkit.compare.validity import Policy, counts_of
+from evalkit.model import Reason, Status, Verdict
 from evalkit.render.words import say
 
 
@@ -92,3 +95,46 @@ def test_sides_whose_answers_share_no_item_have_no_interval(scores):
     result = judged(suite(scores, row=only(0, 200)), suite(scores, row=only(200, 400)))
     rows = {row.name: row for row in result.behaviour}
     assert rows["empty_answers"].interval is None
+
+
+def test_where_it_is_known_why_scores_are_missing_that_is_said_once_and_first(scores):
+    holes = suite(scores, row=lost(Status.FAILED, 20, "stall"), lacking="http://a/v1 sent nothing for 600 s")
+    result = judged(suite(scores, lacking=""), holes)
+    assert result.verdict is Verdict.INVALID
+    assert told(result.reasons) == [
+        "candidate: 380 of 400 have a score (failed 20 (stall 20)): http://a/v1 sent nothing for 600 s"
+    ]
+
+
+def test_what_else_is_wrong_is_said_behind_it(scores):
+    holes = suite(scores, row=lost(Status.NOT_ASKED, 399), lacking="")
+    codes = [reason.code for reason in judged(suite(scores * 0, lacking=""), holes).reasons]
+    assert codes[0] == "missing.why"
+    assert "scores.zero" in codes
+    assert not {"coverage", "unequal.failures", "items.few", "missing.side"} & set(codes)
+
+
+def test_a_side_of_which_nobody_knows_why_is_counted_as_before(scores):
+    holes = suite(scores, row=lost(Status.FAILED, 20, "stall"))
+    known = suite(scores, row=lost(Status.FAILED, 1, "stall"), lacking="why")
+    assert "coverage" in [reason.code for reason in judged(known, holes).reasons]
+
+
+STOPPED = Reason("side.stopped", {"name": "cand", "why": "connection refused at http://a/v1", "n": 0, "all": 400})
+
+
+def test_a_side_without_any_answer_is_the_whole_comparison(scores):
+    empty = replace(side("cand", suite(scores, row=lost(Status.NOT_ASKED, 400), lacking="")), stopped=STOPPED)
+    made = compare(side("ref", suite(scores, lacking="")), empty, Policy(), NOW)
+    assert (made.verdict, made.suites, made.exit_code) == (Verdict.INVALID, (), 3)
+    assert told(made.reasons) == ["cand: connection refused at http://a/v1, 0 of 400 answered"]
+
+
+def test_what_stopped_a_side_in_the_middle_is_the_first_reason_and_no_suites(scores):
+    cause = replace(STOPPED, values={**STOPPED.values, "n": 1234, "all": 2000, "advice": "run again later"})
+    half = suite(scores, row=lost(Status.NOT_ASKED, 100), lacking="")
+    made = compare(side("ref", suite(scores, lacking="")), replace(side("cand", half), stopped=cause), Policy(), NOW)
+    assert told(made.reasons[:1]) == [
+        "cand: connection refused at http://a/v1, 1,234 of 2,000 answered; run again later"
+    ]
+    assert told(made.suites[0].reasons) == ["candidate: 300 of 400 have a score (not asked 100)"]

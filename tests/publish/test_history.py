@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
-from evalkit.model import Verdict
+from evalkit.model import Verdict, said
 from evalkit.publish.history import FactChange, Known, changes, from_line, gate, night_of, series_of, to_line
 
 
@@ -154,6 +154,14 @@ def test_series_are_kept_apart(nights):
 def test_changes_name_what_came_and_what_went(nights):
     before, after = replace(nights[0], facts={"a": "1", "b": "2"}), replace(nights[1], facts={"a": "1", "c": "3"})
     assert changes(before, after) == (FactChange("b", "2", None), FactChange("c", None, "3"))
+
+
+def test_what_nobody_was_there_to_say_has_not_changed(nights):
+    facts = {"candidate.endpoint.version": "0.10", "candidate.build.driver": "570"}
+    before = replace(nights[0], facts=facts)
+    after = replace(nights[1], facts={"candidate.build.driver": "575", "new": "1"}, stopped=(said("down"),))
+    assert changes(before, after) == (FactChange("candidate.build.driver", "570", "575"), FactChange("new", None, "1"))
+    assert changes(after, before) == (FactChange("candidate.build.driver", "575", "570"), FactChange("new", "1", None))
 
 
 KNOWN = Known("musr", date(2026, 11, 6), date(2026, 11, 30), "softmax in bf16")

@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from evalkit.model import Verdict, said
+from evalkit.model import Reason, Verdict, said
 from evalkit.render.report import github_annotations, junit, openmetrics, outcome, platform, summary
+from evalkit.render.rows import explain
 from evalkit.render.words import LANGUAGES
 
 
@@ -135,3 +136,34 @@ def test_platforms():
     assert platform({"GITHUB_ACTIONS": "true"}) == "github"
     assert platform({"GITLAB_CI": "true"}) == "gitlab"
     assert platform({"GITHUB_ACTIONS": "false"}) is None
+
+
+STOPPED = Reason(
+    "side.stopped", {"name": "cand", "why": "connection refused at http://10.0.0.7:8000/v1", "n": 30, "all": 100}
+)
+
+
+def test_what_stopped_a_side_is_a_case_an_annotation_and_the_first_word_of_the_summary_once(comparison):
+    stopped = replace(comparison, verdict=Verdict.INVALID, reasons=(STOPPED, *comparison.reasons))
+    case = ET.fromstring(junit(stopped)).find(".//testcase")
+    words = "cand: connection refused at http://10.0.0.7:8000/v1, 30 of 100 answered"
+    assert (case.get("name"), case.find("error").get("message")) == ("endpoint", words)
+    notes = github_annotations(stopped)
+    assert notes.startswith(
+        "::error title=evalkit%3A an endpoint was not asked to the end::cand: connection refused at"
+    )
+    for text in (notes, summary(stopped), explain(stopped)):
+        assert text.count("connection refused") == 1
+    assert "10.0.0.7" not in notes + summary(stopped)
+    assert explain(stopped).startswith(words)
+
+
+def test_a_comparison_that_nobody_answered_says_so_first_everywhere(comparison):
+    empty = replace(comparison, verdict=Verdict.INVALID, suites=(), probe=None, reasons=(STOPPED,))
+    assert explain(empty).startswith("cand: connection refused at http://10.0.0.7:8000/v1, 30 of 100 answered\n")
+    for text in (
+        junit(empty).decode().partition("<error message=")[2].partition("type=")[0],
+        github_annotations(empty),
+    ):
+        assert text.count("connection refused") == 1
+    assert summary(empty).count("connection refused") == explain(empty).count("connection refused") == 1

@@ -10,6 +10,7 @@ from reasons import told
 from evalkit.errors import RunError
 from evalkit.run import items, manifest, parquet, tables
 from evalkit.run.items import ItemRow, write_items
+from evalkit.run.manifest import Stopped
 from evalkit.run.read import is_run, read_run
 from evalkit.run.tables import Graded
 from tests.support.stored_run import PLAN, add_session, suite_record, write_reply, write_tables
@@ -303,3 +304,18 @@ def test_the_collector_is_on_again_whatever_happens(run, tmp_path):
     with pytest.raises(RunError):
         read_run(tmp_path)
     assert gc.isenabled()
+
+
+def test_what_stopped_the_run_is_its_sides_reason_with_how_much_was_answered(run):
+    folder = run()
+    add_session(folder, stopped=Stopped("connection refused at http://a/v1", "run again later"))
+    side = read_run(folder)
+    assert told([side.stopped]) == ["ref: connection refused at http://a/v1, 3 of 5 answered; run again later"]
+    assert side.suites["quiz"].facts.lacking == ""
+
+
+def test_what_stopped_a_suite_or_most_of_its_failures_is_why_it_lacks_answers(run):
+    folder = run()
+    assert (read_run(folder).stopped, read_run(folder).suites["quiz"].facts.lacking) == (None, "no route")
+    add_session(folder, stopped=Stopped(suites={"quiz": "needs /v1/completions"}))
+    assert (read_run(folder).stopped, read_run(folder).suites["quiz"].facts.lacking) == (None, "needs /v1/completions")

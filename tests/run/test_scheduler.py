@@ -285,6 +285,18 @@ async def test_of_two_addresses_the_one_that_refuses_is_named_and_its_questions_
 
 
 @virtual.time
+async def test_an_address_that_refused_before_the_other_answered_is_named_too():
+    def script(request, attempt):
+        if request.key != "greeting" and attempt == 1 and int(request.key[1:]) < 4:
+            return fail(FailureKind.AUTH, address="http://bad/v1")
+        return replace(GOOD, address="http://good/v1")
+
+    pool = Pool(Scripted(script), QUICK, lambda r, o: None, {"s": Progress()}, addresses=2)
+    await pool.run(requests(20))
+    assert "http://bad/v1 refused 4 requests" in pool.refusing[0]
+
+
+@virtual.time
 async def test_two_addresses_that_both_refuse_end_the_run():
     turn = Counter()
 
