@@ -182,6 +182,44 @@ def test_an_options_text_in_another_spelling_or_at_the_end_or_beginning(reply, c
     assert read(reply, choices, letter).answer == letter
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *(
+            "AC",
+            "A、C",
+            "答案：A、C",
+            "选AC",
+            "故选：AC",
+            "【答案】AC",
+            "正确答案：A, C",
+            "A和C正确",
+            "AC都对",
+            "A、C 两项正确",
+        ),
+        *(
+            "选项A和选项C都正确",
+            "A选项正确；C选项正确；B、D错误。",
+            "A对，B错，C对，D错",
+            "The correct options are A and C.",
+        ),
+        *(r"\boxed{AC}", r"\boxed{A}、\boxed{C}", "<answer>A、C</answer>", "答案：A. 时光流逝；C. 保护森林"),
+        *("A. 时光流逝\nC. 保护森林", "因此正确的选项是：\nA. 时光流逝\nC. 保护森林"),
+    ],
+)
+def test_sets_of_letters(reply):
+    doc = {"choices": CHINESE[:4], "answer": "AC"}
+    assert letters.score(doc, final_text_of(reply), several=True).answer == "A,C"
+    assert letters.score({**doc, "answer": "A"}, final_text_of(reply), several=True).value == 0.0
+
+
+def test_a_list_of_all_options_is_no_set():
+    listed = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", CHINESE, strict=False))
+    doc = {"choices": CHINESE[:4], "answer": "ABCD"}
+    assert letters.score(doc, final_text_of(listed), several=True).answer is None
+    assert letters.score(doc, final_text_of(listed + "\n答案：ABCD"), several=True).value == 1.0
+
+
 def test_unlabelled_options_still_take_letters():
     assert read("(D)", ["", "", "", ""], "D").value == 1.0
     assert read("(E)", ["", "", "", ""], "D").value == 0.0
