@@ -140,7 +140,7 @@ def _keys(about: str, entry: str, chosen: Chosen | None) -> Iterator[str]:
         yield from (f"{entry}.sampling.{key}" for key in inside)
         if chosen is not None and chosen.choice.sampling.model_fields_set & {field, "extra_body", "profile"}:
             yield "pack"
-        yield from (f"sampling.{key}" for key in inside)
+        yield from (*(f"sampling.{key}" for key in inside), "sampling")
         return
     yield f"{entry}.{'limit' if about == 'items' else about}"
     yield from ("judge.model",) if about == "scorer" else ()
