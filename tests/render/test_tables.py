@@ -4,12 +4,15 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from evalkit.model import Verdict, said
+from evalkit.model import Reason, Verdict, said
+from evalkit.options import ReportOptions
+from evalkit.render.report import rendered
 from evalkit.render.rows import table_of
 from evalkit.render.tables import TerminalTable, table_text
 from evalkit.render.words import LANGUAGES, SYMBOLS, word_of, words_of
@@ -160,3 +163,14 @@ def test_both_languages_have_every_word():
     assert set(words_of("en")) == set(words_of("zh"))
     assert {f"verdict_{verdict.value}" for verdict in Verdict} <= set(words_of("en"))
     assert set(SYMBOLS) == set(Verdict)
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv", "html", "summary"])
+@pytest.mark.parametrize(("language", "told"), [("en", "30 of 756 items"), ("zh", "756 道题中的 30 道")])
+def test_a_part_of_a_data_set_is_marked_on_the_row_that_is_passed_on(comparison, form, language, told):
+    first, *others = comparison.suites
+    part = replace(first, notes=(Reason("note.part", {"n": 30, "all": 756}),))
+    text = rendered(replace(comparison, suites=(part, *others)), form, ReportOptions(language=language))
+    text = text.decode() if isinstance(text, bytes) else text
+    rows = [line for line in text.splitlines() if first.label in line and told in line]
+    assert rows, text
