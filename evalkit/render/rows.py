@@ -276,6 +276,10 @@ def overall(comparison: Comparison, language: Language = "en") -> str:
         return say(Reason("explain.unanswered"), language)
     if not comparison.suites:
         return say(Reason("explain.not_asked", {"verdict": comparison.verdict.value}), language)
+    further = [reason.code for suite in comparison.suites for reason in suite.reasons[1:]]
+    alerted = any(not code.startswith("second_run.") for code in further)
+    if comparison.verdict is Verdict.EQUIVALENT and alerted:
+        return say(Reason("explain.equivalent_alert"), language)
     return say(_OVERALL[comparison.verdict], language)
 
 
@@ -301,7 +305,10 @@ def _paragraph(suite: SuiteResult, language: Language) -> str:
     label = one_line(suite.label or suite.suite)
     separator = " " if language == "en" else ""
     verdict = f"{label}{words_of(language)['colon']}{verdict_text(suite.verdict, language)}"
-    return f"{verdict}\n{separator.join(sentences(suite, language))}"
+    told = [*sentences(suite, language)]
+    if len(suite.reasons) > 1:  # the first stands in the sentences
+        told.append(one_line(say(Reason("means.also", {"reasons": suite.reasons[1:]}), language)))
+    return f"{verdict}\n{separator.join(told)}"
 
 
 def _overall_paragraph(macro: Macro, language: Language) -> str:

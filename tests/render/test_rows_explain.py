@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.model import Interval, NeededRepeats, Verdict, said
+from evalkit.model import Interval, NeededRepeats, Reason, Verdict, said
 from evalkit.render.rows import explain, sentences
 from evalkit.render.words import LANGUAGES
 
@@ -82,3 +82,26 @@ def test_a_side_that_was_never_asked_is_no_question_asked(comparison, language, 
     sentence = sentences(suite_of(comparison, n_items=0), language)[0]
     assert words in sentence
     assert " 0 " not in sentence
+
+
+ALERT = said("only 40.0 % of the replies are the same text")
+
+
+@pytest.mark.parametrize(("language", "also"), [("en", "Beside that: only 40.0 %"), ("zh", "此外：only 40.0 %")])
+def test_an_alert_that_the_verdict_misses_is_explained_too(example, language, also):
+    first, *others = example.clean().suites
+    alerted = replace(example.clean(), suites=(replace(first, reasons=(*first.reasons, ALERT)), *others))
+    calm, told = (explain(one, language=language) for one in (example.clean(), alerted))
+    assert also in told
+    assert also not in calm
+    assert calm.splitlines()[0] != told.splitlines()[0], "the two are not called the same model"
+    again = Reason("second_run.other", {"verdict": "EQUIVALENT", "reason": ALERT})
+    twice = replace(example.clean(), suites=(replace(first, reasons=(*first.reasons, again)), *others))
+    assert explain(twice, language=language).splitlines()[0] == calm.splitlines()[0]
+
+
+def test_an_open_verdict_never_asks_for_what_cannot_decide(comparison):
+    """Repeats of greedy answers decide nothing: what would is said by each suite."""
+    open_ = replace(comparison, verdict=Verdict.INCONCLUSIVE)
+    assert "repeats" not in explain(open_).splitlines()[0]
+    assert "重复" not in explain(open_, language="zh").splitlines()[0]
