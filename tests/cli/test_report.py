@@ -77,9 +77,10 @@ def test_a_new_report_is_one_template(invoke, folder, tmp_path):
     assert done.out.startswith("Verdict: INVALID\n- GPQA Diamond -0.3 [-1.5, +0.9] +\n")
 
 
-def test_junit_is_one_case_a_suite(invoke, folder, comparison):
+def test_junit_is_one_case_a_suite_and_one_for_their_mean(invoke, folder, comparison):
     root = ET.fromstring(invoke("report", folder, "--format", "junit").out)
-    assert [case.get("name") for case in root.iter("testcase")] == [suite.suite for suite in comparison.suites]
+    names = [suite.suite for suite in comparison.suites]
+    assert [case.get("name") for case in root.iter("testcase")] == [*names, "overall"]
 
 
 MISTAKES = [
