@@ -44,7 +44,7 @@ def test_an_endpoint_that_is_down_ends_with_3(toy, files, run_evalkit):
     server.close()
     done = run_evalkit("doctor", path)
     assert done.returncode == 3
-    assert "no connection to" in done.stdout
+    assert "connection refused at" in done.stdout
 
 
 def test_two_files_and_json(toy, files, run_evalkit):

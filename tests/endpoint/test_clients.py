@@ -259,7 +259,7 @@ async def test_damaged_compression_is_malformed(serve, connect):
 async def test_nobody_listens(serve_bytes, connect, unused_tcp_port):
     failure = await connect(f"http://127.0.0.1:{unused_tcp_port}/v1").ask(chat())
     assert failure.kind is FailureKind.CONNECTION
-    assert "Connection refused" in failure.detail
+    assert "connection refused at http" in failure.detail
     assert f"127.0.0.1:{unused_tcp_port}" in failure.detail
 
 

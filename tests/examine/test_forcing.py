@@ -138,4 +138,4 @@ async def test_a_server_that_is_down_says_so(unused_tcp_port):
     async with Native(ClientSettings((f"http://127.0.0.1:{unused_tcp_port}/v1",), "toy"), pauses_seconds=()) as down:
         outcome = await find_forcer(down)
     assert isinstance(outcome, Unsupported)
-    assert "no connection to" in outcome.reasons[0]
+    assert "connection refused at" in outcome.reasons[0]
