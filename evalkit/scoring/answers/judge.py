@@ -120,8 +120,10 @@ def judge_messages(case: Case, asked_before: int = 0) -> tuple[Message, ...]:
 
 
 _RE: Final = patterns.of("judge")
-_READ_LIMIT_CHARS: Final = 20_000  # of a longer reply nothing is read: a judge writes a line
-_MOST_BRACES: Final = 100  # so many that begin no JSON object are tried
+_READ_LIMIT_CHARS: Final = (
+    200_000  # of a longer reply nothing is read: a judge writes a line, or thinks aloud before it
+)
+_MOST_TRIED: Final = 200  # so many places are looked at where a JSON object may begin and none does
 # Numbers stay as they are written, and a key that stands twice in an object is seen twice.
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=list, parse_float=str, parse_int=str, parse_constant=str)
 
@@ -176,15 +178,15 @@ class _Stated:
 def _of_objects(text: str) -> Iterator[_Stated]:
     """What the JSON objects in `text` give as their own score; what stands in their strings and parts is no grade."""
     position = failed = 0
-    while (start := text.find("{", position)) >= 0 and failed < _MOST_BRACES:
+    while (brace := _RE.object.search(text, position)) and failed < _MOST_TRIED:
         try:
-            pairs, position = _DECODER.raw_decode(text, start)
+            pairs, position = _DECODER.raw_decode(text, brace.start())
         except (ValueError, RecursionError):
-            position, failed = start + 1, failed + 1
+            position, failed = brace.end(), failed + 1
             continue
         for key, value in pairs:
             if key.strip().lower() in {"score", "grade"}:
-                yield _Stated(value.strip() if isinstance(value, str) else "", start, position)
+                yield _Stated(value.strip() if isinstance(value, str) else "", brace.start(), position)
 
 
 def _of_lines(text: str) -> Iterator[_Stated]:

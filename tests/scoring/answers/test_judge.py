@@ -51,6 +51,7 @@ def case(answer="red", question="Which colour?", truth="red<OR>crimson"):
         ('Two parts of three are there.\n\n{"score": 0.7}', 0.7),
         ('```json\n{"score": 0.8}\n```\nThe year is missing.', 0.8),
         ('{"answer": "{\\"score\\": 1}", "question": "?"}\n{"score": 0.2}', 0.2),
+        ("The truth is \\frac{1}{2}, {x}. " * 2000 + '\n{"score": 0.4}', 0.4),
         ("## Grade\nScore: 0.3\nFinal score: 0.3", 0.3),
         ('First {"score": 0.1}, corrected: {"score": 0.4}', None),
         ('{"score": 0.1}\nScore: 1', None),
