@@ -408,7 +408,8 @@ def _after_markers(text: str, options: Options) -> Iterator[tuple[Value, bool]]:
         if value and not _RE.refuted.match(text, value.end) and (place.said or _RE.alone.match(text, value.end)):
             yield _with_another(text, value, options), place.firm or not value.by_text
     for chosen in _RE.chosen.finditer(text):
-        if value := value_at(text, chosen.end(), options):
+        value = value_at(text, chosen.end(), options)
+        if value and _RE.after_choice.match(text, value.end):  # not "I choose B as the origin"
             yield value, not value.by_text
 
 
@@ -502,11 +503,12 @@ def _first(line: str, options: Options) -> str | None:
 
 def _led_to(line: str, options: Options) -> str | None:
     """The letter that ends a line and is the only one in it, behind a word that leads to it: "That leaves C."."""
-    *_, found = None, *_RE.led_to.finditer(line[-_LONGEST_END:])
-    if found is None or found[1] not in options.letters or _RE.negative.search(line[-_LONGEST_END:]):
+    line = _RE.article.sub("", line[-_LONGEST_END:])
+    *_, found = None, *_RE.led_to.finditer(line)
+    if found is None or found[1] not in options.letters or _RE.negative.search(line):
         return None
-    others = {letter[1] for letter in _RE.lenient_alone.finditer(line[-_LONGEST_END:])} & set(options.letters)
-    return found[1] if others <= {found[1], "A", "I"} else None
+    others = {letter[1] for letter in _RE.lenient_alone.finditer(line)} & set(options.letters)
+    return found[1] if others <= {found[1]} else None
 
 
 def _told(line: str, options: Options) -> str | None:
@@ -525,9 +527,9 @@ def _begun(line: str, options: Options) -> str | None:
 
 
 def _stated(text: str) -> Iterator[str]:
-    """M1: the letters that are said to be right."""
+    """M1: the letters that are said to be right; a lone I is a number of a statement, or whoever writes."""
     for found in _RE.stated.finditer(text):
-        if not supposed(text, found.start()):
+        if text[found.start()] != "I" and not supposed(text, found.start()):
             yield (found["before"] or found["after"]).upper()
 
 

@@ -108,6 +108,24 @@ def test_what_is_taken_back_gives_way(reply):
 @pytest.mark.parametrize(
     "reply",
     [
+        "Answer: C\nIs it even? No.\nB. beta is.",
+        "Answer: C. B is also a letter.",
+        "Answer: C. Statement I is correct, too.",
+        "I choose B as the origin.\nAnswer: C",
+        "Answer: C\n\nNow let us replace A with B.",
+        "Answer: C\n\nNo more than that. So A was out.",
+    ],
+)
+def test_what_is_no_second_thought(reply):
+    assert set(answers(reply).values()) == {"C"}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I choose B as the origin of the plane, and go on from there to all the other places.",
+        "It is known that A → B",
+        "The final letter is D, of all the letters that stand there in one row, one by one",
         "Answer: B is wrong",
         "Answer: B is incorrect.",
         "The answer is not B",
