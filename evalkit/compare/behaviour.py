@@ -164,7 +164,7 @@ def text_agreement(suite: str, reference: Side, candidate: Side, aligned: Aligne
     if not greedy or same.all():
         return bare
     lengths = _tokens(left.samples.completion_tokens, left.samples.characters)
-    chosen = _spread(np.flatnonzero(~same), _MOST_SPLITS)
+    chosen = spread(np.flatnonzero(~same), _MOST_SPLITS)
     splits = list(_splits(suite, reference, candidate, one[chosen], two[chosen]))
     if not splits:
         return bare
@@ -184,7 +184,7 @@ def logprob_distance(suite: str, reference: Side, candidate: Side, aligned: Alig
     """
     left, right = reference.suites[suite].samples, candidate.suites[suite].samples
     one, two = _pairs_with_text(aligned, left.text, right.text, once=True)
-    chosen = _spread(np.arange(one.size), _MOST_LOGPROBS)
+    chosen = spread(np.arange(one.size), _MOST_LOGPROBS)
     sums: list[float] = []
     tokens: list[int] = []
     for row, other in zip(one[chosen].tolist(), two[chosen].tolist(), strict=True):
@@ -232,7 +232,7 @@ def _tokens(completion_tokens: NDArray[np.float64], characters: NDArray[np.float
     return np.where(np.isnan(completion_tokens), characters / _CHARACTERS_PER_TOKEN, completion_tokens)
 
 
-def _spread(rows: Rows, most: int) -> Rows:
+def spread(rows: Rows, most: int) -> Rows:
     """At most so many of the rows, evenly spread: the same ones every time."""
     if rows.size <= most:
         return rows
@@ -289,7 +289,7 @@ def behaviour_of(
     lengths, rates = _length_rows(left, right, aligned), _rate_rows(left, right, aligned)
     garbage = list(garbage_rows(reference.suites[suite], candidate.suites[suite]))
     rows = (*options, *texts, *garbage, *lengths, *rates, *unasked, *_speed_rows(left, right))
-    return rows, tuple(row.alert for row in (*texts, *garbage) if row.alert)
+    return rows, tuple(row.alert for row in texts if row.alert)
 
 
 def _text_rows(agreement: Agreement | None, noise: NoiseFloor | None) -> list[BehaviourRow]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from evalkit.compare.columns import Side
 from evalkit.compare.garbage import is_garbage
-from evalkit.compare.pair import Aligned, Floats, Ints
+from evalkit.compare.pair import Aligned, Floats, Ints, codes_of
 from evalkit.model import Reason, Status, Value
 from evalkit.stats.tails import binomial_upper, hypergeometric
 
@@ -49,7 +49,7 @@ class _Events:
     def upper(self, inside: Mask) -> float:
         """How likely equal stacks have so many of the events inside, were they at no place in particular."""
         hits, chances = int(self.hits[inside].sum()), np.ones(1)
-        for code in np.unique(self.suite[self.hits]).tolist():
+        for code in codes_of(self.suite[self.hits]).tolist():
             own = self.suite == code
             drawn, marked = int((own & inside).sum()), int(self.hits[own].sum())
             chances = np.convolve(chances, hypergeometric(drawn, marked, int(own.sum())))
@@ -105,8 +105,9 @@ def _changes(aligned: Aligned, number: int) -> tuple[Ints, Floats]:
     values = [side.value[both] for side, both in zip(cells, aligned.both, strict=True)]
     scored = ~np.isnan(values[0]) & ~np.isnan(values[1])
     item = cells[number].item[aligned.both[number]][scored]
-    codes, first, counts = np.unique(item, return_index=True, return_counts=True)
-    chosen = np.flatnonzero(scored)[first + codes % counts]
+    first = np.flatnonzero(np.diff(item, prepend=-1))  # cells are sorted by item
+    counts = np.diff(first, append=item.size)
+    chosen = np.flatnonzero(scored)[first + item[first] % counts]
     return cells[number].row[aligned.both[number][chosen]], (values[number] - values[1 - number])[chosen]
 
 
@@ -126,7 +127,7 @@ def _together(pieces: Sequence[_Events]) -> _Events | None:
 
 
 def _by_address(events: _Events, names: Sequence[str], about: Mapping[str, Value]) -> Iterator[Reason]:
-    asked = np.unique(events.address)
+    asked = codes_of(events.address)
     if asked.size < 2:
         return
     for address in asked.tolist():
@@ -136,7 +137,7 @@ def _by_address(events: _Events, names: Sequence[str], about: Mapping[str, Value
 
 
 def _by_time(events: _Events, about: Mapping[str, Value]) -> Iterator[Reason]:
-    edges = np.unique(np.linspace(0, events.at.size, _STRETCHES + 1).astype(np.int64))
+    edges = codes_of(np.linspace(0, events.at.size, _STRETCHES + 1).astype(np.int64))
     n = edges.size - 1
     windows = [(int(edges[i]), int(edges[j])) for i in range(n) for j in range(i + 1, n + 1) if (i, j) != (0, n)]
     if not windows:
@@ -160,7 +161,7 @@ def _densest(events: _Events, windows: Sequence[tuple[int, int]]) -> tuple[int, 
     """
     start, stop = np.asarray(windows).T
     excess, variance = np.zeros(start.size), np.zeros(start.size)
-    for code in np.unique(events.suite[events.hits]).tolist():
+    for code in codes_of(events.suite[events.hits]).tolist():
         own = events.suite == code
         before = np.concatenate([[0], np.cumsum(own)]), np.concatenate([[0], np.cumsum(own & events.hits)])
         drawn, hits = (total[stop] - total[start] for total in before)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from evalkit.compare.behaviour import behaviour_of
 from evalkit.compare.clusters import cluster_notes
 from evalkit.compare.columns import ItemText, ReplyText, Side
+from evalkit.compare.crosstalk import crossed_row
 from evalkit.compare.flips import Shown, describe, find_flips
 from evalkit.compare.pair import Aligned
 from evalkit.compare.tiers import overall_reasons, tiers
@@ -14,6 +15,9 @@ from evalkit.compare.validity import Policy
 from evalkit.compare.verdict import Judged, absent_suite, judge_suite
 from evalkit.model import Comparison, Difference, Flip, Reason, RunIdentity, SuiteResult, Verdict
 from evalkit.resources import __version__
+
+_FAULTS = ("crossed_answers", "garbage_answers")
+"""Rows of what no model does, whatever it is worth: said beside any verdict."""
 
 
 def compare(
@@ -73,13 +77,21 @@ def _judge(name: str, reference: Side, candidate: Side, policy: Policy) -> Judge
 
 
 def _with_behaviour(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> Judged:
-    """The suite with its behaviour rows; where the stacks write other texts, a verdict that misses it says so."""
+    """The suite with its behaviour rows, and the server's faults and other texts among its reasons.
+
+    Other texts are only said where the verdict misses them, and not where replies are those of other questions: advice
+    on templates and kernels would then mislead.
+    """
     result, aligned = judged.result, judged.aligned
     if aligned is None:
         return judged
     rows, loud = behaviour_of(result.suite, reference, candidate, aligned, policy.noise.get(result.suite))
-    blind = result.verdict in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
-    reasons = (*result.reasons, *loud) if blind else result.reasons
+    crossed = crossed_row(result.suite, reference, candidate, aligned)
+    if crossed is not None:
+        rows = (crossed, *(replace(row, alert=None) if row.alert in loud else row for row in rows))
+    faults = tuple(row.alert for row in rows if row.alert and row.name in _FAULTS)
+    blind = crossed is None and result.verdict in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
+    reasons = (*result.reasons, *faults, *(loud if blind else ()))
     return replace(judged, result=replace(result, behaviour=rows, reasons=reasons))
 
 

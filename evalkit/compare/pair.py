@@ -246,6 +246,11 @@ def _matched(reference: Cells, candidate: Cells, both: tuple[Ints, Ints]) -> tup
     return replace(reference, value=values[0]), replace(candidate, value=values[1])
 
 
+def codes_of(column: Ints) -> Ints:
+    """The codes that a column holds, in ascending order; np.unique would load numpy.ma."""
+    return np.asarray(np.flatnonzero(np.bincount(column)) if column.size else column)
+
+
 def asked_twice(sides: Iterable[tuple[Ints, Floats]], n_items: int) -> NDArray[np.bool_]:
     """By item code: whether both of two columns, each with the item of every value, have a value for it."""
     one, two = (np.bincount(item[~np.isnan(value)], minlength=n_items) > 0 for item, value in sides)

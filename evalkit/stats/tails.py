@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -96,6 +96,14 @@ def binomial_upper(hits: int, n: int, probability: float) -> float:
     ks = np.arange(hits, n + 1)
     logs = _log_choose(n, ks) + ks * math.log(probability) + (n - ks) * math.log1p(-probability)
     return min(1.0, math.fsum(np.exp(logs).tolist()))
+
+
+def upper_of_unequal(hits: int, chances: Sequence[float]) -> float:
+    """P(X >= hits) for the number of hits among independent trials, each with a chance of its own."""
+    spread = np.ones(1)
+    for chance in chances:
+        spread = np.convolve(spread, [1.0 - chance, chance])
+    return min(1.0, math.fsum(spread[hits:].tolist()))
 
 
 def hypergeometric(drawn: int, marked: int, n: int) -> FloatArray:

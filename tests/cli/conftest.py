@@ -208,7 +208,7 @@ def config(tmp_path, invented):
     def write(name, url, suites=("aime24",), **more):
         lines = {
             "name": name,
-            "base_url": url,
+            **({"base_url": url} if url else {}),
             "model": "loopback",
             "data": str(invented),
             "runs": str(tmp_path / "runs"),
