@@ -121,7 +121,7 @@ def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
     """JUnit XML: a case for each suite and one for their mean; a comparison of no suites is one error, never a pass."""
     cases = []
     for suite in comparison.suites:
-        explained = sentences(suite)
+        explained = [*sentences(suite), *map(say, suite.reasons[1:])]  # the sentences hold the first
         message = f"{suite.verdict.value}: {say_all(suite.reasons) or explained[2]}"
         result = outcome(suite.verdict, undecided)
         cases.append(_case(suite.suite, result, suite.verdict, suite.reasons, explained, message=message))
@@ -141,9 +141,8 @@ def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
     elif probe:  # it did not stop the suites, so it passes, or was open and is skipped
         result = "pass" if probe.verdict is Verdict.EQUIVALENT else "skipped"
         message = f"{probe.verdict.value}: {say_all(probe.reasons)}"
-        cases.insert(
-            0, _case("fidelity probe", result, probe.verdict, probe.reasons, [probe_sentence(probe)], message=message)
-        )
+        explained = [probe_sentence(probe), *map(say, probe.reasons)]
+        cases.insert(0, _case("fidelity probe", result, probe.verdict, probe.reasons, explained, message=message))
     context = {"comparison": comparison, "cases": cases, "notes": "\n".join(map(say, comparison.notes))}
     return fill(data_folder("reports") / "junit.xml.j2", context).encode()
 
@@ -157,7 +156,7 @@ def _case(
         "verdict": verdict.value,
         "codes": list(dict.fromkeys(reason.code for reason in reasons)),
         "message": one_line(message),
-        "text": "\n".join((*explained, *map(say, reasons))),
+        "text": "\n".join(explained or map(say, reasons)),
     }
 
 
@@ -188,9 +187,10 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
         level = open_level if suite.verdict is Verdict.INCONCLUSIVE else "error"
         _, found, means = sentences(suite)
         codes = ", ".join(dict.fromkeys(reason.code for reason in suite.reasons))
-        reasons = f" Reasons: {say_all(suite.reasons)} ({codes})." if suite.reasons else ""
+        said = [means] if suite.ci90 is None else [found, means]
+        said += [f"{say(reason)}." for reason in suite.reasons[1:]]  # the first is said in the sentences
         title = f"evalkit: {suite.label or suite.suite} is {suite.verdict.value}"
-        told.append((level, title, f"{found} {means}{reasons}"))
+        told.append((level, title, " ".join(said) + (f" ({codes})" if codes else "")))
     if (row := comparison.macro) is not None and row.verdict is not Verdict.EQUIVALENT:
         level = open_level if row.verdict is Verdict.INCONCLUSIVE else "error"
         told.append((level, f"evalkit: the mean over suites is {row.verdict.value}", say_all(row.reasons)))

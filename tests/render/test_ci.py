@@ -167,3 +167,17 @@ def test_a_comparison_that_nobody_answered_says_so_first_everywhere(comparison):
     ):
         assert text.count("connection refused") == 1
     assert summary(empty).count("connection refused") == explain(empty).count("connection refused") == 1
+
+
+def test_why_a_suite_is_invalid_is_said_once_below_its_message(comparison):
+    why = Reason(
+        "missing.why", {"side": "candidate", "n": 0, "all": 910, "kinds": (), "why": "connection refused at x"}
+    )
+    last = replace(comparison.suites[-1], reasons=(why, said("and another thing")))
+    made = replace(comparison, suites=(last,), macro=None)
+    error = ET.fromstring(junit(made)).find(".//error")
+    assert error.get("message").startswith("INVALID: candidate: 0 of 910")
+    assert error.text.count("connection refused at x") == error.text.count("and another thing") == 1
+    (line,) = github_annotations(made).splitlines()
+    assert line.count("connection refused at x") == line.count("and another thing") == 1
+    assert "::No verdict is possible: candidate: 0 of 910" in line
