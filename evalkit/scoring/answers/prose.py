@@ -72,17 +72,19 @@ def _decided(sentence: str, options: Options) -> str | None:
         won = _RE.superlative.match(after) or _wins(after, options)
         if not (announced or won) or _RE.denial.search(before) or _RE.denied.match(after):
             continue
-        rivals = [other for other in mentions[place + 1 :] if other.letter != mention.letter]
-        if (
-            place
-            and mentions[place - 1].letter != mention.letter
-            and _RE.side_by_side.fullmatch(sentence, mentions[place - 1].end, mention.start)
-        ):
-            return None
-        if rivals and not _RE.contrast.search(sentence, mention.end, rivals[0].start):
-            return None
-        return None if supposed(sentence, mention.start) else mention.letter
+        if not _beside_another(sentence, mentions, place) and not supposed(sentence, mention.start):
+            return mention.letter
     return None
+
+
+def _beside_another(sentence: str, mentions: list[_Mention], place: int) -> bool:
+    """Whether another option stands side by side with a mention, or behind it without being set against it."""
+    mention = mentions[place]
+    before = mentions[place - 1] if place else mention
+    after = [other for other in mentions[place + 1 :] if other.letter != mention.letter]
+    if before.letter != mention.letter and _RE.side_by_side.fullmatch(sentence, before.end, mention.start):
+        return True
+    return bool(after) and not _RE.contrast.search(sentence, mention.end, after[0].start)
 
 
 def _wins(after: str, options: Options) -> bool:

@@ -34,6 +34,7 @@ def read(reply, choices, question=""):
         ("(A) shows a boat, (D) shows a quay.\n\nThe most likely one is:\n\n(D) the fourth picture\n\nIts light fits.",
          PICTURES, "D"),
         ("- Point A is on the mast.\n- Point B is on the bow.\n\nThe corresponding point is therefore Point B.", POINTS, "B"),
+        ("I lean towards (B) or (C), with a slight preference for (B) for its light.", PICTURES, "B"),
         ('The point labelled "REF" in the first corresponds to point "C" in the other.', POINTS, "C"),
         ("(A) and (B) differ. Therefore, the second picture shares the same style as the reference.", PICTURES, "B"),
         ("The camera turns to the right. This is evident because the cup moves to the left.", TURNS, "B"),
