@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from evalkit import codec
+from evalkit.model import Reason
 from evalkit.publish.history import Known, document, night_of, series_of
 from evalkit.publish.history_page import HistoryTable, page
 from evalkit.render.words import LANGUAGES
@@ -58,6 +59,14 @@ def test_the_page_shows_which_weights_changed_and_not_where_they_lie(story):
         assert f"<td>{words}</td>" in text
     # The history itself is the user's own: there it shows what moved.
     assert "/home/alice/night-5/acme.gguf" in codec.dump(document(made, ()))
+
+
+def test_a_night_that_stopped_in_the_middle_says_why_beside_its_suites(story):
+    values = {"name": "cand", "why": "connection refused at http://10.0.0.7/v1", "n": 30, "all": 100}
+    stopped = replace(story[5], reasons=(Reason("side.stopped", values), *story[5].reasons))
+    made = series_of([night_of(story[3]), night_of(stopped)])
+    words = "cand: connection refused at http://…/v1, 30 of 100 answered"
+    assert " ".join(terminal(HistoryTable(made)).split()).count(words) == page(made, ()).count(words) == 1
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
