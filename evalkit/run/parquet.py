@@ -36,6 +36,7 @@ _WORDS: Final = frozenset(
 )
 _SEAL: Final = b"crc32c\x18\x08"  # the key in the file's metadata, and how Parquet says that eight bytes follow
 _UNSEALED: Final = b"00000000"
+_BLOCK_BYTES: Final = 1 << 20
 
 # ---------------------------------------------------------------- written
 
@@ -128,19 +129,16 @@ class Table:
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-            data = path.read_bytes()
-            place = data.rfind(_SEAL) + len(_SEAL)
-            if data[place : place + len(_UNSEALED)] != b"%08x" % _crc(data, place):
-                raise ValueError("its checksum does not fit")
-            if not hashlib.sha256(data).hexdigest().startswith(digest):
+            source = pa.PythonFile(path.open("rb"), "r")  # the one that is verified is the one that is read
+            if not _verified(source).startswith(digest):
                 raise ValueError("it is another file than its name says")
-            schema = pq.read_schema(pa.BufferReader(data))
+            schema = pq.read_schema(source)
             said = orjson.loads((schema.metadata or {}).get(b"evalkit", b"{}"))
             self.header: dict[str, Any] = said if isinstance(said, dict) else {}
             if self.header.get("format") != FORMAT or not schema.equals(_schema(tuple(columns.items()))):
                 raise RunError(f"{path}: was made by another version of evalkit: {AGAIN}")
             words = [name for name in columns if name in _WORDS]
-            self._file: pq.ParquetFile = pq.ParquetFile(pa.BufferReader(data), read_dictionary=words)
+            self._file: pq.ParquetFile = pq.ParquetFile(source, read_dictionary=words)
         self.path = path
 
     def __len__(self) -> int:
@@ -204,6 +202,29 @@ class Table:
             numbers = np.asarray([known.setdefault(word, len(known)) for word in words], dtype=np.int32)
             codes[start : start + len(piece)] = numbers[places]
         return Labels(codes, tuple(known))
+
+
+def _verified(source: Any) -> str:
+    """The SHA-256 of an open file whose checksum fits; read in blocks, for it may be large.
+
+    Raises:
+        ValueError: where it does not fit.
+    """
+    size = source.size()
+    source.seek(max(0, size - _BLOCK_BYTES))
+    end = source.read()
+    place = size - len(end) + end.rfind(_SEAL) + len(_SEAL)
+    written = end[place - size + len(end) :][: len(_UNSEALED)]
+    source.seek(0)
+    crc, whole = 0, hashlib.sha256()
+    for start in range(0, size, _BLOCK_BYTES):
+        block = source.read(_BLOCK_BYTES)
+        whole.update(block)
+        zeros = slice(max(0, place - start), max(0, place + len(_UNSEALED) - start))
+        crc = google_crc32c.extend(crc, block[: zeros.start] + _UNSEALED[: len(block[zeros])] + block[zeros.stop :])
+    if written != b"%08x" % crc:
+        raise ValueError("its checksum does not fit")
+    return whole.hexdigest()
 
 
 @contextmanager
