@@ -25,6 +25,7 @@ from evalkit.options import CompareOptions, ProbeOptions
 from evalkit.run import Observer
 from evalkit.run.execute import Examine, Watch
 from evalkit.run.plan import PlannedSuite, SideRun, chosen_suites, make_plan
+from evalkit.tasks.items import by_logprobs
 from evalkit.waits import finished
 
 WORTH_SAMPLES: Final = 2_000
@@ -235,6 +236,9 @@ def needs_of_planned(suite: PlannedSuite) -> SuiteNeeds:
         max_tokens=suite.parameters.get("max_tokens"),
         longest_prompt_characters=max(map(_characters, prompts), default=0),
         samples=suite.planned,
+        items=len(prompts),
+        by_logprobs=by_logprobs(suite.loaded.suite),
+        logprobs=bool(suite.parameters.get("logprobs")),
         pictures=any(prompt.images for prompt in prompts),
         stops=bool(suite.parameters.get("stop")),
     )

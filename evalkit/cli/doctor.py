@@ -185,7 +185,7 @@ def _show_plan(made: Forecast) -> None:
         samples = sum(sum(gate.samples) for gate in gates)
         calls = sum(gate.judge_calls for gate in gates)
         judged = f"at most {calls:,} judge calls, " if calls else ""
-        cost = f"{samples:,} samples, {judged}{amount(tokens)} tokens, "
+        cost = f"{samples:,} samples, {judged}{amount(tokens)} tokens, {made.disk_bytes / 1e9:.2g} GB on disk, "
         cost += f"{made.hours:.1f} hours at {speed:g} tokens/s on each side"
         suites = "the only suite" if len(gates) == 1 else f"all {len(gates)} suites"
         chance = f"{suites} would be EQUIVALENT with a chance of {percent(made.power_of_all)} %"

@@ -16,6 +16,7 @@ from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import Client, ClientSettings, Materialise
 from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
 from evalkit.resources import data_folder
+from evalkit.run.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
 from evalkit.waits import announce
 
 ATTEMPTS: Final = 3
@@ -81,6 +82,8 @@ class Findings(list[Finding]):
 class SuiteNeeds:
     """What one suite asks of an endpoint: its longest answer and prompt, and whether it sends pictures or stop texts.
 
+    `samples` counts requests; `by_logprobs` says that each scores a given text, `logprobs` that replies hold
+    log-probabilities of what they say.
     `problem` says why the suite's data cannot be had, "" where it can.
     """
 
@@ -88,6 +91,9 @@ class SuiteNeeds:
     max_tokens: int | None = None
     longest_prompt_characters: int = 0
     samples: int = 0
+    items: int = 0
+    by_logprobs: bool = False
+    logprobs: bool = False
     pictures: bool = False
     stops: bool = False
     problem: str = ""
@@ -200,9 +206,8 @@ def shown(text: str) -> str:
 
 
 LEAST_FREE_BYTES: Final = 200_000_000
-BYTES_PER_TOKEN: Final = 6
-"""What a stored reply takes for a token of its limit: text, JSON around it, and the scores."""
-BYTES_PER_REPLY: Final = 2_000
+USUAL_SHARE: Final = 0.25
+"""How much of their token limit answers take as a rule."""
 
 
 def check_disk(folder: Path, suites: Sequence[SuiteNeeds]) -> Finding:
@@ -211,12 +216,20 @@ def check_disk(folder: Path, suites: Sequence[SuiteNeeds]) -> Finding:
     while not existing.exists():
         existing = existing.parent
     free = shutil.disk_usage(existing).free
-    needed = sum(suite.samples * (BYTES_PER_REPLY + BYTES_PER_TOKEN * (suite.max_tokens or 0) // 4) for suite in suites)
+    needed = sum(map(_stored_bytes, suites))
     values: dict[str, Any] = {"free": free / 1e9, "folder": existing, "needed": needed / 1e9}
     if free >= max(2 * needed, LEAST_FREE_BYTES):
         return finding("disk", **values)
     full = free < max(needed, LEAST_FREE_BYTES)
     return finding("disk.short", Severity.PROBLEM if full else Severity.WARNING, **values)
+
+
+def _stored_bytes(suite: SuiteNeeds) -> float:
+    """What the replies of a suite will take on disk."""
+    if suite.by_logprobs:
+        return suite.samples * SCORED_REQUEST_BYTES + suite.items * ITEM_BYTES
+    each = answer_bytes((suite.max_tokens or 0) * USUAL_SHARE, logprobs=suite.logprobs)
+    return suite.samples * each + suite.items * ITEM_BYTES
 
 
 def check_data(suites: Sequence[SuiteNeeds]) -> list[Finding]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
 from evalkit.compare.columns import Side
 from evalkit.compare.planning import Judging, PlannedGate, SuiteAsk, plan_gate, power_of_all
@@ -17,19 +18,23 @@ from evalkit.render.words import say
 from evalkit.run import Observer, comparability
 from evalkit.run.plan import Chosen, chosen_suites, identity_of, margin_pt_of, sampling_of
 from evalkit.run.read import is_run, read_run
+from evalkit.run.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
 from evalkit.stats.methods import Goal
+from evalkit.tasks.items import by_logprobs
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What a comparison will cost and which of its gates can decide; `problems` say what cannot be compared or known.
 
-    `hours` of a gate are those of the slower side at `options.tokens_per_second`, both being asked at once.
+    `hours` of a gate are those of the slower side at `options.tokens_per_second`, both being asked at once; `bytes_of`
+    says by suite what is still to be asked will take on disk, where the length of answers is known.
     """
 
     gates: tuple[PlannedGate, ...]
     problems: tuple[str, ...]
     options: PlanOptions
+    bytes_of: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def can_decide(self) -> bool:
@@ -46,6 +51,11 @@ class Forecast:
         """Time of the slower side for all suites whose answers' length is known."""
         return sum(gate.hours(self.options.tokens_per_second) or 0.0 for gate in self.gates)
 
+    @property
+    def disk_bytes(self) -> float:
+        """What is still to be asked of both sides will take on disk, for all suites whose answers' length is known."""
+        return sum(self.bytes_of.values())
+
     def document(self) -> dict[str, Any]:
         """What `evalkit plan --json` prints."""
         speed = self.options.tokens_per_second
@@ -53,9 +63,13 @@ class Forecast:
             "alpha": self.options.alpha,
             "power": self.options.power,
             "tokens_per_second": speed,
-            "suites": [{**asdict(gate), "hours": gate.hours(speed)} for gate in self.gates],
+            "suites": [
+                {**asdict(gate), "hours": gate.hours(speed), "disk_bytes": self.bytes_of.get(gate.suite)}
+                for gate in self.gates
+            ],
             "problems": list(self.problems),
             "power_of_all": self.power_of_all,
+            "disk_bytes": self.disk_bytes,
         }
 
 
@@ -83,7 +97,31 @@ def forecast(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOption
             problems.append(f"{ask.suite}: {unknown}: say --items {ask.suite}=N")
         else:
             gates.append(gate)
-    return Forecast(tuple(gates), tuple(problems), options)
+    return Forecast(tuple(gates), tuple(problems), options, _bytes_of(gates, configs))
+
+
+OPTIONS_AN_ITEM: Final = 4
+"""So many requests an item takes by log-likelihood, in the suites that are known."""
+
+
+def _bytes_of(gates: Sequence[PlannedGate], configs: tuple[EndpointConfig, EndpointConfig]) -> dict[str, float]:
+    """What is still to be asked will take on disk, by suite; without those whose answers' length is not known."""
+    scored = {one.suite.name for one in chosen_suites(configs[0]) if by_logprobs(one.suite)}
+    found = {}
+    for gate in gates:
+        sides = zip(gate.samples, gate.tokens or (None, None), configs, strict=True)
+        if gate.suite in scored:
+            answers = sum(gate.samples) * OPTIONS_AN_ITEM * SCORED_REQUEST_BYTES
+        elif gate.tokens is None:
+            continue
+        else:
+            answers = sum(
+                samples * answer_bytes(tokens / samples, logprobs=config.logprobs)
+                for samples, tokens, config in sides
+                if samples and tokens is not None
+            )
+        found[gate.suite] = answers + gate.items * ITEM_BYTES
+    return found
 
 
 def _asks(

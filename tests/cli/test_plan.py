@@ -54,6 +54,10 @@ def test_the_document_has_fractions_and_the_table_points_and_percent(pair, invok
     assert f"14,042 1 ±5 {percent(suite['power'])} %" in shown
     assert f"the only suite would be EQUIVALENT with a chance of {percent(document['power_of_all'])} %" in shown
     assert "at 1000 tokens/s on each side" in shown
+    # 14,042 answers on each side, of so many tokens, and the items once.
+    assert suite["disk_bytes"] == pytest.approx(2 * 14042 * 125 + sum(suite["tokens"]) * 1.05 + 14042 * 200)
+    assert document["disk_bytes"] == suite["disk_bytes"]
+    assert " GB on disk, " in shown
 
 
 @pytest.mark.parametrize(("share", "shown"), [(0.7999, 79), (0.8, 80), (0.29, 29), (0.9999, 99), (1.0, 100), (0.0, 0)])

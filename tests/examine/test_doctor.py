@@ -454,13 +454,27 @@ async def test_stacks_that_differ(toy):
 def test_the_disk_must_hold_what_is_planned(tmp_path, monkeypatch):
     def disk(free):
         monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: type("U", (), {"free": free})())
-        suites = (SuiteNeeds("a", max_tokens=4000, samples=100_000),)
+        suites = (SuiteNeeds("a", max_tokens=4000, samples=1_000_000),)
         return checks.check_disk(tmp_path / "not" / "there", suites).severity
 
     assert disk(10**12) is Severity.OK
-    assert disk(10**9) is Severity.WARNING
-    assert disk(3 * 10**8) is Severity.PROBLEM
+    assert disk(2 * 10**9) is Severity.WARNING
+    assert disk(10**9) is Severity.PROBLEM
     assert disk(10**6) is Severity.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("needs", "needed"),
+    [
+        # 1,430 items of MMLU by log-likelihood, four options each, and over chat in a few words.
+        (SuiteNeeds("a", max_tokens=1, samples=4 * 1430, items=1430, by_logprobs=True), "0.0018 GB"),
+        (SuiteNeeds("a", max_tokens=64, samples=1430, items=1430), "0.00049 GB"),
+        (SuiteNeeds("a", max_tokens=32_768, samples=10_000, items=500), "0.087 GB"),
+        (SuiteNeeds("a", max_tokens=32_768, samples=10_000, items=500, logprobs=True), "1.7 GB"),
+    ],
+)
+def test_what_a_suite_takes_on_disk_depends_on_what_is_stored_of_it(tmp_path, needs, needed):
+    assert f"about {needed} needed" in checks.check_disk(tmp_path, [needs]).what
 
 
 def test_missing_data_is_said_by_suite():
