@@ -207,7 +207,7 @@ def _line_at(text: str, start: int) -> Box:
         if end == len(text) or text[start : min(end, start + LONGEST_FIELD)].strip(" \t*"):
             break
         start = end + 1
-    return Box(text[start : min(end, start + LONGEST_FIELD)], start, end, open=True)
+    return Box(text[start : min(end, start + LONGEST_FIELD)].partition("</answer>")[0], start, end, open=True)
 
 
 def _read_bool(field: str) -> bool | None:

@@ -149,7 +149,7 @@ def _is_remark(text: str, value: float) -> bool:
     reader = _Reader(_RE.lead.sub("", text.strip(), count=1))
     other = reader.number()
     if other is None:
-        return _RE.remark.search(text) is not None
+        return _RE.remark.search(text.partition(")")[0]) is not None
     return math.isclose(other / (100 if _RE.percent.match(reader.text, reader.position) else 1), value, rel_tol=_ALIKE)
 
 
