@@ -106,6 +106,7 @@ _MODEL_WORDS: Final = re.compile(
     r"\bmodel\b.{0,300}?(?:does not exist|not exist|not found|not served|not available)|unknown model|no such model",
     re.IGNORECASE | re.DOTALL,
 )
+_PAGE: Final = "an HTML page"
 _TITLE: Final = re.compile(r"<title[^<>]{0,100}>([^<]{1,200})", re.IGNORECASE)
 
 _KIND_OF_STATUS: Final = {
@@ -191,7 +192,7 @@ def read_error(body: bytes) -> ServerError:
     text = body[: 4 * _RAW_CHARACTERS].decode("utf-8", "replace").strip()
     if looks_like_html(body):
         title = _TITLE.search(text)
-        return ServerError("an HTML page" + (f" titled '{html.unescape(title[1]).strip()}'" if title else ""))
+        return ServerError(_PAGE + (f" titled '{html.unescape(title[1]).strip()}'" if title else ""))
     return ServerError(text)
 
 
@@ -248,6 +249,8 @@ def _compact(document: Any) -> str:
 def _hint(status: int, where: str, error: ServerError) -> str:
     """What a status usually means to the one who wrote the configuration."""
     if status in {401, 403}:
+        if error.message.startswith(_PAGE):  # servers refuse a key in JSON, or in a few words
+            return " (what stands before the server refuses this request)"
         return " (the key was not accepted: api_key_env must name a variable that holds a key of this server)"
     if status == 407:
         return " (the proxy wants a user name and password)"

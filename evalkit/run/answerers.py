@@ -32,16 +32,19 @@ class Answerers:
     side: str
     names: Names
     counts: Counter[Answerer] = field(default_factory=Counter)
+    _stopped: EndpointError | None = None
 
     def take(self, reply: Reply) -> None:
         """Counts a reply that is to be kept.
 
         Raises:
-            EndpointError: another model gave it than those before it.
+            EndpointError: another model gave it than those before it, or gave an earlier one.
         """
         by = Answerer.of(reply)
         if by not in self.counts and by.model and not self._is_one(by.model):
-            raise self._another(by)
+            self._stopped = self._stopped or self._another(by)
+        if self._stopped is not None:
+            raise self._stopped
         self.counts[by] += 1
 
     def _is_one(self, name: str) -> bool:

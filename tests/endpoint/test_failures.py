@@ -146,6 +146,15 @@ def test_other_bad_requests_are_no_overflow(message):
     assert classify(400, {"error": {"message": message}}).kind is FailureKind.BAD_REQUEST
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_speaks_of_the_key_but_for_a_page_of_what_stands_before_the_server(status):
+    assert "the key was not accepted" in classify(status, {"error": {"message": "invalid key"}}).detail
+    page = classify(status, b"<html><title>Request blocked</title></html>").detail
+    assert "what stands before the server refuses this request" in page
+    assert "Request blocked" in page
+    assert "key" not in page
+
+
 @pytest.mark.parametrize("status", [401, 429, 503])
 def test_a_busy_server_that_speaks_of_context_is_still_busy(status):
     assert classify(status, CONTEXT_BODIES["vllm"]).kind is not FailureKind.CONTEXT_OVERFLOW
