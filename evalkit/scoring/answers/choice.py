@@ -345,7 +345,10 @@ def extract(text: str, options: Options) -> Extraction:
     strong += (("P2", value) for value in _in_boxes(text, options))
     strong += (("P3", value) for at in _RE.field.finditer(text) if (value := value_at(text, at.end(), options)))
     if strong:
-        strong += (("P1", value) for value in _corrected(text, min(value.end for _, value in strong), options))
+        first_end = min(value.end for _, value in strong)
+        strong += (("P1", value) for value in _corrected(text, first_end, options))
+        if invented := _RE.next_question.search(text, first_end):  # what follows answers the next question
+            strong = [candidate for candidate in strong if candidate[1].start <= invented.start()]
         anchor, value = max(strong, key=lambda candidate: candidate[1].start)
         return Extraction(value.letters, anchor, len({other.letters for _, other in strong}) > 1, value.start)
     return _from_lines(text, options, [value for value, _ in marked])
@@ -513,9 +516,10 @@ def _led_to(line: str, options: Options) -> str | None:
 
 def _told(line: str, options: Options) -> str | None:
     """The letter that stands with its own text at the end of a line, behind "is" or the like."""
-    for found in _RE.told.finditer(line[-_LONGEST_END:]):
-        end = own_text_end(line[-_LONGEST_END:], found.end(), found[1], options)
-        if end and _RE.line_end.match(line[-_LONGEST_END:], end):
+    line = line[-_LONGEST_END:]
+    for found in _RE.told.finditer(line):
+        end = own_text_end(line, found.end(), found[1], options)
+        if end and _RE.line_end.match(line, end):
             return found[1]
     return None
 

@@ -109,6 +109,10 @@ def test_what_is_taken_back_gives_way(reply):
     "reply",
     [
         "Answer: C\nIs it even? No.\nB. beta is.",
+        "Answer: C\n\nQuestion: And which is the first?\nAnswer: A",
+        "\\boxed{C}\n\nProblem 2: Which is the first?\n\nThe answer is A.",
+        "Question: Which is the third?\nAnswer: C",
+        "答案：C\n\n题目：哪个是第一个？\n答案：A",
         "Answer: C. B is also a letter.",
         "Answer: C. Statement I is correct, too.",
         "I choose B as the origin.\nAnswer: C",
