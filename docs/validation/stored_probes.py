@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from evalkit.examine.divergence import ScoredText
 from evalkit.examine.forcing import Drawn
 from evalkit.examine.probe import Findings, Material, Plan
-from evalkit.stats.divergence import ScoredText
 
 
 def read_findings(entries: Iterable[Mapping[str, Any]]) -> Findings:

@@ -16,9 +16,9 @@ from evalkit.errors import UsageError
 from evalkit.options import TableOptions
 
 if TYPE_CHECKING:
-    from evalkit.compare.published import PublishedJudgment
     from evalkit.model import Comparison
     from evalkit.publish.hub import HubFile
+    from evalkit.publish.published import PublishedJudgment
 
 HUB_FORMATS: Final = ("eval-results", "model-index", "every-eval-ever")
 _FOR_CARDS: Final = ("style", "chip", "language", "allow_invalid")
@@ -194,7 +194,7 @@ def judge_table(files: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     The intervals are unpaired, about twice as wide as a comparison of item scores would give. Each row gets a
     sentence: what the table supports, or why it supports nothing. Exits with the gravest verdict of all rows.
     """
-    from evalkit.compare.published import gravest
+    from evalkit.publish.published import gravest
 
     chosen = options.made(TableOptions, given)
     tables = api.judge_tables(files, chosen)
@@ -211,7 +211,7 @@ def _print_judged(name: str, judgments: Sequence[PublishedJudgment]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from evalkit.compare.published import mean_over_rows
+    from evalkit.publish.published import mean_over_rows
     from evalkit.render import numbers
     from evalkit.render.words import one_line, say
 

@@ -24,6 +24,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from evalkit.errors import EndpointError, RunError, UsageError
+from evalkit.examine.divergence import overall_fidelity
 from evalkit.examine.probe import (
     Findings,
     Material,
@@ -37,7 +38,6 @@ from evalkit.examine.probe import (
 from evalkit.examine.probe_report import FORWARD, SELF, assess
 from evalkit.files import digest, write_whole
 from evalkit.model import Reason, Verdict, said
-from evalkit.stats.divergence import overall_fidelity
 
 Operators: TypeAlias = frozenset[str]
 Fails: TypeAlias = Callable[[Operators], bool]

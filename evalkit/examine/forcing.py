@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 from evalkit.endpoint.body import at
 from evalkit.endpoint.failures import malformed
 from evalkit.endpoint.identity import Native
+from evalkit.examine.divergence import Choice, ScoredText
 from evalkit.model import Failure, FailureKind, Message
-from evalkit.stats.divergence import Choice, ScoredText
 
 TokenIds: TypeAlias = tuple[int, ...]
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from evalkit.endpoint.body import at
 from evalkit.endpoint.identity import Native
+from evalkit.examine.divergence import Choice, ScoredText
 from evalkit.examine.forcing import (
     TOP,
     Drawing,
@@ -24,7 +25,6 @@ from evalkit.examine.forcing import (
     unfit,
 )
 from evalkit.model import FailureKind, Message
-from evalkit.stats.divergence import Choice, ScoredText
 
 # ---------------------------------------------------------------- llama.cpp
 

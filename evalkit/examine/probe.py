@@ -21,11 +21,11 @@ from evalkit.config import EndpointConfig
 from evalkit.endpoint.identity import Native, endpoint_identity
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError
+from evalkit.examine.divergence import ScoredText
 from evalkit.examine.forcing import Drawing, Drawn, Forcer, TokenIds, Unanswered, without_ends
 from evalkit.examine.forcing_methods import Unsupported, find_forcer
 from evalkit.model import Failure, Message
 from evalkit.serve import launch
-from evalkit.stats.divergence import ScoredText
 from evalkit.waits import announce
 
 Scores: TypeAlias = tuple[ScoredText | None, ...]

@@ -15,12 +15,7 @@ import orjson
 
 from evalkit import codec
 from evalkit.errors import UsageError
-from evalkit.examine.forcing import Drawn
-from evalkit.examine.probe import Asked, Findings, Material, Scores
-from evalkit.files import write_whole
-from evalkit.model import Probe, Reason, Verdict
-from evalkit.resources import __version__
-from evalkit.stats.divergence import (
+from evalkit.examine.divergence import (
     Divergence,
     Fidelity,
     Margins,
@@ -31,6 +26,11 @@ from evalkit.stats.divergence import (
     near_tie_nats,
     overall_fidelity,
 )
+from evalkit.examine.forcing import Drawn
+from evalkit.examine.probe import Asked, Findings, Material, Scores
+from evalkit.files import write_whole
+from evalkit.model import Probe, Reason, Verdict
+from evalkit.resources import __version__
 
 FORMAT: Final = 1
 NAME: Final = "probe.json"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from evalkit.compare.published import PublishedJudgment, PublishedRow, gravest, judge_row, mean_over_rows
 from evalkit.errors import UsageError
 from evalkit.model import DEFAULT_MARGIN_PT, fraction
 from evalkit.options import TableOptions
 from evalkit.publish.card_parse import Cell, parse_file, read_cell, scaled_row
 from evalkit.publish.cards import benchmark_of
+from evalkit.publish.published import PublishedJudgment, PublishedRow, gravest, judge_row, mean_over_rows
 
 # Headlines that are no shares of right answers, and how many questions stand behind them (LiveBench: about).
 _GRADED: Final = {"livebench": 1000, "mm_vet_v2": 517}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from evalkit.compare.published import PublishedRow, gravest, judge_row, mean_over_rows, possible_sizes
 from evalkit.model import Verdict
+from evalkit.publish.published import PublishedRow, gravest, judge_row, mean_over_rows, possible_sizes
 from evalkit.render.words import say
 from evalkit.stats.methods import judge_means
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.stats.divergence import Choice, ScoredText, divergence, near_tie_nats
+from evalkit.examine.divergence import Choice, ScoredText, divergence, near_tie_nats
 from evalkit.stats.tails import ratio_estimate
 
 

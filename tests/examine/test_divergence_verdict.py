@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from reasons import told
 
-from evalkit.model import Verdict
-from evalkit.render.words import say
-from evalkit.stats.divergence import (
+from evalkit.examine.divergence import (
     FLOOR_NATS,
     Margins,
     ScoredText,
@@ -18,6 +16,8 @@ from evalkit.stats.divergence import (
     margins,
     overall_fidelity,
 )
+from evalkit.model import Verdict
+from evalkit.render.words import say
 
 
 def pair(noise, shift=0.0, sequences=32, length=40, seed=0):
