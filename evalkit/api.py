@@ -113,14 +113,16 @@ def run(file: PathLike, options: RunOptions | None = None, observer: Observer = 
         StorageError: where the disk refuses.
     """
     from evalkit.render.words import say
-    from evalkit.run import sides
-    from evalkit.run.plan import prepare
+    from evalkit.run import journal, sides
+    from evalkit.run.plan import prepare, refreshed
     from evalkit.run.read import read_run
 
     side = prepare(sides.load(Path(file), options or RunOptions()))
-    (outcome,) = sides.run_sides([side], observer)
-    problems = tuple(map(say, sides.problems(outcome)))
-    return Run(side.folder, read_run(side.folder), outcome.asked, problems, outcome.problem)
+    with journal.held([side.folder]):
+        (outcome,) = sides.run_sides([refreshed(side)], observer)
+        problems = tuple(map(say, sides.problems(outcome)))
+        read = read_run(side.folder, side.plan.digest)
+    return Run(side.folder, read, outcome.asked, problems, outcome.problem)
 
 
 def score(file: PathLike, options: RunOptions | None = None) -> Run:
@@ -130,16 +132,17 @@ def score(file: PathLike, options: RunOptions | None = None) -> Run:
         RunError: where there is no such run.
     """
     from evalkit.errors import RunError
-    from evalkit.run import execute, sides
-    from evalkit.run.plan import prepare
+    from evalkit.run import execute, journal, sides
+    from evalkit.run.plan import prepare, refreshed
     from evalkit.run.read import read_run
     from evalkit.waits import finished
 
     side = prepare(sides.load(Path(file), options or RunOptions()))
     if not side.folder.is_dir():
         raise RunError(f"{side.folder}: there is no such run: `evalkit run {file}` makes it")
-    damaged = finished(execute.regrade(side))
-    return Run(side.folder, read_run(side.folder), problems=damaged)
+    with journal.held([side.folder]):
+        damaged = finished(execute.regrade(refreshed(side)))
+        return Run(side.folder, read_run(side.folder, side.plan.digest), problems=damaged)
 
 
 def load_run(folder: PathLike) -> Run:

@@ -20,8 +20,8 @@ from evalkit.judging import Case, Judged, StoppedError, check_margins, differenc
 from evalkit.model import Comparison, Difference, Reason, RunIdentity
 from evalkit.options import CompareOptions
 from evalkit.publish.archive import home_of, noise_floors, second_name
-from evalkit.run import Observer, comparability, execute, manifest
-from evalkit.run.plan import SideRun, prepare
+from evalkit.run import Observer, comparability, execute, journal, manifest
+from evalkit.run.plan import SideRun, prepare, refreshed
 from evalkit.run.read import read_run
 from evalkit.run.sides import beside, load, run_sides
 
@@ -47,14 +47,15 @@ def compared(paths: tuple[Path, Path], options: CompareOptions, observer: Observ
             raise UsageError(f"{path}: only a run folder of evalkit's can stand against a configuration file")
     configs = [load(path, options.run) if kind == "config" else None for path, kind in zip(paths, kinds, strict=True)]
     planned = _plan(paths, (configs[0], configs[1]), options, observer)
-    try:
-        case = _ask(planned, options, observer)
-    except StoppedError as stopped:
-        return Judged(_not_asked(planned, stopped, options), planned.home)
-    made = judged(case, options)
-    if options.rerun_on_fail and planned.configs[1] is not None:
-        return _rerun(case, made, planned.configs[1], options, observer)
-    return made
+    with journal.held(side.folder for side in planned.sides if side is not None):
+        try:
+            case = _ask(planned, options, observer)
+        except StoppedError as stopped:
+            return Judged(_not_asked(planned, stopped, options), planned.home)
+        made = judged(case, options)
+        if options.rerun_on_fail and planned.configs[1] is not None:
+            return _rerun(case, made, planned.configs[1], options, observer)
+        return made
 
 
 def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judged:
@@ -67,10 +68,13 @@ def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judge
     second = execute.second_config(config, None, execute.AA_SEEDS, second_name(config.name))
     known: dict[str, Any] = {}
     trouble: list[Reason] = []
-    for one in (config, second):  # in turns: both would share the one endpoint's speed
-        (outcome,) = run_sides([prepare(one, known)], observer)
-        trouble += beside(outcome)
-    sides = (read_run(config.runs / config.name), read_run(second.runs / second.name))
+    runs = [prepare(one, known) for one in (config, second)]
+    with journal.held(run.folder for run in runs):
+        for run in runs:  # in turns: both would share the one endpoint's speed
+            (outcome,) = run_sides([run], observer)
+            trouble += beside(outcome)
+        one, two = (read_run(run.folder, run.plan.digest) for run in runs)
+    sides = one, two
     return judged(Case(sides, (), home_of(config.runs, config.name), tuple(trouble)), options)
 
 
@@ -78,12 +82,14 @@ def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judge
 class _Planned:
     """A comparison with endpoints to ask, before they are; a side that is a stored run has no configuration.
 
-    `found` are the differences of two configurations.
+    `plans` are the digests of what is compared: nothing else that a folder holds, or comes to hold, is. `found` are the
+    differences of two configurations.
     """
 
     folders: tuple[Path, Path]
     configs: tuple[EndpointConfig | None, EndpointConfig | None]
     sides: tuple[SideRun | None, SideRun | None]
+    plans: tuple[str, str]
     found: tuple[Difference, ...]
     names: tuple[str, str]
 
@@ -115,11 +121,18 @@ def _plan(
     check_margins(options, [suite.name for side in sides if side is not None for suite in side.plan.suites])
     if not options.anyway:
         _refuse_unlike(folders, sides, options)
-    names = [
-        manifest.latest(folder).name if config is None else config.name
-        for folder, config in zip(folders, configs, strict=True)
-    ]
-    return _Planned((folders[0], folders[1]), configs, (sides[0], sides[1]), found, (names[0], names[1]))
+    (name, plan), (other_name, other_plan) = (
+        _stored(folder) if side is None else (side.config.name, side.plan.digest)
+        for folder, side in zip(folders, sides, strict=True)
+    )
+    plans, names = (plan, other_plan), (name, other_name)
+    return _Planned((folders[0], folders[1]), configs, (sides[0], sides[1]), plans, found, names)
+
+
+def _stored(folder: Path) -> tuple[str, str]:
+    """Name and plan of a stored run."""
+    session = manifest.latest(folder)
+    return session.name, session.plan
 
 
 def _refuse_unlike(folders: Sequence[Path], sides: Sequence[SideRun | None], options: CompareOptions) -> None:
@@ -144,12 +157,13 @@ def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case
     Raises:
         StoppedError: what is found before the suites are asked says that they should not be.
     """
-    bank = planned.sides[0] is None or planned.sides[0].missing == 0
-    asked = [side for side in planned.sides if side is not None]
+    asked = [refreshed(side) for side in planned.sides if side is not None]
+    bank = planned.sides[0] is None or asked[0].missing == 0
     admission = _admission(asked, planned, options, observer)
     outcomes = run_sides(asked, observer, None if admission is None else admission.examiner())
     trouble = tuple(sentence for outcome in outcomes for sentence in beside(outcome))
-    sides = (read_run(planned.folders[0]), read_run(planned.folders[1]))
+    one, two = (read_run(folder, plan) for folder, plan in zip(planned.folders, planned.plans, strict=True))
+    sides = one, two
     found = planned.found
     if len(asked) == 1:
         # The configuration says what is compared: suites that only the stored run has are left out.
@@ -178,12 +192,13 @@ def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions
     """The comparison where the suites were not asked: what was found before is its verdict."""
     moment = now()
 
-    def identity(folder: Path, side: SideRun | None) -> RunIdentity:
+    def identity(number: int) -> RunIdentity:
+        folder, side = planned.folders[number], planned.sides[number]
         if side is None:
-            return manifest.latest(folder).identity(str(folder))
+            return manifest.latest(folder, planned.plans[number]).identity(str(folder))
         return manifest.new_session(side.config, side.plan).identity(str(folder))
 
-    runs = identity(planned.folders[0], planned.sides[0]), identity(planned.folders[1], planned.sides[1])
+    runs = identity(0), identity(1)
     made = not_asked(runs, stopped.verdict, stopped.reasons, policy(options), moment)
     return replace(made, probe=stopped.probe, differences=planned.found)
 

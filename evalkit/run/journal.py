@@ -12,7 +12,8 @@ import fcntl
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -145,6 +146,28 @@ class Lock:
         self._file.close()
 
 
+_HELD: Final[set[Path]] = set()
+"""Run folders that a call of this process keeps to itself."""
+
+
+@contextmanager
+def held(folders: Iterable[Path]) -> Iterator[None]:
+    """Keeps run folders for this call alone, from before it asks until it has read what was answered.
+
+    Journals of this process are then opened in them without a lock of their own.
+
+    Raises:
+        RunError: where another process, or another call, has one.
+        StorageError: where a folder cannot be written.
+    """
+    with ExitStack() as stack:
+        for folder in sorted({folder.resolve() for folder in folders}):
+            stack.callback(Lock(folder).release)
+            _HELD.add(folder)
+            stack.callback(_HELD.remove, folder)
+        yield
+
+
 class Journal:
     """The writing end of a run folder's journal: `append` hands over, a thread writes, another forces to disk."""
 
@@ -155,7 +178,7 @@ class Journal:
             RunError: where another process has the run.
             StorageError: where the disk refuses.
         """
-        self._lock = Lock(folder)
+        self._lock = None if folder.resolve() in _HELD else Lock(folder)
         self.path = folder / NAME
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -167,7 +190,7 @@ class Journal:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             self._cut_torn_end()
         except OSError as error:
-            self._lock.release()
+            self._release()
             raise StorageError(f"{self.path}: cannot be written: {error.strerror}") from error
         self._threads = [
             threading.Thread(target=work, name="journal", daemon=True) for work in (self._write_on, self._sync_on)
@@ -209,8 +232,12 @@ class Journal:
             thread.join()
         self._sync()
         os.close(self._descriptor)
-        self._lock.release()
+        self._release()
         self._raise_problem()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def _raise_problem(self) -> None:
         if self._problem is not None:

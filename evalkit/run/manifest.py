@@ -20,7 +20,7 @@ import orjson
 
 from evalkit import codec
 from evalkit.errors import RunError, StorageError, UsageError
-from evalkit.files import write_whole
+from evalkit.files import digest, write_whole
 from evalkit.model import Reason, RunIdentity
 from evalkit.resources import __version__
 
@@ -134,8 +134,8 @@ class Session:
 
     @property
     def run_id(self) -> str:
-        """Twelve digits that name the plan."""
-        return self.plan[:12]
+        """Twelve digits that name what was asked of whom, and when it was begun."""
+        return digest([self.name, self.started, self.plan])[:12]
 
     def identity(self, path: str) -> RunIdentity:
         """Which run this is; the user's word on what is served there is part of the endpoint."""

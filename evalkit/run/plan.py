@@ -383,13 +383,17 @@ def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> Pla
 
 @dataclass(frozen=True, slots=True)
 class SideRun:
-    """One side, planned: what to ask, where it is stored, what is there already; `damage` is what cannot be read."""
+    """One side, planned: what to ask, where it is stored, what is there already; `damage` is what cannot be read.
+
+    `extents` are those of the journals that were read.
+    """
 
     config: EndpointConfig
     plan: Plan = field(repr=False)  # asyncio prints what a finished task gave: a plan is megabytes
     folder: Path
     answered: Mapping[str, journal.Place] = field(repr=False)
     damage: tuple[str, ...] = ()
+    extents: Sequence[Any] = field(default=(), repr=False)
 
     @property
     def missing(self) -> int:
@@ -403,7 +407,18 @@ def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
     Raises:
         UsageError: for a mistake in the configuration, a suite or its data.
     """
-    plan = make_plan(config, known)
-    folder = config.runs / config.name
-    found = journal.index(folder) if folder.is_dir() else journal.Index({}, {})
-    return SideRun(config, plan, folder, found.replies, journal.damage_sentences(found.damage))
+    return refreshed(SideRun(config, make_plan(config, known), config.runs / config.name, {}, extents=()))
+
+
+def refreshed(side: SideRun) -> SideRun:
+    """The side with what its folder holds now: another process may have answered since it was planned.
+
+    Raises:
+        RunError: where a journal cannot be read.
+    """
+    extents = journal.extents(side.folder)
+    if extents == side.extents:
+        return side
+    found = journal.index(side.folder)
+    damage = journal.damage_sentences(found.damage)
+    return replace(side, answered=found.replies, damage=damage, extents=extents)

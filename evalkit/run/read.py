@@ -70,7 +70,7 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
         if (rows := stored.suites.get(record.suite)) is not None
     }
     sessions = manifest.sessions(folder)
-    notes += [*remarks(session, sessions), *(_narrower(session, sessions) if plan is None else ())]
+    notes += [*remarks(session, sessions), *_narrower(session, sessions)]
     overall = None if session.overall_margin_pt is None else fraction(session.overall_margin_pt)
     stopped = _stopped(session, suites.values())
     given = session.identity(str(folder)), session.config, suites, texts.reply, texts.item, tuple(notes)

@@ -211,3 +211,16 @@ def test_kill_9_loses_at_most_what_was_not_yet_written(tmp_path):
     assert len(kept) > 0
     assert list(kept) == [key(n) for n in range(len(kept))], "what is there is a prefix without gaps"
     journal.Journal(tmp_path / "run").close()
+
+
+def test_a_folder_is_held_from_one_journal_to_the_next(tmp_path):
+    with journal.held([tmp_path / "a", tmp_path / "b", tmp_path / "a"]):
+        journal.Journal(tmp_path / "a").close()
+        for taken in (journal.held([tmp_path / "b"]), journal.held([tmp_path / "c", tmp_path / "a"])):
+            with pytest.raises(RunError, match="is in use by process"), taken:
+                pass
+        journal.Journal(tmp_path / "a").close()
+    with journal.held([tmp_path / "a"]):
+        pass
+    with journal.Journal(tmp_path / "a"), pytest.raises(RunError, match="is in use by"):
+        journal.Journal(tmp_path / "a")
