@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from evalkit.compare.behaviour import behaviour_of
 from evalkit.compare.clusters import cluster_notes
-from evalkit.compare.columns import ItemText, ReplyText, Side
+from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteSide
 from evalkit.compare.crosstalk import crossed_row
 from evalkit.compare.flips import Shown, describe, find_flips
-from evalkit.compare.pair import Aligned
+from evalkit.compare.pair import align
 from evalkit.compare.tiers import overall_reasons, tiers
-from evalkit.compare.validity import Policy
+from evalkit.compare.validity import Policy, unequal_failures
 from evalkit.compare.verdict import Judged, absent_suite, judge_suite
 from evalkit.model import Comparison, Difference, Flip, Reason, RunIdentity, SuiteResult, Verdict
 from evalkit.resources import __version__
@@ -34,10 +34,18 @@ def compare(
         return replace(made, differences=differences, notes=notes)
     names = list(dict.fromkeys([*reference.suites, *candidate.suites]))
     sides = reference, candidate
-    judged = [_judge(name, *sides, policy) for name in names]
+    both = [name for name in names if name in reference.suites and name in candidate.suites]
+    aligned = {name: align(reference.suites[name], candidate.suites[name]) for name in both}
+    unequal = unequal_failures(aligned, policy.rules.failure_alpha)
+    judged = [
+        _with_behaviour(judge_suite(*_of(name, sides), aligned[name], policy, unequal.get(name)), *sides, policy)
+        if name in aligned
+        else _absent(name, sides, policy)
+        for name in names
+    ]
     overall = reference.overall_margin, candidate.overall_margin
     found = tiers(judged, policy.overall(*overall), policy.alpha, policy.overall_conflict(*overall))
-    clustered = cluster_notes(reference, candidate, _aligned(judged))
+    clustered = cluster_notes(reference, candidate, aligned)
     excused = found.verdict is Verdict.INCONCLUSIVE and policy.on_inconclusive != "fail"
     return Comparison(
         reference=reference.identity,
@@ -67,13 +75,13 @@ def not_asked(
     return replace(empty, verdict=verdict, exit_code=verdict.exit_code, reasons=reasons)
 
 
-def _judge(name: str, reference: Side, candidate: Side, policy: Policy) -> Judged:
-    left, right = reference.suites.get(name), candidate.suites.get(name)
-    if left is not None and right is not None:
-        return _with_behaviour(judge_suite(name, left, right, policy), reference, candidate, policy)
-    present = right if left is None else left
-    assert present is not None  # noqa: S101 - the name came from one of the two
-    return absent_suite(name, present, "reference" if left is None else "candidate", policy)
+def _of(name: str, sides: tuple[Side, Side]) -> tuple[SuiteSide, SuiteSide]:
+    return sides[0].suites[name], sides[1].suites[name]
+
+
+def _absent(name: str, sides: tuple[Side, Side], policy: Policy) -> Judged:
+    missing, present = ("candidate", sides[0]) if name in sides[0].suites else ("reference", sides[1])
+    return absent_suite(name, present.suites[name], missing, policy)
 
 
 def _with_behaviour(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> Judged:
@@ -104,10 +112,6 @@ def _flips(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> 
     places = find_flips(aligned, left, right, policy.flips)
     shown = Shown(questions=policy.questions)
     return tuple(describe(name, (reference, candidate), aligned, place, shown) for place in places)
-
-
-def _aligned(judged: list[Judged]) -> dict[str, Aligned]:
-    return {one.result.suite: one.aligned for one in judged if one.aligned is not None}
 
 
 # ---------------------------------------------------------------- a second look at a DEGRADED night

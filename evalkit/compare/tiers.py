@@ -37,7 +37,7 @@ def tiers(judged: Sequence[Judged], overall_margin: float, alpha: float, conflic
     lost = _uncorrected([*(test for _one, test in valid), mean], alpha)
     by_suite = {one.result.suite: reason for (one, _test), reason in zip(valid, lost, strict=False)}
     held = tuple(_corrected(one, by_suite.get(one.result.suite)) for one in judged)
-    macro = _overall_row(valid, mean, lost[-1])
+    macro = _overall_row(valid, mean, lost[-1] or _open(valid, mean))
     if invalid := tuple(one.result.label for one in judged if one.result.verdict is Verdict.INVALID):
         conflict = Reason("overall.lacks", {"labels": invalid, "n": len(invalid), "all": len(judged)})
     if conflict is not None:
@@ -60,15 +60,29 @@ def _said(test: DifferenceTest) -> dict[str, Value]:
     return {"interval": test.ci90, "margin": test.margin}
 
 
+def _open(valid: Sequence[tuple[Judged, DifferenceTest]], mean: DifferenceTest) -> Reason | None:
+    """Why the mean must wait for what was not answered: the worst case of all suites together says otherwise."""
+    if mean.decision is Verdict.INCONCLUSIVE or not any(one.worst for one, _test in valid):
+        return None
+    for case in range(2):
+        tests = [one.worst[case] if one.worst else test for one, test in valid]
+        other = macro_test([(test.point, test.se, test.df) for test in tests], mean.margin, mean.alpha)
+        if other.decision is not mean.decision:
+            turned = {"verdict": mean.decision.value, "other": other.decision.value}
+            return Reason("missing.decide_mean", {**turned, **_said(other)})
+    return None
+
+
 def _corrected(one: Judged, lost: Reason | None) -> Judged:
     """The suite as it stands among the others; `lost` says which alarm Holm's correction took from it."""
-    if lost is None:
+    if lost is None or one.result.verdict not in ALARMS:
         return one
     reasons = (lost, *one.result.reasons[1:])
     return replace(one, result=replace(one.result, verdict=Verdict.INCONCLUSIVE, reasons=reasons))
 
 
 def _overall_row(valid: Sequence[tuple[Judged, DifferenceTest]], mean: DifferenceTest, lost: Reason | None) -> Macro:
+    """The mean as a row; `lost` says why it is INCONCLUSIVE whatever its interval says."""
     worst, test = max(valid, key=lambda one: (abs(one[1].point) - one[1].margin, one[0].result.suite))
     sides = [(one.result.reference.mean or 0.0, one.result.candidate.mean or 0.0) for one, _test in valid]
     return Macro(

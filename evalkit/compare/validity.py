@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import ItemTable, Samples, SuiteFacts, SuiteSide
-from evalkit.compare.pair import Aligned, asked_twice
+from evalkit.compare.pair import Aligned, Cells, asked_twice
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import DEFAULT_MARGIN_PT, Interval, Reason, SideSummary, Status, Value, Verdict, fraction
 from evalkit.stats.methods import DifferenceTest, judge_difference
+from evalkit.stats.multiplicity import holm
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores
-from evalkit.stats.tails import wilson
+from evalkit.stats.tails import fisher_exact, wilson
 
 # ---------------------------------------------------------------- were both sides asked the same?
 
@@ -207,7 +208,7 @@ class Rules:
     """
 
     coverage: float = 0.98
-    failure_gap: float = 0.01
+    failure_alpha: float = 0.01
     truncation_gap: float = 0.02
     reasoning_only_gap: float = 0.005
     items: int = 20
@@ -222,7 +223,6 @@ def invalid_reasons(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned
         *_granularity(reference, candidate),
         *_items(aligned, rules),
         *_coverage(aligned, rules),
-        *_failures(aligned, rules),
         *_answers(reference.samples, candidate.samples, aligned, rules),
         *differing_prompt_lengths(reference.samples, candidate.samples, aligned),
         *_level(reference, candidate),
@@ -260,13 +260,30 @@ def _coverage(aligned: Aligned, rules: Rules) -> Iterator[Reason]:
         yield Reason("coverage", {"share": aligned.coverage, "least": rules.coverage, **counts})
 
 
-def _failures(aligned: Aligned, rules: Rules) -> Iterator[Reason]:
+def failure_test(aligned: Aligned) -> tuple[RateChange, float]:
+    """How many items lack a score on either side, and the p-value of equal chances (Fisher's exact test).
+
+    An item counts once, however many of its repeats failed: they seldom fail independently.
+    """
     sides = aligned.reference, aligned.candidate
-    if not all(map(len, sides)):
-        return
-    missing = RateChange((sides[0].missing, sides[1].missing), (len(sides[0]), len(sides[1])), None, None)
-    if abs(missing.gap) > rules.failure_gap:
-        yield Reason("unequal.failures", {**_counts(missing), "most": rules.failure_gap})
+    asked = [np.unique(cells.item).size for cells in sides]
+    lacking = [np.unique(cells.item[np.isnan(cells.value)]).size for cells in sides]
+    change = RateChange((lacking[0], lacking[1]), (asked[0], asked[1]), None, None)
+    return change, fisher_exact(change.hits, change.cells)
+
+
+def unequal_failures(aligned: Mapping[str, Aligned], alpha: float) -> dict[str, Reason]:
+    """The suites in which other shares of items lack a score on either side, by Holm over all of them.
+
+    What fails more often on one side fails for a reason, and then what is left is no chance sample.
+    """
+    found = {name: failure_test(one) for name, one in aligned.items() if len(one.reference) and len(one.candidate)}
+    adjusted = holm([p for _change, p in found.values()])
+    return {
+        name: Reason("unequal.failures", {**_counts(change), "p": float(p)})
+        for (name, (change, _alone)), p in zip(found.items(), adjusted, strict=True)
+        if p <= alpha
+    }
 
 
 def _answers(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[Reason]:
@@ -304,24 +321,38 @@ def _level(reference: SuiteSide, candidate: SuiteSide) -> Iterator[Reason]:
         yield Reason("scores.perfect", {"n": total})
 
 
-def imputation_reasons(aligned: Aligned, test: DifferenceTest) -> list[Reason]:
-    """What is missing counts against the candidate, then for it: a verdict that changes does not stand."""
-    missing = aligned.reference.missing, aligned.candidate.missing
-    if not any(missing):
-        return []
+def worst_cases(aligned: Aligned, test: DifferenceTest) -> tuple[DifferenceTest, ...]:
+    """The test were all that has no score against the candidate, and were it all for it; empty where nothing lacks."""
+    if not (aligned.reference.missing or aligned.candidate.missing):
+        return ()
+    cases = []
     for reference_value, candidate_value in ((1.0, 0.0), (0.0, 1.0)):
         filled = aligned.with_values(
             np.nan_to_num(aligned.reference.value, nan=reference_value),
             np.nan_to_num(aligned.candidate.value, nan=candidate_value),
         )
-        if filled is None:
-            continue
-        other = judge_difference(filled, test.margin, test.alpha)
-        if other.decision is not test.decision:
-            turned = {"verdict": test.decision.name, "other": other.decision.name}
-            counts = {"one": missing[0], "two": missing[1]}
-            return [Reason("missing.decide", {**counts, **turned, "interval": other.ci90, "margin": test.margin})]
-    return []
+        cases.append(test if filled is None else judge_difference(filled, test.margin, test.alpha))
+    return tuple(cases)
+
+
+def open_reason(aligned: Aligned, test: DifferenceTest, cases: Sequence[DifferenceTest]) -> Reason | None:
+    """Why a verdict on what was answered must wait for what was not: its worst case says otherwise."""
+    other = next((case for case in cases if case.decision is not test.decision), None)
+    if other is None or test.decision is Verdict.INCONCLUSIVE:
+        return None
+    names = dict.fromkeys(
+        name for cells in (aligned.reference, aligned.candidate) for name in _unscored(aligned, cells)
+    )
+    values: dict[str, Value] = {"one": aligned.reference.missing, "two": aligned.candidate.missing}
+    values |= {"n": len(names), "items": tuple(names)[:_SHOWN]}
+    values |= {"verdict": test.decision.name, "other": other.decision.name}
+    return Reason("missing.decide", {**values, "interval": other.ci90, "margin": test.margin})
+
+
+def _unscored(aligned: Aligned, cells: Cells) -> Iterator[str]:
+    places = np.flatnonzero(np.isnan(cells.value))
+    for item, repeat in zip(cells.item[places].tolist(), cells.repeat[places].tolist(), strict=True):
+        yield f"{aligned.layout.items[item]}, repeat {repeat}"
 
 
 # ---------------------------------------------------------------- which samples have no score, and why

@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
-from evalkit.compare.pair import Aligned, align, asked_twice, headline
+from evalkit.compare.pair import Aligned, asked_twice, headline
 from evalkit.compare.validity import (
     NoiseFloor,
     Policy,
-    imputation_reasons,
     invalid_for,
     invalid_reasons,
     lacking_reasons,
+    open_reason,
+    worst_cases,
 )
 from evalkit.model import (
     BreakdownRow,
@@ -268,19 +269,26 @@ _MOST_HEADINGS = 400  # a breakdown with more rows is no breakdown
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """A suite's result with what it was made from, for the statements over all suites; None where there was none."""
+    """A suite's result with what it was made from, for the statements over all suites; None where there was none.
+
+    `worst` is the test were what lacks a score all against the candidate, and all for it; empty where nothing lacks.
+    """
 
     result: SuiteResult
     test: DifferenceTest | None
     aligned: Aligned | None
+    worst: tuple[DifferenceTest, ...] = ()
 
 
-def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: Policy) -> Judged:
-    """Pairs and judges one suite that both sides ran."""
-    aligned = align(reference, candidate)
+def judge_suite(
+    reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, policy: Policy, unequal: Reason | None
+) -> Judged:
+    """Judges one suite that both sides ran; `unequal` says where scores lack on one side more often than by chance."""
+    name = reference.facts.suite
     margin = policy.margin(name, reference)
     invalid = [*policy.margin_conflict(name, reference.facts, candidate.facts)]
     invalid += invalid_reasons(reference, candidate, aligned, policy.rules)
+    invalid += [unequal] if unequal else []
     sides = _summaries(reference, candidate, aligned)
     without, noted = tuple(lacking_reasons(*sides)), (*reference.facts.notes, *candidate.facts.notes)
     lacking = reference.facts.lacking, candidate.facts.lacking
@@ -302,21 +310,21 @@ def judge_suite(name: str, reference: SuiteSide, candidate: SuiteSide, policy: P
     invalid += noise_reasons(noise, margin)
     if noise is not own:
         invalid += noise_reasons(own, margin)
-    if not invalid:
-        invalid += imputation_reasons(aligned, test)
+    cases = worst_cases(aligned, test)
+    waits = open_reason(aligned, test, cases)
     needed = None
     if not invalid and test.decision is Verdict.INCONCLUSIVE:
         needed = needed_repeats(paired, test, (reference, candidate), sides, policy)
     notes = (*noted, *_notes(aligned, paired, noise, policy), *told)
     result = replace(
         _with_difference(result, aligned, paired, test),
-        verdict=Verdict.INVALID if invalid else test.decision,
-        reasons=invalid_for(invalid, sides, lacking) if invalid else (reason_of(test, needed),),
+        verdict=Verdict.INVALID if invalid else Verdict.INCONCLUSIVE if waits else test.decision,
+        reasons=invalid_for(invalid, sides, lacking) if invalid else (waits or reason_of(test, needed),),
         needed_repeats=needed,
         noise_floor=None if noise is None else noise.interval,
         notes=tuple(dict.fromkeys(notes if invalid else (*notes, *without))),
     )
-    return Judged(result, test, aligned)
+    return Judged(result, test, aligned, cases)
 
 
 def _with_difference(result: SuiteResult, aligned: Aligned, paired: PairedItems, test: DifferenceTest) -> SuiteResult:

@@ -256,6 +256,23 @@ def wilson(hits: float, n: float, level: float = 0.95) -> Interval:
     return Interval(max(0.0, centre - reach) if hits else 0.0, min(1.0, centre + reach) if hits < n else 1.0, level)
 
 
+def fisher_exact(hits: tuple[int, int], cells: tuple[int, int]) -> float:
+    """The two-sided p-value of equal chances behind so many hits among so many cells of two independent samples.
+
+    R. A. Fisher's exact test: given the hits together, the chance of a split that is no likelier than the one seen.
+    """
+    total = sum(hits)
+    splits = np.arange(max(0, total - cells[1]), min(total, cells[0]) + 1)
+    logs = np.array([_log_ways(cells[0], int(one)) + _log_ways(cells[1], total - int(one)) for one in splits])
+    seen = logs[hits[0] - splits[0]]
+    chances = np.exp(logs - logs.max())
+    return float(min(1.0, chances[logs <= seen + 1e-7].sum() / chances.sum()))
+
+
+def _log_ways(n: int, chosen: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(chosen + 1) - math.lgamma(n - chosen + 1)
+
+
 def tango_statistic(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, delta: ArrayLike) -> FloatArray:
     """Tango's z for H0: difference = delta, of n paired items of which some were `lost` and `gained`; arrays broadcast.
 

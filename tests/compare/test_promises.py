@@ -123,7 +123,7 @@ def test_swapped_sides_mirror_everything(scores, random):
     other = scores.copy()
     for row in random.sample(range(len(other)), len(other) // 2):
         other[row] = random.choice([0.0, 1.0, 0.25])
-    rules = Rules(coverage=0.0, failure_gap=1.0)
+    rules = Rules(coverage=0.0, failure_alpha=0.0)
     one = judged(scores, other, Policy(rules=rules))
     two = judged(other, scores, Policy(rules=rules))
     mirrored = {Verdict.DEGRADED: Verdict.ELEVATED, Verdict.ELEVATED: Verdict.DEGRADED}

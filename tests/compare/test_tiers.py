@@ -10,7 +10,7 @@ from paired_items import pair_single
 from reasons import told
 
 from evalkit.compare.judge import compare, degraded_suites, second_look
-from evalkit.compare.validity import Policy
+from evalkit.compare.validity import Policy, Rules
 from evalkit.model import Verdict
 from evalkit.render.words import say
 from evalkit.stats.methods import judge_difference
@@ -130,3 +130,22 @@ def test_a_second_look_at_a_degraded_mean_asks_every_suite_and_needs_it_twice():
     assert "asked again: overall failed twice in a row" in told(second_look(worse, worse).notes)[-1]
     assert "none of them failed twice" in told(second_look(worse, equal).notes)[-1]
     assert second_look(worse, worse).suites[0].reasons[-1].code == "second_run.other"
+
+
+def test_the_worst_case_of_all_suites_together_keeps_the_mean_open():
+    """Each suite may stand whatever its few missing answers would have been, and the mean not: they add up."""
+    sides = many(*[(2000, 20, 20)] * 3)
+    columns = [one.samples.value.copy() for one in sides[1].suites.values()]
+    for column in columns:
+        column[500:508] = float("nan")
+    holes = {
+        name: replace(one, samples=replace(one.samples, value=column))
+        for (name, one), column in zip(sides[1].suites.items(), columns, strict=True)
+    }
+    lacking = replace(sides[1], suites=holes)
+    policy = Policy(default_margin=0.05, overall_margin=0.005, rules=Rules(failure_alpha=0.0))
+    assert compare(*sides, policy, NOW).verdict is Verdict.EQUIVALENT
+    made = compare(sides[0], lacking, policy, NOW)
+    assert [one.verdict for one in made.suites] == [Verdict.EQUIVALENT] * 3
+    assert made.macro.verdict is made.verdict is Verdict.INCONCLUSIVE
+    assert "would turn EQUIVALENT into INCONCLUSIVE" in told(made.macro.reasons)[0]

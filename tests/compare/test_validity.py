@@ -10,6 +10,7 @@ from reasons import told
 from evalkit.compare.judge import compare
 from evalkit.compare.validity import Policy, Rules
 from evalkit.model import Status, Verdict, said
+from evalkit.render.words import say
 
 
 @pytest.fixture
@@ -51,10 +52,36 @@ def test_missing_pairs(scores):
 
 
 def test_failure_rates_that_differ(scores):
+    scores = np.tile(scores, (10, 1))
     holes = scores.copy()
-    holes[:3] = np.nan
-    assert "0 of 200 (0.0 %) in the reference, 3 of 200 (1.5 %) in the candidate" in broken(scores, holes)
-    assert "3 of 200 (1.5 %) in the reference" in broken(holes, scores)
+    holes[:12] = np.nan
+    assert "0 of 2000 (0.0 %) in the reference, 12 of 2000 (0.6 %) in the candidate: more than" in broken(scores, holes)
+    assert "12 of 2000 (0.6 %) in the reference" in broken(holes, scores)
+    other = scores.copy()
+    other[100:108] = np.nan
+    assert judged(holes, other, Policy(default_margin=0.1)).verdict is Verdict.EQUIVALENT
+
+
+def test_an_item_that_fails_at_every_repeat_fails_once(scores):
+    """A prompt that is too long for a server is one event: sixteen repeats of it make no difference of rates."""
+    often = np.tile(scores[:, :1], (5, 16))
+    holes = often.copy()
+    holes[:2] = np.nan
+    assert np.isnan(holes).sum() == 32
+    assert judged(often, holes, Policy(default_margin=0.1)).verdict is Verdict.EQUIVALENT
+
+
+def test_rates_of_failures_are_corrected_for_the_number_of_suites(scores):
+    """One suite of twelve in which nine fail on one side alone is a reason by itself, and chance among so many."""
+    often = np.tile(scores[:, :1], (20, 1))
+    holes = often.copy()
+    holes[:9] = np.nan
+    assert "more than by chance" in broken(often, holes)
+    names = [f"s{number:02}" for number in range(12)]
+    whole = side("a", *(suite(often, name) for name in names))
+    lacking = side("b", *(suite(holes if name == "s00" else often, name) for name in names))
+    made = compare(whole, lacking, Policy(default_margin=0.1), NOW)
+    assert made.suites[0].verdict is not Verdict.INVALID
 
 
 def test_failures_on_both_sides_lower_the_coverage_together(scores):
@@ -70,9 +97,12 @@ def test_worst_case_imputation_that_changes_the_verdict():
     two = one.copy()
     two[:4] = np.nan
     assert judged(one, two, Policy(default_margin=0.02)).verdict is Verdict.EQUIVALENT
-    sentence = broken(one, two, Policy(default_margin=0.0045))
+    waits = judged(one, two, Policy(default_margin=0.0045))
+    assert waits.verdict is Verdict.INCONCLUSIVE
+    sentence = say(waits.reasons[0])
     assert "0 samples of the reference and 4 of the candidate have no score" in sentence
-    assert "would turn EQUIVALENT into INCONCLUSIVE" in sentence
+    assert "would turn EQUIVALENT into INCONCLUSIVE: item00000, repeat 0, item00001, repeat 0" in sentence
+    assert "the same command asks exactly these again" in sentence
 
 
 def test_imputation_looks_both_ways(scores):
@@ -81,7 +111,9 @@ def test_imputation_looks_both_ways(scores):
     few[:2] = np.nan
     margin = Policy(default_margin=abs(judged(scores, worse).ci90.high) - 0.001)
     assert judged(scores, worse, margin).verdict is Verdict.DEGRADED
-    assert "would turn DEGRADED into INCONCLUSIVE" in broken(scores, few, margin)
+    waits = judged(scores, few, margin)
+    assert waits.verdict is Verdict.INCONCLUSIVE
+    assert "would turn DEGRADED into INCONCLUSIVE" in say(waits.reasons[0])
 
 
 # ------------------------------------------------------------ rates that differ
