@@ -5,7 +5,8 @@ r"""How long grading takes: every scorer on a megabyte of one thing repeated, an
 A model that lost its way repeats a character, a word, an opening bracket, its answer, up to the token limit. Each of
 `LOOPS` stands bare, in a box, in tags, behind "Answer:" and as a formula, 40 kB long; what takes longest is read again
 as 250 kB and as a megabyte. The promise: 2 s of processor time, and no more than in proportion to the length. What a
-scorer has done in a child process is told apart: those have limits of their own.
+scorer has done in a child process is told apart: those have limits of their own. (Programs are read where there is a
+sandbox, and `option_logprobs` reads no text.)
 
 Then every distinct judged answer of LiveBench (coding aside; the folder as for agreement_livebench.py) is graded once,
 on fresh worker processes; the promise is 60 s per 1,000 answers on two idle cores. Ends with 1 where one is broken.
@@ -18,6 +19,8 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +140,7 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     asked("zebra_puzzle", "1,red"),
     asked("zebra_puzzle", "red", "2024-07-26"),
     asked("web_of_lies_v2", "yes, no, yes", "2024-07-26"),
+    asked("web_of_lies_v3", "yes, no, yes"),
     asked("spatial", "8", "2024-07-26"),
     asked("connections", WORDS),
     asked("connections", WORDS, "2024-06-24"),
@@ -162,7 +166,7 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     asked("math_comp", "033", subtask="aime"),
     asked("AMPS_Hard", r"\frac{1}{2}"),
     asked("summarize", None, instruction_id_list=[*instructions.RULES], kwargs=[RULES] * len(instructions.RULES)),
-    asked("LCB_generation", "", allow_code_execution=False),
+    asked("LCB_generation", "", allow_code_execution=True, public_test_cases='[{"input": "1", "output": "1"}]'),
 )
 
 
@@ -205,8 +209,9 @@ def seconds_of_children() -> float:
     ticks = 0
     for task in Path("/proc/self/task").iterdir():
         for child in (task / "children").read_text().split():
-            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
+            with suppress(FileNotFoundError):  # it has just ended
+                fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
     return ended.ru_utime + ended.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -245,20 +250,20 @@ def judged_answers(folder: Path) -> bool:
     if not checkable or (missing := instructions.unavailable()):
         print(missing if checkable else f"{folder} holds no questions/ with judged_answers/: LiveBench is left out.")
         return True
-    total_seconds, total = 0.0, 0
+    total_seconds, total, cores = 0.0, 0, len(os.sched_getaffinity(0))
     worker.close()  # what the workers have to import is a part of the time
     before = time.process_time() + seconds_of_children()
     print(f"\n{'task':40} {'answers':>7} {'seconds':>8} {'per 1,000':>10}")
     for name, answers in checkable.items():
         begin = time.monotonic()
-        judged.grade(answers)
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(lambda outcome: outcome.score, answers))
         seconds = time.monotonic() - begin
         total_seconds, total = total_seconds + seconds, total + len(answers)
         print(f"{name:40} {len(answers):7} {seconds:8.2f} {1000 * seconds / len(answers):10.1f}")
     print(f"{'all':40} {total:7} {total_seconds:8.2f} {1000 * total_seconds / total:10.1f}")
     used = time.process_time() + seconds_of_children() - before
     on_two = 1000 * used / total / 2
-    cores = len(os.sched_getaffinity(0))
     print(f"processor time {used:.1f} s: {on_two:.1f} s per 1,000 on two idle cores (here: {cores})")
     return on_two < PROMISED_SECONDS
 
