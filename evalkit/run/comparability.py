@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from evalkit.compare.columns import SuiteFacts
 from evalkit.compare.validity import Policy, unlike_suites
-from evalkit.config import EndpointConfig
+from evalkit.config import EndpointConfig, redacted
 from evalkit.errors import ConfigError
 from evalkit.model import Reason, fraction
 from evalkit.render.words import say
@@ -101,7 +101,7 @@ def _recorded(records: Iterable[SuiteRecord]) -> dict[str, SuiteFacts]:
 
 def _facts(config: EndpointConfig, chosen: Chosen) -> SuiteFacts:
     """An empty digest is one that only the data set tells: the suite's own stop texts, how many items there are."""
-    parameters = sampled(parameters_of(config, chosen, ()))
+    parameters = sampled(redacted(parameters_of(config, chosen, ())))  # as a manifest holds them
     known = [size for size in (chosen.suite.rows, chosen.choice.limit) if size is not None]
     judge = judge_id(config.judge) if config.judge is not None and "judge" in chosen.suite.needs else ""
     return SuiteFacts(
@@ -143,5 +143,6 @@ def _keys(about: str, entry: str, chosen: Chosen | None) -> Iterator[str]:
         yield from (*(f"sampling.{key}" for key in inside), "sampling")
         return
     yield f"{entry}.{'limit' if about == 'items' else about}"
+    yield from ("data",) if about == "limit" else ()
     yield from ("judge.model",) if about == "scorer" else ()
     yield from (entry, "suites")

@@ -120,6 +120,14 @@ def test_files_that_make_a_comparison_invalid_are_refused_with_file_line_and_key
     assert not endpoint.requests
 
 
+def test_a_refusal_shows_no_key(pair, invoke):
+    told = [{"temperature": heat, "extra_body": {"api_key": f"sk-hush-{heat}"}} for heat in (0.1, 0.2)]
+    done = invoke("plan", *pair([{**MANY, "sampling": told[0]}], [{**MANY, "sampling": told[1]}]))
+    assert done.code == 2
+    assert "sampling.temperature: 0.1 against 0.2" in done.err
+    assert "hush" not in done.err + done.out
+
+
 def test_a_limit_makes_fewer_items(pair, invoke):
     files = pair([{**MANY, "margin_pt": 5}])
     (suite,) = json.loads(invoke("plan", *files, "--limit", "50", "--json").out)["suites"]
