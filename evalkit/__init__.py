@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from evalkit.api import load_run as load_run
     from evalkit.api import plan as plan
     from evalkit.api import probe as probe
-    from evalkit.api import records as records
     from evalkit.api import run as run
     from evalkit.api import score as score
     from evalkit.errors import ConfigError as ConfigError
@@ -54,10 +53,13 @@ if TYPE_CHECKING:
     from evalkit.resources import __version__ as __version__
     from evalkit.run import Observer as Observer
     from evalkit.run.forecast import Forecast as Forecast
+    from evalkit.run.stored import StoredRun as StoredRun
+    from evalkit.run.stored import records as records
+    from evalkit.run.stored import stored_runs as stored_runs
 
 _HOMES = (
     ("api", "Comparison Fidelity Run"),
-    ("api", "aa bisect compare doctor judge judge_tables load_comparison load_run plan probe records run score"),
+    ("api", "aa bisect compare doctor judge judge_tables load_comparison load_run plan probe run score"),
     ("errors", "ConfigError DataError EndpointError EvalkitError LaunchError"),
     ("errors", "RunError StorageError SuiteError UsageError"),
     ("examine.bisect", "Bisection"),
@@ -69,6 +71,7 @@ _HOMES = (
     ("resources", "__version__"),
     ("run", "Observer"),
     ("run.forecast", "Forecast"),
+    ("run.stored", "StoredRun records stored_runs"),
 )
 _HOME_OF = {name: home for home, names in _HOMES for name in names.split()}
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605 - checkers read the imports above

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -154,18 +154,6 @@ def load_run(folder: PathLike) -> Run:
     from evalkit.foreign.sources import read_side
 
     return Run(Path(folder), read_side(Path(folder)))
-
-
-def records(folder: PathLike) -> Iterator[dict[str, Any]]:
-    """Everything that came back in a run, in the clear: a dictionary a reply (with its `body`) or failure.
-
-    Raises:
-        RunError: where the folder cannot be read, or one of its journals is damaged.
-    """
-    from evalkit.run.stored import read_clear
-
-    for record in read_clear(Path(folder)):
-        yield asdict(record)
 
 
 # ---------------------------------------------------------------- two sides

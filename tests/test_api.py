@@ -25,7 +25,7 @@ from evalkit.waits import finished
 
 CALLS = {
     *("aa", "bisect", "compare", "doctor", "judge", "judge_tables", "load_comparison", "load_run", "plan", "probe"),
-    *("records", "run", "score"),
+    *("records", "run", "score", "stored_runs"),
 }
 VALUES = {
     *("Bisection", "Diagnosis", "Forecast", "JudgedTable"),
@@ -35,6 +35,7 @@ VALUES = {
     "Interval",
     "Observer",
     "Run",
+    "StoredRun",
     "SuiteResult",
     "Verdict",
     "__version__",

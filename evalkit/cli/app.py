@@ -31,6 +31,7 @@ COMMANDS = {
     "judge-table": ("card.judge_table", "Say what published tables of two means can support, and what they cannot."),
     "run": ("compare.run", "Run one endpoint's suites and store every reply."),
     "score": ("compare.score", "Grade the stored replies of a run again, without asking anything."),
+    "runs": ("runs", "List and verify what is stored, with its size; `runs cat` prints what came back."),
     "suites": ("suites", "List the suites, show one with the prompt of an item, or check those of your own."),
     "report": ("report.report", "Render a stored comparison: table, HTML page, CI file, or a template of yours."),
     "explain": ("report.explain", "Say a verdict in three plain sentences, in English or Chinese."),

@@ -57,11 +57,11 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
     session = manifest.latest(folder, plan)
     notes: list[Reason] = []
     try:
-        stored = _stored(folder, session)
+        stored = verified(folder, session)
     except RunError as error:
         why = "; ".join((str(error).removesuffix(f": {AGAIN}"), *_made_anew(folder, session, error)))
         session = manifest.latest(folder, session.plan)
-        stored = _stored(folder, session)
+        stored = verified(folder, session)
         notes.append(Reason("note.made_anew", {"name": session.name, "why": why}))
     texts = _Texts(folder, session, stored)
     suites = {
@@ -101,7 +101,7 @@ def _lacking(record: SuiteRecord, rows: SuiteRows, session: Session) -> str:
     return max(said, key=lambda detail: said[detail], default="")
 
 
-def _stored(folder: Path, session: Session) -> RunTables:
+def verified(folder: Path, session: Session) -> RunTables:
     """The scores of a session's plan with their items, where they were made from what the folder holds.
 
     Raises:

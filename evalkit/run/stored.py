@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from evalkit.errors import RunError
-from evalkit.run import journal
-from evalkit.run.records import Damage, Record, read_records
+from evalkit.run import journal, manifest
+from evalkit.run.read import verified
+from evalkit.run.records import Damage, read_records
 
 # ---------------------------------------------------------------- how much there will be
 
@@ -38,16 +40,69 @@ def size_of(folders: Iterable[Path]) -> int:
     return sum(sizes.values())
 
 
+# ---------------------------------------------------------------- which runs there are
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run folder: what it holds, how large it is, and what in it is damaged or does not fit, in sentences.
+
+    `started` is ISO 8601, of the last session; "" where no manifest says it, as for the folder of a judge.
+    """
+
+    folder: Path
+    started: str
+    suites: tuple[str, ...]
+    answers: int
+    failures: int
+    disk_bytes: int
+    problems: tuple[str, ...]
+
+
+def stored_runs(runs: Path | str = "runs") -> list[StoredRun]:
+    """The runs under a folder, the oldest first; all that they hold is read and verified.
+
+    Raises:
+        RunError: where there is no such folder.
+    """
+    root = Path(runs)
+    if not root.is_dir():
+        raise RunError(f"{root}: there is no such folder: name the one that your files call `runs:`")
+    folders = [path for path in sorted(root.iterdir()) if (path / manifest.NAME).is_file() or journal.files(path)]
+    return sorted(map(_stored_run, folders), key=lambda run: run.started)
+
+
+def _stored_run(folder: Path) -> StoredRun:
+    found = journal.index(folder)
+    problems = [*journal.damage_sentences(found.damage)]
+    session = None
+    try:
+        if (folder / manifest.NAME).is_file():
+            session = manifest.latest(folder)
+            verified(folder, session)
+    except RunError as error:
+        problems.append(str(error))
+    return StoredRun(
+        folder=folder,
+        started="" if session is None else session.started,
+        suites=() if session is None else tuple(record.suite for record in session.suites),
+        answers=len(found.replies),
+        failures=len(found.failures),
+        disk_bytes=size_of([folder]),
+        problems=tuple(problems),
+    )
+
+
 # ---------------------------------------------------------------- what came back
 
 
-def read_clear(folder: Path) -> Iterator[Record]:
-    """The records of a run's journals, in the order in which they came.
+def records(folder: Path | str) -> Iterator[dict[str, Any]]:
+    """Everything that came back in a run, in the clear: a dictionary a reply (with its `body`) or failure.
 
     Raises:
-        RunError: where there are none, or a file is damaged, which is said after the last record.
+        RunError: where the folder holds none, or a file is damaged, which is said after the last record.
     """
-    files = journal.files(folder)
+    files = journal.files(Path(folder))
     if not files:
         raise RunError(f"{folder}: holds no {journal.NAME}: give the folder of a run")
     damage = []
@@ -56,6 +111,6 @@ def read_clear(folder: Path) -> Iterator[Record]:
             if isinstance(record, Damage):
                 damage.append(record)
             else:
-                yield record
+                yield asdict(record)
     if said := journal.damage_sentences(damage):
         raise RunError("; ".join(said))

@@ -1,0 +1,81 @@
+"""`evalkit runs` lists and verifies what is stored; `evalkit runs cat` prints what came back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from evalkit.cli import options
+
+
+@click.group("runs", invoke_without_command=True)
+@click.option("--runs", type=options.FOLDER, default=Path("runs"), help="The folder that holds the runs.")
+@options.as_json
+@click.pass_context
+def command(ctx: click.Context, runs: Path, as_json: bool) -> int:
+    """List the stored runs with what they take on disk, and verify every record, table and checksum of them.
+
+    What several runs share counts for each of them, and once in the sum. `evalkit runs cat RUN` prints what came back.
+    Exits 0 where all is whole, else 3.
+    """
+    if ctx.invoked_subcommand is not None:
+        return 0
+    from evalkit.run.stored import size_of, stored_runs
+
+    found = stored_runs(runs)
+    whole = size_of([runs])
+    if as_json:
+        listed = [{**asdict(one), "folder": str(one.folder)} for one in found]
+        options.print_json({"runs": listed, "disk_bytes": whole})
+    else:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        from evalkit.render.words import amount
+
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for head in ("run", "last session", "suites", "answers", "failures", "on disk"):
+            table.add_column(head, justify="right" if head in {"answers", "failures", "on disk"} else "left")
+        for one in found:
+            numbers = f"{one.answers:,}", f"{one.failures:,}", f"{amount(one.disk_bytes)}B"
+            table.add_row(Text(one.folder.name), one.started[:16], Text(", ".join(one.suites)), *numbers)
+        Console().print(table)
+        click.echo(f"{len(found)} run{'s' * (len(found) != 1)}, {amount(whole)}B in {runs}")
+    problems = [sentence for one in found for sentence in one.problems]
+    for sentence in problems:
+        click.echo(f"evalkit: {sentence}", err=True)
+    return 3 if problems else 0
+
+
+@command.command("cat")
+@click.argument("run", type=options.FOLDER)
+@click.option("--suite", help="Records of this suite only.")
+@click.option("--item", help="Records of this item only.")
+@click.option("--repeat", type=click.IntRange(min=0), help="Records of this repeat only; the first is 0.")
+@click.option("--key", help="The record of this key, as a table of scores has it.")
+@click.option("--include-questions", is_flag=True, help="Print replies to questions of gated data sets too.")
+def cat(run: Path, include_questions: bool, **wanted: str | int | None) -> None:
+    """Print what came back in a run, a JSON object a line: each reply with its body, each failure with its reason.
+
+    RUN is the folder of a run. Replies may quote the question: those to gated data sets are left out unless asked for.
+    """
+    import orjson
+
+    from evalkit.run import manifest
+    from evalkit.run.stored import records
+
+    gated = set()
+    if not include_questions and (run / manifest.NAME).is_file():
+        gated = {record.suite for session in manifest.sessions(run) for record in session.suites if record.gated}
+    hidden = 0
+    for record in records(run):
+        if any(value is not None and record[name] != value for name, value in wanted.items()):
+            continue
+        if record["suite"] in gated and record.pop("body", None) is not None:
+            hidden += 1
+        click.echo(orjson.dumps(record))
+    if hidden:
+        click.echo(f"evalkit: {hidden:,} bodies of gated data sets are left out: --include-questions", err=True)
