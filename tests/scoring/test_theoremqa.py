@@ -13,6 +13,7 @@ from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.registry import scorer
 from evalkit.scoring.theoremqa import score
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "agreement-theoremqa.md"
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "agreement_theoremqa.py"
 
 FLOAT, INTEGER, BOOL, OPTION = "float", "integer", "bool", "option"
@@ -342,3 +343,5 @@ class TestAgreement:
         out = capsys.readouterr().out
         assert "differences without a class: 0" in out
         assert "0.1713" in out  # what the repository's own script gives for these predictions
+        shown = PAGE.read_text(encoding="utf-8").splitlines()
+        assert [line for line in out.splitlines() if line and f"    {line}" not in shown] == []
