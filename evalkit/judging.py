@@ -87,6 +87,10 @@ def judged(case: Case, options: JudgeOptions) -> Judged:
     made = compare(*case.sides, chosen, now(), case.differences)
     beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites})
     made = replace(made, notes=(*made.notes, *beyond, *case.trouble), probe=case.probe)
+    if options.known is not None:
+        from evalkit.publish.known import read_known, waived
+
+        made = waived(made, read_known(Path(options.known)), lenient=options.on_inconclusive != "fail")
     return Judged(made, case.home, case.sides)
 
 

@@ -384,7 +384,10 @@ class BreakdownRow:
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """The judgment on one suite. `margin` is a fraction; `ci90` is at level 1 - 2 alpha."""
+    """The judgment on one suite. `margin` is a fraction; `ci90` is at level 1 - 2 alpha.
+
+    `waiver` is there where somebody accepts that it is DEGRADED or ELEVATED, for a time: the exit code leaves it out.
+    """
 
     suite: str
     label: str
@@ -417,6 +420,7 @@ class SuiteResult:
     variance_within: float | None = None
     variance_between: float | None = None
     notes: tuple[Reason, ...] = ()
+    waiver: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,6 +440,7 @@ class Macro:
     margin: float
     verdict: Verdict
     reasons: tuple[Reason, ...] = ()
+    waiver: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)

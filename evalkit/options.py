@@ -66,6 +66,9 @@ class JudgeOptions(Tolerances):
     with both replies (None: all); `include_questions` holds those of gated data sets with their questions. `out` is the
     folder for the comparison; without it the folder is beside what is compared.
 
+    `known` is a list of differences that somebody accepts for a time (docs/history.md): they keep their verdict, and
+    the exit code is that of all others.
+
     The last four are about files of other programs, each text as on the command line: `filters` and `metrics` are
     [TASK=]NAME for lm-eval's folders, `dates` says what several runs of a task there are, `headlines` are
     [SUITE=]micro or [SUITE=]macro for score tables.
@@ -73,6 +76,7 @@ class JudgeOptions(Tolerances):
 
     pack: str | None = None
     overall_margin_pt: float | None = None
+    known: str | Path | None = None
     on_inconclusive: Literal["fail", "warn", "pass"] = "fail"
     flips: int | None = 40
     include_questions: bool = False

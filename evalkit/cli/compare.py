@@ -27,7 +27,7 @@ _MOST_SUMMARY_BYTES: Final = 1_000_000
 
 _SECTIONS: Final = {
     "What is asked": ("--set", "--limit", "--no-doctor", "--probe", "--rerun-on-fail", "--anyway"),
-    "How it is judged": ("--margin", "--overall-margin", "--pack", "--alpha", "--on-inconclusive"),
+    "How it is judged": ("--margin", "--overall-margin", "--pack", "--known", "--alpha", "--on-inconclusive"),
     "What is stored": ("--out", "--flips", "--include-questions"),
     "What is printed": ("--behaviour", "--quiet", "--json"),
     "Files for CI": ("--junit", "--openmetrics"),

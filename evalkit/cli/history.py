@@ -14,7 +14,8 @@ from evalkit.cli import options
 from evalkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from evalkit.publish.history import Known, Series
+    from evalkit.publish.history import Series
+    from evalkit.publish.known import Known
 
 
 @click.group("history", invoke_without_command=True)
@@ -46,10 +47,11 @@ def command(ctx: click.Context, /, runs: Path, html: Path | None, known_file: Pa
         _nothing_before(ctx)
         return 0
     from evalkit.publish import history as nights
+    from evalkit.publish.known import read_known
     from evalkit.render.words import say
 
     series = nights.series_of(nights.read(runs / nights.NAME))
-    known = nights.read_known(known_file) if known_file else ()
+    known = read_known(known_file) if known_file else ()
     for remark in nights.remarks(known, series):
         click.echo(f"evalkit: {known_file} {say(remark, given['language'])}", err=True)
     if html is not None:

@@ -166,6 +166,12 @@ judging = together(
         "pack's, the files', or 2).",
     ),
     click.option("--pack", metavar="NAME", help="Take the tolerances of this pack and its suites (`evalkit suites`)."),
+    click.option(
+        "--known",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="A list of differences that somebody accepts for a time: they keep their verdict, and the exit code is "
+        "that of all others.",
+    ),
     alpha("Level of each one-sided test; intervals are at 1 - 2 alpha."),
     click.option(
         "--on-inconclusive",

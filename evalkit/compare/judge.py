@@ -120,8 +120,8 @@ def _flips(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> 
 
 
 def degraded_suites(comparison: Comparison) -> tuple[str, ...]:
-    """The suites that a second run must confirm, all where the overall row is DEGRADED; empty where nothing is."""
-    if comparison.verdict is not Verdict.DEGRADED:
+    """The suites that a second run must confirm, all where the overall row is DEGRADED; none where it counts not."""
+    if comparison.verdict is not Verdict.DEGRADED or comparison.exit_code != Verdict.DEGRADED.exit_code:
         return ()
     every = comparison.macro is not None and comparison.macro.verdict is Verdict.DEGRADED
     return tuple(suite.suite for suite in comparison.suites if every or suite.verdict is Verdict.DEGRADED)

@@ -11,17 +11,15 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import yaml
-
 from evalkit import codec
-from evalkit.errors import StorageError, UsageError, did_you_mean, nearest
+from evalkit.errors import StorageError, UsageError, nearest
 from evalkit.model import Comparison, Interval, Reason, RunIdentity, SuiteResult, Value, Verdict
+from evalkit.publish.known import OVERALL, Known, known_of, read_day, without_known
 from evalkit.render.private import is_address_key, without_hosts
 from evalkit.render.rows import stopped_by
 from evalkit.render.words import ReasonError, check
@@ -58,6 +56,7 @@ class SuiteNight:
 class Night:
     """One line of the history. `night` is a date (YYYY-MM-DD), `created` the comparison's moment.
 
+    `overall` is the verdict of the mean over suites, None where there is none.
     `facts` say what was served and how it was asked, by dotted name: versions, builds, sampling, digests; `stopped`
     says why the suites were not asked, or not to the end, where they were not.
     """
@@ -68,6 +67,7 @@ class Night:
     reference_run: str
     candidate_run: str
     verdict: Verdict
+    overall: Verdict | None
     exit_code: int
     suites: tuple[SuiteNight, ...]
     facts: Mapping[str, str]
@@ -127,22 +127,6 @@ class Series:
     suites: tuple[SuiteTrend, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A difference that is known: from and until are dates, both included; `line` is its place in the file."""
-
-    suite: str
-    since: date
-    until: date
-    reason: str
-    line: int = 0
-
-    def covers(self, night: Night, result: SuiteNight) -> bool:
-        """True where this is what the night shows; what is INVALID is no difference and is never covered."""
-        differs = result.suite == self.suite and result.verdict in {Verdict.DEGRADED, Verdict.ELEVATED}
-        return differs and self.since <= date.fromisoformat(night.night) <= self.until
-
-
 def night_of(
     comparison: Comparison, night: str = "", series: str = "", facts: Mapping[str, str] | None = None
 ) -> Night:
@@ -158,7 +142,7 @@ def night_of(
         UsageError: the night is no date.
     """
     day = night or comparison.created[:10]
-    _day(day, "the night")
+    read_day(day, "the night")
     comparison = without_hosts(comparison)
     return Night(
         series=series or f"{comparison.candidate.name} against {comparison.reference.name}",
@@ -167,6 +151,7 @@ def night_of(
         reference_run=comparison.reference.run_id,
         candidate_run=comparison.candidate.run_id,
         verdict=comparison.verdict,
+        overall=None if comparison.macro is None else comparison.macro.verdict,
         exit_code=comparison.exit_code,
         suites=tuple(_suite_night(suite) for suite in comparison.suites),
         facts={**_facts(comparison), **(facts or {})},
@@ -303,7 +288,7 @@ def changes(before: Night, after: Night) -> tuple[FactChange, ...]:
 
 def known_for(known: Sequence[Known], night: Night, result: SuiteNight) -> Known | None:
     """The known difference that a night's result is, if it is one."""
-    return next((one for one in known if one.covers(night, result)), None)
+    return known_of(known, date.fromisoformat(night.night), result.suite, result.verdict)
 
 
 def gate(series: Sequence[Series], known: Sequence[Known], *, lenient: bool = False) -> int:
@@ -311,12 +296,16 @@ def gate(series: Sequence[Series], known: Sequence[Known], *, lenient: bool = Fa
 
     INCONCLUSIVE is 4, or with `lenient` 0.
     """
-    codes = set()
-    for night in (one.nights[-1] for one in series):
-        left = [result for result in night.suites if known_for(known, night, result) is None]
-        codes |= {one.verdict.exit_code for one in (left if len(left) < len(night.suites) else [night])}
+    codes = {_left(night, known).exit_code for night in (one.nights[-1] for one in series)}
     allowed = {Verdict.INCONCLUSIVE.exit_code} if lenient else set()
     return next((code for code in _GRAVEST if code in codes - allowed), 0)
+
+
+def _left(night: Night, known: Sequence[Known]) -> Verdict:
+    """The night's verdict, known differences aside."""
+    rows = [(result.suite, result.verdict) for result in night.suites]
+    rows += [] if night.overall is None else [(OVERALL, night.overall)]
+    return without_known(rows, known, date.fromisoformat(night.night), night.verdict)
 
 
 # ---------------------------------------------------------------- the file: lines that are only ever added
@@ -422,63 +411,13 @@ def _trend(trend: SuiteTrend, known: Sequence[Known], last: int) -> dict[str, An
     return {"suite": trend.suite, "label": trend.label, "points": points, "episodes": episodes}
 
 
-# ---------------------------------------------------------------- the list of known differences
-
-
-_KEYS: Final = ("suite", "from", "until", "reason")
-
-
-def read_known(path: Path) -> tuple[Known, ...]:
-    """The known differences of a file.
-
-    Raises:
-        UsageError: the file cannot be read, or an entry is wrong; names the line and the key.
-    """
-    from evalkit.publish.cards import read_yaml  # and pydantic, which a history without such a list does not need
-
-    try:
-        node, entries = read_yaml(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if node is None:
-        return ()
-    if not isinstance(node, yaml.SequenceNode):
-        raise UsageError(f"{path}: a list of known differences begins each entry with `- suite: NAME`")
-    lines = [item.start_mark.line + 1 for item in node.value]
-    return tuple(_entry(entry, line, f"{path} line {line}") for entry, line in zip(entries, lines, strict=True))
-
-
-def _entry(entry: Any, line: int, place: str) -> Known:
-    if not isinstance(entry, dict):
-        raise UsageError(f"{place}: an entry has the keys {', '.join(_KEYS)}")
-    for key in entry:
-        if key not in _KEYS:
-            raise UsageError(f"{place}: the key {key!r} is not known{did_you_mean(str(key), _KEYS)}")
-    missing = next((key for key in _KEYS if entry.get(key) in {None, ""}), None)
-    if missing:
-        raise UsageError(f"{place}: {missing} is missing: a known difference names {', '.join(_KEYS)}")
-    since, until = _day(entry["from"], f"{place}: from:"), _day(entry["until"], f"{place}: until:")
-    if until < since:
-        raise UsageError(f"{place}: until: {until} is before {since}")
-    return Known(str(entry["suite"]), since, until, str(entry["reason"]), line)
-
-
-def _day(value: Any, place: str) -> date:
-    """YAML reads an unquoted date as one already."""
-    with suppress(ValueError):
-        day = date.fromisoformat(value) if isinstance(value, str) else value
-        if type(day) is date:
-            return day
-    raise UsageError(f"{place} {value!r} is no date: write it as 2026-11-21")
-
-
 def remarks(known: Sequence[Known], series: Sequence[Series]) -> Iterable[Reason]:
     """A remark for each entry that names a suite nobody ran, or that expired while the suite is still bad."""
     trends = [trend for one in series for trend in one.suites]
     suites = {trend.suite for trend in trends}
     for entry in known:
         about: dict[str, Value] = {"line": entry.line, "suite": entry.suite}
-        if entry.suite not in suites:
+        if entry.suite not in suites | {OVERALL}:
             near = nearest(entry.suite, suites)
             yield Reason("known.no_suite", about if near is None else {**about, "near": near})
         renewed = any(other.suite == entry.suite and other.until > entry.until for other in known)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from evalkit.publish.history import Episode, FactChange, Known, Night, Series, SuiteNight, SuiteTrend, known_for
+from evalkit.publish.history import Episode, FactChange, Night, Series, SuiteNight, SuiteTrend, known_for
+from evalkit.publish.known import Known
 from evalkit.render import numbers
 from evalkit.render import tables as console
 from evalkit.render.html import page_context, scale_to

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.model import Comparison, Reason, Verdict
+from evalkit.model import Comparison, Macro, Reason, SuiteResult, Verdict
 from evalkit.options import ReportOptions
 from evalkit.render.jinja import fill, render_template
 from evalkit.render.private import fit_to_pass_on
@@ -112,8 +112,10 @@ def platform(environment: Mapping[str, str]) -> Platform | None:
     return "gitlab" if environment.get("GITLAB_CI") == "true" else None
 
 
-def outcome(verdict: Verdict, undecided: Undecided = "fail") -> str:
-    """What a verdict is to a test runner: "pass", "failure", "error" or "skipped"."""
+def outcome(verdict: Verdict, undecided: Undecided = "fail", *, waived: bool = False) -> str:
+    """What a verdict is to a test runner: "pass", "failure", "error" or "skipped", as one that is `waived`."""
+    if waived:
+        return "skipped"
     return _OUTCOMES.get(verdict) or ("failure" if undecided == "fail" else "skipped")
 
 
@@ -123,11 +125,12 @@ def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
     for suite in comparison.suites:
         explained = [*sentences(suite), *map(say, suite.reasons[1:])]  # the sentences hold the first
         message = f"{suite.verdict.value}: {say_all(suite.reasons) or explained[2]}"
-        result = outcome(suite.verdict, undecided)
+        result = outcome(suite.verdict, undecided, waived=suite.waiver is not None)
         cases.append(_case(suite.suite, result, suite.verdict, suite.reasons, explained, message=message))
     if (row := comparison.macro) is not None:
         message = f"{row.verdict.value}: {say_all(row.reasons)}"
-        cases.append(_case("overall", outcome(row.verdict, undecided), row.verdict, row.reasons, message=message))
+        result = outcome(row.verdict, undecided, waived=row.waiver is not None)
+        cases.append(_case("overall", result, row.verdict, row.reasons, message=message))
     probe = comparison.probe
     if cases and (stopped := stopped_by(comparison)):
         cases.insert(0, _case("endpoint", "error", Verdict.INVALID, stopped, message=say_all(stopped)))
@@ -184,7 +187,7 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
     if comparison.suites and (stopped := stopped_by(comparison)):
         told.append(("error", "evalkit: an endpoint was not asked to the end", say_all(stopped)))
     for suite in (one for one in comparison.suites if one.verdict is not Verdict.EQUIVALENT):
-        level = open_level if suite.verdict is Verdict.INCONCLUSIVE else "error"
+        level = _level(suite, open_level)
         _, found, means = sentences(suite)
         codes = ", ".join(dict.fromkeys(reason.code for reason in suite.reasons))
         said = [means] if suite.ci90 is None else [found, means]
@@ -192,7 +195,7 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
         title = f"evalkit: {suite.label or suite.suite} is {suite.verdict.value}"
         told.append((level, title, " ".join(said) + (f" ({codes})" if codes else "")))
     if (row := comparison.macro) is not None and row.verdict is not Verdict.EQUIVALENT:
-        level = open_level if row.verdict is Verdict.INCONCLUSIVE else "error"
+        level = _level(row, open_level)
         told.append((level, f"evalkit: the mean over suites is {row.verdict.value}", say_all(row.reasons)))
     if not comparison.suites:
         why = say_all(comparison.reasons) or "the comparison holds no suites"
@@ -201,6 +204,12 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
         f"::{level} title={_message(title).replace(':', '%3A').replace(',', '%2C')}::{_message(text)}\n"
         for level, title, text in told
     )
+
+
+def _level(row: SuiteResult | Macro, open_level: str) -> str:
+    if row.waiver is not None:
+        return "warning"
+    return open_level if row.verdict is Verdict.INCONCLUSIVE else "error"
 
 
 def _message(text: str) -> str:

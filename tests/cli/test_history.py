@@ -20,7 +20,8 @@ def runs(invoke, store, story, tmp_path):
 @pytest.fixture
 def known(tmp_path):
     path = tmp_path / "known.yaml"
-    entry = {"suite": "musr", "from": "2026-11-06", "until": "2026-11-30", "reason": "softmax in bf16"}
+    about = {"by": "Ann", "reason": "softmax in bf16"}
+    entry = {"suite": "musr", "from": "2026-11-06", "until": "2026-11-30", **about}
     path.write_text(yaml.safe_dump([entry]))
     return path
 

@@ -164,15 +164,21 @@ def test_what_nobody_was_there_to_say_has_not_changed(nights):
     assert changes(after, before) == (FactChange("candidate.build.driver", "575", "570"), FactChange("new", "1", None))
 
 
-KNOWN = Known("musr", date(2026, 11, 6), date(2026, 11, 30), "softmax in bf16")
+KNOWN = Known("musr", date(2026, 11, 6), date(2026, 11, 30), "Ann", "softmax in bf16")
 
 
 def test_a_known_difference_covers_its_suite_in_its_time_and_no_invalid_night(series):
     musr = trend(series, "musr")
-    covered = [night.night[-2:] for night, result in musr.points if KNOWN.covers(night, result)]
+    covered = [
+        night.night[-2:]
+        for night, result in musr.points
+        if KNOWN.covers(date.fromisoformat(night.night), result.suite, result.verdict)
+    ]
     assert covered == ["06", "07", "09", "10", "11", "12"]
     aime = trend(series, "aime24")
-    assert not any(KNOWN.covers(night, result) for night, result in aime.points)
+    assert not any(
+        KNOWN.covers(date.fromisoformat(night.night), result.suite, result.verdict) for night, result in aime.points
+    )
 
 
 def test_the_gate(nights):
@@ -188,5 +194,8 @@ def test_the_gate(nights):
     assert gate(until[9], [replace(KNOWN, until=date(2026, 11, 8))]) == 1, "expired"
     assert gate(until[12], [KNOWN]) == 1, "aime24 is ELEVATED, and nobody knows"
     assert gate((), []) == 0
+    mean = [replace(night, overall=Verdict.DEGRADED) for night in nights[:9]]
+    assert gate(series_of(mean), [KNOWN]) == 1, "a mean that differs wants an entry of its own"
+    assert gate(series_of(mean), [KNOWN, replace(KNOWN, suite="overall")]) == 0
     empty = replace(nights[0], suites=(), verdict=Verdict.INVALID)
     assert gate(series_of([empty]), [KNOWN]) == 3

@@ -1,21 +1,25 @@
 """The list of known differences: read strictly, mistakes by line and key, remarks on what is stale."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 from reasons import told
 
 from evalkit.errors import UsageError
-from evalkit.publish.history import Known, night_of, read_known, remarks, series_of
+from evalkit.model import Verdict
+from evalkit.publish.history import night_of, remarks, series_of
+from evalkit.publish.known import Known, read_known, waived
 
 GOOD = """\
 # what we live with
 - suite: musr
   from: 2026-11-06
   until: "2026-11-30"
+  by: Ann
   reason: softmax in bf16
 
-- {suite: aime24, from: 2026-11-01, until: 2026-11-02, reason: 二号机}
+- {suite: aime24, from: 2026-11-01, until: 2026-11-02, by: Ann, reason: 二号机}
 """
 
 
@@ -23,8 +27,8 @@ def test_read(tmp_path):
     path = tmp_path / "known.yaml"
     path.write_text(GOOD)
     assert read_known(path) == (
-        Known("musr", date(2026, 11, 6), date(2026, 11, 30), "softmax in bf16", 2),
-        Known("aime24", date(2026, 11, 1), date(2026, 11, 2), "二号机", 7),
+        Known("musr", date(2026, 11, 6), date(2026, 11, 30), "Ann", "softmax in bf16", 2),
+        Known("aime24", date(2026, 11, 1), date(2026, 11, 2), "Ann", "二号机", 8),
     )
     path.write_text("# none today\n")
     assert read_known(path) == ()
@@ -38,6 +42,7 @@ MISTAKES = [
         "line 2: the key 'raeson' is not known: did you mean 'reason'?",
     ),
     (GOOD.replace("  reason: softmax in bf16\n", ""), "line 2: reason is missing"),
+    (GOOD.replace("  by: Ann\n", ""), "line 2: by is missing"),
     (GOOD.replace("from: 2026-11-06", "from: soon"), "line 2: from: 'soon' is no date"),
     (GOOD.replace("from: 2026-11-06", "from: 7"), "line 2: from: 7 is no date"),
     (GOOD.replace("from: 2026-11-06", "from: 2026-12-06"), "line 2: until: 2026-11-30 is before 2026-12-06"),
@@ -60,13 +65,70 @@ def test_mistakes(tmp_path, text, sentence):
 
 def test_remarks(story):
     series = series_of([night_of(one) for one in story])
-    fine = Known("musr", date(2026, 11, 6), date(2026, 11, 30), "x", 1)
-    expired = Known("musr", date(2026, 11, 6), date(2026, 11, 9), "x", 2)
-    healed = Known("gpqa_diamond", date(2026, 11, 1), date(2026, 11, 9), "x", 3)
-    typo = Known("mursr", date(2026, 11, 6), date(2026, 11, 30), "x", 4)
+    fine = Known("musr", date(2026, 11, 6), date(2026, 11, 30), "Ann", "x", 1)
+    expired = Known("musr", date(2026, 11, 6), date(2026, 11, 9), "Ann", "x", 2)
+    healed = Known("gpqa_diamond", date(2026, 11, 1), date(2026, 11, 9), "Ann", "x", 3)
+    typo = Known("mursr", date(2026, 11, 6), date(2026, 11, 30), "Ann", "x", 4)
     assert list(remarks([fine], series)) == []
     assert told(remarks([expired], series)) == [
         "line 2: musr: expired on 2026-11-09, and the difference is still there"
     ]
     assert list(remarks([expired, fine, healed], series)) == []
     assert told(remarks([typo], series)) == ["line 4: no night has a suite 'mursr': did you mean 'musr'?"]
+
+
+def night(verdicts, overall, *entries, day="2026-11-09", lenient=False):
+    """The exit code of two suites and their mean with these verdicts, the entries being known; and the comparison."""
+    from render_example import comparison
+
+    example = comparison()
+    suites = tuple(
+        replace(example.suites[0], suite=name, verdict=verdict)
+        for name, verdict in zip(("musr", "aime24"), verdicts, strict=True)
+    )
+    macro = replace(example.macro, verdict=overall)
+    verdict = Verdict.over([overall, *verdicts])
+    made = replace(
+        example, suites=suites, macro=macro, verdict=verdict, exit_code=verdict.exit_code, created=f"{day}T02:00:00"
+    )
+    marked = waived(made, entries, lenient=lenient)
+    assert (marked.verdict, [one.verdict for one in marked.suites]) == (verdict, list(verdicts)), "the words stay"
+    return marked.exit_code, marked
+
+
+MUSR = Known("musr", date(2026, 11, 6), date(2026, 11, 30), "Ann", "softmax in bf16", 2)
+MEAN = replace(MUSR, suite="overall")
+BAD, OPEN, FINE, BROKEN = Verdict.DEGRADED, Verdict.INCONCLUSIVE, Verdict.EQUIVALENT, Verdict.INVALID
+
+
+def test_only_a_dated_entry_for_every_row_that_differs_changes_the_exit_code():
+    assert night((BAD, FINE), FINE)[0] == 1
+    assert night((BAD, FINE), FINE, lenient=True)[0] == 1, "no gate's setting does"
+    assert night((BAD, FINE), FINE, MUSR)[0] == 0
+    assert night((BAD, FINE), BAD, MUSR)[0] == 1, "the mean is another row"
+    assert night((BAD, FINE), BAD, MUSR, MEAN)[0] == 0
+    assert night((BAD, BAD), FINE, MUSR)[0] == 1
+    assert night((BAD, OPEN), FINE, MUSR)[0] == 4
+    assert night((BAD, OPEN), FINE, MUSR, lenient=True)[0] == 0
+    assert night((BAD, BROKEN), BROKEN, MUSR)[0] == 3
+    assert night((BROKEN, FINE), BROKEN, MUSR)[0] == 3, "what is INVALID is no difference"
+
+
+def test_a_waiver_names_who_until_when_and_why_and_one_that_expired_is_said():
+    code, made = night((BAD, FINE), FINE, MUSR)
+    assert told([made.suites[0].waiver]) == ["known and accepted by Ann until 2026-11-30: softmax in bf16"]
+    assert (made.suites[0].reasons[-1], made.suites[1].waiver) == (made.suites[0].waiver, None)
+    code, late = night((BAD, FINE), FINE, MUSR, day="2026-12-01")
+    assert (code, late.suites[0].waiver) == (1, None)
+    assert told(late.notes)[-1] == "line 2: musr: expired on 2026-11-30, and the difference is still there"
+
+
+def test_a_waived_row_fails_no_job_and_is_no_pass():
+    from xml.etree import ElementTree as ET
+
+    from evalkit.render.report import github_annotations, junit
+
+    made = night((BAD, FINE), FINE, MUSR)[1]
+    case = ET.fromstring(junit(made)).find(".//testcase[@name='musr']")
+    assert "accepted by Ann" in case.find("skipped").get("message")
+    assert github_annotations(made).startswith("::warning title=evalkit%3A ")

@@ -17,7 +17,7 @@ from evalkit.publish.history_page import HistoryTable, page
 from evalkit.render.words import LANGUAGES
 from evalkit.resources import data_folder
 
-KNOWN = (Known("musr", date(2026, 11, 9), date(2026, 11, 30), "softmax in bf16", 1),)
+KNOWN = (Known("musr", date(2026, 11, 9), date(2026, 11, 30), "Ann", "softmax in bf16", 1),)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_hostile_text_is_escaped(story, example):
     bad = replace(story[0].suites[0], label=example.HOSTILE_LABEL, suite="x")
     night = night_of(replace(story[0], suites=(bad,)), series=example.HOSTILE, facts={example.HOSTILE: example.HOSTILE})
     other = replace(night, created="2026-11-09", night="2026-11-09", facts={})
-    text = page(series_of([night, other]), [Known("x", date(2026, 1, 1), date(2027, 1, 1), example.HOSTILE)])
+    text = page(series_of([night, other]), [Known("x", date(2026, 1, 1), date(2027, 1, 1), "Ann", example.HOSTILE)])
     assert "<img" not in text
     assert "<b>x" not in text
     shown = terminal(HistoryTable(series_of([night]), (), suite="x"))

@@ -69,7 +69,7 @@ def files(example, story, tmp_path_factory):
         "none": report(example.clean()),
     }
     series = series_of([night_of(one) for one in story])
-    known = [Known("musr", date(2026, 11, 9), date(2026, 11, 30), "softmax in bf16")]
+    known = [Known("musr", date(2026, 11, 9), date(2026, 11, 30), "Ann", "softmax in bf16")]
     texts |= {f"history-{language}": page(series, known, language=language) for language in ("en", "zh")}
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
