@@ -31,7 +31,6 @@ from evalkit.config.yaml import (
     read_text,
 )
 from evalkit.errors import ConfigError, StorageError, did_you_mean
-from evalkit.files import write_whole
 from evalkit.resources import data_folder
 
 # ----------------------------------------------------------------
@@ -251,6 +250,8 @@ def write_pair(folder: str | Path) -> list[Path]:
     there = [str(path) for path in paths if path.is_symlink() or path.exists()]
     if there:
         raise ConfigError(f"{', '.join(there)}: already there: move it away, or choose another folder")
+    from evalkit.files import write_whole  # who only reads a configuration writes nothing
+
     written: list[Path] = []
     try:
         for path in paths:
