@@ -164,6 +164,7 @@ WORDINGS = [
     *("I'd say {}.", "It's {}.", "Definitely {}", "That leaves {}.", "which corresponds to option {}."),
     *("Hence, the value is the third, → {}", "The correct statement is {}.", "**Correct answer: {}**"),
     *("应该是{}。", "所以是{}", "因此是 {} 选项", "{} 选项", "答案不是A，而是{}", "符合题意的是{}", "A错误，{}正确。"),
+    *("It can't be A or delta, so it must be {}.", "It is neither A nor delta; it is {}.", "Correct: {}"),
     *("答案：{}", "选{}", "故选：{}", "故本题选{}。", "正确答案为：{}", "正确选项是{}。", "因此选项{}是正确的。"),
     *("{}选项正确", "【答案】{}\n【解析】因为它在第三", "答案：【{}】", "答案选{}", "所以答案应该选择{}", "我会选{}"),
     *("最终答案是 **{}**", "综上所述，正确的是{}。", "综上，{}正确。", "答案：{}项", "答案是（{}）。因为它在第三。"),
