@@ -233,7 +233,6 @@ def _places(value: Decimal) -> int:
 
 
 _OVERALL: Final = {
-    Verdict.EQUIVALENT: Reason("explain.equivalent"),
     Verdict.DEGRADED: Reason("explain.degraded"),
     Verdict.ELEVATED: Reason("explain.elevated"),
     Verdict.INCONCLUSIVE: Reason("explain.inconclusive"),
@@ -278,8 +277,9 @@ def overall(comparison: Comparison, language: Language = "en") -> str:
         return say(Reason("explain.not_asked", {"verdict": comparison.verdict.value}), language)
     further = [reason.code for suite in comparison.suites for reason in suite.reasons[1:]]
     alerted = any(not code.startswith("second_run.") for code in further)
-    if comparison.verdict is Verdict.EQUIVALENT and alerted:
-        return say(Reason("explain.equivalent_alert"), language)
+    if comparison.verdict is Verdict.EQUIVALENT:
+        mean: dict[str, Value] = {} if comparison.macro is None else {"n": comparison.macro.suites}
+        return say(Reason("explain.equivalent_alert" if alerted else "explain.equivalent", mean), language)
     return say(_OVERALL[comparison.verdict], language)
 
 

@@ -105,3 +105,11 @@ def test_an_open_verdict_never_asks_for_what_cannot_decide(comparison):
     open_ = replace(comparison, verdict=Verdict.INCONCLUSIVE)
     assert "repeats" not in explain(open_).splitlines()[0]
     assert "重复" not in explain(open_, language="zh").splitlines()[0]
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "mean"), ("zh", "平均")])
+def test_of_a_single_suite_no_mean_is_spoken_of(example, language, word):
+    made = example.clean()
+    alone = replace(made, suites=made.suites[:1], macro=None)
+    assert word in explain(made, language=language).splitlines()[0]
+    assert word not in explain(alone, language=language).splitlines()[0]
