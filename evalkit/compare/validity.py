@@ -368,7 +368,9 @@ def counts_of(counts: Mapping[str, int], failures: Mapping[str, int], statuses: 
 
 _WITHOUT: Final = [status for status in Status if not status.has_value]
 # What says of missing scores no more than how many there are.
-_OF_MISSING: Final = frozenset({"items.none", "items.few", "coverage", "unequal.failures", "run.unanswered"})
+_OF_MISSING: Final = frozenset({"items.none", "items.few", "coverage", "unequal.failures"})
+# Says beside it why a few are too many, where those rules would let them pass.
+_NONE_MAY_MISS: Final = "run.unanswered"
 
 
 def lacking_reasons(reference: SideSummary, candidate: SideSummary) -> Iterator[Reason]:
@@ -387,7 +389,9 @@ def invalid_for(
     place of the rules that count them.
     """
     without = tuple(lacking_reasons(*sides))
-    left = [reason for reason in broken if reason.code not in _OF_MISSING]
+    codes = {reason.code for reason in broken}
+    counted = _OF_MISSING | {_NONE_MAY_MISS} if codes & _OF_MISSING else frozenset[str]()
+    left = [reason for reason in broken if reason.code not in counted]
     told = []
     for side, summary, why in zip(("reference", "candidate"), sides, lacking, strict=True):
         if kinds := _by_kind(summary.counts, summary.failures, _WITHOUT):
@@ -395,7 +399,7 @@ def invalid_for(
                 return (*broken, *without)
             because = {"why": why} if why else {}
             told.append(Reason("missing.why", {"side": side, **_counted(summary), "kinds": kinds, **because}))
-    return (*told, *left) if told and len(left) < len(broken) else (*broken, *without)
+    return (*told, *left) if told and codes & {*_OF_MISSING, _NONE_MAY_MISS} else (*broken, *without)
 
 
 def _counted(summary: SideSummary) -> dict[str, Value]:
