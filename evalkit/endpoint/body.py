@@ -173,7 +173,7 @@ def at(document: Any, *path: str | int) -> Any:
     """The value under nested keys and indices of a JSON document; None where the path ends early."""
     value = document
     for part in path:
-        if isinstance(part, str) and isinstance(value, Mapping):
+        if isinstance(part, str) and isinstance(value, dict):  # not Mapping: millions of stored replies are looked into
             value = value.get(part)
         elif isinstance(part, int) and isinstance(value, list) and -len(value) <= part < len(value):
             value = value[part]

@@ -288,10 +288,11 @@ def latest(folder: Path, plan: str | None = None) -> Session:
     Raises:
         RunError: where the folder is no run, lacks the plan, is damaged, or was written by another version of evalkit.
     """
-    for session in reversed(sessions(folder)):
+    path = folder / NAME
+    for session in (_session(path, line) for line in reversed(_lines(path))):
         if plan is None or session.plan == plan:
             return session
-    raise RunError(f"{folder / NAME}: holds no session of the plan {(plan or '')[:12]}")
+    raise RunError(f"{path}: holds no session of the plan {(plan or '')[:12]}")
 
 
 def earlier(folder: Path) -> Session | None:
