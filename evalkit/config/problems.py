@@ -50,20 +50,20 @@ _WANTED: Final = {
 
 def problems(error: ValidationError, tree: Node, model: type[Section] = EndpointConfig) -> str:
     """One line for each error of `model` on `tree`, in the order of the files; a long list is cut."""
-    located = [(_locate(tree, detail["loc"]), detail) for detail in error.errors(include_url=False)]
+    located = [(_locate(tree, detail["loc"], detail["type"]), detail) for detail in error.errors(include_url=False)]
     located.sort(key=lambda pair: _order(tree, pair[0]))
     first = located[:MAX_PROBLEMS]
     sentences = dict.fromkeys(_sentence(tree, model, path, detail) for path, detail in first)
     return told(list(sentences), more=len(located) - len(first))
 
 
-def _locate(tree: Node, location: tuple[int | str, ...]) -> KeyPath:
-    """An error's location without the names of union branches."""
+def _locate(tree: Node, location: tuple[int | str, ...], kind: str) -> KeyPath:
+    """An error's location without the names of union branches; where a key is missing, the last is that key."""
     path: list[str | int] = []
     node: Node | None = tree
-    for part in location:
+    for number, part in enumerate(location, 1):
         child = node.child(part) if node is not None else None
-        if child is None and part in _BRANCHES:
+        if child is None and part in _BRANCHES and (kind != "missing" or number < len(location)):
             continue
         if child is None and node is not None and not isinstance(node.value, Mapping | tuple):
             continue  # a branch below a plain value

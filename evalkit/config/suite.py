@@ -158,10 +158,24 @@ class LmEvalSection(Section):
     model_config = ConfigDict(extra="ignore")
 
 
+_LIMITS: Final = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""The keys under which lm-eval looks for the longest answer; the first that is there holds."""
+
+
 class Length(LmEvalSection):
     """What is read of lm-eval's `generation_kwargs`."""
 
     max_gen_toks: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_limit(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        unknown = [key for key in given if str(key).startswith("max_") and key not in _LIMITS]
+        refuse(unknown, f"nothing reads {', '.join(unknown)}: the longest answer is max_gen_toks", *unknown)
+        limits = [given[key] for key in _LIMITS if key in given]
+        return {**given, "max_gen_toks": limits[0]} if limits else given
 
 
 class Generation(Length):
@@ -182,6 +196,7 @@ class SuiteFile(LmEvalSection):
     task: Annotated[Names, Field(min_length=1)]
     group: Word | None = None
     output_type: Word = "generate_until"
+    doc_to_text: JsonValue = None
     generation_kwargs: Generation = Generation()
     metadata: Metadata
 
@@ -193,6 +208,7 @@ class SuiteFile(LmEvalSection):
         told = f"output_type is {self.output_type}, evalkit asks for {wanted}"
         fix = "multiple_choice goes with needs: [prompt_logprobs]"
         refuse(unnamed and self.output_type != wanted, f"{told}: {fix}", "output_type")
+        refuse(unnamed and self.doc_to_text is None, "doc_to_text is missing: the template of a prompt", "task")
         return self
 
 

@@ -99,7 +99,14 @@ def _tried(found: Checked, suite: Suite, options: LoadOptions, count: int) -> Ch
         notes.append(said(f"graded by {how}: no reply is tried"))
     else:
         trials = {item.id: tuple(_trials(loaded, item)) for item in loaded.items[:count]}
-    problems, told = [], []
+    problems: list[str | SuiteError] = []
+    told: list[str] = []
+    if suite.rows not in {None, loaded.total_items} and suite.tasks == (suite.name,):
+        rows = str(suite.error("rows", f"is {suite.rows}, the data set has {loaded.total_items} items here"))
+        if suite.source.file:
+            problems.append(rows)
+        else:  # data from elsewhere may be a part of it
+            told.append(rows)
     for identity, one in trials.items():
         for trial in one:
             if trial.score.status is Status.GRADE_ERROR:
@@ -121,7 +128,8 @@ def _tried(found: Checked, suite: Suite, options: LoadOptions, count: int) -> Ch
 def _trials(loaded: LoadedSuite, item: Item) -> Iterator[Trial]:
     """The scorer on a right, a wrong and an empty reply."""
     made = [_trial(loaded, item, "right", form.format(item.target)) for form in _FORMS]
-    right = next((trial for trial in made if trial.score.value == 1), made[0])
+    failed = (trial for trial in made if trial.score.status is Status.GRADE_ERROR)
+    right = next(failed, next((trial for trial in made if trial.score.value == 1), made[0]))
     yield right
     other = next((other.target for other in loaded.items if other.target != item.target), _ODD)
     yield _trial(loaded, item, "wrong", _FORMS[made.index(right)].format(other))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit import resources
-from evalkit.config.suite import Part, Shots, Source, SuiteFields, check_fields
+from evalkit.config.suite import Part, Shots, Source, SuiteFields, check_fields, where
 from evalkit.errors import DataError, EvalkitError, did_you_mean
 from evalkit.files import numbered_rows, parquet_file
 from evalkit.model import Reason
@@ -174,21 +174,21 @@ def _part_files(source: Source, parts: Sequence[Part], options: Mapping[str, Any
 def _folder(source: Source, options: Mapping[str, Any]) -> Path:
     """The folder (or single file) that holds the data set, fetched when it is not on this machine."""
     names = source.names
-    for where, root in _roots(names, options):
-        if where != "mapped" and not names and source.file:
+    for origin, root in _roots(names, options):
+        if origin != "mapped" and not names and source.file:
             continue  # a folder for all data sets says nothing of one that comes with its suite
         if root.is_file():
             return root
         if folder := find_folder(root, names):
             return folder
-        if where == "mapped":
+        if origin == "mapped":
             raise DataError(
                 f"data: {root} holds no data files (jsonl, csv, parquet) and no folder {' or '.join(names)}"
             )
     if source.file:
         return _shipped(source.file, options)
     if not source.hub:
-        raise DataError(f"{source.title}: has no place on a hub; give its folder as `data:` or EVALKIT_DATA")
+        raise DataError(f"{source.title}: has no place on a hub: give its folder as `data:` or EVALKIT_DATA")
     return fetch(source)
 
 
@@ -202,9 +202,9 @@ def _roots(names: Sequence[str], options: Mapping[str, Any]) -> list[tuple[str, 
         roots.append(("data", Path(str(given)).expanduser()))
     if environment := os.environ.get("EVALKIT_DATA"):
         roots.append(("EVALKIT_DATA", Path(environment).expanduser()))
-    for where, root in roots:
+    for origin, root in roots:
         if not root.exists():
-            raise DataError(f"{where if where == 'EVALKIT_DATA' else 'data'}: {root} does not exist")
+            raise DataError(f"{origin if origin == 'EVALKIT_DATA' else 'data'}: {root} does not exist")
     return roots
 
 
@@ -218,7 +218,8 @@ def _shipped(name: str, options: Mapping[str, Any]) -> Path:
             for found in sorted(folder.rglob(Path(name).name)):
                 if found.is_file() and found.parts[-len(Path(name).parts) :] == Path(name).parts:
                     return found
-    raise DataError(f"source.file: {name} lies neither beside its suite file nor in any folder of suites")
+    place = where(Path(str(beside)), "source.file") if beside else "metadata.evalkit.source.file"
+    raise DataError(f"{place}: {name} lies neither beside its suite file nor in any folder of suites")
 
 
 def _check_rows(fields: SuiteFields, splits: Mapping[str, list[dict[str, Any]]], *, partial: bool) -> None:

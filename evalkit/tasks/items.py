@@ -23,6 +23,7 @@ from evalkit.model import FinalText, ImageRef, Item, Message, Prompt, Reason, Sc
 from evalkit.scoring import registry
 from evalkit.tasks import cache
 from evalkit.tasks.data import commit_note
+from evalkit.tasks.faults import explained
 from evalkit.tasks.pictures import Picture, cluster_of, parts_of, pixel_limit
 from evalkit.tasks.suites import members
 
@@ -259,15 +260,14 @@ def _by_lm_eval(whose: object, what: str, function: Callable[..., Any], *argumen
         SuiteError: with the cause; evalkit's own errors, which its loader of documents raises, pass as they are.
     """
     try:
-        return registry.called(function, *arguments)
+        # Of a partial the deepest place is told, which is in the code of the user.
+        return registry.called(partial(function, *arguments))
     except registry.CodeError as error:
-        from jinja2 import TemplateError
-
         cause = error.__cause__
         if isinstance(cause, EvalkitError):
             raise cause from None
-        fix = ": let its templates name fields that its documents have" if isinstance(cause, TemplateError) else ""
-        raise SuiteError(f"{whose}: {what}: {error}{fix}") from error
+        told = explained(whose, cause) if isinstance(whose, Path) else None
+        raise SuiteError(told or f"{whose}: {what}: {error}") from error
 
 
 def _as_json(messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = True) -> str:  # noqa: ARG001

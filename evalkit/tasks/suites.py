@@ -73,8 +73,16 @@ def find_suite(name: str, folders: Sequence[Path] = ()) -> Suite:
     foreign = find_foreign(name, folders)
     if foreign is not None:
         return foreign
-    hint = did_you_mean(name, all_suites(folders), "; `evalkit suites` lists them")
-    raise SuiteError(f"no suite or lm-eval task is called {name!r}{hint}")
+    raise SuiteError(f"no suite or lm-eval task is called {name!r}{_hint(name, folders)}")
+
+
+def _hint(name: str, folders: Sequence[Path]) -> str:
+    """What may have been meant by a name that nothing has: a file of that name, of another task, else a near name."""
+    for _origin, path in suite_files(folders):
+        if path.stem == name:
+            task = read_task(path).get("task")
+            return f": {path} {'has no `task:`' if task is None else f'says `task: {task}`'}"
+    return did_you_mean(name, all_suites(folders), "; `evalkit suites` lists them")
 
 
 # ----------------------------------------------------------------

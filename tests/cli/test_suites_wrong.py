@@ -4,6 +4,7 @@ Never a defect of evalkit's (70), never another item or suite lost with it.
 """
 
 import json
+import re
 
 import pytest
 
@@ -101,6 +102,8 @@ WRONG_KEYS = [
     ({"source": "{file: quiz.jsonl, splits: {tset: a}}"}, "source", "splits has no 'test'"),
     ({"source": "{file: quiz.jsonl, splits: {test: [{splt: a}]}}"}, "source", "unknown key 'splt'"),
     ({"source": "{file: quiz.jsonl, splits: 4}"}, "source", "must be a mapping"),
+    ({"source": "{file: quiz.jsonl, shots: {split: test, by: topic}}"}, "source", "source.shots.count is missing"),
+    ({"source": "{file: quizz.jsonl}"}, "source", "metadata.evalkit.source.file: quizz.jsonl lies neither beside"),
     ({"source": "{file: quiz.jsonl, shots: {split: dev, by: topic, count: 2}}"}, "source", "shots.split is 'dev'"),
     ({"prepare": "prepare"}, "prepare", "must be module:function"),
     ({"prepare": "mine:preparee"}, "prepare", "no function 'preparee': did you mean 'prepare'?"),
@@ -168,18 +171,26 @@ def test_wrong_code_is_said_before_anything_is_asked(code, rows, words, endpoint
 @pytest.mark.parametrize(
     ("line", "instead", "words"),
     [
-        ('doc_to_text: "{{prompt}}"', 'doc_to_text: "{{promt}}"', "'promt' is undefined"),
-        ('doc_to_target: "{{answer}}"', 'doc_to_target: "{{anwser}}"', "'anwser' is undefined"),
-        ('doc_to_text: "{{prompt}}"', 'doc_to_text: "{{prompt}"', "TemplateSyntaxError"),
-        ('doc_to_text: "{{prompt}}"', "doc_to_text: !function mine.broken", "ZeroDivisionError"),
+        ('doc_to_text: "{{prompt}}"', 'doc_to_text: "{{promt}}"', "quiz.yaml:5: doc_to_text: .*'promt' is undefined"),
+        ('doc_to_target: "{{answer}}"', 'doc_to_target: "{{x}}"', "quiz.yaml:6: doc_to_target: .*'x' is undefined"),
+        ('doc_to_text: "{{prompt}}"', 'doc_to_text: "{{prompt}"', "quiz.yaml:5: doc_to_text: TemplateSyntaxError"),
+        ('doc_to_text: "{{prompt}}"', "doc_to_text: !function mine.broken", r"quiz.*ZeroDivisionError.*mine\.py:\d+"),
+        ('doc_to_text: "{{prompt}}"', 'doc_to_txt: "{{prompt}}"', "quiz.yaml:1: doc_to_text is missing"),
+        ("test_split: test", "test_split: tset", "quiz.yaml:3: test_split: .* has no 'tset'"),
+        ("test_split: test", "test_split: test\nfew_shot_split: x", "quiz.yaml:4: unknown key .*mean 'fewshot_split'"),
+        ("  evalkit:", "  evlkit:", "quiz.yaml:2: metadata.evalkit is missing"),
+        ("max_gen_toks: 64", "max_gen_tokens: 64", "quiz.yaml:7: generation_kwargs: nothing reads max_gen_tokens"),
+        ("task: quiz", "task: riddles", "called 'quiz': .*quiz.yaml says `task: riddles`"),
+        ("task: quiz", "# quiz", "called 'quiz': .*quiz.yaml has no `task:`"),
     ],
 )
-def test_a_template_that_cannot_be_filled_is_said(line, instead, words, endpoint, config, invoke, tmp_path):
+def test_what_lm_eval_cannot_load_is_said_with_its_place(line, instead, words, endpoint, config, invoke, tmp_path):
     code = CODE + "\n\ndef broken(document):\n    return 1 / 0\n"
     file = written(tmp_path / "own", {}, code=code, head=HEAD.replace(line, instead))
     done = invoke("run", config("ref", endpoint.url, ["quiz"], suite_folders=[str(file.parent)]), "--quiet")
     assert (done.code, endpoint.requests) == (2, []), done.err
-    assert words in done.err and "quiz" in done.err, done.err
+    assert re.search(words, done.err), done.err
+    assert "NoneType" not in done.out
 
 
 def test_a_negative_weight_is_said(endpoint, config, invoke, tmp_path):
@@ -331,6 +342,20 @@ def test_shipped_suites_are_sound_where_their_data_is(invoke, invented):
     assert done.out.count(": sound") == len(names)
     assert done.out.count(": 1 (right)") == 5, "a log-likelihood suite has no reply to try, a pack none at all"
     assert done.out.count(": 0 (empty)") == 5
+
+
+def test_another_number_of_rows_than_the_file_beside_it_has_is_said(invoke, tmp_path):
+    file = written(tmp_path / "own", {"rows": "7"})
+    done = invoke("suites", "check", file)
+    assert done.code == 2
+    assert f"{file}:{line_of(file, 'rows')}: metadata.evalkit.rows: is 7, the data set has 6 items here" in done.err
+
+
+def test_a_scorer_that_fails_on_one_form_of_the_answer_is_said(invoke, tmp_path):
+    twice = CODE.replace("Score(1.0", "Score(2.0 if final.text == 'A' else 1.0")
+    done = invoke("suites", "check", written(tmp_path / "own", {}, code=twice))
+    assert done.code == 2
+    assert "right reply 'A': mine:score gave the value 2.0" in done.err
 
 
 def test_what_would_steer_a_terminal_is_escaped(invoke, tmp_path):

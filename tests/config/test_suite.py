@@ -18,7 +18,7 @@ from evalkit.config.suite import (
 )
 from evalkit.errors import SuiteError
 from evalkit.resources import data_folder
-from evalkit.tasks.suites import all_suites, find_suite
+from evalkit.tasks.suites import all_suites, find_suite, foreign_suite
 
 FILES = sorted(data_folder("suites").rglob("*.yaml"))
 SUITES = [path for path in FILES if "packs" not in path.parts]
@@ -103,6 +103,15 @@ def test_what_no_suite_file_may_be_is_said_with_its_line(tmp_path, text, says):
     with pytest.raises(SuiteError) as caught:
         parse_suite(path, "test")
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"])
+def test_the_longest_answer_is_found_under_each_of_lm_evals_keys(tmp_path, key):
+    path = tmp_path / "x.yaml"
+    path.write_text(f"task: x\ndoc_to_text: a\ngeneration_kwargs: {{{key}: 4096}}\n")
+    assert foreign_suite("x", path, read_task(path)).max_tokens == 4096
+    path.write_text(f"{path.read_text()}metadata: {{evalkit: {{}}}}\n")
+    assert parse_suite(path, "test").max_tokens == 4096
 
 
 def test_a_pipe_among_the_suites_of_a_folder_is_said_and_not_waited_for(tmp_path):
