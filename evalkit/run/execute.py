@@ -540,9 +540,13 @@ def remake(folder: Path, session: Session) -> tuple[str, ...]:
     Nothing is asked. Says what was damaged.
 
     Raises:
-        EvalkitError: where that needs what is not here: the data of a suite, a secret that decides the answers.
+        EvalkitError: where that needs what is not here (the data of a suite, a secret that decides the answers), or
+            what nobody but the owner of the run should have run.
     """
     said = {**session.config, "name": session.name, "runs": str(folder.parent)}
+    if said.get("suite_folders") or said.get("allow_code_execution"):
+        # The folder may be a stranger's: what it names may not run anything on this machine.
+        raise RunError("its suites are not evalkit's own, or it runs programs that the model wrote")
     try:
         config = EndpointConfig.model_validate(said)
     except ValidationError as error:

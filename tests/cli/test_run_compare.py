@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
-from evalkit.run import items, journal
+from evalkit.run import items, journal, manifest
 from evalkit.run.records import MAGIC
 
 MANY = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 10}
@@ -239,6 +240,19 @@ def test_what_is_derived_is_made_again_where_it_is_needed(stored, endpoint, run_
         assert list(folders[0].glob(pattern)) == [path]
     assert json.loads(run_evalkit("compare", *folders, "--json").stdout)["suites"] == suites
     assert len(endpoint.requests) == asked
+
+
+@pytest.mark.parametrize("key", ["suite_folders", "allow_code_execution"])
+def test_a_stored_folder_starts_no_code_of_its_own(stored, run_evalkit, tmp_path, key):
+    _files, folders, _suites = stored
+    session = manifest.latest(folders[0])
+    (tmp_path / "evil").mkdir()
+    value = {"suite_folders": [str(tmp_path / "evil")], "allow_code_execution": True}[key]
+    manifest.append(folders[0], replace(session, config={**session.config, key: value}))
+    next(folders[0].glob("scores-*.parquet")).unlink()
+    done = run_evalkit("compare", *folders)
+    assert done.returncode == 2
+    assert "here it cannot be made: its suites are not evalkit's own, or it runs programs" in done.stderr
 
 
 def test_a_damaged_answer_is_said_by_every_command_and_asked_again(stored, endpoint, run_evalkit):
