@@ -16,14 +16,15 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from simulation import beta_means
 
 import evalkit
-from evalkit.compare.columns import Side
+from evalkit.compare.columns import Labels, Side
 from evalkit.compare.judge import compare
 from evalkit.config.suite import Pack
 from evalkit.judging import policy
-from evalkit.model import Comparison, Verdict
+from evalkit.model import Comparison, Status, Verdict
 from evalkit.options import JudgeOptions
 from evalkit.stats.paired import FloatArray
 from evalkit.tasks.suites import find_pack
@@ -43,13 +44,27 @@ MEAN: Final = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A truth: what every suite, or one of them, loses in points, how alike repeats are, and what fails for good."""
+    """A truth: what every suite, or one of them, loses in points, how alike repeats are, and what fails for good.
+
+    With `unlike` answers are also cut, empty, refused, unreadable or in the reasoning channel, on both sides alike.
+    """
 
     pack: str
     icc: float = 0.6
     all_pt: float = 0.0
     one_pt: Mapping[str, float] = field(default_factory=dict)
     failed: float = 0.0
+    unlike: bool = False
+
+
+STATUSES: Final = {
+    Status.TRUNCATED: 0.1,
+    Status.REASONING_ONLY: 0.02,
+    Status.NO_ANSWER: 0.03,
+    Status.REFUSED: 0.01,
+    Status.EMPTY: 0.01,
+}
+"""Mean rates over items where answers are `unlike`; items differ by a Beta distribution of ICC 0.3."""
 
 
 CELLS: Final = {
@@ -62,6 +77,7 @@ CELLS: Final = {
     "text, GPQA at -guard": Cell("flagrelease-text", one_pt={"gpqa_pooled": -4}),
     "text, MuSR at -guard": Cell("flagrelease-text", one_pt={"musr": -4}),
     "text, identical, .1 % a side fail": Cell("flagrelease-text", failed=0.001),
+    "text, identical, with rates": Cell("flagrelease-text", unlike=True),
     "nightly, identical": Cell("nightly"),
     "nightly, all at -margin": Cell("nightly", all_pt=-2),
     "nightly, all 3 worse": Cell("nightly", all_pt=-3),
@@ -74,48 +90,68 @@ def main() -> None:
     parser.add_argument("--comparisons", type=int, default=1000, help="simulated comparisons for each cell")
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
-    print(f"| cell | comparisons | {' | '.join(Verdict)} |\n| :-- | --: |{' --: |' * len(Verdict)}")
+    heads = (*(verdict.value for verdict in Verdict), "an alert beside accuracy")
+    print(f"| cell | comparisons | {' | '.join(heads)} |\n| :-- | --: |{' --: |' * len(heads)}")
     for name in options.cells or CELLS:
-        found = Counter(one.verdict for one in simulated(CELLS[name], options.comparisons, options.seed))
-        shares = (f"{100 * found[verdict] / options.comparisons:.1f}" for verdict in Verdict)
+        found: Counter[str] = Counter()
+        for one in simulated(CELLS[name], options.comparisons, options.seed):
+            found[one.verdict.value] += 1
+            found[heads[-1]] += any(row.alert for suite in one.suites for row in suite.behaviour)
+        shares = (f"{100 * found[head] / options.comparisons:.1f}" for head in heads)
         print(f"| {name} | {options.comparisons:,} | {' | '.join(shares)} |", flush=True)
 
 
 def simulated(cell: Cell, comparisons: int, seed: int) -> Iterator[Comparison]:
     """So many comparisons of the cell's pack."""
     rng, pack = np.random.default_rng(seed), find_pack(cell.pack)
-    chances = [_chances(pack, cell, candidate=side == 1) for side in range(2)]
-    tables = [pd.concat([_rows(name, p) for name, p in side.items()], ignore_index=True) for side in chances]
+    truths = [_chances(pack, cell, candidate=side == 1) for side in range(2)]
+    tables = [pd.concat([_rows(name, p) for name, p in truth.items()], ignore_index=True) for truth in truths]
+    rates = _rates(truths[0], rng) if cell.unlike else None
     options = JudgeOptions(pack=cell.pack, flips=0)
     sides: tuple[Side, Side] | None = None
     for _ in range(comparisons):
-        scores = [_drawn(np.concatenate([p.ravel() for p in side.values()]), cell.failed, rng) for side in chances]
+        drawn = [_drawn(truth, cell.failed, rates, rng) for truth in truths]
         if sides is None:
-            told = evalkit.judge(*(table.assign(score=s) for table, s in zip(tables, scores, strict=True)), options)
+            said = [t.assign(score=d.score, status=d.words()) for t, d in zip(tables, drawn, strict=True)]
+            told = evalkit.judge(said[0], said[1], options)
             assert told.sides is not None
             sides = told.sides
-            made = _judged(sides, chances, scores, options)
+            made = _judged(sides, truths, drawn, options)
             assert (made.verdict, made.macro) == (told.value.verdict, told.value.macro)
             yield made
         else:
-            yield _judged(sides, chances, scores, options)
+            yield _judged(sides, truths, drawn, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What came back for each row of a table; `status` counts through `WORDS`."""
+
+    score: FloatArray
+    status: NDArray[np.int32]
+
+    def words(self) -> list[str]:
+        """The statuses as a table says them."""
+        return [WORDS[code] for code in self.status.tolist()]
+
+
+WORDS: Final = (Status.SCORED.value, Status.FAILED.value, *(status.value for status in STATUSES))
 
 
 def _judged(
-    sides: tuple[Side, Side],
-    chances: list[dict[str, FloatArray]],
-    scores: list[FloatArray],
-    options: JudgeOptions,
+    sides: tuple[Side, Side], truths: list[dict[str, FloatArray]], drawn: list[Drawn], options: JudgeOptions
 ) -> Comparison:
-    """The comparison of the two sides with other scores."""
-    one, two = (_with(side, shape, score) for side, shape, score in zip(sides, chances, scores, strict=True))
+    """The comparison of the two sides with other answers."""
+    one, two = (_with(side, truth, came) for side, truth, came in zip(sides, truths, drawn, strict=True))
     return compare(one, two, policy(options), "")
 
 
-def _with(side: Side, shape: Mapping[str, FloatArray], scores: FloatArray) -> Side:
-    suites, ends = {}, np.cumsum([p.size for p in shape.values()])
-    for name, part in zip(shape, np.split(scores, ends[:-1]), strict=True):
-        suites[name] = replace(side.suites[name], samples=replace(side.suites[name].samples, value=part))
+def _with(side: Side, truth: Mapping[str, FloatArray], drawn: Drawn) -> Side:
+    suites, ends = {}, np.cumsum([p.size for p in truth.values()])[:-1]
+    for name, score, status in zip(truth, np.split(drawn.score, ends), np.split(drawn.status, ends), strict=True):
+        samples, labels = side.suites[name].samples, Labels(status, WORDS)
+        samples = replace(samples, value=score, status=labels, truncated=labels.mask(Status.TRUNCATED))
+        suites[name] = replace(side.suites[name], samples=samples)
     return replace(side, suites=suites)
 
 
@@ -140,10 +176,26 @@ def _rows(name: str, p: FloatArray) -> pd.DataFrame:
     )
 
 
-def _drawn(p: FloatArray, failed: float, rng: np.random.Generator) -> FloatArray:
+def _rates(truth: Mapping[str, FloatArray], rng: np.random.Generator) -> FloatArray:
+    """By row, the chances of the statuses up to each: an item's own, the same for all its repeats and both sides."""
+    spread, found = 1 / 0.3 - 1, []
+    for p in truth.values():
+        items = np.stack([rng.beta(rate * spread, (1 - rate) * spread, p.shape[0]) for rate in STATUSES.values()])
+        found.append(np.repeat(items / np.maximum(1.0, items.sum(axis=0)), p.shape[1], axis=1))
+    return np.cumsum(np.concatenate(found, axis=1), axis=0)
+
+
+def _drawn(truth: Mapping[str, FloatArray], failed: float, rates: FloatArray | None, rng: np.random.Generator) -> Drawn:
+    p = np.concatenate([chances.ravel() for chances in truth.values()])
     score = (rng.random(p.size) < p).astype(np.float64)
-    score[rng.random(p.size) < failed] = np.nan
-    return score
+    status = np.zeros(p.size, dtype=np.int32)
+    if rates is not None:
+        place = (rng.random(p.size) >= rates).sum(axis=0)
+        status = np.where(place < len(STATUSES), place + 2, 0).astype(np.int32)
+        score[status > 0] = 0.0
+    lost = rng.random(p.size) < failed
+    score[lost], status[lost] = np.nan, 1
+    return Drawn(score, status)
 
 
 if __name__ == "__main__":

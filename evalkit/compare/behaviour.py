@@ -17,7 +17,7 @@ from evalkit.codec import first_difference
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
 from evalkit.compare.garbage import garbage_rows
 from evalkit.compare.pair import Aligned, Cells
-from evalkit.compare.validity import NoiseFloor, RateChange, rate_change
+from evalkit.compare.validity import NoiseFloor, Policy, RateChange, rate_change
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import median
 from evalkit.stats.tails import poisson_lower, ratio_estimate, t_quantile, wilson
@@ -274,19 +274,20 @@ _STATUS_ROWS = (
 
 
 def behaviour_of(
-    suite: str, reference: Side, candidate: Side, aligned: Aligned, noise: NoiseFloor | None = None
+    suite: str, reference: Side, candidate: Side, aligned: Aligned, policy: Policy
 ) -> tuple[tuple[BehaviourRow, ...], tuple[Reason, ...]]:
     """The rows of a suite that both sides ran, and alerts for beside its verdict: the stacks do not write the same."""
     left, right = reference.suites[suite].samples, candidate.suites[suite].samples
-    unasked = _missing_rows(left, right, aligned)
+    alpha = policy.rules.alert_alpha
+    unasked = _missing_rows(left, right, aligned, alpha)
     if not (_answered(left).any() and _answered(right).any()):
         return tuple(unasked), ()  # a side that said nothing behaves in no way
-    texts = _text_rows(text_agreement(suite, reference, candidate, aligned), noise)
+    texts = _text_rows(text_agreement(suite, reference, candidate, aligned), policy.noise.get(suite))
     distance = logprob_distance(suite, reference, candidate, aligned)
     if distance is not None:
         texts.append(distance)
     options = option_rows(reference.suites[suite], candidate.suites[suite])
-    lengths, rates = _length_rows(left, right, aligned), _rate_rows(left, right, aligned)
+    lengths, rates = _length_rows(left, right, aligned, alpha), _rate_rows(left, right, aligned, alpha)
     garbage = list(garbage_rows(reference.suites[suite], candidate.suites[suite]))
     rows = (*options, *texts, *garbage, *lengths, *rates, *unasked, *_speed_rows(left, right))
     return rows, tuple(row.alert for row in texts if row.alert)
@@ -315,7 +316,7 @@ def _agreement_alert(agreement: Agreement, own: float | None) -> Reason | None:
     return Reason("alert.texts", {"share": agreement.share, "pairs": agreement.pairs, **splits})
 
 
-def _length_rows(left: Samples, right: Samples, aligned: Aligned) -> list[BehaviourRow]:
+def _length_rows(left: Samples, right: Samples, aligned: Aligned, alpha: float) -> list[BehaviourRow]:
     unit = "tokens"
     columns = left.completion_tokens, right.completion_tokens
     if np.isnan(columns[0]).all() or np.isnan(columns[1]).all():
@@ -325,8 +326,8 @@ def _length_rows(left: Samples, right: Samples, aligned: Aligned) -> list[Behavi
     ratio = log_ratio(one, two)
     if ratio is None:
         return []
-    alert = None
-    if ratio.interval.low > 1 + _LEAST_STRETCH or ratio.interval.high < 1 - _LEAST_STRETCH:
+    alert, sure = None, log_ratio(one, two, 1 - alpha)
+    if sure is not None and (sure.interval.low > 1 + _LEAST_STRETCH or sure.interval.high < 1 - _LEAST_STRETCH):
         low, high = sorted(abs(end - 1) for end in (ratio.interval.low, ratio.interval.high))
         interval = Interval(low, high, ratio.interval.level)
         change: dict[str, Value] = {"change": abs(ratio.ratio - 1), "interval": interval, "n": ratio.n}
@@ -347,18 +348,19 @@ def _item_means(cells: Cells, values: NDArray[np.float64], n_items: int) -> NDAr
         return np.asarray(np.where(counts > 0, sums / counts, np.nan))
 
 
-def _rate_rows(left: Samples, right: Samples, aligned: Aligned) -> list[BehaviourRow]:
+def _rate_rows(left: Samples, right: Samples, aligned: Aligned, alpha: float) -> list[BehaviourRow]:
     masks = [("cut_answers", left.truncated, right.truncated)]
     masks += [(name, left.status.mask(status), right.status.mask(status)) for name, status in _STATUS_ROWS]
     masks.append(("looping_answers", left.loops, right.loops))
     answered = _answered(left), _answered(right)
-    return _rates({name: rate_change(aligned, one, two, answered) for name, one, two in masks})
+    return _rates({name: rate_change(aligned, one, two, answered) for name, one, two in masks}, alpha)
 
 
-def _missing_rows(left: Samples, right: Samples, aligned: Aligned) -> list[BehaviourRow]:
+def _missing_rows(left: Samples, right: Samples, aligned: Aligned, alpha: float) -> list[BehaviourRow]:
     """Requests that failed, of all that were planned; and what was never asked."""
     named = (("failed_requests", Status.FAILED), ("unasked_questions", Status.NOT_ASKED))
-    return _rates({name: rate_change(aligned, left.status.mask(one), right.status.mask(one)) for name, one in named})
+    masks = [(name, left.status.mask(one), right.status.mask(one)) for name, one in named]
+    return _rates({name: rate_change(aligned, one, two) for name, one, two in masks}, alpha)
 
 
 def _answered(samples: Samples) -> NDArray[np.bool_]:
@@ -366,12 +368,12 @@ def _answered(samples: Samples) -> NDArray[np.bool_]:
     return ~samples.status.mask(Status.FAILED, Status.NOT_ASKED)
 
 
-def _rates(changes: Mapping[str, RateChange]) -> list[BehaviourRow]:
+def _rates(changes: Mapping[str, RateChange], alpha: float) -> list[BehaviourRow]:
     """A row for each thing that happened at all."""
     rows = []
     for name, change in changes.items():
         (one, two), alert = change.rates, None
-        if abs(change.gap) >= _LEAST_CHANGE and change.shown(change.ci95):
+        if abs(change.gap) >= _LEAST_CHANGE and change.p <= alpha:
             values: dict[str, Value] = {"name": name, "reference": one, "candidate": two, "n": change.cells[1]}
             alert = Reason("alert.rose" if change.gap > 0 else "alert.fell", values)
         if any(change.hits):

@@ -36,6 +36,7 @@ def compare(
     sides = reference, candidate
     both = [name for name in names if name in reference.suites and name in candidate.suites]
     aligned = {name: align(reference.suites[name], candidate.suites[name]) for name in both}
+    policy = replace(policy, rules=policy.rules.among(len(aligned)))
     unequal = unequal_failures(aligned, policy.rules.failure_alpha)
     judged = [
         _with_behaviour(judge_suite(*_of(name, sides), aligned[name], policy, unequal.get(name)), *sides, policy)
@@ -93,7 +94,7 @@ def _with_behaviour(judged: Judged, reference: Side, candidate: Side, policy: Po
     result, aligned = judged.result, judged.aligned
     if aligned is None:
         return judged
-    rows, loud = behaviour_of(result.suite, reference, candidate, aligned, policy.noise.get(result.suite))
+    rows, loud = behaviour_of(result.suite, reference, candidate, aligned, policy)
     crossed = crossed_row(result.suite, reference, candidate, aligned)
     if crossed is not None:
         rows = (crossed, *(replace(row, alert=None) if row.alert in loud else row for row in rows))

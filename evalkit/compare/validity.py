@@ -8,7 +8,7 @@ Whoever asks for a comparison sets the limits (`Rules`) and the tolerances (`Pol
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -18,7 +18,7 @@ from evalkit.compare.columns import ItemTable, Samples, SuiteFacts, SuiteSide
 from evalkit.compare.pair import Aligned, Cells, asked_twice
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import DEFAULT_MARGIN_PT, Interval, Reason, SideSummary, Status, Value, Verdict, fraction
-from evalkit.stats.methods import DifferenceTest, judge_difference
+from evalkit.stats.methods import SAME, DifferenceTest, exact_mcnemar, judge_difference
 from evalkit.stats.multiplicity import holm
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores
 from evalkit.stats.tails import fisher_exact, wilson
@@ -144,14 +144,15 @@ Mask = NDArray[np.bool_]
 class RateChange:
     """Hits among the cells that were looked at, on either side.
 
-    `ci90` and `ci95` are intervals of candidate minus reference rate over the items that both sides have, each item
-    weighing the same; None where there is no such item.
+    `ci95` is the interval of candidate minus reference rate over the items that both sides have, each item weighing
+    the same, and `p` the exact two-sided p-value of no difference: whether more items rose than fell. None and 1 where
+    there is no such item.
     """
 
     hits: tuple[int, int]
     cells: tuple[int, int]
-    ci90: Interval | None
-    ci95: Interval | None
+    ci95: Interval | None = None
+    p: float = 1.0
 
     @property
     def rates(self) -> tuple[float, float]:
@@ -164,10 +165,6 @@ class RateChange:
         """Candidate minus reference rate."""
         one, two = self.rates
         return two - one
-
-    def shown(self, interval: Interval | None) -> bool:
-        """True where the interval excludes 0: the rates differ by more than chance explains."""
-        return interval is not None and (interval.low > 0.0 or interval.high < 0.0)
 
 
 def rate_change(
@@ -187,10 +184,13 @@ def rate_change(
     hits = int(np.nansum(one.score)), int(np.nansum(two.score))
     cells = int((~np.isnan(one.score)).sum()), int((~np.isnan(two.score)).sum())
     if not any(hits) or not asked_twice(((one.item, one.score), (two.item, two.score)), n_items).any():
-        return RateChange(hits, cells, None, None)
+        return RateChange(hits, cells)
     plain = ItemTraits(np.ones(n_items), aligned.layout.cluster, np.zeros(n_items, dtype=np.int64))
-    test = judge_difference(pair_scores(one, two, plain), 0.0)
-    return RateChange(hits, cells, test.ci90, test.ci95)
+    paired = pair_scores(one, two, plain)
+    # Equal stacks may be exchanged within a cluster: its sum is then as likely above 0 as below, whatever its spread.
+    sums = np.bincount(paired.cluster, weights=paired.difference)
+    p = exact_mcnemar(int(np.sum(sums < -SAME)), int(np.sum(sums > SAME))).two_sided
+    return RateChange(hits, cells, judge_difference(paired, 0.0).ci95, p)
 
 
 # ---------------------------------------------------------------- the rules
@@ -199,19 +199,28 @@ def rate_change(
 _BETWEEN: Final = 1e-6  # of a step: further from the grid is no rounding
 
 
+_ALERTS: Final = 12
+"""Rules of a suite that a rate or a length may break: two here, and the ten rows of `behaviour.py`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The limits of the rules; shares are fractions of planned samples.
 
-    A gap in truncated or reasoning-only answers counts where it exceeds its limit and its interval (95 % for
-    truncation, 90 % for the rarer other) excludes 0, so that equal stacks do not break the rule by chance.
+    A gap in truncated or reasoning-only answers counts where it exceeds its limit and its p-value is at most
+    `alert_alpha`, as for what is told beside accuracy; equal stacks break any such rule with that chance at most.
     """
 
     coverage: float = 0.98
     failure_alpha: float = 0.01
+    alert_alpha: float = 0.01
     truncation_gap: float = 0.02
     reasoning_only_gap: float = 0.005
     items: int = 20
+
+    def among(self, suites: int) -> Rules:
+        """The rules for each of so many suites, so that `alert_alpha` holds over all of them together."""
+        return replace(self, alert_alpha=self.alert_alpha / (_ALERTS * max(suites, 1)))
 
 
 def invalid_reasons(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, rules: Rules) -> list[Reason]:
@@ -268,7 +277,7 @@ def failure_test(aligned: Aligned) -> tuple[RateChange, float]:
     sides = aligned.reference, aligned.candidate
     asked = [np.unique(cells.item).size for cells in sides]
     lacking = [np.unique(cells.item[np.isnan(cells.value)]).size for cells in sides]
-    change = RateChange((lacking[0], lacking[1]), (asked[0], asked[1]), None, None)
+    change = RateChange((lacking[0], lacking[1]), (asked[0], asked[1]))
     return change, fisher_exact(change.hits, change.cells)
 
 
@@ -288,10 +297,10 @@ def unequal_failures(aligned: Mapping[str, Aligned], alpha: float) -> dict[str, 
 
 def _answers(left: Samples, right: Samples, aligned: Aligned, rules: Rules) -> Iterator[Reason]:
     change = rate_change(aligned, left.status.mask(Status.REASONING_ONLY), right.status.mask(Status.REASONING_ONLY))
-    if abs(change.gap) > rules.reasoning_only_gap and change.shown(change.ci90):
+    if abs(change.gap) > rules.reasoning_only_gap and change.p <= rules.alert_alpha:
         yield Reason("unequal.reasoning_only", _counts(change))
     change = rate_change(aligned, left.truncated, right.truncated)
-    if abs(change.gap) > rules.truncation_gap and change.shown(change.ci95):
+    if abs(change.gap) > rules.truncation_gap and change.p <= rules.alert_alpha:
         yield Reason("unequal.cut", _counts(change))
 
 

@@ -120,10 +120,21 @@ def test_imputation_looks_both_ways(scores):
 
 
 def test_reasoning_only_answers(scores):
-    rare = suite(scores, row=with_status(Status.REASONING_ONLY, 4))
+    rare = suite(scores, row=with_status(Status.REASONING_ONLY, 12))
     sentence = broken(suite(scores), rare)
-    assert "answers in the reasoning channel only: 0 of 200 (0.0 %) in the reference, 4 of 200 (2.0 %)" in sentence
+    assert "answers in the reasoning channel only: 0 of 200 (0.0 %) in the reference, 12 of 200 (6.0 %)" in sentence
     assert "reasoning parsers differ" in broken(rare, suite(scores))
+
+
+def test_what_equal_stacks_may_do_breaks_no_rule_of_rates(scores):
+    """Four answers of 200 on one side only come once in eight times; over a pack the rules may err once in a hundred."""
+    rare = suite(scores, row=with_status(Status.REASONING_ONLY, 4))
+    assert judged(suite(scores), rare).verdict is not Verdict.INVALID
+    many = suite(scores, "s0", row=with_status(Status.REASONING_ONLY, 12))
+    names = [f"s{number}" for number in range(1, 9)]
+    whole = side("a", suite(scores, "s0"), *(suite(scores, name) for name in names))
+    other = side("b", many, *(suite(scores, name) for name in names))
+    assert compare(whole, other, Policy(), NOW).suites[0].verdict is not Verdict.INVALID
 
 
 def test_one_reasoning_only_answer_is_chance(scores):
