@@ -110,6 +110,7 @@ def test_what_is_taken_back_gives_way(reply):
     [
         "Answer: C\nIs it even? No.\nB. beta is.",
         "I am sure of it. This answer: C",
+        "The answer is C.\nThis answer is B.",
         "Answer: C\n\nThe reasoning behind this answer: B is no third.",
         "Answer: C\n\nQuestion: And which is the first?\nAnswer: A",
         "\\boxed{C}\n\nProblem 2: Which is the first?\n\nThe answer is A.",
