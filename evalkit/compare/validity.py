@@ -275,8 +275,9 @@ def failure_test(aligned: Aligned) -> tuple[RateChange, float]:
     An item counts once, however many of its repeats failed: they seldom fail independently.
     """
     sides = aligned.reference, aligned.candidate
-    asked = [np.unique(cells.item).size for cells in sides]
-    lacking = [np.unique(cells.item[np.isnan(cells.value)]).size for cells in sides]
+    # np.unique loads numpy.ma, for which a comparison has no use.
+    asked = [int(np.count_nonzero(np.bincount(cells.item))) for cells in sides]
+    lacking = [int(np.count_nonzero(np.bincount(cells.item[np.isnan(cells.value)]))) for cells in sides]
     change = RateChange((lacking[0], lacking[1]), (asked[0], asked[1]))
     return change, fisher_exact(change.hits, change.cells)
 
