@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from evalkit.errors import UsageError as UsageError
     from evalkit.examine.bisect import Bisection as Bisection
     from evalkit.examine.doctor import Diagnosis as Diagnosis
+    from evalkit.examine.forecast import Forecast as Forecast
     from evalkit.model import Flip as Flip
     from evalkit.model import Interval as Interval
     from evalkit.model import SuiteResult as SuiteResult
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from evalkit.publish.tables import JudgedTable as JudgedTable
     from evalkit.resources import __version__ as __version__
     from evalkit.run import Observer as Observer
-    from evalkit.run.forecast import Forecast as Forecast
     from evalkit.run.stored import StoredRun as StoredRun
     from evalkit.run.stored import records as records
     from evalkit.run.stored import stored_runs as stored_runs
@@ -70,7 +70,7 @@ _HOMES = (
     ("publish.tables", "JudgedTable"),
     ("resources", "__version__"),
     ("run", "Observer"),
-    ("run.forecast", "Forecast"),
+    ("examine.forecast", "Forecast"),
     ("run.stored", "StoredRun records stored_runs"),
 )
 _HOME_OF = {name: home for home, names in _HOMES for name in names.split()}

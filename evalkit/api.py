@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from evalkit.compare.columns import Side
     from evalkit.examine.bisect import Bench, Bisection, Result
     from evalkit.examine.doctor import Diagnosis
+    from evalkit.examine.forecast import Forecast
     from evalkit.examine.probe_report import FidelityReport
     from evalkit.foreign.tables import Frame
     from evalkit.judging import Judged
     from evalkit.publish.tables import JudgedTable
-    from evalkit.run.forecast import Forecast
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Scores: TypeAlias = "PathLike | pd.DataFrame | pa.Table"
@@ -446,8 +446,8 @@ def plan(
     Raises:
         UsageError: for a mistake in what was given.
     """
+    from evalkit.examine.forecast import forecast
     from evalkit.run import sides
-    from evalkit.run.forecast import forecast
 
     chosen = options or PlanOptions()
     asked = RunOptions(overrides=chosen.overrides, limit=chosen.limit)
@@ -473,8 +473,9 @@ def doctor(
     from evalkit import admission
     from evalkit.compare.validity import DEFAULT_MARGIN, Policy
     from evalkit.config.schema import differences
+    from evalkit.examine import comparability
     from evalkit.examine.doctor import Diagnosis, between, examine_configured
-    from evalkit.run import comparability, sides
+    from evalkit.run import sides
     from evalkit.waits import finished
 
     files = [Path(file) for file in (reference, candidate) if file is not None]

@@ -22,8 +22,8 @@ from evalkit.options import PlanOptions, RunOptions
 if TYPE_CHECKING:
     from evalkit.examine.checks import Finding
     from evalkit.examine.doctor import Report
+    from evalkit.examine.forecast import Forecast
     from evalkit.model import Difference
-    from evalkit.run.forecast import Forecast
 
 _COLOURS: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 _LISTED_CHECK: Final = 15
@@ -152,8 +152,8 @@ def _show_plan(made: Forecast) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from evalkit.examine.forecast import percent
     from evalkit.render.words import amount, say
-    from evalkit.run.forecast import percent
 
     gates, speed = made.gates, made.options.tokens_per_second
     table = Table(box=None, padding=(0, 2, 0, 0))

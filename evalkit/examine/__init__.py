@@ -1,1 +1,1 @@
-"""Looking at endpoints: the doctor, the fidelity probe, the search for guilty operators."""
+"""What is told before suites are asked, and beside them: what can be compared, what it costs, the doctor, the probe."""

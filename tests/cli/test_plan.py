@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from evalkit.run.forecast import percent
+from evalkit.examine.forecast import percent
 
 MANY = {"name": "mmlu_gen_5shot", "partial_data": True}
 

@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from evalkit.compare.columns import Side
-from evalkit.compare.planning import Judging, PlannedGate, SuiteAsk, plan_gate, power_of_all
 from evalkit.compare.validity import Policy, check_names
 from evalkit.config import EndpointConfig
 from evalkit.errors import RunError, UsageError
+from evalkit.examine import comparability
+from evalkit.examine.planning import Judging, PlannedGate, SuiteAsk, plan_gate, power_of_all
 from evalkit.model import fraction
 from evalkit.options import PlanOptions
 from evalkit.render.words import say
-from evalkit.run import Observer, comparability
+from evalkit.run import Observer
 from evalkit.run.plan import Chosen, chosen_suites, identity_of, margin_pt_of, sampling_of
 from evalkit.run.read import is_run, read_run
 from evalkit.run.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes

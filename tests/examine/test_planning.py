@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from compare_factory import beta_chances, binary, judged, revalued, suite
 
-from evalkit.compare.planning import SuiteAsk, plan_gate, power_of_all
 from evalkit.compare.validity import Policy
+from evalkit.examine.planning import SuiteAsk, plan_gate, power_of_all
 from evalkit.model import Verdict
 from evalkit.render.words import say
 from evalkit.stats.methods import Goal
