@@ -27,6 +27,7 @@ from evalkit.options import (
     ReportOptions,
     RunOptions,
     TableOptions,
+    check_word,
 )
 from evalkit.run import SILENT, Observer
 
@@ -241,6 +242,8 @@ class Comparison:
         names = [one.suite for one in self.value.suites]
         if suite is not None and suite not in names:
             raise UsageError(f"the comparison has no suite {suite!r}{did_you_mean(suite, names)}")
+        for kind in kinds:
+            check_word(kind, FLIP_KINDS, "kinds")
         try:
             sides = self._runs()
         except (RunError, UsageError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, did_you_mean
 
 
 def check_points(points: float, where: str) -> float:
@@ -22,6 +22,16 @@ def check_points(points: float, where: str) -> float:
     if not 0 < points < 100:
         raise UsageError(f"{where}: {points:g} is not between 0 and 100 percentage points")
     return points
+
+
+def check_word(word: str, known: Sequence[str], where: str) -> None:
+    """Refuses a word that is none of the known ones.
+
+    Raises:
+        UsageError: with the nearest; `where` says what the word is for.
+    """
+    if word not in known:
+        raise UsageError(f"{where}: {word!r} is not known{did_you_mean(word, known)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +100,9 @@ class JudgeOptions(Tolerances):
         Tolerances.__post_init__(self)
         if self.overall_margin_pt is not None:
             check_points(self.overall_margin_pt, "overall_margin_pt")
+        check_word(self.on_inconclusive, ("fail", "warn", "pass"), "on_inconclusive")
+        if self.dates is not None:
+            check_word(self.dates, ("latest", "repeats"), "dates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,10 +163,24 @@ def test_items_add_up_to_their_suite(scores):
     assert (items["k_reference"].unique().tolist(), items["k_candidate"].unique().tolist()) == ([2], [1])
 
 
+def test_a_kind_of_flip_that_there_is_not_is_said():
+    with pytest.raises(UsageError, match="kinds: 'regresed' is not known: did you mean 'regressed'"):
+        evalkit.judge(frame(GOOD), frame(WORSE)).flips(kinds=["regresed"])
+
+
+def test_a_run_that_is_not_there_is_said_to_be_absent(tmp_path):
+    with pytest.raises(UsageError, match="absent: there is no such file or folder"):
+        evalkit.load_run(tmp_path / "absent")
+
+
 def test_options_are_checked_where_they_are_made():
     for wrong in ({"margin_pt": 0}, {"margins_pt": {"quiz": 100}}, {"alpha": 0.5}):
         with pytest.raises(UsageError, match=" is not between 0 and "):
             evalkit.JudgeOptions(**wrong)
+    with pytest.raises(UsageError, match="on_inconclusive: 'wran' is not known: did you mean 'warn'"):
+        evalkit.CompareOptions(on_inconclusive="wran")
+    with pytest.raises(UsageError, match="dates: 'newest' is not known: there are latest, repeats"):
+        evalkit.JudgeOptions(dates="newest")
     with pytest.raises(UsageError, match="limit: 0 is fewer than one item"):
         evalkit.RunOptions(limit=0)
     with pytest.raises(UsageError, match="no such suite is compared: did you mean 'quiz'"):

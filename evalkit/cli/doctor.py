@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -73,11 +75,20 @@ def _show_finding(finding: Finding, *, quiet: bool) -> None:
     if quiet and severity in {"ok", "note"}:
         return
     word = click.style(f"{severity:<8}", fg=_COLOURS[severity])
-    click.echo(f"  {word} {finding.check:<{_LISTED_CHECK}} {finding.what}")
-    indent = " " * (_LISTED_CHECK + 12)
+    indent = _LISTED_CHECK + 12
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo(f"  {word} {finding.check:<{_LISTED_CHECK}} {wrapped(finding.what, indent, width)}")
     for label, text in (("why: ", finding.why), ("fix: ", finding.fix)):
         if text and severity != "ok":
-            click.echo(f"{indent}{label}{text}")
+            click.echo(" " * indent + label + wrapped(text, indent + len(label), width))
+
+
+def wrapped(text: str, indent: int, width: int | None) -> str:
+    """A text whose further lines begin under its first, which stands at `indent`; one line where `width` is None."""
+    if width is None:
+        return text
+    lines = textwrap.wrap(text, max(width - indent, 30), break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines)
 
 
 def _show_across(across: Sequence[Finding], differences: Sequence[Difference], *, quiet: bool) -> None:

@@ -74,12 +74,12 @@ class ClientSettings:
         Raises:
             ConfigError: an address or file that cannot be used; names its place in the configuration.
         """
-        limits = config.limits
+        limits, api_key = config.limits, config.api_key()
         try:
             return cls(
                 base_urls=urls,
                 model=config.model,
-                api_key=config.api_key(),
+                api_key=api_key,
                 headers=config.request_headers(),
                 connect_seconds=limits.connect_seconds,
                 stall_seconds=limits.stall_seconds,

@@ -73,6 +73,8 @@ def read_side(path: Path | Frame, choices: Choices | None = None) -> Side:
         from evalkit.foreign.lm_eval import read_lm_eval
 
         return read_lm_eval(path, choices or Choices())
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file or folder")
     raise UsageError(f"{path}: is a configuration file, not something that was stored")
 
 

@@ -80,7 +80,9 @@ def _csv_tables(file: Path, options: TableOptions) -> Iterator[tuple[str, list[P
     try:
         with file.open(encoding="utf-8-sig", newline="") as content:
             lines = list(csv.DictReader(content))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{file}: cannot be read as CSV in UTF-8: {error}") from error
     for name in ("metric", "reference", "candidate"):
         if not lines or name not in lines[0]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Final
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import (
@@ -232,14 +231,6 @@ def _places(value: Decimal) -> int:
 # What was asked, what came out, what may be said.
 
 
-_OVERALL: Final = {
-    Verdict.DEGRADED: Reason("explain.degraded"),
-    Verdict.ELEVATED: Reason("explain.elevated"),
-    Verdict.INCONCLUSIVE: Reason("explain.inconclusive"),
-    Verdict.INVALID: Reason("explain.invalid"),
-}
-
-
 def explain(comparison: Comparison, suite: str | None = None, *, language: Language = "en") -> str:
     """The overall verdict in one sentence and each suite in three; or one suite only, by its name.
 
@@ -277,10 +268,15 @@ def overall(comparison: Comparison, language: Language = "en") -> str:
         return say(Reason("explain.not_asked", {"verdict": comparison.verdict.value}), language)
     further = [reason.code for suite in comparison.suites for reason in suite.reasons[1:]]
     alerted = any(not code.startswith("second_run.") for code in further)
-    if comparison.verdict is Verdict.EQUIVALENT:
-        mean: dict[str, Value] = {} if comparison.macro is None else {"n": comparison.macro.suites}
-        return say(Reason("explain.equivalent_alert" if alerted else "explain.equivalent", mean), language)
-    return say(_OVERALL[comparison.verdict], language)
+    mean: dict[str, Value] = {} if comparison.macro is None else {"n": comparison.macro.suites}
+    reasons = {
+        Verdict.EQUIVALENT: Reason("explain.equivalent_alert" if alerted else "explain.equivalent", mean),
+        Verdict.DEGRADED: Reason("explain.degraded", mean),
+        Verdict.ELEVATED: Reason("explain.elevated", mean),
+        Verdict.INCONCLUSIVE: Reason("explain.inconclusive"),
+        Verdict.INVALID: Reason("explain.invalid"),
+    }
+    return say(reasons[comparison.verdict], language)
 
 
 def probe_sentence(probe: Probe | None, language: Language = "en") -> str:

@@ -5,6 +5,8 @@ import json
 import pytest
 from toy import Model
 
+from evalkit.cli.doctor import wrapped
+
 SETTLED = {"temperature": 0.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
@@ -90,3 +92,12 @@ def test_the_configuration_is_part_of_it(toy, files, run_evalkit):
     path = files("ref", toy("vllm"), tls={"verify": False})
     done = run_evalkit("doctor", path)
     assert "the server's certificate is not checked" in done.stdout
+
+
+def test_a_long_finding_is_wrapped_below_its_beginning_on_a_terminal_alone():
+    text = "sampling parameters are ignored, or those of an earlier request stay"
+    assert wrapped(text, 10, None) == text
+    first, second = wrapped(text, 10, 60).splitlines()
+    assert len(first) <= 50
+    assert second.startswith(" " * 10) and len(second) <= 60
+    assert f"{first} {second.strip()}" == text

@@ -88,6 +88,14 @@ def test_mistakes(invoke, tmp_path, text, options, sentence):
     assert sentence in done.err
 
 
+def test_a_table_that_is_not_there(invoke, tmp_path):
+    done = invoke("judge-table", tmp_path / "none.csv")
+    assert (done.code, done.err) == (
+        2,
+        f"evalkit: {tmp_path / 'none.csv'}: cannot be read: No such file or directory\n",
+    )
+
+
 def test_a_card_without_a_comparison(invoke, tmp_path):
     path = tmp_path / "README.md"
     path.write_text("# nothing\n")

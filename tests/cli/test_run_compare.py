@@ -327,6 +327,13 @@ def _other_port(text):
     return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", text)
 
 
+def test_a_key_that_is_not_set_is_said_with_one_place(endpoint, config, run_evalkit):
+    path = config("ref", endpoint.url, [{"name": "aime24", "partial_data": True}])
+    path.write_text(path.read_text().replace('"model"', '\n"api_key_env": "NO_SUCH_KEY_42",\n"model"'))
+    done = run_evalkit("run", path, "--quiet")
+    assert done.stderr.startswith(f"evalkit: {path}:2: the environment variable NO_SUCH_KEY_42"), done.stderr
+
+
 @pytest.mark.parametrize(("what", "spoil", "code", "words"), MISTAKES, ids=[entry[0] for entry in MISTAKES])
 def test_a_mistake_is_one_sentence_with_the_right_code(endpoint, config, run_evalkit, what, spoil, code, words):
     path = config("ref", endpoint.url, [{"name": "aime24", "partial_data": True}])

@@ -25,6 +25,14 @@ def test_the_overall_sentence_is_its_own_for_each_verdict(comparison, language, 
     assert explain(made, language=language).splitlines()[0] in others
 
 
+@pytest.mark.parametrize("verdict", [Verdict.EQUIVALENT, Verdict.DEGRADED, Verdict.ELEVATED])
+def test_only_a_comparison_with_an_overall_row_speaks_of_the_mean(example, verdict):
+    several = replace(example.clean(), verdict=verdict)
+    assert "the mean over 2" in explain(several).splitlines()[0]
+    alone = replace(several, suites=several.suites[:1], macro=None)
+    assert "mean" not in explain(alone).splitlines()[0]
+
+
 def test_one_suite_by_name_and_an_unknown_one(comparison):
     text = explain(comparison, "musr")
     assert text.startswith("MuSR 多步推理: DEGRADED\n")
