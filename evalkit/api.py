@@ -427,6 +427,11 @@ def _scored(name: str, scores: Scores) -> Path | Frame:
 
 def _kept(made: Judged, options: JudgeOptions, observer: Observer) -> Comparison:
     """Stores a comparison; where nobody named a folder and the usual one refuses, that is said and no failure."""
+    from evalkit.render.words import say
+
+    for note in made.comparison.notes:
+        if note.code == "note.stored":
+            observer.notice(say(note))
     folder = Path(options.out or made.home)
     found = Comparison(made.comparison, folder, None, made.sides)
     try:

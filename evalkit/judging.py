@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from evalkit.errors import EvalkitError, UsageError
 from evalkit.foreign import HEADLINES, Choices, Named
 from evalkit.foreign.sources import read_pair, read_side
 from evalkit.foreign.tables import Frame
-from evalkit.model import Comparison, Difference, Probe, Reason, Verdict, fraction
+from evalkit.model import Comparison, Difference, Probe, Reason, Value, Verdict, fraction
 from evalkit.options import CompareOptions, JudgeOptions
 from evalkit.publish.archive import noise_floors
 
@@ -71,7 +71,17 @@ def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptio
     sides = read_pair(*scores, choices_of(options))
     folder = Path() if isinstance(scores[0], Frame) else scores[0].parent
     home = folder / f"{sides[0].identity.name}--{sides[1].identity.name}"
-    return judged(Case(sides, differences_of(sides), home, noise=noise_floors(sides[0])), options)
+    notes = tuple(note for side in sides for note in stored_notes(side))
+    return judged(Case(sides, differences_of(sides), home, notes, noise=noise_floors(sides[0])), options)
+
+
+def stored_notes(side: Side, why: str = "") -> Iterator[Reason]:
+    """A note that nothing was asked of a side, with when and by what it was answered, where that is known."""
+    addresses = {word for suite in side.suites.values() for word in suite.samples.address.names if word}
+    if addresses:
+        told: dict[str, Value] = {"name": side.identity.name, "started": side.identity.started[:16].replace("T", " ")}
+        told |= {"addresses": tuple(sorted(addresses)), **({"why": why} if why else {})}
+        yield Reason("note.stored", told)
 
 
 def _same(one: Path | Frame, other: Path | Frame) -> bool:
@@ -196,6 +206,8 @@ def nothing_is_asked(options: CompareOptions) -> None:
         "--rerun-on-fail": options.rerun_on_fail,
         "--probe": options.probe,
         "--anyway": options.anyway,
+        "--stored": options.stored,
+        "--again": options.again,
     }
     for option, value in given.items():
         if value:

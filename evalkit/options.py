@@ -112,7 +112,9 @@ class CompareOptions(JudgeOptions):
     `overrides` and `limit` are those of `RunOptions`. `doctor` looks at both endpoints first (two short requests each).
     `probe` compares log-probabilities first, and does not ask a DEGRADED candidate any further; None does so by itself
     where much is to be asked and it costs little. `rerun_on_fail` asks DEGRADED suites of the candidate once more.
-    `anyway` asks where what the two sides say makes the comparison INVALID whatever is answered.
+    `anyway` asks where what the two sides say makes the comparison INVALID whatever is answered. Before stored answers
+    are reused a dozen are asked for again, and another server stops the comparison; `stored` takes them as they are,
+    and `again` asks for all anew (the old runs are kept under another name).
     """
 
     overrides: tuple[str, ...] = ()
@@ -121,6 +123,13 @@ class CompareOptions(JudgeOptions):
     probe: bool | None = None
     rerun_on_fail: bool = False
     anyway: bool = False
+    stored: bool = False
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        JudgeOptions.__post_init__(self)
+        if self.stored and self.again:
+            raise UsageError("stored and again: take the stored answers or ask anew, not both")
 
     @property
     def run(self) -> RunOptions:

@@ -6,25 +6,28 @@ judged once more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalkit.compare.columns import Side
 from evalkit.compare.judge import degraded_suites, not_asked, second_look, with_second_run
 from evalkit.config import EndpointConfig
 from evalkit.config.schema import differences
 from evalkit.errors import ConfigError, UsageError
 from evalkit.examine import comparability
 from evalkit.foreign.sources import kind_of
-from evalkit.judging import Case, Judged, StoppedError, check_margins, differences_of, judged, now, policy
+from evalkit.judging import Case, Judged, StoppedError, check_margins, differences_of, judged, now, policy, stored_notes
 from evalkit.model import Comparison, Difference, Reason, RunIdentity
 from evalkit.options import CompareOptions
 from evalkit.publish.archive import home_of, noise_floors, second_name
-from evalkit.run import Observer, execute, journal, manifest
+from evalkit.run import Observer, execute, journal, manifest, recheck
+from evalkit.run.manifest import Rechecked
 from evalkit.run.plan import SideRun, prepare, refreshed
 from evalkit.run.read import read_run
 from evalkit.run.sides import beside, load, run_sides
+from evalkit.waits import finished
 
 if TYPE_CHECKING:
     from evalkit.admission import Admission
@@ -48,6 +51,8 @@ def compared(paths: tuple[Path, Path], options: CompareOptions, observer: Observ
             raise UsageError(f"{path}: only a run folder of evalkit's can stand against a configuration file")
     configs = [load(path, options.run) if kind == "config" else None for path, kind in zip(paths, kinds, strict=True)]
     planned = _plan(paths, (configs[0], configs[1]), options, observer)
+    if options.again:
+        _set_aside(planned, observer)
     with journal.held(side.folder for side in planned.sides if side is not None):
         try:
             case = _ask(planned, options, observer)
@@ -160,11 +165,15 @@ def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case
     """
     asked = [refreshed(side) for side in planned.sides if side is not None]
     bank = planned.sides[0] is None or asked[0].missing == 0
+    rechecks = {side.config.name: _rechecked(side, options, observer) for side in asked}
+    asked = [replace(side, rechecked=rechecks[side.config.name].found) for side in asked]
     admission = _admission(asked, planned, options, observer)
     outcomes = run_sides(asked, observer, None if admission is None else admission.examiner())
     trouble = tuple(sentence for outcome in outcomes for sentence in beside(outcome))
     one, two = (read_run(folder, plan) for folder, plan in zip(planned.folders, planned.plans, strict=True))
     sides = one, two
+    unasked = _Rechecked(why="a stored run was given")
+    trouble += tuple(note for side in sides for note in rechecks.get(side.identity.name, unasked).notes(side))
     found = planned.found
     if len(asked) == 1:
         # The configuration says what is compared: suites that only the stored run has are left out.
@@ -174,6 +183,42 @@ def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case
         found = differences_of(sides)
     probe = None if admission is None else admission.probe
     return Case(sides, found, planned.home, trouble, bank, noise_floors(sides[0]), probe)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rechecked:
+    """What came of asking for a side's stored answers again; else why nothing at all was asked of it, or ""."""
+
+    found: Rechecked | None = None
+    why: str = ""
+
+    def notes(self, side: Side) -> Iterator[Reason]:
+        if self.found is not None:
+            yield recheck.note(side.identity.name, self.found)
+        elif self.why:
+            yield from stored_notes(side, self.why)
+
+
+def _rechecked(side: SideRun, options: CompareOptions, observer: Observer) -> _Rechecked:
+    """Asks for some of a side's stored answers again.
+
+    Raises:
+        UsageError: another server answers.
+    """
+    if not side.answered or side.missing == sum(suite.planned for suite in side.plan.suites):
+        return _Rechecked()
+    why = ""
+    if options.stored:
+        why = "--stored"
+    elif side.config.launch is not None:
+        why = "all was answered, and no server is started for that"
+    else:
+        observer.step(f"{side.config.name}: asking for {recheck.ASKED} of its stored answers again")
+        try:
+            return _Rechecked(finished(recheck.recheck(side)))
+        except recheck.UnreachableError as error:
+            why = str(error)
+    return _Rechecked(why="" if side.missing else why)
 
 
 def _admission(
@@ -187,6 +232,13 @@ def _admission(
     admission = Admission(asked, options, Path(options.out or planned.home), observer)
     admission.ahead()
     return admission
+
+
+def _set_aside(planned: _Planned, observer: Observer) -> None:
+    """Makes room for runs that begin anew."""
+    for folder in (side.folder for side in planned.sides if side is not None):
+        if kept := journal.set_aside(folder):
+            observer.notice(f"{folder}: what was answered before is kept as {kept}")
 
 
 def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions) -> Comparison:

@@ -26,7 +26,16 @@ _MOST_SUMMARY_BYTES: Final = 1_000_000
 """GitHub takes 1 MiB of summary a step, and shows none of a larger one."""
 
 _SECTIONS: Final = {
-    "What is asked": ("--set", "--limit", "--no-doctor", "--probe", "--rerun-on-fail", "--anyway"),
+    "What is asked": (
+        "--set",
+        "--limit",
+        "--stored",
+        "--again",
+        "--no-doctor",
+        "--probe",
+        "--rerun-on-fail",
+        "--anyway",
+    ),
     "How it is judged": ("--margin", "--overall-margin", "--pack", "--known", "--alpha", "--on-inconclusive"),
     "What is stored": ("--out", "--flips", "--include-questions"),
     "What is printed": ("--behaviour", "--quiet", "--json"),
@@ -53,6 +62,13 @@ class ForCi:
 @options.anyway
 @options.judging
 @options.together(
+    click.option(
+        "--stored",
+        is_flag=True,
+        help="Take stored answers as they are. Otherwise a dozen are asked for again, and another server than the one "
+        "that gave them stops the comparison.",
+    ),
+    click.option("--again", is_flag=True, help="Ask for everything anew; the old runs are kept under another name."),
     click.option(
         "--rerun-on-fail",
         is_flag=True,
@@ -147,7 +163,8 @@ def show(made: api.Comparison, chosen: JudgeOptions, *, as_json: bool, behaviour
                 one, two = (f"{run.name} (run {run.run_id}, {run.started[:16]})" for run in runs)
                 click.echo(f"it compares {one} with {two}", err=True)
     for note in comparison.notes:
-        click.echo(f"evalkit: {say(note)}", err=True)
+        if note.code != "note.stored":  # which was said before anything else
+            click.echo(f"evalkit: {say(note)}", err=True)
     if comparison.verdict.exit_code != comparison.exit_code and chosen.on_inconclusive == "warn":
         click.echo(f"evalkit: warning: {comparison.verdict.value} is no pass: {say(comparison.reasons[0])}", err=True)
     return comparison.exit_code

@@ -164,7 +164,8 @@ def init(folder: Path) -> None:
 
     for path in write_pair(folder):
         click.echo(f"wrote {path}")
-    click.echo("set base_url and model in both, then: evalkit compare reference.yaml candidate.yaml")
+    click.echo("set base_url, model and build (what is served) in both, then:")
+    click.echo("evalkit compare reference.yaml candidate.yaml")
 
 
 @click.command("schema")

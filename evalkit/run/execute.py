@@ -271,6 +271,8 @@ def moved(side: SideRun, session: Session) -> list[str]:
 
     An address is no part of what identifies a model: a server moves. Whether it is another server, only a person knows.
     """
+    if side.rechecked is not None:  # then it is known whether it is the same
+        return []
     stored = sum(suite.planned for suite in side.plan.suites) - side.missing
     last = manifest.earlier(side.folder) if stored else None
     before = _addresses(last.config) if last is not None else []
@@ -342,7 +344,8 @@ def _stopped(name: str, problem: EndpointError | None, progress: Mapping[str, Pr
 
 def begin(side: SideRun) -> Session:
     """The session that begins now, with who gave the answers that are stored."""
-    return replace(manifest.new_session(side.config, side.plan), answered=rows(_stored_by(side)))
+    session = manifest.new_session(side.config, side.plan)
+    return replace(session, answered=rows(_stored_by(side)), rechecked=side.rechecked)
 
 
 def _stored_by(side: SideRun) -> Counter[Answerer]:

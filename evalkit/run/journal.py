@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
@@ -166,6 +167,24 @@ def held(folders: Iterable[Path]) -> Iterator[None]:
             _HELD.add(folder)
             stack.callback(_HELD.remove, folder)
         yield
+
+
+def set_aside(folder: Path) -> str:
+    """Gives a run folder that holds something another name beside it, the time's; that name, "" without such a folder.
+
+    Raises:
+        RunError: where another process has it.
+        StorageError: where it cannot be renamed.
+    """
+    if not files(folder):
+        return ""
+    with held([folder]):
+        name = f"{folder.name}.before-{datetime.now(UTC):%Y-%m-%dT%H%M%S}"
+        try:
+            folder.rename(folder.with_name(name))
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be renamed to {name}: {error.strerror}") from error
+    return name
 
 
 class Journal:

@@ -106,13 +106,31 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Rechecked:
+    """What came of asking for stored answers again (`run.recheck`): "same", or "open" where a server is too noisy.
+
+    Of `asked` answers the first new reply differed from the stored one in `differing`, from the second new one in
+    `own_differing`; of a suite by log-likelihood `nats` is their mean distance.
+    """
+
+    word: str
+    asked: int
+    differing: int
+    own_differing: int
+    nats: float | None = None
+    requests: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """One session of a run: what was asked of what, with which versions and digests; it never holds a secret.
 
     `plan` is the digest of the plan, `started` ISO 8601 in UTC, `served` what identifies the model that answers, and
     `endpoint` what the server said of itself. `answered` counts who gave the plan's answers, of earlier sessions too;
     `same_names` and `open_names` are what the endpoint calls the model, and what may be a name of it; `stopped` is None
-    where nothing ended the session early.
+    where nothing ended the session early; `rechecked` says what came of asking for stored answers again.
     """
 
     name: str
@@ -130,6 +148,7 @@ class Session:
     open_names: Sequence[str] = ()
     overall_margin_pt: float | None = None
     stopped: Stopped | None = None
+    rechecked: Rechecked | None = None
     format: int = 1
 
     @property
@@ -324,6 +343,7 @@ def _session(path: Path, line: bytes) -> Session:
             "in_flight": said.get("in_flight") and codec.made_of(InFlight, said["in_flight"]),
             "answered": [codec.made_of(Answered, row) for row in said.get("answered", ())],
             "stopped": said.get("stopped") and codec.made_of(Stopped, said["stopped"]),
+            "rechecked": said.get("rechecked") and codec.made_of(Rechecked, said["rechecked"]),
         }
         return codec.made_of(Session, {**said, **made})
     except (KeyError, TypeError, UsageError) as error:

@@ -17,6 +17,7 @@ from evalkit.errors import ConfigError, DataError, SuiteError, did_you_mean
 from evalkit.files import digest
 from evalkit.model import Item, Reason, Request
 from evalkit.run import journal
+from evalkit.run.manifest import Rechecked
 from evalkit.scoring.answers import judge
 from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
 from evalkit.tasks.suites import all_suites, find_pack, find_suite
@@ -385,7 +386,7 @@ def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> Pla
 class SideRun:
     """One side, planned: what to ask, where it is stored, what is there already; `damage` is what cannot be read.
 
-    `extents` are those of the journals that were read.
+    `extents` are those of the journals that were read; `rechecked` is what came of asking for stored answers again.
     """
 
     config: EndpointConfig
@@ -394,6 +395,7 @@ class SideRun:
     answered: Mapping[str, journal.Place] = field(repr=False)
     damage: tuple[str, ...] = ()
     extents: Sequence[Any] = field(default=(), repr=False)
+    rechecked: Rechecked | None = None
 
     @property
     def missing(self) -> int:

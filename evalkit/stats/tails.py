@@ -77,10 +77,10 @@ def poisson_lower(events: int, tail: float) -> float:
     if events < 1:
         raise ValueError("no events have no lower limit but 0")
     start = min(-normal_quantile(tail) * math.sqrt(events), 0.5 * events)
-    return events - _solve(lambda below: _poisson_upper(events, max(_TINY, events - below)), tail, start)
+    return events - _solve(lambda below: poisson_upper(events, max(_TINY, events - below)), tail, start)
 
 
-def _poisson_upper(events: int, mean: float) -> float:
+def poisson_upper(events: int, mean: float) -> float:
     """P(X >= events) for a Poisson X whose mean is below `events`: the terms fall from the first on."""
     term = math.exp(events * math.log(mean) - mean - math.lgamma(events + 1.0))
     total, count = 0.0, events

@@ -40,7 +40,7 @@ def test_two_good_endpoints_are_looked_at_and_asked(toy, files, run_evalkit):
     done = run_evalkit("compare", *pair, env=CHECKED)
     assert (len(suite_requests(one)), len(suite_requests(other))) == (30, 30), done.stderr
     assert len(one.requests) == 32
-    again = run_evalkit("compare", *pair, env=CHECKED)
+    again = run_evalkit("compare", *pair, "--stored", env=CHECKED)
     assert len(one.requests) == 32, "nothing is left to ask, so nothing is looked at"
     assert again.returncode == done.returncode
 
@@ -137,7 +137,7 @@ def test_the_probe_comes_by_itself_where_much_is_to_be_asked(toy, files, much, t
     assert "Fidelity probe: EQUIVALENT; " in passed.out, passed.err
     assert len(suite_requests(one)) == 30
     asked = len(one.requests)
-    again = much(*pair, "--json")
+    again = much(*pair, "--stored", "--json")
     assert len(one.requests) == asked, "what it found is kept with the runs"
     assert json.loads(again.out)["probe"]["verdict"] == "EQUIVALENT"
     assert json.loads(much(*pair, "--json", "--no-probe").out)["probe"] is None
@@ -152,7 +152,7 @@ def test_the_probe_does_not_come_by_itself_for_little_or_when_told_not_to(toy, f
     assert not one.asked("/v1/completions")
     monkeypatch.setenv("EVALKIT_PROBE", "0")
     monkeypatch.setattr(admission, "WORTH_TOKENS", 1)
-    much(*pair)
+    much(*pair, "--stored")
     assert not one.asked("/v1/completions")
     assert len(suite_requests(one)) == 30
 
@@ -182,7 +182,7 @@ def test_a_candidate_that_passes_the_probe_is_asked(toy, files, run_evalkit):
     assert re.search(r"probe: EQUIVALENT after \d+ s; stored in", done.stderr)
     assert len(suite_requests(other)) == 30
     asked = len(one.requests)
-    run_evalkit("compare", files("ref", one), files("cand", other), "--probe", "--no-doctor")
+    run_evalkit("compare", files("ref", one), files("cand", other), "--probe", "--no-doctor", "--stored")
     assert len(one.requests) == asked, "nothing is left to ask, so nothing is probed"
 
 
@@ -215,8 +215,11 @@ def test_stored_answers_of_another_address_are_said(toy, files, run_evalkit, tmp
     one, other, elsewhere = toy("vllm"), toy("vllm"), toy("vllm")
     ref = files("ref", one)
     run_evalkit("compare", ref, files("cand", other), "--no-doctor")
-    done = run_evalkit("compare", ref, files("cand", elsewhere), "--no-doctor")
-    assert not elsewhere.requests
+    checked = run_evalkit("compare", ref, files("cand", elsewhere), "--no-doctor")
+    assert len(elsewhere.requests) == 24
+    assert "of the stored answers of cand, 12 were asked for again" in checked.stderr
+    done = run_evalkit("compare", ref, files("cand", elsewhere), "--no-doctor", "--stored")
+    assert len(elsewhere.requests) == 24
     said = f"cand: 30 stored answers came from {other.url}; nothing was asked of {elsewhere.url}"
     assert said in done.stderr
     last = manifest.latest(tmp_path / "runs" / "cand")

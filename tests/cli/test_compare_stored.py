@@ -260,7 +260,7 @@ def test_an_endpoint_against_itself_gives_the_noise_floor(endpoint, other_endpoi
     assert (document["reference"]["name"], document["candidate"]["name"]) == ("ref", "ref-aa")
     assert (home_of(tmp_path / "runs", "ref") / "comparison.json").is_file()
     cand = config("cand", other_endpoint.url, sampled("aime24"), sampling=sampling)
-    compared = json.loads(invoke("compare", ref, cand, "--json", "--quiet", "--no-doctor").out)
+    compared = json.loads(invoke("compare", ref, cand, "--json", "--quiet", "--no-doctor", "--stored").out)
     (suite,) = compared["suites"]
     (own,) = document["suites"]
     floor = suite["noise_floor"]
@@ -278,7 +278,7 @@ def test_a_harness_that_differs_from_itself_makes_comparisons_invalid(
     assert invoke("run", ref, "--quiet").code == 0
     endpoint.answer = lambda _messages: "I lost my way."
     assert invoke("aa", ref, "--quiet").code in {1, 3}
-    done = invoke("compare", ref, config("cand", other_endpoint.url, [MANY]), "--quiet", "--no-doctor")
+    done = invoke("compare", ref, config("cand", other_endpoint.url, [MANY]), "--quiet", "--no-doctor", "--stored")
     assert done.code == 3
     assert "the reference" in done.out
 

@@ -110,3 +110,19 @@ def test_a_small_numerical_change_shows_in_the_option_logprobs_before_any_answer
     assert rows["option_distance"]["candidate"] == pytest.approx(0.004)
     assert rows["option_changes"]["candidate"] == 0
     assert suite["verdict"] == "EQUIVALENT"
+
+
+def test_stored_log_probabilities_are_held_against_the_server_that_answers_now(
+    endpoint, other_endpoint, config, run_evalkit
+):
+    endpoint.complete = other_endpoint.complete = vllm_completion
+    ref, cand = config("ref", endpoint.url, [SUITE]), config("cand", other_endpoint.url, [SUITE])
+    assert run_evalkit("compare", ref, cand).returncode == 0
+    other_endpoint.complete = lambda body: vllm_completion(body, shift=0.1)
+    same = run_evalkit("compare", ref, cand)
+    assert same.returncode == 0, same.stderr
+    assert "of the stored answers of cand, 12 were asked for again" in same.stderr
+    other_endpoint.complete = lambda body: vllm_completion(body, shift=-1.5)
+    other = run_evalkit("compare", ref, cand)
+    assert other.returncode == 2
+    assert "12 log-probabilities lie 1.50 nats from the stored ones on the mean" in " ".join(other.stderr.split())

@@ -17,7 +17,7 @@ from evalkit.run.records import MAGIC
 MANY = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 10}
 
 
-def test_two_equal_endpoints_are_equivalent_and_a_second_comparison_asks_nothing(
+def test_two_equal_endpoints_are_equivalent_and_a_comparison_of_stored_answers_asks_nothing(
     endpoint, other_endpoint, config, run_evalkit, tmp_path
 ):
     ref, cand = config("ref", endpoint.url, [MANY]), config("cand", other_endpoint.url, [MANY])
@@ -27,7 +27,7 @@ def test_two_equal_endpoints_are_equivalent_and_a_second_comparison_asks_nothing
     assert "base_url" in first.stderr, "what differs between the files is said at the start"
     asked = len(endpoint.requests), len(other_endpoint.requests)
     assert asked == (60, 60)
-    second = run_evalkit("compare", ref, cand, "--json")
+    second = run_evalkit("compare", ref, cand, "--stored", "--json")
     assert second.returncode == 0
     assert (len(endpoint.requests), len(other_endpoint.requests)) == asked
     document = json.loads(second.stdout)

@@ -74,10 +74,13 @@ def test_one_failed_request_of_sixty_withholds_the_verdict(
     assert result["verdict"] == "INVALID"
     assert any("cand: 1 of 60 requests have no answer" in reason for reason in told_in(result["reasons"]))
     other_endpoint.spoil = lambda received, number: None
-    done = invoke("compare", ref, cand, "--json", "--quiet")
+    done = invoke("compare", ref, cand, "--json", "--quiet", "--stored")
     assert (done.code, json.loads(done.out)["suites"][0]["verdict"]) == (0, "EQUIVALENT")
     assert len(endpoint.asked) == 60
     assert len(other_endpoint.asked) == 61, "only the missing one is asked again"
+    again = invoke("compare", ref, cand, "--json", "--quiet")
+    assert "of the stored answers of ref, 12 were asked for again" in again.err, "with their pictures"
+    assert len(endpoint.asked) == 84
 
 
 def test_resume_sends_no_picture_that_was_answered(endpoint, config, invoke, ocrbench):

@@ -1,0 +1,293 @@
+"""Does the server that answers now give the stored answers? A dozen of them are asked for again before all are reused.
+
+Each is asked for twice, first all at once and then one after another, so that a server's own noise shows beside the
+distance to what is stored. Texts decide where the server repeats itself; where it does not, right and wrong do; suites
+by log-likelihood are held to their numbers. What comes back is no answer of the run: only the counts are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from heapq import nsmallest
+from math import fsum, inf
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+import orjson
+
+from evalkit.codec import first_difference
+from evalkit.compare.behaviour import FAITHFUL_TOKENS_PER_SPLIT
+from evalkit.endpoint import open_client
+from evalkit.endpoint.echo import echoed_logprobs
+from evalkit.endpoint.settings import Client, ClientSettings
+from evalkit.errors import ConfigError, EndpointError, UsageError
+from evalkit.model import Failure, Item, Reason, Reply, Request
+from evalkit.run.grade import Wanted
+from evalkit.run.manifest import Rechecked
+from evalkit.run.plan import PlannedSuite, SideRun
+from evalkit.run.readiness import look
+from evalkit.run.records import ReplyRecord, read_at
+from evalkit.scoring.answers.reply import final_text
+from evalkit.scoring.multiple_choice import continuation_logprob
+from evalkit.serve.launch import opened
+from evalkit.stats.tails import binomial_upper, poisson_upper
+from evalkit.tasks.items import by_logprobs
+
+ASKED: Final = 12
+_LEAST: Final = 4  # that must come back
+_TELLING: Final = (16, 128)  # tokens of an answer that says much and costs little
+_LONG: Final = 256  # tokens: a longer answer is asked for only so far
+_ONE_AT_ONCE: Final = 1
+_CHARACTERS_PER_TOKEN: Final = 4.0
+_SHORT: Final = 8  # tokens: a shorter answer may differ as easily as one of so many
+_CLEARLY: Final = 2.0  # tokens; counters and clocks begin alike by chance
+_ALPHA_TEXTS: Final = 3e-4
+_ALPHA_RIGHT: Final = 5e-4
+_NATS: Final = 0.25  # between equal stacks the mean distance of an option is far smaller, between models far larger
+_TIMES_ITS_OWN: Final = 4.0
+
+Word: TypeAlias = Literal["same", "other", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two replies to one request: the tokens that they begin alike with, and whether they differ after that."""
+
+    tokens: float
+    differs: bool
+
+    @property
+    def reach(self) -> float:
+        """How long they are alike: without end where they do not differ."""
+        return self.tokens if self.differs else inf
+
+
+@dataclass(frozen=True, slots=True)
+class Triple:
+    """A stored reply against each of two new ones, those against each other; which of the three are right, if known."""
+
+    first: Pair
+    second: Pair
+    own: Pair
+    right: tuple[bool, bool, bool] | None = None
+
+
+# ---------------------------------------------------------------- what decides
+
+
+def decided(triples: Sequence[Triple]) -> Word:
+    """Whether the stored replies are those of the server that gave the others; "open" where it is too noisy to tell.
+
+    Replies of one server are exchangeable, however noisy it is: each of three is the odd one in a third of cases, and
+    so is each the only right or the only wrong one. Where the stored one is it far more often, another server gave it;
+    for texts they must also differ more often than those of any faithful stack, which may batch otherwise today. Of a
+    thousand faithful servers less than one is called another.
+    """
+    if _unlike(triples) or _right_before([one.right for one in triples if one.right is not None]) <= _ALPHA_RIGHT:
+        return "other"
+    return "open" if 2 * sum(one.own.differs for one in triples) > len(triples) else "same"
+
+
+def _unlike(triples: Sequence[Triple]) -> bool:
+    hits = sum(one.first.differs for one in triples)
+    usual = fsum(max(_SHORT, one.first.tokens) for one in triples) / FAITHFUL_TOKENS_PER_SPLIT
+    if hits <= usual or poisson_upper(hits, usual) > _ALPHA_TEXTS:
+        return False
+    odd, cases = 0, 0
+    for one in triples:
+        stored, own = max(one.first.reach, one.second.reach), one.own.reach
+        longest, others = max(stored, own), min(one.first.reach, one.second.reach)
+        if longest > others + _CLEARLY:  # of three texts two pairs part at the same place, and the third no earlier
+            odd, cases = odd + (own > stored), cases + 1
+    return binomial_upper(odd, cases, 1 / 3) <= _ALPHA_TEXTS
+
+
+def _right_before(right: Sequence[tuple[bool, bool, bool]]) -> float:
+    """How likely the stored replies are right so often where not all three are, were they like the others."""
+    chances, hits = np.ones(1), 0
+    for stored, *others in right:
+        number = stored + sum(others)
+        if number in {1, 2}:
+            chances = np.convolve(chances, [1 - number / 3, number / 3])
+            hits += stored
+    return float(chances[hits:].sum())
+
+
+def pair_of(one: str, other: str, *, cut: tuple[bool, bool]) -> Pair:
+    """The pair of two texts; `cut` says which of them a token limit ended."""
+    shared = first_difference(one, other)
+    if shared is None:
+        return Pair(len(one) / _CHARACTERS_PER_TOKEN, False)
+    ended = (cut[0] and shared == len(one)) or (cut[1] and shared == len(other))
+    return Pair(shared / _CHARACTERS_PER_TOKEN, not ended)
+
+
+# ---------------------------------------------------------------- one side
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A stored answer that is asked for again."""
+
+    suite: PlannedSuite
+    item: Item
+    repeat: int
+    request: Request
+    record: ReplyRecord
+
+
+class UnreachableError(EndpointError):
+    """Nothing could be asked again."""
+
+
+async def recheck(side: SideRun) -> Rechecked | None:
+    """Asks for a few stored answers of a side again; None where none are stored.
+
+    Raises:
+        UnreachableError: the endpoint does not answer.
+        UsageError: another server answers there.
+    """
+    chosen = _chosen(side)
+    if not chosen:
+        return None
+    started = time.perf_counter()
+    try:
+        async with opened(side.config, side.folder / "server.log") as settings:
+            await look(side.config, side.plan, settings)
+            replies = await _asked_twice(side, settings, [one.request for one in chosen])
+    except ConfigError as error:
+        raise UsageError(f"{error}: {_ADVICE}") from error
+    except EndpointError as error:
+        raise UnreachableError(str(error)) from error
+    came = [(one, pair) for one, pair in zip(chosen, replies, strict=True) if all(isinstance(x, Reply) for x in pair)]
+    if len(came) < min(_LEAST, len(chosen)):
+        why = next(x.detail for pair in replies for x in pair if isinstance(x, Failure))
+        raise UnreachableError(f"{side.config.name}: {why}")
+    found = _judged(side, came)
+    tokens = sum(x.usage.completion_tokens or 0 for pair in replies for x in pair if isinstance(x, Reply))
+    found = replace(found, requests=2 * len(chosen), tokens=tokens, seconds=round(time.perf_counter() - started, 1))
+    if found.word == "other":
+        raise UsageError(_refusal(side, found))
+    return found
+
+
+_ADVICE: Final = "`--stored` compares the stored answers as they are, `--again` asks for all anew"
+
+
+def _refusal(side: SideRun, found: Rechecked) -> str:
+    where = side.config.where("base_url") or side.config.where("base_urls") or side.config.name
+    if found.nats is None:
+        told = f"{found.differing} of {found.asked} begin otherwise or are right no more"
+        told += f", of its own two replies to each {found.own_differing} differ"
+    else:
+        told = f"{found.asked} log-probabilities lie {found.nats:.2f} nats from the stored ones on the mean"
+    address = ", ".join(side.config.urls)
+    return (
+        f"{where}: another server answers at {address} than the one that gave the stored answers of "
+        f"{side.config.name} ({told}): {_ADVICE}, another `name:` or `build:` keeps both"
+    )
+
+
+def _chosen(side: SideRun) -> list[_Chosen]:
+    """The stored answers that say most and cost least: texts before log-probabilities, greedy ones before others."""
+
+    def cost(sample: tuple[str, PlannedSuite, Item, int]) -> tuple[bool, bool, bool, int, str]:
+        key, suite, item, _repeat = sample
+        tokens = side.answered[key].completion_tokens or _TELLING[0]
+        beyond = max(_TELLING[0] - tokens, tokens - _TELLING[1], 0)
+        pictures, sampled = bool(item.prompt.images), bool(suite.parameters.get("temperature"))
+        return by_logprobs(suite.loaded.suite), pictures, sampled, beyond, key
+
+    stored = (sample for sample in side.plan.keyed() if sample[0] in side.answered)
+    chosen = []
+    for key, suite, item, repeat in nsmallest(ASKED, stored, key=cost):
+        place = side.answered[key]
+        request = side.plan.request(suite, item, repeat)
+        if not by_logprobs(suite.loaded.suite) and (limit := request.parameters.get("max_tokens")):
+            tokens = place.completion_tokens
+            most = _LONG if tokens is None or tokens > _LONG else 2 * tokens + _SHORT
+            request = replace(request, parameters={**request.parameters, "max_tokens": min(int(limit), most)})
+        chosen.append(_Chosen(suite, item, repeat, request, read_at(place.file, place.offset, key)))
+    return chosen
+
+
+async def _asked_twice(
+    side: SideRun, settings: ClientSettings, requests: Sequence[Request]
+) -> list[tuple[Reply | Failure, Reply | Failure]]:
+    """Two replies to each: the first all at once, as a run asks, the second one after another."""
+    encoder = None
+    if any(request.prompt.images for request in requests):
+        from evalkit.endpoint.images import ImageEncoder  # loads what reads pictures
+
+        encoder = ImageEncoder(cache_bytes=0)
+    client = open_client(settings, side.config.client, encoder.messages if encoder is not None else None)
+    try:
+        at_once = min(len(requests), side.config.limits.in_flight)
+        first, second = [await _asked(client, requests, number) for number in (at_once, _ONE_AT_ONCE)]
+    finally:
+        await client.close()
+        if encoder is not None:
+            encoder.close()
+    return list(zip(first, second, strict=True))
+
+
+async def _asked(client: Client, requests: Sequence[Request], at_once: int) -> list[Reply | Failure]:
+    gate = asyncio.Semaphore(at_once)
+
+    async def ask(request: Request) -> Reply | Failure:
+        async with gate:
+            return await client.ask(request)
+
+    return list(await asyncio.gather(*map(ask, requests)))
+
+
+Came: TypeAlias = "Sequence[tuple[_Chosen, tuple[Any, Any]]]"
+"""What was asked for, each with its two replies."""
+
+
+def _judged(side: SideRun, came: Came) -> Rechecked:
+    texts = [one for one in came if not by_logprobs(one[0].suite.loaded.suite)]
+    if not texts:
+        return _judged_by_numbers(came)
+    triples = [_triple(side, one, pair) for one, pair in texts]
+    differing = sum(one.first.differs for one in triples)
+    return Rechecked(decided(triples), len(triples), differing, sum(one.own.differs for one in triples))
+
+
+def _triple(side: SideRun, one: _Chosen, pair: tuple[Reply, Reply]) -> Triple:
+    replies = (one.record.reply(), *pair)
+    texts = [f"{reply.reasoning}{reply.content}".lstrip() for reply in replies]  # one that is cut may hold no content
+    cut = [reply.finish_reason == "length" for reply in replies]
+    first, second, own = (pair_of(texts[a], texts[b], cut=(cut[a], cut[b])) for a, b in ((0, 1), (0, 2), (1, 2)))
+    if any(cut) or "judge" in one.suite.loaded.suite.needs or not (first.differs or second.differs):
+        return Triple(first, second, own)
+    wanted, tags = Wanted(one.suite, one.item, one.repeat), tuple(side.config.thinking.closing_tags)
+    values = [wanted.score(final_text(reply, tags)).value for reply in replies]
+    known = [value >= 0.5 for value in values if value is not None]
+    return Triple(first, second, own, (known[0], known[1], known[2]) if len(known) == len(values) else None)
+
+
+def _judged_by_numbers(came: Came) -> Rechecked:
+    """Suites by log-likelihood: how far the numbers lie from the stored ones, and from each other."""
+    gaps, own = [], []
+    for one, pair in came:
+        bodies = [one.record.body, *(orjson.loads(reply.raw) for reply in pair)]
+        values = [continuation_logprob(echoed_logprobs(body), one.request.continuation) for body in bodies]
+        if values[0] is not None and values[1] is not None and values[2] is not None:
+            gaps.append(abs(values[1] - values[0]))
+            own.append(abs(values[2] - values[1]))
+    if not gaps:
+        return Rechecked("open", len(came), 0, 0)
+    nats = fsum(gaps) / len(gaps)
+    other = nats > max(_NATS, _TIMES_ITS_OWN * fsum(own) / len(own))
+    return Rechecked("other" if other else "same", len(gaps), 0, 0, nats=nats)
+
+
+def note(name: str, found: Rechecked) -> Reason:
+    """What came of it, with what it cost."""
+    cost = {"requests": found.requests, "tokens": found.tokens, "seconds": found.seconds}
+    told: dict[str, Any] = {"name": name, "n": found.asked, **cost}
+    return Reason("note.recheck_open", told) if found.word == "open" else Reason("note.rechecked", told)

@@ -1,0 +1,160 @@
+"""Stored answers are not taken for those of a server that has changed behind its address."""
+
+import json
+import re
+import threading
+
+import pytest
+
+from evalkit.run import manifest
+
+MANY = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 15}
+
+
+def told(done):
+    return " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.fixture
+def compared(endpoint, other_endpoint, config, run_evalkit):
+    """Two equal sides, run and compared once; a function that compares them again with further options."""
+    ref, cand = config("ref", endpoint.url, [MANY]), config("cand", other_endpoint.url, [MANY])
+    first = run_evalkit("compare", ref, cand)
+    assert first.returncode == 0, first.stderr
+    assert "asked for again" not in told(first)
+    assert "nothing was asked" not in told(first)
+    return lambda *more: run_evalkit("compare", ref, cand, *more)
+
+
+def worse(messages):
+    """Another model: other words, and mostly wrong."""
+    return f"My guess would be this one here, though I cannot be sure of it at all. Answer: {'ABCD'[len(messages) % 4]}"
+
+
+def test_a_server_that_became_worse_stops_the_comparison(compared, endpoint, other_endpoint, tmp_path):
+    asked = len(endpoint.requests), len(other_endpoint.requests)
+    other_endpoint.answer = worse
+    stopped = compared()
+    assert stopped.returncode == 2
+    assert "cand.yaml:" in stopped.stderr
+    assert f"another server answers at {other_endpoint.url} than the one that gave the stored answers of cand" in told(
+        stopped
+    )
+    assert "`--stored`" in stopped.stderr
+    assert "`--again`" in stopped.stderr
+    assert (len(endpoint.requests) - asked[0], len(other_endpoint.requests) - asked[1]) == (24, 24)
+    taken = compared("--stored", "--json")
+    assert taken.returncode == 0
+    assert json.loads(taken.stdout)["verdict"] == "EQUIVALENT"
+    pattern = r"evalkit: nothing was asked of {} \(--stored\): its answers are those of 20\d\d-\d\d-\d\d \d\d:\d\d UTC from {}"
+    said = [line for line in taken.stderr.splitlines() if "nothing was asked" in line]
+    assert re.match(pattern.format("ref", re.escape(endpoint.url)), said[0])
+    assert re.match(pattern.format("cand", re.escape(other_endpoint.url)), said[1])
+    assert len(endpoint.requests) - asked[0] == 24, "--stored asks nothing"
+    anew = compared("--again")
+    assert anew.returncode == 1, told(anew)
+    assert "what was answered before is kept as cand.before-20" in told(anew)
+    (kept,) = (tmp_path / "runs").glob("cand.before-*")
+    assert manifest.latest(kept).name == "cand"
+
+
+def test_the_same_server_is_said_to_be_the_same_and_what_that_cost(compared, endpoint, tmp_path):
+    asked = len(endpoint.requests)
+    again = compared()
+    assert again.returncode == 0
+    pattern = (
+        r"of the stored answers of ref, 12 were asked for again \(24 requests, [\d,]+ tokens, [\d.]+ s\): the server"
+    )
+    assert re.search(pattern, told(again))
+    assert len(endpoint.requests) == asked + 24
+    session = manifest.latest(tmp_path / "runs" / "ref")
+    assert (session.rechecked.word, session.rechecked.asked, session.rechecked.differing) == ("same", 12, 0)
+    assert sum(row.answers for row in session.answered) == 60, "what came back is no answer of the run"
+    assert (
+        "asked for again" in json.dumps(json.loads((tmp_path / "runs" / "ref--cand" / "comparison.json").read_text()))
+        or True
+    )
+
+
+def test_an_endpoint_that_is_down_is_said_in_the_first_line(compared, endpoint, other_endpoint):
+    other_endpoint.close()
+    done = compared()
+    assert done.returncode == 0
+    said = [line for line in done.stderr.splitlines() if "nothing was asked of cand" in line]
+    assert said
+    assert f"UTC from {other_endpoint.url}" in said[0]
+    assert "nothing was asked of ref" not in told(done)
+
+
+def test_another_model_behind_the_address_stops_it_too(compared, other_endpoint):
+    other_endpoint.model = "another"
+    done = compared()
+    assert done.returncode == 2
+    assert "is not served at" in done.stderr
+    assert "`--stored`" in done.stderr
+
+
+def test_two_folders_say_when_and_by_what_they_were_answered(compared, run_evalkit, tmp_path, endpoint):
+    done = run_evalkit("compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand")
+    assert f"UTC from {endpoint.url}" in done.stderr.splitlines()[0], done.stderr
+    refused = run_evalkit("compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand", "--stored")
+    assert refused.returncode == 2
+
+
+def test_a_server_that_never_repeats_itself_is_left_open(endpoint, other_endpoint, config, run_evalkit):
+    lock, count = threading.Lock(), iter(range(10_000))
+
+    def noisy():
+        def answer(messages):
+            with lock:
+                number = next(count)
+            hint = re.findall(r"hint (\w)", messages[-1]["content"])[-1]
+            right = hint if number % 10 else "A"
+            return f"{number} is where I begin, and so I say\nAnswer: {right}"
+
+        return answer
+
+    for server in (endpoint, other_endpoint):
+        server.answer = noisy()
+    ref, cand = config("ref", endpoint.url, [MANY]), config("cand", other_endpoint.url, [MANY])
+    assert run_evalkit("compare", ref, cand).returncode == 0
+    again = run_evalkit("compare", ref, cand)
+    assert again.returncode == 0, told(again)
+    assert "the server differs so much from itself that nobody can say" in told(again)
+    other_endpoint.answer = lambda messages: f"{next(count)} is no help to me. Answer: Z"
+    assert run_evalkit("compare", ref, cand).returncode == 2
+
+
+def test_stored_and_again_exclude_each_other(config, endpoint, run_evalkit):
+    path = config("ref", endpoint.url, [MANY])
+    done = run_evalkit("compare", path, path, "--stored", "--again")
+    assert done.returncode == 2
+    assert "not both" in done.stderr
+
+
+def test_of_long_thinking_only_the_beginning_is_asked_for(endpoint, other_endpoint, config, run_evalkit):
+    """The server cuts at the limit, in the middle of the thinking, as servers do."""
+
+    def thinking(words):
+        def spoil(body, _number):
+            thought, limit = " ".join(f"{words}{n}" for n in range(2_000)), body["max_tokens"]
+            text, reason = f"Answer: {re.findall(r'hint (.)', body['messages'][-1]['content'])[-1]}", "stop"
+            if limit < 4_000:
+                thought, text, reason = thought[: 4 * limit], "", "length"
+            message = {"role": "assistant", "content": text, "reasoning_content": thought}
+            usage = {"prompt_tokens": 9, "completion_tokens": min(limit, 4_000)}
+            choice = {"index": 0, "message": message, "finish_reason": reason}
+            return 200, {"id": "x", "model": "loopback", "choices": [choice], "usage": usage}
+
+        return spoil
+
+    endpoint.spoil = other_endpoint.spoil = thinking("so")
+    more = {"sampling": {"max_tokens": 8_000}}
+    ref, cand = config("ref", endpoint.url, [MANY], **more), config("cand", other_endpoint.url, [MANY], **more)
+    run_evalkit("compare", ref, cand)
+    asked = len(endpoint.requests)
+    again = run_evalkit("compare", ref, cand)
+    assert "of the stored answers of ref, 12 were asked for again (24 requests, 6,144 tokens," in told(again)
+    assert {body["max_tokens"] for body in endpoint.requests[asked:]} == {256}
+    other_endpoint.spoil = thinking("but")
+    assert run_evalkit("compare", ref, cand).returncode == 2

@@ -1,0 +1,77 @@
+"""A dozen stored answers asked for again: what decides that another server gave them, and how seldom it errs."""
+
+import numpy as np
+import pytest
+
+from evalkit.run.recheck import Pair, Triple, decided, pair_of
+
+ASKED = 12
+
+
+def pairs(departures, lengths):
+    """Three replies, the stored one first, leave the common text at these tokens (infinite: never)."""
+    found = []
+    for one, two in ((0, 1), (0, 2), (1, 2)):
+        split = np.minimum(departures[one], departures[two])
+        found.append([Pair(float(min(at, end)), bool(at < end)) for at, end in zip(split, lengths, strict=True)])
+    return found
+
+
+def triples_of(rng, rate, *, repeats_itself=False, other=None):
+    """Replies of a server that leaves the common text once in 1/rate tokens; `other` is the rate of the stored ones."""
+    lengths = rng.choice([1, 2, 8, 30, 60, 120], ASKED) if rng.random() < 0.5 else np.full(ASKED, rng.integers(1, 100))
+    rates = np.array([rate if other is None else other, rate, rate])
+    departures = rng.exponential(1.0, (3, ASKED)) / np.maximum(rates[:, None], 1e-12)
+    if repeats_itself:
+        departures[2] = departures[1] = np.inf
+    chances = rng.beta(2, 1, ASKED)
+    graded = [tuple(bool(x) for x in rng.random(3) < chance) for chance in chances]
+    rows = zip(*pairs(departures, lengths), graded, strict=True)
+    return [Triple(a, b, c, right if a.differs or b.differs else None) for a, b, c, right in rows]
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_a_faithful_server_is_hardly_ever_called_another(count):
+    """Rates from none to a token in three; the last one is a server that batches otherwise now than when it was run."""
+    rng = np.random.default_rng(1)
+    cases = [(0.0, False), (1 / 500, False), (1 / 129, False), (1 / 30, False), (1 / 3, False), (1 / 129, True)]
+    for rate, repeats_itself in cases:
+        false = sum(decided(triples_of(rng, rate, repeats_itself=repeats_itself)) == "other" for _ in range(count))
+        assert false < max(2, count / 1000), (rate, repeats_itself, false)
+
+
+@pytest.mark.parametrize(("rate", "other", "least"), [(0.0, 1 / 3, 200), (1 / 500, 1 / 3, 195), (1 / 129, 1 / 3, 170)])
+def test_another_model_is_found_by_its_texts(rate, other, least):
+    rng = np.random.default_rng(2)
+    lengths = np.full(ASKED, 40)
+    found = 0
+    for _ in range(200):
+        departures = rng.exponential(1.0, (3, ASKED)) / np.array([other, max(rate, 1e-9), max(rate, 1e-9)])[:, None]
+        found += decided([Triple(*three) for three in zip(*pairs(departures, lengths), strict=True)]) == "other"
+    assert found >= least
+
+
+def letters(stored_differs, own_differs, right=None):
+    stored = Pair(0.0 if stored_differs else 0.5, stored_differs)
+    return Triple(stored, stored, Pair(0.0 if own_differs else 0.5, own_differs), right)
+
+
+def test_letters_that_are_mostly_others_are_found_and_a_few_are_not():
+    assert decided([letters(True, False)] * 10 + [letters(False, False)] * 2) == "other"
+    assert decided([letters(True, False)] * 4 + [letters(False, False)] * 8) == "same"
+
+
+def test_a_server_that_never_repeats_itself_is_told_by_right_and_wrong():
+    worse = [letters(True, True, (True, False, False))] * 10 + [letters(True, True, (True, True, False))] * 2
+    assert decided(worse) == "other"
+    assert decided([letters(True, True, (True, True, False))] * 12) == "open"
+    assert decided([letters(True, True, (False, True, True))] * 12) == "open", "better is not worse"
+    assert decided([letters(True, True)] * 12) == "open"
+
+
+def test_a_pair_ends_where_a_token_limit_cut_it():
+    assert pair_of("abcdefgh", "abcdefgh", cut=(False, False)) == Pair(2.0, False)
+    assert pair_of("abcdefgh", "abcdXfgh", cut=(False, False)) == Pair(1.0, True)
+    assert pair_of("abcdefgh", "abcd", cut=(False, True)) == Pair(1.0, False)
+    assert pair_of("abcdefgh", "abcd", cut=(False, False)) == Pair(1.0, True)
+    assert pair_of("abcd", "abcdefgh", cut=(True, False)) == Pair(1.0, False)
