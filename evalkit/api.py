@@ -10,7 +10,6 @@ sentence for a person; what is said on the way is heard by an `Observer`.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from evalkit.compare.columns import Side
-    from evalkit.examine.bisect import Bench, Bisection, Result
+    from evalkit.examine.bisect import Bisection, Result
     from evalkit.examine.doctor import Diagnosis
     from evalkit.examine.forecast import Forecast
     from evalkit.examine.probe_report import FidelityReport
@@ -563,49 +562,13 @@ def bisect(
         EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
         StorageError: the disk refuses.
     """
-    from evalkit.examine.bisect import NotJudgedError, operators, run
+    from evalkit.examine.bisect import NotJudgedError, bench_of, operators, run
     from evalkit.render.words import say_all
     from evalkit.waits import finished
 
     names = operators(options.operators)
-    bench = _bench(Path(reference), Path(candidate), names, options)
+    bench = bench_of(Path(reference), Path(candidate), names, options)
     try:
         return finished(run(names, bench, heard, options.most, options.at_once))
     except NotJudgedError as error:
         raise EndpointError(f"{error}: {say_all(error.reasons)}") from None
-
-
-def _bench(reference: Path, candidate: Path, names: list[str], options: BisectOptions) -> Bench:
-    """What measures sets of operators; each set has a server log of its own: a server's last words must be its own."""
-    from evalkit.config import EndpointConfig, redact_url
-    from evalkit.errors import ConfigError
-    from evalkit.examine.bisect import Bench, Operators, key, switch_of
-    from evalkit.examine.probe import Plan, neutral_prompts, side_of
-    from evalkit.examine.probe import Side as Endpoint
-    from evalkit.run.plan import served
-    from evalkit.run.sides import load
-
-    switch = switch_of(options.on, options.off)
-    first = load(reference, RunOptions(overrides=options.overrides))
-
-    def config_with(on: Operators) -> EndpointConfig:
-        return load(candidate, RunOptions(overrides=(*options.overrides, switch.override(on, names))))
-
-    second = config_with(frozenset(names))
-    if second.launch is None:
-        raise ConfigError(f"{candidate}: launch: is needed, because every set of operators is another server")
-    said = [one.limits.concurrency for one in (first, second) if isinstance(one.limits.concurrency, int)]
-    asked = Plan(neutral_prompts(options.prompts), options.tokens, greedy=0, at_once=min(said, default=8))
-    folder = Path(options.out or first.runs / f"{first.name}--{second.name}-bisect")
-    meant = {
-        "reference": {**served(first), "urls": [redact_url(url) for url in first.urls]},
-        "candidate": served(second),
-        "operators": names,
-        "switch": asdict(switch),
-        "plan": {"prompts": options.prompts, "tokens": options.tokens},
-    }
-
-    def candidate_with(on: Operators) -> Endpoint:
-        return side_of(config_with(on), folder / f"server-{key(on)}.log")
-
-    return Bench(folder, meant, (side_of(first), candidate_with), asked, time.monotonic)

@@ -278,14 +278,15 @@ class Sample:
     at: float | None = None
 
 
-_WORDS: Final = ("status", "reason", "answer", "failure", "garbage", "address")
-_KINDS: Final[Mapping[str, type[np.generic]]] = {
+WORDS: Final = ("status", "reason", "answer", "failure", "garbage", "address")
+"""The columns of `Samples` that hold words."""
+NUMBERS: Final[Mapping[str, type[np.generic]]] = {
     name: get_args(get_args(hint)[1])[0]
     for name, hint in get_type_hints(Samples).items()
-    if name not in {"items", *_WORDS}
+    if name not in {"items", *WORDS}
 }
 """What a number of each column of `Samples` is."""
-_NAMES: Final = (*_WORDS, *_KINDS)
+_NAMES: Final = (*WORDS, *NUMBERS)
 _row_of = attrgetter(*_NAMES)
 
 
@@ -313,7 +314,9 @@ class SamplesBuilder:
     _codes: dict[str, int] = field(default_factory=dict)
     _waiting: list[Sample] = field(default_factory=list)
     _columns: dict[str, _Numbers | LabelsBuilder] = field(
-        default_factory=lambda: {name: _Numbers(_KINDS[name]) if name in _KINDS else LabelsBuilder() for name in _NAMES}
+        default_factory=lambda: (
+            {name: LabelsBuilder() for name in WORDS} | {name: _Numbers(kind) for name, kind in NUMBERS.items()}
+        )
     )
 
     def add_item(self, item: ItemFacts) -> None:

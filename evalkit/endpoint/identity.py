@@ -146,15 +146,12 @@ class Names:
 class ServedModels:
     """The answer of `/v1/models`: the ids in the server's order, and what it tells of some of them by id.
 
-    `max_model_len` is the served context in tokens, `entries` are the list's own, by id; `raw` is the body as one line
-    of JSON.
+    `max_model_len` is the served context in tokens, `entries` are the list's own, by id.
     """
 
     ids: tuple[str, ...]
     max_model_len: Mapping[str, int]
-    owned_by: Mapping[str, str]
     entries: Mapping[str, Mapping[str, Any]] = field(repr=False)
-    raw: bytes = field(repr=False)
 
     def root(self, model: str) -> str:
         """The path or name of the weights behind a name (vLLM, SGLang), "" where the list does not say it."""
@@ -275,7 +272,7 @@ def _models(answer: Answer, where: str) -> ServedModels | Failure:
     if answer.status != 200:
         return failures.of_status(answer.status, answer.headers, answer.body, where=where, now=time.time())
     try:
-        document, raw = body.read_document(answer.body)
+        document = failures.loads(answer.body)
     except ValueError as error:
         what = (
             failures.read_error(answer.body).message if failures.looks_like_html(answer.body) else f"no JSON: {error}"
@@ -286,13 +283,10 @@ def _models(answer: Answer, where: str) -> ServedModels | Failure:
         return Failure(FailureKind.MALFORMED, f"{where} has no list of models", status=200)
     named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)][:_MOST_MODELS]
     lengths = {entry["id"]: entry.get("max_model_len") for entry in named}
-    owners = {entry["id"]: entry.get("owned_by") for entry in named}
     return ServedModels(
         ids=tuple(entry["id"] for entry in named),
         max_model_len={model: length for model, length in lengths.items() if length.__class__ is int and length > 0},
-        owned_by={model: owner for model, owner in owners.items() if isinstance(owner, str)},
         entries={entry["id"]: entry for entry in named},
-        raw=raw,
     )
 
 

@@ -18,7 +18,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from evalkit.errors import DataError
@@ -38,7 +37,6 @@ DEFAULT_CACHE_BYTES: Final = 64 * 1024 * 1024
 _COMPRESS_LEVEL: Final = 1
 # No EPS, PDF or WMF: their readers start other programs.
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
-_BAND_ROWS: Final = 64
 _MAX_WORKERS: Final = 4
 _DAMAGE: Final = (
     OSError,
@@ -59,31 +57,6 @@ _DAMAGE: Final = (
 
 class ImageProblem(DataError):  # noqa: N818 - it becomes a Failure of kind IMAGE, not an error of the run
     """A picture that cannot be sent; the sentence says which one and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture ready to be sent.
-
-    `pixels` is `pixel_digest` of what the receiver decodes; two files with the same pixels have the same one.
-    """
-
-    url: str = field(repr=False)
-    width: int
-    height: int
-    pixels: str
-
-
-def pixel_digest(picture: Image.Image) -> str:
-    """SHA-256, in hexadecimal, of an RGB picture's size and its 8-bit samples in reading order.
-
-    It depends on the pixels alone: not on the file format, its metadata or the version of a compressor. They are taken
-    a band at a time: there is no second copy of them.
-    """
-    digest = hashlib.sha256(f"{picture.width}x{picture.height}\n".encode("ascii"))
-    for top in range(0, picture.height, _BAND_ROWS):
-        digest.update(picture.crop((0, top, picture.width, min(picture.height, top + _BAND_ROWS))).tobytes())
-    return digest.hexdigest()
 
 
 def normalise(source: bytes, max_pixels: int | None = None) -> Image.Image:
@@ -115,18 +88,16 @@ def normalise(source: bytes, max_pixels: int | None = None) -> Image.Image:
         raise ImageProblem(f"the picture is truncated or damaged: {error or type(error).__name__}") from error
 
 
-def encode(source: bytes, max_pixels: int | None = None) -> Picture:
+def encode(source: bytes, max_pixels: int | None = None) -> str:
     """Normalise a picture and write it as a PNG data URL; equal pixels give equal bytes under one zlib.
 
     Raises:
         ImageProblem: as `normalise`.
     """
     picture = normalise(source, max_pixels)
-    digest = pixel_digest(picture)
     png = io.BytesIO()
     picture.save(png, "PNG", compress_level=_COMPRESS_LEVEL)
-    url = DATA_URL_PREFIX + base64.b64encode(png.getbuffer()).decode("ascii")
-    return Picture(url=url, width=picture.width, height=picture.height, pixels=digest)
+    return DATA_URL_PREFIX + base64.b64encode(png.getbuffer()).decode("ascii")
 
 
 def _check_size(size: tuple[int, int], max_pixels: int | None) -> None:
@@ -173,7 +144,7 @@ def _high_bytes(picture: Image.Image) -> Image.Image:
     return Image.frombytes("L", picture.size, samples[0 if big_endian else 1 :: 2])
 
 
-def _load_and_encode(ref: ImageRef) -> Picture:
+def _load_and_encode(ref: ImageRef) -> str:
     """In a worker thread: read the source, check that it is what was planned, encode."""
     name = f"picture {ref.digest[:12]}"
     try:
@@ -201,11 +172,11 @@ class ImageEncoder:
     def __init__(self, *, workers: int | None = None, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self._workers = workers or min(_MAX_WORKERS, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="evalkit-image")
-        self._cache: OrderedDict[_Key, Picture] = OrderedDict()
+        self._cache: OrderedDict[_Key, str] = OrderedDict()
         self._cache_bytes = cache_bytes
         self.held_bytes = 0
         """Bytes of the data URLs in the cache; never above the limit."""
-        self._running: dict[_Key, asyncio.Task[Picture]] = {}
+        self._running: dict[_Key, asyncio.Task[str]] = {}
         self.encoded = 0
         """How many pictures have been encoded so far; a repeat that the cache answered is not counted."""
 
@@ -217,8 +188,8 @@ class ImageEncoder:
         """
         return tuple([await self._message(message, prompt.images) for message in prompt.messages])
 
-    async def picture(self, ref: ImageRef) -> Picture:
-        """Encode one picture, or find it in the cache, or wait for the encoding that is under way.
+    async def picture(self, ref: ImageRef) -> str:
+        """The data URL of one picture: encode it, or find it in the cache, or wait for the encoding that is under way.
 
         Raises:
             ImageProblem: as `messages`.
@@ -257,25 +228,24 @@ class ImageEncoder:
         index = part["index"]
         if not 0 <= index < len(images):
             raise ImageProblem(f"the prompt refers to picture {index + 1}, but the item has {len(images)}")
-        picture = await self.picture(images[index])
-        return {"type": "image_url", "image_url": {"url": picture.url}}
+        return {"type": "image_url", "image_url": {"url": await self.picture(images[index])}}
 
-    async def _encode(self, key: _Key, ref: ImageRef) -> Picture:
+    async def _encode(self, key: _Key, ref: ImageRef) -> str:
         try:
-            picture = await asyncio.get_running_loop().run_in_executor(self._pool, _load_and_encode, ref)
+            url = await asyncio.get_running_loop().run_in_executor(self._pool, _load_and_encode, ref)
         finally:
             del self._running[key]
         self.encoded += 1
-        if len(picture.url) <= self._cache_bytes:
-            self._cache[key] = picture
-            self.held_bytes += len(picture.url)
+        if len(url) <= self._cache_bytes:
+            self._cache[key] = url
+            self.held_bytes += len(url)
         while self.held_bytes > self._cache_bytes:
             _, oldest = self._cache.popitem(last=False)
-            self.held_bytes -= len(oldest.url)
-        return picture
+            self.held_bytes -= len(oldest)
+        return url
 
 
-def _retrieve(task: asyncio.Task[Picture]) -> None:
+def _retrieve(task: asyncio.Task[str]) -> None:
     """Mark a failure as seen: the one who waited for it may have been cancelled."""
     if not task.cancelled():
         task.exception()

@@ -13,6 +13,7 @@ Where several sets can be tried at the same time, `ahead` says which the search 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +24,8 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from evalkit.errors import EndpointError, RunError, UsageError
+from evalkit.config import EndpointConfig, redact_url
+from evalkit.errors import ConfigError, EndpointError, RunError, UsageError
 from evalkit.examine.divergence import overall_fidelity
 from evalkit.examine.probe import (
     Findings,
@@ -32,12 +34,17 @@ from evalkit.examine.probe import (
     Plan,
     Side,
     candidate_part,
+    neutral_prompts,
     open_session,
     reference_part,
+    side_of,
 )
 from evalkit.examine.probe_report import FORWARD, SELF, assess
 from evalkit.files import digest, write_whole
 from evalkit.model import Reason, Verdict, said
+from evalkit.options import BisectOptions, RunOptions
+from evalkit.run.plan import served
+from evalkit.run.sides import load
 
 Operators: TypeAlias = frozenset[str]
 Fails: TypeAlias = Callable[[Operators], bool]
@@ -458,3 +465,37 @@ def switch_of(on_key: str | None, off_key: str | None) -> Switch:
     if equals and MARK not in template:
         raise UsageError(f"--{'on' if on_key else 'off'} {key}: its template needs {{}} where the list belongs")
     return Switch(key, template or MARK, lists_off=on_key is None)
+
+
+def bench_of(reference: Path, candidate: Path, names: list[str], options: BisectOptions) -> Bench:
+    """What measures sets of operators, as a call asks for it.
+
+    Each set has a server log of its own: a server's last words must be its own.
+
+    Raises:
+        UsageError: for a mistake in a file or an option.
+    """
+    switch = switch_of(options.on, options.off)
+    first = load(reference, RunOptions(overrides=options.overrides))
+
+    def config_with(on: Operators) -> EndpointConfig:
+        return load(candidate, RunOptions(overrides=(*options.overrides, switch.override(on, names))))
+
+    second = config_with(frozenset(names))
+    if second.launch is None:
+        raise ConfigError(f"{candidate}: launch: is needed, because every set of operators is another server")
+    said = [one.limits.concurrency for one in (first, second) if isinstance(one.limits.concurrency, int)]
+    asked = Plan(neutral_prompts(options.prompts), options.tokens, greedy=0, at_once=min(said, default=8))
+    folder = Path(options.out or first.runs / f"{first.name}--{second.name}-bisect")
+    meant = {
+        "reference": {**served(first), "urls": [redact_url(url) for url in first.urls]},
+        "candidate": served(second),
+        "operators": names,
+        "switch": asdict(switch),
+        "plan": {"prompts": options.prompts, "tokens": options.tokens},
+    }
+
+    def candidate_with(on: Operators) -> Side:
+        return side_of(config_with(on), folder / f"server-{key(on)}.log")
+
+    return Bench(folder, meant, (side_of(first), candidate_with), asked, time.monotonic)

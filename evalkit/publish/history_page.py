@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from evalkit.publish.history import Episode, FactChange, Night, Series, SuiteNight, SuiteTrend, known_for
 from evalkit.publish.known import Known
 from evalkit.render import numbers
-from evalkit.render import tables as console
+from evalkit.render import terminal as console
 from evalkit.render.html import page_context, scale_to
 from evalkit.render.jinja import fill
 from evalkit.render.numbers import Change

@@ -129,10 +129,10 @@ def write_items(folder: Path, rows: Iterable[ItemRow]) -> str:
     content = encoded(ITEMS, rows, {}, rows_a_group=_ROWS_A_GROUP)
     digest = hashlib.sha256(content).hexdigest()[:_DIGITS]
     own = items_path(folder, digest)
-    if _holds(own, content):
+    if _is_whole(own, digest):
         return digest
     shared = items_path(folder.parent / STORE, digest)
-    if not _holds(shared, content):
+    if not _is_whole(shared, digest):
         write_whole(shared, content)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,13 +149,6 @@ def write_items(folder: Path, rows: Iterable[ItemRow]) -> str:
 def _is_whole(path: Path, digest: str) -> bool:
     try:
         return bool(digest) and hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest)
-    except OSError:
-        return False
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    try:
-        return path.read_bytes() == content
     except OSError:
         return False
 

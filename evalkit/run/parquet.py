@@ -178,7 +178,7 @@ class Table:
             rows: list[dict[str, Any]] = self._file.read_row_group(number, columns=list(names)).to_pylist()
         return range(start, start + len(rows)), rows
 
-    def numbers(self, name: str, kind: str) -> NDArray[Any]:
+    def numbers(self, name: str, kind: type[np.generic] | str) -> NDArray[Any]:
         """A column of numbers; NaN where there is none.
 
         Raises:

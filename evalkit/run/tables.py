@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.compare.columns import ItemTable, Labels, Sample, Samples
+from evalkit.compare.columns import NUMBERS, WORDS, ItemTable, Labels, Sample, Samples
 from evalkit.errors import RunError
 from evalkit.files import write_whole
 from evalkit.model import Status
@@ -48,21 +48,6 @@ SCORES: Final[Mapping[str, str]] = {
     "offset": "int64",  # the byte at which its record begins there, -1 where there is none
 }
 """The columns of a table of scores; `?` marks those that may be null."""
-
-_NUMBERS: Final[Mapping[str, str]] = {
-    "repeat": "i4",
-    "value": "f8",
-    "text": "u8",
-    "prompt_tokens": "f8",
-    "completion_tokens": "f8",
-    "characters": "f8",
-    "seconds": "f8",
-    "lenient": "f8",
-    "at": "f8",
-    "truncated": "?",
-    "loops": "?",
-}
-_LABELS: Final = ("status", "reason", "answer", "failure", "garbage", "address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +130,7 @@ class RunTables:
         Raises:
             RunError: where they are damaged.
         """
-        files, offsets = self.scores.numbers("journal", "i2"), self.scores.numbers("offset", "i8")
+        files, offsets = self.scores.numbers("journal", np.int16), self.scores.numbers("offset", np.int64)
         keys = self.scores.values("key")
         return {
             name: Places(files[rows], offsets[rows], _chosen(keys, rows))
@@ -166,13 +151,15 @@ def load(listed: Mapping[str, ItemTable], table: Table) -> RunTables:
     columns: dict[str, dict[str, Any]] = {
         name: {"item": codes} for name, codes in _item_codes(table, chosen, listed).items()
     }
-    for name, kind in _NUMBERS.items():
-        whole = table.numbers(name, kind)
+    for name, number in NUMBERS.items():
+        if name == "item":
+            continue
+        whole = table.numbers(name, number)
         if name == "value" and ((whole < 0) | (whole > 1)).any():
             raise RunError(f"{table.path}: is damaged (a score does not lie between 0 and 1): {AGAIN}")
         for suite, places in chosen.items():
             columns[suite][name] = whole[places]
-    for name in _LABELS:
+    for name in WORDS:
         labels = table.labels(name)
         for suite, places in chosen.items():
             columns[suite][name] = Labels(labels.codes[places], labels.names)

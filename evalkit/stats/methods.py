@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from evalkit.model import Flips, Interval, Verdict
 from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, PairedItems, floored_difference
 from evalkit.stats.tails import (
+    binomial_upper,
     elementwise,
     independent_limits,
     independent_statistic,
@@ -452,18 +453,8 @@ def difference_test(paired: PairedItems, *, draws: int = 10_000, seed: int = 0) 
 
 def exact_mcnemar(lost: int, gained: int) -> NoDifference:
     """McNemar's exact conditional test: lost ~ Binomial(lost + gained, 1/2) where nothing differs."""
-    degraded, elevated = (_half_binomial_cdf(count, lost + gained) for count in (gained, lost))
+    degraded, elevated = (binomial_upper(count, lost + gained, 0.5) for count in (lost, gained))
     return NoDifference(min(1.0, 2.0 * min(degraded, elevated)), degraded, elevated)
-
-
-def _half_binomial_cdf(successes: int, trials: int) -> float:
-    """P(X <= successes) for X ~ Binomial(trials, 1/2), summed in logarithms."""
-    if successes >= trials:
-        return 1.0
-    steps = np.arange(1, successes + 1)
-    logs = np.concatenate([[0.0], np.cumsum(np.log((trials - steps + 1) / steps))])
-    largest = float(logs.max())
-    return min(1.0, float(np.exp(logs - largest).sum()) * math.exp(largest - trials * math.log(2.0)))
 
 
 def sign_flip(contributions: FloatArray, *, draws: int = 10_000, seed: int = 0) -> NoDifference:

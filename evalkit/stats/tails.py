@@ -235,6 +235,7 @@ _MOST_HALVINGS: Final = 200  # some ten are needed
 _PRECISION: Final = 1e-14
 _WIDER: Final = 1.5  # than the guess where the bracket begins
 _NO_DISTANCE: Final = 1e-12  # between an estimate and a hypothesis: rounding
+_EQUALLY_LIKELY: Final = 1e-7  # relative to a chance, less is rounding
 
 
 def proportion(hits: float, n: float) -> float:
@@ -261,16 +262,8 @@ def fisher_exact(hits: tuple[int, int], cells: tuple[int, int]) -> float:
 
     R. A. Fisher's exact test: given the hits together, the chance of a split that is no likelier than the one seen.
     """
-    total = sum(hits)
-    splits = np.arange(max(0, total - cells[1]), min(total, cells[0]) + 1)
-    logs = np.array([_log_ways(cells[0], int(one)) + _log_ways(cells[1], total - int(one)) for one in splits])
-    seen = logs[hits[0] - splits[0]]
-    chances = np.exp(logs - logs.max())
-    return float(min(1.0, chances[logs <= seen + 1e-7].sum() / chances.sum()))
-
-
-def _log_ways(n: int, chosen: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(chosen + 1) - math.lgamma(n - chosen + 1)
+    chances = hypergeometric(cells[0], sum(hits), sum(cells))
+    return float(min(1.0, chances[chances <= chances[hits[0]] * (1.0 + _EQUALLY_LIKELY)].sum()))
 
 
 def tango_statistic(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, delta: ArrayLike) -> FloatArray:

@@ -16,7 +16,7 @@ from ocr import BadRequest, Degrade, OcrServer, ServerOptions, _lines, cut, deco
 from PIL import Image, ImageDraw, ImageFont
 from standin import Refused
 
-from evalkit.endpoint.images import ImageEncoder, pixel_digest
+from evalkit.endpoint.images import ImageEncoder, normalise
 from evalkit.model import ImageRef, Prompt
 
 needs_tesseract = pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
@@ -34,6 +34,10 @@ def saved(picture, kind="PNG", **options):
     out = io.BytesIO()
     picture.save(out, kind, **options)
     return out.getvalue()
+
+
+def pixel_digest(picture):
+    return hashlib.sha256(f"{picture.width}x{picture.height}\n".encode() + picture.tobytes()).hexdigest()
 
 
 def part_of(source, media_type="image/png"):
@@ -103,9 +107,9 @@ async def test_what_the_encoder_sends_arrives_exact_and_in_order(count):
         content += [{"type": "image_ref", "index": index}, text_part(f"[image {index + 1}]")]
     async with ImageEncoder() as encoder:
         [message] = await encoder.messages(Prompt("d", messages=({"role": "user", "content": content},), images=refs))
-        expected = [(await encoder.picture(ref)).pixels for ref in reversed(refs)]
     [(status, reply)] = await ask(ServerOptions(), message["content"])
     assert status == 200
+    expected = [pixel_digest(normalise(source)) for source in reversed(sources)]
     assert [image["pixels"] for image in reply["evalkit"]["images"]] == expected
     assert {image["mode"] for image in reply["evalkit"]["images"]} == {"RGB"}
     assert reply["evalkit"]["parts"] == ["text"] + ["image", "text"] * count
