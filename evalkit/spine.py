@@ -16,13 +16,13 @@ from evalkit.compare.judge import degraded_suites, not_asked, second_look, with_
 from evalkit.config import EndpointConfig
 from evalkit.config.schema import differences
 from evalkit.errors import ConfigError, UsageError
-from evalkit.examine import comparability
+from evalkit.examine import comparability, recheck
 from evalkit.foreign.sources import kind_of
 from evalkit.judging import Case, Judged, StoppedError, check_margins, differences_of, judged, now, policy, stored_notes
 from evalkit.model import Comparison, Difference, Reason, RunIdentity
 from evalkit.options import CompareOptions
 from evalkit.publish.archive import home_of, noise_floors, second_name
-from evalkit.run import Observer, execute, journal, manifest, recheck
+from evalkit.run import Observer, execute, journal, manifest
 from evalkit.run.manifest import Rechecked
 from evalkit.run.plan import SideRun, prepare, refreshed
 from evalkit.run.read import read_run

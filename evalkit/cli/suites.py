@@ -121,7 +121,7 @@ def check(paths: tuple[Path, ...], data: Path | None, items: int) -> None:
     is wrong, with all that is. No endpoint is asked.
     """
     from evalkit.errors import SuiteError
-    from evalkit.tasks.check import check_files
+    from evalkit.examine.suite_files import check_files
     from evalkit.tasks.items import LoadOptions
 
     options = LoadOptions(data=str(data) if data else None, partial=True)

@@ -1,1 +1,1 @@
-"""What is told before suites are asked, and beside them: what can be compared, what it costs, the doctor, the probe."""
+"""What is told before suites are asked, and beside them: their files, what can be compared, its costs, the servers."""

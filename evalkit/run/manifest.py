@@ -107,7 +107,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """What came of asking for stored answers again (`run.recheck`): "same", or "open" where a server is too noisy.
+    """What came of asking for stored answers again (`examine.recheck`): "same", or "open" where a server is too noisy.
 
     Of `asked` answers the first new reply differed from the stored one in `differing`, from the second new one in
     `own_differing`; of a suite by log-likelihood `nats` is their mean distance.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evalkit.run.recheck import Pair, Triple, decided, pair_of
+from evalkit.examine.recheck import Pair, Triple, decided, pair_of
 
 ASKED = 12
 
