@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from evalkit import model
 from evalkit.errors import EndpointError, EvalkitError, StorageError
+from evalkit.files import check_place
 from evalkit.options import (
     BisectOptions,
     CompareOptions,
@@ -346,6 +347,8 @@ def compare(
     from evalkit.foreign.sources import kind_of
 
     paths, chosen = (Path(reference), Path(candidate)), options or CompareOptions()
+    if chosen.out is not None:
+        check_place(Path(chosen.out) / "comparison.json", "--out")
     if "config" in {kind_of(path) for path in paths}:
         from evalkit import spine
 
@@ -366,6 +369,8 @@ def aa(reference: PathLike, options: CompareOptions | None = None, observer: Obs
     from evalkit.foreign.sources import kind_of
 
     path, chosen = Path(reference), options or CompareOptions()
+    if chosen.out is not None:
+        check_place(Path(chosen.out) / "comparison.json", "--out")
     if kind_of(path) == "config":
         from evalkit import spine
 

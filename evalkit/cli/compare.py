@@ -15,6 +15,7 @@ from evalkit import api
 from evalkit.cli import options
 from evalkit.cli.progress import Terminal
 from evalkit.errors import StorageError
+from evalkit.files import check_place
 from evalkit.options import CompareOptions, JudgeOptions, RunOptions
 
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ def command(reference: Path, candidate: Path, quiet: bool, as_json: bool, behavi
     Exits 0 equivalent, 1 degraded or elevated, 3 invalid, 4 inconclusive; 2 for a mistake in what was given.
     """
     chosen = replace(options.made(CompareOptions, given), doctor=not given["no_doctor"])
+    for name in ("junit", "openmetrics"):
+        if given[name] is not None:
+            check_place(given[name], f"--{name}")
     source = click.get_current_context().get_parameter_source("probe")
     if source is ParameterSource.ENVIRONMENT:
         from evalkit.foreign.sources import kind_of

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from evalkit.config.suite import Suite, check_suite, is_suite, parse_pack, parse_suite, read_task
+from evalkit.config.suite import FUNCTION_TAG, Suite, check_suite, is_suite, parse_pack, parse_suite, read_task
+from evalkit.config.yaml import parse_file
 from evalkit.errors import SuiteError, UsageError
 from evalkit.model import Item, Reason, Score, Status, said
 from evalkit.scoring.answers.reply import final_text_of
@@ -50,7 +51,7 @@ def check_files(paths: Sequence[Path], options: LoadOptions, count: int = 1) -> 
     folders = [path if path.is_dir() else path.parent for path in paths]
     named: dict[str, Path] = {}
     for path in paths:
-        for file in sorted(path.rglob("*.yaml")) if path.is_dir() else [path]:
+        for file in _suite_files(path) if path.is_dir() else [path]:
             try:
                 found = _checked(file, folders, options, count)
             except UsageError as error:
@@ -61,6 +62,18 @@ def check_files(paths: Sequence[Path], options: LoadOptions, count: int = 1) -> 
                 twice = f"{file}: the {found.what} {found.name} is in {named[f'{found.what} {found.name}']} already"
                 found = replace(found, problems=(*found.problems, f"{twice}: one of them needs another name"))
             yield found
+
+
+def _suite_files(folder: Path) -> Iterator[Path]:
+    """The suites and packs below a folder; an endpoint's file, which may lie beside them, is none."""
+    for file in sorted(folder.rglob("*.yaml")):
+        try:
+            tree = parse_file(file, tags=(FUNCTION_TAG,))
+        except UsageError:
+            yield file  # what is wrong with it is said where it is checked
+            continue
+        if not set(tree.children()) & {"base_url", "base_urls", "launch", "flagscale", "extends"}:
+            yield file
 
 
 def _checked(file: Path, folders: Sequence[Path], options: LoadOptions, count: int) -> Checked:

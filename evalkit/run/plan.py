@@ -274,7 +274,7 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
         UsageError: where a suite, its data or its settings are wrong.
     """
     known = {} if known is None else known
-    planned, notes = [], []
+    planned, notes, absent = [], [], dict[str, None]()
     choices = chosen_suites(config)
     _check_data(config, [chosen.suite for chosen in choices])
     for chosen in choices:
@@ -287,9 +287,15 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
         )
         same = digest([str(chosen.suite.file), options.limit, str(options.data), options.partial, settings])
         if same not in known:
-            with _said_at(config, key_of_suite(config, chosen.suite.name)):
-                known[same] = load_suite(chosen.suite, options)
+            try:
+                with _said_at(config, key_of_suite(config, chosen.suite.name)):
+                    known[same] = load_suite(chosen.suite, options)
+            except DataError as error:  # all that must be fetched is said at once
+                absent[str(error)] = None
+                continue
         planned.append(_planned(config, chosen, known[same]))
+    if absent:
+        raise DataError("\n".join(absent))
     if not planned:
         raise ConfigError(f"{config.where('suites') or config.name}: nothing is left to run: {'; '.join(notes)}")
     return Plan(tuple(planned), served(config), tuple(notes), overall_margin_pt(config))

@@ -327,6 +327,25 @@ def _other_port(text):
     return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", text)
 
 
+@pytest.mark.parametrize("option", ["--out", "--junit", "--openmetrics"])
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_asked(
+    endpoint, config, run_evalkit, tmp_path, option
+):
+    (tmp_path / "file").write_text("")
+    files = [config(name, endpoint.url, [{"name": "aime24", "partial_data": True}]) for name in ("ref", "cand")]
+    done = run_evalkit("compare", *files, option, tmp_path / "file" / "x")
+    assert (done.returncode, endpoint.requests) == (2, []), done.stderr
+    assert f"evalkit: {option}: {tmp_path / 'file' / 'x'}" in done.stderr
+
+
+def test_every_data_set_that_is_absent_is_said_at_once(endpoint, config, run_evalkit, tmp_path):
+    path = config("ref", endpoint.url, ["aime24", "musr"], data=str(tmp_path / "empty"))
+    (tmp_path / "empty").mkdir()
+    done = run_evalkit("run", path, "--quiet")
+    assert (done.returncode, endpoint.requests) == (2, [])
+    assert [line.count("is not on this machine") for line in done.stderr.splitlines()] == [1, 1], done.stderr
+
+
 def test_a_key_that_is_not_set_is_said_with_one_place(endpoint, config, run_evalkit):
     path = config("ref", endpoint.url, [{"name": "aime24", "partial_data": True}])
     path.write_text(path.read_text().replace('"model"', '\n"api_key_env": "NO_SUCH_KEY_42",\n"model"'))

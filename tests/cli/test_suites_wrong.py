@@ -344,6 +344,14 @@ def test_shipped_suites_are_sound_where_their_data_is(invoke, invented):
     assert done.out.count(": 0 (empty)") == 5
 
 
+def test_an_endpoints_file_beside_the_suites_is_none_of_them(invoke, tmp_path):
+    folder = written(tmp_path / "own", {}).parent
+    (folder / "reference.yaml").write_text("name: ref\nbase_url: http://127.0.0.1:1/v1\nmodel: m\n")
+    done = invoke("suites", "check", folder)
+    assert done.code == 0, done.err
+    assert "reference.yaml" not in done.out
+
+
 def test_another_number_of_rows_than_the_file_beside_it_has_is_said(invoke, tmp_path):
     file = written(tmp_path / "own", {"rows": "7"})
     done = invoke("suites", "check", file)
