@@ -208,7 +208,7 @@ class _Texts:
 
     def __init__(self, folder: Path, session: Session, stored: RunTables) -> None:
         self._folder = folder
-        self._places = cache(stored.places)
+        self._places, self._key = cache(stored.places), stored.key
         self._journals = journal.files(folder)  # those that the scores were made from, if there are any
         self._items = {record.suite: record.items_digest for record in session.suites}
 
@@ -220,7 +220,7 @@ class _Texts:
         place = self._places()[suite].at(row)
         if place is None or not 0 <= place.journal < len(self._journals):
             return None
-        record = read_at(self._journals[place.journal], place.offset, place.key)
+        record = read_at(self._journals[place.journal], place.offset, self._key(place.number))
         reply = record.reply()
         return ReplyText(reply.content, reply.reasoning, generated_logprobs(record.body))
 

@@ -96,11 +96,11 @@ class SuiteRows:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a reply is: the number of its journal, the byte at which its record begins, its key."""
+    """Where a reply is: the number of its journal, the byte at which its record begins, the row of the table."""
 
     journal: int
     offset: int
-    key: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,12 +109,12 @@ class Places:
 
     journals: NDArray[np.int16]
     offsets: NDArray[np.int64]
-    keys: Sequence[str]
+    numbers: NDArray[np.int64]
 
     def at(self, row: int) -> Place | None:
         """Where the reply of a row is, None without."""
         offset = int(self.offsets[row])
-        return None if offset < 0 else Place(int(self.journals[row]), offset, self.keys[row])
+        return None if offset < 0 else Place(int(self.journals[row]), offset, int(self.numbers[row]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +131,20 @@ class RunTables:
             RunError: where they are damaged.
         """
         files, offsets = self.scores.numbers("journal", np.int16), self.scores.numbers("offset", np.int64)
-        keys = self.scores.values("key")
+        numbers = np.arange(len(self.scores))
         return {
-            name: Places(files[rows], offsets[rows], _chosen(keys, rows))
+            name: Places(files[rows], offsets[rows], numbers[rows])
             for name, rows in _rows_by_suite(self.scores).items()
         }
+
+    def key(self, number: int) -> str:
+        """The key of the reply of a row of the table; read with those beside it, for a million would fill memory.
+
+        Raises:
+            RunError: where it is damaged.
+        """
+        rows, said = self.scores.beside(number, ["key"])
+        return str(said[number - rows.start]["key"] or "")
 
 
 def load(listed: Mapping[str, ItemTable], table: Table) -> RunTables:
@@ -228,7 +237,3 @@ def _suite_rows(samples: Samples, metrics: Mapping[int, Mapping[str, float]], ro
     unanswered = samples.status.mask(Status.FAILED, Status.NOT_ASKED) & ~valued
     unjudged = samples.status.mask(Status.GRADE_ERROR) & samples.reason.mask("unjudged") & ~valued
     return SuiteRows(samples, options, second, int(unanswered.sum()), int(unjudged.sum()), gradings, variance)
-
-
-def _chosen(values: list[Any], rows: Rows) -> Sequence[Any]:
-    return values if isinstance(rows, slice) else [values[row] for row in rows.tolist()]

@@ -113,7 +113,7 @@ def test_every_column_says_what_the_rows_said(data, block, tmp_path, monkeypatch
         assert suite.judge_variance == sum((row.metrics.get("judge_variance", 0.0) for row in mine), 0.0)
         if mine:
             found = [places[name].at(row) for row in range(len(mine))]
-            assert [place and (place.journal, place.offset, place.key or "") for place in found] == [
+            assert [place and (place.journal, place.offset, stored.key(place.number)) for place in found] == [
                 (row.journal, row.offset, row.key) if row.offset >= 0 else None for row in mine
             ]
 
