@@ -264,6 +264,7 @@ def _differing(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> 
 # ---------------------------------------------------------------- the judgment
 
 
+_FEWER = 0.9  # of its items: with fewer that count, it is said how many do
 _MOST_HEADINGS = 400  # a breakdown with more rows is no breakdown
 
 
@@ -407,6 +408,10 @@ def _notes(aligned: Aligned, paired: PairedItems, noise: NoiseFloor | None, poli
     alone = len(aligned.only_reference), len(aligned.only_candidate)
     if any(alone):
         notes.append(Reason("note.alone", {"one": alone[0], "two": alone[1]}))
+    alike = 1.0 / float(np.sum(paired.share**2))
+    if alike < _FEWER * paired.n_items:
+        largest = float(paired.share.max())
+        notes.append(Reason("note.weights", {"n": paired.n_items, "alike": round(alike), "largest": largest}))
     if noise is not None:
         notes.append(Reason("note.noise", {"source": noise.source}))
     if policy.bank and np.any(paired.reference_k > 1):

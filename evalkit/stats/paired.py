@@ -332,7 +332,7 @@ def clustered_mean(values: FloatArray, traits: ItemTraits) -> MeanEstimate:
     a regression on a constant (Liang and Zeger 1986) with G / (G - 1). Headline = sum over strata of W_h * mean_h,
     where W_h is the weight of a stratum's items over the weight of all; the variance is the sum over strata of
     G_h / (G_h - 1) times the squares of the clusters' weighted residuals, so that it adds with squared weights. Degrees
-    of freedom: G - 1 with one stratum, Satterthwaite's over several.
+    of freedom: `effective_number` of clusters less 1 with one stratum, Satterthwaite's over several.
 
     A stratum with one cluster shows no spread of its own. Such strata are pooled and measured around the overall mean,
     which counts the differences between them as error (conservative: Cochran 1977, section 5A.12); a lone one is given
@@ -358,11 +358,21 @@ def clustered_mean(values: FloatArray, traits: ItemTraits) -> MeanEstimate:
     home = np.zeros(held.size, dtype=np.int64)
     home[cluster] = stratum
     if np.array_equal(home[cluster], stratum):
-        variance, df = _over_strata(stratum_share, stratum_mean - point, home, totals)
+        variance, df = _over_strata(stratum_share, stratum_mean - point, home, np.stack([totals, held]))
     else:
         variance = totals.size / max(totals.size - 1, 1) * float(np.sum(totals**2))
-        df = max(totals.size - stratum_share.size, 1)
+        df = max(min(float(totals.size), effective_number(held)) - stratum_share.size, 1.0)
     return MeanEstimate(point, variance, df, float(np.mean(held**2)))
+
+
+def effective_number(shares: FloatArray) -> float:
+    """How many equal clusters would give a variance estimate as steady as these, of shares h: (sum h^2)^2 / sum h^4.
+
+    F. E. Satterthwaite, Biometrics Bulletin 2 (1946), for the sum of h^2 times squares of one spread. Where a few
+    clusters hold much of the headline their few residuals are the whole estimate, however many others there are.
+    """
+    squares = shares[shares > 0] ** 2
+    return float(squares.sum() ** 2 / np.sum(squares**2))
 
 
 def floored_difference(paired: PairedItems) -> MeanEstimate:
@@ -390,16 +400,20 @@ def independent_repeats(k: IntArray, variance: FloatArray) -> float:
     return harmonic_mean(k) if np.any(variance[k > 1] > 0) else 1.0
 
 
-def _over_strata(share: FloatArray, offset: FloatArray, home: IntArray, totals: FloatArray) -> tuple[float, float]:
+def _over_strata(share: FloatArray, offset: FloatArray, home: IntArray, clusters_of: FloatArray) -> tuple[float, float]:
     """The variance summed over strata, and Satterthwaite's degrees of freedom of that sum.
 
-    Of each stratum `share` and `offset` (its mean around the headline); of each cluster its stratum and total residual.
+    Of each stratum `share` and `offset` (its mean around the headline); of each cluster its stratum, and in
+    `clusters_of` its total residual and its share.
     """
+    totals, held = clusters_of
     clusters = np.bincount(home, minlength=share.size)
+    second, fourth = (np.bincount(home, weights=held**power, minlength=share.size) for power in (2, 4))
+    steady = np.minimum(clusters, second**2 / fourth)
     squares = np.bincount(home, weights=totals**2, minlength=share.size)
     several = clusters > 1
-    freedom = clusters[several] - 1.0
-    parts = clusters[several] / freedom * squares[several]
+    freedom = np.maximum(steady[several] - 1.0, 1.0)
+    parts = clusters[several] / (clusters[several] - 1.0) * squares[several]
     lone = share[~several] ** 2 * offset[~several] ** 2
     if lone.size > 1:
         parts, freedom = np.append(parts, lone.sum() * lone.size / (lone.size - 1)), np.append(freedom, lone.size - 1.0)

@@ -80,6 +80,14 @@ def test_clusters_and_strata_choose_the_method():
     assert macro.breakdown[1].difference == pytest.approx(gap[100:].mean())
 
 
+def test_unequal_weights_say_how_many_items_they_are_worth():
+    one, two = shifted(200, 8, 4)
+    weights = [{"weight": 20.0 if number % 50 == 0 else 0.1} for number in range(200)]
+    heavy = judged(suite(one, items=weights), suite(two, items=weights))
+    assert "its 200 items weigh as 6 that count alike; the heaviest holds 20.1 % of the headline" in told(heavy.notes)
+    assert not any("count alike" in note for note in told(judged(one, two).notes))
+
+
 def test_tags_are_rows_beside_the_strata_and_an_item_counts_in_each_of_its_own():
     one, two = np.tile([0.0, 1.0], 60)[:, None], np.tile([0.0, 1.0], 60)[:, None]
     two[:30] = 0.0

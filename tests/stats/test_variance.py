@@ -91,4 +91,5 @@ def test_weights_and_clusters_reach_the_parts():
     paired = compared(rng, p, p, 4, 4, traits)
     design = measured_variance(paired).design
     assert design.reference == pytest.approx(float(np.sum(paired.share**2 * paired.reference_var)))
-    assert design.df == 99
+    held = paired.share.reshape(100, 2).sum(axis=1)
+    assert design.df == pytest.approx(np.sum(held**2) ** 2 / np.sum(held**4) - 1)
