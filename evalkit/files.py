@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
-from evalkit.errors import DataError, StorageError, UsageError
+from evalkit.errors import DataError, StorageError
 
 MOST_LINE_BYTES: Final = 1 << 28
 """No line of JSON and no cell of a CSV file is longer."""
@@ -66,11 +66,11 @@ def check_place(path: Path, whose: str) -> None:
     """Refuses a file that cannot come to lie where it is wanted, before there is anything to write.
 
     Raises:
-        UsageError: the nearest folder above it is none, or may not be written; `whose` names the option.
+        StorageError: the nearest folder above it is none, or may not be written; `whose` names the option.
     """
     near = next(folder for folder in path.absolute().parents if folder.exists())
     if not (near.is_dir() and os.access(near, os.W_OK | os.X_OK)):
-        raise UsageError(f"{whose}: {path} cannot be written: {near} is no folder that may be written")
+        raise StorageError(f"{whose}: {path}: cannot be written: {near} is no folder that may be written")
 
 
 def write_whole(path: Path, content: bytes | Iterable[bytes], *, private: bool = False) -> None:

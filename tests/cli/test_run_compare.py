@@ -334,7 +334,7 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_is_asked(
     (tmp_path / "file").write_text("")
     files = [config(name, endpoint.url, [{"name": "aime24", "partial_data": True}]) for name in ("ref", "cand")]
     done = run_evalkit("compare", *files, option, tmp_path / "file" / "x")
-    assert (done.returncode, endpoint.requests) == (2, []), done.stderr
+    assert (done.returncode, endpoint.requests) == (3, []), done.stderr
     assert f"evalkit: {option}: {tmp_path / 'file' / 'x'}" in done.stderr
 
 
