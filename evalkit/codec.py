@@ -12,11 +12,11 @@ from dataclasses import fields, is_dataclass
 from datetime import date
 from decimal import Decimal
 from functools import cache
-from types import UnionType
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from evalkit.errors import UsageError
-from evalkit.model import Difference
+from evalkit.model import Difference, Reason
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -94,10 +94,9 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def made_of(kind: type[T], said: Any) -> T:
-    """A dataclass from a JSON object whose keys are its fields, checked one by one without pydantic.
+    """A dataclass from a JSON object whose keys are its fields, checked one by one; only a `Reason` loads pydantic.
 
-    Fields may be strings, numbers, booleans, null, mappings and sequences of those, and dataclasses that were made
-    before.
+    Fields may be strings, numbers, booleans, null, mappings and sequences of those, and such dataclasses.
 
     Raises:
         UsageError: naming the key and what is wrong with it.
@@ -105,13 +104,18 @@ def made_of(kind: type[T], said: Any) -> T:
     if not isinstance(said, dict):
         raise UsageError(f"{said!r:.40} is no object")
     hints = _hints(cast(Any, kind))
+    made = {}
     for name, value in said.items():
         if name not in hints:
             raise UsageError(f"{name}: this key is not known")
-        if not _is_of(value, hints[name]):
-            raise UsageError(f"{name}: {value!r:.40} is not what this key holds")
+        try:
+            made[name] = _held(value, hints[name])
+        except TypeError:
+            raise UsageError(f"{name}: {value!r:.40} is not what this key holds") from None
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from None
     try:
-        return kind(**said)
+        return kind(**made)
     except TypeError as error:
         raise UsageError(str(error).partition("__() ")[2] or str(error)) from None
 
@@ -121,19 +125,22 @@ def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-def _is_of(value: Any, hint: Any) -> bool:
+def _held(value: Any, hint: Any) -> Any:
+    """A value as a field of this type holds it; a `TypeError` for one that is of another."""
     of, inside = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return True
     if of in {Union, UnionType}:
-        return any(_is_of(value, one) for one in inside)
-    if of is abc.Mapping:
-        return isinstance(value, dict) and all(_is_of(one, inside[1]) for one in value.values())
-    if of is abc.Sequence:
-        return isinstance(value, list | tuple) and all(_is_of(one, inside[0]) for one in value)
-    if hint is float:
-        return value.__class__ in {int, float}
-    return value.__class__ is hint
+        return None if value is None else _held(value, next(one for one in inside if one is not NoneType))
+    if hint is Reason:
+        return read(Reason, json.dumps(value))
+    if is_dataclass(hint):
+        return made_of(cast(Any, hint), value)
+    if of is abc.Mapping and isinstance(value, dict):
+        return {name: _held(one, inside[1]) for name, one in value.items()}
+    if of is abc.Sequence and isinstance(value, list):
+        return [_held(one, inside[0]) for one in value]
+    if hint is Any or value.__class__ is hint or (hint is float and value.__class__ is int):
+        return value
+    raise TypeError
 
 
 # ---------------------------------------------------------------- in what two documents differ

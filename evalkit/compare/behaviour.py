@@ -20,7 +20,7 @@ from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.validity import NoiseFloor, Policy, RateChange, rate_change
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import median
-from evalkit.stats.tails import poisson_lower, ratio_estimate, t_quantile, wilson
+from evalkit.stats.tails import poisson_lower, ratio_estimate, wilson
 from evalkit.stats.variance import log_ratio
 
 # ---------------------------------------------------------------- suites that weigh options by log-likelihood
@@ -37,11 +37,10 @@ def option_rows(reference: SuiteSide, candidate: SuiteSide) -> list[BehaviourRow
         return []
     left, right = (np.asarray([pair[side] for pair in pairs]) for side in (0, 1))
     distance = np.abs(left - right).mean(axis=1)
-    mean, n = float(distance.mean()), len(pairs)
-    reach = t_quantile(0.975, n - 1) * float(distance.std(ddof=1)) / math.sqrt(n)
+    mean = ratio_estimate(distance, np.ones(distance.size), 0.95)
     changed = float((left.argmax(axis=1) != right.argmax(axis=1)).mean())
     return [
-        BehaviourRow("option_distance", None, mean, "nats", Interval(mean - reach, mean + reach, 0.95)),
+        BehaviourRow("option_distance", None, mean.point, "nats", mean.interval),
         BehaviourRow("option_distance_largest", None, float(np.abs(left - right).max()), "nats"),
         BehaviourRow("option_changes", None, changed, "share"),
     ]

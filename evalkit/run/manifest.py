@@ -338,29 +338,6 @@ def _session(path: Path, line: bytes) -> Session:
         told = f"was written by another version of evalkit (format {said.get('format')}): use that version"
         raise RunError(f"{path}: {told}, or give the run another `name:`")
     try:
-        made: dict[str, Any] = {
-            "suites": _suites(said["suites"]),
-            "in_flight": said.get("in_flight") and codec.made_of(InFlight, said["in_flight"]),
-            "answered": [codec.made_of(Answered, row) for row in said.get("answered", ())],
-            "stopped": said.get("stopped") and codec.made_of(Stopped, said["stopped"]),
-            "rechecked": said.get("rechecked") and codec.made_of(Rechecked, said["rechecked"]),
-        }
-        return codec.made_of(Session, {**said, **made})
-    except (KeyError, TypeError, UsageError) as error:
+        return codec.made_of(Session, said)
+    except UsageError as error:
         raise RunError(f"{path}: a session in it is none: {error}") from error
-
-
-def _suites(said: Any) -> list[SuiteRecord]:
-    """The suites of a session's line.
-
-    Raises:
-        KeyError, TypeError, UsageError: where they say what no suite does.
-    """
-    if not isinstance(said, list):
-        raise TypeError("suites: is no list")
-    return [
-        codec.made_of(
-            SuiteRecord, {**suite, "notes": [codec.read(Reason, orjson.dumps(one)) for one in suite["notes"]]}
-        )
-        for suite in said
-    ]

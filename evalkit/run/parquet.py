@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from evalkit.compare.columns import Labels
+from evalkit.compare.columns import WORDS, Labels
 from evalkit.errors import RunError
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ FORMAT: Final = 1
 LEVEL: Final = 9  # of zstd
 ROWS: Final = 1 << 14  # so many are written, and read, at a time
 AGAIN: Final = "`evalkit score` with its configuration file makes it again"
-_WORDS: Final = frozenset(
-    {"suite", "task", "item", "status", "reason", "answer", "failure", "cluster", "garbage", "address"}
-)
+_WORDS: Final = frozenset({"suite", "task", "item", "cluster", *WORDS})
 _SEAL: Final = b"crc32c\x18\x08"  # the key in the file's metadata, and how Parquet says that eight bytes follow
 _UNSEALED: Final = b"00000000"
 _BLOCK_BYTES: Final = 1 << 20

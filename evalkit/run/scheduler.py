@@ -203,7 +203,6 @@ class Progress:
     stored: int = 0
     done: int = 0
     failed: int = 0
-    retried: int = 0
     completion_tokens: int = 0
     started: float | None = None
     stopped: str = ""
@@ -504,7 +503,6 @@ class Pool:
             self._requeue(entry, max(wait, self._backoff(min(entry.limited, 5))))
 
     def _requeue(self, entry: _Waiting, delay: float) -> None:
-        self.progress[entry.request.suite].retried += 1
         heappush(self._delayed, (self._now() + delay, entry.order, entry))
 
     def _refusal(self, entry: _Waiting, failure: Failure) -> None:

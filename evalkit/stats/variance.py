@@ -22,7 +22,7 @@ from evalkit.stats.paired import (
     independent_repeats,
     unseen_flips,
 )
-from evalkit.stats.tails import t_quantile
+from evalkit.stats.tails import ratio_estimate
 
 _REAL_BETWEEN: Final = 2.326  # one-sided 1 %: below it, an excess spread is put down to noise
 _RIGHT_OR_WRONG: Final = Form(settled=True)
@@ -84,9 +84,9 @@ def log_ratio(reference: FloatArray, candidate: FloatArray, level: float = 0.95)
     logs = np.log(candidate[usable] / reference[usable])
     if logs.size < 2:
         return None
-    reach = t_quantile(0.5 + level / 2.0, logs.size - 1) * float(logs.std(ddof=1)) / math.sqrt(logs.size)
-    middle = float(logs.mean())
-    return Ratio(math.exp(middle), Interval(math.exp(middle - reach), math.exp(middle + reach), level), int(logs.size))
+    mean = ratio_estimate(logs, np.ones(logs.size), level)
+    ends = math.exp(mean.interval.low), math.exp(mean.interval.high)
+    return Ratio(math.exp(mean.point), Interval(*ends, level), int(logs.size))
 
 
 def mean_within(k: IntArray, variance: FloatArray) -> float | None:

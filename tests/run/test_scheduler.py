@@ -114,10 +114,9 @@ async def test_429s_cost_no_try_and_lower_the_number_in_flight():
         return GOOD
 
     settings = PoolSettings(concurrency=16, retries=0, backoff_seconds=0.001)
-    outcomes, client, progress = await run(script, requests(200), settings)
+    outcomes, client, _progress = await run(script, requests(200), settings)
     assert all(isinstance(outcome, Reply) for outcome in outcomes.values())
     assert sum(client.tries.values()) <= 200 + 16 + 8, "the pool learns how much the server takes"
-    assert progress["s"].retried == sum(client.tries.values()) - 200
 
 
 @virtual.time
