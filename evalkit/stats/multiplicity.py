@@ -48,9 +48,10 @@ def macro_test(differences: Sequence[tuple[float, float, float]], margin: float,
 # so that each difference is an independent look at the same mean, and a fortune is bet against "no worse than the
 # margin" (I. Waudby-Smith and A. Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86 (2024)
 # 1-27). By Ville's inequality the fortune ever reaches 1 / alpha with probability at most alpha if that claim is true.
-# Planned looks are for whole passes over a suite: C. Jennison and B. W. Turnbull, "Group Sequential Methods" (2000).
+# Planned looks are for whole passes over a suite, or for blocks of its items.
 _BETS: Final = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
-_STEPS: Final = 1200  # grid of the recursion over each continuation region
+_POINTS: Final = 401  # of the recursion over each region that goes on
+_FAR: Final = 8.0  # standard deviations beyond which nothing is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,17 @@ class Stream:
     e_elevated: float
 
 
-class Boundary(StrEnum):
-    """How a group-sequential design spends its error: evenly, or sparingly at first."""
+class Spending(StrEnum):
+    """How looks spend their error: about evenly, or sparingly at first."""
 
     POCOCK = "pocock"
     OBRIEN_FLEMING = "obrien-fleming"
+
+    def spent(self, share: float, alpha: float) -> float:
+        """The error that is spent once this share (0 to 1) of the planned information is there."""
+        if self is Spending.POCOCK:
+            return alpha * math.log1p((math.e - 1.0) * share)
+        return 2.0 * normal_sf(normal_quantile(1.0 - alpha / 2.0) / math.sqrt(share))
 
 
 def e_process(differences: ArrayLike, margin: float) -> FloatArray:
@@ -109,61 +116,49 @@ def watch_stream(differences: ArrayLike, margin: float, alpha: float = 0.05) -> 
     return Stream(Verdict.DEGRADED if low >= high else Verdict.ELEVATED, last + 1, low, high)
 
 
-def look_alphas(looks: int, alpha: float, boundary: Boundary = Boundary.POCOCK) -> tuple[float, ...]:
-    """The one-sided alpha for `judge_difference` at each of so many equally spaced looks.
+def look_alphas(shares: Sequence[float], alpha: float, spending: Spending = Spending.POCOCK) -> tuple[float, ...]:
+    """The one-sided alpha for `judge_difference` at each look; `shares` of the planned information, the last at most 1.
 
-    Stopping at the first look with a verdict other than INCONCLUSIVE keeps each one-sided test at `alpha` overall.
-    The constants are those of the two-sided design at 2 alpha, as a verdict may come from either tail.
+    Stopping at the first look that rejects keeps a one-sided test at what is spent by then, at most `alpha`, whenever
+    the looks come, as long as their times do not follow from what they showed: K. K. G. Lan and D. L. DeMets,
+    Biometrika 70 (1983) 659-663. An alpha depends on the looks up to its own only: a later one changes none of them.
+
+    Raises:
+        ValueError: for shares that do not rise within (0, 1], none, or an alpha outside (0, 0.5).
     """
-    constant = boundary_constant(looks, 2.0 * alpha, boundary)
-    return tuple(normal_sf(critical) for critical in _criticals(looks, constant, boundary))
+    times = np.asarray(shares, dtype=np.float64)
+    rising = times.size > 0 and times[0] > 0.0 and times[-1] <= 1.0 and bool(np.all(np.diff(times) > 0.0))
+    if not rising or not 0.0 < alpha < 0.5:
+        raise ValueError(f"looks need shares that rise within (0, 1] and alpha in (0, 0.5): {shares}, {alpha}")
+    alphas: list[float] = []
+    grid, density, before, gone = np.zeros(1), np.ones(1), 0.0, 0.0
+    for time in times.tolist():
+        step, spent = math.sqrt(time - before), spending.spent(time, alpha)
+        limit = _crossed_by(grid, density, step, spent - gone)
+        alphas.append(normal_sf(limit / math.sqrt(time)))
+        reached, weights = _simpson(-_FAR * math.sqrt(time), limit)
+        kernel = np.exp(-0.5 * ((reached[:, None] - grid) / step) ** 2) / (step * math.sqrt(2.0 * math.pi))
+        grid, density, before, gone = reached, (kernel @ density) * weights, time, spent
+    return tuple(alphas)
 
 
-def boundary_constant(looks: int, alpha: float, boundary: Boundary) -> float:
-    """Jennison and Turnbull's C_P(K, alpha) or C_B(K, alpha): two-sided error alpha over K equally spaced looks.
+def _crossed_by(grid: FloatArray, mass: FloatArray, step: float, chance: float) -> float:
+    """The limit that a sum, which has `mass` at the points of the grid, passes with this chance at its next step.
 
-    Reject at look j where |z| >= C_P, or |z| >= C_B * sqrt(K / j). Raises `ValueError` for looks below 1.
+    P. Armitage, C. K. McPherson and B. C. Rowe (1969): what has not stopped is carried from look to look.
     """
-    if looks < 1 or not 0.0 < alpha < 1.0:
-        raise ValueError(f"needs at least one look and alpha in (0, 1): {looks}, {alpha}")
-    low = normal_quantile(1.0 - alpha / 2.0)
-    high = normal_quantile(1.0 - alpha / (2.0 * looks)) + 1e-9  # Bonferroni
-    for _ in range(40):
+    low, high = -_FAR, 2.0 * _FAR
+    for _ in range(60):
         middle = (low + high) / 2.0
-        if crossing_probability(_criticals(looks, middle, boundary)) > alpha:
-            low = middle
-        else:
-            high = middle
+        passed = sum(m * normal_sf(z) for m, z in zip(mass.tolist(), ((middle - grid) / step).tolist(), strict=True))
+        low, high = (middle, high) if passed > chance else (low, middle)
     return (low + high) / 2.0
 
 
-def crossing_probability(criticals: tuple[float, ...]) -> float:
-    """P(|z_j| >= criticals[j] at any of the equally spaced looks) where there is no effect.
-
-    P. Armitage, C. K. McPherson and B. C. Rowe (1969): the density of the sum S_j = sqrt(j) z_j over those that have
-    not stopped is carried from look to look by integration (Simpson's rule).
-    """
-    limits = [critical * math.sqrt(look) for look, critical in enumerate(criticals, start=1)]
-    grid, weights = _simpson(limits[0])
-    density = np.exp(-0.5 * grid**2) / math.sqrt(2.0 * math.pi)
-    for limit in limits[1:]:
-        next_grid, next_weights = _simpson(limit)
-        kernel = np.exp(-0.5 * (next_grid[:, None] - grid) ** 2) / math.sqrt(2.0 * math.pi)
-        density, grid, weights = kernel @ (density * weights), next_grid, next_weights
-    return 1.0 - float(density @ weights)
-
-
-def _criticals(looks: int, constant: float, boundary: Boundary) -> tuple[float, ...]:
-    if boundary is Boundary.POCOCK:
-        return (constant,) * looks
-    return tuple(constant * math.sqrt(looks / look) for look in range(1, looks + 1))
-
-
-def _simpson(limit: float) -> tuple[FloatArray, FloatArray]:
-    """Points from -limit to limit and the weights of Simpson's rule, as many as the smoothness of the kernel needs."""
-    points = 2 * max(50, min(_STEPS, math.ceil(10.0 * limit))) + 1
-    grid = np.linspace(-limit, limit, points)
-    weights = np.full(points, 2.0)
+def _simpson(low: float, high: float) -> tuple[FloatArray, FloatArray]:
+    """Points from low to high and the weights of Simpson's rule."""
+    grid = np.linspace(low, high, _POINTS)
+    weights = np.full(_POINTS, 2.0)
     weights[1::2] = 4.0
     weights[0] = weights[-1] = 1.0
     return grid, weights * (grid[1] - grid[0]) / 3.0

@@ -1,60 +1,51 @@
-"""Stopping early: Ville's bound by simulation, Jennison and Turnbull's constants, and the speed on broken stacks."""
+"""Stopping early: Ville's bound by simulation, spent errors against published limits, and the speed on broken stacks."""
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from evalkit.model import Verdict
-from evalkit.stats.multiplicity import (
-    Boundary,
-    boundary_constant,
-    crossing_probability,
-    e_process,
-    look_alphas,
-    watch_stream,
-)
+from evalkit.stats.multiplicity import Spending, e_process, look_alphas, watch_stream
+
+FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("alpha", "looks", "pocock", "obrien_fleming"),
+    ("spending", "criticals"),
     [
-        # Jennison and Turnbull (2000), tables 2.1 and 2.3.
-        (0.05, 1, 1.960, 1.960),
-        (0.05, 2, 2.178, 1.977),
-        (0.05, 3, 2.289, 2.004),
-        (0.05, 4, 2.361, 2.024),
-        (0.05, 5, 2.413, 2.040),
-        (0.05, 10, 2.555, 2.087),
-        (0.10, 2, 1.875, 1.678),
-        (0.10, 5, 2.122, 1.751),
-        (0.01, 5, 2.986, 2.621),
+        # One-sided 0.025 at five equal looks, as group-sequential programs print them.
+        (Spending.OBRIEN_FLEMING, (4.8769, 3.3569, 2.6803, 2.2898, 2.0310)),
+        (Spending.POCOCK, (2.4380, 2.4268, 2.4101, 2.3966, 2.3859)),
     ],
 )
-def test_constants_of_jennison_and_turnbull(alpha, looks, pocock, obrien_fleming):
-    assert boundary_constant(looks, alpha, Boundary.POCOCK) == pytest.approx(pocock, abs=6e-4)
-    assert boundary_constant(looks, alpha, Boundary.OBRIEN_FLEMING) == pytest.approx(obrien_fleming, abs=6e-4)
+def test_looks_of_lan_and_demets(spending, criticals):
+    found = [stats.norm.isf(one) for one in look_alphas(FIFTHS, 0.025, spending)]
+    assert found == pytest.approx(criticals, abs=2e-3)
 
 
-def test_crossing_probability_agrees_with_simulation():
+def test_one_look_has_all_and_a_further_one_changes_none_before_it():
+    for spending in Spending:
+        assert look_alphas((1.0,), 0.05, spending) == (pytest.approx(0.05, abs=1e-6),)
+        assert look_alphas(FIFTHS[:3], 0.05, spending) == look_alphas((*FIFTHS[:3], 0.7, 1.0), 0.05, spending)[:3]
+
+
+@pytest.mark.parametrize("spending", Spending)
+@pytest.mark.parametrize("shares", [FIFTHS, (0.1, 0.5, 0.55, 1.0), (0.5, 0.8)])
+def test_all_looks_together_err_as_often_as_is_spent(spending, shares):
     rng = np.random.default_rng(61)
-    z = np.cumsum(rng.normal(size=(40_000, 4)), axis=1) / np.sqrt(np.arange(1, 5))
-    criticals = (2.8, 2.4, 2.2, 2.0)
-    assert crossing_probability(criticals) == pytest.approx(np.mean(np.any(np.abs(z) >= criticals, axis=1)), abs=0.004)
+    steps = np.sqrt(np.diff(shares, prepend=0.0))
+    z = np.cumsum(rng.normal(size=(60_000, len(shares))) * steps, axis=1) / np.sqrt(shares)
+    rejected = np.any(z >= stats.norm.isf(look_alphas(shares, 0.05, spending)), axis=1)
+    assert rejected.mean() == pytest.approx(spending.spent(shares[-1], 0.05), abs=0.003)
+    assert spending.spent(1.0, 0.05) == pytest.approx(0.05)
 
 
-def test_look_alphas_are_for_one_sided_tests():
-    assert look_alphas(1, 0.05) == (pytest.approx(0.05, abs=1e-9),)
-    pocock = look_alphas(5, 0.05)
-    assert pocock == (pytest.approx(0.0169, abs=1e-4),) * 5
-    spent = look_alphas(5, 0.05, Boundary.OBRIEN_FLEMING)
-    assert list(spent) == sorted(spent)
-    assert spent[0] < 1e-4
-    assert spent[-1] < 0.05
-
-
-@pytest.mark.parametrize(("looks", "alpha"), [(0, 0.05), (3, 0.0), (3, 1.0)])
-def test_impossible_designs_are_refused(looks, alpha):
-    with pytest.raises(ValueError, match="at least one look"):
-        boundary_constant(looks, alpha, Boundary.POCOCK)
+@pytest.mark.parametrize(
+    ("shares", "alpha"), [((), 0.05), ((0.5, 0.5), 0.05), ((0.5, 1.2), 0.05), ((0.0, 1.0), 0.05), (FIFTHS, 0.5)]
+)
+def test_impossible_designs_are_refused(shares, alpha):
+    with pytest.raises(ValueError, match="rise within"):
+        look_alphas(shares, alpha)
 
 
 @pytest.mark.parametrize(
