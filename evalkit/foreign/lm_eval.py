@@ -20,11 +20,9 @@ import orjson
 
 from evalkit.compare.columns import (
     NO_TEXT,
-    ItemFacts,
     ItemText,
     ReplyText,
     Sample,
-    SamplesBuilder,
     Side,
     SuiteFacts,
     SuiteSide,
@@ -33,6 +31,7 @@ from evalkit.compare.pair import headline
 from evalkit.errors import DataError
 from evalkit.files import digest64, digest_file, json_lines
 from evalkit.foreign import Choices, Dates, Named
+from evalkit.foreign.columns import ItemFacts, SamplesBuilder
 from evalkit.model import Reason, RunIdentity, Status
 
 # ---------------------------------------------------------------- what is in an output folder

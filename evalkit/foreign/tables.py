@@ -19,10 +19,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from evalkit.compare.columns import ItemFacts, Sample, Samples, SamplesBuilder, Side, SuiteFacts, SuiteSide
+from evalkit.compare.columns import Sample, Samples, Side, SuiteFacts, SuiteSide
 from evalkit.errors import DataError, nearest
 from evalkit.files import column_names, digest_file, numbered_rows
 from evalkit.foreign import Choices
+from evalkit.foreign.columns import ItemFacts, SamplesBuilder
 from evalkit.model import Reason, RunIdentity, Status
 
 SUFFIXES: Final = frozenset({".csv", ".jsonl", ".ndjson", ".parquet"})

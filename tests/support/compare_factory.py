@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from evalkit.compare.behaviour import whole_text
-from evalkit.compare.columns import ItemFacts, ReplyText, Sample, SamplesBuilder, Side, SuiteFacts, SuiteSide
+from evalkit.compare.columns import ReplyText, Sample, Side, SuiteFacts, SuiteSide
 from evalkit.compare.judge import compare
 from evalkit.compare.validity import Policy
 from evalkit.files import digest64
+from evalkit.foreign.columns import ItemFacts, SamplesBuilder
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult
 
 NOW = "2026-01-02T03:04:05+00:00"

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.compare import columns
-from evalkit.compare.columns import ItemFacts, LabelsBuilder, Sample, SamplesBuilder
+from evalkit.compare.columns import Sample
+from evalkit.foreign import columns
+from evalkit.foreign.columns import ItemFacts, LabelsBuilder, SamplesBuilder
 
 rows = st.lists(
     st.builds(
