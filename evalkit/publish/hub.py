@@ -227,7 +227,7 @@ def _read(block: str, line: int) -> tuple[dict[str, Any], tuple[int, int] | None
     """The front matter as data, and from where to where in it the `model-index` stands; `line` is its first line."""
     try:
         root, data = yaml.compose(block, Loader=yaml.SafeLoader), yaml.safe_load(block)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
         mark = getattr(error, "problem_mark", None)
         place = f"line {line + mark.line}: " if mark else ""
         raise UsageError(f"{place}the front matter is not YAML: mend it first") from None

@@ -61,9 +61,11 @@ def find_suite(name: str, folders: Sequence[Path] = ()) -> Suite:
     """
     for origin, path in suite_files(folders):
         # Reading them all as YAML would be a sixth of what a run takes to start, and one that is broken is nobody's
-        # business who did not ask for it: a file whose text has neither the name nor an include cannot be that suite.
+        # business who did not ask for it: a file whose text has neither the name, of a task or group, nor an include
+        # cannot be that suite.
         text = text_of(path)
-        if name.encode() not in text and b"include:" not in text:
+        named = name.encode() in text and (b"task" in text or b"group" in text)
+        if not named and b"include:" not in text:
             continue
         raw = read_task(path)
         if name in {raw.get("group"), raw.get("task") if isinstance(raw.get("task"), str) else None}:

@@ -352,6 +352,13 @@ def test_an_endpoints_file_beside_the_suites_is_none_of_them(invoke, tmp_path):
     assert "reference.yaml" not in done.out
 
 
+def test_a_list_beside_the_suites_that_names_one_is_no_matter(endpoint, config, invoke, tmp_path):
+    folder = written(tmp_path / "own", {}).parent
+    (folder / "known-differences.yaml").write_text("- suite: quiz\n  reason: known\n")
+    done = invoke("run", config("ref", endpoint.url, ["quiz"], suite_folders=[str(folder)]), "--quiet")
+    assert done.code == 0, done.err
+
+
 def test_another_number_of_rows_than_the_file_beside_it_has_is_said(invoke, tmp_path):
     file = written(tmp_path / "own", {"rows": "7"})
     done = invoke("suites", "check", file)

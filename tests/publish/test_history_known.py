@@ -47,6 +47,8 @@ MISTAKES = [
     (GOOD.replace("from: 2026-11-06", "from: 7"), "line 2: from: 7 is no date"),
     (GOOD.replace("from: 2026-11-06", "from: 2026-12-06"), "line 2: until: 2026-11-30 is before 2026-12-06"),
     ("- {suite: x\n", "line 2: this is not YAML"),
+    (GOOD.replace("from: 2026-11-06", "from: 2026-13-06"), "this is not YAML in UTF-8 (month must be in 1..12)"),
+    ("[" * 5000, "this is not YAML in UTF-8 (maximum recursion depth exceeded"),
     ("- !!python/object/apply:os.system [id]\n", "not YAML"),
 ]
 

@@ -132,6 +132,7 @@ def test_front_matter_that_is_never_closed_is_a_mistake(entry, text, line, newli
     ("front", "words"),
     [
         ("a: [1\n", "line 2: the front matter is not YAML"),
+        ("a: 2026-13-01\n", "the front matter is not YAML"),
         ("- a\n", "not a YAML mapping"),
         ("{a: 1}\n", "not a YAML mapping"),
         ("model-index: 1\n", "is not a list of models"),
