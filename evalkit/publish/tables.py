@@ -79,14 +79,17 @@ def _card_tables(file: Path, options: TableOptions) -> Iterator[tuple[str, list[
 def _csv_tables(file: Path, options: TableOptions) -> Iterator[tuple[str, list[PublishedRow]]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as content:
-            lines = list(csv.DictReader(content))
+            reader = csv.DictReader(content)
+            lines, columns = list(reader), reader.fieldnames or ()
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{file}: cannot be read as CSV in UTF-8: {error}") from error
     for name in ("metric", "reference", "candidate"):
-        if not lines or name not in lines[0]:
+        if name not in columns:
             raise UsageError(f"{file}: has no column {name!r}; it needs metric, reference, candidate and may have n, k")
+    if not lines:
+        raise UsageError(f"{file}: holds no row: a table of means has one a benchmark")
     cards: dict[str, list[PublishedRow]] = {}
     for number, line in enumerate(lines, 2):
         n = _whole(line.get("n"), f"{file}:{number}: n")

@@ -75,6 +75,7 @@ def test_a_published_card(invoke, tmp_path):
     [
         ("metric,reference\nx,1\n", (), "has no column 'candidate'"),
         ("", (), "has no column 'metric'"),
+        ("metric,reference,candidate\n", (), "holds no row"),
         ("metric,reference,candidate,n\nAIME,.7,.7,many\n", (), ":2: n: 'many' is no whole number"),
         (CSV, ("--items", "x"), "'x' is not NAME=N"),
         (CSV, ("--margin", "x=y"), "is not POINTS or SUITE=POINTS"),

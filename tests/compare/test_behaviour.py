@@ -111,7 +111,7 @@ def test_low_text_agreement_stands_beside_a_verdict_that_misses_it(scores, margi
     result = made.suites[0]
     assert result.verdict is verdict
     assert len(result.reasons) == 2
-    assert "only 62.5 % of 400 greedy replies are the same text; they split once in" in say(result.reasons[1])
+    assert "only 62.5 % of 400 greedy replies are the same text; they split at 1 token in" in say(result.reasons[1])
     row = rows_of(result)["identical_texts"]
     assert (row.candidate, row.alert) == (0.625, result.reasons[1])
     assert rows_of(result)["first_difference"].unit == "characters"
