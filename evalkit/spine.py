@@ -24,7 +24,7 @@ from evalkit.options import CompareOptions
 from evalkit.publish.archive import home_of, noise_floors, second_name
 from evalkit.run import Observer, execute, journal, manifest
 from evalkit.run.manifest import Rechecked
-from evalkit.run.plan import SideRun, prepare, refreshed
+from evalkit.run.plan import SideRun, new_session, prepare, refreshed
 from evalkit.run.read import read_run
 from evalkit.run.sides import beside, load, run_sides
 from evalkit.waits import finished
@@ -249,7 +249,7 @@ def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions
         folder, side = planned.folders[number], planned.sides[number]
         if side is None:
             return manifest.latest(folder, planned.plans[number]).identity(str(folder))
-        return manifest.new_session(side.config, side.plan).identity(str(folder))
+        return new_session(side.config, side.plan).identity(str(folder))
 
     runs = identity(0), identity(1)
     made = not_asked(runs, stopped.verdict, stopped.reasons, policy(options), moment)

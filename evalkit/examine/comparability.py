@@ -13,7 +13,7 @@ from evalkit.config import EndpointConfig, redacted
 from evalkit.errors import ConfigError
 from evalkit.model import Reason, fraction
 from evalkit.render.words import say
-from evalkit.run.manifest import Session, SuiteRecord, suite_record
+from evalkit.run.manifest import Session, SuiteRecord
 from evalkit.run.plan import (
     Chosen,
     Plan,
@@ -23,6 +23,7 @@ from evalkit.run.plan import (
     margin_pt_of,
     overall_margin_pt,
     parameters_of,
+    suite_record,
 )
 from evalkit.run.read import facts_of, sampled
 

@@ -32,6 +32,7 @@ from evalkit.run.plan import (
     chosen_suites,
     identity_of,
     make_plan,
+    new_session,
     order,
     prepare,
     sampling_of,
@@ -344,7 +345,7 @@ def _stopped(name: str, problem: EndpointError | None, progress: Mapping[str, Pr
 
 def begin(side: SideRun) -> Session:
     """The session that begins now, with who gave the answers that are stored."""
-    session = manifest.new_session(side.config, side.plan)
+    session = new_session(side.config, side.plan)
     return replace(session, answered=rows(_stored_by(side)), rechecked=side.rechecked)
 
 

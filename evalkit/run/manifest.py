@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import google_crc32c
 import orjson
@@ -23,11 +23,6 @@ from evalkit.errors import RunError, StorageError, UsageError
 from evalkit.files import digest, write_whole
 from evalkit.model import Reason, RunIdentity
 from evalkit.resources import __version__
-
-# A comparison of stored runs reads manifests and needs neither the task layer nor configurations: half a second.
-if TYPE_CHECKING:
-    from evalkit.config import EndpointConfig
-    from evalkit.run.plan import Plan, PlannedSuite
 
 FORMAT = 1
 NAME = "manifest.jsonl"
@@ -183,63 +178,6 @@ def versions() -> Mapping[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def new_session(config: EndpointConfig, plan: Plan) -> Session:
-    """The session that begins now: what is to be asked, before the endpoint said anything of itself."""
-    from datetime import UTC, datetime
-
-    from evalkit.config import public_dump
-
-    return Session(
-        name=config.name,
-        plan=plan.digest,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=config.model,
-        served=dict(plan.served),
-        versions=versions(),
-        endpoint={},
-        config=public_dump(config),
-        suites=[suite_record(suite) for suite in plan.suites],
-        overall_margin_pt=plan.overall_margin_pt,
-        format=FORMAT,
-    )
-
-
-def suite_record(suite: PlannedSuite) -> SuiteRecord:
-    """What a session says of one suite."""
-    from evalkit.config import redacted
-    from evalkit.run.plan import PROTOCOL_VERSION
-
-    described = suite.loaded.suite
-    return SuiteRecord(
-        suite=suite.name,
-        label=suite.label,
-        margin_pt=suite.margin_pt,
-        parameters=redacted(dict(suite.parameters)),
-        digests={
-            "data": suite.loaded.data_digest,
-            "prompts": suite.loaded.prompt_digest,
-            "scorer": suite.loaded.scorer_id,
-            "protocol": str(PROTOCOL_VERSION),
-        },
-        repeats=suite.repeats,
-        items=len(suite.loaded.items),
-        items_in_data=suite.loaded.total_items,
-        rows=described.rows,
-        origin=described.origin,
-        headline=described.headline,
-        strata=list(described.strata),
-        chance=described.chance,
-        gated=described.gated,
-        licence=described.licence,
-        # Servers refuse pictures by their number and size: what is missing is then no chance sample, and published
-        # tables of these suites rest on denominators that shrank.
-        complete="judge" in described.needs or any(item.prompt.images for item in suite.loaded.items),
-        right_or_wrong=described.right_or_wrong,
-        notes=list(suite.loaded.notes),
-        seed=suite.base_seed,
-    )
 
 
 def with_items(session: Session, digests: Mapping[str, str]) -> Session:

@@ -6,18 +6,19 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from evalkit.config import EndpointConfig, JudgeConfig, Sampling, SuiteChoice
+from evalkit.config import EndpointConfig, JudgeConfig, Sampling, SuiteChoice, public_dump
 from evalkit.config.redact import redacted
 from evalkit.config.suite import Suite
 from evalkit.errors import ConfigError, DataError, SuiteError, did_you_mean
 from evalkit.files import digest
 from evalkit.model import Item, Reason, Request
-from evalkit.run import journal
-from evalkit.run.manifest import Rechecked
+from evalkit.run import journal, manifest
+from evalkit.run.manifest import Rechecked, Session, SuiteRecord
 from evalkit.scoring.answers import judge
 from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
 from evalkit.tasks.suites import all_suites, find_pack, find_suite
@@ -382,6 +383,59 @@ def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> Pla
         margin_pt=margin_pt_of(chosen),
         label=_label(chosen, loaded),
         base_seed=sampling.seed,
+    )
+
+
+# ---------------------------------------------------------------- what a manifest says of it
+
+
+def new_session(config: EndpointConfig, plan: Plan) -> Session:
+    """The session that begins now: what is to be asked, before the endpoint said anything of itself."""
+    return Session(
+        name=config.name,
+        plan=plan.digest,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=config.model,
+        served=dict(plan.served),
+        versions=manifest.versions(),
+        endpoint={},
+        config=public_dump(config),
+        suites=[suite_record(suite) for suite in plan.suites],
+        overall_margin_pt=plan.overall_margin_pt,
+        format=manifest.FORMAT,
+    )
+
+
+def suite_record(suite: PlannedSuite) -> SuiteRecord:
+    """What a session says of one suite."""
+    described = suite.loaded.suite
+    return SuiteRecord(
+        suite=suite.name,
+        label=suite.label,
+        margin_pt=suite.margin_pt,
+        parameters=redacted(dict(suite.parameters)),
+        digests={
+            "data": suite.loaded.data_digest,
+            "prompts": suite.loaded.prompt_digest,
+            "scorer": suite.loaded.scorer_id,
+            "protocol": str(PROTOCOL_VERSION),
+        },
+        repeats=suite.repeats,
+        items=len(suite.loaded.items),
+        items_in_data=suite.loaded.total_items,
+        rows=described.rows,
+        origin=described.origin,
+        headline=described.headline,
+        strata=list(described.strata),
+        chance=described.chance,
+        gated=described.gated,
+        licence=described.licence,
+        # Servers refuse pictures by their number and size: what is missing is then no chance sample, and published
+        # tables of these suites rest on denominators that shrank.
+        complete="judge" in described.needs or any(item.prompt.images for item in suite.loaded.items),
+        right_or_wrong=described.right_or_wrong,
+        notes=list(suite.loaded.notes),
+        seed=suite.base_seed,
     )
 
 
