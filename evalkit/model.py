@@ -154,7 +154,8 @@ class Failure:
     """No answer. `detail` is for people, bounded, and holds no key; `retry_after` is in seconds.
 
     `status` is the answer's; one of kind CONNECTION or STALL has it where the answer had begun to come. `address` is
-    the base address that was asked, without keys; "" where none was.
+    the base address that was asked, without keys; "" where none was. `since_seconds` is how long ago the request was
+    first sent.
     """
 
     kind: FailureKind
@@ -164,6 +165,7 @@ class Failure:
     attempts: int = 1
     seconds: float = 0.0
     address: str = ""
+    since_seconds: float = 0.0
 
 
 # ---------------------------------------------------------------- how it was scored

@@ -174,7 +174,7 @@ class StreamedReply:
                 return self._fail(failures.of_stream(failures.read_error(data)))
             return self._fail(malformed(f"an event of the stream is not JSON: {error}"))
         choice = _first_choice(document)
-        if choice is None or name == "error":
+        if choice is None or name == "error" or document.get("error"):
             return self._without_choice(name, document)
         if self._chat is None:
             self._begin(document, choice)

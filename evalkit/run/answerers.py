@@ -110,6 +110,8 @@ def remarks(session: Session, sessions: Iterable[Session]) -> Iterator[Reason]:
     named, known = _models(session), {*session.same_names, *session.open_names}
     if named.keys() <= known and not named.keys() <= set(session.same_names) and len(named) > 1:
         yield Reason("note.names", {"name": session.name, "models": _counted(named)})
+    if len(named) == 1 and not named.keys() <= known and known:
+        yield Reason("note.unlisted", {"name": session.name, "answered": next(iter(named)), "model": session.model})
     builds: Counter[str] = Counter()
     for row in session.answered:
         builds[row.fingerprint] += row.answers

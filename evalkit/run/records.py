@@ -127,7 +127,12 @@ class Damage:
 
 
 def packed(request: Request, outcome: Reply | Failure, at: float) -> bytes:
-    """The record of what became of a request, as it is appended to a journal; `at` is in seconds since 1970."""
+    """The record of what became of a request, as it is appended to a journal; `at`, now, is in seconds since 1970.
+
+    A failure is dated by its first attempt: after all its attempts it would stand behind what was asked with it.
+    """
+    if isinstance(outcome, Failure):
+        at -= outcome.since_seconds
     said: dict[str, Any] = {
         "record": "reply" if isinstance(outcome, Reply) else "failure",
         "suite": request.suite,

@@ -220,6 +220,7 @@ class _Waiting:
     attempts: int = 0
     last: Failure | None = None
     sent: float = 0.0
+    first_sent: float | None = None
 
 
 @dataclass(slots=True)
@@ -389,6 +390,8 @@ class Pool:
         """One attempt, and what follows from its outcome."""
         progress = self.progress[entry.request.suite]
         entry.sent = self._now()
+        if entry.first_sent is None:
+            entry.first_sent = entry.sent
         if progress.started is None:
             progress.started = entry.sent
         self._in_flight += 1
@@ -549,7 +552,8 @@ class Pool:
 
     def _give_up(self, entry: _Waiting, failure: Failure) -> None:
         self.progress[entry.request.suite].failed += 1
-        self.sink(entry.request, replace(failure, attempts=entry.attempts))
+        since = 0.0 if entry.first_sent is None else self._now() - entry.first_sent
+        self.sink(entry.request, replace(failure, attempts=entry.attempts, since_seconds=since))
 
     def _backoff(self, tries: int) -> float:
         """Exponential, between half and all of it, so that requests that failed together do not return together."""

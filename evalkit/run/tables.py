@@ -38,7 +38,7 @@ SCORES: Final[Mapping[str, str]] = {
     "prompt_tokens": "int64?",  # as the server counts them
     "completion_tokens": "int64?",
     "seconds": "double?",  # from request to whole reply, the last attempt's
-    "at": "double?",  # when the reply or the failure was kept, in seconds since 1970
+    "at": "double?",  # when the reply was kept or what failed was first sent, in seconds since 1970
     "address": "string?",  # the base address that it came from
     "text": "uint64",  # 64 bits of the SHA-256 of thinking and answer, 0 without
     "flags": "list<string>?",  # known oddities of the reply

@@ -231,6 +231,14 @@ def test_a_generation_that_was_given_up_in_mid_stream_is_no_reply_whatever_follo
     assert "abort" in failure.detail.lower() or "cancelled" in failure.detail
 
 
+@pytest.mark.parametrize("finish", [None, "stop"])
+def test_an_error_beside_the_choices_of_an_event_is_no_reply(finish):
+    beside = {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}], "error": {"message": "worker died"}}
+    failure = assemble(chat({"content": "half"}), event(beside), END, DONE)
+    assert isinstance(failure, Failure)
+    assert (failure.kind, "worker died" in failure.detail) == (FailureKind.SERVER_ERROR, True)
+
+
 def test_an_error_inside_a_choice_of_an_event_is_no_reply():
     error = {"code": 502, "message": "the provider went away"}
     failure = assemble(chat({"content": "half"}), chat({}, error=error, finish_reason="stop"), DONE)

@@ -108,6 +108,12 @@ def test_names_that_may_be_two_models_and_builds_are_remarked():
     assert not list(remarks(answered(("m", "fp1", 2), ("/weights/m", "", 1)), []))
 
 
+def test_a_single_name_that_nobody_lists_is_remarked():
+    (reason,) = remarks(answered(("q", "", 200), ("", "", 3)), [])
+    assert say(reason).startswith("cand: its answers came under the name q, where m was asked for: neither its list of")
+    assert not list(remarks(answered(("n", "", 200)), []))
+
+
 def test_a_server_that_changed_between_sessions_of_the_plan_is_remarked():
     def session(plan="p1", **endpoint):
         return Session("cand", plan, "2026-01-01", "m", {}, {}, endpoint, {}, [])

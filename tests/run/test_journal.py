@@ -72,6 +72,11 @@ def test_a_record_says_all_that_a_request_and_its_outcome_say():
     assert got == FailureRecord(key(7), "server_error", "it broke", 500, 1.25, "s", "i7", 0, 1, 11.0, 9, address)
 
 
+def test_what_failed_is_dated_by_its_first_attempt_and_stands_among_what_was_asked_with_it():
+    failure = Failure(FailureKind.TIMEOUT, "late", attempts=9, since_seconds=120.5)
+    assert unpacked(packed(request(7), failure, 1000.0)).at == 879.5
+
+
 @pytest.mark.parametrize("cut", [1, 10, 40, 200])
 def test_a_torn_last_record_is_dropped_and_the_next_one_is_whole(tmp_path, cut):
     with journal.Journal(tmp_path) as out:

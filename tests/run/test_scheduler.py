@@ -93,6 +93,15 @@ async def test_a_failure_that_stays_is_recorded_after_all_tries_and_others_go_on
 
 
 @virtual.time
+async def test_a_failure_says_how_long_ago_it_was_first_sent():
+    settings = PoolSettings(concurrency=1, retries=3, backoff_seconds=0.8)
+    outcomes, _client, _progress = await run(
+        lambda r, n: fail(FailureKind.SERVER_ERROR, status=500), requests(1), settings
+    )
+    assert 2.8 <= outcomes["s0"].since_seconds <= 5.7, "the waits between four attempts, and no more"
+
+
+@virtual.time
 async def test_a_4xx_that_will_not_heal_is_recorded_at_once():
     outcomes, client, _ = await run(lambda r, n: fail(FailureKind.BAD_REQUEST) if r.key == "s0" else GOOD, requests(9))
     assert client.tries["s0"] == 1
