@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
+from evalkit.config.base import Section
+from evalkit.config.problems import problems
+from evalkit.config.yaml import parse_file
 from evalkit.errors import UsageError, did_you_mean, nearest
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult, Verdict
 from evalkit.render.jinja import fill
@@ -24,14 +28,14 @@ _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _MOST_ANCESTORS: Final = 8
 
 
-class Style(BaseModel):
+class Style(Section):
     """One house style. `columns: scores` is the bare three-column table, `evidence` adds n, k, interval and margin.
 
     `reference` and `candidate` head their columns, with {model} and {chip}; `labels` names rows by suite, with {k};
     a suite without one keeps its own label. `chips` gives the house spelling of a chip by its lower-case name.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(strict=True)
 
     title: str
     columns: Literal["scores", "evidence"]
@@ -51,7 +55,8 @@ class Style(BaseModel):
         known, texts = (["chip", "model"], [value]) if isinstance(value, str) else (["k"], list(value.values()))
         unknown = sorted(set(_PLACEHOLDER.findall("".join(texts))) - set(known))
         if unknown:
-            raise ValueError(f"{{{unknown[0]}}} is not known here, only {', '.join(f'{{{name}}}' for name in known)}")
+            told = f"{{{unknown[0]}}} is not known here, only {', '.join(f'{{{name}}}' for name in known)}"
+            raise PydanticCustomError("placeholder", "{told}", {"told": told})
         return value
 
     def check_chip(self, name: str, chip: str) -> None:
@@ -87,9 +92,7 @@ def load_style(name: str) -> Style:
     try:
         return Style.model_validate(_merged(path))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise UsageError(problems(error, parse_file(path), Style)) from None
 
 
 def _path_of(name: str, beside: Path | None = None) -> Path:

@@ -127,8 +127,8 @@ def test_a_projects_own_style_extends_a_house_style(tmp_path, example):
     [
         ("- a\n", "a style is a mapping"),
         ("a: [\n", "line 2: this is not YAML"),
-        ("extends: flagrelease-2026\ndecimals: 9\n", "decimals: Input should be less than or equal to 6"),
-        ("extends: flagrelease-2026\ncolour: red\n", "colour: Extra inputs are not permitted"),
+        ("extends: flagrelease-2026\ndecimals: 9\n", "ours.yaml:2: decimals: must be at most 6, not 9"),
+        ("extends: flagrelease-2026\ncolour: red\n", "ours.yaml:2: unknown key 'colour'"),
         (
             "extends: flagrelease-2026\nreference: '{model}-{k}'\n",
             r"reference: \{k\} is not known here, only \{chip\}, \{model\}",
@@ -137,7 +137,8 @@ def test_a_projects_own_style_extends_a_house_style(tmp_path, example):
         ("extends: flagrelease-2062\n", "did you mean 'flagrelease-2026'?"),
         ("extends: ours.yaml\n", "in a circle"),
         ("extends: none.yaml\n", "there is no style file"),
-        ("title: x\n", "Field required"),
+        ("title: x\n", "ours.yaml: columns is missing"),
+        ("extends: flagrelease-2026\ndecimals: many\n", "ours.yaml:2: decimals: must be an integer, not 'many'"),
     ],
 )
 def test_a_wrong_style_is_one_sentence(tmp_path, text, sentence):
