@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from agreement import blink, mathvision, mmmu, others
-from agreement.report import Agreement, page, table
+from agreement.report import page, table
 
 SOURCES = {
     "mm_mmmu_pro_outputs": mmmu.pro,
@@ -32,18 +32,16 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="folder with the mm_* folders")
     parser.add_argument("--write", type=Path, help="write the page here")
     options = parser.parse_args()
-    results: list[Agreement] = []
-    for name, compare in SOURCES.items():
-        if (options.data / name).is_dir():
-            results += compare(options.data / name)
+    there = {options.data / name: compare for name, compare in SOURCES.items() if (options.data / name).is_dir()}
+    results = [one for folder, compare in there.items() for one in compare(folder)]
     if not results:
         parser.error(f"{options.data} has none of the folders {', '.join(SOURCES)}")
     print(table(results))
-    unclassed = [(result, found) for result in results for found in result.unclassed]
-    for result, found in unclassed:
+    unclassed = [one for one in results if one.unclassed]
+    for one in unclassed:
         print(
-            f"unclassed: {result.data_set} {result.file} {found.item}: official {found.official_answer!r} "
-            f"({found.official:g}), here {found.our_answer!r} ({found.ours})"
+            f"unclassed: {one.data_set} {one.file} {one.item}: official {one.official_answer!r} "
+            f"({one.official:g}), here {one.score.answer!r} ({one.score.value})"
         )
     if options.write:
         options.write.write_text(page(results), encoding="utf-8")

@@ -5,33 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from agreement.report import TABLES, UNCLASSED, Agreement, json_lines
+from agreement.report import TABLES, UNCLASSED, Compared, outputs
 from evalkit.model import Score, Status
 from evalkit.scoring.answers.letters import BRIEF_CHARS, SHORT_CHARS, score
 from evalkit.scoring.answers.reply import final_text_of
 
 
-def replies(folder: Path) -> Iterator[Agreement]:
+def replies(folder: Path) -> Iterator[Compared]:
     """`full_MODEL.jsonl`: idx, answer, full_prediction (raw), prediction (official; "(Z)" for not matched)."""
-    for path in sorted(folder.glob("full_*.jsonl")):
-        result = Agreement("BLINK", path.stem.removeprefix("full_"))
-        for row in json_lines(path):
-            _add(result, row)
-        yield result
-
-
-def _add(result: Agreement, row: Any) -> None:
-    task = re.sub(r"^[a-z]+_|_\d+$", "", row["idx"])
-    reply = str(row["full_prediction"])
-    doc = {"choices": TABLES["blink"].get(task, [""] * 4), "answer": row["answer"].strip("()"), "id": row["idx"]}
-    found = score(doc, final_text_of(reply))
-    letter = row["prediction"].strip("()")
-    official = float(row["prediction"] == row["answer"])
-    read = found.answer or "Z"
-    cls = None if read == letter else _class(reply, row["prediction"], found, len(doc["choices"]))
-    result.add(row["idx"], official, letter, found, cls)
+    for model, row in outputs(folder, "full_*.jsonl"):
+        task = re.sub(r"^[a-z]+_|_\d+$", "", row["idx"])
+        reply, prediction = str(row["full_prediction"]), row["prediction"]
+        doc = {"choices": TABLES["blink"].get(task, [""] * 4), "answer": row["answer"].strip("()"), "id": row["idx"]}
+        found, letter = score(doc, final_text_of(reply)), prediction.strip("()")
+        cls = None if (found.answer or "Z") == letter else _class(reply, prediction, found, len(doc["choices"]))
+        yield Compared("BLINK", model, row["idx"], float(prediction == row["answer"]), letter, found, cls)
 
 
 def _class(reply: str, prediction: str, score: Score, count: int) -> str:

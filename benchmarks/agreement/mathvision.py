@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agreement.report import UNCLASSED, Agreement, json_lines
+from agreement.report import UNCLASSED, Compared, json_lines, outputs
 from evalkit.model import Score
 from evalkit.scoring import mathvision
 from evalkit.scoring.answers.reply import boxes, final_text_of, for_maths
@@ -15,24 +15,16 @@ from evalkit.scoring.answers.reply import boxes, final_text_of, for_maths
 LETTERS = "ABCDE"
 
 
-def replies(folder: Path) -> Iterator[Agreement]:
+def replies(folder: Path) -> Iterator[Compared]:
     """`test.jsonl` (the questions) and `out_MODEL.jsonl`: id, response, model_answer, correct."""
     documents = {doc["id"]: doc for doc in mathvision.mathvision(json_lines(folder / "test.jsonl"), {})}
-    for path in sorted(folder.glob("out_*.jsonl")):
-        result = Agreement("MathVision", path.stem.removeprefix("out_"))
-        for row in json_lines(path):
-            _add(result, row, documents[str(row["id"])])
-        yield result
-
-
-def _add(result: Agreement, row: Any, doc: dict[str, Any]) -> None:
-    reply = str(row["response"])
-    score = mathvision.score(doc, final_text_of(reply))
-    official = float(bool(row["correct"]))
-    cls = None
-    if score.value != official:
-        cls = _officially_right(doc, str(row["model_answer"])) if official else _right_here(doc, reply, score)
-    result.add(str(row["id"]), official, str(row["model_answer"]), score, cls)
+    for model, row in outputs(folder, "out_*.jsonl"):
+        item, reply, extracted = str(row["id"]), str(row["response"]), str(row["model_answer"])
+        doc, official, cls = documents[item], float(bool(row["correct"])), None
+        score = mathvision.score(doc, final_text_of(reply))
+        if score.value != official:
+            cls = _officially_right(doc, extracted) if official else _right_here(doc, reply, score)
+        yield Compared("MathVision", model, item, official, extracted, score, cls)
 
 
 def _officially_right(doc: dict[str, Any], extracted: str) -> str:

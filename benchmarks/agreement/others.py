@@ -8,14 +8,15 @@ from typing import Any
 
 import orjson
 
-from agreement.report import UNCLASSED, Agreement, json_lines
+from agreement.report import UNCLASSED, Compared, json_lines, outputs
+from evalkit.model import Score
 from evalkit.scoring.answers.judge import grade
 from evalkit.scoring.answers.reply import final_text_of
 from evalkit.scoring.perception import ocrbench
 from evalkit.scoring.registry import scorer
 
 
-def answer_key(folder: Path) -> Iterator[Agreement]:
+def answer_key(folder: Path) -> Iterator[Compared]:
     """`OCRBench.json`: each answer in several shapes, and another item's, under a sketch of the official rule."""
     published = orjson.loads((folder / "OCRBench.json").read_bytes())
     documents = ocrbench(published, {})
@@ -26,18 +27,16 @@ def answer_key(folder: Path) -> Iterator[Agreement]:
         "wider spaces": lambda text: text.replace(" ", "  "),
         "broken line": lambda text: text.replace(" ", "\n", 1),
     }
-    for name, shape in shapes.items():
-        yield _key(documents, name, [shape(doc["answers"][0]) for doc in documents])
-    yield _key(documents, "the next item's answer", [documents[i - 1]["answers"][0] for i in range(len(documents))])
+    said = {name: [shape(doc["answers"][0]) for doc in documents] for name, shape in shapes.items()}
+    said["the next item's answer"] = [documents[i - 1]["answers"][0] for i in range(len(documents))]
+    for name, texts in said.items():
+        for doc, text in zip(documents, texts, strict=True):
+            official = float(_official(text, doc["answers"], doc["dataset"]))
+            yield _compared("OCRBench", name, doc["id"], official, scorer("ocrbench")(doc, final_text_of(text)))
 
 
-def _key(documents: list[dict[str, Any]], name: str, outputs: list[str]) -> Agreement:
-    result = Agreement("OCRBench", name)
-    for doc, output in zip(documents, outputs, strict=True):
-        official = float(_official(output, doc["answers"], doc["dataset"]))
-        score = scorer("ocrbench")(doc, final_text_of(output))
-        result.add(doc["id"], official, "", score, None if score.value == official else UNCLASSED)
-    return result
+def _compared(data_set: str, name: str, item: Any, official: float, score: Score) -> Compared:
+    return Compared(data_set, name, str(item), official, "", score, None if score.value == official else UNCLASSED)
 
 
 def _official(output: str, answers: list[str], dataset: str) -> bool:
@@ -46,7 +45,7 @@ def _official(output: str, answers: list[str], dataset: str) -> bool:
     return any(a.lower().strip().replace("\n", " ") in output.lower().strip().replace("\n", " ") for a in answers)
 
 
-def tricky(folder: Path) -> Iterator[Agreement]:
+def tricky(folder: Path) -> Iterator[Compared]:
     """Invented replies with the verdict that evalkit ought to give; here `official` is that verdict."""
     documents: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
         "mcq_en": ("mmmu_pro", lambda r: {"choices": r["options"], "answer": r["gold"]}),
@@ -66,12 +65,9 @@ def tricky(folder: Path) -> Iterator[Agreement]:
         ),
     }
     for name, (scored_by, document) in documents.items():
-        result = Agreement("tricky", name)
-        for row in json_lines(folder / f"{name}.jsonl"):
+        for _, row in outputs(folder, f"{name}.jsonl"):
             score = scorer(scored_by)(document(row), final_text_of(row["output"]))
-            expected = float(row["expected"])  # type: ignore[arg-type]
-            result.add(str(row["id"]), expected, "", score, None if score.value == expected else UNCLASSED)
-        yield result
+            yield _compared("tricky", name, row["id"], float(row["expected"]), score)
     judged = json_lines(folder / "judge_reply.jsonl")
     wrong = [str(row["id"]) for row in judged if grade(str(row["reply"])) != row["expected_score"]]
     if wrong:
