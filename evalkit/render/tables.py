@@ -143,39 +143,33 @@ class _Layout:
         return {**alone, "difference": difference, "scores": scores, "verdict": self._text(words["verdict"]), **named}
 
     def _parts(self, row: SuiteRow) -> _Parts:
-        words = words_of(self.language)
-        reference, candidate = numbers.plain(row.reference.score), numbers.plain(row.candidate.score)
-        margin = f"±{row.margin:f}"
         floor = numbers.bounds(row.noise_floor) if row.noise_floor else None
-        cells = {
-            "suite": row.label,
-            "n_k": f"{row.n}×{row.k}",
-            "ref": reference,
-            "cand": candidate,
-            "scores": f"{reference} → {candidate}",
-            "difference": numbers.change_text(row.change),
-            "margin": margin,
-            "noise_floor": floor or "—",
+        below = f"{words_of(self.language)['noise_below']} {floor}"
+        sides = numbers.plain(row.reference.score), numbers.plain(row.candidate.score)
+        return {
+            **self._shared(row, row.label, sides),
+            "n_k": self._text(f"{row.n}×{row.k}"),
+            "noise_floor": self._text(floor or "—"),
+            "noise_floor_below": self._text(below) if floor else None,
         }
-        alone = {name: self._text(cell) for name, cell in cells.items()}
-        named = {
-            "margin_below": self._text(f"{words['margin_below']} {margin}"),
-            "noise_floor_below": self._text(f"{words['noise_below']} {floor}") if floor else None,
-        }
-        return {**alone, "verdict": self._verdict(row.verdict), **named}
 
     def _macro_parts(self, macro: MacroRow) -> _Parts:
-        words, margin = words_of(self.language), f"±{macro.margin:f}"
+        label = words_of(self.language)["mean_of_suites"].format(n=macro.suites)
+        return self._shared(macro, label, (f"{macro.reference:f}", f"{macro.candidate:f}"))
+
+    def _shared(self, row: SuiteRow | MacroRow, label: str, sides: tuple[str, str]) -> _Parts:
+        """What is said of a suite and of the mean over suites alike."""
+        margin = f"±{row.margin:f}"
         cells = {
-            "suite": words["mean_of_suites"].format(n=macro.suites),
-            "ref": f"{macro.reference:f}",
-            "cand": f"{macro.candidate:f}",
-            "scores": f"{macro.reference:f} → {macro.candidate:f}",
-            "difference": numbers.change_text(macro.change),
+            "suite": label,
+            "ref": sides[0],
+            "cand": sides[1],
+            "scores": f"{sides[0]} → {sides[1]}",
+            "difference": numbers.change_text(row.change),
             "margin": margin,
-            "margin_below": f"{words['margin_below']} {margin}",
+            "margin_below": f"{words_of(self.language)['margin_below']} {margin}",
         }
-        return {**{name: self._text(cell) for name, cell in cells.items()}, "verdict": self._verdict(macro.verdict)}
+        return {**{name: self._text(cell) for name, cell in cells.items()}, "verdict": self._verdict(row.verdict)}
 
     def _stacked(self, parts: _Parts, column: tuple[str, ...]) -> Text:
         """What stands in one column: one part, or several below one another."""
