@@ -280,6 +280,7 @@ class Comparison:
         """
         from evalkit.render.rows import explain
 
+        check_word(language, ("en", "zh"), "language")
         return explain(self.value, suite, language=language)
 
     def card(
@@ -301,6 +302,7 @@ class Comparison:
         """
         from evalkit.publish.cards import CardSubject, card, load_style
 
+        check_word(language, ("en", "zh"), "language")
         house = load_style(style)
         house.check_chip(style, chip)
         return card(self.value, house, CardSubject(chip, name), language=language, allow=allow)

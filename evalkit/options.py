@@ -5,10 +5,11 @@ The command line builds the same classes. Margins here are in percentage points 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from evalkit.errors import UsageError, did_you_mean
 
@@ -32,6 +33,17 @@ def check_word(word: str, known: Sequence[str], where: str) -> None:
     """
     if word not in known:
         raise UsageError(f"{where}: {word!r} is not known{did_you_mean(word, known)}")
+
+
+def check_range(given: float, least: float, most: float, where: str) -> None:
+    """Refuses a number that lies outside what it may be, the bounds included.
+
+    Raises:
+        UsageError: with the bounds; `where` says what the number is.
+    """
+    if not least <= given <= most:
+        bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise UsageError(f"{where}: must be {bounds}, not {given:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +112,8 @@ class JudgeOptions(Tolerances):
         Tolerances.__post_init__(self)
         if self.overall_margin_pt is not None:
             check_points(self.overall_margin_pt, "overall_margin_pt")
+        if self.flips is not None:
+            check_range(self.flips, 0, math.inf, "flips")
         check_word(self.on_inconclusive, ("fail", "warn", "pass"), "on_inconclusive")
         if self.dates is not None:
             check_word(self.dates, ("latest", "repeats"), "dates")
@@ -137,6 +151,9 @@ class CompareOptions(JudgeOptions):
         return RunOptions(overrides=self.overrides, limit=self.limit)
 
 
+_PROBE: Final = (("prompts", 8, 4096), ("tokens", 8, 4096), ("greedy", 0, math.inf), ("seed", 0, math.inf))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeOptions:
     """What a fidelity probe asks: a text of at most `tokens` for each of `prompts`, a greedy one for `greedy` of them.
@@ -153,6 +170,10 @@ class ProbeOptions:
     seed: int = 0
     enough: bool = False
     out: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, least, most in _PROBE:
+            check_range(getattr(self, name), least, most, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +195,10 @@ class BisectOptions:
     most: int = 16
     out: str | Path | None = None
 
+    def __post_init__(self) -> None:
+        for name, least, most in (("prompts", 8, 64), ("tokens", 8, 4096), ("at_once", 1, 64), ("most", 1, math.inf)):
+            check_range(getattr(self, name), least, most, name)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions(Tolerances):
@@ -194,6 +219,16 @@ class PlanOptions(Tolerances):
     tokens_per_second: float = 1000.0
     tokens_per_answer: float | None = None
     anyway: bool = False
+
+    def __post_init__(self) -> None:
+        Tolerances.__post_init__(self)
+        if not 0 < self.power < 1:
+            raise UsageError(f"power: must lie between 0 and 1, not {self.power:g}")
+        check_range(self.most_repeats, 1, math.inf, "most_repeats")
+        for name in ("tokens_per_second", "tokens_per_answer"):
+            given = getattr(self, name)
+            if given is not None and not 0 < given < math.inf:
+                raise UsageError(f"{name}: must be above 0, not {given:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,3 +253,6 @@ class ReportOptions:
     behaviour: bool = False
     include_questions: bool = False
     include_hosts: bool = False
+
+    def __post_init__(self) -> None:
+        check_word(self.language, ("en", "zh"), "language")

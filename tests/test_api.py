@@ -181,6 +181,17 @@ def test_options_are_checked_where_they_are_made():
         evalkit.CompareOptions(on_inconclusive="wran")
     with pytest.raises(UsageError, match="dates: 'newest' is not known: there are latest, repeats"):
         evalkit.JudgeOptions(dates="newest")
+    for kind, wrong, words in (
+        (evalkit.ProbeOptions, {"prompts": 0}, "prompts: must be from 8 to 4096, not 0"),
+        (evalkit.ProbeOptions, {"greedy": -1}, "greedy: must be at least 0, not -1"),
+        (evalkit.BisectOptions, {"operators": "a", "at_once": 0}, "at_once: must be from 1 to 64, not 0"),
+        (evalkit.PlanOptions, {"power": 1}, "power: must lie between 0 and 1, not 1"),
+        (evalkit.PlanOptions, {"tokens_per_second": 0}, "tokens_per_second: must be above 0, not 0"),
+        (evalkit.JudgeOptions, {"flips": -1}, "flips: must be at least 0, not -1"),
+        (evalkit.ReportOptions, {"language": "fr"}, "language: 'fr' is not known: there are en, zh"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            kind(**wrong)
     with pytest.raises(UsageError, match="limit: 0 is fewer than one item"):
         evalkit.RunOptions(limit=0)
     with pytest.raises(UsageError, match="no such suite is compared: did you mean 'quiz'"):

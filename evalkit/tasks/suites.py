@@ -34,7 +34,7 @@ def suite_files(folders: Sequence[Path] = ()) -> Iterator[tuple[str, Path]]:
         if not folder.is_dir():
             raise SuiteError(f"{'suite_folders' if origin == str(folder) else origin}: {folder} is no folder")
         for path in sorted(folder.rglob("*.yaml")):
-            if "packs" not in path.relative_to(folder).parts:
+            if "packs" not in path.relative_to(folder).parts and not path.is_dir():
                 yield origin, path
 
 
