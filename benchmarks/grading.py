@@ -109,6 +109,13 @@ RULES = {
     "forbidden_words": ["dog"],
 }
 WORDS = "oak,elm,ash,fir,red,blue,green,pink"
+TABLES = {
+    "CSV format to JSON": '[{"a": 1}]',
+    "JSON format to CSV": "a,b\n1,2\n",
+    "CSV format to JSONL": '{"a": 1}\n',
+    "CSV format to Markdown": "| a |\n|---|\n| 1 |\n",
+    "CSV format to HTML": "<table><tr><th>a</th></tr></table>",
+}
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("choice", {**CHOICES, "shot_header": "Question:"}),
     ("integer", {"answer": "33"}),
@@ -148,18 +155,9 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     asked("typos", "the cat sat."),
     asked("cta", "id"),
     asked("tablejoin", '{"a": "x"}'),
-    asked("tablereformat", '[{"a": 1}]', prompt="Please convert the Input Table from CSV format to JSON format"),
-    asked("tablereformat", "a,b\n1,2\n", prompt="Please convert the Input Table from JSON format to CSV format"),
-    asked("tablereformat", '{"a": 1}\n', prompt="Please convert the Input Table from CSV format to JSONL format"),
-    asked(
-        "tablereformat",
-        "| a |\n|---|\n| 1 |\n",
-        prompt="Please convert the Input Table from CSV format to Markdown format",
-    ),
-    asked(
-        "tablereformat",
-        "<table><tr><th>a</th></tr></table>",
-        prompt="Please convert the Input Table from CSV format to HTML format",
+    *(
+        asked("tablereformat", truth, prompt=f"Please convert the Input Table from {way} format")
+        for way, truth in TABLES.items()
     ),
     asked("olympiad", "1,2", subtask="imo"),
     asked("math_comp", "A", subtask="smc"),
@@ -193,11 +191,6 @@ def cost(name: str, document: Mapping[str, Any], loop: str, form: str, size: int
     return Cost(time.process_time() - begin, seconds_of_children() - children, loop, form)
 
 
-def again(name: str, document: Mapping[str, Any], read: Cost, size: int) -> Cost:
-    """The cost of the same text in another length."""
-    return cost(name, document, read.loop, read.form, size)
-
-
 def read(name: str, document: Mapping[str, Any], text: str) -> Score | float | None:
     """A scorer's verdict on a text; of a judged suite what the text, as the judge's, would mean."""
     return judge.grade(text) if name == "judged" else scorer(name)(document, FinalText(text))
@@ -225,8 +218,10 @@ def loops(only: str) -> bool:
         read(name, document, "Answer: 1")  # what is imported and started takes its time once
         glances = [cost(name, document, loop, form, GLANCE) for loop in LOOPS for form in FORMS]
         slowest = sorted(glances, key=lambda cost: cost.seconds)[-SLOWEST:]
-        worst = max((again(name, document, one, SHORT) for one in slowest), key=lambda cost: cost.seconds)
-        long = again(name, document, worst, LONG) if worst.seconds < 2 * MOST_SECONDS else worst
+        worst = max((cost(name, document, one.loop, one.form, SHORT) for one in slowest), key=lambda cost: cost.seconds)
+        long = worst
+        if worst.seconds < 2 * MOST_SECONDS:
+            long = cost(name, document, worst.loop, worst.form, LONG)
         growth = long.seconds / worst.seconds
         broken = long.seconds > MOST_SECONDS or (long.seconds > TOO_FAST_SECONDS and growth > MOST_GROWTH)
         kept = kept and not broken

