@@ -191,12 +191,8 @@ def load_engine(name: str, languages: Sequence[str] = ("eng",)) -> Engine:
     return RapidOcr()
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One picture, and how it arrived: declared type, real format, mode, size and the digest of its pixels as RGB."""
-
-    about: dict[str, Any]
-    picture: Image.Image
+Received: TypeAlias = tuple[Image.Image, dict[str, Any]]
+"""A picture, and how it arrived: declared type, real format, mode, size and the digest of its pixels as RGB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +200,8 @@ class Asked:
     """A chat request taken apart: `parts` are "text" and "image" in order of arrival over all messages."""
 
     text: str
-    parts: tuple[str, ...]
-    pictures: tuple[Received, ...]
+    parts: list[str]
+    pictures: list[Received]
     messages: int
     max_tokens: int | None
     stream: bool
@@ -233,41 +229,36 @@ def parse_request(source: bytes, max_images: int) -> Asked:
     messages = body.get("messages") if isinstance(body, dict) else None
     if not isinstance(messages, list) or not messages:
         raise BadRequest("messages: a list of messages is needed")
-    texts: list[str] = []
-    kinds: list[str] = []
-    urls: list[str] = []
-    for part in _content_parts(messages):
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind == "text":
-            texts.append(str(part.get("text", "")))
-        elif kind == "image_url" and isinstance(part.get("image_url"), dict):
-            urls.append(str(part["image_url"].get("url", "")))
-        else:
-            raise BadRequest(f"messages: a content part of type {kind!r} is not understood")
-        kinds.append("text" if kind == "text" else "image")
+    parts = list(_content_parts(messages))
+    urls = [said for kind, said in parts if kind == "image"]
     if len(urls) > max_images:
         raise BadRequest(f"At most {max_images} image(s) may be provided in one prompt, this one has {len(urls)}.")
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     return Asked(
-        text="\n".join(texts),
-        parts=tuple(kinds),
-        pictures=tuple(decode(url) for url in urls),
+        text="\n".join(said for kind, said in parts if kind == "text"),
+        parts=[kind for kind, _said in parts],
+        pictures=[decode(url) for url in urls],
         messages=len(messages),
         max_tokens=limit if isinstance(limit, int) and limit > 0 else None,
         stream=bool(body.get("stream")),
     )
 
 
-def _content_parts(messages: Sequence[Any]) -> Iterator[Any]:
-    """The content parts of all messages in order; plain text is one part."""
+def _content_parts(messages: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """The content parts of all messages in order, "text" or "image" with its text or URL; plain text is one part."""
     for message in messages:
-        content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, str):
-            yield {"type": "text", "text": content}
-        elif isinstance(content, list):
-            yield from content
-        elif content is not None or not isinstance(message, dict):
+        content = message.get("content") if isinstance(message, dict) else 0
+        if not isinstance(content, str | list | None):
             raise BadRequest("messages: the content is text or a list of parts")
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content or ():
+            match part:
+                case {"type": "text"}:
+                    yield "text", str(part.get("text", ""))
+                case {"type": "image_url", "image_url": {**image}}:
+                    yield "image", str(image.get("url", ""))
+                case _:
+                    kind = part.get("type") if isinstance(part, dict) else None
+                    raise BadRequest(f"messages: a content part of type {kind!r} is not understood")
 
 
 def decode(url: str) -> Received:
@@ -291,7 +282,7 @@ def decode(url: str) -> Received:
     pixels = hashlib.sha256(f"{rgb.width}x{rgb.height}\n".encode() + rgb.tobytes()).hexdigest()
     size = {"width": rgb.width, "height": rgb.height}
     about = {"media_type": head.group(1), "format": kind, "mode": picture.mode, **size, "pixels": pixels}
-    return Received(about, rgb)
+    return rgb, about
 
 
 def cut(text: str, max_tokens: int | None) -> tuple[str, int, str]:
@@ -335,7 +326,7 @@ class OcrServer:
         loop, source = asyncio.get_running_loop(), await request.read()
         try:
             asked = await loop.run_in_executor(self._pool, parse_request, source, self._options.max_images)
-            readings = [await self._read(picture) for picture in asked.pictures]
+            readings = [await self._read(picture, about["pixels"]) for picture, about in asked.pictures]
         except (BadRequest, EngineError) as error:
             status = 400 if isinstance(error, BadRequest) else 500
             told = {"message": str(error), "type": type(error).__name__, "param": None, "code": status}
@@ -343,12 +334,11 @@ class OcrServer:
         response = self._response(asked, *cut("\n".join(readings) if readings else NO_PICTURE, asked.max_tokens))
         return _events(response) if asked.stream else web.json_response(response)
 
-    async def _read(self, received: Received) -> str:
-        digest = received.about["pixels"]
+    async def _read(self, picture: Image.Image, digest: str) -> str:
         if digest not in self._readings:
 
             def read() -> str:
-                return self._engine.read(self._options.degrade.apply(received.picture))
+                return self._engine.read(self._options.degrade.apply(picture))
 
             self._readings[digest] = await asyncio.get_running_loop().run_in_executor(self._pool, read)
         return self._readings[digest]
@@ -356,7 +346,7 @@ class OcrServer:
     def _response(self, asked: Asked, text: str, tokens: int, finish: str) -> dict[str, Any]:
         # A word is a token; a message costs some more, as in any chat template, a picture as many as in Qwen's models.
         words = MESSAGE_TOKENS * asked.messages + len(asked.text.split())
-        prompt_tokens = words + sum(one.picture.width * one.picture.height // 784 + 1 for one in asked.pictures)
+        prompt_tokens = words + sum(one.width * one.height // 784 + 1 for one, _about in asked.pictures)
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
         usage = {"prompt_tokens": prompt_tokens, "completion_tokens": tokens}
@@ -367,7 +357,7 @@ class OcrServer:
             "model": self.model,
             "choices": [choice],
             "usage": {**usage, "total_tokens": prompt_tokens + tokens},
-            "evalkit": {"parts": list(asked.parts), "images": [one.about for one in asked.pictures]},
+            "evalkit": {"parts": asked.parts, "images": [about for _picture, about in asked.pictures]},
         }
 
 
