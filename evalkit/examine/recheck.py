@@ -2,7 +2,8 @@
 
 Each is asked for twice, first all at once and then one after another, so that a server's own noise shows beside the
 distance to what is stored. Texts decide where the server repeats itself; where it does not, right and wrong do; suites
-by log-likelihood are held to their numbers. What comes back is no answer of the run: only the counts are kept.
+by log-likelihood are held to their numbers. Where some of a dozen differ and too few to say why, four dozen are asked
+for. What comes back is no answer of the run: only the counts are kept.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from evalkit.stats.tails import binomial_upper, poisson_upper
 from evalkit.tasks.items import by_logprobs
 
 ASKED: Final = 12
+MOST: Final = 48  # where some of the dozen differ and too few to say why
 _LEAST: Final = 4  # that must come back
 _TELLING: Final = (16, 128)  # tokens of an answer that says much and costs little
 _LONG: Final = 256  # tokens: a longer answer is asked for only so far
@@ -46,6 +48,7 @@ _SHORT: Final = 8  # tokens: a shorter answer may differ as easily as one of so 
 _CLEARLY: Final = 2.0  # tokens; counters and clocks begin alike by chance
 _ALPHA_TEXTS: Final = 3e-4
 _ALPHA_RIGHT: Final = 5e-4
+_SECOND_LOOK: Final = 0.1  # of these levels: four dozen show more, and so hardly anything is added to the errors
 _NATS: Final = 0.25  # between equal stacks the mean distance of an option is far smaller, between models far larger
 _TIMES_ITS_OWN: Final = 4.0
 
@@ -86,15 +89,22 @@ def decided(triples: Sequence[Triple]) -> Word:
     for texts they must also differ more often than those of any faithful stack, which may batch otherwise today. Of a
     thousand faithful servers less than one is called another.
     """
-    if _unlike(triples) or _right_before([one.right for one in triples if one.right is not None]) <= _ALPHA_RIGHT:
+    level = 1.0 if len(triples) <= ASKED else _SECOND_LOOK
+    right = [one.right for one in triples if one.right is not None]
+    if _unlike(triples, level) or _right_before(right) <= level * _ALPHA_RIGHT:
         return "other"
     return "open" if 2 * sum(one.own.differs for one in triples) > len(triples) else "same"
 
 
-def _unlike(triples: Sequence[Triple]) -> bool:
+def is_open(word: str, differing: int, own_differing: int) -> bool:
+    """Whether stored replies differ more often than new ones among themselves, and too few were asked to say why."""
+    return word != "other" and differing > own_differing
+
+
+def _unlike(triples: Sequence[Triple], level: float) -> bool:
     hits = sum(one.first.differs for one in triples)
     usual = fsum(max(_SHORT, one.first.tokens) for one in triples) / FAITHFUL_TOKENS_PER_SPLIT
-    if hits <= usual or poisson_upper(hits, usual) > _ALPHA_TEXTS:
+    if hits <= usual or poisson_upper(hits, usual) > level * _ALPHA_TEXTS:
         return False
     odd, cases = 0, 0
     for one in triples:
@@ -102,7 +112,7 @@ def _unlike(triples: Sequence[Triple]) -> bool:
         longest, others = max(stored, own), min(one.first.reach, one.second.reach)
         if longest > others + _CLEARLY:  # of three texts two pairs part at the same place, and the third no earlier
             odd, cases = odd + (own > stored), cases + 1
-    return binomial_upper(odd, cases, 1 / 3) <= _ALPHA_TEXTS
+    return binomial_upper(odd, cases, 1 / 3) <= level * _ALPHA_TEXTS
 
 
 def _right_before(right: Sequence[tuple[bool, bool, bool]]) -> float:
@@ -157,18 +167,17 @@ async def recheck(side: SideRun) -> Rechecked | None:
     try:
         async with opened(side.config, side.folder / "server.log") as settings:
             await look(side.config, side.plan, settings)
-            replies = await _asked_twice(side, settings, [one.request for one in chosen])
+            replies = await _asked_twice(side, settings, [one.request for one in chosen[:ASKED]])
+            found = _judged(side, _came(side, chosen, replies))
+            if is_open(found.word, found.differing, found.own_differing) and chosen[ASKED:]:
+                replies += await _asked_twice(side, settings, [one.request for one in chosen[ASKED:]])
+                found = _judged(side, _came(side, chosen, replies))
     except ConfigError as error:
         raise UsageError(f"{error}: {_ADVICE}") from error
     except EndpointError as error:
         raise UnreachableError(str(error)) from error
-    came = [(one, pair) for one, pair in zip(chosen, replies, strict=True) if all(isinstance(x, Reply) for x in pair)]
-    if len(came) < min(_LEAST, len(chosen)):
-        why = next(x.detail for pair in replies for x in pair if isinstance(x, Failure))
-        raise UnreachableError(f"{side.config.name}: {why}")
-    found = _judged(side, came)
     tokens = sum(x.usage.completion_tokens or 0 for pair in replies for x in pair if isinstance(x, Reply))
-    found = replace(found, requests=2 * len(chosen), tokens=tokens, seconds=round(time.perf_counter() - started, 1))
+    found = replace(found, requests=2 * len(replies), tokens=tokens, seconds=round(time.perf_counter() - started, 1))
     if found.word == "other":
         raise UsageError(_refusal(side, found))
     return found
@@ -203,7 +212,7 @@ def _chosen(side: SideRun) -> list[_Chosen]:
 
     stored = (sample for sample in side.plan.keyed() if sample[0] in side.answered)
     chosen = []
-    for key, suite, item, repeat in nsmallest(ASKED, stored, key=cost):
+    for key, suite, item, repeat in nsmallest(MOST, stored, key=cost):
         place = side.answered[key]
         request = side.plan.request(suite, item, repeat)
         if not by_logprobs(suite.loaded.suite) and (limit := request.parameters.get("max_tokens")):
@@ -248,6 +257,19 @@ Came: TypeAlias = "Sequence[tuple[_Chosen, tuple[Any, Any]]]"
 """What was asked for, each with its two replies."""
 
 
+def _came(side: SideRun, chosen: Sequence[_Chosen], replies: Sequence[tuple[Reply | Failure, Reply | Failure]]) -> Came:
+    """What came back of what was asked first.
+
+    Raises:
+        UnreachableError: hardly anything.
+    """
+    came = [(one, pair) for one, pair in zip(chosen, replies, strict=False) if all(isinstance(x, Reply) for x in pair)]
+    if len(came) < min(_LEAST, len(chosen)):
+        why = next(x.detail for pair in replies for x in pair if isinstance(x, Failure))
+        raise UnreachableError(f"{side.config.name}: {why}")
+    return came
+
+
 def _judged(side: SideRun, came: Came) -> Rechecked:
     texts = [one for one in came if not by_logprobs(one[0].suite.loaded.suite)]
     if not texts:
@@ -290,4 +312,8 @@ def note(name: str, found: Rechecked) -> Reason:
     """What came of it, with what it cost."""
     cost = {"requests": found.requests, "tokens": found.tokens, "seconds": found.seconds}
     told: dict[str, Any] = {"name": name, "n": found.asked, **cost}
-    return Reason("note.recheck_open", told) if found.word == "open" else Reason("note.rechecked", told)
+    if found.word == "open":
+        return Reason("note.recheck_open", told)
+    if found.differing:
+        return Reason("note.recheck_few", {**told, "differing": found.differing, "own": found.own_differing})
+    return Reason("note.rechecked", told)
