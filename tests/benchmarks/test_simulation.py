@@ -1,13 +1,17 @@
 """The simulator against the judgment itself, and the error rates that the documentation promises."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import simulation
 from simulated_scores import simulate_scores
 from simulation import Design, Outcomes, World, beta_means, verdict_rates
 
 from evalkit.stats.methods import Evidence, decide, intervals, judge_difference
 from evalkit.stats.paired import pair_scores
 
+ROOT = Path(__file__).resolve().parents[2]
 TYPICAL = World("typical", 0.6, 0.6)
 SATURATED = World("saturated", 0.95, 0.8)
 SPARSE = World("sparse", 0.8, 1.0, churn=0.02, new_items=True)
@@ -102,3 +106,25 @@ def test_impossible_worlds_are_refused():
         verdict_rates(World("low", 0.01, 0.5), Design(30, 1, 0.02), -0.02)
     with pytest.raises(ValueError, match="no room"):
         verdict_rates(World("low", 0.01, 1.0), Design(30, 1, 0.02), -0.02)
+
+
+@pytest.fixture(scope="module")
+def documented():
+    lines = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8").splitlines()
+    table = lines[next(i for i, line in enumerate(lines) if line.startswith("| items | k |")) :]
+    return table[: table.index("")]
+
+
+def test_the_documented_table_is_the_printed_one(documented):
+    assert documented[:2] == simulation.header().splitlines()
+    first_rows = [line for line in documented[2:] if line.startswith("| 30 |")]
+    assert first_rows[0] == simulation.row(Design(30, 1, 0.05), comparisons=20_000, seed=2026)
+    assert first_rows[3] == simulation.row(Design(30, 1, 0.10), comparisons=20_000, seed=2026)
+
+
+def test_the_documented_rates_keep_the_promise(documented):
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in documented[2:] if line.startswith("| ")]
+    assert len(rows) == sum(len(margins) for margins in simulation.DESIGNS.values()) * len(simulation.REPEATS)
+    false_equivalents = [float(cell) for row in rows for cell in row[3 : 3 + len(simulation.AT_MARGIN)]]
+    assert max(false_equivalents) <= 6.0
+    assert sum(rate > 5.5 for rate in false_equivalents) < 0.1 * len(false_equivalents)
