@@ -25,7 +25,7 @@ import orjson
 
 from evalkit.endpoint.body import parse_reply
 from evalkit.files import digest64
-from evalkit.model import Prompt, Reply, Request, Usage
+from evalkit.model import Prompt, Reply, Request
 from evalkit.run import journal, tables
 from evalkit.run.items import ItemRow, write_items
 from evalkit.run.records import packed
@@ -90,34 +90,36 @@ class Texts:
         return "\n\n".join(parts)
 
 
-def body(texts: Texts, message: dict[str, Any], tokens: int, logprobs: Any = None) -> bytes:
-    """A chat reply of vLLM's."""
-    whole = {"role": "assistant", "refusal": None, "annotations": None, "audio": None, "function_call": None,
-             "tool_calls": [], "reasoning": None, "reasoning_content": None, **message}  # fmt: skip
-    choice = {"index": 0, "message": whole, "logprobs": logprobs, "finish_reason": "stop", "stop_reason": None,
-              "token_ids": None}  # fmt: skip
-    prompt = texts.draw.randrange(80, 900)
-    usage = {"prompt_tokens": prompt, "total_tokens": prompt + tokens, "completion_tokens": tokens,
-             "prompt_tokens_details": None}  # fmt: skip
+NOT_SAID = {"prompt_logprobs": None, "prompt_token_ids": None}
+
+
+def body(texts: Texts, choice: dict[str, Any], prompt: int, tokens: int) -> bytes:
+    """A reply of vLLM's around a choice, which is a text where it is no chat."""
+    is_chat = "message" in choice
+    usage = {"prompt_tokens": prompt, "total_tokens": prompt + tokens, "completion_tokens": tokens}
+    said = {"index": 0, **choice, "stop_reason": None, "token_ids": None, **({} if is_chat else NOT_SAID)}
     return orjson.dumps(
         {
-            "id": f"chatcmpl-{texts.draw.getrandbits(128):032x}",
-            "object": "chat.completion",
-            **made(texts),
-            "choices": [choice],
+            "id": f"{'chatcmpl' if is_chat else 'cmpl'}-{texts.draw.getrandbits(128):032x}",
+            "object": "chat.completion" if is_chat else "text_completion",
+            "created": 1_795_000_000 + texts.draw.randrange(10**6),
+            "model": "Qwen/Qwen3-30B-A3B",
+            "choices": [said],
             "service_tier": None,
             "system_fingerprint": None,
-            "usage": usage,
-            "prompt_logprobs": None,
-            "prompt_token_ids": None,
+            "usage": {**usage, "prompt_tokens_details": None},
+            **(NOT_SAID if is_chat else {}),
             "kv_transfer_params": None,
         }
     )
 
 
-def made(texts: Texts) -> dict[str, Any]:
-    """When, and by which model."""
-    return {"created": 1_795_000_000 + texts.draw.randrange(10**6), "model": "Qwen/Qwen3-30B-A3B"}
+def chat(texts: Texts, number: int, message: dict[str, Any], tokens: int, logprobs: Any = None) -> Asked:
+    """A chat request with its reply."""
+    whole = {"role": "assistant", "refusal": None, "annotations": None, "audio": None, "function_call": None,
+             "tool_calls": [], "reasoning": None, "reasoning_content": None, **message}  # fmt: skip
+    choice = {"message": whole, "logprobs": logprobs, "finish_reason": "stop"}
+    return asked(texts, number, body(texts, choice, texts.draw.randrange(80, 900), tokens))
 
 
 def asked(texts: Texts, number: int, raw: bytes, continuation: str = "") -> Asked:
@@ -134,7 +136,6 @@ def asked(texts: Texts, number: int, raw: bytes, continuation: str = "") -> Aske
     )
     reply = parse_reply(raw, chat=not continuation, seconds=texts.draw.uniform(1, 90))
     assert isinstance(reply, Reply)
-    usage: Usage = reply.usage
     row = Graded(
         item=request.item,
         repeat=0,
@@ -144,8 +145,8 @@ def asked(texts: Texts, number: int, raw: bytes, continuation: str = "") -> Aske
         answer=texts.draw.choice("ABCDEFGHIJ"),
         text=digest64(reply.content),
         characters=len(reply.content) + len(reply.reasoning),
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
+        prompt_tokens=reply.usage.prompt_tokens,
+        completion_tokens=reply.usage.completion_tokens,
         seconds=round(reply.seconds, 4),
         lenient=1.0,
         suite=request.suite,
@@ -157,20 +158,20 @@ def asked(texts: Texts, number: int, raw: bytes, continuation: str = "") -> Aske
 def short(texts: Texts, number: int) -> Asked:
     """A letter with a word."""
     text = f"{texts.draw.choice(['Answer: ', 'The answer is ', '**Answer**: ', ''])}{texts.draw.choice('ABCDEFGHIJ')}"
-    return asked(texts, number, body(texts, {"content": text}, 6))
+    return chat(texts, number, {"content": text}, 6)
 
 
 def usual(texts: Texts, number: int) -> Asked:
     """An answer without thinking."""
     text = texts.answer()
-    return asked(texts, number, body(texts, {"content": text}, len(text) // CHARACTERS_A_TOKEN))
+    return chat(texts, number, {"content": text}, len(text) // CHARACTERS_A_TOKEN)
 
 
 def thinking(texts: Texts, number: int) -> Asked:
     """An answer after long thought."""
     thought, text = texts.thinking(), texts.answer()
     tokens = (len(thought) + len(text)) // CHARACTERS_A_TOKEN
-    return asked(texts, number, body(texts, {"content": text, "reasoning_content": thought}, tokens))
+    return chat(texts, number, {"content": text, "reasoning_content": thought}, tokens)
 
 
 def pieces(text: str) -> Iterator[str]:
@@ -186,7 +187,7 @@ def with_logprobs(texts: Texts, number: int) -> Asked:
         {"token": token, "logprob": -(texts.draw.random() ** 4) * 5, "bytes": list(token.encode()), "top_logprobs": []}
         for token in pieces(text)
     ]
-    return asked(texts, number, body(texts, {"content": text}, len(content), {"content": content}))
+    return chat(texts, number, {"content": text}, len(content), {"content": content})
 
 
 def by_likelihood(texts: Texts, number: int) -> Asked:
@@ -197,23 +198,8 @@ def by_likelihood(texts: Texts, number: int) -> Asked:
     top = [None, *({token: value, " x": -0.5} for token, value in zip(tokens[1:], values[1:], strict=True))]
     logprobs = {"text_offset": list(range(len(tokens))), "token_logprobs": values,
                 "tokens": tokens, "top_logprobs": top}  # fmt: skip
-    choice = {"index": 0, "text": "".join(tokens), "logprobs": logprobs, "finish_reason": "length",
-              "stop_reason": None, "token_ids": None, "prompt_logprobs": None, "prompt_token_ids": None}  # fmt: skip
-    usage = {"prompt_tokens": len(tokens) - 1, "total_tokens": len(tokens), "completion_tokens": 1,
-             "prompt_tokens_details": None}  # fmt: skip
-    raw = orjson.dumps(
-        {
-            "id": f"cmpl-{texts.draw.getrandbits(128):032x}",
-            "object": "text_completion",
-            **made(texts),
-            "choices": [choice],
-            "service_tier": None,
-            "system_fingerprint": None,
-            "usage": usage,
-            "kv_transfer_params": None,
-        }
-    )
-    return asked(texts, number, raw, " B")
+    choice = {"text": "".join(tokens), "logprobs": logprobs, "finish_reason": "length"}
+    return asked(texts, number, body(texts, choice, len(tokens) - 1, 1), " B")
 
 
 def of_tokens(one: Asked, *, logprobs: bool = False) -> float:
