@@ -19,16 +19,15 @@ import asyncio
 import hashlib
 import io
 import json
-import os
 import random
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from compare import measure
 from PIL import Image
 
 from evalkit.endpoint.images import DEFAULT_CACHE_BYTES, ImageEncoder
@@ -128,14 +127,10 @@ def whole_run(items: int) -> str:
         file = Path(scratch) / "bench.yaml"
         file.write_text(json.dumps({**config, "data": str(folder.parent), "runs": str(Path(scratch) / "runs")}))
         command = [sys.executable, "-m", "evalkit", "run", str(file), "--quiet"]
-        before = time.perf_counter()
-        run = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL)
-        _pid, status, used = os.wait4(run.pid, 0)
-        run.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - before
+        taken = measure(["env", "HF_HUB_OFFLINE=1", *command])
     return (
-        f"{items} items, {total / 2**20:.0f} MiB of pictures: exit code {run.returncode}, {seconds:.1f} s, "
-        f"{used.ru_utime + used.ru_stime:.1f} s of processor time, peak resident size {used.ru_maxrss / 1024:.0f} MiB"
+        f"{items} items, {total / 2**20:.0f} MiB of pictures: exit code {taken.code}, {taken.wall:.1f} s, "
+        f"{taken.cpu:.1f} s of processor time, peak resident size {taken.mb:.0f} MiB"
     )
 
 
