@@ -188,7 +188,8 @@ def _folder(source: Source, options: Mapping[str, Any]) -> Path:
     if source.file:
         return _shipped(source.file, options)
     if not source.hub:
-        raise DataError(f"{source.title}: has no place on a hub: give its folder as `data:` or EVALKIT_DATA")
+        whose = source.title if source.names else _in_suite("source", options)
+        raise DataError(f"{whose}: has no place on a hub: give its folder as `data:` or EVALKIT_DATA")
     return fetch(source)
 
 
@@ -218,8 +219,15 @@ def _shipped(name: str, options: Mapping[str, Any]) -> Path:
             for found in sorted(folder.rglob(Path(name).name)):
                 if found.is_file() and found.parts[-len(Path(name).parts) :] == Path(name).parts:
                     return found
-    place = where(Path(str(beside)), "source.file") if beside else "metadata.evalkit.source.file"
-    raise DataError(f"{place}: {name} lies neither beside its suite file nor in any folder of suites")
+    raise DataError(
+        f"{_in_suite('source.file', options)}: {name} lies neither beside its suite file nor in any folder of suites"
+    )
+
+
+def _in_suite(key: str, options: Mapping[str, Any]) -> str:
+    """File, line and key of something that a suite's file says, as messages begin with."""
+    file = options.get("suite_file")
+    return where(Path(str(file)), key) if file else f"metadata.evalkit.{key}"
 
 
 def _check_rows(fields: SuiteFields, splits: Mapping[str, list[dict[str, Any]]], *, partial: bool) -> None:

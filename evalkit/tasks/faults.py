@@ -11,6 +11,7 @@ from evalkit.config.yaml import Node
 from evalkit.errors import did_you_mean
 
 _UNKNOWN_KEY = re.compile(r"TaskConfig\.__init__\(\) got an unexpected keyword argument '(\w+)'")
+_NO_FUNCTION = re.compile(r"has no function '(\w+)'")
 _LOADER = "evalkit.tasks.data.load"
 
 
@@ -31,6 +32,20 @@ def explained(file: Path, cause: BaseException | None) -> str | None:
         key = unknown[1]
         hint = did_you_mean(key, (field.name for field in fields(TaskConfig)), ": lm-eval knows no such key of a task")
         return f"{_place(tree, key)}: unknown key {key!r}{hint}"
+    return _function(tree, cause) if isinstance(cause, AttributeError) else _data(tree, cause)
+
+
+def _function(tree: Node, cause: AttributeError) -> str | None:
+    """A `!function` whose module has no such function."""
+    absent = _NO_FUNCTION.search(str(cause))
+    for key, node in tree.children().items():
+        if absent and str(node.value).endswith(f".{absent[1]}"):
+            return f"{node.origin}: {key}: there is no function {node.value}"
+    return None
+
+
+def _data(tree: Node, cause: BaseException | None) -> str | None:
+    """What evalkit's own loader of documents cannot do without."""
     if not any(node.value == _LOADER for node in tree.children().values()):
         return None
     if isinstance(cause, TypeError) and "'evalkit'" in str(cause):
