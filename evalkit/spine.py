@@ -174,6 +174,7 @@ def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case
     sides = one, two
     unasked = _Rechecked(why="a stored run was given")
     trouble += tuple(note for side in sides for note in rechecks.get(side.identity.name, unasked).notes(side))
+    trouble += tuple(_one_server(planned.configs))
     found = planned.found
     if len(asked) == 1:
         # The configuration says what is compared: suites that only the stored run has are left out.
@@ -183,6 +184,15 @@ def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case
         found = differences_of(sides)
     probe = None if admission is None else admission.probe
     return Case(sides, found, planned.home, trouble, bank, noise_floors(sides[0]), probe)
+
+
+def _one_server(configs: tuple[EndpointConfig | None, EndpointConfig | None]) -> Iterator[Reason]:
+    """A note where both sides ask one address for the same: a base_url that was copied makes any port EQUIVALENT."""
+    one, two = configs
+    if one is None or two is None or (one.model, one.build) != (two.model, two.build):
+        return
+    if shared := sorted({url.rstrip("/") for url in one.urls} & {url.rstrip("/") for url in two.urls}):
+        yield Reason("note.one_server", {"address": shared[0], "model": one.model})
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,3 +154,10 @@ def test_of_long_thinking_only_the_beginning_is_asked_for(endpoint, other_endpoi
     assert {body["max_tokens"] for body in endpoint.requests[asked:]} == {256}
     other_endpoint.spoil = thinking("but")
     assert run_evalkit("compare", ref, cand).returncode == 2
+
+
+def test_two_sides_at_one_address_are_said_to_be_one_server(config, endpoint, run_evalkit):
+    ref, cand = config("ref", endpoint.url, [MANY]), config("cand", f"{endpoint.url}/", [MANY])
+    said = f"both sides ask loopback at {endpoint.url}: this compares a server with itself"
+    assert said in told(run_evalkit("compare", ref, cand))
+    assert said not in told(run_evalkit("compare", ref, config("cand", endpoint.url, [MANY], build="another")))
