@@ -25,7 +25,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -172,20 +172,17 @@ def waiting(b: Bench) -> None:
 @contextmanager
 def servers(b: Bench, *options: str) -> Iterator[list[str]]:
     """Simulated servers with these options: their addresses."""
-    processes, urls = [], []
-    try:
+    with ExitStack() as started:
+        urls = []
         for given in options:
             port = _free_port()
             command = [b.python, str(b.bench / "simserver.py"), "--port", str(port), *given.split()]
-            processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            process = started.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            started.callback(process.terminate)
             urls.append(f"http://127.0.0.1:{port}")
         for url in urls:
             _wait_for(url)
         yield urls
-    finally:
-        for process in processes:
-            process.terminate()
-            process.wait()
 
 
 def _wait_for(url: str) -> None:

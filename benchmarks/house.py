@@ -44,44 +44,28 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One Python file: its path from the root, its text and its syntax tree."""
+    """One Python file: its number of lines, blanks and comments among them, and the nodes of its syntax tree."""
 
-    path: Path
-    text: str
-    tree: ast.Module
-
-    @property
-    def lines(self) -> int:
-        """All lines, blanks and comments among them."""
-        return self.text.count("\n")
-
-    @property
-    def statements(self) -> int:
-        """Statements of the syntax tree without docstrings."""
-        nodes = list(ast.walk(self.tree))
-        documented = [node for node in nodes if isinstance(node, ast.Module | ast.ClassDef | Function)]
-        return sum(isinstance(node, ast.stmt) for node in nodes) - sum(
-            ast.get_docstring(one) is not None for one in documented
-        )
-
-    @property
-    def functions(self) -> list[Function]:
-        """Every function and method, nested ones too."""
-        return [node for node in ast.walk(self.tree) if isinstance(node, Function)]
+    lines: int
+    nodes: list[ast.AST]
 
 
 def sources(*folders: str) -> list[Source]:
     """The Python files below these folders of the checkout."""
     found = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py") if "runs" not in path.parts)
-    texts = [(path, path.read_text(encoding="utf-8")) for path in found]
-    return [Source(path.relative_to(ROOT), text, ast.parse(text)) for path, text in texts]
+    texts = [path.read_text(encoding="utf-8") for path in found]
+    return [Source(text.count("\n"), list(ast.walk(ast.parse(text)))) for text in texts]
 
 
 def shape(package: list[Source]) -> dict[str, str]:
     """The columns of the table."""
     sizes = sorted(one.lines for one in package)
-    functions = [function for one in package for function in one.functions]
+    nodes = [node for one in package for node in one.nodes]
+    functions = [node for node in nodes if isinstance(node, Function)]
     lengths = [(function.end_lineno or 0) - function.lineno + 1 for function in functions]
+    documented = [node for node in nodes if isinstance(node, ast.Module | ast.ClassDef | Function)]
+    statements = sum(isinstance(node, ast.stmt) for node in nodes)
+    statements -= sum(ast.get_docstring(one) is not None for one in documented)
     kloc = sum(sizes) / 1000
     return {
         "files": str(len(sizes)),
@@ -94,10 +78,10 @@ def shape(package: list[Source]) -> dict[str, str]:
         "longest fn": str(max(lengths)),
         "most parameters": str(max(map(parameters, functions))),
         "return-typed": f"{sum(one.returns is not None for one in functions) / len(functions):.0%}",
-        "except Exception /kloc": f"{sum(map(broad_handlers, package)) / kloc:.2f}",
-        "print /kloc": f"{sum(map(prints, package)) / kloc:.2f}",
+        "except Exception /kloc": f"{sum(map(catches_all, nodes)) / kloc:.2f}",
+        "print /kloc": f"{sum(map(prints, nodes)) / kloc:.2f}",
         "lines": f"{sum(sizes):,}",
-        "statements": f"{sum(one.statements for one in package):,}",
+        "statements": f"{statements:,}",
     }
 
 
@@ -107,17 +91,15 @@ def parameters(function: Function) -> int:
     return len([one for one in named if one.arg not in {"self", "cls"}])
 
 
-def broad_handlers(source: Source) -> int:
-    """Handlers that catch everything."""
-    handlers = [node for node in ast.walk(source.tree) if isinstance(node, ast.ExceptHandler)]
-    broad = {"Exception", "BaseException"}
-    return sum(one.type is None or (isinstance(one.type, ast.Name) and one.type.id in broad) for one in handlers)
+def catches_all(node: ast.AST) -> bool:
+    """A handler that catches everything."""
+    broad = (None, "Exception", "BaseException")
+    return isinstance(node, ast.ExceptHandler) and (node.type and getattr(node.type, "id", "")) in broad
 
 
-def prints(source: Source) -> int:
-    """Calls of `print`."""
-    calls = [node.func for node in ast.walk(source.tree) if isinstance(node, ast.Call)]
-    return sum(isinstance(called, ast.Name) and called.id == "print" for called in calls)
+def prints(node: ast.AST) -> bool:
+    """A call of `print`."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
 
 
 # ---------------------------------------------------------------- circles
