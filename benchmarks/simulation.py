@@ -12,7 +12,6 @@ second; they are judged by the table of methods that judges every comparison.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from dataclasses import dataclass
@@ -170,16 +169,14 @@ class Outcomes:
 
     def chances(self, kinds: _Kinds) -> FloatArray:
         """The chance of each outcome (columns) for each kind of item (rows)."""
-        reference, candidate = (self._binomial(p) for p in (kinds.reference, kinds.candidate))
+        from scipy.stats import binom
+
+        sides = (kinds.reference, kinds.candidate)
+        reference, candidate = (binom.pmf(np.arange(self.k + 1), self.k, p[:, None]) for p in sides)
         pairs = (reference[:, :, None] * candidate[:, None, :]).reshape(kinds.share.size, -1)
         chances = np.zeros((kinds.share.size, self.difference.size))
         np.add.at(chances.T, self.joint, pairs.T)
         return np.asarray(chances / chances.sum(axis=1, keepdims=True), dtype=np.float64)
-
-    def _binomial(self, p: FloatArray) -> FloatArray:
-        right = np.arange(self.k + 1)
-        ways = np.array([math.comb(self.k, int(r)) for r in right], dtype=np.float64)
-        return np.asarray(ways * p[:, None] ** right * (1.0 - p[:, None]) ** (self.k - right), dtype=np.float64)
 
     def evidence(self, counts: IntArray) -> Evidence:
         """What so many items with each outcome (columns) come down to, for each comparison (row)."""
@@ -191,7 +188,7 @@ class Outcomes:
         looks = [np.where(copies, 1, self.k) for copies in alike]
         floor = unseen_flips(looks[0], looks[1], 1.0 / n**2)
         lost, gained = (counts[:, sign * self.difference > 0.0].sum(axis=1).astype(np.float64) for sign in (-1, 1))
-        unknown = np.full_like(n, math.nan)
+        unknown = np.full_like(n, np.nan)
         form = Form(*(np.broadcast_to(flag, n.shape) for flag in (alike[0] & alike[1], True, False, False, False)))
         return Evidence(form, n, point, np.sqrt(variance + floor), n - 1.0, lost, gained, unknown, unknown)
 

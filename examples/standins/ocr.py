@@ -32,6 +32,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
 from aiohttp import web
@@ -134,8 +135,6 @@ class RapidOcr:
 
     def __init__(self) -> None:
         try:
-            from importlib.metadata import version
-
             from rapidocr_onnxruntime import RapidOCR
         except ImportError as error:
             raise Refused(f"engine rapidocr: {error}; {_RAPIDOCR}") from error
@@ -160,17 +159,16 @@ def _lines(boxes: Sequence[tuple[Sequence[Sequence[float]], str]]) -> list[str]:
     """Texts of boxes (four corners each) as lines from top to bottom, each from left to right."""
     placed = []
     for corners, text in boxes:
-        ys = [corner[1] for corner in corners]
-        placed.append((sum(ys) / len(ys), max(ys) - min(ys), min(corner[0] for corner in corners), text))
-    placed.sort(key=lambda box: (box[0], box[2]))
+        xs, ys = zip(*corners, strict=True)
+        placed.append((sum(ys) / len(ys), min(xs), max(ys) - min(ys), text))
     lines: list[list[tuple[float, float, float, str]]] = []
-    for box in placed:
+    for box in sorted(placed):
         # The same line: the centres are closer than half a letter's height.
-        if lines and abs(box[0] - lines[-1][0][0]) < 0.5 * min(box[1], lines[-1][0][1]):
+        if lines and box[0] - lines[-1][0][0] < 0.5 * min(box[2], lines[-1][0][2]):
             lines[-1].append(box)
         else:
             lines.append([box])
-    return [" ".join(box[3] for box in sorted(line, key=lambda box: box[2])) for line in lines]
+    return [" ".join(box[3] for box in sorted(line, key=lambda box: box[1])) for line in lines]
 
 
 Engine: TypeAlias = Tesseract | RapidOcr
@@ -306,9 +304,8 @@ class OcrServer:
     def app(self) -> web.Application:
         """The aiohttp application: `/v1/chat/completions`, `/v1/models`, `/health`."""
         app = web.Application(client_max_size=MOST_BODY_BYTES)
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_get("/health", self._health)
+        asked = {"/v1/models": self._models, "/health": self._health}
+        app.add_routes([web.post("/v1/chat/completions", self._chat), *(web.get(*one) for one in asked.items())])
         app.on_cleanup.append(self._close)
         return app
 
@@ -384,11 +381,8 @@ def serve(settings: Mapping[str, Any], tell: Callable[..., None]) -> None:
         listening = socket.create_server(("127.0.0.1", settings.get("port", 0)), backlog=128)
     except OSError as error:
         raise Refused(f"port {settings['port']} cannot be listened on: {error.strerror}") from error
-
-    def told(_banner: str) -> None:
-        tell(port=listening.getsockname()[1])
-
-    web.run_app(server.app(), sock=listening, print=told, access_log=None)
+    port = listening.getsockname()[1]
+    web.run_app(server.app(), sock=listening, print=lambda _banner: tell(port=port), access_log=None)
 
 
 if __name__ == "__main__":
