@@ -268,13 +268,13 @@ def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, 
     """Run the suites of one endpoint.
 
     FILE is the endpoint's YAML. Answers that are stored already are not asked for again; the run folder is
-    RUNS/NAME of the configuration. Exits 0 when every sample has an answer, 3 when some have none.
+    RUNS/NAME of the configuration. Exits 0 when every sample has an answer that could be graded, 3 when some have none.
     """
     done = api.run(file, RunOptions(overrides=overrides, limit=limit), Terminal(quiet=quiet))
-    _print_run(done, as_json=as_json)
+    report = _print_run(done, as_json=as_json)
     for sentence in done.problems:
         click.echo(f"evalkit: {sentence}", err=True)
-    return 0 if done.whole else 3
+    return 0 if done.whole and not any(suite["counts"].get("grade_error") for suite in report["suites"]) else 3
 
 
 @click.command("score")

@@ -76,7 +76,7 @@ def test_both_sides_are_judged_once_and_alike(endpoint, other_endpoint, make_end
 def test_pictures_arrive_as_the_pixels_of_the_data_set(endpoint, config, run_evalkit, mmvet):
     endpoint.answer = lambda messages: "3"
     done = run_evalkit("run", judged(config, "ref", endpoint.url, mmvet, endpoint.url), "--quiet")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
     seen = {}
     for body in endpoint.requests:
         content = body["messages"][-1]["content"]

@@ -250,7 +250,7 @@ def test_a_wrong_score_costs_its_item_and_is_named(body, words, endpoint, config
     file = written(tmp_path / "own", {"right_or_wrong": "true"}, code=scored(body))
     path = config("ref", endpoint.url, ["quiz", "demo"], suite_folders=[str(file.parent)], data=None)
     done = invoke("run", path, "--quiet", "--json", "--limit", "6")
-    assert done.code == 0, done.err
+    assert done.code == 3, done.err
     quiz, demo = json.loads(done.out)["suites"]
     assert (quiz["valued"], quiz["planned"], quiz["mean"]) == (5, 6, 1.0)
     assert demo["valued"] == 6, "another suite is graded all the same"
@@ -267,7 +267,7 @@ def test_a_scorer_that_is_mended_grades_again_and_asks_nothing(endpoint, config,
     file = written(tmp_path / "own", {}, code=scored("return document['nothing']"))
     path = config("ref", endpoint.url, ["quiz"], suite_folders=[str(file.parent)])
     first = invoke("run", path, "--quiet")
-    assert first.code == 0
+    assert first.code == 3
     assert "1 of quiz could not be graded: `evalkit score` tries them again" in first.out
     assert "q3: grade error (quiz, item q3: scorer mine:score raised KeyError: 'nothing'" in first.out
     asked = len(endpoint.requests)
