@@ -160,6 +160,13 @@ def part_text(suite: SuiteResult, language: Language = "en") -> str:
     return words_of(language)["list"].join(dict.fromkeys(say(part, language) for part in parts))
 
 
+def beside_label(part: str, language: Language) -> str:
+    """What `part_text` says in brackets, to follow a suite's label; "" where it says nothing."""
+    if not part:
+        return ""
+    return f" ({part})" if language == "en" else f"（{part}）"
+
+
 def _said(reasons: tuple[Reason, ...], language: Language) -> tuple[str, ...]:
     return tuple(say(reason, language) for reason in reasons)
 
@@ -300,6 +307,7 @@ def sentences(suite: SuiteResult, language: Language = "en") -> tuple[str, str, 
 def _paragraph(suite: SuiteResult, language: Language) -> str:
     label = one_line(suite.label or suite.suite)
     separator = " " if language == "en" else ""
+    label += beside_label(part_text(suite, language), language)
     verdict = f"{label}{words_of(language)['colon']}{verdict_text(suite.verdict, language)}"
     told = [*sentences(suite, language)]
     if len(suite.reasons) > 1:  # the first stands in the sentences

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from evalkit import codec
 from evalkit.model import Comparison, Verdict
 from evalkit.render import numbers
-from evalkit.render.rows import BehaviourLine, MacroRow, SuiteRow, Table, probe_sentence, table_of
+from evalkit.render.rows import BehaviourLine, MacroRow, SuiteRow, Table, beside_label, probe_sentence, table_of
 from evalkit.render.terminal import frame, symbol, text, verdict_word
 from evalkit.render.words import Language, words_of
 from evalkit.resources import data_folder
@@ -185,7 +185,9 @@ class _Layout:
     def reasons(self) -> list[Text]:
         """One paragraph a suite and one for the overall row, in the order of the table, then what the rows claim."""
         words, macro = words_of(self.language), self.content.macro
-        told = [(row.verdict, row.label, row.reasons) for row in self.content.rows]
+        told = [
+            (row.verdict, row.label + beside_label(row.part, self.language), row.reasons) for row in self.content.rows
+        ]
         if macro is not None:
             told.append((macro.verdict, words["mean_of_suites"].format(n=macro.suites), macro.reasons))
         lines = [

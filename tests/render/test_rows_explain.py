@@ -41,6 +41,13 @@ def test_one_suite_by_name_and_an_unknown_one(comparison):
         explain(comparison, "mursr")
 
 
+@pytest.mark.parametrize(("language", "head"), [("en", " (30 of 756 items): "), ("zh", "（756 道题中的 30 道）：")])
+def test_a_suite_that_was_asked_in_part_says_so_beside_its_verdict(comparison, language, head):
+    first, *others = comparison.suites
+    part = replace(first, notes=(Reason("note.part", {"n": 30, "all": 756}),))
+    assert first.label + head in explain(replace(comparison, suites=(part, *others)), language=language)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_three_sentences_for_every_suite(comparison, language):
     for suite in comparison.suites:

@@ -174,3 +174,11 @@ def test_a_part_of_a_data_set_is_marked_on_the_row_that_is_passed_on(comparison,
     text = text.decode() if isinstance(text, bytes) else text
     rows = [line for line in text.splitlines() if first.label in line and told in line]
     assert rows, text
+
+
+@pytest.mark.parametrize(("language", "beside"), [("en", " (30 of 756 items): "), ("zh", "（756 道题中的 30 道）：")])
+def test_a_part_of_a_data_set_is_marked_beside_the_sentence_of_its_suite(comparison, language, beside):
+    first, *others = comparison.suites
+    part = replace(first, notes=(Reason("note.part", {"n": 30, "all": 756}),))
+    shown = terminal(replace(comparison, suites=(part, *others)), width=140, language=language)
+    assert first.label + beside in shown
