@@ -22,15 +22,15 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PICTURES = HERE.with_name("demo-multimodal")
 
-# candidate: (what it is, the verdict that evalkit must give, and the exit code that stands for it)
+# candidate: (what it is, and the verdict that evalkit must give)
 CANDIDATES = {
-    "faithful": ("another attention kernel, a 32-bit KV cache", "EQUIVALENT", 0),
-    "degraded": ("a 4-bit KV cache without its protection", "DEGRADED", 1),
-    "rope": ("RoPE base 10,000 in place of 100,000", "INCONCLUSIVE", 4),
+    "faithful": ("another attention kernel, a 32-bit KV cache", "EQUIVALENT"),
+    "degraded": ("a 4-bit KV cache without its protection", "DEGRADED"),
+    "rope": ("RoPE base 10,000 in place of 100,000", "INCONCLUSIVE"),
 }
 OF_PICTURES = {
-    "faithful": ("the same pictures by another way", "EQUIVALENT", 0),
-    "degraded": ("pictures at 70 % and as JPEG", "DEGRADED", 1),
+    "faithful": ("the same pictures by another way", "EQUIVALENT"),
+    "degraded": ("pictures at 70 % and as JPEG", "DEGRADED"),
 }
 VERDICTS = {0: "EQUIVALENT", 1: "DEGRADED", 3: "INVALID", 4: "INCONCLUSIVE"}
 INTERRUPTED = 130
@@ -52,7 +52,7 @@ def main() -> int:
     runs = given.runs or (PICTURES if given.pictures else HERE) / "runs"
     if given.fresh:
         runs /= time.strftime("%Y%m%d-%H%M%S")
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     started = time.monotonic()
     try:
         codes = demonstrate_pictures(runs) if given.pictures else demonstrate(runs)
@@ -61,15 +61,9 @@ def main() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     seconds = time.monotonic() - started
-    if given.pictures:
-        return summarise(codes, seconds, OF_PICTURES)
-    explain_rope(runs)
-    return summarise(codes, seconds)
-
-
-def interrupt(*_: object) -> None:
-    """What Ctrl-C does, for SIGTERM too."""
-    raise KeyboardInterrupt
+    if not given.pictures:
+        explain_rope(runs)
+    return summarise(codes, seconds, OF_PICTURES if given.pictures else CANDIDATES)
 
 
 def demonstrate(runs: Path) -> dict[str, int]:
@@ -92,7 +86,7 @@ def demonstrate(runs: Path) -> dict[str, int]:
 def demonstrate_pictures(runs: Path) -> dict[str, int]:
     """Compares the endpoints that read pictures, one pair after the other; the exit code of every comparison."""
     codes = {}
-    for name, (what, _verdict, _code) in OF_PICTURES.items():
+    for name, (what, _verdict) in OF_PICTURES.items():
         title(name, what)
         codes[name] = compare(name, runs, PICTURES)
     return codes
@@ -161,14 +155,12 @@ port gives {faithful:.0%}. This is another model, which happens to be about as g
     )
 
 
-def summarise(
-    codes: dict[str, int], seconds: float, candidates: Mapping[str, tuple[str, str, int]] = CANDIDATES
-) -> int:
+def summarise(codes: dict[str, int], seconds: float, candidates: Mapping[str, tuple[str, str]] = CANDIDATES) -> int:
     """Prints what was expected and what came, and gives 0 where all is as expected."""
     print(f"\n{'candidate':<10} {'expected':<13} {'verdict':<13} exit code")
-    for name, (_, expected, _code) in candidates.items():
+    for name, (_, expected) in candidates.items():
         print(f"{name:<10} {expected:<13} {VERDICTS[codes[name]]:<13} {codes[name]}")
-    as_expected = all(codes[name] == code for name, (_, _, code) in candidates.items())
+    as_expected = all(VERDICTS[codes[name]] == expected for name, (_, expected) in candidates.items())
     ending = "all as expected" if as_expected else "NOT as expected"
     print(f"\n{ending}, in {seconds:.0f} s on {os.cpu_count()} cores")
     return 0 if as_expected else 1
