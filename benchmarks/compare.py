@@ -30,15 +30,15 @@ import orjson
 import pyarrow.parquet as pq
 
 from evalkit.files import digest64
-from evalkit.model import Prompt, Reply, Request, Usage
-from evalkit.run import journal, manifest, tables
-from evalkit.run.items import ItemRow, write_items
-from evalkit.run.manifest import Session, SuiteRecord
-from evalkit.run.records import packed
+from evalkit.run import journal, tables
+from evalkit.run.items import ItemRow
 from evalkit.run.tables import Graded
 
-PLAN = "b" * 64
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+import stored_run
+
 REPLIES = 1000
+WORDS = ("energy", "is", "conserved", "so", "the", "answer", "must", "be", "larger", "than", "before", "we", "see")
 
 
 @dataclass(frozen=True)
@@ -78,36 +78,24 @@ with open(sys.argv[1], "rb") as lines:
 def write_run(folder: Path, name: str, case: Case, seed: int) -> Path:
     """A run folder with one suite; the two sides of a case agree on the items and are right as often."""
     home = folder / name
-    home.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(home, ignore_errors=True)
     draw = random.Random(seed)
-    offsets = write_journal(home, draw)
+    replies = [(f"{number:032x}", " ".join(draw.choices(WORDS, k=300))) for number in range(REPLIES)]
+    offsets = [stored_run.write_reply(home / journal.NAME, text, key) for key, text in replies]
     names = [f"subject{number % 57}/{number:06x}" for number in range(case.items)]
     chances = [random.Random(text).betavariate(0.4, 0.27) for text in names]
-    items = write_items(home, (item_row(text, n) for n, text in enumerate(names)))
+    items = (item_row(text, n) for n, text in enumerate(names))
     rows = (
         score_row(text, repeat, draw.random() < chances[number], draw, offsets)
         for number, text in enumerate(names)
         for repeat in range(case.repeats)
     )
-    header = {"plan": PLAN, "scorers": {"quiz": "choice@1"}, "journals": journal.extents(home)}
-    tables.write_scores(tables.scores_path(home, PLAN), rows, header)
-    (home / manifest.NAME).unlink(missing_ok=True)
-    manifest.append(home, manifest.with_items(session(name, case), {"quiz": items}))
+    stored_run.write_tables(home, rows, items, {"quiz": "choice@1"})
+    sizes = {"repeats": case.repeats, "items": case.items, "items_in_data": case.items, "strata": ["subject"]}
+    digests = {"data": "d", "prompts": "p", "scorer": "choice@1", "protocol": "1"}
+    record = stored_run.suite_record(margin_pt=1.0, digests=digests, **sizes)
+    stored_run.add_session(home, suites=[record], name=name, config={"name": name, "model": "m"})
     return home
-
-
-def write_journal(home: Path, draw: random.Random) -> list[int]:
-    """Some replies of a few hundred words, and where each begins."""
-    words = ["energy", "is", "conserved", "so", "the", "answer", "must", "be", "larger", "than", "before", "we", "see"]
-    offsets = []
-    with (home / journal.NAME).open("wb") as out:
-        for number in range(REPLIES):
-            offsets.append(out.tell())
-            text = " ".join(draw.choices(words, k=300))
-            raw = orjson.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}], "usage": {}})
-            request = Request(f"{number:032x}", "quiz", "", number, Prompt(""), {})
-            out.write(packed(request, Reply(text, "", "stop", Usage(), None, 1.0, raw), 1.0))
-    return offsets
 
 
 def item_row(text: str, number: int) -> ItemRow:
@@ -139,27 +127,9 @@ def score_row(text: str, repeat: int, right: bool, draw: random.Random, offsets:
     )
 
 
-def session(name: str, case: Case) -> Session:
-    """The session of a run of one suite."""
-    record = SuiteRecord(
-        suite="quiz",
-        label="Quiz",
-        margin_pt=1.0,
-        parameters={"temperature": 0.7, "top_p": 1.0, "max_tokens": 4096},
-        digests={"data": "d", "prompts": "p", "scorer": "choice@1", "protocol": "1"},
-        repeats=case.repeats,
-        items=case.items,
-        items_in_data=case.items,
-        strata=["subject"],
-        chance=0.25,
-    )
-    config = {"name": name, "model": "acme-7b"}
-    return Session(name, PLAN, "2026-01-01T00:00:00+00:00", "acme-7b", {}, {}, {}, config, [record])
-
-
 def write_lines(run: Path, lines: Path) -> None:
     """The scores of a run as lines of JSON with short keys, for those who read two fields of each."""
-    table = pq.ParquetFile(tables.scores_path(run, PLAN))
+    table = pq.ParquetFile(tables.scores_path(run, stored_run.PLAN))
     with lines.open("wb") as out:
         for batch in table.iter_batches():
             for row in batch.to_pylist():

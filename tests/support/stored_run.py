@@ -61,9 +61,9 @@ def write_tables(
     They were made from the journals that are in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = list(rows)
-    named = dict.fromkeys((row.suite, row.item) for row in rows)
     if listed is None:
+        rows = list(rows)
+        named = dict.fromkeys((row.suite, row.item) for row in rows)
         listed = [
             ItemRow(suite, item, stratum=("x",), question=f"What is {item}?", target="A") for suite, item in named
         ]
