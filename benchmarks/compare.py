@@ -93,7 +93,8 @@ def write_run(folder: Path, name: str, case: Case, seed: int) -> Path:
     stored_run.write_tables(home, rows, items, {"quiz": "choice@1"})
     sizes = {"repeats": case.repeats, "items": case.items, "items_in_data": case.items, "strata": ["subject"]}
     digests = {"data": "d", "prompts": "p", "scorer": "choice@1", "protocol": "1"}
-    record = stored_run.suite_record(margin_pt=1.0, digests=digests, **sizes)
+    parameters = {"temperature": 0.7, "top_p": 1.0, "max_tokens": 4096}
+    record = stored_run.suite_record(margin_pt=1.0, licence="", parameters=parameters, digests=digests, **sizes)
     stored_run.add_session(home, suites=[record], name=name, config={"name": name, "model": "m"})
     return home
 
