@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
+from compare import measure
 
 HERE = Path(__file__).resolve().parent
 EVALKIT = shlex.quote(str(HERE / "peers" / "evalkit" / "run.sh"))
@@ -152,12 +153,7 @@ def _program() -> str:
 
 
 def _wall(command: list[str]) -> float:
-    walls = []
-    for _ in range(6):
-        started = time.monotonic()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        walls.append(time.monotonic() - started)
-    return statistics.median(walls[1:])
+    return statistics.median([measure(command).wall for _ in range(6)][1:])
 
 
 def waiting(b: Bench) -> None:
