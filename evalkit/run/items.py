@@ -201,13 +201,10 @@ class Questions:
         """
         self._table = Table(items_path(folder, digest), ITEMS, digest)
         self._rows = {name: row for row, name in enumerate(self._table.values("item"))}
-        self._read: tuple[range, list[dict[str, Any]]] = range(0), []
 
     def of(self, item: str) -> ItemText | None:
         """Question and target of an item; None where there is no such item."""
         if (row := self._rows.get(item)) is None:
             return None
-        if row not in self._read[0]:
-            self._read = self._table.beside(row, ["question", "target"])
-        said = self._read[1][row - self._read[0].start]
+        said = self._table.row(row, "question", "target")
         return ItemText(said["question"] or "", said["target"] or "")

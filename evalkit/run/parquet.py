@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -138,6 +138,7 @@ class Table:
             words = [name for name in columns if name in _WORDS]
             self._file: pq.ParquetFile = pq.ParquetFile(source, read_dictionary=words)
         self.path = path
+        self._group = lru_cache(maxsize=4)(self._read_group)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -163,8 +164,8 @@ class Table:
         """
         return [value for _start, piece in self.pieces(name) for value in piece.to_pylist()]
 
-    def beside(self, row: int, names: Sequence[str]) -> tuple[range, list[dict[str, Any]]]:
-        """Some columns of a row and of those that are stored with it: their numbers, and a dictionary a row.
+    def row(self, row: int, *names: str) -> dict[str, Any]:
+        """Some columns of a row; those that are stored with it are kept for the next, for all would fill memory.
 
         Raises:
             RunError: where they are damaged.
@@ -172,9 +173,12 @@ class Table:
         groups, start, number = self._file.metadata, 0, 0
         while row >= start + groups.row_group(number).num_rows:
             start, number = start + groups.row_group(number).num_rows, number + 1
+        found: list[dict[str, Any]] = self._group(number, names).slice(row - start, 1).to_pylist()
+        return found[0]
+
+    def _read_group(self, number: int, names: tuple[str, ...]) -> Any:
         with _readable(self.path):
-            rows: list[dict[str, Any]] = self._file.read_row_group(number, columns=list(names)).to_pylist()
-        return range(start, start + len(rows)), rows
+            return self._file.read_row_group(number, columns=list(names))
 
     def numbers(self, name: str, kind: type[np.generic] | str) -> NDArray[Any]:
         """A column of numbers; NaN where there is none.

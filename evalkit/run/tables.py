@@ -138,13 +138,12 @@ class RunTables:
         }
 
     def key(self, number: int) -> str:
-        """The key of the reply of a row of the table; read with those beside it, for a million would fill memory.
+        """The key of the reply of a row of the table.
 
         Raises:
             RunError: where it is damaged.
         """
-        rows, said = self.scores.beside(number, ["key"])
-        return str(said[number - rows.start]["key"] or "")
+        return str(self.scores.row(number, "key")["key"] or "")
 
 
 def load(listed: Mapping[str, ItemTable], table: Table) -> RunTables:
