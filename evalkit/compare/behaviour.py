@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.codec import first_difference
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
-from evalkit.compare.garbage import garbage_rows
+from evalkit.compare.garbage import canned_rows, garbage_rows
 from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.validity import NoiseFloor, Policy, RateChange, rate_change
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
@@ -288,6 +288,8 @@ def behaviour_of(
     options = option_rows(reference.suites[suite], candidate.suites[suite])
     lengths, rates = _length_rows(left, right, aligned, alpha), _rate_rows(left, right, aligned, alpha)
     garbage = list(garbage_rows(reference.suites[suite], candidate.suites[suite]))
+    pairs = _pairs_with_text(aligned, left.text, right.text, once=False)
+    garbage += canned_rows(suite, (reference, candidate), pairs, aligned)
     rows = (*options, *texts, *garbage, *lengths, *rates, *unasked, *_speed_rows(left, right))
     return rows, tuple(row.alert for row in texts if row.alert)
 

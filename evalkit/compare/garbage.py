@@ -1,20 +1,27 @@
-"""Replies that are no text at all: one character or line again and again, bytes that are no text, a foreign script.
+"""Replies that are no answers: no text at all, or one sentence in the place of the answers to many questions.
 
-Such a reply is a fault of the serving program (a kernel that gives NaN, a wrong detokeniser), not a weak answer, so the
-first one is said, with its item; a rate would hide it.
+No text is one character or line again and again, bytes, a foreign script. Such a reply is a fault of the serving
+program (a kernel that gives NaN, a wrong detokeniser), not a weak answer, so the first one is said, with its item; a
+rate would hide it. So it would a server's error message that comes as a good reply.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.compare.columns import NO_TEXT, Samples, SuiteSide
+from evalkit.compare.columns import NO_TEXT, Samples, Side, SuiteSide
 from evalkit.model import BehaviourRow, Prompt, Reason, Reply
+
+if TYPE_CHECKING:  # who only grades pairs nothing
+    from evalkit.compare.pair import Aligned
+
+Ints: TypeAlias = NDArray[np.int64]
 
 _RUN: Final = 200  # of one character at the end of a reply, however it began
 _LEAST: Final = 16  # characters, of a reply that is nothing but repetition
@@ -22,6 +29,10 @@ _LINES: Final = 4
 _FOREIGN: Final = 0.2  # of a reply's letters: a few foreign words are no garbage
 _LETTERS: Final = 4
 _SHOWN: Final = 3
+_QUESTIONS: Final = 3  # that one sentence lost
+_WORDS: Final = 6  # of a sentence: a short answer is the answer to many questions
+_UNSPACED: Final = re.compile("[\u2e80-\uffdc]")  # letters without spaces between words, two of them to a word
+_LINE: Final = 120  # characters of it that are told
 _UNDECODABLE: Final = "\N{REPLACEMENT CHARACTER}"
 
 _SCRIPTS: Final = {
@@ -139,3 +150,47 @@ def _told(side: str, samples: Samples, mask: NDArray[np.bool_], others: set[str]
             "garbage.side",
             {"side": side, "n": len(alone), "all": _answered(samples), "items": tuple(alone[:_SHOWN])},
         )
+
+
+# ---------------------------------------------------------------- one sentence in the place of many answers
+
+
+def canned_rows(
+    suite: str, sides: tuple[Side, Side], rows: tuple[Ints, Ints], aligned: Aligned
+) -> Iterator[BehaviourRow]:
+    """The row of sentences that a side says to questions which it loses by them, and the other side hardly ever says.
+
+    `rows` are those of both sides' samples (reference first) that have replies to the same (item, repeat).
+    """
+    told: list[Reason] = []
+    shares = [0.0, 0.0]
+    samples = [side.suites[suite].samples for side in sides]
+    for number, name in enumerate(("reference", "candidate")):
+        own, other = samples[number].rows(rows[number]), samples[1 - number].rows(rows[1 - number])
+        item = aligned.codes[number][own.item]
+        for said in _lost_by(own, other, aligned.layout.cluster[item]):
+            first = int(np.flatnonzero(said)[0])
+            reply = sides[number].reply(suite, int(rows[number][first]))
+            line = "" if reply is None else " ".join((reply.content or reply.reasoning).split())
+            if len(line.split()) + len(_UNSPACED.findall(line)) // 2 >= _WORDS:
+                shares[number] += float(said.mean())
+                size = {"n": len(set(item[said].tolist())), "all": len(set(item.tolist()))}
+                line = line if len(line) <= _LINE else line[: _LINE - 1] + "…"
+                about = {"side": name, **size, "item": aligned.layout.items[item[first]], "text": line}
+                told.append(Reason("canned.side", about))
+    if told:
+        alert = Reason("alert.canned", {"parts": tuple(told[:_SHOWN])})
+        yield BehaviourRow("canned_answers", shares[0], shares[1], "share", None, alert)
+
+
+def _lost_by(own: Samples, other: Samples, question: Ints) -> Iterator[NDArray[np.bool_]]:
+    """Where a side says a text that lost several questions, is seldom right, and is seldom said by the other side."""
+    lost = own.value < other.value
+    for text, losses in Counter(own.text[lost].tolist()).most_common():
+        if losses < _QUESTIONS:
+            return
+        said = own.text == text
+        seldom = 4 * np.count_nonzero(other.text == text) <= np.count_nonzero(said)
+        right = np.count_nonzero(own.value[said] > 0)
+        if seldom and 2 * right <= losses and len(set(question[said & lost].tolist())) >= _QUESTIONS:
+            yield said

@@ -16,7 +16,7 @@ from evalkit.compare.verdict import Judged, absent_suite, judge_suite
 from evalkit.model import Comparison, Difference, Flip, Reason, RunIdentity, SuiteResult, Verdict
 from evalkit.resources import __version__
 
-_FAULTS = ("crossed_answers", "garbage_answers")
+_FAULTS = ("crossed_answers", "garbage_answers", "canned_answers")
 """Rows of what no model does, whatever it is worth: said beside any verdict."""
 
 

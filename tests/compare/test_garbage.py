@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-from compare_factory import judged, suite
+from compare_factory import NOW, judged, side, suite, with_replies
 
 from evalkit.compare.garbage import garbage_of
+from evalkit.compare.judge import compare
+from evalkit.compare.validity import Policy
 from evalkit.model import Prompt, Reply, Usage
 from evalkit.render.words import say
 
@@ -72,3 +74,42 @@ def test_what_both_sides_answer_alike_is_the_models_own():
     assert row_of(judged(with_garbage(i5="one_line"), with_garbage(i5="one_line"))).alert is None
     assert row_of(judged(with_garbage(i5="Han"), with_garbage(i6="Han"))) is None
     assert "Chinese" in say(row_of(judged(with_garbage(), with_garbage(i6="Han"))).alert)
+
+
+OUT_OF_MEMORY = "Internal server error:\n CUDA out of memory."
+
+
+def canned(sentence, times, *, others=0, right=0):
+    """The alert where the candidate says the sentence to so many of 200 questions, the reference to some others."""
+    scores = np.ones(200), np.r_[np.ones(right), np.zeros(times - right), np.ones(200 - times)]
+    texts = [[f"The answer to question {n} is {n}." for n in range(200)] for _ in scores]
+    texts[1][:times] = [sentence] * times
+    texts[0][:others] = [sentence] * others
+    made = [with_replies(*pair) for pair in zip(scores, texts, strict=True)]
+    one, two = (side(name, *pair[:1], texts=pair[1]) for name, pair in zip("ab", made, strict=True))
+    (result,) = compare(one, two, Policy(), NOW).suites
+    row = next((row for row in result.behaviour if row.name == "canned_answers"), None)
+    assert row is None or row.alert in result.reasons
+    return "" if row is None else say(row.alert)
+
+
+def test_one_sentence_in_the_place_of_many_answers_is_told_with_the_first_item():
+    told = canned(OUT_OF_MEMORY, 23)
+    assert told.startswith("the candidate says one sentence to 23 of 200 questions and loses by it, first item00000: ")
+    assert '"Internal server error: CUDA out of memory."' in told
+    assert canned("服务器内部错误：显存不足，无法完成请求", 3)
+    assert len(canned("word " * 500, 3)) < 300
+
+
+@pytest.mark.parametrize(
+    ("sentence", "changes"),
+    [
+        ("The answer is (B).", {"times": 23}),
+        (OUT_OF_MEMORY, {"times": 2}),
+        (OUT_OF_MEMORY, {"times": 23, "others": 12}),
+        ("From the passage it follows that the answer is B.", {"times": 23, "right": 12}),
+    ],
+    ids=["short", "twice", "on both sides", "often right"],
+)
+def test_a_sentence_that_may_be_the_models_own_is_no_alert(sentence, changes):
+    assert canned(sentence, **changes) == ""
