@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # who only reads what is stored asks nobody
 
 _MOST_BUILDS: Final = 50
 """A server that names more builds than this names one a reply, and says nothing by it."""
+_SHARE: Final = 8
+"""Answers for each address of a side: with as many, one that gave none was not there."""
 
 
 @dataclass(slots=True)
@@ -106,7 +108,7 @@ def blend(session: Session) -> Iterator[Reason]:
 
 
 def remarks(session: Session, sessions: Iterable[Session]) -> Iterator[Reason]:
-    """What is to be known of who gave a run's answers: names that may be one model's, several builds or servers."""
+    """What is to be known of who gave a run's answers: names of one model, builds, servers, silent addresses."""
     named, known = _models(session), {*session.same_names, *session.open_names}
     if named.keys() <= known and not named.keys() <= set(session.same_names) and len(named) > 1:
         yield Reason("note.names", {"name": session.name, "models": _counted(named)})
@@ -118,6 +120,11 @@ def remarks(session: Session, sessions: Iterable[Session]) -> Iterator[Reason]:
     del builds[""]
     if len(builds) > 1:
         yield Reason("note.builds", {"name": session.name, "builds": _counted(builds)})
+    urls = {str(url) for url in session.config.get("base_urls") or ()}
+    given = [row for row in session.answered if row.address in urls]
+    silent, n = urls - {row.address for row in given}, sum(row.answers for row in given)
+    if silent and n >= _SHARE * len(urls):
+        yield Reason("note.silent", {"name": session.name, "n": n, "addresses": tuple(sorted(silent))})
     before: Mapping[str, str] = {}
     for one in sessions:
         if one.plan == session.plan and one.endpoint:

@@ -419,7 +419,7 @@ async def _ask(asking: _Asking, missing: Missing, out: journal.Journal, shared: 
     try:
         await pool.run(side.plan.request(*sample) for sample in missing)
     finally:
-        shared.watch.notices.extend(pool.refusing)
+        shared.watch.notices.extend(pool.left_out)
         await client.close()
 
 

@@ -38,6 +38,7 @@ from evalkit.model import Failure, FailureKind, Prompt, Reply, Request
 
 _LIMITS: Final = Limits()
 _REFUSALS: Final = frozenset({FailureKind.AUTH, FailureKind.NOT_FOUND, FailureKind.REDIRECT})
+_LEAVES_OUT: Final = _REFUSALS | {FailureKind.CONNECTION, FailureKind.SERVER_ERROR}
 _STANDS_IN: Final = frozenset({502, 503})
 """What a gateway says whose server is gone, and a server (llama.cpp) that still loads its model."""
 _DOWN_AFTER: Final = 8
@@ -224,8 +225,8 @@ class _Waiting:
 
 
 @dataclass(slots=True)
-class _Refusals:
-    """How often in a row an address has refused, and its last words."""
+class _Failing:
+    """How often in a row an address has refused, broken or been away, and its last words."""
 
     number: int
     last: Failure
@@ -253,7 +254,7 @@ class Pool:
     look_again: LookAgain | None = None
     addresses: int = 1
     _served: set[str] = field(default_factory=set)
-    _refusals: dict[str, _Refusals] = field(default_factory=dict)
+    _failing: dict[str, _Failing] = field(default_factory=dict)
     _greeting: bool = False
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _source: Iterator[Request] = field(default_factory=lambda: iter(()))
@@ -298,11 +299,12 @@ class Pool:
             raise EndpointError.of(self.name, self._fatal, self._advice)
 
     @property
-    def refusing(self) -> list[str]:
-        """A sentence for each address that refused to the end while others answered."""
+    def left_out(self) -> list[str]:
+        """A sentence for each address that refused, broke or was away to the end while others answered."""
         return [
-            f"{self.name}: {address} refused {one.number} requests and was left out, others answered: {one.last.detail}"
-            for address, one in self._refusals.items()
+            f"{self.name}: {address} {'refused' if one.last.kind in _REFUSALS else 'failed'} {one.number} requests and "
+            f"was left out, others answered: {one.last.detail}"
+            for address, one in self._failing.items()
             if self._served and one.number >= _FATAL_AFTER and self.addresses > 1
         ]
 
@@ -422,7 +424,7 @@ class Pool:
             self._notify()
         self._refused = 0
         self._served.add(reply.address)
-        self._refusals.pop(reply.address, None)
+        self._failing.pop(reply.address, None)
         self._permanent[entry.request.suite] = 0
         self._since_limited += 1
         if self._limit < self._most and self._since_limited >= max(_AGAIN_AFTER, 8 * self._limit):
@@ -438,6 +440,7 @@ class Pool:
 
     def _failed(self, entry: _Waiting, failure: Failure) -> None:
         entry.last = failure
+        self._count(failure)
         if self.finder is not None:
             self._tell(self.finder, entry, failure)
         if _is_away(failure):
@@ -460,6 +463,12 @@ class Pool:
                 self._requeue(entry, max(self._backoff(entry.tries), failure.retry_after or 0.0))
         else:
             self._permanent_failure(entry, failure)
+
+    def _count(self, failure: Failure) -> None:
+        """Takes a failure into account that is its address's own."""
+        if failure.kind in _LEAVES_OUT:
+            before = self._failing.get(failure.address)
+            self._failing[failure.address] = _Failing(1 if before is None else before.number + 1, failure)
 
     def _tell(self, finder: Finder, entry: _Waiting, failure: Failure) -> None:
         """What a failure says of the number in flight."""
@@ -510,8 +519,6 @@ class Pool:
 
     def _refusal(self, entry: _Waiting, failure: Failure) -> None:
         """What one address refuses another may answer; where there is none, the request has failed."""
-        before = self._refusals.get(failure.address)
-        self._refusals[failure.address] = _Refusals(1 if before is None else before.number + 1, failure)
         entry.tries += 1
         if self.addresses > 1 and entry.tries <= self.settings.retries:
             self._requeue(entry, self._backoff(1))
@@ -521,7 +528,8 @@ class Pool:
     @property
     def _is_refused(self) -> bool:
         """True where several requests were refused and none was answered by any address."""
-        return not self._served and sum(one.number for one in self._refusals.values()) >= _FATAL_AFTER
+        refused = sum(one.number for one in self._failing.values() if one.last.kind in _REFUSALS)
+        return not self._served and refused >= _FATAL_AFTER
 
     async def _greet(self, refused: Request) -> None:
         """Asks every address for a word; where all of them refuse even that, nothing more is asked."""
@@ -538,7 +546,7 @@ class Pool:
             else:
                 self._served.update(one.address for one in outcomes if one not in refusals and not _says_nothing(one))
                 if not self._served:
-                    self._refusals.clear()
+                    self._failing.clear()
 
     def _permanent_failure(self, entry: _Waiting, failure: Failure) -> None:
         suite = entry.request.suite

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -112,6 +113,17 @@ def test_a_single_name_that_nobody_lists_is_remarked():
     (reason,) = remarks(answered(("q", "", 200), ("", "", 3)), [])
     assert say(reason).startswith("cand: its answers came under the name q, where m was asked for: neither its list of")
     assert not list(remarks(answered(("n", "", 200)), []))
+
+
+def test_an_address_that_gave_none_of_many_answers_is_remarked():
+    def of(n, *urls):
+        return replace(answered(("m", "", n)), config={"base_urls": list(urls)})
+
+    (silent,) = remarks(of(200, URL, "http://dead/v1"), [])
+    assert say(silent).startswith("cand: none of its 200 answers came from http://dead/v1: look whether")
+    assert not list(remarks(of(200, URL), []))
+    assert not list(remarks(of(3, URL, "http://dead/v1"), [])), "too few to tell"
+    assert not list(remarks(of(200, "http://elsewhere/v1", "http://dead/v1"), [])), "stored under other addresses"
 
 
 def test_a_server_that_changed_between_sessions_of_the_plan_is_remarked():

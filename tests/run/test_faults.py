@@ -223,6 +223,19 @@ def test_one_address_that_refuses_is_named_while_the_other_answers(faulty, morta
     assert not end.failures
 
 
+def test_one_address_where_nothing_serves_is_named_by_the_run_and_in_its_notes(faulty, questions, ended, run_evalkit):
+    faulty.plan()
+    dead = "http://127.0.0.1:9/v1"
+    config = questions(faulty.url, ITEMS, concurrency=8)
+    config.write_text(config.read_text().replace(f"base_url: {faulty.url}", f"base_urls: [{dead}, {faulty.url}]"))
+    done = run_evalkit("run", config)
+    assert done.returncode == 0
+    assert f"side: {dead} failed" in done.stderr
+    (note,) = read_run(prepare(load_config(config)).folder).notes
+    assert (note.code, note.values["addresses"], note.values["n"]) == ("note.silent", (dead,), ITEMS)
+    assert not ended(ITEMS).failures
+
+
 def test_an_endpoint_that_refuses_everything_is_left_at_once(faulty, questions, run_evalkit):
     faulty.plan({"kind": "401", "share": 1.0, "times": -1})
     done = run_evalkit("run", questions(faulty.url, ITEMS, concurrency=8), "--quiet")

@@ -288,7 +288,7 @@ async def test_of_two_addresses_the_one_that_refuses_is_named_and_its_questions_
     pool = Pool(Scripted(script), QUICK, lambda r, o: outcomes.append(o), {"s": Progress()}, name="cand", addresses=2)
     await pool.run(requests(100))
     assert all(isinstance(outcome, Reply) for outcome in outcomes)
-    (sentence,) = pool.refusing
+    (sentence,) = pool.left_out
     assert re.fullmatch(r"cand: http://bad/v1 refused \d+ requests and was left out, others answered: why", sentence)
 
 
@@ -301,7 +301,26 @@ async def test_an_address_that_refused_before_the_other_answered_is_named_too():
 
     pool = Pool(Scripted(script), QUICK, lambda r, o: None, {"s": Progress()}, addresses=2)
     await pool.run(requests(20))
-    assert "http://bad/v1 refused 4 requests" in pool.refusing[0]
+    assert "http://bad/v1 refused 4 requests" in pool.left_out[0]
+
+
+@virtual.time
+@pytest.mark.parametrize("kind", [FailureKind.CONNECTION, FailureKind.SERVER_ERROR])
+async def test_of_two_addresses_the_one_that_is_away_to_the_end_is_named_and_one_that_came_back_is_not(kind):
+    def pool(back):
+        def script(request, attempt):
+            number = int(request.key[1:])
+            if attempt == 1 and number % 10 == 0:
+                return fail(kind, address="http://dead/v1")
+            return replace(GOOD, address="http://dead/v1" if back and number == 99 else "http://good/v1")
+
+        return Pool(Scripted(script), QUICK, lambda r, o: None, {"s": Progress()}, name="cand", addresses=2)
+
+    dead, back = pool(back=False), pool(back=True)
+    await dead.run(requests(100))
+    await back.run(requests(100))
+    assert dead.left_out == ["cand: http://dead/v1 failed 10 requests and was left out, others answered: why"]
+    assert back.left_out == []
 
 
 @virtual.time
@@ -315,7 +334,7 @@ async def test_two_addresses_that_both_refuse_end_the_run():
     pool = Pool(Scripted(script), QUICK, lambda r, o: None, {"s": Progress()}, addresses=2)
     with pytest.raises(EndpointError, match="refuses every request"):
         await pool.run(requests(100))
-    assert pool.refusing == []
+    assert pool.left_out == []
 
 
 @virtual.time
