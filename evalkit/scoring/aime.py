@@ -19,6 +19,7 @@ from evalkit.scoring.answers.reply import (
     ends_midway,
     filled_boxes,
     for_maths,
+    of_first_turn,
     places,
     scored,
     unanswered,
@@ -79,6 +80,7 @@ def math_500(row: Row, _settings: Settings) -> Document:
     }
 
 
+@of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply whose answer is an integer: 1 where it is `doc["answer"]` (an int, or a string such as "033").
 

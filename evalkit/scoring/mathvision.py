@@ -28,6 +28,7 @@ from evalkit.scoring.answers.reply import (
     for_matching,
     for_maths,
     last_line,
+    of_first_turn,
     scored,
     unanswered,
     without_answer,
@@ -68,6 +69,7 @@ def mathvision(row: Row, _settings: Settings) -> Document:
     }
 
 
+@of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply: 1 for the right option or an equal result, else 0.
 

@@ -25,6 +25,7 @@ from evalkit.scoring.answers import letters
 from evalkit.scoring.answers.number import equal, whole_number
 from evalkit.scoring.answers.reply import (
     for_matching,
+    of_first_turn,
     scored,
     tag_content,
     unanswered,
@@ -168,6 +169,7 @@ def _label(value: object) -> str:
 # ---------------------------------------------------------------- scores
 
 
+@of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply to a question of MMMU: 1 for the right option or for one of the right open answers, else 0.
 
@@ -186,6 +188,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     return score_part(final, lambda given: any(matches(given, truth) for truth in truths))
 
 
+@of_first_turn
 def score_cmmmu(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply to a question of CMMMU: 1 for exactly the right letters, verdict or text, else 0.
 

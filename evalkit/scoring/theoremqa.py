@@ -12,7 +12,6 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
 from typing import Any, Final, TypeAlias
 
 from evalkit.errors import DataError
@@ -32,6 +31,7 @@ from evalkit.scoring.answers.reply import (
     boxes_together,
     ends_midway,
     for_maths,
+    of_first_turn,
     places,
     scored,
     unanswered,
@@ -59,7 +59,6 @@ ABSOLUTE: Final = 1e-6
 ABSOLUTE_ZERO: Final = 1e-3  # where the truth is 0
 
 _MOST_PLACES: Final = 100  # so many announced answers from the end are looked at: a reply with more of them is a loop
-_MOST_PARTS: Final = 50  # so many invented problems are told apart before an answer was found
 
 Truth: TypeAlias = float | bool | str | tuple[float, ...]
 Value: TypeAlias = Number | bool | str | tuple[Number, ...]
@@ -99,6 +98,7 @@ class Verdict:
     flags: tuple[str, ...] = ()
 
 
+@of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score one reply, 0 or 1; `metrics["acc_lenient4"]` (and `lenient`) is the verdict with the original's 4 %.
 
@@ -113,12 +113,11 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
         return nothing
     flags: tuple[str, ...] = ("picture",) if doc.get("has_picture") else ()
     try:
-        value, continued = find_answer(final, kind)
+        value = find_answer(final, kind)
     except SeveralAnswersError as error:
         return Score(0.0, Status.SCORED, "multiple", str(error), 0.0, flags, {"acc_lenient4": 0.0})
     if value is None:
         return _unanswered(final, kind, truth, flags)
-    flags += ("continued_pattern",) * continued
     verdict = compare(kind, truth, value)
     lenient = float(verdict.lenient)
     found = scored(verdict.right, _shown(value), final, (*flags, *verdict.flags))
@@ -163,22 +162,15 @@ def _typed(kind: str, answer: Any) -> Truth | None:
 # ---------------------------------------------------------------- finding the answer
 
 
-def find_answer(final: FinalText, kind: str) -> tuple[Value | None, bool]:
-    """(the value in the last place that announces one of the type, None where no place does; whether text is left out).
+def find_answer(final: FinalText, kind: str) -> Value | None:
+    """The value in the last place that announces one of the type, None where no place does.
 
-    Where the model goes on to ask itself a further problem after an answer, that and what follows is left out. In a
-    text that was cut off, what runs up to its end is no answer: a digit may be missing.
+    In a text that was cut off, what runs up to its end is no answer: a digit may be missing.
 
     Raises:
         SeveralAnswersError: the place holds more than one.
     """
-    text = _RE.emphasis.sub("", for_maths(final.text))
-    ends = [*(found.start() for found in islice(_RE.next_problem.finditer(text), _MOST_PARTS)), len(text)]
-    for start, end in pairwise((0, *ends)):
-        value = _last_value(text[start:end], kind, midway=ends_midway(final) and end == len(text))
-        if value is not None:
-            return value, end < len(text)
-    return None, False
+    return _last_value(_RE.emphasis.sub("", for_maths(final.text)), kind, midway=ends_midway(final))
 
 
 def _last_value(text: str, kind: str, *, midway: bool) -> Value | None:

@@ -32,6 +32,7 @@ from evalkit.scoring.answers.reply import (
     ends_midway,
     for_matching,
     last_line,
+    of_first_turn,
     places,
     scored,
     supposed,
@@ -283,6 +284,7 @@ class Extraction:
     start: int = -1
 
 
+@of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply to a multiple-choice question: 1 for the right option, else 0.
 
@@ -345,10 +347,7 @@ def extract(text: str, options: Options) -> Extraction:
     strong += (("P2", value) for value in _in_boxes(text, options))
     strong += (("P3", value) for at in _RE.field.finditer(text) if (value := value_at(text, at.end(), options)))
     if strong:
-        first_end = min(value.end for _, value in strong)
-        strong += (("P1", value) for value in _corrected(text, first_end, options))
-        if invented := _RE.next_question.search(text, first_end):  # what follows answers the next question
-            strong = [candidate for candidate in strong if candidate[1].start <= invented.start()]
+        strong += (("P1", value) for value in _corrected(text, min(value.end for _, value in strong), options))
         anchor, value = max(strong, key=lambda candidate: candidate[1].start)
         return Extraction(value.letters, anchor, len({other.letters for _, other in strong}) > 1, value.start)
     return _from_lines(text, options, [value for value, _ in marked])

@@ -19,6 +19,7 @@ from evalkit.scoring.answers.reply import (
     ends_midway,
     filled_boxes,
     for_maths,
+    of_first_turn,
     places,
     scored,
     unanswered,
@@ -37,6 +38,7 @@ _PLACES: Final = 100  # so many markers from the end are looked at
 _RE: Final = patterns.of("expression")
 
 
+@of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     r"""Score a reply whose answer is a mathematical expression: 1 where its value equals that of `doc["answer"]`.
 

@@ -38,6 +38,7 @@ from evalkit.scoring.answers.reply import (
     for_matching,
     is_refusal,
     last_line,
+    of_first_turn,
     places,
     supposed,
     unanswered,
@@ -92,6 +93,7 @@ def read_set(text: str, options: Options) -> Extraction:
     return Extraction(tuple(sorted(found.letters)), found.anchor, found.contradictory)
 
 
+@of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText, *, several: bool = False) -> Score:
     """Score a reply to a multiple-choice question about a picture: 1 for the right option, else 0.
 

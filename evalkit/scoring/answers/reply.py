@@ -6,14 +6,16 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Final
+from functools import lru_cache, wraps
+from itertools import islice
+from typing import Any, Final
 
 from evalkit.model import FinalText, Reply, Score, Status
 from evalkit.scoring import patterns
 
+_RE: Final = patterns.of("reply")
 CLOSING_TAGS: Final = ("</think>", "</thinking>", "</thought>")
 
 
@@ -93,11 +95,39 @@ def ends_midway(final: FinalText) -> bool:
     return final.truncated and not final.text[-1:].isspace()
 
 
+# ---------------------------------------------------------------- a reply that runs on into a turn that is not its own
+
+
+_MOST_TURNS: Final = 50  # so many are told apart before an answer was found
+
+
+def of_first_turn(score: Callable[..., Score]) -> Callable[..., Score]:
+    """The scorer `score(doc, final)`, of the first turn in `final` that answers, else of all of it.
+
+    A turn ends where a chat template ends it, or, behind a strong answer, where the model invents the next problem or
+    speaks for the user; behind a template's turn of the user nothing is read. The flag is "continued_pattern".
+    """
+
+    @wraps(score)
+    def of_turn(doc: Mapping[str, Any], final: FinalText, **how: Any) -> Score:
+        start = 0
+        for end in islice(_RE.turn_end.finditer(final.text), _MOST_TURNS):
+            turn, start = final.text[start : end.start()], end.end()
+            if not turn.strip():
+                continue
+            given = score(doc, replace(final, text=turn, truncated=False), **how)
+            answers = given.status not in {Status.NO_ANSWER, Status.REFUSED}
+            if end["user"] or (answers and (end["mark"] or "weak_anchor" not in given.flags)):
+                return replace(given, flags=(*given.flags, *("continued_pattern",) * bool(final.text[start:].strip())))
+        return score(doc, final, **how)
+
+    return of_turn
+
+
 # ---------------------------------------------------------------- refusals: a label for the reports, for they score 0
 
 
 _BEGINNING: Final = 600  # characters; a refusal says so at once
-_RE: Final = patterns.of("reply")
 
 
 def is_refusal(text: str) -> bool:

@@ -24,6 +24,7 @@ from evalkit.scoring.answers.reply import (
     filled_boxes,
     for_maths,
     last_line,
+    of_first_turn,
     places,
     scored,
     tag_content,
@@ -41,6 +42,7 @@ _ARTICLES: Final = frozenset({"a", "an", "the"})
 _RE: Final = patterns.of("short")
 
 
+@of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a short answer: 1 where the reply's first line is `doc["answer"]` or one of `doc["accepted"]`.
 
