@@ -12,7 +12,7 @@ from evalkit.model import Comparison, Macro, Reason, SuiteResult, Verdict
 from evalkit.options import ReportOptions
 from evalkit.render.jinja import fill, render_template
 from evalkit.render.private import fit_to_pass_on
-from evalkit.render.rows import probe_sentence, sentences, stopped_by
+from evalkit.render.rows import beside_label, part_text, probe_sentence, sentences, stopped_by
 from evalkit.render.words import Language, one_line, say, say_all
 from evalkit.resources import data_folder
 
@@ -124,7 +124,9 @@ def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
     cases = []
     for suite in comparison.suites:
         explained = [*sentences(suite), *map(say, suite.reasons[1:])]  # the sentences hold the first
-        message = f"{suite.verdict.value}: {say_all(suite.reasons) or explained[2]}"
+        part = part_text(suite)
+        message = f"{suite.verdict.value}{beside_label(part, 'en')}: {say_all(suite.reasons) or explained[2]}"
+        explained = [f"{part}.", *explained] if part else explained
         result = outcome(suite.verdict, undecided, waived=suite.waiver is not None)
         cases.append(_case(suite.suite, result, suite.verdict, suite.reasons, explained, message=message))
     if (row := comparison.macro) is not None:
@@ -192,7 +194,7 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
         codes = ", ".join(dict.fromkeys(reason.code for reason in suite.reasons))
         said = [means] if suite.ci90 is None else [found, means]
         said += [f"{say(reason)}." for reason in suite.reasons[1:]]  # the first is said in the sentences
-        title = f"evalkit: {suite.label or suite.suite} is {suite.verdict.value}"
+        title = f"evalkit: {suite.label or suite.suite} is {suite.verdict.value}{beside_label(part_text(suite), 'en')}"
         told.append((level, title, " ".join(said) + (f" ({codes})" if codes else "")))
     if (row := comparison.macro) is not None and row.verdict is not Verdict.EQUIVALENT:
         level = _level(row, open_level)
@@ -219,4 +221,6 @@ def _message(text: str) -> str:
 
 def openmetrics(comparison: Comparison) -> str:
     """OpenMetrics text for GitLab's metrics report or a Prometheus textfile collector. Ratios are fractions."""
-    return fill(data_folder("reports") / "metrics.txt.j2", {"comparison": comparison, "verdicts": list(Verdict)})
+    partial = [suite.suite for suite in comparison.suites if part_text(suite)]
+    context = {"comparison": comparison, "verdicts": list(Verdict), "partial": partial}
+    return fill(data_folder("reports") / "metrics.txt.j2", context)

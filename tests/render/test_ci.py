@@ -53,6 +53,25 @@ def test_junit_golden_and_counts(comparison, golden, undecided):
     assert "between 5.2 and 9.0 points worse" in degraded.text
 
 
+def test_a_part_of_a_data_set_is_marked_in_every_output_of_a_job(comparison):
+    parts = [replace(one, notes=(Reason("note.part", {"n": 40, "all": 200}),)) for one in comparison.suites]
+    made = replace(comparison, suites=tuple(parts))
+    cases = ET.fromstring(junit(made)).findall(".//testcase")[: len(parts)]
+    for case, suite in zip(cases, parts, strict=True):
+        (told,) = [child for child in case if child.tag != "properties"]
+        assert told.text.startswith("40 of 200 items.\n")
+        assert told.get("message", f"{suite.verdict.value} (40 of").startswith(f"{suite.verdict.value} (40 of")
+    rows = [line for line in github_annotations(made).splitlines() if "mean over" not in line]
+    assert rows
+    assert all("(40 of 200 items)::" in line for line in rows)
+    (marked,) = [
+        one for one in text_string_to_metric_families(openmetrics(made)) if one.name == "evalkit_suite_partial"
+    ]
+    assert [one.labels["suite"] for one in marked.samples] == [suite.suite for suite in parts]
+    assert "40 of 200 items" not in junit(comparison).decode() + github_annotations(comparison)
+    assert "evalkit_suite_partial" not in openmetrics(comparison)
+
+
 def test_junit_holds_hostile_text_and_no_control_characters(comparison, example):
     evil = replace(comparison.suites[-1], suite="a\x00b\x1b[31m]]>\ud800", reasons=(said(example.HOSTILE),))
     root = ET.fromstring(junit(replace(comparison, suites=(evil,))))

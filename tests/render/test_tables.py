@@ -182,3 +182,14 @@ def test_a_part_of_a_data_set_is_marked_beside_the_sentence_of_its_suite(compari
     part = replace(first, notes=(Reason("note.part", {"n": 30, "all": 756}),))
     shown = terminal(replace(comparison, suites=(part, *others)), width=140, language=language)
     assert first.label + beside in shown
+
+
+@pytest.mark.parametrize(
+    ("form", "label"), [("markdown", "- **{}**"), ("latex", r"\item \textbf{{{}}}"), ("html", "<h3>{} <")]
+)
+def test_a_part_of_a_data_set_is_marked_where_its_suite_is_explained(comparison, form, label):
+    musr = next(suite for suite in comparison.suites if suite.suite == "musr")
+    part = replace(musr, notes=(Reason("note.part", {"n": 30, "all": 756}),))
+    text = rendered(replace(comparison, suites=(part,)), form, ReportOptions())
+    text = text.decode() if isinstance(text, bytes) else text
+    assert label.format(f"{musr.label} (30 of 756 items)") in text
