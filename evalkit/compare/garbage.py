@@ -186,11 +186,11 @@ def canned_rows(
 def _lost_by(own: Samples, other: Samples, question: Ints) -> Iterator[NDArray[np.bool_]]:
     """Where a side says a text that lost several questions, is seldom right, and is seldom said by the other side."""
     lost = own.value < other.value
-    for text, losses in Counter(own.text[lost].tolist()).most_common():
-        if losses < _QUESTIONS:
+    by = set(zip(own.text[lost].tolist(), question[lost].tolist(), strict=True))
+    for text, questions in Counter(text for text, _question in by).most_common():
+        if questions < _QUESTIONS:
             return
         said = own.text == text
-        seldom = 4 * np.count_nonzero(other.text == text) <= np.count_nonzero(said)
-        right = np.count_nonzero(own.value[said] > 0)
-        if seldom and 2 * right <= losses and len(set(question[said & lost].tolist())) >= _QUESTIONS:
+        right, losses = np.count_nonzero(own.value[said] > 0), np.count_nonzero(said & lost)
+        if 2 * right <= losses and 4 * np.count_nonzero(other.text == text) <= np.count_nonzero(said):
             yield said

@@ -113,3 +113,19 @@ def test_one_sentence_in_the_place_of_many_answers_is_told_with_the_first_item()
 )
 def test_a_sentence_that_may_be_the_models_own_is_no_alert(sentence, changes):
     assert canned(sentence, **changes) == ""
+
+
+def test_one_question_that_is_asked_again_and_again_is_no_many():
+    scores = np.ones((40, 4)), np.r_[np.zeros((1, 4)), np.ones((39, 4))]
+    sides = [
+        side(
+            name,
+            suite(
+                matrix, row=lambda item, _repeat, row, name=name: {**row, "text": (7 if name == "a" else 107) + item}
+            ),
+            texts={("quiz", row): OUT_OF_MEMORY for row in range(160)},
+        )
+        for name, matrix in zip("ab", scores, strict=True)
+    ]
+    (result,) = compare(*sides, Policy(), NOW).suites
+    assert "canned_answers" not in [row.name for row in result.behaviour]
