@@ -368,14 +368,16 @@ def without_lists(text: str, options: Options, *, several: bool = False) -> str:
 def _lists(text: str, options: Options, least: int) -> Iterator[tuple[int, int]]:
     """(start, end) of each list of all or of at least so many options."""
     least = min(least, len(options.letters))
-    count, start, end, last = 0, 0, 0, ""
+    count, start, end, last, step = 0, 0, 0, "", 0
     for label in _RE.label.finditer(text):
         letter = label[1]
         own_end = _words_end(text, label.end(), letter, options)
         if own_end is None or label.start() < end:
             continue
-        if count and ord(letter) == ord(last) + 1 and _RE.listed.fullmatch(text, end, label.start()):
-            count += 1
+        # From A on or back to it, but not "C) gamma" below a list that ended with D.
+        steps = (step,) if count > 1 else (1, -1)
+        if count and ord(letter) - ord(last) in steps and _RE.listed.fullmatch(text, end, label.start()):
+            count, step = count + 1, ord(letter) - ord(last)
         else:
             if count >= least:
                 yield start, end
@@ -462,7 +464,7 @@ def _from_lines(text: str, options: Options, weak: list[Value]) -> Extraction:
     first, _, others = text.lstrip().partition("\n")
     next_label = _RE.next_label.search(others)
     letter = _first(first, options)
-    if letter and not (next_label and ord(next_label[1].upper()) == ord(letter) + 1):  # not the first of several
+    if letter and not (next_label and abs(ord(next_label[1].upper()) - ord(letter)) == 1):  # not the first of several
         return Extraction((letter,), "P4")
     if letter := _led_to(line, options) or _told(line, options):
         return Extraction((letter,), "P4")
@@ -524,9 +526,15 @@ def _told(line: str, options: Options) -> str | None:
 
 
 def _begun(line: str, options: Options) -> str | None:
-    """The option whose text is all of the first sentence, or all before its comma: "False. The bars differ"."""
+    """The option whose text is all of the first sentence, or all before its comma: "False. The bars differ".
+
+    It is not the first of several: "red, green, blue".
+    """
     named = options.text_at(line, 0)
-    return named[0] if named and _RE.first_said.match(line, named[1]) else None
+    said = named and _RE.first_said.match(line, named[1])
+    if named is None or said is None or (said[0].startswith(",") and options.text_at(line, said.end())):
+        return None
+    return named[0]
 
 
 def _stated(text: str) -> Iterator[str]:

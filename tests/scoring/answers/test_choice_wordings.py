@@ -40,6 +40,16 @@ def test_a_list_of_the_options_is_no_answer(label, before):
             assert set(answers(f"{echo}\n\nAnswer: (C)").values()) == {"C"}
 
 
+@pytest.mark.parametrize("label", LABELS)
+def test_a_list_from_the_last_option_to_the_first_is_no_answer(label):
+    for between in BETWEEN:
+        echo = between.join(
+            label.format(letter) + text for letter, text in zip("DCBA", GREEK["choices"][::-1], strict=True)
+        )
+        assert set(answers(echo).values()) == {None}, echo
+        assert set(answers(f"{echo}\n\nAnswer: (C)").values()) == {"C"}
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -51,11 +61,28 @@ def test_a_list_of_the_options_is_no_answer(label, before):
         "Answer (A, B, C or D):",
         "Choose A, B, C or D.",
         "10\n20\n30\n40",
+        "alpha, beta, gamma, delta",
+        "Alpha, beta, gamma and delta.",
+        "D) delta\nC) gamma\nB) beta\nA) alpha",
+        "D\nC\nB\nA",
     ],
 )
 def test_options_one_below_or_beside_the_other_are_no_answer(reply):
     for doc in (GREEK, NUMBERS):
         assert set(answers(reply, doc).values()) == {None}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "A) alpha\nB) beta\nC) gamma\nD) delta\n\nC) gamma",
+        "D) delta\nC) gamma\nB) beta\nA) alpha\n\nAnswer: C",
+        "Gamma, as it is the third.",
+        "Gamma. Beta is the second.",
+    ],
+)
+def test_an_answer_beside_other_options_is_none_of_their_list(reply):
+    assert set(answers(reply).values()) == {"C"}
 
 
 @pytest.mark.parametrize(
