@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from evalkit.compare.columns import NO_TEXT, Samples, Side, SuiteSide
 from evalkit.model import BehaviourRow, Prompt, Reason, Reply
+from evalkit.stats.tails import binomial_upper
 
 if TYPE_CHECKING:  # who only grades pairs nothing
     from evalkit.compare.pair import Aligned
@@ -30,6 +31,7 @@ _FOREIGN: Final = 0.2  # of a reply's letters: a few foreign words are no garbag
 _LETTERS: Final = 4
 _SHOWN: Final = 3
 _QUESTIONS: Final = 3  # that one sentence lost
+_ALPHA: Final = 1e-3  # of equal chances for either side to say it
 _WORDS: Final = 6  # of a sentence: a short answer is the answer to many questions
 _UNSPACED: Final = re.compile("[\u2e80-\uffdc]")  # letters without spaces between words, two of them to a word
 _LINE: Final = 120  # characters of it that are told
@@ -187,10 +189,11 @@ def _lost_by(own: Samples, other: Samples, question: Ints) -> Iterator[NDArray[n
     """Where a side says a text that lost several questions, is seldom right, and is seldom said by the other side."""
     lost = own.value < other.value
     by = set(zip(own.text[lost].tolist(), question[lost].tolist(), strict=True))
-    for text, questions in Counter(text for text, _question in by).most_common():
-        if questions < _QUESTIONS:
+    for text, losses in Counter(text for text, _question in by).most_common():
+        if losses < _QUESTIONS:
             return
         said = own.text == text
-        right, losses = np.count_nonzero(own.value[said] > 0), np.count_nonzero(said & lost)
-        if 2 * right <= losses and 4 * np.count_nonzero(other.text == text) <= np.count_nonzero(said):
+        here, there = (len(set(question[side.text == text].tolist())) for side in (own, other))
+        seldom = 4 * there <= here and binomial_upper(here, here + there, 0.5) <= _ALPHA
+        if seldom and 2 * np.count_nonzero(own.value[said] > 0) <= np.count_nonzero(said & lost):
             yield said
