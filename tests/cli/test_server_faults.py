@@ -125,3 +125,16 @@ def test_one_replica_of_two(endpoint, other_endpoint, make_endpoint, config, top
     )
     again = run_evalkit("compare", ref, cand)
     assert f"came from {broken.url}" in told(again)
+
+
+def test_an_error_message_that_comes_as_a_good_reply(endpoint, other_endpoint, config, topics, run_evalkit):
+    def out_of_memory(messages):
+        return "Internal server error: CUDA out of memory." if number_of(messages) % 5 == 1 else explains(messages)
+
+    endpoint.answer, other_endpoint.answer = explains, out_of_memory
+    ref, cand = (
+        config(name, one.url, [SUITE], data=str(topics)) for name, one in (("ref", endpoint), ("cand", other_endpoint))
+    )
+    done = run_evalkit("compare", ref, cand)
+    assert re.search(r"the candidate says one sentence to \d\d of 120 questions and loses by it, first", told(done))
+    assert '"Internal server error: CUDA out of memory."' in told(done)
