@@ -408,6 +408,8 @@ def _after_markers(text: str, options: Options) -> Iterator[tuple[Value, bool]]:
         value = value_at(text, place.start, options, said=place.said)
         if value is None and (denied := _RE.not_but.match(text, place.start)):
             value = value_at(text, denied.end(), options)
+        if value and not place.firm and _RE.supposing.match(text, value.end):
+            continue
         # Not "answer B is wrong".
         if value and not _RE.refuted.match(text, value.end) and (place.said or _RE.alone.match(text, value.end)):
             yield _with_another(text, value, options), place.firm or not value.by_text
@@ -540,7 +542,12 @@ def _begun(line: str, options: Options) -> str | None:
 def _stated(text: str) -> Iterator[str]:
     """M1: the letters that are said to be right; a lone I is a number of a statement, or whoever writes."""
     for found in _RE.stated.finditer(text):
-        if text[found.start()] != "I" and not supposed(text, found.start()):
+        start = found.start()
+        if (
+            text[start] != "I"
+            and not supposed(text, start)
+            and not _RE.stated_not.search(text[max(0, start - 30) : start])
+        ):
             yield (found["before"] or found["after"]).upper()
 
 
