@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.compare.columns import Side
 from evalkit.compare.judge import degraded_suites, not_asked, second_look, with_second_run
 from evalkit.config import EndpointConfig
+from evalkit.config.redact import redact_url
 from evalkit.config.schema import differences
 from evalkit.errors import ConfigError, UsageError
 from evalkit.examine import comparability, recheck
@@ -192,7 +193,7 @@ def _one_server(configs: tuple[EndpointConfig | None, EndpointConfig | None]) ->
     if one is None or two is None or (one.model, one.build) != (two.model, two.build):
         return
     if shared := sorted({url.rstrip("/") for url in one.urls} & {url.rstrip("/") for url in two.urls}):
-        yield Reason("note.one_server", {"address": shared[0], "model": one.model})
+        yield Reason("note.one_server", {"address": redact_url(shared[0]), "model": one.model})
 
 
 @dataclass(frozen=True, slots=True)

