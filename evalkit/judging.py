@@ -14,7 +14,7 @@ from evalkit.compare.validity import NoiseFloor, Policy, check_names
 from evalkit.compare.verdict import half
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.foreign import HEADLINES, Choices, Named
-from evalkit.foreign.sources import read_pair, read_side
+from evalkit.foreign.sources import kind_of, read_pair, read_side
 from evalkit.foreign.tables import Frame
 from evalkit.model import Comparison, Difference, Probe, Reason, Value, Verdict, fraction
 from evalkit.options import CompareOptions, JudgeOptions
@@ -69,6 +69,10 @@ def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptio
             f"{scores[1]}: both sides are the same: nothing can differ (`evalkit aa` shows a side's own noise)"
         )
     sides = read_pair(*scores, choices_of(options))
+    if kind_of(scores[0]) == "run" and sides[0].identity.run_id == sides[1].identity.run_id:
+        raise UsageError(
+            f"{scores[1]}: is a copy of {scores[0]}: nothing can differ (`evalkit aa` shows a side's own noise)"
+        )
     folder = Path() if isinstance(scores[0], Frame) else scores[0].parent
     home = folder / f"{sides[0].identity.name}--{sides[1].identity.name}"
     notes = tuple(note for side in sides for note in stored_notes(side))

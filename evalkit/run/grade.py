@@ -217,6 +217,15 @@ def _row(sample: Wanted, answered: Answered, reply: Reply, score: Score, final: 
     )
 
 
+def _told(failure: FailureRecord, *, gated: bool) -> str:
+    """Why a request failed; of a gated data set without the server's own words, which may quote the question."""
+    if gated and failure.status is not None:
+        return (
+            f"HTTP {failure.status}; what the server said may quote a gated data set, and stands in the journal alone"
+        )
+    return str(failure.detail)[:200]
+
+
 def _without_reply(sample: Wanted, failure: FailureRecord | None) -> Graded:
     return Graded(
         suite=sample.suite.name,
@@ -224,7 +233,7 @@ def _without_reply(sample: Wanted, failure: FailureRecord | None) -> Graded:
         repeat=sample.repeat,
         value=None,
         status=(Status.NOT_ASKED if failure is None else Status.FAILED).value,
-        reason="" if failure is None else str(failure.detail)[:200],
+        reason="" if failure is None else _told(failure, gated=sample.suite.loaded.suite.gated),
         failure="" if failure is None else failure.kind,
         address="" if failure is None else failure.address,
         at=None if failure is None else failure.at or None,

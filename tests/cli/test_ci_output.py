@@ -120,6 +120,26 @@ def test_compare_writes_them(endpoint, other_endpoint, config, run_evalkit, tmp_
     assert "::" not in quiet.stdout + quiet.stderr
 
 
+def test_a_server_that_quotes_a_gated_question_in_its_refusal_publishes_none(
+    endpoint, other_endpoint, config, run_evalkit, tmp_path
+):
+    def quoting(body, _number):
+        text = body["messages"][-1]["content"]
+        return (400, {"error": {"message": f"not safe: {text}"}}) if sum(text.encode()) % 3 == 0 else None
+
+    other_endpoint.spoil = quoting
+    suites = [{"name": "gpqa_diamond", "partial_data": True, "limit": 24, "repeats": 1}]
+    ref, cand = config("ref", endpoint.url, suites), config("cand", other_endpoint.url, suites)
+    junit, out = tmp_path / "junit.xml", tmp_path / "out"
+    env = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "GITLAB_CI": ""}
+    done = run_evalkit("compare", ref, cand, "--junit", junit, "--out", out, env=env)
+    page = run_evalkit("report", out / "comparison.json", "--format", "html")
+    shown = [done.stdout, done.stderr, junit.read_text(), (tmp_path / "summary.md").read_text(), page.stdout]
+    told = "\n".join([*shown, (out / "comparison.json").read_text()])
+    assert "HTTP 400" in told
+    assert "not safe" not in told
+
+
 def test_a_comparison_whose_notes_hold_addresses_keeps_them_to_itself(comparison, tmp_path, github):
     write_for_ci(replace(comparison, reasons=(said("http://10.1.2.3:8000/v1 is gone"),)), tmp_path, ForCi())
     assert "10.1.2.3" not in github.read_text()

@@ -1,6 +1,7 @@
 """`evalkit runs` says what is stored and whether it is whole; `runs cat` prints it, gated questions aside."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -108,3 +109,10 @@ def test_records_are_given_before_damage_is_raised(runs):
     with pytest.raises(RunError, match=r"journal\.records: is damaged at byte"):
         found.extend(record["item"] for record in records(runs / "ref"))
     assert found == ["q0", "q1", "q2", "q3"]
+
+
+def test_a_copy_of_a_run_is_no_other_side(runs, invoke):
+    shutil.copytree(runs / "ref", runs / "copied")
+    done = invoke("compare", runs / "ref", runs / "copied")
+    assert done.code == 2
+    assert "copied: is a copy of" in done.err
