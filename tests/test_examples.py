@@ -9,6 +9,7 @@ import pytest
 
 from evalkit.config import FlagScaleLaunch, load_config
 from evalkit.config.schema import differences
+from evalkit.serve.flagscale import with_flagscale
 from evalkit.tasks.suites import find_pack
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -31,7 +32,7 @@ def pair(request, monkeypatch):
                 monkeypatch.setenv(variable, value)
             else:
                 monkeypatch.delenv(variable, raising=False)
-        return [load_config(EXAMPLES / name / file) for file in ("reference.yaml", "flagos.yaml")]
+        return [load_config(EXAMPLES / name / file, (), with_flagscale) for file in ("reference.yaml", "flagos.yaml")]
 
     load.set = request.param
     return load

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +11,6 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from evalkit.config.flagscale import with_flagscale
 from evalkit.config.launch import KNOWN_MODEL
 from evalkit.config.problems import problems
 from evalkit.config.redact import redacted, remember
@@ -112,8 +111,12 @@ _PATH_KEYS: Final = (
 PATH_KEYS: Final = frozenset(tuple(key.split(".")) for key in _PATH_KEYS.split())
 
 
-def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> EndpointConfig:
+def load_config(
+    path: str | os.PathLike[str], overrides: Sequence[str] = (), completed: Callable[[Node], Node] | None = None
+) -> EndpointConfig:
     """Read an endpoint's configuration: the file, what it extends, then the overrides `a.b=c` in their order.
+
+    `completed` adds what a file of another program says that this one names (`serve.flagscale.with_flagscale`).
 
     Raises:
         ConfigError: anything wrong with a file, a key, a value, a variable or an override; one line for each problem.
@@ -122,7 +125,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     tree = _load_file(Path(path), interpolator, ())
     for text in overrides:
         tree = _overridden(tree, text, interpolator)
-    tree = with_flagscale(tree)
+    tree = tree if completed is None else completed(tree)
     try:
         config = EndpointConfig.model_validate(tree.plain())
     except ValidationError as error:

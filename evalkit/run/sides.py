@@ -16,6 +16,7 @@ from evalkit.model import Reason, said
 from evalkit.options import RunOptions
 from evalkit.run import Observer, execute
 from evalkit.run.plan import SideRun, samplings
+from evalkit.serve.flagscale import with_flagscale
 from evalkit.tasks.suites import find_pack
 from evalkit.waits import finished
 
@@ -26,7 +27,7 @@ def load(path: Path, options: RunOptions) -> EndpointConfig:
     Raises:
         ConfigError: for any mistake in it.
     """
-    config = load_config(path, options.overrides)
+    config = load_config(path, options.overrides, with_flagscale)
     if options.limit is None:
         return config
     names = [entry.name for entry in find_pack(config.pack, config.suite_folders).suites] if config.pack else []

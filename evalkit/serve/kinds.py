@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from evalkit.config import CommandLaunch, FlagScaleLaunch, Launch, LlamaCppLaunch, OcrLaunch
-from evalkit.config.flagscale import FlagScaleServe, FromCommandLine, read_flagscale
 from evalkit.config.launch import KNOWN_MODEL, PORT_MARK
 from evalkit.errors import ConfigError, LaunchError
 from evalkit.resources import data_folder
+from evalkit.serve.flagscale import FlagScaleServe, FromCommandLine, read_flagscale
 from evalkit.serve.process import LOCAL, Command, Server, free_port, guarded, host_and_port, refuse_a_taken_port
 from evalkit.waits import announce
 

@@ -12,6 +12,7 @@ import pytest
 from evalkit.config import load_config
 from evalkit.endpoint.identity import served_models
 from evalkit.errors import LaunchError
+from evalkit.serve.flagscale import with_flagscale
 from evalkit.serve.launch import opened
 
 STAND_IN = """#!{python}
@@ -109,7 +110,7 @@ def stack(tmp_path, monkeypatch):
         lines = {"kind": "flagscale", "cwd": str(tmp_path / "work"), "ready_seconds": 20, "stop_seconds": 10} | launch
         path = tmp_path / "flagos.yaml"
         path.write_text(f"name: flagos\nflagscale: conf/serve.yaml\nlaunch: {json.dumps(lines)}\n")
-        return load_config(path), tmp_path
+        return load_config(path, (), with_flagscale), tmp_path
 
     configured.port = port
     configured.record = lambda: json.loads((tmp_path / "record.json").read_text())

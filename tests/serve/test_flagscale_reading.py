@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from evalkit.config import load_config, public_dump
-from evalkit.config.flagscale import FromCommandLine, is_on, read_flagscale
 from evalkit.config.schema import differences
 from evalkit.errors import ConfigError
+from evalkit.serve.flagscale import FromCommandLine, is_on, read_flagscale, with_flagscale
 
 SERVE = """\
 defaults:
@@ -171,7 +171,7 @@ def test_an_absent_file(tmp_path):
 
 def test_it_fills_in_address_and_model(serve, tmp_path):
     serve()
-    config = load_config(endpoint(tmp_path, "name: flagos\nflagscale: conf/serve.yaml\n"))
+    config = load_config(endpoint(tmp_path, "name: flagos\nflagscale: conf/serve.yaml\n"), (), with_flagscale)
     assert (config.base_url, config.model) == ("http://127.0.0.1:9010/v1", "demo-nvidia-flagos")
     assert config.flagscale.engine == "vllm"
     assert config.where("base_url").endswith("flagos.yaml:2")
@@ -183,7 +183,7 @@ def test_it_fills_in_address_and_model(serve, tmp_path):
 def test_what_the_file_says_itself_stays(serve, tmp_path):
     serve()
     text = "name: a\nbase_url: http://far:1/v1\nmodel: m\nflagscale: {config: conf/serve.yaml}\n"
-    config = load_config(endpoint(tmp_path, text))
+    config = load_config(endpoint(tmp_path, text), (), with_flagscale)
     assert (config.base_url, config.model) == ("http://far:1/v1", "m")
 
 
@@ -193,7 +193,8 @@ def test_two_sides_differ_in_what_flagscale_says(serve, tmp_path):
     sides = []
     changed = {"ref": "experiment.envs.USE_FLAGGEMS: false", "cand": "experiment.runner.deploy.port: 9011"}
     for name, overrides in changed.items():
-        sides.append(load_config(endpoint(tmp_path, text.format(name=name, overrides=overrides))))
+        path = endpoint(tmp_path, text.format(name=name, overrides=overrides))
+        sides.append(load_config(path, (), with_flagscale))
     found = {one.key: (one.reference, one.candidate) for one in differences(*sides)}
     assert found["flagscale.env.USE_FLAGGEMS"] == ("false", "true")
     assert found["flagscale.engine_args.port"] == ("9010", "9011")
@@ -201,18 +202,20 @@ def test_two_sides_differ_in_what_flagscale_says(serve, tmp_path):
 
 def test_secrets_of_the_servers_environment_are_not_stored(serve, tmp_path):
     serve(**{"CUDA_VISIBLE_DEVICES: 0": "HF_TOKEN: hf_abcdefgh"})
-    config = load_config(endpoint(tmp_path, "name: a\nflagscale: conf/serve.yaml\n"))
+    config = load_config(endpoint(tmp_path, "name: a\nflagscale: conf/serve.yaml\n"), (), with_flagscale)
     assert "hf_abcdefgh" not in str(public_dump(config))
 
 
 def test_a_launch_takes_the_configuration(serve, tmp_path):
     serve()
     text = "name: a\nflagscale: conf/serve.yaml\nlaunch: {kind: flagscale, port: 9100, flaggems: true}\n"
-    config = load_config(endpoint(tmp_path, text))
+    config = load_config(endpoint(tmp_path, text), (), with_flagscale)
     assert config.base_url == "http://127.0.0.1:9100/v1"
     assert config.launch.config == tmp_path / "conf" / "serve.yaml"
     assert config.launch.name == "demo_8b"
-    alone = load_config(endpoint(tmp_path, "name: a\nlaunch: {kind: flagscale, config: conf/serve.yaml, name: x}\n"))
+    alone = load_config(
+        endpoint(tmp_path, "name: a\nlaunch: {kind: flagscale, config: conf/serve.yaml, name: x}\n"), (), with_flagscale
+    )
     assert (alone.launch.name, alone.flagscale.engine) == ("x", "vllm")
 
 
@@ -242,6 +245,6 @@ def test_mistakes_in_the_endpoints_file(serve, tmp_path, text, changes, words):
     path = tmp_path / "a.yaml"
     path.write_text(f"name: a\n{text}\n")
     with pytest.raises(ConfigError) as error:
-        load_config(path)
+        load_config(path, (), with_flagscale)
     assert words.format(tmp=tmp_path) in str(error.value), str(error.value)
     assert "a.yaml:" in str(error.value)
