@@ -248,7 +248,9 @@ class Comparison:
             sides = self._runs()
         except (RunError, UsageError):
             held = [flip for flip in self.value.flips if flip.kind in kinds and suite in {None, flip.suite}]
-            return [flip for flip in held if item in {None, flip.item}][:most], False
+            gated = {one.suite for one in self.value.suites if one.gated and not include_questions}
+            found = [flip.withheld() if flip.suite in gated else flip for flip in held if item in {None, flip.item}]
+            return found[:most], False
         names = [name for name in names if suite in {None, name}]
         shown = Shown(whole=True, questions=include_questions)
         return changed(sides, names, kinds, item=item, most=most, shown=shown), True

@@ -8,7 +8,7 @@ a name that ends in `_pt` is in percentage points; differences are candidate min
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
@@ -492,6 +492,11 @@ class Flip:
     repeat: int = 0
     question: str | None = None
     stratum: tuple[str, ...] = ()
+
+    def withheld(self) -> Flip:
+        """The flip without what data set and replies say: a reply can quote the question, answers are its key."""
+        empty = replace(self, question=None, target="", reference_answer=None, candidate_answer=None)
+        return replace(empty, reference_text="", candidate_text="")
 
 
 @dataclass(frozen=True, slots=True)

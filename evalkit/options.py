@@ -85,7 +85,7 @@ class JudgeOptions(Tolerances):
     The `Tolerances` stand over those of `pack`, all over the sides' own. `overall_margin_pt` is the tolerance of the
     mean over several suites (None: `margin_pt`, the pack's, the sides' own, or 2 points). `on_inconclusive` says
     whether INCONCLUSIVE ends with exit code 4 ("fail") or 0. `flips` bounds the changed items of a suite that are held
-    with both replies (None: all); `include_questions` holds those of gated data sets with their questions. `out` is the
+    with both replies (None: all); `include_questions` holds those of gated data sets as well. `out` is the
     folder for the comparison; without it the folder is beside what is compared.
 
     `known` is a list of differences that somebody accepts for a time (docs/history.md): they keep their verdict, and

@@ -188,7 +188,7 @@ judging = together(
         help="Changed items of a suite that the stored comparison holds with both replies.",
     ),
     click.option(
-        "--include-questions", is_flag=True, help="Store the questions of gated data sets with the changed items."
+        "--include-questions", is_flag=True, help="Store items and replies of gated data sets too, where they changed."
     ),
     click.option("--out", type=FOLDER, help="Folder for the comparison (default: beside what is compared)."),
 )

@@ -88,14 +88,15 @@ _SHOWN: Final = 700  # characters of a reply shown after it
 @click.option("--item", help="Only the item of this name.")
 @click.option("-n", "--number", type=click.IntRange(min=1), default=10, help="Show at most so many.")
 @click.option("--whole", is_flag=True, help="Show whole replies, not only what follows the first differing word.")
-@click.option("--include-questions", is_flag=True, help="Show the questions of gated data sets too.")
+@click.option("--include-questions", is_flag=True, help="Show items and replies of gated data sets too.")
 @options.as_json
 def flips(comparison: Path, suite: str | None, whole: bool, as_json: bool, **given: Any) -> None:
     """List the items that changed between two runs, the strongest evidence first.
 
     CMP is the folder that `evalkit compare` stored, or the comparison.json in it. Replies are read from the two runs;
-    where those are gone, the shortened ones in CMP are shown. "regressed" and "improved" items changed their score,
-    "changed" ones only their answer. Repeats count from 0.
+    where those are gone, the shortened ones in CMP are shown. A reply can quote the question: those of gated data sets
+    are left out unless asked for. "regressed" and "improved" items changed their score, "changed" ones only their
+    answer. Repeats count from 0.
     """
     made = api.load_comparison(comparison)
     found, of_the_runs = made.changed(
@@ -107,6 +108,9 @@ def flips(comparison: Path, suite: str | None, whole: bool, as_json: bool, **giv
     )
     if not of_the_runs:
         click.echo("evalkit: the runs cannot be read as they were: showing what the comparison holds of them", err=True)
+    gated = {one.suite for one in made.value.suites if one.gated}
+    if not given["include_questions"] and any(flip.suite in gated for flip in found):
+        click.echo("evalkit: what gated data sets and replies to them say is left out: --include-questions", err=True)
     if as_json:
         options.print_json([asdict(flip) for flip in found])
         return

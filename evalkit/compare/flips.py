@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How much of a flip is shown: whole texts or their surroundings, and whether a question may be."""
+    """How much of a flip is shown: whole texts or their surroundings, and whether those of gated suites are."""
 
     whole: bool = False
     questions: bool = False
@@ -166,7 +166,7 @@ def _cells_of(cells: Cells, code: int) -> Ints:
 
 
 def describe(suite: str, sides: tuple[Side, Side], aligned: Aligned, place: Place, shown: Shown) -> Flip:
-    """The flip at a place with answers, texts and question; a gated suite's question only where asked for."""
+    """The flip at a place with answers, texts and question; of a gated suite only where asked for."""
     left, right = (side.suites[suite] for side in sides)
     item = aligned.layout.items[place.item]
     rows = place.reference_row, place.candidate_row
@@ -175,11 +175,10 @@ def describe(suite: str, sides: tuple[Side, Side], aligned: Aligned, place: Plac
     if not shown.whole:
         one, two = bounded(one, two)
     about = sides[0].item(suite, item) or sides[1].item(suite, item)
-    open_question = about is not None and (shown.questions or not (left.facts.gated or right.facts.gated))
-    question = about.question if about is not None and open_question else None
+    question = about.question if about is not None else None
     if question is not None and not shown.whole:
         question = _short(question, _QUESTION)
-    return Flip(
+    flip = Flip(
         suite=suite,
         item=item,
         kind=place.kind,
@@ -197,6 +196,7 @@ def describe(suite: str, sides: tuple[Side, Side], aligned: Aligned, place: Plac
         question=question,
         stratum=aligned.layout.strata[place.item],
     )
+    return flip if shown.questions or not (left.facts.gated or right.facts.gated) else flip.withheld()
 
 
 def _short(text: str, most: int) -> str:

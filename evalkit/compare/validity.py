@@ -456,7 +456,7 @@ class Policy:
     `pack` names the pack that margins were taken from. `alpha` is the level of each one-sided test, `power` that of
     the needed repeats. `bank` says that the reference is a stored run that will not be asked again. `noise` holds
     noise floors by suite. `flips` bounds how many flips of a suite the comparison holds with their texts (None: all),
-    `questions` lets it hold the questions of gated suites.
+    `questions` lets it hold the texts of gated suites.
     """
 
     alpha: float = 0.05

@@ -42,6 +42,8 @@ _RESULTS: Final = re.compile(rf"results_{_DATE}\.json")
 _SAMPLES: Final = re.compile(rf"samples_(.+)_{_DATE}\.jsonl")
 _DEPTH: Final = 4  # lm-eval puts the model's name between the output path and the files
 _MOST_BYTES: Final = 1 << 28
+GATED: Final = frozenset({"Idavidrein/gpqa", "cais/hle"})
+"""Data sets whose terms forbid to share their questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +339,7 @@ def _side(name: str, suite: _Suite, session: Session) -> SuiteSide:
             repeats=int(samples.repeat.max()) + 1 if len(samples) else 1,
             notes=tuple(notes),
             digests=_digests(suite, results),
+            gated=any(config.get("dataset_path") in GATED for config in configs),
         ),
         samples,
     )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -58,7 +58,7 @@ def flips_json(comparison: Comparison, *, include_questions: bool) -> str:
     share = min(_FULL_BYTES, (TEXT_BYTES - 3 * _FULL_FLIPS * _FULL_BYTES) // (3 * rest))
     rows = []
     for place, flip in enumerate(ordered):
-        shown = flip if include_questions or flip.suite not in gated else _withheld(flip)
+        shown = flip if include_questions or flip.suite not in gated else flip.withheld()
         row = _row(shown, numbers[flip.suite], _FULL_BYTES if place < _FULL_FLIPS else share)
         rows.append(row if shown is flip else {**row, "z": 1})
     return script_json({"suites": [clean(labels.get(name, name)) for name in numbers], "flips": rows})
@@ -90,19 +90,6 @@ def fitted(text: str, most_bytes: int) -> str:
     while (size := len(script_json(cut).encode()) - 2) > most_bytes:
         cut = cut[: min(len(cut) - 1, len(cut) * most_bytes // size)]
     return cut
-
-
-def _withheld(flip: Flip) -> Flip:
-    """The flip without anything that the data set or a reply says."""
-    return replace(
-        flip,
-        question=None,
-        target="",
-        reference_answer=None,
-        candidate_answer=None,
-        reference_text="",
-        candidate_text="",
-    )
 
 
 def _row(flip: Flip, suite: int, most_bytes: int) -> dict[str, Any]:

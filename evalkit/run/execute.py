@@ -415,6 +415,7 @@ async def _ask(asking: _Asking, missing: Missing, out: journal.Journal, shared: 
         leads=pace.leads,
         look_again=asking.look_again,
         addresses=len(settings.base_urls),
+        gated={suite.name for suite in side.plan.suites if suite.loaded.suite.gated},
     )
     try:
         await pool.run(side.plan.request(*sample) for sample in missing)

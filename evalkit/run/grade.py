@@ -21,7 +21,7 @@ from evalkit.model import FinalText, Item, Reply, Score, Status
 from evalkit.run import journal, tables
 from evalkit.run.parquet import FORMAT, Table
 from evalkit.run.plan import Plan, PlannedSuite
-from evalkit.run.records import Damage, FailureRecord, Record, ReplyRecord, read_records
+from evalkit.run.records import Damage, FailureRecord, Record, ReplyRecord, read_records, told
 from evalkit.run.tables import Graded
 from evalkit.scoring.answers.reply import final_text
 from evalkit.scoring.registry import graded, printable
@@ -217,15 +217,6 @@ def _row(sample: Wanted, answered: Answered, reply: Reply, score: Score, final: 
     )
 
 
-def _told(failure: FailureRecord, *, gated: bool) -> str:
-    """Why a request failed; of a gated data set without the server's own words, which may quote the question."""
-    if gated and failure.status is not None:
-        return (
-            f"HTTP {failure.status}; what the server said may quote a gated data set, and stands in the journal alone"
-        )
-    return str(failure.detail)[:200]
-
-
 def _without_reply(sample: Wanted, failure: FailureRecord | None) -> Graded:
     return Graded(
         suite=sample.suite.name,
@@ -233,7 +224,7 @@ def _without_reply(sample: Wanted, failure: FailureRecord | None) -> Graded:
         repeat=sample.repeat,
         value=None,
         status=(Status.NOT_ASKED if failure is None else Status.FAILED).value,
-        reason="" if failure is None else _told(failure, gated=sample.suite.loaded.suite.gated),
+        reason="" if failure is None else told(failure, gated=sample.suite.loaded.suite.gated)[:200],
         failure="" if failure is None else failure.kind,
         address="" if failure is None else failure.address,
         at=None if failure is None else failure.at or None,

@@ -109,6 +109,15 @@ class FailureRecord:
 Record: TypeAlias = ReplyRecord | FailureRecord
 
 
+def told(failure: Failure | FailureRecord, *, gated: bool) -> str:
+    """Why a request failed; of a gated data set without the server's own words, which may quote the question."""
+    if gated and failure.status is not None:
+        return (
+            f"HTTP {failure.status}; what the server said may quote a gated data set, and stands in the journal alone"
+        )
+    return failure.detail
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
     """Bytes of a journal that are no record, and why; `torn` where the file ends within a record, as a crash leaves it.

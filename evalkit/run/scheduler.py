@@ -27,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Final, Protocol, Self, TypeAlias
@@ -35,6 +35,7 @@ from typing import Final, Protocol, Self, TypeAlias
 from evalkit.config import Limits
 from evalkit.errors import EndpointError
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request
+from evalkit.run.records import told
 
 _LIMITS: Final = Limits()
 _REFUSALS: Final = frozenset({FailureKind.AUTH, FailureKind.NOT_FOUND, FailureKind.REDIRECT})
@@ -226,17 +227,19 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Failing:
-    """How often in a row an address has refused, broken or been away, and its last words."""
+    """How often in a row an address has refused, broken or been away, the kind of the last time, and its words."""
 
     number: int
-    last: Failure
+    kind: FailureKind
+    said: str
 
 
 @dataclass(slots=True)
 class Pool:
     """Asks every request of one endpoint and hands each outcome to `sink` exactly once. Time is the event loop's.
 
-    `addresses` is the number of the endpoint's addresses, among which the client chooses.
+    `addresses` is the number of the endpoint's addresses, among which the client chooses. What a server says of the
+    requests of `gated` suites is shown nowhere: it may quote the question.
 
     With a `finder`, its number is the most in flight; a pool that `leads` tells it how the endpoint fares. `look_again`
     is called when an endpoint that was down answers, before its answer is kept and more is asked: it gives a failure
@@ -253,6 +256,7 @@ class Pool:
     leads: bool = True
     look_again: LookAgain | None = None
     addresses: int = 1
+    gated: Collection[str] = ()
     _served: set[str] = field(default_factory=set)
     _failing: dict[str, _Failing] = field(default_factory=dict)
     _greeting: bool = False
@@ -302,8 +306,8 @@ class Pool:
     def left_out(self) -> list[str]:
         """A sentence for each address that refused, broke or was away to the end while others answered."""
         return [
-            f"{self.name}: {address} {'refused' if one.last.kind in _REFUSALS else 'failed'} {one.number} requests and "
-            f"was left out, others answered: {one.last.detail}"
+            f"{self.name}: {address} {'refused' if one.kind in _REFUSALS else 'failed'} {one.number} requests and "
+            f"was left out, others answered: {one.said}"
             for address, one in self._failing.items()
             if self._served and one.number >= _FATAL_AFTER and self.addresses > 1
         ]
@@ -440,7 +444,7 @@ class Pool:
 
     def _failed(self, entry: _Waiting, failure: Failure) -> None:
         entry.last = failure
-        self._count(failure)
+        self._count(entry, failure)
         if self.finder is not None:
             self._tell(self.finder, entry, failure)
         if _is_away(failure):
@@ -464,11 +468,15 @@ class Pool:
         else:
             self._permanent_failure(entry, failure)
 
-    def _count(self, failure: Failure) -> None:
+    def _said(self, entry: _Waiting, failure: Failure) -> str:
+        return told(failure, gated=entry.request.suite in self.gated)
+
+    def _count(self, entry: _Waiting, failure: Failure) -> None:
         """Takes a failure into account that is its address's own."""
         if failure.kind in _LEAVES_OUT:
             before = self._failing.get(failure.address)
-            self._failing[failure.address] = _Failing(1 if before is None else before.number + 1, failure)
+            number = 1 if before is None else before.number + 1
+            self._failing[failure.address] = _Failing(number, failure.kind, self._said(entry, failure))
 
     def _tell(self, finder: Finder, entry: _Waiting, failure: Failure) -> None:
         """What a failure says of the number in flight."""
@@ -487,11 +495,11 @@ class Pool:
             self._down_since = self._now()
         lasted = self._now() - self._down_since
         if lasted >= self.settings.outage_seconds:
-            self._fatal = f"{failure.detail} (no answer for {lasted:.0f} s)"
+            self._fatal = f"{self._said(entry, failure)} (no answer for {lasted:.0f} s)"
             self._advice = "what was answered is kept, run again later"
             self._give_up(entry, failure)
             return True
-        self._waits_for(f"waiting for {self.name} to come back: {failure.detail}")
+        self._waits_for(f"waiting for {self.name} to come back: {self._said(entry, failure)}")
         asked = min(failure.retry_after or 0.0, self.settings.backoff_limit_seconds)
         self._requeue(entry, max(asked, self._backoff(min(6, 1 + int(lasted // 5)))))
         return True
@@ -508,7 +516,7 @@ class Pool:
         wait = failure.retry_after if failure.retry_after is not None else 0.0
         self._hold_until = max(self._hold_until, self._now() + wait)
         if wait >= _LONG_HOLD_SECONDS:
-            self._waits_for(f"{self.name} asks to be left alone for {wait:.0f} s: {failure.detail}")
+            self._waits_for(f"{self.name} asks to be left alone for {wait:.0f} s: {self._said(entry, failure)}")
         if entry.limited > self.settings.rate_limit_tries:
             self._give_up(entry, failure)
         else:
@@ -528,7 +536,7 @@ class Pool:
     @property
     def _is_refused(self) -> bool:
         """True where several requests were refused and none was answered by any address."""
-        refused = sum(one.number for one in self._failing.values() if one.last.kind in _REFUSALS)
+        refused = sum(one.number for one in self._failing.values() if one.kind in _REFUSALS)
         return not self._served and refused >= _FATAL_AFTER
 
     async def _greet(self, refused: Request) -> None:
@@ -555,7 +563,7 @@ class Pool:
         if self._permanent[suite] >= self.settings.permanent_failures_to_stop and not self.progress[suite].stopped:
             self.progress[suite].stopped = (
                 f"stopped after {self._permanent[suite]} failures in a row that asking again cannot heal "
-                f"({failure.kind.value}): {failure.detail}"
+                f"({failure.kind.value}): {self._said(entry, failure)}"
             )
 
     def _give_up(self, entry: _Waiting, failure: Failure) -> None:

@@ -140,6 +140,56 @@ def test_a_server_that_quotes_a_gated_question_in_its_refusal_publishes_none(
     assert "not safe" not in told
 
 
+@pytest.mark.parametrize("pages", [False, True], ids=["refused", "away"])
+def test_a_server_that_answers_no_gated_question_and_quotes_them_publishes_none(
+    endpoint, other_endpoint, config, run_evalkit, tmp_path, pages
+):
+    def quoting(body, _number):
+        text = body["messages"][-1]["content"]
+        status = 503 if pages else 400
+        return (status, {"error": {"message": f"not safe: {text}"}}) if len(text) > 40 else None
+
+    other_endpoint.spoil = quoting
+    suites = [{"name": "gpqa_diamond", "partial_data": True, "limit": 24, "repeats": 1}]
+    limits = {"outage_seconds": 0.01, "retries": 0}
+    ref, cand = config("ref", endpoint.url, suites), config("cand", other_endpoint.url, suites, limits=limits)
+    junit, out = tmp_path / "junit.xml", tmp_path / "out"
+    done = run_evalkit("compare", ref, cand, "--junit", junit, "--out", out)
+    manifest = (tmp_path / "runs" / "cand" / "manifest.jsonl").read_text()
+    assert '"stopped":{' in manifest
+    told = "\n".join([done.stdout, done.stderr, junit.read_text(), (out / "comparison.json").read_text(), manifest])
+    assert ("HTTP 503" if pages else "HTTP 400") in told
+    assert "not safe" not in told
+
+
+def test_replies_that_quote_gated_questions_are_stored_and_shown_only_when_asked_for(
+    endpoint, other_endpoint, config, run_evalkit, invoke, tmp_path
+):
+    for server, letter in ((endpoint, "A"), (other_endpoint, "B")):
+        server.answer = lambda messages, letter=letter: f"They ask: {messages[-1]['content']}\n\nAnswer: {letter}"
+    suites = [{"name": "gpqa_diamond", "partial_data": True, "limit": 24, "repeats": 1}]
+    ref, cand = config("ref", endpoint.url, suites), config("cand", other_endpoint.url, suites)
+    out = tmp_path / "out"
+    done = run_evalkit("compare", ref, cand, "--out", out)
+    listed = [invoke("flips", out, "--whole", *more) for more in ((), ("--json",))]
+    told = "\n".join([done.stdout, done.stderr, (out / "comparison.json").read_text(), *(one.out for one in listed)])
+    assert "regressed" in told
+    assert "They ask" not in told
+    assert all("is left out: --include-questions" in one.err for one in listed)
+    asked_for = invoke("flips", out, "--whole", "--include-questions")
+    assert "They ask" in asked_for.out
+    assert "is left out" not in asked_for.err
+    open_hearted = tmp_path / "open"
+    run_evalkit("compare", ref, cand, "--stored", "--include-questions", "--out", open_hearted)
+    assert "They ask" in (open_hearted / "comparison.json").read_text()
+    for run in (tmp_path / "runs").glob("*/manifest.jsonl"):
+        run.unlink()
+    gone = invoke("flips", open_hearted, "--whole")
+    assert "the runs cannot be read" in gone.err
+    assert "They ask" not in gone.out
+    assert "They ask" in invoke("flips", open_hearted, "--whole", "--include-questions").out
+
+
 def test_a_comparison_whose_notes_hold_addresses_keeps_them_to_itself(comparison, tmp_path, github):
     write_for_ci(replace(comparison, reasons=(said("http://10.1.2.3:8000/v1 is gone"),)), tmp_path, ForCi())
     assert "10.1.2.3" not in github.read_text()

@@ -88,11 +88,15 @@ def test_a_flip_shows_both_replies_target_and_question():
     assert (flip.target, flip.question, flip.repeat) == ("B", "question 0", 0)
 
 
-def test_gated_questions_are_withheld_unless_asked_for():
-    sides = replied(["B"] * 30, ["C"] * 30, gated=True)
-    assert {flip.question for flip in compare(*sides, Policy(), NOW).flips} == {None}
-    shown = compare(*sides, Policy(questions=True), NOW).flips
-    assert shown[0].question == "question 0"
+def test_what_a_gated_suite_says_is_withheld_unless_asked_for():
+    sides = replied(["They ask for 0: B"] * 30, ["question 0: C"] * 30, gated=True)
+    made = compare(*sides, Policy(), NOW)
+    assert len(made.flips) == 30
+    for flip in made.flips:
+        texts = flip.question, flip.target, flip.reference_answer, flip.candidate_answer
+        assert (*texts, flip.reference_text, flip.candidate_text) == (None, "", None, None, "", "")
+    (shown,) = compare(*sides, Policy(questions=True, flips=1), NOW).flips
+    assert (shown.question, shown.target, shown.candidate_text) == ("question 0", "B", "question 0: C")
 
 
 def test_the_stored_comparison_stays_small():

@@ -114,6 +114,18 @@ def test_a_folder_becomes_a_side(tmp_path, half):
     assert "hush" not in json.dumps(side.config)
 
 
+def test_what_a_gated_data_set_says_is_held_only_when_asked_for(tmp_path, half):
+    folders = []
+    for name, scores in (("a", half), ("b", [0.0] * 40)):
+        tasks = {"gpqa_main": lines_of(scores)}
+        results = results_of(tasks)
+        results["configs"]["gpqa_main"]["dataset_path"] = "Idavidrein/gpqa"
+        folders.append(write(tmp_path / name, tasks, results=results))
+    sides = [read_lm_eval(folder, Choices()) for folder in folders]
+    assert {flip.reference_text for flip in compare(*sides, Policy(), "now").flips} == {""}
+    assert "It is 2." in {flip.reference_text for flip in compare(*sides, Policy(questions=True), "now").flips}
+
+
 def test_items_are_matched_by_hash_not_by_place(tmp_path, half):
     one = read_lm_eval(write(tmp_path / "a", {"sums": lines_of(half)}), Choices())
     turned = [{**line, "doc_id": 39 - line["doc_id"]} for line in reversed(lines_of(half))]
