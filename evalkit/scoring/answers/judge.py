@@ -8,6 +8,7 @@ says which side an answer came from, and an answer that both sides gave is judge
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import tomllib
 import unicodedata
@@ -110,13 +111,18 @@ def judge_messages(case: Case, asked_before: int = 0) -> tuple[Message, ...]:
     """Build the chat that asks for one grade; `asked_before` > 0 adds a line after a reply that could not be read.
 
     Marks that a chat template or tokenizer may take for its own (`<|im_end|>`, `[/INST]`) are written with JSON
-    escapes: a server that reads them inside a message would let an answer end the question and grade itself.
+    escapes: a server that reads them inside a message would let an answer end the question and grade itself. So are
+    the words before a grade ("Score: 1"), which a judge that copies what it reads then gives back unreadable.
     """
     wording = _wording()
     text = wording["prompt"] + (wording["again"] if asked_before else "")
     given = canonical({"question": case.question, "truth": case.truth, "answer": case.answer}).decode()
-    given = _RE.control.sub(lambda mark: f"\\u{ord(mark[0]):04x}", given)
+    given = _RE.control.sub(_escaped, _RE.in_other_letters.sub(_escaped, given))
     return ({"role": "system", "content": text}, {"role": "user", "content": given})
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1] if not found[0].isascii() else f"\\u{ord(found[0]):04x}"
 
 
 _RE: Final = patterns.of("judge")
@@ -136,26 +142,33 @@ def _wording() -> dict[str, str]:
 def grade(reply: str, *, cut_off: bool = False) -> float | None:
     """Read a judge's reply: a grade in [0, 1], or None where there is none and the judge is to be asked again.
 
-    The `score` of a JSON object decides, as it is written, whatever else the object holds. A line `Score: x` does where
-    there is no object, and a number with which the reply begins where there is neither. All that are stated must be the
-    same, and one must begin or end the reply: a grade in the midst of prose may be quoted from the answer. Out of
-    range, fractions, percentages and decimal commas are None: a guess at what was meant would be a grade that nobody
-    gave. Of a reply that was `cut_off` only an object counts, for a number may lack digits.
+    A JSON object that stands by itself decides by its `score`, whatever else it holds; a line `Score: x` does where
+    there is no object, and a number with which the reply begins where there is neither. What stands in quotation marks
+    or behind "The answer says:" is not the judge's. All that it states otherwise, in prose or as a correction too, must
+    be the same, and one that stands by itself must begin or end the reply. Out of range, fractions, percentages and
+    decimal commas are None: a guess at what was meant would be a grade that nobody gave. Of a reply that was `cut_off`
+    only an object counts, for a number may lack digits.
     """
     text = unicodedata.normalize("NFKC", reply)
-    _, closed, after = text.rpartition("</think>")
+    _, closed, after = text.partition("</think>")
     text = (after if closed else text).strip()
-    if "<think>" in text or len(text) > _READ_LIMIT_CHARS:
+    if "<think>" in text or "</think>" in text or len(text) > _READ_LIMIT_CHARS:
         return None
     stated = [*_of_objects(text)]
     if not cut_off:
         in_objects = [range(one.start, one.end) for one in stated]
         stated += [one for one in _of_lines(text) if not any(one.start in place for place in in_objects)]
         if not stated and (number := _RE.bare.match(text)):
-            stated = [_Stated(number["value"], number.start(), number.end())]
-    if not any(one.is_at_edge(text) for one in stated) or len(values := {one.value for one in stated}) > 1:
+            return _Stated(number["value"], 0, 0).value
+    said = [one for one in stated if not one.is_quoted(text)]
+    own = [one for one in said if one.is_own(text)]
+    if not any(one.is_at_edge(text) for one in own) or len(values := {one.value for one in said}) > 1:
         return None
-    return values.pop()
+    changed = None if cut_off else _RE.changed.search(text, min(one.end for one in own))
+    return None if changed and float(changed["value"]) not in values else values.pop()
+
+
+_LEAD: Final = 120  # characters before a grade that say whose it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +178,7 @@ class _Stated:
     written: str
     start: int
     end: int
+    is_object: bool = False
 
     @property
     def value(self) -> float | None:
@@ -173,6 +187,18 @@ class _Stated:
 
     def is_at_edge(self, text: str) -> bool:
         return not (_RE.words.search(text, 0, self.start) and _RE.words.search(text, self.end))
+
+    def is_own(self, text: str) -> bool:
+        """True where it stands by itself: at the beginning of a line, or behind "My grade is"."""
+        return _RE.own.search(text, max(0, self.start - _LEAD), self.start) is not None
+
+    def is_quoted(self, text: str) -> bool:
+        lead = max(0, self.start - _LEAD)
+        if _RE.announced.search(text, lead, self.start):
+            return True
+        if not self.is_object and self.is_own(text):
+            return False  # {'score': 0.5}
+        return bool(_RE.quote_opens.search(text, lead, self.start) or _RE.quote_closes.match(text, self.end))
 
 
 def _of_objects(text: str) -> Iterator[_Stated]:
@@ -186,11 +212,11 @@ def _of_objects(text: str) -> Iterator[_Stated]:
             continue
         for key, value in pairs:
             if key.strip().lower() in {"score", "grade"}:
-                yield _Stated(value.strip() if isinstance(value, str) else "", brace.start(), position)
+                yield _Stated(value.strip() if isinstance(value, str) else "", brace.start(), position, is_object=True)
 
 
 def _of_lines(text: str) -> Iterator[_Stated]:
-    """What the lines of `text` that begin with "Score:" or "Grade:" give."""
+    """What stands in `text` behind "Score:" or "Grade:", at the beginning of a line or not."""
     for label in _RE.label.finditer(text):
         written = label["value"].rstrip(".,:")
         yield _Stated("" if _RE.out_of.match(text, label.end()) else written, label.start(), label.end())
