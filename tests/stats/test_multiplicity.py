@@ -18,6 +18,11 @@ def test_adjusted_p_values_equal_statsmodels(p):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
 
 
+def test_families_side_by_side_are_corrected_each_by_itself():
+    p = np.random.default_rng(30).random((5, 7)) / 10
+    assert pytest.approx(np.array([holm(column) for column in p.T])) == holm(p).T
+
+
 def test_p_values_are_checked():
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         holm([0.2, 1.2])

@@ -1,0 +1,180 @@
+"""Several looks at one comparison that grows: what error each may spend, and at which look each row is decided."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evalkit.stats.methods import check_margin
+from evalkit.stats.multiplicity import holm
+from evalkit.stats.paired import BoolArray, FloatArray, IntArray
+from evalkit.stats.tails import normal_quantile, normal_sf
+
+FAST_ALPHA: Final = 0.01
+"""So much of an alarm's error is kept for failing fast, where that is done: the looks spend the rest."""
+_BETS: Final = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
+_POINTS: Final = 401  # of the recursion over each region that goes on
+_FAR: Final = 8.0  # standard deviations beyond which nothing is left
+
+
+class Spending(StrEnum):
+    """How looks spend their error: about evenly, or sparingly at first."""
+
+    POCOCK = "pocock"
+    OBRIEN_FLEMING = "obrien-fleming"
+
+    def spent(self, share: float, alpha: float) -> float:
+        """The error that is spent once this share (0 to 1) of the planned information is there."""
+        if self is Spending.POCOCK:
+            return alpha * math.log1p((math.e - 1.0) * share)
+        return 2.0 * normal_sf(normal_quantile(1.0 - alpha / 2.0) / math.sqrt(share))
+
+
+@lru_cache(maxsize=256)
+def look_alphas(shares: tuple[float, ...], alpha: float, spending: Spending = Spending.POCOCK) -> tuple[float, ...]:
+    """The one-sided alpha for `judge_difference` at each look; `shares` of the planned information, the last at most 1.
+
+    Stopping at the first look that rejects keeps a one-sided test at what is spent by then, at most `alpha`, whenever
+    the looks come, as long as their times do not follow from what they showed: K. K. G. Lan and D. L. DeMets,
+    Biometrika 70 (1983) 659-663. An alpha depends on the looks up to its own only: a later one changes none of them.
+
+    Raises:
+        ValueError: for shares that do not rise within (0, 1], none, or an alpha outside (0, 0.5).
+    """
+    times = np.asarray(shares, dtype=np.float64)
+    rising = times.size > 0 and times[0] > 0.0 and times[-1] <= 1.0 and bool(np.all(np.diff(times) > 0.0))
+    if not rising or not 0.0 < alpha < 0.5:
+        raise ValueError(f"looks need shares that rise within (0, 1] and alpha in (0, 0.5): {shares}, {alpha}")
+    alphas: list[float] = []
+    grid, density, before, gone = np.zeros(1), np.ones(1), 0.0, 0.0
+    for time in times.tolist():
+        step, spent = math.sqrt(time - before), spending.spent(time, alpha)
+        limit = _crossed_by(grid, density, step, spent - gone)
+        alphas.append(normal_sf(limit / math.sqrt(time)))
+        reached, weights = _simpson(-_FAR * math.sqrt(time), limit)
+        kernel = np.exp(-0.5 * ((reached[:, None] - grid) / step) ** 2) / (step * math.sqrt(2.0 * math.pi))
+        grid, density, before, gone = reached, (kernel @ density) * weights, time, spent
+    return tuple(alphas)
+
+
+def _crossed_by(grid: FloatArray, mass: FloatArray, step: float, chance: float) -> float:
+    """The limit that a sum, which has `mass` at the points of the grid, passes with this chance at its next step.
+
+    P. Armitage, C. K. McPherson and B. C. Rowe (1969): what has not stopped is carried from look to look.
+    """
+    low, high = -_FAR, 2.0 * _FAR
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        tails = map(math.erfc, ((middle - grid) / (step * math.sqrt(2.0))).tolist())
+        passed = 0.5 * float(mass @ np.fromiter(tails, np.float64, grid.size))
+        low, high = (middle, high) if passed > chance else (low, middle)
+    return (low + high) / 2.0
+
+
+def _simpson(low: float, high: float) -> tuple[FloatArray, FloatArray]:
+    """Points from low to high and the weights of Simpson's rule."""
+    grid = np.linspace(low, high, _POINTS)
+    weights = np.full(_POINTS, 2.0)
+    weights[1::2] = 4.0
+    weights[0] = weights[-1] = 1.0
+    return grid, weights * (grid[1] - grid[0]) / 3.0
+
+
+# ---------------------------------------------------------------- a comparison of several suites, in rounds
+
+
+class LookAlphas(NamedTuple):
+    """The levels of a comparison's looks, each (looks, rows): the suites' rows, and their mean's as the last.
+
+    `alphas` are those of the one-sided tests for EQUIVALENT; an alarm's p-value is multiplied by `scale` and then held,
+    after Holm's correction, against `alarm`.
+    """
+
+    alphas: FloatArray
+    scale: FloatArray
+    alarm: float
+
+
+def comparison_alphas(
+    samples: ArrayLike, alpha: float, spending: Spending = Spending.POCOCK, fast: float = 0.0
+) -> LookAlphas:
+    """The levels where so many `samples` (looks, suites) of each suite are there at each look, at the last all of them.
+
+    A suite that has no more samples than at the look before is not looked at again: its level stays. The variance of
+    the suites' mean is taken to be that of samples that are equally noisy. Alarms have `alpha` less `fast`, which is
+    kept for `fast_evidence`. A step of Holm's correction over `left` rows comes at no more than the look's level for
+    alpha / left (Y. Ye et al., Statistics in Medicine 32 (2013) 1112-1124): such levels are not proportional to alpha.
+    """
+    counts = np.asarray(samples, dtype=np.float64)
+    every = np.column_stack([counts, 1.0 / np.sum(1.0 / counts, axis=1)]) if counts.shape[1] > 1 else counts
+    alarm, steps = alpha - fast, {1, every.shape[1]}
+
+    def levels(total: float) -> FloatArray:
+        return np.column_stack([_levels(column / column[-1], total, spending) for column in every.T])
+
+    allowed = np.min([left * levels(alarm / left) for left in steps], axis=0)
+    return LookAlphas(levels(alpha), alarm / allowed, alarm)
+
+
+def _levels(shares: FloatArray, alpha: float, spending: Spending) -> FloatArray:
+    distinct = sorted(set(shares.tolist()))
+    return np.asarray(look_alphas(tuple(distinct), alpha, spending))[np.searchsorted(distinct, shares)]
+
+
+class Stops(NamedTuple):
+    """What became of simulated comparisons: EQUIVALENT or not, which rows alarmed, and how far each suite was asked.
+
+    `equivalent` has one entry a comparison; `alarms` is (rows, comparisons), the mean's row the last; `asked` is
+    (suites, comparisons): the number of the last round in which the suite was asked, from 1.
+    """
+
+    equivalent: BoolArray
+    alarms: BoolArray
+    asked: IntArray
+
+
+def stops(p_tost: FloatArray, p_alarm: FloatArray, levels: LookAlphas) -> Stops:
+    """How comparisons in rounds end whose p-values at every look are known; both (looks, rows, comparisons).
+
+    The rule that `evalkit.rounds` follows. A comparison goes on until its mean and every suite are equivalent at their
+    levels, or a row alarms after Holm's correction. While the mean is open every suite is asked in each round; once it
+    is equivalent it stays so, and so do the suites that are at that look or a later one: these are asked no further.
+    """
+    looks, rows, n = p_tost.shape
+    suites = max(1, rows - 1)
+    kept, alarms = np.zeros((rows, n), dtype=np.bool_), np.zeros((rows, n), dtype=np.bool_)
+    asked, running = np.zeros((suites, n), dtype=np.int64), np.ones(n, dtype=np.bool_)
+    for look in range(looks):
+        asked[running & ~kept[:suites]] = look + 1
+        inside = p_tost[look] <= levels.alphas[look][:, None]
+        p = np.where(kept, 1.0, np.minimum(1.0, p_alarm[look] * levels.scale[look][:, None]))
+        alarms |= running & (holm(p) <= levels.alarm)
+        kept |= running & inside & (kept[-1] | inside[-1])
+        running &= ~alarms.any(axis=0) & ~kept.all(axis=0)
+    return Stops(np.asarray(kept.all(axis=0) & ~alarms.any(axis=0)), alarms, asked)
+
+
+# ---------------------------------------------------------------- failing fast
+
+
+def fast_evidence(differences: ArrayLike, margin: float) -> float:
+    """An e-value against "the mean difference is not below -margin", from items drawn without replacement.
+
+    A mixture of constant bets, the mean over lambda of prod(1 + lambda * (-margin - X)), X in [-1, 1]. The expected
+    product of numbers that are drawn without replacement is at most that of numbers drawn with it (Maclaurin), so at
+    most 1 under the claim: one look after a number of items that was fixed before finds 1 / alpha with a chance of at
+    most alpha. The martingale for draws without replacement (I. Waudby-Smith and A. Ramdas, JRSS B 86 (2024) 1-27)
+    bounds the mean of the answers that all items would give once, which chance may put far from the truth.
+    """
+    check_margin(margin, 0.05)
+    x = np.asarray(differences, dtype=np.float64)
+    if np.any(np.abs(x) > 1.0):
+        raise ValueError("differences of scores lie in [-1, 1]")
+    bets = [bet for bet in _BETS if bet < 1.0 / (1.0 + margin)]
+    logs = [float(np.log1p(bet * (-margin - x)).sum()) for bet in bets]
+    return math.exp(min(700.0, float(np.logaddexp.reduce(logs)) - math.log(len(bets))))
