@@ -30,6 +30,10 @@ UNJUDGED_SHARE = 0.01
 """Above this share of answers that the judge could not grade there is no verdict."""
 
 
+class LostError(RunError):
+    """Answers that were graded are gone: scores that cannot be proven, and must not be made again from less."""
+
+
 def is_run(path: Path) -> bool:
     """True where a folder is a run of evalkit's."""
     return (path / manifest.NAME).is_file()
@@ -69,6 +73,8 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
         for record in session.suites
         if (rows := stored.suites.get(record.suite)) is not None
     }
+    if graded_bytes(stored.scores) and not journal.files(folder):
+        notes.append(Reason("note.no_journal", {"name": session.name}))
     sessions = manifest.sessions(folder)
     notes += [*remarks(session, sessions), *_narrower(session, sessions)]
     overall = None if session.overall_margin_pt is None else fraction(session.overall_margin_pt)
@@ -105,16 +111,32 @@ def verified(folder: Path, session: Session) -> RunTables:
     """The scores of a session's plan with their items, where they were made from what the folder holds.
 
     Raises:
+        LostError: where a journal that they were made from is gone or shorter now, while the folder holds any.
         RunError: where they are absent or damaged, or were made from something else.
     """
-    table = Table(tables.scores_path(folder, session.plan), tables.SCORES)
+    path = tables.scores_path(folder, session.plan)
+    if not path.exists():
+        raise RunError(f"{folder}: is not graded yet (there is no {path.name}): {AGAIN}")
+    table = Table(path, tables.SCORES)
     scorers = {record.suite: record.digests.get("scorer", "") for record in session.suites}
     if (table.header.get("plan"), table.header.get("scorers")) != (session.plan, scorers):
         raise RunError(f"{table.path}: was made by other scorers, or of another plan: {AGAIN}")
     journals = journal.extents(folder)
     if journals and table.header.get("journals") != journals:
+        now = {name: size for name, size, _end in journals}
+        for name, size in graded_bytes(table).items():
+            if now.get(name, 0) < size:
+                lost = f"{folder / name}: holds {now.get(name, 0):,} of the {size:,} bytes that were graded"
+                raise LostError(f"{lost}: put it back, or run it again with its file, which asks for what is lost")
         raise RunError(f"{table.path}: was made from other journals than lie beside it: {AGAIN}")
     return tables.load({record.suite: read_items(folder, record.items_digest) for record in session.suites}, table)
+
+
+def graded_bytes(table: Table) -> dict[str, int]:
+    """The journals that scores were made from, by name, and how many bytes they then had."""
+    said = table.header.get("journals")
+    ends = [one for one in said if isinstance(one, list)] if isinstance(said, list) else []
+    return {one[0]: one[1] for one in ends if [type(value) for value in one[:2]] == [str, int]}
 
 
 def _made_anew(folder: Path, session: Session, error: RunError) -> tuple[str, ...]:
@@ -123,7 +145,7 @@ def _made_anew(folder: Path, session: Session, error: RunError) -> tuple[str, ..
     Raises:
         RunError: where that cannot be done here.
     """
-    if not journal.files(folder):
+    if not journal.files(folder) or isinstance(error, LostError):
         raise error
     from evalkit.run.execute import remake  # loads the task layer
 

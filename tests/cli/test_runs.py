@@ -66,6 +66,16 @@ def test_what_is_damaged_is_said_and_the_exit_code_tells(runs, invoke, pattern, 
     assert [run.folder.name for run in stored_runs(runs) if run.problems] == ["cand"]
 
 
+def test_a_run_that_is_not_graded_yet_is_called_so_and_one_without_its_journal_too(runs, invoke):
+    next((runs / "cand").glob("scores-*.parquet")).unlink()
+    (runs / "ref" / "journal.records").unlink()
+    done = invoke("runs", "--runs", runs)
+    assert done.code == 3
+    assert f"{runs / 'cand'}: is not graded yet" in done.err
+    assert f"{runs / 'ref'}: its journal.records is gone" in done.err
+    assert "damaged" not in done.err
+
+
 def test_a_folder_that_is_not_there_is_said(tmp_path, invoke):
     assert invoke("runs", "--runs", tmp_path / "none").err.endswith("name the one that your files call `runs:`\n")
     done = invoke("runs", "cat", tmp_path)

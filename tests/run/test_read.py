@@ -189,8 +189,52 @@ def test_a_folder_that_is_no_run_says_so(tmp_path):
 def test_a_run_without_scores_says_what_makes_them(run):
     folder = run()
     tables.scores_path(folder, PLAN).unlink()
-    with pytest.raises(RunError, match=r"scores-aaaaaaaaaaaa.parquet: cannot be read \(No such file.*evalkit score"):
+    with pytest.raises(
+        RunError, match=r"ref: is not graded yet \(there is no scores-aaaaaaaaaaaa.parquet\).*evalkit score"
+    ):
         read_run(folder)
+
+
+def test_a_journal_that_is_gone_is_said(run, tmp_path):
+    write_reply(tmp_path / "ref" / "journal.records", "x")
+    folder = run()
+    assert not [note for note in read_run(folder).notes if note.code == "note.no_journal"]
+    (folder / "journal.records").unlink()
+    assert "ref: its journal is gone" in told(read_run(folder).notes)[0]
+
+
+def test_a_run_that_never_had_a_journal_has_lost_none(run):
+    assert not [note for note in read_run(run()).notes if note.code == "note.no_journal"]
+
+
+@pytest.mark.parametrize("name", ["journal.records", "journal-2.records"])
+@pytest.mark.parametrize("left", [None, 0, 100])
+def test_scores_of_answers_that_are_lost_are_neither_used_nor_made_again(run, tmp_path, name, left):
+    for one in ("journal.records", "journal-2.records"):
+        for n in range(4):
+            write_reply(tmp_path / "ref" / one, "x" * 100, f"{n}" * 32)
+    folder = run()
+    path, scores = folder / name, tables.scores_path(folder, PLAN)
+    before = path.stat().st_size, scores.read_bytes()
+    if left is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(RunError, match=rf"{name}: holds {left or 0} of the {before[0]} bytes that were graded: put it"):
+        read_run(folder)
+    assert scores.read_bytes() == before[1]
+
+
+def test_a_header_that_is_no_list_of_journals_is_no_proof(tmp_path):
+    for said in ("x", [1], [["a"]], [["journal.records", "1"]], {"a": 1}):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        write_reply(folder / "journal.records", "x")
+        write_tables(folder, ROWS)
+        header = {"plan": PLAN, "scorers": {"quiz": ""}, "journals": said}
+        tables.write_scores(tables.scores_path(folder, PLAN), ROWS, header)
+        add_session(folder)
+        with pytest.raises(RunError, match="was made from other journals than lie beside it"):
+            read_run(folder)
 
 
 def test_what_cannot_be_made_again_here_says_why(run, tmp_path):
