@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from evalkit.endpoint import body, failures
+from evalkit.endpoint.echo import with_logprobs
 from evalkit.endpoint.http import Answer, Transport, endpoint_url, place
 from evalkit.endpoint.settings import ClientSettings, Materialise
 from evalkit.errors import DataError
@@ -147,6 +148,8 @@ class AiohttpClient:
             self._replicas.give_back(lease, reached)
         seconds = time.perf_counter() - started
         outcome = self._outcome(answer, lease.url, path, seconds)
+        if isinstance(outcome, Reply) and request.continuation:
+            outcome = with_logprobs(outcome, request.continuation)
         if isinstance(outcome, Failure):
             outcome = failures.redacted(outcome, self._redactor, seconds)
         return replace(outcome, address=self._shown[lease.url])

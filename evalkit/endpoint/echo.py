@@ -7,29 +7,65 @@ are kept, with the number of the tokens before them and a digest of their text.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+import orjson
 
 from evalkit.endpoint.body import at
+from evalkit.endpoint.failures import malformed
+from evalkit.model import Failure, Reply
 
 DROPPED: Final = "echo_dropped"
 """The key under which a stored body says how many tokens of the echo it lacks, and the SHA-256 of their text."""
+_ROUNDING: Final = 1e-4  # nats by which rounding may lift a log-probability above 0
+
+Echo: TypeAlias = Sequence[tuple[str, float | None]]
+"""(token, log-probability in nats) of a prompt that a reply echoed; () where the reply has none."""
 
 
-def echoed_logprobs(document: Any) -> tuple[tuple[str, float | None], ...]:
+def echoed_logprobs(document: Any) -> Echo:
     """(token, log-probability in nats) of the prompt in a completions reply with `echo` and `logprobs`; () without.
 
     Reads the shape of vLLM and OpenAI: `tokens` and `token_logprobs`, the prompt's first, then those that were
-    generated. The first token, and one of which nothing usable is said, has None. Of a stored body it is the end of the
-    prompt.
+    generated. The first token has None, and so has one of which nothing usable is said: no number, or one above 0. Of a
+    stored body it is the end of the prompt.
     """
     tokens, values = (at(document, "choices", 0, "logprobs", key) for key in ("tokens", "token_logprobs"))
     if not isinstance(tokens, list) or not isinstance(values, list) or len(tokens) != len(values):
         return ()
     end = _prompt_tokens(document)
     return tuple(
-        (token, float(value)) if isinstance(token, str) and isinstance(value, int | float) else ("", None)
+        (token, float(value)) if isinstance(token, str) and _is_logprob(value) else ("", None)
         for token, value in zip(tokens[:end], values[:end], strict=True)
     )
+
+
+def _is_logprob(value: Any) -> bool:
+    """True for a number of at most 0, which NaN is not."""
+    return isinstance(value, int | float) and value <= _ROUNDING
+
+
+def continuation_logprob(echo: Echo, continuation: str) -> float | None:
+    """The log-probability (nats) of `continuation` at the end of the echoed prompt; None where the reply lacks it."""
+    text, total = "", 0.0
+    for token, value in reversed(echo):
+        if len(text) >= len(continuation):
+            break
+        if value is None:
+            return None
+        text, total = token + text, total + value
+    return total if text.endswith(continuation) else None
+
+
+def with_logprobs(reply: Reply, continuation: str) -> Reply | Failure:
+    """The reply where it says how likely `continuation` is at the end of the prompt; else MALFORMED, to be asked again.
+
+    A server may say so of most prompts and break on some: without numbers, or with ones that are none.
+    """
+    if continuation_logprob(echoed_logprobs(orjson.loads(reply.raw)), continuation) is not None:
+        return reply
+    return malformed("the reply has no log-probabilities of the option")
 
 
 def without_echo(document: dict[str, Any], continuation: str) -> dict[str, Any]:

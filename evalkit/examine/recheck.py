@@ -22,7 +22,7 @@ import orjson
 from evalkit.codec import first_difference
 from evalkit.compare.behaviour import FAITHFUL_TOKENS_PER_SPLIT
 from evalkit.endpoint import open_client
-from evalkit.endpoint.echo import echoed_logprobs
+from evalkit.endpoint.echo import continuation_logprob, echoed_logprobs
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import ConfigError, EndpointError, UsageError
 from evalkit.model import Failure, Item, Reason, Reply, Request
@@ -32,7 +32,6 @@ from evalkit.run.plan import PlannedSuite, SideRun
 from evalkit.run.readiness import look
 from evalkit.run.records import ReplyRecord, read_at
 from evalkit.scoring.answers.reply import final_text
-from evalkit.scoring.multiple_choice import continuation_logprob
 from evalkit.serve.launch import opened
 from evalkit.stats.tails import binomial_upper, poisson_upper
 from evalkit.tasks.items import by_logprobs

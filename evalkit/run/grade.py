@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from evalkit.compare.behaviour import ends_in_loop
 from evalkit.compare.columns import NO_TEXT
 from evalkit.compare.garbage import garbage_of
-from evalkit.endpoint.echo import echoed_logprobs
+from evalkit.endpoint.echo import continuation_logprob, echoed_logprobs
 from evalkit.errors import RunError
 from evalkit.files import digest64
 from evalkit.model import FinalText, Item, Reply, Score, Status
@@ -27,7 +27,7 @@ from evalkit.scoring.answers.reply import final_text
 from evalkit.scoring.registry import graded, printable
 
 Grader: TypeAlias = Callable[[Mapping[str, Any], Any], Score]
-"""Takes a document and what came back for it: a final text, or the echoes of an item that is asked in parts."""
+"""Takes a document and what came back: a final text, or the log-probabilities of an item that is asked in parts."""
 
 Cell: TypeAlias = tuple[str, str, int]
 """Suite, item and repeat."""
@@ -169,7 +169,9 @@ def _whole(answered: Answered, partial: dict[Cell, dict[int, Answered]]) -> Iter
         parts[sample.part] = answered
         if len(parts) == sample.parts:
             del partial[sample.cell]
-            score = sample.score([echoed_logprobs(parts[n].reply.body) for n in range(sample.parts)], score_logprobs)
+            echoes = [echoed_logprobs(parts[n].reply.body) for n in range(sample.parts)]
+            texts = sample.item.doc["continuations"]
+            score = sample.score(list(map(continuation_logprob, echoes, texts)), score_logprobs)
             yield _row(sample, parts[0], parts[0].reply.reply(), score)
 
 

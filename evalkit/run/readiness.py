@@ -15,7 +15,7 @@ import orjson
 
 from evalkit.config import EndpointConfig
 from evalkit.endpoint import open_client
-from evalkit.endpoint.echo import echoed_logprobs
+from evalkit.endpoint.echo import continuation_logprob, echoed_logprobs
 from evalkit.endpoint.identity import (
     Names,
     Native,
@@ -29,7 +29,6 @@ from evalkit.errors import ConfigError, EndpointError
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request
 from evalkit.run.plan import Missing, Plan, PlannedSuite
 from evalkit.run.scheduler import Pool, PoolSettings, Progress
-from evalkit.scoring.multiple_choice import continuation_logprob
 from evalkit.tasks.items import by_logprobs
 
 

@@ -12,7 +12,7 @@ import hashlib
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from evalkit.model import Score, Status
 from evalkit.scoring.rows import (
@@ -31,7 +31,7 @@ from evalkit.scoring.rows import (
     question_of,
 )
 
-VERSION: Final = 1  # of `score_logprobs`
+VERSION: Final = 2  # of `score_logprobs`
 
 MMLU_CATEGORY: Final = groups_of("mmlu")
 """Subjects that are in none of the three categories are "other"."""
@@ -153,40 +153,27 @@ def musr(row: Row, _settings: Settings) -> Document:
 # ---------------------------------------------------------------- scoring by log-likelihood
 
 
-Echo: TypeAlias = Sequence[tuple[str, float | None]]
-"""(token, log-probability in nats) of a prompt that a reply echoed; () where the reply has none."""
+def score_logprobs(doc: Mapping[str, Any], logprobs: Sequence[float | None]) -> Score:
+    """The score of one item from the log-probabilities (nats) of its options, in their order; None for an unknown one.
 
-
-def score_logprobs(doc: Mapping[str, Any], echoes: Sequence[Echo]) -> Score:
-    """The score of one item from what the replies to its options echoed, in their order.
-
-    `doc` holds `answer` (a letter) and `continuations` (the texts whose log-probability counts). A reply without
-    usable log-probabilities gives no value: it is never wrong, and never right by chance.
+    `doc` holds `answer` (a letter) and `continuations` (the texts whose log-probability counts). There is no value
+    where one is not known, and none where all are the same number, as a server gives that computes nothing: it is never
+    wrong, and never right by chance.
 
     Raises:
-        ValueError: where `answer` names none of the options.
+        ValueError: where `answer` names none of the options, or there are not as many numbers.
     """
-    gold = LETTERS.find(str(doc["answer"]))
-    continuations = doc["continuations"]
-    if not 0 <= gold < len(continuations):
-        raise ValueError(f"the answer {doc['answer']!r} is none of the {len(continuations)} options")
-    sums = [continuation_logprob(echo, text) for echo, text in zip(echoes, continuations, strict=True)]
-    known = [value for value in sums if value is not None and not math.isnan(value)]
-    if len(known) < len(sums):
+    gold, options = LETTERS.find(str(doc["answer"])), len(doc["continuations"])
+    if not 0 <= gold < options:
+        raise ValueError(f"the answer {doc['answer']!r} is none of the {options} options")
+    if len(logprobs) != options:
+        raise ValueError(f"{len(logprobs)} log-probabilities for {options} options")
+    known = [max(value, -1e9) for value in logprobs if value is not None and not math.isnan(value)]
+    if len(known) < options:
         return Score(None, Status.GRADE_ERROR, "no_logprobs")
-    best = max(range(len(known)), key=known.__getitem__)
-    metrics = {f"logprob_{LETTERS[n]}": max(value, -1e9) for n, value in enumerate(known)}
+    if len(set(known)) == 1:
+        return Score(None, Status.GRADE_ERROR, "options_tied")
+    best = max(range(options), key=known.__getitem__)
+    metrics = {f"logprob_{LETTERS[n]}": value for n, value in enumerate(known)}
     right = best == gold
     return Score(float(right), Status.SCORED, "right" if right else "wrong", answer=LETTERS[best], metrics=metrics)
-
-
-def continuation_logprob(echo: Echo, continuation: str) -> float | None:
-    """The log-probability (nats) of `continuation` at the end of the echoed prompt; None where the reply lacks it."""
-    text, total = "", 0.0
-    for token, value in reversed(echo):
-        if len(text) >= len(continuation):
-            break
-        if value is None:
-            return None
-        text, total = token + text, total + value
-    return total if text.endswith(continuation) else None

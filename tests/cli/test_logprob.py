@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import math
 import re
 
 import pyarrow.parquet as pq
 import pytest
 
-from evalkit.endpoint.echo import echoed_logprobs
-from evalkit.scoring.multiple_choice import continuation_logprob, score_logprobs
+from evalkit.endpoint.echo import continuation_logprob, echoed_logprobs
+from evalkit.model import Status
+from evalkit.scoring.multiple_choice import score_logprobs
 
 SUITE = {"name": "mmlu_logprob", "partial_data": True, "margin_pt": 20}
 
@@ -92,10 +94,53 @@ def test_the_sum_runs_over_the_tokens_of_the_continuation_only():
     assert continuation_logprob(echo, " C") is None
 
 
-def test_a_reply_without_logprobs_has_no_value():
-    doc = {"answer": "A", "continuations": [" A", " B"]}
-    found = score_logprobs(doc, [echoed_logprobs({"choices": [{"text": "x"}]})] * 2)
-    assert found.value is None
+@pytest.mark.parametrize("logprobs", [[None, -1.0], [-1.0, math.nan], [-1.0, -1.0], [0.0, -0.0]])
+def test_an_unknown_log_probability_or_the_same_for_all_options_is_no_answer(logprobs):
+    found = score_logprobs({"answer": "A", "continuations": [" A", " B"]}, logprobs)
+    assert (found.value, found.answer, found.status) == (None, None, Status.GRADE_ERROR)
+
+
+def spoilt(reply, value):
+    """The reply with another number for the option, or with a number too few."""
+    values = reply["choices"][0]["logprobs"]["token_logprobs"]
+    if value == "too few":
+        values.pop()
+    else:
+        values[-2] = value
+    return reply
+
+
+@pytest.mark.parametrize("value", [None, math.nan, 0.7, "-1.5", "too few"])
+def test_a_reply_without_a_number_for_its_option_is_asked_for_again(endpoint, config, run_evalkit, value):
+    """Each question's last option comes without at first."""
+    seen = set()
+
+    def breaking(body):
+        first = body["prompt"] not in seen
+        seen.add(body["prompt"])
+        reply = vllm_completion(body)
+        return spoilt(reply, value) if first and body["prompt"].endswith(" D") else reply
+
+    endpoint.complete = breaking
+    suite = {**SUITE, "limit": 8}
+    done = run_evalkit("run", config("ref", endpoint.url, [suite]), "--json", "--quiet")
+    (told,) = json.loads(done.stdout)["suites"]
+    assert (done.returncode, told["planned"], told["valued"]) == (0, 8, 8), done.stderr
+    assert len(endpoint.requests) == 1 + 8 * 4 + 8
+
+
+def test_replies_that_never_have_their_number_are_counted_with_the_cause(endpoint, other_endpoint, config, run_evalkit):
+    def breaking(body):
+        reply = vllm_completion(body)
+        return spoilt(reply, None) if body["prompt"].endswith(" D") and "anatomy" in body["prompt"] else reply
+
+    endpoint.complete, other_endpoint.complete = vllm_completion, breaking
+    sides = config("ref", endpoint.url, [SUITE]), config("cand", other_endpoint.url, [SUITE], limits={"retries": 0})
+    done = run_evalkit("compare", *sides, "--quiet")
+    assert done.returncode == 3, done.stderr
+    assert "40 of 60 have a score (failed 20 (malformed 20)): the reply has no log-probabilities" in " ".join(
+        done.stdout.split()
+    )
 
 
 def test_a_small_numerical_change_shows_in_the_option_logprobs_before_any_answer_changes(

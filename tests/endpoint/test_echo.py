@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from evalkit.endpoint.echo import DROPPED, echoed_logprobs, without_echo
-from evalkit.scoring.multiple_choice import continuation_logprob
+from evalkit.endpoint.echo import DROPPED, continuation_logprob, echoed_logprobs, without_echo
 
 TOKENS = ["Question", ":", " how", " many", "?", " ", "B", "b", "\n"]
 VALUES = [None, -1.5, -2.25, -0.5, -3.0, -0.125, -0.75, -1.25, -9.0]
