@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -75,9 +75,9 @@ class Night:
     format: int = FORMAT
 
     @property
-    def order(self) -> tuple[str, str]:
-        """Sorts nights in time."""
-        return (self.night, self.created)
+    def order(self) -> tuple[str, ...]:
+        """Sorts nights in time; those of one second by their runs."""
+        return (self.night, self.created, self.reference_run, self.candidate_run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,12 @@ class Series:
     name: str
     nights: tuple[Night, ...]
     suites: tuple[SuiteTrend, ...]
+
+    def without(self, trend: SuiteTrend) -> tuple[Night, ...]:
+        """The nights since a suite's first that have nothing of it, oldest first."""
+        there = {night.order for night, _result in trend.points}
+        since = trend.points[0][0].order
+        return tuple(night for night in self.nights if night.order > since and night.order not in there)
 
 
 def night_of(
@@ -243,7 +249,7 @@ def from_line(line: bytes, place: str) -> Night:
 
 def series_of(nights: Iterable[Night]) -> tuple[Series, ...]:
     """The nights by series, each in time; a night that was added again replaces the earlier one."""
-    latest = {(night.series, night.created): night for night in nights}
+    latest = {(night.series, night.created, night.reference_run, night.candidate_run): night for night in nights}
     named: dict[str, list[Night]] = {}
     for night in sorted(latest.values(), key=lambda night: night.order):
         named.setdefault(night.series, []).append(night)
@@ -318,7 +324,7 @@ def read(path: Path) -> list[Night]:
     """The nights of a file in the order in which they were added; a torn last line is dropped.
 
     Raises:
-        UsageError: the file cannot be read, or holds something else.
+        UsageError: the file cannot be read, holds something else, or a night that lies in the future.
     """
     try:
         data = path.read_bytes()
@@ -331,16 +337,26 @@ def read(path: Path) -> list[Night]:
     nights = [from_line(line, f"{path} line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     if torn.strip() and _is_whole(torn, path):
         nights.append(from_line(torn, str(path)))
+    for night in nights:
+        _check_past(night, f"{path}: {night.series}")
     return nights
+
+
+def _check_past(night: Night, place: str) -> None:
+    """Raises `UsageError` for a night that is yet to come: it would stand last, and hide those that follow."""
+    if max(night.night, night.created[:10]) > (datetime.now(UTC).date() + timedelta(days=1)).isoformat():
+        told = f"the night {night.night} (made on {night.created[:10]}) lies in the future and would hide later ones"
+        raise UsageError(f"{place}: {told}: mend its date, or delete the line")
 
 
 def add(path: Path, night: Night) -> bool:
     """Adds a night, whole or not at all; False where the file holds exactly this one already.
 
     Raises:
-        UsageError: the file holds something else than a history.
+        UsageError: the file holds something else than a history, or the night lies in the future.
         StorageError: the disk refuses.
     """
+    _check_past(night, night.series)
     if path.exists() and night in read(path):
         return False
     try:

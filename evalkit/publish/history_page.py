@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _MOST_SIGNS: Final = 30
 _MOST_CHANGES: Final = 12
+_MOST_ABSENT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,20 @@ def stopped_night(one: Series, language: Language) -> str:
     return words["colon"].join([told, say_all(last.stopped, language)] if last.stopped else [told])
 
 
+def absent(one: Series, trend: SuiteTrend, language: Language) -> str:
+    """On which nights since its first there is nothing of a suite; "" where there is on all."""
+    nights, words = one.without(trend), words_of(language)
+    if not nights:
+        return ""
+    shown = [night.night for night in nights[-_MOST_ABSENT:]]
+    shown = [f"+{len(nights) - len(shown)}"] * (len(nights) > len(shown)) + shown
+    told = words["absent"].format(n=len(nights), nights=words["list"].join(shown))
+    if nights[-1] is one.nights[-1]:
+        last = words["absent_last"].format(night=trend.points[-1][0].night)
+        told = f"{told}{words['semicolon']}{last}"
+    return f"{trend.label}{words['colon']}{told}"
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryTable:
     """A rich renderable: a row a suite with its signs night by night, and what is to be said of bad ones.
@@ -105,7 +120,7 @@ class HistoryTable:
                 if trend.suite == self.suite:
                     yield pen.heading(one, trend.label)
                     yield pen.nights(trend)
-                    yield from pen.remarks(trend)
+                    yield from pen.remarks(one, trend)
 
     def overview(self, one: Series) -> RenderResult:
         """The table of a series, then a paragraph for each suite that is bad or known."""
@@ -131,7 +146,7 @@ class HistoryTable:
         if one.suites:
             yield table
         for trend in one.suites:
-            yield from self.remarks(trend)
+            yield from self.remarks(one, trend)
         told = stopped_night(one, self.language)
         if told:
             yield self._text(told)
@@ -158,8 +173,8 @@ class HistoryTable:
             table.add_row(*map(self._text, cells), verdict)
         return table
 
-    def remarks(self, trend: SuiteTrend) -> list[Text]:
-        """What is to be said of a suite: since when it is bad, what changed then, whether that is known."""
+    def remarks(self, one: Series, trend: SuiteTrend) -> list[Text]:
+        """What is to be said of a suite: since when it is bad, what changed then, if it is known, where it is absent."""
         words = words_of(self.language)
         lines = []
         if trend.lasting:
@@ -169,7 +184,8 @@ class HistoryTable:
         if known:
             about = words["known_until"].format(until=known.until, reason=known.reason)
             lines.append(self._text(f"{trend.label}{words['colon']}{about}"))
-        return lines
+        gaps = absent(one, trend, self.language)
+        return [*lines, self._text(gaps)] if gaps else lines
 
     def _episode(self, episode: Episode) -> str:
         words = words_of(self.language)
@@ -216,7 +232,10 @@ def page(series: Sequence[Series], known: Sequence[Known], *, last: int = 60, la
     style = "".join((folder / "html" / name).read_text(encoding="utf-8") for name in ("report.css", "history.css"))
     context: dict[str, Any] = {
         **page_context(style, language),
-        "stopped": [stopped_night(one, language) for one in series],
+        "said": [
+            [told for told in (stopped_night(one, language), *(absent(one, x, language) for x in one.suites)) if told]
+            for one in series
+        ],
         "series": [(one, [_view(trend, known, last) for trend in one.suites]) for one in series],
         "known": known,
         "version": __version__,

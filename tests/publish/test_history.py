@@ -143,6 +143,13 @@ def test_order_is_time_not_the_file_and_a_night_added_again_replaces(nights, ser
     assert shuffled.nights[0].facts == {"driver": "1"}
 
 
+def test_two_nights_of_one_second_are_both_kept(nights):
+    twin = replace(nights[0], candidate_run="another", verdict=Verdict.DEGRADED)
+    (made,) = series_of([twin, *nights[:2]])
+    assert [night.candidate_run for night in made.nights] == ["another", "cand-01", "cand-02"]
+    assert len(trend(made, "musr").points) == 3
+
+
 def test_series_are_kept_apart(nights):
     other = [replace(night, series="another") for night in nights[:2]]
     assert [(one.name, len(one.nights)) for one in series_of([*nights, *other])] == [

@@ -2,11 +2,12 @@
 
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from evalkit.errors import StorageError, UsageError
-from evalkit.publish.history import add, night_of, read
+from evalkit.publish.history import add, night_of, read, to_line
 
 
 @pytest.fixture
@@ -52,6 +53,25 @@ def test_a_spoiled_line_in_the_middle_is_named_and_nothing_is_added(nights, tmp_
         read(path)
     with pytest.raises(UsageError, match="line 1: "):
         add(path, nights[1])
+
+
+@pytest.mark.parametrize("change", [{"night": "2999-01-01"}, {"created": "2999-01-01T02:00:00+00:00"}])
+def test_a_night_that_is_yet_to_come_is_neither_added_nor_read(nights, tmp_path, change):
+    path, ahead = tmp_path / "history.jsonl", replace(nights[0], **change)
+    words = "lies in the future and would hide later ones: mend its date, or delete the line"
+    with pytest.raises(UsageError, match=words):
+        add(path, ahead)
+    assert not path.exists()
+    path.write_bytes(to_line(nights[0]) + to_line(ahead))
+    with pytest.raises(UsageError, match=words):
+        read(path)
+    with pytest.raises(UsageError, match=words):
+        add(path, nights[1])
+
+
+def test_tomorrow_is_a_night_of_another_time_zone(nights, tmp_path):
+    tomorrow = (datetime.now(UTC).date() + timedelta(days=1)).isoformat()
+    assert add(tmp_path / "history.jsonl", replace(nights[0], night=tomorrow))
 
 
 def test_no_history_and_no_room(nights, tmp_path):

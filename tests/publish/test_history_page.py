@@ -69,6 +69,20 @@ def test_a_night_that_stopped_in_the_middle_says_why_beside_its_suites(story):
     assert " ".join(terminal(HistoryTable(made)).split()).count(words) == page(made, ()).count(words) == 1
 
 
+def test_nights_that_lack_a_suite_are_said(story):
+    nights = [night_of(one) for one in story]
+    for place in (4, 10, 11):
+        left = tuple(one for one in nights[place].suites if one.suite != "musr")
+        nights[place] = replace(nights[place], suites=left)
+    made = series_of(nights)
+    words = "nights without it since its first: 3 (2026-11-05, 2026-11-11, 2026-11-12); what is shown as its last night"
+    for text in (" ".join(terminal(HistoryTable(made)).split()), page(made, ())):
+        assert text.count(f"MuSR 多步推理: {words} is that of 2026-11-10") == 1
+        assert text.count("nights without it") == 1
+    assert "没有它的夜间运行：3 次" in page(made, (), language="zh")
+    assert "nights without it" not in page(series_of(nights[:4]), ())
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_golden_terminal(series, golden, language):
     golden(f"history.{language}.txt", terminal(HistoryTable(series, KNOWN, language=language)))
