@@ -165,19 +165,21 @@ class Spellings:
 
 
 def spellings(secrets: Iterable[str]) -> Spellings:
-    r"""How servers may spell `secrets`: in upper or lower case, escaped in whole or in part, in base64.
+    r"""How servers may spell `secrets`: in upper or lower case, escaped in whole or in part, in base64, in hex.
 
     An escaped character has backslashes before it, or is `\u0073`, `\x73`, `%73`, `%2573`, `&#115;`, `&#x73;` or what
-    HTML calls it. Base64 is found wherever the secret begins in it, in both alphabets, of secrets of eight characters.
+    HTML calls it. Base64 is found wherever the secret begins in it, in both alphabets, of secrets of eight characters,
+    as hexadecimal digits are.
     """
     longest_first = sorted(set(secrets), key=lambda secret: (-len(secret), secret))
     # Of "Bearer <token>" and the token, the base64 of the first holds that of the second.
     long = [one for one in longest_first if len(one) >= MIN_SECRET_CHARACTERS]
     least = [one for one in long if not any(other in one for other in long if other != one)]
     in_base64 = [form for one in least for form in _in_base64(one)]
-    plain = "|".join(map(_spelled, longest_first))
+    in_hex = [os.fsencode(one).hex() for one in least]
+    plain = "|".join([*map(_spelled, longest_first), *map(_digits, in_hex)])
     encoded = [_encoded(form) for form in in_base64]
-    compared = [form[:_COMPARED].lower() for form in (*longest_first, *in_base64)]
+    compared = [form[:_COMPARED].lower() for form in (*longest_first, *in_base64, *in_hex)]
     runs = {max(_RUN.findall(form), key=len, default="") for form in compared}
     return Spellings("|".join([f"(?i:{plain or '(?!)'})", *encoded]), tuple(sorted(runs)))
 
@@ -195,6 +197,11 @@ def _encoded(form: str) -> str:
     rest = len(form) - _COMPARED
     compared = "".join(_IN_BASE64.get(one, one) for one in form[:_COMPARED])
     return compared if rest <= 0 else compared + f"(?:[A-Za-z0-9]|{'|'.join(_IN_BASE64.values())}){{0,{rest}}}"
+
+
+def _digits(form: str) -> str:
+    rest = len(form) - 2 * _COMPARED
+    return form[: 2 * _COMPARED] + (f"[0-9a-f]{{0,{rest}}}" if rest > 0 else "")
 
 
 def _character(one: str) -> str:

@@ -174,7 +174,7 @@ class HistoryTable:
         return table
 
     def remarks(self, one: Series, trend: SuiteTrend) -> list[Text]:
-        """What is to be said of a suite: since when it is bad, what changed then, if it is known, where it is absent."""
+        """What is to be said of a suite: since when it is bad, what changed then, if it is known, what lacks it."""
         words = words_of(self.language)
         lines = []
         if trend.lasting:

@@ -144,6 +144,8 @@ def spelled(key):
     yield "".join(f"&#x{ord(c):x};" for c in key)
     yield json.dumps(json.dumps({"key": key}))
     yield key.replace("/", "\\/")
+    yield key.encode().hex()
+    yield f"Basic user:{key}, and more".encode().hex().upper()
     for before in ("", "u", "Basic user:", "ab"):
         encoded = base64.b64encode(f"{before}{key}, and more".encode()).decode()
         yield encoded
