@@ -180,6 +180,7 @@ class Status(StrEnum):
     EMPTY = "empty"
     REASONING_ONLY = "reasoning_only"
     REFUSED = "refused"
+    TOOL_CALL = "tool_call"
     GRADE_ERROR = "grade_error"
     FAILED = "failed"
     NOT_ASKED = "not_asked"

@@ -267,6 +267,7 @@ _STATUS_ROWS = (
     ("empty_answers", Status.EMPTY),
     ("unreadable_answers", Status.NO_ANSWER),
     ("refusals", Status.REFUSED),
+    ("tool_calls", Status.TOOL_CALL),
     ("reasoning_only_answers", Status.REASONING_ONLY),
     ("ungraded_answers", Status.GRADE_ERROR),
 )

@@ -199,8 +199,8 @@ def rate_change(
 _BETWEEN: Final = 1e-6  # of a step: further from the grid is no rounding
 
 
-_ALERTS: Final = 12
-"""Rules of a suite that a rate or a length may break: two here, and the ten rows of `behaviour.py`."""
+_ALERTS: Final = 13
+"""Rules of a suite that a rate or a length may break: two here, and the eleven rows of `behaviour.py`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,9 +62,10 @@ def parse_reply(body: bytes, *, chat: bool, seconds: float) -> Reply | Failure:
     """Read the body of a 2xx answer to `/chat/completions` (`chat`) or `/completions`.
 
     `raw` is the body itself, or the same document written anew where the body has line breaks or is only readable
-    leniently: always one line of valid JSON. A generation that was given up (any finish reason but `ENDINGS`) is
-    SERVER_ERROR, an error inside a 200 is CONTEXT_OVERFLOW where it says so, everything else that is not a whole answer
-    is MALFORMED.
+    leniently: always one line of valid JSON. Where a message has a `refusal` or tool calls and no text, that is its
+    finish reason ("refusal", "tool_calls"), whatever the server says. A generation that was given up (any other one
+    than `ENDINGS`) is SERVER_ERROR, an error inside a 200 is CONTEXT_OVERFLOW where it says so, everything else that is
+    not a whole answer is MALFORMED.
     """
     try:
         document, raw = read_document(body)
@@ -89,6 +90,8 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
         expected = "message with content" if chat else "text"
         return malformed(f"the answer's first choice has no {expected}: {_start(raw)}")
     content, reasoning = texts
+    if chat and not content.strip():
+        finish_reason = _instead(choice["message"]) or finish_reason
     return Reply(
         content=content,
         reasoning=reasoning,
@@ -130,7 +133,7 @@ def completion_tokens(document: Any) -> int | None:
 
 def generated_logprobs(document: Any) -> tuple[tuple[str, float], ...]:
     """(token, log-probability in nats) of what a chat reply generated, as far as its body has them."""
-    content = at(document, "choices", 0, "logprobs", "content")
+    content = at(_choice(document), "logprobs", "content")
     return tuple(
         (str(entry.get("token")), float(entry["logprob"]))
         for entry in (content if isinstance(content, list) else ())
@@ -183,9 +186,27 @@ def at(document: Any, *path: str | int) -> Any:
 
 
 def _choice(document: Any) -> dict[str, Any] | None:
-    """The first choice, the only one that is ever asked for."""
-    found = at(document, "choices", 0)
+    """The choice that was asked for: that of index 0, or the first where none says so."""
+    choices = at(document, "choices")
+    found = first_choice(choices) or at(choices, 0)
     return found if isinstance(found, dict) else None
+
+
+def first_choice(choices: Any) -> dict[str, Any] | None:
+    """The choice with index 0 or none; None where no choice is that."""
+    for choice in choices if choices.__class__ is list else ():
+        if choice.__class__ is dict and not choice.get("index"):
+            found: dict[str, Any] = choice
+            return found
+    return None
+
+
+def _instead(message: Mapping[str, Any]) -> str:
+    """What a message without text has in the place of one: "refusal", "tool_calls" or ""."""
+    parts = message["content"] if isinstance(message.get("content"), list) else ()
+    if any(at(part, "refusal") for part in (message, *parts)):
+        return "refusal"
+    return "tool_calls" if message.get("tool_calls") or message.get("function_call") else ""
 
 
 def _message_texts(message: Any) -> tuple[str, str] | None:

@@ -173,7 +173,7 @@ class StreamedReply:
             if name == "error":
                 return self._fail(failures.of_stream(failures.read_error(data)))
             return self._fail(malformed(f"an event of the stream is not JSON: {error}"))
-        choice = _first_choice(document)
+        choice = body.first_choice(document.get("choices")) if document.__class__ is dict else None
         if choice is None or name == "error" or document.get("error"):
             return self._without_choice(name, document)
         if self._chat is None:
@@ -287,14 +287,3 @@ class StreamedReply:
         choice.update(self._ending)
         kind = "chat.completion" if chat else "text_completion"
         return {**self._head, "object": kind, "choices": [choice], "usage": self._usage}
-
-
-def _first_choice(document: Any) -> dict[str, Any] | None:
-    """The choice with index 0, None where the event has none."""
-    if document.__class__ is not dict:
-        return None
-    choices = document.get("choices")
-    if choices.__class__ is not list or not choices:
-        return None
-    choice = choices[0]
-    return choice if choice.__class__ is dict and not choice.get("index") else None

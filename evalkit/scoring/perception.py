@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from evalkit.files import digest
 from evalkit.model import FinalText, Score
-from evalkit.scoring.answers.reply import scored, unanswered, without_answer
+from evalkit.scoring.answers.reply import first_turn, scored, unanswered, without_answer
 from evalkit.scoring.registry import required
 from evalkit.scoring.rows import Document, Row, Settings, by_row, choices_of, columns_of, letter_of, text_of
 
@@ -109,6 +109,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     if (nothing := unanswered(final)) is not None:
         return nothing
     nfkc = bool(doc.get("nfkc", False))
+    final = first_turn(final)
     read = _folded(final.text, formula=formula, nfkc=nfkc)
     contained = any(wanted in read for answer in answers if (wanted := _folded(answer, formula=formula, nfkc=nfkc)))
     if not contained and final.truncated:

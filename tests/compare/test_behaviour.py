@@ -30,6 +30,7 @@ def marked(count, **change):
         ("empty_answers", {"status": Status.EMPTY}),
         ("unreadable_answers", {"status": Status.NO_ANSWER}),
         ("refusals", {"status": Status.REFUSED}),
+        ("tool_calls", {"status": Status.TOOL_CALL}),
         ("looping_answers", {"loops": True}),
     ],
 )

@@ -108,6 +108,29 @@ def test_contents_of_every_shape(message, content, reasoning):
     assert (reply.content, reply.reasoning) == (content, reasoning)
 
 
+def test_of_several_choices_the_one_of_index_0_is_read_wherever_it_is_listed():
+    choices = [{"index": n, "message": {"content": text}, "finish_reason": "stop"} for n, text in ((1, "B"), (0, "A"))]
+    assert read({"choices": choices}).content == "A"
+    assert read({"choices": choices[:1]}).content == "B", "a server may count from 1"
+
+
+@pytest.mark.parametrize(
+    ("message", "told", "kept"),
+    [
+        ({"content": None, "refusal": "I cannot help with that."}, "stop", "refusal"),
+        ({"content": [{"type": "refusal", "refusal": "I cannot."}]}, "stop", "refusal"),
+        ({"content": "", "tool_calls": [{"function": {"name": "calculate"}}]}, "tool_calls", "tool_calls"),
+        ({"content": "", "tool_calls": [{"function": {"name": "calculate"}}]}, "stop", "tool_calls"),
+        ({"content": None, "function_call": {"name": "calculate"}}, "function_call", "tool_calls"),
+        ({"content": "Answer: A", "refusal": None, "tool_calls": []}, "stop", "stop"),
+        ({"content": "Answer: A", "tool_calls": [{"function": {"name": "calculate"}}]}, "tool_calls", "tool_calls"),
+        ({"content": "", "refusal": ""}, "stop", "stop"),
+    ],
+)
+def test_a_refusal_or_a_tool_call_in_the_place_of_a_text_is_how_a_reply_ended(message, told, kept):
+    assert read(answer(message, finish_reason=told)).finish_reason == kept
+
+
 def test_plain_completions():
     logprobs = {"tokens": ["Par", "is"], "token_logprobs": [-0.1, -0.2], "top_logprobs": None, "text_offset": [0, 3]}
     reply = read({"choices": [{"text": "Paris", "logprobs": logprobs, "finish_reason": "length"}]}, chat=False)

@@ -212,6 +212,17 @@ def test_other_choices_and_empty_events_are_passed_over():
     assert whole["choices"][0]["message"]["content"] == "a"
 
 
+def test_the_choice_of_index_0_is_read_wherever_an_event_lists_it():
+    choices = [{"index": n, "delta": {"content": text}} for n, text in ((1, "B"), (0, "A"))]
+    whole = document(event({"choices": choices}), END)
+    assert whole["choices"][0]["message"]["content"] == "A"
+
+
+def test_a_refusal_is_joined():
+    whole = document(chat({"refusal": "I can"}), chat({"refusal": "not."}), END)
+    assert whole["choices"][0]["message"]["refusal"] == "I cannot."
+
+
 @pytest.mark.parametrize("ending", [(END,), (END, DONE), (END, b"data: [DONE]"), (END.rstrip(b"\n"),)])
 def test_a_finish_reason_makes_a_whole_answer(ending):
     assert document(chat({"content": "Paris"}), *ending)["choices"][0]["message"]["content"] == "Paris"

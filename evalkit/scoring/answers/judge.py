@@ -21,7 +21,7 @@ from typing import Any, Final
 from evalkit.files import canonical, digest
 from evalkit.model import FinalText, Message, Score, Status
 from evalkit.scoring import patterns
-from evalkit.scoring.answers.reply import unanswered
+from evalkit.scoring.answers.reply import first_turn, unanswered
 from evalkit.scoring.registry import required
 
 VERSION: Final = 1
@@ -94,7 +94,7 @@ def case_of(doc: Mapping[str, Any], final: FinalText) -> Case:
         DataError: the document has no question or no truth.
     """
     question = doc.get("judge_question") or required(doc, "question")
-    return Case(str(question), str(required(doc, "truth")), final.text.strip())
+    return Case(str(question), str(required(doc, "truth")), first_turn(final).text.strip())
 
 
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:

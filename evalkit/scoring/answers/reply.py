@@ -34,7 +34,8 @@ def final_text_of(
 
     The opening tag may be absent (many chat templates put it in the prompt); one that is never closed leaves nothing
     to grade, also after an earlier trace that was closed. `reasoning` only tells "thought, said nothing" from "said
-    nothing". A `finish_reason` of "length" or "content_filter" is told apart; every other one counts as "stop".
+    nothing". A `finish_reason` of "length" or "content_filter" is told apart, and where there is no text "refusal" and
+    "tool_calls" (no tool is ever offered) are; every other one counts as "stop".
     """
     cut_off = finish_reason == "length"
     if finish_reason == "content_filter":
@@ -49,9 +50,14 @@ def final_text_of(
     if cut_off:
         only_thought = bool(reasoning.strip()) and not content.strip()
         return FinalText("", Status.TRUNCATED, "truncated_in_reasoning" if only_thought else "truncated")
-    if reasoning.strip():
-        return FinalText("", Status.REASONING_ONLY, "reasoning_only")
-    return FinalText("", Status.EMPTY, "empty")
+    thought = Status.REASONING_ONLY if reasoning.strip() else Status.EMPTY
+    return FinalText("", *_INSTEAD.get(finish_reason or "", (thought, thought.value)))
+
+
+_INSTEAD: Final = {
+    "refusal": (Status.REFUSED, "refusal"),
+    **dict.fromkeys(("tool_calls", "function_call"), (Status.TOOL_CALL, "tool_calls")),
+}
 
 
 @lru_cache(maxsize=16)
@@ -122,6 +128,22 @@ def of_first_turn(score: Callable[..., Score]) -> Callable[..., Score]:
         return score(doc, final, **how)
 
     return of_turn
+
+
+def first_turn(final: FinalText, *, speakers: bool = True) -> FinalText:
+    """`final` up to where a chat template ends its first turn that says anything, or a paragraph "Human:" begins.
+
+    It is for scorers that read a text as a whole; without `speakers` only a template's marks end a turn, as where the
+    text may be a dialogue.
+    """
+    start, asked = 0, False
+    for end in islice(_RE.turn_end.finditer(final.text), _MOST_TURNS):
+        if not (end["mark"] or (speakers and end["speaker"])):
+            continue
+        if final.text[start : end.start()].strip() and not asked:
+            return replace(final, text=final.text[start : end.start()], truncated=False)
+        start, asked = end.end(), bool(end["user"])
+    return replace(final, text=final.text[start:])
 
 
 # ---------------------------------------------------------------- refusals: a label for the reports, for they score 0

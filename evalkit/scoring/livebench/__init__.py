@@ -19,7 +19,7 @@ from typing import Any, Final
 from evalkit.errors import DataError, SuiteError
 from evalkit.model import FinalText, Score, Status
 from evalkit.scoring.answers import sandbox
-from evalkit.scoring.answers.reply import unanswered
+from evalkit.scoring.answers.reply import first_turn, unanswered
 from evalkit.scoring.answers.worker import GradeError, GradeTimeout
 from evalkit.scoring.livebench import instructions
 from evalkit.scoring.livebench.extract import Grade
@@ -216,6 +216,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
         return Score(None, Status.NOT_ASKED, why)
     if nothing := unanswered(final):
         return nothing
+    final = first_turn(final, speakers=False)
     if not _TAGS.sub("", final.text):
         return Score(0.0, Status.EMPTY, "empty", lenient=0.0)
     try:

@@ -48,6 +48,9 @@ def test_the_text_after_the_last_closing_tag_is_kept_as_it_came(content, text):
         ("", "", "length", Status.TRUNCATED, "truncated"),
         ("<think>a</think>", "", "length", Status.TRUNCATED, "truncated"),
         ("Answer: C", "", "content_filter", Status.REFUSED, "content_filter"),
+        ("", "a", "refusal", Status.REFUSED, "refusal"),
+        ("", "", "tool_calls", Status.TOOL_CALL, "tool_calls"),
+        ("<think>a</think>", "", "function_call", Status.TOOL_CALL, "tool_calls"),
     ],
 )
 def test_where_nothing_may_be_graded_the_reason_is_named(content, reasoning, finish, status, reason):

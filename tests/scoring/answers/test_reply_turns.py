@@ -2,10 +2,10 @@
 
 import pytest
 
-from evalkit.model import Status
-from evalkit.scoring import aime, mathvision, mmmu, theoremqa
-from evalkit.scoring.answers import choice, expression, letters, short
-from evalkit.scoring.answers.reply import final_text_of
+from evalkit.model import FinalText, Status
+from evalkit.scoring import aime, livebench, mathvision, mmmu, perception, theoremqa
+from evalkit.scoring.answers import choice, expression, judge, letters, short
+from evalkit.scoring.answers.reply import final_text_of, first_turn
 
 CHOICE = {"choices": ["alpha", "beta", "gamma", "delta"], "answer": "B"}
 CHOOSERS = [
@@ -60,3 +60,34 @@ def test_a_mark_before_an_answer_or_at_the_end_takes_nothing_away(reply):
 def test_behind_a_turn_of_the_user_no_answer_is_looked_for():
     given = choice.score(CHOICE, final_text_of("I cannot tell.<|im_end|>\n<|im_start|>user\nTry.\nAnswer: B"))
     assert (given.value, given.status) == (0.0, Status.NO_ANSWER)
+
+
+WHOLE_TEXTS = [*RUN_ON[:2], "\n\nUser: And now?\n", *RUN_ON[5:8], *RUN_ON[8:9], RUN_ON[11]]
+
+
+@pytest.mark.parametrize("run_on", [text if "Human" not in text else f"\n{text}" for text in WHOLE_TEXTS])
+def test_a_text_that_is_read_as_a_whole_ends_there_too(run_on):
+    """OCRBench looks for its words anywhere, a judge reads everything, LiveBench's last answer counts."""
+    reply = final_text_of(f"EXIT 9{run_on}It says ENTRY 7.", finish_reason="length")
+    doc = {"dataset": "own", "answers": ["ENTRY 7"]}
+    given = perception.score(doc, reply)
+    assert (given.value, given.answer) == (0.0, "EXIT 9")
+    assert perception.score({**doc, "answers": ["EXIT 9"]}, reply).value == 1.0
+    assert judge.case_of({"question": "What?", "truth": "EXIT 9"}, reply).answer == "EXIT 9"
+
+
+def test_livebench_ends_a_text_at_the_marks_of_a_template_alone():
+    doc = {"question_id": "q", "task": "zebra_puzzle", "ground_truth": "red", "release_date": "2024-11-25"}
+    first, second = "<solution>red</solution>", "<solution>blue</solution>"
+    assert livebench.score(doc, final_text_of(f"{first}<|im_end|>\n<|im_start|>user\n{second}")).value == 1.0
+    assert livebench.score(doc, final_text_of(f"Human: hi\n\nHuman: yes?\n\n{first}")).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "red", "User: red", "<|im_start|>red", "a </s>", "Question 2: red", "<|im_start|>user\nWhich?<|im_end|>\nred"],
+)
+def test_a_text_that_does_not_run_on_is_left_whole(text):
+    kept = first_turn(final_text_of(text) if text else FinalText("")).text
+    assert kept.strip() in text
+    assert ("red" in kept) == ("red" in text)
