@@ -1,11 +1,11 @@
 """One pool of requests per endpoint: bounded, adaptive, with retries; every request ends as a reply or a named failure.
 
-What happens to a time-out, in one place: a failure that asking again may heal goes back into the queue with a delay
-(exponential, with jitter) until its tries are used up, and is then recorded as a failure. A 429 costs no try: it
-lowers the number of requests in flight, and `Retry-After` holds the pool until it has passed or an answer arrives.
-When connections fail in a row before an answer began, or a 502 or 503 stands in for the server, the endpoint counts as
-down: the pool waits for it with one request at a time and uses up no tries, for `outage_seconds` at most. A 4xx that
-will not heal is recorded at once, and a run of them stops the suite.
+A failure that asking again may heal goes back into the queue with a delay (exponential, with jitter) until its tries
+are used up; it is asked once more when all else is through, then recorded. A 429 costs no try: it lowers the number in
+flight, and `Retry-After` holds the pool until it has passed or an answer arrives. When connections fail in a row before
+an answer began, or a 502 or 503 stands in for the server, the endpoint counts as down: the pool waits for it with one
+request at a time and uses up no tries, for `outage_seconds` at most. A 4xx that will not heal is recorded at once, and
+a run of them stops the suite.
 
 A refusal (401, 403, 404, a redirect) is that of a wrong key or address, or of a filter that minds what is asked. Of
 several addresses another is asked in the place of the one that refuses. Where nothing was answered yet, a greeting
@@ -16,10 +16,9 @@ The number in flight is fixed, or a `Finder`'s; then a stall lowers it for a whi
 A finder doubles its number for as long as tokens per second rise by a tenth. Their rate at a number is taken as that
 number times the tokens of an answer over its seconds, summed over the first answers to requests that were sent at that
 number: a request that waits in the server's queue takes longer, so the rate stops rising where the server is full. Long
-answers weigh no more in it than short ones, and it is known long before the longest answer is.
-
-A refusal (429) says that the server's own limit lies between the number before and this one: it is closed in on by
-halves, to an eighth. A stall or a run of failures ends the search at the number before.
+answers weigh no more in it than short ones, and it is known long before the longest answer is. A refusal (429) says
+that the server's own limit lies between the number before and this one: it is closed in on by halves, to an eighth. A
+stall or a run of failures ends the search at the number before.
 """
 
 from __future__ import annotations
@@ -265,6 +264,7 @@ class Pool:
     _exhausted: bool = False
     _asked: int = 0
     _delayed: list[tuple[float, int, _Waiting]] = field(default_factory=list)
+    _later: list[tuple[_Waiting, Failure]] = field(default_factory=list)
     _in_flight: int = 0
     _limit: float = float("inf")
     _since_limited: int = 0
@@ -300,6 +300,8 @@ class Pool:
             if self._timer is not None:
                 self._timer.cancel()
         if self._fatal:
+            for entry, failure in self._later:
+                self._give_up(entry, failure)
             raise EndpointError.of(self.name, self._fatal, self._advice)
 
     @property
@@ -353,7 +355,7 @@ class Pool:
         self._notify()
 
     def _finished(self) -> bool:
-        return bool(self._fatal) or (self._exhausted and not self._delayed and not self._in_flight)
+        return bool(self._fatal) or (self._exhausted and not (self._delayed or self._later or self._in_flight))
 
     def _take(self, now: float) -> _Waiting | None:
         """The next request, or None where there is none now or the endpoint is not to be asked now."""
@@ -361,12 +363,14 @@ class Pool:
             return None
         if self._delayed and self._delayed[0][0] <= now:
             return heappop(self._delayed)[2]
-        if self._exhausted:
-            return None
-        request = next(self._source, None)
+        request = None if self._exhausted else next(self._source, None)
         if request is None:
             self._exhausted = True
-            return None
+            if not self._later or self._delayed or self._in_flight:
+                return None
+            self._delayed, self._later = sorted((now, one.order, one) for one, _ in self._later), []  # the last pass
+            self._notify()
+            return heappop(self._delayed)[2]
         self._asked += 1
         return _Waiting(request, self._asked)
 
@@ -457,14 +461,8 @@ class Pool:
             self._refused, self._down_since = 0, None
         if failure.kind is FailureKind.RATE_LIMITED:
             self._rate_limited(entry, failure)
-        elif failure.kind in _REFUSALS:
-            self._refusal(entry, failure)
-        elif failure.kind.retryable:
-            entry.tries += 1
-            if entry.tries > self.settings.retries:
-                self._give_up(entry, failure)
-            else:
-                self._requeue(entry, max(self._backoff(entry.tries), failure.retry_after or 0.0))
+        elif failure.kind.retryable or (failure.kind in _REFUSALS and self.addresses > 1):
+            self._again(entry, failure)
         else:
             self._permanent_failure(entry, failure)
 
@@ -525,13 +523,18 @@ class Pool:
     def _requeue(self, entry: _Waiting, delay: float) -> None:
         heappush(self._delayed, (self._now() + delay, entry.order, entry))
 
-    def _refusal(self, entry: _Waiting, failure: Failure) -> None:
-        """What one address refuses another may answer; where there is none, the request has failed."""
+    def _again(self, entry: _Waiting, failure: Failure) -> None:
+        """What another try may heal, or another address; once the tries are used up, the last pass."""
         entry.tries += 1
-        if self.addresses > 1 and entry.tries <= self.settings.retries:
-            self._requeue(entry, self._backoff(1))
-        else:
+        if entry.tries <= self.settings.retries:
+            healing = failure.kind.retryable
+            self._requeue(entry, max(self._backoff(entry.tries if healing else 1), failure.retry_after or 0.0))
+        elif failure.kind in _REFUSALS:
             self._permanent_failure(entry, failure)
+        elif entry.tries == self.settings.retries + 1 and self.settings.retries:
+            self._later.append((entry, failure))
+        else:
+            self._give_up(entry, failure)
 
     @property
     def _is_refused(self) -> bool:
