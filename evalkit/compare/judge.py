@@ -37,7 +37,7 @@ def compare(
     both = [name for name in names if name in reference.suites and name in candidate.suites]
     aligned = {name: align(reference.suites[name], candidate.suites[name]) for name in both}
     policy = replace(policy, rules=policy.rules.among(len(aligned)))
-    unequal = unequal_failures(aligned, policy.rules.failure_alpha)
+    unequal = unequal_failures(aligned, (reference.suites, candidate.suites), policy.rules.failure_alpha)
     judged = [
         _with_behaviour(judge_suite(*_of(name, sides), aligned[name], policy, unequal.get(name)), *sides, policy)
         if name in aligned

@@ -269,29 +269,52 @@ def _coverage(aligned: Aligned, rules: Rules) -> Iterator[Reason]:
         yield Reason("coverage", {"share": aligned.coverage, "least": rules.coverage, **counts})
 
 
-def failure_test(aligned: Aligned) -> tuple[RateChange, float]:
-    """How many items lack a score on either side, and the p-value of equal chances (Fisher's exact test).
+_APART: Final = 8
+"""Requests that may be answered between two failures of one burst: an outage does not meet all that are in flight."""
 
-    An item counts once, however many of its repeats failed: they seldom fail independently.
+
+def _events(cells: Cells, samples: Samples) -> tuple[int, int]:
+    """How many items lack a score, and as how many events: what failed in a row, in the order of sending, is one.
+
+    What is missing without a time counts by itself, and an item once, however many of its repeats failed.
     """
+    lacking, at = np.isnan(cells.value), cells.column(samples.at)
+    items = int(np.count_nonzero(np.bincount(cells.item[lacking])))
+    seconds = np.nan_to_num(cells.column(samples.seconds))
+    order = np.argsort(np.where(lacking, at, at - seconds), kind="stable")
+    places = np.flatnonzero((lacking & ~np.isnan(at))[order])
+    bursts = int(places.size > 0) + int(np.count_nonzero(np.diff(places) > _APART + 1))
+    return items, min(items, int(np.count_nonzero(lacking & np.isnan(at))) + bursts)
+
+
+def _failure_test(aligned: Aligned, samples: tuple[Samples, Samples]) -> tuple[dict[str, Value], float]:
+    """The items that lack a score on either side, and the p-value of equal chances (Fisher's exact test on events)."""
     sides = aligned.reference, aligned.candidate
     # np.unique loads numpy.ma, for which a comparison has no use.
     asked = [int(np.count_nonzero(np.bincount(cells.item))) for cells in sides]
-    lacking = [int(np.count_nonzero(np.bincount(cells.item[np.isnan(cells.value)]))) for cells in sides]
-    change = RateChange((lacking[0], lacking[1]), (asked[0], asked[1]))
-    return change, fisher_exact(change.hits, change.cells)
+    (one, ones), (two, twos) = (_events(*side) for side in zip(sides, samples, strict=True))
+    told = _counts(RateChange((one, two), (asked[0], asked[1])))
+    if (one, two) != (ones, twos):
+        told |= {"one_events": ones, "two_events": twos}
+    return told, fisher_exact((ones, twos), (asked[0], asked[1]))
 
 
-def unequal_failures(aligned: Mapping[str, Aligned], alpha: float) -> dict[str, Reason]:
+def unequal_failures(
+    aligned: Mapping[str, Aligned], sides: tuple[Mapping[str, SuiteSide], Mapping[str, SuiteSide]], alpha: float
+) -> dict[str, Reason]:
     """The suites in which other shares of items lack a score on either side, by Holm over all of them.
 
     What fails more often on one side fails for a reason, and then what is left is no chance sample.
     """
-    found = {name: failure_test(one) for name, one in aligned.items() if len(one.reference) and len(one.candidate)}
-    adjusted = holm([p for _change, p in found.values()])
+    found = {
+        name: _failure_test(one, (sides[0][name].samples, sides[1][name].samples))
+        for name, one in aligned.items()
+        if len(one.reference) and len(one.candidate)
+    }
+    adjusted = holm([p for _told, p in found.values()])
     return {
-        name: Reason("unequal.failures", {**_counts(change), "p": float(p)})
-        for (name, (change, _alone)), p in zip(found.items(), adjusted, strict=True)
+        name: Reason("unequal.failures", {**told, "p": float(p)})
+        for (name, (told, _alone)), p in zip(found.items(), adjusted, strict=True)
         if p <= alpha
     }
 
