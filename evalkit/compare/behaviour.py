@@ -262,6 +262,7 @@ def _gaps(left: Sequence[tuple[str, float]], right: Sequence[tuple[str, float]])
 
 
 _LEAST_CHANGE = 0.005  # a rate that moves by less than half a point is no news
+_ROUNDING = 1e-9  # scores that vary by less do not vary
 _LEAST_STRETCH = 0.05  # nor is a length that is shown to move by less than 5 %
 _STATUS_ROWS = (
     ("empty_answers", Status.EMPTY),
@@ -288,6 +289,7 @@ def behaviour_of(
         texts.append(distance)
     options = option_rows(reference.suites[suite], candidate.suites[suite])
     lengths, rates = _length_rows(left, right, aligned, alpha), _rate_rows(left, right, aligned, alpha)
+    texts += _seed_row(aligned)
     garbage = list(garbage_rows(reference.suites[suite], candidate.suites[suite]))
     pairs = _pairs_with_text(aligned, left.text, right.text, once=False)
     garbage += canned_rows(suite, (reference, candidate), pairs, aligned)
@@ -318,13 +320,39 @@ def _agreement_alert(agreement: Agreement, own: float | None) -> Reason | None:
     return Reason("alert.texts", {"share": agreement.share, "pairs": agreement.pairs, **splits})
 
 
+def _seed_row(aligned: Aligned) -> Iterator[BehaviourRow]:
+    """How alike both sides' answers to one (item, repeat), drawn with one seed, come out beyond what the item says.
+
+    The correlation of scores within items, with its 95 % t interval over items; nothing where repeats never vary.
+    """
+    one, two = aligned.shared
+    known = ~np.isnan(one.value) & ~np.isnan(two.value)
+    item, columns = one.item[known], (one.value[known], two.value[known])
+    counts = np.bincount(item)
+    x, y = (column - (np.bincount(item, weights=column) / np.maximum(counts, 1))[item] for column in columns)
+    cross, own, other = (
+        np.asarray(np.bincount(item, weights=product)[counts > 1], dtype=np.float64)
+        for product in (x * y, x * x, y * y)
+    )
+    total = float(np.sqrt(own.sum() * other.sum()))
+    if total <= _ROUNDING or cross.size < 2:
+        return
+    # The product of two spreads rises by half the sum of what each rises by.
+    scale = (own * (total / own.sum()) + other * (total / other.sum())) / 2
+    found = ratio_estimate(cross, scale, 0.95)
+    interval = replace(found.interval, low=max(-1.0, found.interval.low), high=min(1.0, found.interval.high))
+    yield BehaviourRow("seed_correlation", None, found.point, "correlation", interval)
+
+
 def _length_rows(left: Samples, right: Samples, aligned: Aligned, alpha: float) -> list[BehaviourRow]:
     unit = "tokens"
     columns = left.completion_tokens, right.completion_tokens
     if np.isnan(columns[0]).all() or np.isnan(columns[1]).all():
         unit, columns = "characters", (left.characters, right.characters)
-    one = _item_means(aligned.reference, columns[0], len(aligned.layout.items))
-    two = _item_means(aligned.candidate, columns[1], len(aligned.layout.items))
+    one, two = (
+        _item_means(cells, column, len(aligned.layout.items))
+        for cells, column in zip(aligned.shared, columns, strict=True)
+    )
     ratio = log_ratio(one, two)
     if ratio is None:
         return []

@@ -97,6 +97,10 @@ class Cells:
         """How many planned cells have no value."""
         return int(np.isnan(self.value).sum())
 
+    def select(self, places: Ints) -> Cells:
+        """The cells at these places."""
+        return Cells(*(getattr(self, name)[places] for name in self.__slots__))
+
     def column(self, values: Floats) -> Floats:
         """A column of the side's samples by cell; NaN where the side lists no sample."""
         return np.asarray(np.where(self.row >= 0, values[self.row], np.nan)) if len(values) else self.value * np.nan
@@ -141,6 +145,15 @@ class Aligned:
     only_candidate: tuple[str, ...]
     duplicates: int
     contradictions: int
+
+    @property
+    def shared(self) -> tuple[Cells, Cells]:
+        """Both sides' cells that both planned: of equal stacks they may be exchanged, however often either was asked.
+
+        Of an item that a bank asked sixteen times and a candidate twice, something rare happens to the bank at least
+        once far more often.
+        """
+        return self.reference.select(self.both[0]), self.candidate.select(self.both[1])
 
     def with_values(self, reference: Floats, candidate: Floats) -> PairedItems | None:
         """The same cells with other values (NaN for none), paired by the same rules."""
@@ -190,12 +203,16 @@ def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
 
 
 def _cells(samples: Samples, own: Ints, other: Ints, stride: int) -> Cells:
-    """The side's cells, and those of the other side up to the largest repeat that this side asked anywhere.
+    """The side's cells, and those of the other side that this side lost.
 
-    A side that asked fewer repeats throughout planned fewer; one that lacks repeats in between lost them.
+    A side that lists repeats 0, 1, ... of every item without a gap planned so many of each, and what it lists not at
+    all it lost. Where one lacks in between, all up to the largest repeat that the side asked anywhere were planned.
     """
     most = int(samples.repeat.max()) if len(samples) else stride
-    absent = _missing_from(own, other[other % stride <= most])
+    wanted = other[other % stride <= most]
+    if _by_design(samples):
+        wanted = wanted[~np.isin(wanted // stride, own // stride)]
+    absent = _missing_from(own, wanted)
     key = np.concatenate([own, absent]).astype(np.int64, copy=False)
     row = np.concatenate([np.arange(len(own)), np.full(len(absent), -1)])
     value = np.concatenate([samples.value, np.full(len(absent), np.nan)])
@@ -203,6 +220,12 @@ def _cells(samples: Samples, own: Ints, other: Ints, stride: int) -> Cells:
         order = np.argsort(key, kind="stable")
         key, row, value = key[order], row[order], value[order]
     return Cells(key, key // stride, key % stride, row, value)
+
+
+def _by_design(samples: Samples) -> bool:
+    """Whether a side lists the repeats of every item from 0 without a gap."""
+    asked = np.bincount(samples.item, minlength=len(samples.items))
+    return bool(np.all(samples.repeat < asked[samples.item]))
 
 
 def _missing_from(own: Ints, wanted: Ints) -> Ints:

@@ -172,10 +172,10 @@ def rate_change(
 ) -> RateChange:
     """The rates of an event that either side's samples show (masks by row of the samples).
 
-    `looked_at` says which samples of either side can show it; only their cells count. Without it a cell that a side
-    planned and does not list has no such event and counts among the cells.
+    Only cells that both sides planned count. `looked_at` says which samples of either side can show it; without it a
+    cell that a side planned and does not list has no such event and counts among the cells.
     """
-    n_items, sides = len(aligned.layout.items), (aligned.reference, aligned.candidate)
+    n_items, sides = len(aligned.layout.items), aligned.shared
     flags = []
     for side, mask, seen in zip(sides, (reference, candidate), looked_at or (None, None), strict=True):
         flag = side.column(mask.astype(np.float64) if seen is None else np.where(seen, mask, np.nan))
@@ -289,7 +289,7 @@ def _events(cells: Cells, samples: Samples) -> tuple[int, int]:
 
 def _failure_test(aligned: Aligned, samples: tuple[Samples, Samples]) -> tuple[dict[str, Value], float]:
     """The items that lack a score on either side, and the p-value of equal chances (Fisher's exact test on events)."""
-    sides = aligned.reference, aligned.candidate
+    sides = aligned.shared
     # np.unique loads numpy.ma, for which a comparison has no use.
     asked = [int(np.count_nonzero(np.bincount(cells.item))) for cells in sides]
     (one, ones), (two, twos) = (_events(*side) for side in zip(sides, samples, strict=True))

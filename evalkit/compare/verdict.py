@@ -408,6 +408,10 @@ def _notes(aligned: Aligned, paired: PairedItems, noise: NoiseFloor | None, poli
     alone = len(aligned.only_reference), len(aligned.only_candidate)
     if any(alone):
         notes.append(Reason("note.alone", {"one": alone[0], "two": alone[1]}))
+    for name, side in (("reference", aligned.reference), ("candidate", aligned.candidate)):
+        planned = np.bincount(side.item)
+        if (least := int(planned[planned > 0].min())) < (most := int(planned.max())):
+            notes.append(Reason("note.unequal", {"side": name, "least": least, "most": most}))
     alike = 1.0 / float(np.sum(paired.share**2))
     if alike < _FEWER * paired.n_items:
         largest = float(paired.share.max())
