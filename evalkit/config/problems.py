@@ -22,6 +22,12 @@ _SHOWN_CHARACTERS: Final = 60
 _BRANCHES: Final = frozenset({*KINDS, "folder", "folders", "count", "auto"})
 _KINDS: Final = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
+# What other programs call a key.
+_ALSO_CALLED: Final = {
+    **dict.fromkeys(("connections", "max_connections", "num_concurrent", "parallel", "workers"), "concurrency"),
+    **dict.fromkeys(("timeout", "timeout_seconds", "request_timeout"), "total_seconds"),
+}
+
 _BOUNDS: Final = {
     "greater_than": ("greater than", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -172,8 +178,9 @@ def _unknown(tree: Node, model: type[Section], path: KeyPath) -> str:
     if model is not EndpointConfig:
         return f"unknown key '{key}'{inside}{_meant(key, {name: name for name in known})}"
     here = {name: name for name in [*known, *([] if section else ["extends"])]}
-    elsewhere = _elsewhere()
-    meant = f": did you mean '{elsewhere[key]}'?" if key in elsewhere else _meant(key, here, elsewhere)
+    elsewhere, name = _elsewhere(), _ALSO_CALLED.get(key, key)
+    exact = here.get(name) or elsewhere.get(name)
+    meant = f": did you mean '{exact}'?" if exact else _meant(key, here, elsewhere)
     return f"unknown key '{key}'{inside}{meant}"
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from evalkit import codec
-from evalkit.errors import StorageError, UsageError, nearest
+from evalkit.errors import StorageError, UsageError
 from evalkit.model import Comparison, Interval, Reason, RunIdentity, SuiteResult, Value, Verdict
-from evalkit.publish.known import OVERALL, Known, known_of, read_day, without_known
+from evalkit.publish.known import OVERALL, Known, known_of, read_day, unknown, without_known
 from evalkit.render.private import is_address_key, without_hosts
 from evalkit.render.rows import stopped_by
 from evalkit.render.words import ReasonError, check
@@ -430,12 +430,9 @@ def _trend(trend: SuiteTrend, known: Sequence[Known], last: int) -> dict[str, An
 def remarks(known: Sequence[Known], series: Sequence[Series]) -> Iterable[Reason]:
     """A remark for each entry that names a suite nobody ran, or that expired while the suite is still bad."""
     trends = [trend for one in series for trend in one.suites]
-    suites = {trend.suite for trend in trends}
+    yield from unknown(known, [trend.suite for trend in trends])
     for entry in known:
         about: dict[str, Value] = {"line": entry.line, "suite": entry.suite}
-        if entry.suite not in suites | {OVERALL}:
-            near = nearest(entry.suite, suites)
-            yield Reason("known.no_suite", about if near is None else {**about, "near": near})
         renewed = any(other.suite == entry.suite and other.until > entry.until for other in known)
         for lasting in [trend.lasting for trend in trends if trend.suite == entry.suite and not renewed]:
             if lasting and date.fromisoformat(lasting.last_bad.night) > entry.until:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from evalkit.errors import UsageError, did_you_mean
+from evalkit.errors import UsageError, did_you_mean, nearest
 from evalkit.model import Comparison, Reason, Value, Verdict
 
 OVERALL: Final = "overall"
@@ -54,7 +54,8 @@ def without_known(rows: Sequence[tuple[str, Verdict]], known: Sequence[Known], d
 def waived(comparison: Comparison, known: Sequence[Known], *, lenient: bool) -> Comparison:
     """The comparison with the rows that are known marked, and the exit code of all others.
 
-    INCONCLUSIVE ends with 0 where `lenient`. An entry that has expired while its row still differs is named in a note.
+    INCONCLUSIVE ends with 0 where `lenient`. An entry that has expired while its row still differs is named in a note,
+    and so is one whose suite is not compared.
     """
     day = date.fromisoformat(comparison.created[:10])
     suites = tuple(
@@ -70,7 +71,7 @@ def waived(comparison: Comparison, known: Sequence[Known], *, lenient: bool) -> 
     rows += [] if macro is None else [(OVERALL, macro.verdict)]
     left = without_known(rows, known, day, comparison.verdict)
     code = 0 if lenient and left is Verdict.INCONCLUSIVE else left.exit_code
-    notes = (*comparison.notes, *_expired(rows, known, day))
+    notes = (*comparison.notes, *_expired(rows, known, day), *unknown(known, [name for name, _verdict in rows]))
     return replace(comparison, suites=suites, macro=macro, exit_code=code, notes=notes)
 
 
@@ -85,6 +86,16 @@ def _expired(rows: Sequence[tuple[str, Verdict]], known: Sequence[Known], day: d
             last = max(past, key=lambda one: one.until)
             values: dict[str, Value] = {"line": last.line, "suite": last.suite, "until": last.until.isoformat()}
             yield Reason("known.expired", values)
+
+
+def unknown(known: Iterable[Known], suites: Iterable[str]) -> Iterator[Reason]:
+    """A remark for each entry that names none of the suites."""
+    names = set(suites)
+    for entry in known:
+        if entry.suite not in names | {OVERALL}:
+            near = nearest(entry.suite, names)
+            told: dict[str, Value] = {"line": entry.line, "suite": entry.suite}
+            yield Reason("known.no_suite", told if near is None else {**told, "near": near})
 
 
 # ---------------------------------------------------------------- the file

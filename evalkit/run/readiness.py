@@ -154,11 +154,16 @@ async def _no_logprobs(client: Client) -> str | None:
     text = "Two and two make four. Three and three make six."
     parameters = {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0}
     outcome = await client.ask(Request("probe", "", "", 0, Prompt(digest="probe", text=text), parameters))
-    if isinstance(outcome, Reply) and outcome.content.startswith(text):
-        echo = echoed_logprobs(orjson.loads(outcome.raw))
-        if continuation_logprob(echo, text[-3:]) is not None:
-            return None
-    why = outcome.detail if isinstance(outcome, Failure) else "its replies have no log-probabilities of the prompt"
+    if isinstance(outcome, Failure):
+        why = outcome.detail
+    elif not outcome.content.startswith(text):
+        why = "its reply does not begin with the prompt"
+    elif not (echo := echoed_logprobs(orjson.loads(outcome.raw))):
+        why = "its reply has no log-probabilities"
+    elif continuation_logprob(echo, text[-3:]) is not None:
+        return None
+    else:
+        why = "its reply gives no numbers for the last tokens of the prompt"
     return (
         f"needs /v1/completions with `echo` and `logprobs`, which this endpoint does not give ({why}): serve the "
         "model with vLLM, or take the suite out"

@@ -68,16 +68,29 @@ def test_a_chat_only_endpoint_gets_a_sentence_and_its_other_suites_run(endpoint,
     assert suites["aime24"]["valued"] == 30
 
 
-def test_a_server_that_ignores_echo_is_found_out(endpoint, config, run_evalkit):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"text": " x"}, "its reply does not begin with the prompt"),
+        ({"logprobs": {"content": []}}, "its reply has no log-probabilities"),
+        ({"logprobs": None}, "its reply has no log-probabilities"),
+        ({"logprobs": "numbers"}, "its reply gives no numbers for the last tokens of the prompt"),
+    ],
+)
+def test_a_server_that_ignores_echo_or_logprobs_is_found_out(endpoint, config, run_evalkit, change, said):
     def ignoring(body):
         reply = vllm_completion(body)
-        reply["choices"][0] |= {"text": " x", "logprobs": {"content": []}}
+        choice = reply["choices"][0]
+        if change == {"logprobs": "numbers"}:
+            choice["logprobs"]["token_logprobs"] = [math.inf] * len(choice["logprobs"]["tokens"])
+        else:
+            choice |= change
         return reply
 
     endpoint.complete = ignoring
     done = run_evalkit("run", config("ref", endpoint.url, [SUITE]), "--quiet")
     assert done.returncode == 3
-    assert "no log-probabilities of the prompt" in done.stderr
+    assert f"which this endpoint does not give ({said})" in done.stderr
     assert len(endpoint.requests) == 1
 
 

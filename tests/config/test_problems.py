@@ -9,6 +9,9 @@ MISTAKES = [
     ("concurency: 5", "ref.yaml:4: unknown key 'concurency': did you mean 'limits.concurrency'?"),
     ("extend: x.yaml", "ref.yaml:4: unknown key 'extend': did you mean 'extends'?"),
     ("sampling:\n  temprature: 1", "ref.yaml:5: unknown key 'temprature' in sampling: did you mean 'temperature'?"),
+    ("limits:\n  connections: 5", "ref.yaml:5: unknown key 'connections' in limits: did you mean 'concurrency'?"),
+    ("limits:\n  timeout: 5", "ref.yaml:5: unknown key 'timeout' in limits: did you mean 'total_seconds'?"),
+    ("num_concurrent: 5", "ref.yaml:4: unknown key 'num_concurrent': did you mean 'limits.concurrency'?"),
     ("sampling:\n  retries: 1", "ref.yaml:5: unknown key 'retries' in sampling: did you mean 'limits.retries'?"),
     ("tls:\n  zzz: 1", "ref.yaml:5: unknown key 'zzz' in tls: the keys here are ca_file, verify"),
     (

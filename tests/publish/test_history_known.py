@@ -76,7 +76,7 @@ def test_remarks(story):
         "line 2: musr: expired on 2026-11-09, and the difference is still there"
     ]
     assert list(remarks([expired, fine, healed], series)) == []
-    assert told(remarks([typo], series)) == ["line 4: no night has a suite 'mursr': did you mean 'musr'?"]
+    assert told(remarks([typo], series)) == ["line 4: no suite here is called 'mursr': did you mean 'musr'?"]
 
 
 def night(verdicts, overall, *entries, day="2026-11-09", lenient=False):
@@ -123,6 +123,14 @@ def test_a_waiver_names_who_until_when_and_why_and_one_that_expired_is_said():
     code, late = night((BAD, FINE), FINE, MUSR, day="2026-12-01")
     assert (code, late.suites[0].waiver) == (1, None)
     assert told(late.notes)[-1] == "line 2: musr: expired on 2026-11-30, and the difference is still there"
+
+
+def test_an_entry_for_a_suite_that_is_not_compared_is_said():
+    typo = replace(MUSR, suite="mursr", line=9)
+    code, made = night((BAD, FINE), FINE, MUSR, typo, MEAN)
+    assert code == 0
+    assert told(made.notes)[-1] == "line 9: no suite here is called 'mursr': did you mean 'musr'?"
+    assert not [note for note in night((BAD, FINE), FINE, MUSR, MEAN)[1].notes if note.code == "known.no_suite"]
 
 
 def test_a_waived_row_fails_no_job_and_is_no_pass():
