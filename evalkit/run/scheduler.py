@@ -2,10 +2,10 @@
 
 A failure that asking again may heal goes back into the queue with a delay (exponential, with jitter) until its tries
 are used up; it is asked once more when all else is through, then recorded. A 429 costs no try: it lowers the number in
-flight, and `Retry-After` holds the pool until it has passed or an answer arrives. When connections fail in a row before
-an answer began, or a 502 or 503 stands in for the server, the endpoint counts as down: the pool waits for it with one
-request at a time and uses up no tries, for `outage_seconds` at most. A 4xx that will not heal is recorded at once, and
-a run of them stops the suite.
+flight, and `Retry-After` holds the pool until it has passed or an answer arrives; nothing but 429s is waited for
+through `outage_seconds` and the longest such wait. When connections fail in a row before an answer began, or a 502 or
+503 stands in for the server, the endpoint counts as down: the pool waits for it with one request at a time and uses up
+no tries, for `outage_seconds` at most. A 4xx that will not heal is recorded at once, and a run of them stops the suite.
 
 A refusal (401, 403, 404, a redirect) is that of a wrong key or address, or of a filter that minds what is asked. Of
 several addresses another is asked in the place of the one that refuses. Where nothing was answered yet, a greeting
@@ -274,6 +274,8 @@ class Pool:
     _hold_until: float = 0.0
     _refused: int = 0
     _down_since: float | None = None
+    _limited_since: float | None = None
+    _longest_wait: float = 0.0
     _permanent: Counter[str] = field(default_factory=Counter)
     _fatal: str = ""
     _advice: str = ""
@@ -430,7 +432,7 @@ class Pool:
             self._down_since, self._hold_until = None, 0.0
             self._waits_for("")
             self._notify()
-        self._refused = 0
+        self._refused, self._limited_since = 0, None
         self._served.add(reply.address)
         self._failing.pop(reply.address, None)
         self._permanent[entry.request.suite] = 0
@@ -493,14 +495,18 @@ class Pool:
             self._down_since = self._now()
         lasted = self._now() - self._down_since
         if lasted >= self.settings.outage_seconds:
-            self._fatal = f"{self._said(entry, failure)} (no answer for {lasted:.0f} s)"
-            self._advice = "what was answered is kept, run again later"
-            self._give_up(entry, failure)
+            self._gone(entry, failure, lasted)
             return True
         self._waits_for(f"waiting for {self.name} to come back: {self._said(entry, failure)}")
         asked = min(failure.retry_after or 0.0, self.settings.backoff_limit_seconds)
         self._requeue(entry, max(asked, self._backoff(min(6, 1 + int(lasted // 5)))))
         return True
+
+    def _gone(self, entry: _Waiting, failure: Failure, lasted: float) -> None:
+        """Ends the asking of an endpoint that gave no answer for so many seconds."""
+        self._fatal = f"{self._said(entry, failure)} (no answer for {lasted:.0f} s)"
+        self._advice = "what was answered is kept, run again later"
+        self._give_up(entry, failure)
 
     def _waits_for(self, what: str) -> None:
         for progress in self.progress.values():
@@ -515,7 +521,13 @@ class Pool:
         self._hold_until = max(self._hold_until, self._now() + wait)
         if wait >= _LONG_HOLD_SECONDS:
             self._waits_for(f"{self.name} asks to be left alone for {wait:.0f} s: {self._said(entry, failure)}")
-        if entry.limited > self.settings.rate_limit_tries:
+        if self._limited_since is None:
+            self._limited_since = self._now()
+        lasted, self._longest_wait = self._now() - self._limited_since, max(self._longest_wait, wait)
+        too_long = not self._in_flight and lasted >= self.settings.outage_seconds + self._longest_wait
+        if too_long and not self._exhausted:
+            self._gone(entry, failure, lasted)
+        elif too_long or entry.limited > self.settings.rate_limit_tries:
             self._give_up(entry, failure)
         else:
             self._requeue(entry, max(wait, self._backoff(min(entry.limited, 5))))

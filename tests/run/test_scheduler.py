@@ -165,6 +165,66 @@ async def test_a_4xx_that_will_not_heal_is_recorded_at_once():
     assert outcomes["s0"].kind is FailureKind.BAD_REQUEST
 
 
+@pytest.mark.parametrize(("wait", "most"), [(None, 660.0), (5.0, 660.0), (600.0, 2500.0)])
+@virtual.time
+async def test_a_last_request_that_always_gets_429_is_no_endless_wait(wait, most):
+    poison = {"s40", "s77"}
+    outcomes, client = (
+        [],
+        Scripted(lambda r, n: fail(FailureKind.RATE_LIMITED, retry_after=wait) if r.key in poison else GOOD),
+    )
+    pool = Pool(client, PoolSettings(concurrency=4), lambda r, o: outcomes.append((r.key, o)), {"s": Progress()})
+    await pool.run(requests(100))
+    failed = {key: outcome for key, outcome in outcomes if isinstance(outcome, Failure)}
+    assert failed.keys() == poison
+    assert {failure.kind for failure in failed.values()} == {FailureKind.RATE_LIMITED}
+    assert len(outcomes) == 100
+    assert 600.0 <= asyncio.get_running_loop().time() < most
+
+
+@virtual.time
+async def test_an_endpoint_that_only_gives_429s_is_given_up_and_one_that_comes_back_is_not():
+    def script(until):
+        def ask(request, _attempt):
+            limited = int(request.key[1:]) >= 20 and asyncio.get_running_loop().time() < until
+            return fail(FailureKind.RATE_LIMITED, retry_after=300.0) if limited else GOOD
+
+        return ask
+
+    outcomes = []
+    pool = Pool(
+        Scripted(script(1e9)), PoolSettings(concurrency=4), lambda r, o: outcomes.append((r.key, o)), {"s": Progress()}
+    )
+    with pytest.raises(EndpointError, match=r"why \(no answer for (9|1[0-3])\d\d s\); what was answered is kept"):
+        await pool.run(requests(200))
+    assert sum(isinstance(outcome, Reply) for _key, outcome in outcomes) == 20
+    started = asyncio.get_running_loop().time()
+    back = Pool(
+        Scripted(script(started + 550.0)),
+        PoolSettings(concurrency=4),
+        lambda r, o: outcomes.append((r.key, o)),
+        {"s": Progress()},
+    )
+    outcomes.clear()
+    await back.run(requests(200))
+    assert all(isinstance(outcome, Reply) for _key, outcome in outcomes)
+
+
+@virtual.time
+async def test_429s_are_waited_through_while_a_long_answer_is_on_its_way():
+    async def script(request, _attempt):
+        if request.key == "s0":
+            await asyncio.sleep(3000.0)
+            return GOOD
+        limited = asyncio.get_running_loop().time() < 2900.0
+        return fail(FailureKind.RATE_LIMITED, retry_after=60.0) if limited else GOOD
+
+    outcomes = []
+    pool = Pool(Scripted(script), PoolSettings(concurrency=4), lambda r, o: outcomes.append(o), {"s": Progress()})
+    await pool.run(requests(30))
+    assert all(isinstance(outcome, Reply) for outcome in outcomes)
+
+
 @virtual.time
 async def test_429s_cost_no_try_and_lower_the_number_in_flight():
     room = 3
