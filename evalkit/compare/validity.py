@@ -354,6 +354,17 @@ def _level(reference: SuiteSide, candidate: SuiteSide) -> Iterator[Reason]:
         yield Reason("scores.perfect", {"n": total})
 
 
+def blind_reason(test: DifferenceTest, score: Interval, mean: float, chance: float | None) -> Reason | None:
+    """Why EQUIVALENT must not be said: the reference is not shown to know what a candidate that guesses does not.
+
+    `mean` is the reference's, `score` its 95 % interval. Where chance is within it, or within the margin of the mean,
+    a stack that lost everything could pass.
+    """
+    if test.decision is not Verdict.EQUIVALENT or not chance or min(score.low, mean - test.margin) > chance:
+        return None
+    return Reason("scores.at_chance", {"mean": mean, "lower": score.low, "chance": chance, "margin": test.margin})
+
+
 def worst_cases(aligned: Aligned, test: DifferenceTest) -> tuple[DifferenceTest, ...]:
     """The test were all that has no score against the candidate, and were it all for it; empty where nothing lacks."""
     if not (aligned.reference.missing or aligned.candidate.missing):

@@ -244,8 +244,29 @@ def test_below_chance():
     sentence = broken(suite(half, chance=0.25), suite(low, chance=0.25))
     assert "the candidate scores 0.080" in sentence
     assert "below chance (0.250) even at its upper limit" in sentence
-    near = binary(np.random.default_rng(6), np.full(200, 0.22), 1)
-    assert judged(suite(near, chance=0.25), suite(near, chance=0.25)).verdict is Verdict.EQUIVALENT
+
+
+@pytest.mark.parametrize(
+    ("share", "items", "margin", "verdict"),
+    [
+        (0.22, 200, 0.05, Verdict.INCONCLUSIVE),  # at chance
+        (0.29, 200, 0.03, Verdict.INCONCLUSIVE),  # not shown to be above it
+        (0.28, 14_000, 0.05, Verdict.INCONCLUSIVE),  # above it, by less than the margin
+        (0.28, 14_000, 0.02, Verdict.EQUIVALENT),
+    ],
+)
+def test_nothing_is_equivalent_to_a_reference_that_a_guess_could_pass_for(share, items, margin, verdict):
+    """Whoever lost everything answers at chance; DEGRADED and ELEVATED are said of such a reference, too."""
+    scores = np.zeros(items)
+    scores[: round(share * items)] = 1
+    found = judged(*[suite(scores, chance=0.25, margin=margin)] * 2)
+    assert found.verdict is verdict
+    assert ("scores.at_chance" in [reason.code for reason in found.reasons]) == (verdict is Verdict.INCONCLUSIVE)
+    assert judged(*[suite(scores, margin=margin)] * 2).verdict is Verdict.EQUIVALENT
+    assert (
+        judged(*[suite(one, chance=0.25, margin=margin) for one in (scores, np.ones(items))]).verdict
+        is Verdict.ELEVATED
+    )
 
 
 def test_too_few_items(scores):
