@@ -130,10 +130,10 @@ class Admission:
         more = {"plans": self._plans(), "seconds": round(seconds, 1)}
         report, _told = probe_report.keep(findings, self._home, more)
         self.probe = probe_report.as_told(report)
-        if report.verdict is Verdict.DEGRADED:
+        if report.stops:
             raise StoppedError(report.verdict, (Reason("stopped.probe"), *report.reasons), self.probe)
         where = self._home / probe_report.NAME
-        self._observer.step(f"probe: {report.verdict.value} after {seconds:.0f} s; stored in {where}")
+        self._observer.step(f"probe: {self.probe.verdict.value} after {seconds:.0f} s; stored in {where}")
         return []
 
     async def _examine(self, side: SideRun, settings: ClientSettings, watch: Watch) -> None:

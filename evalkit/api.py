@@ -534,8 +534,8 @@ def probe(
         UsageError, StorageError: as `compare`.
     """
     from evalkit import admission
-    from evalkit.examine.probe import Plan, run_probe, side_of
-    from evalkit.examine.probe_report import enough, keep
+    from evalkit.examine.probe import Plan, run_probe, side_of, told_apart
+    from evalkit.examine.probe_report import enough, keep, looks_at
     from evalkit.run import sides
     from evalkit.waits import finished
 
@@ -545,6 +545,8 @@ def probe(
     prompts, source = admission.prompts_for(configs[0], chosen, observer)
     at_once = admission.at_once(configs)
     made = Plan(prompts, chosen.tokens, min(chosen.greedy, len(prompts)), chosen.seed, at_once)
+    home = Path(chosen.out or configs[0].runs / f"{configs[0].name}--{configs[1].name}")
+    looks = looks_at(home, told_apart(configs[0].name, configs[1].name), made)
     observer.step(f"asking both endpoints {len(prompts)} {source}, texts of up to {chosen.tokens} tokens")
     in_turn = any(config.launch is not None and config.launch.sequential for config in configs)
     findings = finished(run_probe(side_of(configs[0]), side_of(configs[1]), made, in_turn=in_turn))
@@ -552,8 +554,7 @@ def probe(
     if chosen.enough:
         found = enough(findings)
         more["enough"] = None if found is None else asdict(found)
-    home = Path(chosen.out or configs[0].runs / f"{configs[0].name}--{configs[1].name}")
-    return Fidelity(*keep(findings, home, more), home)
+    return Fidelity(*keep(findings, home, more, looks), home)
 
 
 def bisect(

@@ -86,18 +86,19 @@ def _show(report: FidelityReport, document: Mapping[str, Any]) -> None:
 
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    for name in ("tokens", "shift", "k3", "mean|Δ|", "p99", "top-1", "verdict"):
+    for name in ("tokens", "shift", "k3", "|Δ|", "worst", "loss", ">.5", ">2", "top-1", "verdict"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, one in (*report.noise.items(), *report.comparisons.items()):
         judged = report.judged.get(name)
         verdict = "own noise" if name in report.noise else judged.verdict.value if judged else "INVALID"
         if one is None:
-            table.add_row(name, "0", *[""] * 5, verdict)
+            table.add_row(name, "0", *[""] * 8, verdict)
             continue
         share = one.agreement.share if one.agreement else None
-        figures = (one.nll_shift.point, one.k3.point, one.mean_abs, one.p99_abs)
+        figures = (one.nll_shift.point, one.k3.point, one.mean_abs, one.worst_text, one.largest_loss)
+        lost = (str(losses.tokens) for losses in one.losses)
         agreed = "" if share is None else f"{share:.1%}"
-        table.add_row(name, str(one.tokens), *(f"{value:.2g}" for value in figures), agreed, verdict)
+        table.add_row(name, str(one.tokens), *(f"{value:.2g}" for value in figures), *lost, agreed, verdict)
     console = Console()
     console.print(table)
     parting = median(report.greedy.first_differences or [0]) + 1

@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from evalkit.config import EndpointConfig, redact_url
 from evalkit.errors import ConfigError, EndpointError, RunError, UsageError
-from evalkit.examine.divergence import overall_fidelity
+from evalkit.examine.fidelity import overall_fidelity
 from evalkit.examine.probe import (
     Findings,
     Material,

@@ -1,17 +1,15 @@
-"""How far two servers' log-probabilities of the same tokens lie apart, and the fidelity probe's verdict on that."""
+"""How far two servers' log-probabilities of the same tokens lie apart."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from evalkit.model import Reason, Value, Verdict
-from evalkit.stats.methods import sign_flip
 from evalkit.stats.paired import FloatArray
 from evalkit.stats.tails import Estimate, over_clusters, ratio_estimate
 
@@ -20,6 +18,10 @@ TAIL: Final = 0.99
 POSITIONS: Final = 100
 """The unit of the trend: nats for so many further tokens."""
 LEAST_NEAR_TIE_NATS: Final = 0.01
+LOSSES_NATS: Final = (LARGE_NATS, 2.0)
+"""Losses of a single token that are counted."""
+WORST_TOKENS: Final = 16
+"""A shorter text's differences count as if it had so many tokens: one odd token makes no worst text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,15 @@ class ChoiceAgreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Losses:
+    """Tokens that lost more than so many nats on the second side, and the texts with such a token."""
+
+    above_nats: float
+    tokens: int
+    texts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Divergence:
     """Two servers on the same tokens; differences are second minus first, in nats, with 90 % intervals over sequences.
 
@@ -76,7 +87,8 @@ class Divergence:
     unbiased estimate of the Kullback-Leibler divergence per token. `k3` estimates the same and is never negative
     (J. Schulman, "Approximating KL divergence", 2020). `trend` is the change of |difference| per 100 tokens of
     position, None where every text has one token. `by_sequence` holds each sequence's mean |difference|, NaN where it
-    has no token to compare.
+    has no token to compare; `worst_text` is the largest of them, and `worst_at` the number of that text from 0.
+    `largest_loss` is what a single token lost at most, and `losses` counts those above 0.5 and 2 nats.
     """
 
     sequences: int
@@ -87,6 +99,10 @@ class Divergence:
     p99_abs: float
     max_abs: float
     share_large: float
+    worst_text: float
+    worst_at: int
+    largest_loss: float
+    losses: tuple[Losses, ...]
     events: Events
     trend: Estimate | None
     agreement: ChoiceAgreement | None
@@ -112,6 +128,7 @@ def divergence(first: Sequence[ScoredText], second: Sequence[ScoredText], near_t
     size = np.array([column.shape[0] for column in kept], dtype=np.float64)
     differences = np.concatenate([column[:, 1] for column in kept])
     absolute = np.abs(differences)
+    totals = [float(np.abs(column[:, 1]).sum()) / max(WORST_TOKENS, column.shape[0]) for column in columns]
     return Divergence(
         sequences=len(kept),
         tokens=differences.size,
@@ -121,6 +138,10 @@ def divergence(first: Sequence[ScoredText], second: Sequence[ScoredText], near_t
         p99_abs=float(np.quantile(absolute, TAIL)),
         max_abs=float(absolute.max()),
         share_large=float(np.mean(absolute > LARGE_NATS)),
+        worst_text=max(totals),
+        worst_at=int(np.argmax(totals)),
+        largest_loss=max(0.0, float(-differences.min())),
+        losses=tuple(_losses(kept, nats) for nats in LOSSES_NATS),
         events=events,
         trend=_trend(kept),
         agreement=_agreement(first, second, near_tie),
@@ -136,12 +157,9 @@ def near_tie_nats(own_noise: Divergence) -> float:
 
 def _differences(a: ScoredText, b: ScoredText) -> FloatArray:
     """Position and difference of every token that has a finite number on both sides; shape (tokens, 2)."""
-    rows = [
-        (position, y - x)
-        for position, (x, y) in enumerate(zip(a.logprobs, b.logprobs, strict=True))
-        if x is not None and y is not None and math.isfinite(x) and math.isfinite(y)
-    ]
-    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+    one, other = (np.array(text.logprobs, dtype=np.float64) for text in (a, b))  # None becomes NaN
+    kept = np.flatnonzero(np.isfinite(one) & np.isfinite(other))
+    return np.column_stack((kept, other[kept] - one[kept]))
 
 
 def _k3(difference: FloatArray) -> FloatArray:
@@ -151,6 +169,11 @@ def _k3(difference: FloatArray) -> FloatArray:
 
 def _sums(columns: Sequence[FloatArray], function: Callable[[FloatArray], FloatArray]) -> FloatArray:
     return np.array([function(column[:, 1]).sum() for column in columns])
+
+
+def _losses(columns: Sequence[FloatArray], nats: float) -> Losses:
+    lost = [int(np.sum(column[:, 1] < -nats)) for column in columns]
+    return Losses(nats, sum(lost), sum(count > 0 for count in lost))
 
 
 def _trend(columns: Sequence[FloatArray]) -> Estimate | None:
@@ -172,18 +195,17 @@ def _trend(columns: Sequence[FloatArray]) -> Estimate | None:
 
 
 def _events(first: Sequence[ScoredText], second: Sequence[ScoredText]) -> Events:
-    kinds = [[_kind(value) for text in side for value in text.logprobs] for side in (first, second)]
-    one, two = (dict(Counter(filter(None, side))) for side in kinds)
-    sudden = sum(here == "" and there in {"impossible", "nan"} for here, there in zip(*kinds, strict=True))
-    return Events(one, two, sudden)
+    sides = [[value for text in side for value in text.logprobs] for side in (first, second)]
+    kinds = [_kinds(side) for side in sides]
+    one, two = ({name: int(there.sum()) for name, there in side.items() if there.any()} for side in kinds)
+    finite = ~np.logical_or.reduce(tuple(kinds[0].values()))
+    return Events(one, two, int(np.sum(finite & (kinds[1]["impossible"] | kinds[1]["nan"]))))
 
 
-def _kind(value: float | None) -> str:
-    if value is None:
-        return "missing"
-    if math.isnan(value):
-        return "nan"
-    return "" if math.isfinite(value) else "impossible"
+def _kinds(values: Sequence[float | None]) -> dict[str, NDArray[np.bool_]]:
+    """Which values are no finite numbers, and why."""
+    numbers, missing = np.array(values, dtype=np.float64), np.array([value is None for value in values], dtype=bool)
+    return {"missing": missing, "nan": np.isnan(numbers) & ~missing, "impossible": np.isinf(numbers)}
 
 
 def _agreement(first: Sequence[ScoredText], second: Sequence[ScoredText], near_tie: float) -> ChoiceAgreement | None:
@@ -200,147 +222,3 @@ def _first_disagreement(a: ScoredText, b: ScoredText, near_tie: float) -> int | 
         if ours and theirs and ours.gap > near_tie and ours.token != theirs.token:
             return position
     return None
-
-
-# The verdict of the fidelity probe. The margin comes from the reference compared with itself (A/A), never from
-# candidates. Equivalence must be shown: the whole interval inside the margin, for the shift and for k3, in every
-# comparison. The probe is a detector of faults and no measure of quality: near the baseline, divergence says nothing
-# about accuracy (arXiv 2606.19558).
-FLOOR_NATS: Final = 0.002
-NOISE_FACTOR: Final = 3.0
-LEAST_SEQUENCES: Final = 8
-LEAST_TOKENS: Final = 200
-MOST_MISSING: Final = 0.1
-LARGEST_NOISE_NATS: Final = 0.03
-"""A reference whose own noise asks for more than this per token cannot tell a faithful stack from a broken one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Margins:
-    """The tolerances in nats per token, for the shift and for k3."""
-
-    nll_shift: float
-    k3: float
-
-    @property
-    def usable(self) -> bool:
-        """False where the reference's own noise is as large as a fault's."""
-        return max(self.nll_shift, self.k3) <= LARGEST_NOISE_NATS
-
-
-@dataclass(frozen=True, slots=True)
-class Fidelity:
-    """One comparison and what it says; `p_noise` is the chance that the reference's own noise differs so much from it.
-
-    `times_noise` is the mean |difference| over that of the reference with itself, None where that is 0.
-    """
-
-    verdict: Verdict
-    reasons: tuple[Reason, ...]
-    p_noise: float | None
-    times_noise: float | None
-
-
-def margins(own_noise: Sequence[Divergence]) -> Margins:
-    """Three times the outer end of the reference's own 90 % intervals, and at least 0.002 nats.
-
-    `own_noise` are comparisons of the reference with itself (asked again in another order, decoding against reading).
-    """
-    shift = [max(abs(one.nll_shift.interval.low), abs(one.nll_shift.interval.high)) for one in own_noise]
-    k3 = [one.k3.interval.high for one in own_noise]
-    return Margins(max(FLOOR_NATS, NOISE_FACTOR * max(shift)), max(FLOOR_NATS, NOISE_FACTOR * max(k3)))
-
-
-def judge_divergence(found: Divergence | None, tolerance: Margins, own_noise: Divergence) -> Fidelity:
-    """One comparison against the margins: EQUIVALENT, DEGRADED, INCONCLUSIVE or INVALID (too little to judge).
-
-    DEGRADED is shown, not guessed: an interval wholly outside its margin, or tokens that are finite on the first side
-    and impossible or NaN on the second, more often than when the reference meets itself.
-    """
-    if found is None:
-        return Fidelity(Verdict.INVALID, (Reason("probe.nothing"),), None, None)
-    p_noise, times = _against_noise(found, own_noise)
-    usual = own_noise.events.sudden / max(1, own_noise.tokens)
-    if found.events.sudden and found.events.sudden / max(1, found.tokens) > 2 * usual:
-        broken = Reason("probe.impossible", {"n": found.events.sudden})
-        return Fidelity(Verdict.DEGRADED, (broken,), p_noise, times)
-    short = _too_little(found)
-    if short:
-        return Fidelity(Verdict.INVALID, short, p_noise, times)
-    outside, undecided = _against_margins(found, tolerance)
-    if outside:
-        return Fidelity(Verdict.DEGRADED, outside, p_noise, times)
-    verdict = Verdict.INCONCLUSIVE if undecided else Verdict.EQUIVALENT
-    return Fidelity(verdict, undecided or _real(found, p_noise, times), p_noise, times)
-
-
-def overall_fidelity(judged: Mapping[str, Fidelity]) -> tuple[Verdict, tuple[Reason, ...]]:
-    """The verdict over all comparisons, the worst first: DEGRADED, INVALID, INCONCLUSIVE, EQUIVALENT; with reasons."""
-    for verdict in (Verdict.DEGRADED, Verdict.INVALID, Verdict.INCONCLUSIVE):
-        reasons = _of({name: one for name, one in judged.items() if one.verdict is verdict})
-        if reasons:
-            return verdict, reasons
-    return Verdict.EQUIVALENT, _of(judged)
-
-
-def _of(judged: Mapping[str, Fidelity]) -> tuple[Reason, ...]:
-    told = [(name, why) for name, one in judged.items() for why in one.reasons]
-    return tuple(Reason("probe.of", {"compared": name, "why": why}) for name, why in told)
-
-
-def _too_little(found: Divergence) -> tuple[Reason, ...]:
-    missing = sum(sum(side.values()) for side in (found.events.first, found.events.second))
-    if found.sequences < LEAST_SEQUENCES or found.tokens < LEAST_TOKENS:
-        least = {"least_tokens": LEAST_TOKENS, "least_texts": LEAST_SEQUENCES}
-        return (Reason("probe.few", {"tokens": found.tokens, "texts": found.sequences, **least}),)
-    if missing > MOST_MISSING * (found.tokens + missing):
-        return (Reason("probe.missing", {"n": missing, "all": found.tokens + missing}),)
-    return ()
-
-
-def _against_margins(found: Divergence, tolerance: Margins) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
-    """A reason for each interval that lies wholly outside its margin, and for each that reaches over it."""
-    outside, over = [], []
-    for name, estimate, lowest, margin in (
-        ("nll shift", found.nll_shift, -tolerance.nll_shift, tolerance.nll_shift),
-        ("k3", found.k3, -math.inf, tolerance.k3),
-    ):
-        interval = estimate.interval
-        told: dict[str, Value] = {"measure": name, "x": estimate.point, "interval": interval, "margin": margin}
-        if interval.low > margin or interval.high < lowest:
-            outside.append(Reason("probe.outside", told))
-        elif not (lowest < interval.low and interval.high < margin):
-            over.append(Reason("probe.reaches_over", {**told, "then": _more(estimate, margin)}))
-    return tuple(outside), tuple(over)
-
-
-def _more(estimate: Estimate, margin: float) -> Reason:
-    """How many times the tokens would bring the interval inside, if the estimate stays: intervals shrink as 1/sqrt."""
-    room = margin - abs(estimate.point)
-    if room <= 0:
-        return Reason("probe.no_tokens")
-    reach = (estimate.interval.high - estimate.interval.low) / 2
-    return Reason("probe.more_tokens", {"times": (reach / room) ** 2})
-
-
-def _real(found: Divergence, p_noise: float | None, times: float | None) -> tuple[Reason, ...]:
-    """Within tolerance, but not the same: said, because it is the size of what was let through."""
-    if p_noise is None or p_noise >= 0.01:
-        return ()
-    if times is None:
-        return (Reason("probe.real_alone", {"nats": found.mean_abs}),)
-    return (Reason("probe.real", {"nats": found.mean_abs, "times": times}),)
-
-
-def _against_noise(found: Divergence, own_noise: Divergence) -> tuple[float | None, float | None]:
-    """Sign flips over sequences of the mean |difference| here minus that of the reference with itself.
-
-    Sequences with the same number belong to the same prompt; where the noise has none, its mean stands for it.
-    """
-    here = np.array(found.by_sequence)
-    noise = np.full(here.size, own_noise.mean_abs)
-    known = np.array(own_noise.by_sequence)[: here.size]
-    noise[: known.size] = np.where(np.isnan(known), own_noise.mean_abs, known)
-    contributions = (here - noise)[~np.isnan(here)]
-    p = sign_flip(contributions, draws=10_000, seed=0).elevated
-    return p, found.mean_abs / own_noise.mean_abs if own_noise.mean_abs > 0 else None

@@ -269,7 +269,7 @@ async def _side_by_side(reference: Side, candidate: Side, plan: Plan) -> Finding
             given = group.create_task(reference_part(first, theirs))
             made = group.create_task(candidate_part(second, own, theirs))
         back = await first.score(theirs.prompts, own.texts)
-        costs = {reference.name: first.asked(), _other_name(reference, candidate): second.asked()}
+        costs = dict(zip(told_apart(reference.name, candidate.name), (first.asked(), second.asked()), strict=True))
         return Findings(plan, given.result().with_scores(candidate_on_reference=back), made.result(), costs)
 
 
@@ -280,12 +280,14 @@ async def _in_turn(reference: Side, candidate: Side, plan: Plan) -> Findings:
         made = await candidate_part(second, await second.draw(plan), given)
     async with open_session(reference, plan) as third:
         back = await third.score(given.prompts, made.texts)
-    costs = {reference.name: first.asked().plus(third.asked()), _other_name(reference, candidate): second.asked()}
+    asked = first.asked().plus(third.asked()), second.asked()
+    costs = dict(zip(told_apart(reference.name, candidate.name), asked, strict=True))
     return Findings(plan, given.with_scores(candidate_on_reference=back), made, costs)
 
 
-def _other_name(reference: Side, candidate: Side) -> str:
-    return candidate.name if candidate.name != reference.name else f"{candidate.name} (candidate)"
+def told_apart(reference: str, candidate: str) -> tuple[str, str]:
+    """The names of both sides; of two that are the same, the candidate's says that it is the candidate."""
+    return reference, candidate if candidate != reference else f"{candidate} (candidate)"
 
 
 async def reference_part(session: Session, own: Material) -> Material:

@@ -15,19 +15,19 @@ import orjson
 
 from evalkit import codec
 from evalkit.errors import UsageError
-from evalkit.examine.divergence import (
-    Divergence,
+from evalkit.examine.divergence import Divergence, ScoredText, divergence, near_tie_nats
+from evalkit.examine.fidelity import (
+    MOST_AGAIN,
     Fidelity,
     Margins,
-    ScoredText,
-    divergence,
+    all_findings,
     judge_divergence,
     margins,
-    near_tie_nats,
     overall_fidelity,
+    rule_of_three,
 )
 from evalkit.examine.forcing import Drawn
-from evalkit.examine.probe import Asked, Findings, Material, Scores
+from evalkit.examine.probe import Asked, Findings, Material, Plan, Scores
 from evalkit.files import write_whole
 from evalkit.model import Probe, Reason, Verdict
 from evalkit.resources import __version__
@@ -66,7 +66,8 @@ class Greedy:
 class FidelityReport:
     """The probe's result. `noise` and `comparisons` are by name; `judged` has an entry for each comparison.
 
-    `other_prompts` counts the prompts that reach the two models as different tokens.
+    `other_prompts` counts the prompts that reach the two models as different tokens. `stops` says that the fault is so
+    large that no suite need be asked.
     """
 
     verdict: Verdict
@@ -79,10 +80,14 @@ class FidelityReport:
     prompts: int
     other_prompts: int
     asked: Mapping[str, Asked]
+    stops: bool = False
 
 
-def assess(findings: Findings) -> FidelityReport:
-    """Judge what was measured; INVALID where the reference's own noise could not be had or the tokenisers differ."""
+def assess(findings: Findings, looks: tuple[int, ...] = (1,)) -> FidelityReport:
+    """Judge what was measured; INVALID where the reference's own noise could not be had or the tokenisers differ.
+
+    `looks` are the tokens asked at every look at this probe, rising; the last is this one.
+    """
     drawn, own, scores = findings.reference, findings.candidate, findings.scores
     forced = scores["reference_on_reference"]
     back = scores.get("candidate_on_reference", (None,) * len(own.texts))  # a bisect does not ask for it
@@ -107,9 +112,12 @@ def assess(findings: Findings) -> FidelityReport:
     else:
         tolerance = margins(tuple(known.values()))
         own_noise = {FORWARD: known[AGAIN], BACKWARD: known[READING], SELF: known[READING]}
-        judged = {name: judge_divergence(one, tolerance, own_noise[name]) for name, one in found.items()}
-        noisy = Reason("probe.noisy", {"shift": tolerance.nll_shift, "k3": tolerance.k3})
+        judged = {name: judge_divergence(one, tolerance, own_noise[name], looks) for name, one in found.items()}
+        noisy = Reason("probe.noisy", {"k3": tolerance.k3})
         verdict, reasons = overall_fidelity(judged) if tolerance.usable else (Verdict.INVALID, (noisy,))
+        if verdict in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}:
+            rare = rule_of_three([one for one in (found[FORWARD], found[BACKWARD]) if one is not None])
+            reasons = (*reasons, *all_findings(judged), *rare)
     if other:
         reasons = (*reasons, Reason("probe.prompts", {"n": other, "all": len(drawn.prompts)}))
     return FidelityReport(
@@ -123,6 +131,7 @@ def assess(findings: Findings) -> FidelityReport:
         prompts=len(drawn.prompts),
         other_prompts=other,
         asked=findings.asked,
+        stops=verdict is Verdict.DEGRADED and any(one.stops for one in judged.values()),
     )
 
 
@@ -134,24 +143,61 @@ def document(report: FidelityReport, findings: Findings, created: str, version: 
     return {**told, "exit_code": report.verdict.exit_code, **asdict(report), **measured, "plan": plan}
 
 
-def keep(findings: Findings, home: Path, more: Mapping[str, Any]) -> tuple[FidelityReport, dict[str, Any]]:
+def keep(
+    findings: Findings, home: Path, more: Mapping[str, Any], looks: Sequence[int] = ()
+) -> tuple[FidelityReport, dict[str, Any]]:
     """Judges what was found and keeps it in `home`, with `more` in the document; gives the report and the document.
+
+    `looks` are those of `looks_at`; without any this is the first.
 
     Raises:
         StorageError: where the disk refuses.
     """
-    report = assess(findings)
+    now = asked_tokens(findings.plan)
+    before = looks or (now,)
+    report = assess(findings, tuple(tokens for tokens in before if tokens <= max(before[0], now)))
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    told = document(report, findings, created, __version__) | dict(more)
+    told = document(report, findings, created, __version__) | {"looks": before} | dict(more)
     write_whole(home / NAME, orjson.dumps(told, option=orjson.OPT_INDENT_2))
     write_whole(home / "probe_tokens.jsonl", (orjson.dumps(entry) + b"\n" for entry in sequences(findings)))
     return report, told
 
 
+def asked_tokens(plan: Plan) -> int:
+    """How much a plan asks, by which looks are counted."""
+    return len(plan.prompts) * plan.tokens
+
+
+def looks_at(home: Path, names: Sequence[str], plan: Plan) -> list[int]:
+    """The tokens of all looks at the probe in a folder, this one included, rising; those of other names or seeds aside.
+
+    Asking again what was asked before, or less, is no further look.
+
+    Raises:
+        UsageError: more would be asked than the first look allows.
+    """
+    now, before = asked_tokens(plan), []
+    try:
+        told = orjson.loads((home / NAME).read_bytes())
+        if list(told["asked"]) == list(names) and told["plan"]["seed"] == plan.seed:
+            before = [int(tokens) for tokens in told["looks"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # none, or none that can be read
+    first = before[0] if before else now
+    if now > MOST_AGAIN * first:
+        raise UsageError(
+            f"{home / NAME}: the first look at this probe asked {first:,} tokens, which allows {MOST_AGAIN * first:,} "
+            f"in all, not {now:,}: ask for less, or name another folder with --out and other texts with --seed"
+        )
+    return sorted({*before, max(now, first)})
+
+
 def as_told(report: FidelityReport) -> Probe:
-    """What a comparison holds of the probe."""
+    """What a comparison holds of the probe: DEGRADED only where that stops it, else the suites decide."""
     one = report.comparisons[FORWARD]
     sizes = (0, 0, None) if one is None else (one.sequences, one.tokens, one.mean_abs)
+    if report.verdict is Verdict.DEGRADED and not report.stops:
+        return Probe(Verdict.INCONCLUSIVE, (*report.reasons, Reason("probe.suites_decide")), *sizes)
     return Probe(report.verdict, report.reasons, *sizes)
 
 
@@ -159,11 +205,13 @@ def kept(home: Path, plans: Sequence[str]) -> Probe | None:
     """What an earlier session's probe before the same suites (by the digests of their plans) found, and let pass."""
     try:
         told = orjson.loads((home / NAME).read_bytes())
-        if told["plans"] != list(plans) or told["verdict"] == Verdict.DEGRADED.value:
+        if told["plans"] != list(plans) or told["stops"]:
             return None
         one = told["comparisons"][FORWARD] or {"sequences": 0, "tokens": 0, "mean_abs": None}
         sizes = int(one["sequences"]), int(one["tokens"]), one["mean_abs"] and float(one["mean_abs"])
         reasons = tuple(codec.read(Reason, orjson.dumps(reason)) for reason in told["reasons"])
+        if told["verdict"] == Verdict.DEGRADED.value:
+            return Probe(Verdict.INCONCLUSIVE, (*reasons, Reason("probe.suites_decide")), *sizes)
         return Probe(Verdict(told["verdict"]), reasons, *sizes)
     except (OSError, ValueError, TypeError, KeyError, UsageError):
         return None  # none, or none that can be read: it is made again

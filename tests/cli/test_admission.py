@@ -186,6 +186,21 @@ def test_a_candidate_that_passes_the_probe_is_asked(toy, files, run_evalkit):
     assert len(one.requests) == asked, "nothing is left to ask, so nothing is probed"
 
 
+def test_a_difference_between_the_margin_and_what_stops_is_said_and_the_suites_decide(
+    toy, files, run_evalkit, tmp_path
+):
+    other = toy("vllm", model=Model(noise=0.107))
+    pair = files("ref", toy("vllm")), files("cand", other)
+    done = run_evalkit("compare", *pair, "--probe", "--no-doctor", "--json")
+    told = json.loads(done.stdout)
+    stored = json.loads((tmp_path / "runs" / "ref--cand" / "probe.json").read_bytes())
+    assert (stored["verdict"], stored["stops"], told["probe"]["verdict"]) == ("DEGRADED", False, "INCONCLUSIVE")
+    assert told_in(told["probe"]["reasons"])[-1] == ("a difference of this size stops no comparison: the suites decide")
+    assert len(suite_requests(other)) == 30
+    again = run_evalkit("compare", *pair, "--probe", "--no-doctor", "--json", "--stored")
+    assert json.loads(again.stdout)["probe"] == told["probe"], "kept with the runs"
+
+
 def test_a_server_that_cannot_be_probed_is_no_reason_to_stop(toy, files, run_evalkit):
     other = toy("transformers")
     done = run_evalkit("compare", files("ref", toy("vllm")), files("cand", other), "--probe", "--no-doctor")

@@ -43,7 +43,7 @@ def test_a_broken_candidate_fails_with_the_reason(toy, files, run_evalkit, tmp_p
     assert done.returncode == 1, done.stderr
     told = json.loads(done.stdout)
     assert (told["verdict"], told["exit_code"]) == ("DEGRADED", 1)
-    assert "outside the margin of 0.002" in " ".join(told_in(told["reasons"]))
+    assert "outside the margin of 0.004" in " ".join(told_in(told["reasons"]))
     assert (tmp_path / "elsewhere" / "probe.json").exists()
     shown = run_evalkit("probe", *pair, *SMALL)
     assert shown.returncode == 1
@@ -112,3 +112,25 @@ def test_fields_that_decide_the_prompt_are_sent(toy, files, run_evalkit):
     for body in server.asked("/v1/chat/completions"):
         assert body["chat_template_kwargs"] == {"enable_thinking": False}
         assert body["documents"] == []
+
+
+def test_more_prompts_after_a_look_are_another_look_which_the_first_one_bounds(toy, files, run_evalkit, tmp_path):
+    pair = files("ref", toy("vllm")), files("cand", toy("vllm"))
+    stored = tmp_path / "runs" / "ref--cand" / "probe.json"
+
+    def looks(*options):
+        done = run_evalkit("probe", *pair, "--tokens", "30", "--greedy", "0", *options)
+        return done, json.loads(stored.read_bytes())["looks"]
+
+    assert looks("--prompts", "8")[1] == [240]
+    assert looks("--prompts", "9")[1] == [240, 270]
+    assert looks("--prompts", "8")[1] == [240, 270], "asking less again is no look"
+    before = len(stored.read_bytes())
+    refused, _ = looks("--prompts", "65", "--neutral")
+    assert refused.returncode == 0, "only 64 prompts are built in: 1,920 tokens are eight times 240"
+    refused, _ = looks("--prompts", "64", "--tokens", "31")
+    assert refused.returncode == 2
+    said = "the first look at this probe asked 240 tokens, which allows 1,920 in all, not 1,984: ask for less, or name"
+    assert said in " ".join(refused.stderr.split())
+    assert len(stored.read_bytes()) > before
+    assert looks("--prompts", "10", "--seed", "1")[1] == [300], "other texts are another probe"

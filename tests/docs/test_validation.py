@@ -40,7 +40,7 @@ def test_the_tables_regenerate():
         ("damaged", "DEGRADED", 822),
         ("rope", "DEGRADED", 822),
         ("template", "DEGRADED", 822),
-        ("flaggems", "EQUIVALENT", 4760),
+        ("flaggems", "EQUIVALENT", 822),
     ],
 )
 def test_the_stored_probes_say_after_how_many_tokens(name, verdict, tokens):
