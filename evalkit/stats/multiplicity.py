@@ -37,7 +37,16 @@ def macro_test(differences: Sequence[tuple[float, float, float]], margin: float,
     if not differences:
         raise ValueError("no suite was judged: there is no mean over none")
     points, errors, freedom = np.array(differences).T
+    _point, se, df = macro_error(points, errors, freedom)
+    return judge_estimate(math.fsum(points) / points.size, float(se), float(df), margin, alpha)
+
+
+def macro_error(
+    points: FloatArray, errors: FloatArray, freedom: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The mean over suites (the first axis), its standard error and degrees of freedom, by further axes."""
     squares = errors**2
-    total, lost = float(squares.sum()), float(np.sum(squares**2 / freedom))
-    df = total**2 / lost if lost > 0 else math.inf
-    return judge_estimate(math.fsum(points) / points.size, math.sqrt(total) / points.size, df, margin, alpha)
+    total, lost = squares.sum(axis=0), np.sum(squares**2 / freedom, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = np.where(lost > 0, total**2 / lost, math.inf)
+    return points.mean(axis=0), np.sqrt(total) / len(points), df
