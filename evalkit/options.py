@@ -204,28 +204,45 @@ class BisectOptions:
 class PlanOptions(Tolerances):
     """What a comparison is planned for.
 
-    `overrides` and `limit` are those of `RunOptions`. `power` is the wanted chance of EQUIVALENT for each suite, were
-    the stacks equal; `items` says how many items a suite has where its description does not; more than `most_repeats`
-    are too many. Each endpoint generates `tokens_per_second` in all,
-    and `tokens_per_answer` on the mean (None: as a stored run tells, else a quarter of max_tokens). `anyway` plans what
+    `overrides` and `limit` are those of `RunOptions`. `power` is the wanted chance that equal stacks pass, all suites
+    and their mean; `items` says how many items a suite has where its description does not. Chances come from
+    `comparisons` simulated ones, drawn with `seed`. Each endpoint runs on `gpus` GPUs and generates
+    `tokens_per_second` in all, and `tokens_per_answer` on the mean (None: as a stored run tells, else the table of
+    priors); the share `failures` of requests is never answered (None: as a stored run tells, else none).
+    `overall_margin_pt` is the tolerance of the mean over suites. `design` searches the repeats that reach the power for
+    the fewest tokens, at most `most_repeats`, and with `subsets` also asks a part of large suites. `anyway` plans what
     would be INVALID whatever is answered.
     """
 
     overrides: tuple[str, ...] = ()
     limit: int | None = None
-    power: float = 0.8
+    power: float = 0.9
     items: Mapping[str, int] = field(default_factory=dict)
+    comparisons: int = 1000
+    seed: int = 0
     most_repeats: int = 64
     tokens_per_second: float = 1000.0
     tokens_per_answer: float | None = None
+    gpus: float = 1.0
+    failures: float | None = None
+    overall_margin_pt: float | None = None
+    design: bool = False
+    subsets: bool = False
     anyway: bool = False
 
     def __post_init__(self) -> None:
         Tolerances.__post_init__(self)
         if not 0 < self.power < 1:
             raise UsageError(f"power: must lie between 0 and 1, not {self.power:g}")
+        if self.failures is not None and not 0 <= self.failures < 0.5:
+            raise UsageError(f"failures: a share of requests below 0.5, not {self.failures:g}")
+        if self.subsets and not self.design:
+            raise UsageError("subsets: has no effect without a design")
+        if self.overall_margin_pt is not None:
+            check_points(self.overall_margin_pt, "overall_margin_pt")
         check_range(self.most_repeats, 1, math.inf, "most_repeats")
-        for name in ("tokens_per_second", "tokens_per_answer"):
+        check_range(self.comparisons, 1, math.inf, "comparisons")
+        for name in ("tokens_per_second", "tokens_per_answer", "gpus"):
             given = getattr(self, name)
             if given is not None and not 0 < given < math.inf:
                 raise UsageError(f"{name}: must be above 0, not {given:g}")

@@ -315,8 +315,8 @@ def test_the_probe_and_the_doctor_are_calls(toy, files):
     assert (stored["verdict"], stored["comparisons"]) == ("DEGRADED", found.document["comparisons"])
     seen = evalkit.doctor(one, other, data=False)
     assert (seen.exit_code, [report.name for report in seen.reports]) == (0, ["ref", "cand"])
-    planned = evalkit.plan(one, other, evalkit.PlanOptions(margin_pt=20, most_repeats=8))
-    assert [gate.suite for gate in planned.gates] == ["aime24"]
+    planned = evalkit.plan(one, other, evalkit.PlanOptions(margin_pt=20, comparisons=20))
+    assert [one.suite for one in planned.suites] == ["aime24"]
 
 
 def test_what_nobody_hears_is_logged(toy, files, caplog):

@@ -25,8 +25,8 @@ COMMANDS = {
     "probe": ("probe.probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
     "bisect": ("probe.bisect", "Find the operators that make a candidate fail the probe, by halving."),
     "plan": (
-        "doctor.plan",
-        "Say what a comparison will cost and which of its gates can decide, before anything is asked.",
+        "plan.plan",
+        "Say what a comparison will cost and how often its gate answers, before anything is asked; design one.",
     ),
     "judge-table": ("card.judge_table", "Say what published tables of two means can support, and what they cannot."),
     "run": ("compare.run", "Run one endpoint's suites and store every reply."),

@@ -155,17 +155,21 @@ def items(what: str, name: str = "SUITE") -> Callable[[Function], Function]:
     return click.option("--items", multiple=True, metavar=f"{name}=N", callback=read_items, help=what)
 
 
+overall_margin = click.option(
+    "--overall-margin",
+    "overall_margin_pt",
+    type=click.FloatRange(0, 100, min_open=True, max_open=True),
+    metavar="POINTS",
+    help="Tolerance of the mean over several suites, in percentage points (default: the --margin for all, the "
+    "pack's, the files', or 2).",
+)
+
 judging = together(
     margin("Tolerance in percentage points, for all suites or for one; it stands over the files' and packs' own."),
+    overall_margin,
     click.option(
-        "--overall-margin",
-        "overall_margin_pt",
-        type=click.FloatRange(0, 100, min_open=True, max_open=True),
-        metavar="POINTS",
-        help="Tolerance of the mean over several suites, in percentage points (default: the --margin for all, the "
-        "pack's, the files', or 2).",
+        "--pack", metavar="NAME|FILE", help="Take the tolerances of this pack and its suites (`evalkit suites`)."
     ),
-    click.option("--pack", metavar="NAME", help="Take the tolerances of this pack and its suites (`evalkit suites`)."),
     click.option(
         "--known",
         type=click.Path(path_type=Path, dir_okay=False),

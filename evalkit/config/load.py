@@ -105,7 +105,7 @@ MAX_EXTENDS: Final = 10
 
 # Where a configuration holds paths ("*": any key or index); a relative one counts from the file that holds it.
 _PATH_KEYS: Final = (
-    "tls.ca_file judge.tls.ca_file suite_folders.* data data.* flagscale flagscale.config runs "
+    "tls.ca_file judge.tls.ca_file suite_folders.* data data.* flagscale flagscale.config pack runs "
     "launch.config launch.model launch.chat_template_file launch.cwd launch.log"
 )
 PATH_KEYS: Final = frozenset(tuple(key.split(".")) for key in _PATH_KEYS.split())
@@ -166,6 +166,7 @@ def _resolve_paths(node: Node, path: KeyPath, folder: Path) -> Node:
             for pattern in PATH_KEYS
         )
         keep = not held or text == "" or (at == ("launch", "model") and text == KNOWN_MODEL)
+        keep |= at == ("pack",) and not text.endswith(".yaml")
         return text if keep else os.path.normpath(_beside(folder, text))
 
     return node.mapped(resolved, path)

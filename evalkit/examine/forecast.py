@@ -4,53 +4,97 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
-from evalkit.compare.columns import Side
-from evalkit.compare.validity import Policy, check_names
+import numpy as np
+
+from evalkit.compare.columns import Side, SuiteSide
+from evalkit.compare.validity import Policy, Rules, check_names
 from evalkit.config import EndpointConfig
 from evalkit.errors import RunError, UsageError
 from evalkit.examine import comparability
-from evalkit.examine.planning import Judging, PlannedGate, SuiteAsk, plan_gate, power_of_all
-from evalkit.model import fraction
-from evalkit.options import PlanOptions
-from evalkit.render.words import say
+from evalkit.examine.designing import Goal, cheapest
+from evalkit.examine.planning import Judging, PlannedSuite, SuiteAsk, plan_suite
+from evalkit.examine.priors import items_of
+from evalkit.examine.simulating import Gate, simulate
+from evalkit.model import Verdict, fraction
+from evalkit.options import PlanOptions, ProbeOptions
+from evalkit.render.words import amount, say
 from evalkit.run import Observer
-from evalkit.run.plan import Chosen, chosen_suites, identity_of, margin_pt_of, sampling_of
+from evalkit.run.plan import Chosen, chosen_suites, identity_of, margin_pt_of, overall_margin_pt, sampling_of
 from evalkit.run.read import is_run, read_run
 from evalkit.run.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
-from evalkit.stats.methods import Goal
 from evalkit.tasks.items import by_logprobs
+
+LEAST_PAIRED: Final = Rules().coverage
+PROBE: Final = ProbeOptions()
+LOSSES_PT: Final = (0, 1, 2, 3, 5)
+"""Points that every suite is worse by in what is simulated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """How often a comparison ends how, were every suite worse by `loss_pt` points.
+
+    `verdicts` are shares by verdict, `suites` the shares of EQUIVALENT by suite and `mean` that of the overall row
+    (None for one suite).
+    """
+
+    loss_pt: float
+    verdicts: Mapping[str, float]
+    suites: Mapping[str, float]
+    mean: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a comparison will cost and which of its gates can decide; `problems` say what cannot be compared or known.
+    """What a comparison will cost and how often its gate gives which verdict; `problems` say what cannot be known.
 
-    `hours` of a gate are those of the slower side at `options.tokens_per_second`, both being asked at once; `bytes_of`
-    says by suite what is still to be asked will take on disk, where the length of answers is known.
+    `suites` are what is asked, as configured or as `options.design` found it (`designed` is False where no design
+    reaches the power). `chances` begin with equal stacks. `overall_margin` is that of the mean (a fraction).
+    `bytes_of` says by suite what is still to be asked will take on disk.
     """
 
-    gates: tuple[PlannedGate, ...]
+    suites: tuple[PlannedSuite, ...]
+    chances: tuple[Chances, ...]
+    overall_margin: float
     problems: tuple[str, ...]
     options: PlanOptions
     bytes_of: Mapping[str, float] = field(default_factory=dict)
+    designed: bool = False
+
+    @property
+    def power(self) -> float:
+        """The chance that equal stacks pass: every suite and their mean EQUIVALENT; 0 without suites."""
+        return self.chances[0].verdicts[Verdict.EQUIVALENT.value] if self.chances else 0.0
 
     @property
     def can_decide(self) -> bool:
-        """True where every gate can decide and nothing is left open."""
-        return bool(self.gates) and not self.problems and all(gate.can_decide for gate in self.gates)
+        """True where equal stacks pass with the wanted chance and nothing is left open."""
+        return not self.problems and self.power >= self.options.power
 
     @property
-    def power_of_all(self) -> float:
-        """The chance that every suite comes out EQUIVALENT, were the stacks equal and the suites independent."""
-        return power_of_all(self.gates)
+    def tokens(self) -> tuple[float, float]:
+        """What the reference and the candidate still have to generate, as far as lengths are known, with the probe."""
+        sides = [sum(one.tokens[side] for one in self.suites if one.tokens is not None) for side in (0, 1)]
+        return sides[0] + self.probe_tokens, sides[1] + self.probe_tokens
+
+    @property
+    def probe_tokens(self) -> float:
+        """The most that the probe before the suites generates on each side."""
+        return float(PROBE.tokens * (PROBE.prompts + PROBE.greedy)) if self.suites else 0.0
 
     @property
     def hours(self) -> float:
-        """Time of the slower side for all suites whose answers' length is known."""
-        return sum(gate.hours(self.options.tokens_per_second) or 0.0 for gate in self.gates)
+        """Time of the slower side."""
+        return max(self.tokens) / self.options.tokens_per_second / 3600
+
+    @property
+    def gpu_hours(self) -> tuple[float, float]:
+        """GPU-hours of the reference and of the candidate."""
+        per_token = self.options.gpus / self.options.tokens_per_second / 3600
+        return self.tokens[0] * per_token, self.tokens[1] * per_token
 
     @property
     def disk_bytes(self) -> float:
@@ -59,19 +103,44 @@ class Forecast:
 
     def document(self) -> dict[str, Any]:
         """What `evalkit plan --json` prints."""
-        speed = self.options.tokens_per_second
+        options = self.options
         return {
-            "alpha": self.options.alpha,
-            "power": self.options.power,
-            "tokens_per_second": speed,
-            "suites": [
-                {**asdict(gate), "hours": gate.hours(speed), "disk_bytes": self.bytes_of.get(gate.suite)}
-                for gate in self.gates
-            ],
+            **{name: getattr(options, name) for name in ("alpha", "power", "comparisons", "seed", "failures")},
+            **{name: getattr(options, name) for name in ("tokens_per_second", "gpus", "design")},
+            "overall_margin": self.overall_margin if len(self.suites) > 1 else None,
+            "suites": [self._suite(one) for one in self.suites],
+            "chances": [asdict(one) for one in self.chances],
             "problems": list(self.problems),
-            "power_of_all": self.power_of_all,
-            "disk_bytes": self.disk_bytes,
+            "can_decide": self.can_decide,
+            **{name: getattr(self, name) for name in ("tokens", "probe_tokens", "hours", "gpu_hours", "disk_bytes")},
         }
+
+    def _suite(self, one: PlannedSuite) -> dict[str, Any]:
+        said = {item.name: getattr(one, item.name) for item in fields(one) if item.name != "world"}
+        hours = one.hours(self.options.tokens_per_second)
+        return {**said, "hours": hours, "disk_bytes": self.bytes_of.get(one.suite)}
+
+    def pack(self) -> str:
+        """The suites as the YAML of a pack, for `pack: FILE` and `--pack FILE`."""
+        passes = ", ".join(f"{percent(c.verdicts['EQUIVALENT'])} % of {_worse(c.loss_pt)}" for c in self.chances[:3])
+        one, two = (amount(side) for side in self.tokens)
+        lines = [
+            f"# By `evalkit plan --design`: {self.options.comparisons:,} simulated comparisons.",
+            f"# Passes {passes}.",
+            f"# {one} tokens on the reference, {two} on the candidate.",
+        ]
+        lines += [f"overall: {{margin_pt: {self.overall_margin * 100:g}}}"] if len(self.suites) > 1 else []
+        lines += ["suites:", *(f"  - {_entry(one)}" for one in self.suites)]
+        return "\n".join(lines) + "\n"
+
+
+def _worse(loss_pt: float) -> str:
+    return f"those {loss_pt:g} points worse in every suite" if loss_pt else "equal stacks"
+
+
+def _entry(one: PlannedSuite) -> str:
+    limit = "" if one.part is None else f", limit: {one.part}"
+    return f"{{name: {one.suite}, repeats: {one.repeats[1]}, margin_pt: {one.margin * 100:g}{limit}}}"
 
 
 def percent(share: float) -> int:
@@ -90,26 +159,65 @@ def forecast(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOption
     for name in options.items.keys() - {ask.suite for ask in asks}:
         planned = ", ".join(sorted(ask.suite for ask in asks))
         raise UsageError(f"--items: {name!r}: no such suite is planned; planned are {planned}")
-    gates = []
+    suites: list[PlannedSuite] = []
     for ask in asks:
-        gate = plan_gate(ask, Goal(ask.margin, options.alpha, options.power), options.most_repeats)
-        if gate is None:
+        planned_suite = plan_suite(ask)
+        if planned_suite is None:
             unknown = "how many items it has is not known without its data"
             problems.append(f"{ask.suite}: {unknown}: say --items {ask.suite}=N")
         else:
-            gates.append(gate)
-    return Forecast(tuple(gates), tuple(problems), options, _bytes_of(gates, configs))
+            suites.append(planned_suite)
+            if (1.0 - ask.failed) ** 2 < LEAST_PAIRED:
+                problems.append(
+                    f"{ask.suite}: {ask.failed:.1%} of requests without an answer leave too few pairs: INVALID"
+                )
+    overall = _overall(configs, options)
+    found = planned_suites(tuple(suites), overall, options)
+    return replace(found, problems=(*problems, *found.problems), bytes_of=_bytes_of(found.suites, configs))
+
+
+def planned_suites(suites: tuple[PlannedSuite, ...], overall_margin: float, options: PlanOptions) -> Forecast:
+    """The forecast of suites that are planned, or of their design; what they take on disk is left out."""
+    gate = Gate({one.suite: one.world for one in suites}, overall_margin, options.alpha)
+    problems, designed = [], False
+    if options.design and suites:
+        goal = Goal(options.power, options.most_repeats, options.subsets, options.comparisons, options.seed)
+        found = cheapest(gate, suites, goal)
+        if found is None:
+            problems.append(
+                f"no {options.most_repeats} repeats reach the power of {options.power:g} with these margins"
+            )
+        else:
+            suites, designed = found, True
+            gate = replace(gate, suites={one.suite: one.world for one in suites})
+    chances = tuple(_chances(gate, loss, options) for loss in LOSSES_PT if suites)
+    return Forecast(suites, chances, overall_margin, tuple(problems), options, {}, designed)
+
+
+def _chances(gate: Gate, loss_pt: float, options: PlanOptions) -> Chances:
+    found = simulate(gate.shifted(-fraction(loss_pt)), options.comparisons, options.seed)
+    inside = {name: float(np.mean(verdicts == Verdict.EQUIVALENT)) for name, verdicts in found.suites.items()}
+    mean = None if found.mean is None else float(np.mean(found.mean == Verdict.EQUIVALENT))
+    return Chances(loss_pt, {one.value: found.share(one) for one in Verdict}, inside, mean)
+
+
+def _overall(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOptions) -> float:
+    """The tolerance of the mean over suites, by the rule of `Policy.overall`."""
+    points = options.margin_pt if options.overall_margin_pt is None else options.overall_margin_pt
+    own = (overall_margin_pt(config) for config in configs)
+    policy = Policy(overall_margin=None if points is None else fraction(points))
+    return policy.overall(*(None if one is None else fraction(one) for one in own))
 
 
 OPTIONS_AN_ITEM: Final = 4
 """So many requests an item takes by log-likelihood, in the suites that are known."""
 
 
-def _bytes_of(gates: Sequence[PlannedGate], configs: tuple[EndpointConfig, EndpointConfig]) -> dict[str, float]:
+def _bytes_of(suites: Sequence[PlannedSuite], configs: tuple[EndpointConfig, EndpointConfig]) -> dict[str, float]:
     """What is still to be asked will take on disk, by suite; without those whose answers' length is not known."""
     scored = {one.suite.name for one in chosen_suites(configs[0]) if by_logprobs(one.suite)}
     found = {}
-    for gate in gates:
+    for gate in suites:
         sides = zip(gate.samples, gate.tokens or (None, None), configs, strict=True)
         if gate.suite in scored:
             answers = sum(gate.samples) * OPTIONS_AN_ITEM * SCORED_REQUEST_BYTES
@@ -130,7 +238,7 @@ def _asks(
 ) -> tuple[list[SuiteAsk], list[str]]:
     """What is asked of both sides, suite by suite, and a sentence for all that makes a suite INVALID."""
     sides = _judged_suites(configs[0], observer), _judged_suites(configs[1], observer)
-    stored = _stored(configs[0], observer)
+    stored = _stored(configs[0], observer), _stored(configs[1], observer)
     names = list(dict.fromkeys([*sides[0], *sides[1]]))
     check_names(options.margins_pt, names)
     problems = _unlike(configs, options)
@@ -176,27 +284,39 @@ def _ask(
     configs: tuple[EndpointConfig, EndpointConfig],
     margin: float,
     options: PlanOptions,
-    stored: Side | None,
+    stored: tuple[Side | None, Side | None],
 ) -> SuiteAsk:
     name = pair[0].suite.name
     sampling = sampling_of(configs[0], pair[0])
-    known = None if stored is None else stored.suites.get(name)
+    own, other = (None if side is None else side.suites.get(name) for side in stored)
+    known = own or other
     repeats = tuple(_repeats(one, config) for one, config in zip(pair, configs, strict=True))
-    items = options.items.get(name, _items(pair))
-    bank = known is not None and items == len(known.samples.items) and known.facts.repeats >= repeats[0]
+    items, rows = options.items.get(name, _items(pair)), pair[0].suite.rows
+    if known is not None and name not in options.items and any(one.choice.partial_data for one in pair):
+        items = min(items or len(known.samples.items), len(known.samples.items))
+    bank = own is not None and items == len(own.samples.items) and own.facts.repeats >= repeats[0]
     return SuiteAsk(
         suite=name,
         label=pair[0].choice.label or pair[0].suite.label,
         items=items if items is not None or known is None else len(known.samples.items),
-        repeats=(repeats[0], repeats[1]),
+        repeats=(own.facts.repeats if bank and own is not None else repeats[0], repeats[1]),
         margin=margin,
-        greedy=sampling.temperature == 0,
+        greedy=sampling.temperature == 0 or by_logprobs(pair[0].suite),
+        right_or_wrong=pair[0].suite.right_or_wrong,
         limit=sampling.max_tokens or pair[0].suite.max_tokens,
         mean_tokens=options.tokens_per_answer,
+        profile=sampling.profile,
         stored=known,
         bank=bank,
         judged=_judged(pair[0], configs),
+        failed=_failed(known) if options.failures is None else options.failures,
+        part=items if items is not None and rows is not None and items < rows else None,
     )
+
+
+def _failed(known: SuiteSide | None) -> float:
+    """The share of a stored run's samples without a score."""
+    return 0.0 if known is None or not len(known.samples) else float(np.mean(np.isnan(known.samples.value)))
 
 
 def _repeats(chosen: Chosen, config: EndpointConfig) -> int:
@@ -207,12 +327,12 @@ def _repeats(chosen: Chosen, config: EndpointConfig) -> int:
 
 def _items(pair: tuple[Chosen, Chosen]) -> int | None:
     """The items that both sides are asked: the suite's rows, or the smaller limit."""
-    known = [pair[0].suite.rows, *(one.choice.limit for one in pair)]
+    known = [pair[0].suite.rows or items_of(pair[0].suite.name), *(one.choice.limit for one in pair)]
     return min((number for number in known if number is not None), default=None)
 
 
 def _stored(config: EndpointConfig, observer: Observer) -> Side | None:
-    """What an earlier run of the reference holds; None where there is none."""
+    """What an earlier run of a side holds; None where there is none."""
     folder = config.runs / config.name
     if not is_run(folder):
         return None

@@ -42,17 +42,21 @@ class Shape:
         return cls(np.ones(n_items, np.int64), np.full(n_items, 1.0 / n_items), np.zeros(n_items, np.int64))
 
     def first(self, n_items: int) -> Shape:
-        """So many of its items, taken evenly from the clusters in their order, with the strata's parts as they were."""
-        if n_items >= self.items.sum():
-            return self
-        kept = np.unique(np.linspace(0, self.items.size - 1, max(2, round(n_items / self.items.mean()))).astype(int))
-        home = self.stratum[kept]
-        whole, left = (np.bincount(one.stratum, weights=one.share) for one in (self, self._rows(kept)))
-        share = self.share[kept] * whole[home] / left[home]
-        return Shape(self.items[kept], share / share.sum(), np.unique(home, return_inverse=True)[1])
+        """So many of its items, with the strata's parts as they were."""
+        return self if n_items >= self.items.sum() else self.of(self.places(n_items))
 
-    def _rows(self, rows: IntArray) -> Shape:
-        return Shape(self.items[rows], self.share[rows], self.stratum[rows])
+    def places(self, n_items: int) -> IntArray:
+        """Clusters with about so many items, taken evenly over their order."""
+        count = max(2, round(n_items / float(self.items.mean())))
+        return np.unique(np.linspace(0, self.items.size - 1, min(count, self.items.size)).astype(np.int64))
+
+    def of(self, clusters: IntArray) -> Shape:
+        """The shape of these clusters alone."""
+        home = self.stratum[clusters]
+        whole = np.bincount(self.stratum, weights=self.share)
+        left = np.bincount(home, weights=self.share[clusters], minlength=whole.size)
+        share = self.share[clusters] * whole[home] / left[home]
+        return Shape(self.items[clusters], share / share.sum(), np.unique(home, return_inverse=True)[1])
 
     @property
     def form(self) -> Form:
@@ -77,6 +81,12 @@ class World:
     margin: float
     right_or_wrong: bool = True
     failed: float = 0.0
+
+    def first(self, n_items: int) -> World:
+        """The suite with so many of its items."""
+        places = self.shape.places(n_items)
+        one, two = self.reference[places], self.candidate[places]
+        return replace(self, shape=self.shape.of(places), reference=one, candidate=two)
 
     def shifted(self, difference: float) -> World:
         """The candidate with another headline: a cluster loses in proportion to its chance."""

@@ -211,11 +211,13 @@ def all_packs(folders: Sequence[Path] = ()) -> dict[str, Pack]:
 
 
 def find_pack(name: str, folders: Sequence[Path] = ()) -> Pack:
-    """The pack of that name.
+    """The pack of that name, or in that file (a path that ends in .yaml).
 
     Raises:
         SuiteError: with the nearest name, where there is none; or with all that is wrong with its file.
     """
+    if name.endswith(".yaml"):
+        return parse_pack(Path(name))
     files = _pack_files(folders)
     if name not in files:
         raise SuiteError(f"no pack is called {name!r}{did_you_mean(name, sorted(files))}")

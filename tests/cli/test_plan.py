@@ -10,20 +10,23 @@ from evalkit.examine.forecast import percent
 MANY = {"name": "mmlu_gen_5shot", "partial_data": True}
 
 
-def test_a_plan_asks_nothing_and_says_which_gates_cannot_decide(endpoint, other_endpoint, config, run_evalkit):
+FEW = ("--comparisons", "100")
+
+
+def test_a_plan_asks_nothing_and_says_that_the_gate_seldom_passes(endpoint, other_endpoint, config, run_evalkit):
     suites = [{**MANY, "margin_pt": 2}, {"name": "aime24", "partial_data": True, "margin_pt": 1}]
     ref, cand = config("ref", endpoint.url, suites), config("cand", other_endpoint.url, suites)
-    done = run_evalkit("plan", ref, cand)
+    done = run_evalkit("plan", ref, cand, *FEW)
     assert done.returncode == 4, done.stderr
-    assert "cannot decide" in " ".join(done.stdout.split())
+    assert "EQUIVALENT 0 % 0 %" in " ".join(done.stdout.split())
     assert not endpoint.requests
     assert not other_endpoint.requests
 
 
-def test_gates_that_can_all_decide_exit_0(endpoint, other_endpoint, config, run_evalkit):
+def test_a_gate_that_passes_equal_stacks_exits_0(endpoint, other_endpoint, config, run_evalkit):
     suites = [{**MANY, "margin_pt": 5}]
     ref, cand = config("ref", endpoint.url, suites), config("cand", other_endpoint.url, suites)
-    done = run_evalkit("plan", ref, cand)
+    done = run_evalkit("plan", ref, cand, *FEW)
     assert done.returncode == 0, done.stdout
     assert "14,042" in done.stdout
 
@@ -42,18 +45,32 @@ def pair(endpoint, other_endpoint, config):
 
 def test_the_document_has_fractions_and_the_table_points_and_percent(pair, invoke):
     files = pair([{**MANY, "margin_pt": 5}])
-    done = invoke("plan", *files, "--json")
+    done = invoke("plan", *files, *FEW, "--gpus", "8", "--json")
     document = json.loads(done.out)
     (suite,) = document["suites"]
-    assert (done.code, document["alpha"], document["power"], document["problems"]) == (0, 0.05, 0.8, [])
-    assert (suite["margin"], suite["items"], suite["repeats"], suite["can_decide"]) == (0.05, 14042, [1, 1], True)
-    assert 0.8 <= suite["power"] <= 1.0
-    assert document["power_of_all"] == pytest.approx(suite["power"])
-    assert suite["hours"] == pytest.approx(max(suite["tokens"]) / 1000 / 3600)
-    shown = " ".join(invoke("plan", *files).out.split())
-    assert f"14,042 1 ±5 {percent(suite['power'])} %" in shown
-    assert f"the only suite would be EQUIVALENT with a chance of {percent(document['power_of_all'])} %" in shown
-    assert "at 1000 tokens/s on each side" in shown
+    assert (done.code, document["alpha"], document["power"], document["problems"]) == (0, 0.05, 0.9, [])
+    assert (suite["margin"], suite["items"], suite["repeats"], suite["tokens"]) == (
+        0.05,
+        14042,
+        [1, 1],
+        [14042 * 512] * 2,
+    )
+    assert [one["loss_pt"] for one in document["chances"]] == [0, 1, 2, 3, 5]
+    equal, *_some, worst = document["chances"]
+    assert equal["verdicts"]["EQUIVALENT"] == equal["suites"]["mmlu_gen_5shot"] == 1.0
+    assert (equal["mean"], document["overall_margin"], worst["verdicts"]["EQUIVALENT"]) == (
+        None,
+        None,
+        pytest.approx(0.05, abs=0.06),
+    )
+    tokens = suite["tokens"][0] + document["probe_tokens"]
+    assert document["tokens"] == [tokens, tokens]
+    assert document["hours"] == pytest.approx(tokens / 1000 / 3600)
+    assert document["gpu_hours"] == [pytest.approx(8 * document["hours"])] * 2
+    shown = " ".join(invoke("plan", *files, *FEW).out.split())
+    assert "14,042 1 ±5 100 % 7.19 M 2.0" in shown
+    assert "EQUIVALENT 100 % 100 % 100 %" in shown
+    assert "2.0 hours at 1000 tokens/s on each side, 2.0 GPU-hours a side" in shown
     # 14,042 answers on each side, of so many tokens, and the items once.
     assert suite["disk_bytes"] == pytest.approx(2 * 14042 * 125 + sum(suite["tokens"]) * 1.05 + 14042 * 200)
     assert document["disk_bytes"] == suite["disk_bytes"]
@@ -65,23 +82,40 @@ def test_percents_are_rounded_down(share, shown):
     assert percent(share) == shown
 
 
-def test_what_a_gate_cannot_show_is_said_with_the_repeats_it_needs(pair, invoke):
-    files = pair(
-        [{"name": "aime24", "partial_data": True, "margin_pt": 5, "repeats": 4, "sampling": {"temperature": 0.6}}]
+SAMPLED = {"name": "aime24", "partial_data": True, "sampling": {"temperature": 0.6}}
+
+
+def test_two_suites_have_a_mean_with_a_margin_of_its_own(pair, invoke):
+    files = pair([{**MANY, "margin_pt": 4}, {**SAMPLED, "margin_pt": 20}], overall={"margin_pt": 5})
+    document = json.loads(invoke("plan", *files, *FEW, "--json").out)
+    assert document["overall_margin"] == 0.05
+    shown = " ".join(invoke("plan", *files, *FEW, "--overall-margin", "7").out.split())
+    assert "mean of 2 ±7" in shown
+    again = json.loads(invoke("plan", *files, *FEW, "--json", "--seed", "1").out)
+    assert again["chances"] != document["chances"]
+    assert json.loads(invoke("plan", *files, *FEW, "--json").out) == document
+
+
+def test_a_design_is_stored_as_a_pack_that_passes_and_compares(pair, invoke, config, endpoint, tmp_path):
+    files = pair([{**SAMPLED, "margin_pt": 20, "repeats": 1}, {**MANY, "margin_pt": 5}], overall={"margin_pt": 10})
+    assert invoke("plan", *files, *FEW).code == 4
+    designed = tmp_path / "designed.yaml"
+    done = invoke("plan", *files, *FEW, "--design", "--write", designed)
+    assert (done.code, designed.exists()) == (0, True), done.out
+    assert f"for `pack: {designed}`" in done.out
+    alone = [SAMPLED, MANY]
+    both = (
+        config("ref", endpoint.url, alone, pack="designed.yaml"),
+        config("cand", endpoint.url, alone, pack="designed.yaml"),
     )
-    few = invoke("plan", *files, "--most-repeats", "8")
-    assert few.code == 4
-    assert "cannot decide within 8 repeats" in " ".join(few.out.split())
-    (suite,) = json.loads(invoke("plan", *files, "--most-repeats", "4096", "--json").out)["suites"]
-    assert suite["power"] < 0.8
-    assert suite["repeats"] == [4, 4]
-    enough = suite["needed_repeats"]
-    more = pair(
-        [{"name": "aime24", "partial_data": True, "margin_pt": 5, "repeats": enough, "sampling": {"temperature": 0.6}}]
-    )
-    (again,) = json.loads(invoke("plan", *more, "--most-repeats", "4096", "--json").out)["suites"]
-    assert again["can_decide"]
-    assert again["power"] >= 0.8
+    again = json.loads(invoke("plan", *both, *FEW, "--json").out)
+    assert again["suites"][0]["repeats"][0] > 1
+    assert (again["can_decide"], again["overall_margin"]) == (True, 0.1)
+    assert invoke("plan", *files, *FEW, "--write", designed).code == 2
+    assert invoke("plan", *files, *FEW, "--subsets").code == 2
+    missing = invoke("plan", *pair([MANY], pack="nowhere.yaml"))
+    assert missing.code == 2
+    assert "nowhere.yaml" in missing.err
 
 
 def test_margins_that_differ_are_refused_until_one_is_chosen(pair, invoke):
@@ -89,7 +123,7 @@ def test_margins_that_differ_are_refused_until_one_is_chosen(pair, invoke):
     done = invoke("plan", *files)
     assert done.code == 2
     assert "the two sides name different margins, 1.5 and 2 points: choose with --margin" in " ".join(done.err.split())
-    chosen = invoke("plan", *files, "--margin", "3")
+    chosen = invoke("plan", *files, *FEW, "--margin", "3")
     assert "different margins" not in chosen.out
     assert "±3" in chosen.out
 
@@ -113,7 +147,7 @@ def test_files_that_make_a_comparison_invalid_are_refused_with_file_line_and_key
     assert done.code == 2, done.out
     assert f"the two sides differ in {key} (mmlu_gen_5shot)" in told
     assert re.search(r"ref\.yaml:\d+ and \S*cand\.yaml:\d+: the two sides", told), told
-    anyway = invoke("plan", *files, "--anyway", "--json")
+    anyway = invoke("plan", *files, *FEW, "--anyway", "--json")
     (problem,) = json.loads(anyway.out)["problems"]
     assert (anyway.code, problem) == (4, f"mmlu_gen_5shot: the two sides differ in {key}: INVALID")
     assert invoke("doctor", *files, "--no-data").code == 2
@@ -130,17 +164,16 @@ def test_a_refusal_shows_no_key(pair, invoke):
 
 def test_a_limit_makes_fewer_items(pair, invoke):
     files = pair([{**MANY, "margin_pt": 5}])
-    (suite,) = json.loads(invoke("plan", *files, "--limit", "50", "--json").out)["suites"]
-    assert suite["items"] == 50
-    assert not suite["can_decide"]
+    (suite,) = json.loads(invoke("plan", *files, *FEW, "--limit", "50", "--json").out)["suites"]
+    assert suite["items"] == suite["part"] == 50
 
 
 def test_a_stored_reference_gives_its_own_variance_and_lengths(pair, invoke):
     files = pair([{**MANY, "margin_pt": 20, "repeats": 2, "sampling": {"temperature": 0.7}}])
-    (before,) = json.loads(invoke("plan", *files, "--json").out)["suites"]
+    (before,) = json.loads(invoke("plan", *files, *FEW, "--json").out)["suites"]
     assert invoke("run", files[0], "--quiet").code == 0
-    (after,) = json.loads(invoke("plan", *files, "--limit", "60", "--json").out)["suites"]
-    assert before["variance"] != after["variance"]
+    (after,) = json.loads(invoke("plan", *files, *FEW, "--limit", "60", "--json").out)["suites"]
+    assert before["spread"] != after["spread"]
     assert before["length"] != after["length"]
 
 
@@ -149,10 +182,10 @@ def test_a_packs_sampling_decides_greedy_or_not(pair, invoke, tmp_path):
     folder.mkdir(parents=True)
     (folder / "warm.yaml").write_text("suites:\n  - {name: aime24, sampling: {temperature: 0.6}}\n")
     files = pair([{"name": "aime24", "partial_data": True}], pack="warm", suite_folders=[str(tmp_path / "suites")])
-    (suite,) = json.loads(invoke("plan", *files, "--json").out)["suites"]
+    (suite,) = json.loads(invoke("plan", *files, *FEW, "--json").out)["suites"]
     assert min(suite["repeats"]) > 1
     plain = pair([{"name": "aime24", "partial_data": True}])
-    (greedy,) = json.loads(invoke("plan", *plain, "--json").out)["suites"]
+    (greedy,) = json.loads(invoke("plan", *plain, *FEW, "--json").out)["suites"]
     assert greedy["repeats"] == [1, 1]
 
 
@@ -176,9 +209,9 @@ def test_the_calls_of_a_judge_are_counted(endpoint, config, invoke, theirs, limi
         config("cand", endpoint.url, [JUDGED], judge=JUDGE | theirs),
     )
     limited = [*(["--limit", limit] if limit else []), "--anyway"]  # two judges make a comparison INVALID
-    (suite,) = json.loads(invoke("plan", *files, *limited, "--json").out)["suites"]
+    (suite,) = json.loads(invoke("plan", *files, *FEW, *limited, "--json").out)["suites"]
     assert suite["judge_calls"] == calls
-    shown = " ".join(invoke("plan", *files, *limited).out.split())
+    shown = " ".join(invoke("plan", *files, *FEW, *limited).out.split())
     assert shown.count(f"at most {calls:,} judge calls") == 2, "for the suite, and in all"
     assert not endpoint.requests
 
@@ -186,18 +219,18 @@ def test_the_calls_of_a_judge_are_counted(endpoint, config, invoke, theirs, limi
 def test_a_suite_that_lacks_its_judge_is_not_planned(endpoint, config, invoke):
     suites = [JUDGED, {**MANY, "margin_pt": 5}]
     bare = config("ref", endpoint.url, suites), config("cand", endpoint.url, suites)
-    done = invoke("plan", *bare, "--json")
+    done = invoke("plan", *bare, *FEW, "--json")
     document = json.loads(done.out)
     assert (done.code, [one["suite"] for one in document["suites"]]) == (0, ["mmlu_gen_5shot"])
     assert document["suites"][0]["judge_calls"] == 0
-    assert "judge calls" not in invoke("plan", *bare).out
+    assert "judge calls" not in invoke("plan", *bare, *FEW).out
     for name in ("ref", "cand"):
         assert f"{name}: MM-Vet v2 is not run: it needs a judge; name one under `judge:`" in done.err
     judged = config("ref", endpoint.url, suites, judge=JUDGE)
     refused = invoke("plan", judged, bare[1])
     assert refused.code == 2
     assert "only the reference runs this suite (mmvet_v2)" in " ".join(refused.err.split())
-    one_sided = invoke("plan", judged, bare[1], "--json", "--anyway")
+    one_sided = invoke("plan", judged, bare[1], *FEW, "--json", "--anyway")
     assert one_sided.code == 4
     assert json.loads(one_sided.out)["problems"] == ["mmvet_v2: only the reference runs this suite: INVALID"]
 

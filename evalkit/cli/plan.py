@@ -1,0 +1,185 @@
+"""`evalkit plan`: what a comparison costs and how often its gate answers, before anything is asked; and designs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from evalkit import api
+from evalkit.cli import options
+from evalkit.cli.progress import Terminal
+from evalkit.errors import UsageError
+from evalkit.files import write_whole
+from evalkit.options import PlanOptions
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from evalkit.examine.forecast import Forecast
+
+
+def _number(_context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """A number that is one: a range lets NaN through."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number", param=parameter)
+    return value
+
+
+@click.command("plan")
+@click.argument("reference", type=options.FILE)
+@click.argument("candidate", type=options.FILE)
+@options.overrides
+@options.limit
+@options.anyway
+@options.margin("Tolerance in percentage points, for all suites or for one, in place of the files' own.")
+@options.overall_margin
+@options.alpha("Level of each one-sided test.")
+@click.option(
+    "--power",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.9,
+    help="Wanted chance that equal stacks pass: every suite and their mean EQUIVALENT.",
+)
+@click.option("--design", is_flag=True, help="Search the repeats that reach --power for the fewest tokens.")
+@click.option("--subsets", is_flag=True, help="The design may also ask a part of suites of more than 2,000 items.")
+@click.option("--most-repeats", type=click.IntRange(min=1), default=64, help="A design has no more than these.")
+@click.option(
+    "--write",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Store the design as a pack, for `pack: FILE`.",
+)
+@options.items("How many items a suite has, where its description does not say or the data have fewer.")
+@click.option("--comparisons", type=click.IntRange(min=1), default=1000, help="Simulated comparisons for each truth.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the simulation.")
+@click.option(
+    "--failures",
+    type=click.FloatRange(0, 0.5, max_open=True),
+    callback=_number,
+    help="Share of requests that are never answered (default: as a stored run tells, else none).",
+)
+@click.option(
+    "--tokens-per-second",
+    type=click.FloatRange(0, 1e9, min_open=True),
+    callback=_number,
+    default=1000.0,
+    help="What each endpoint generates in all; both are asked at once.",
+)
+@click.option(
+    "--tokens-per-answer",
+    type=click.FloatRange(0, 1e9, min_open=True),
+    callback=_number,
+    help="Mean length of an answer, where no stored run tells (default: evalkit's table by suite).",
+)
+@click.option(
+    "--gpus",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    callback=_number,
+    default=1.0,
+    help="GPUs that each endpoint runs on, for GPU-hours.",
+)
+@options.as_json
+def plan(reference: Path, candidate: Path, as_json: bool, write: Path | None, **given: Any) -> int:
+    """Plan a comparison of two endpoints without asking either, and without their data sets.
+
+    Simulates the rule that judges: how often the whole comparison passes, and each suite, for equal stacks and for
+    some that are 1, 2, 3 and 5 points worse in every suite; with items x repeats, tokens, hours, GPU-hours, the most
+    calls of a judge. A stored run of either side gives spread and lengths; what is assumed otherwise is said. Exits 0
+    where equal stacks pass with --power, else 4.
+    """
+    if write is not None and not given["design"]:
+        raise UsageError("--write: has no effect without --design")
+    made = api.plan(reference, candidate, options.made(PlanOptions, given), Terminal(quiet=False))
+    if write is not None and made.designed:
+        write_whole(write, made.pack().encode())
+    if as_json:
+        options.print_json(made.document())
+    else:
+        _show_plan(made)
+        if made.designed:
+            click.echo(f"\n{made.pack()}".rstrip() if write is None else f"{write}: for `pack: {write}` on both sides")
+    return 0 if made.can_decide else 4
+
+
+def _show_plan(made: Forecast) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    console.print(_plan_table(made))
+    for one in made.suites:
+        judged = f"; at most {one.judge_calls:,} judge calls" if one.judge_calls else ""
+        console.print(Text(f"{one.label}: spread {one.spread}; length {one.length}{judged}"))
+    for sentence in made.problems:
+        console.print(Text(sentence))
+    if made.suites:
+        console.print(_chances_table(made))
+        console.print(Text(_cost(made)))
+
+
+def _plan_table(made: Forecast) -> Table:
+    from evalkit.examine.forecast import percent
+    from evalkit.render.words import amount
+
+    table, speed = _table("suite", "items", "k", "margin", "passes", "tokens", "hours"), made.options.tokens_per_second
+    inside = made.chances[0] if made.chances else None
+    for one in made.suites:
+        hours = one.hours(speed)
+        table.add_row(
+            one.label,
+            f"{one.items:,}",
+            "/".join(dict.fromkeys(str(repeats) for repeats in one.repeats)),
+            f"±{one.margin * 100:g}",
+            f"{percent(inside.suites[one.suite])} %" if inside else "",
+            "?" if one.tokens is None else "/".join(dict.fromkeys(amount(side) for side in one.tokens)),
+            "?" if hours is None else f"{hours:.1f}",
+        )
+    if inside is not None and inside.mean is not None:
+        table.add_row(
+            f"mean of {len(made.suites)}",
+            "",
+            "",
+            f"±{made.overall_margin * 100:g}",
+            f"{percent(inside.mean)} %",
+            "",
+            "",
+        )
+    return table
+
+
+def _chances_table(made: Forecast) -> Table:
+    """How the whole comparison ends, by verdict and truth."""
+    from evalkit.examine.forecast import percent
+
+    truths = ["equal", *(f"{one.loss_pt:g} pt worse" for one in made.chances[1:])]
+    table = _table("were every suite", *truths)
+    for verdict in ("EQUIVALENT", "DEGRADED", "INCONCLUSIVE"):
+        table.add_row(verdict, *(f"{percent(one.verdicts[verdict])} %" for one in made.chances))
+    return table
+
+
+def _table(first: str, *heads: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(first, no_wrap=first != "suite")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    return table
+
+
+def _cost(made: Forecast) -> str:
+    from evalkit.render.words import amount
+
+    samples, calls = sum(sum(one.samples) for one in made.suites), sum(one.judge_calls for one in made.suites)
+    judged = f"at most {calls:,} judge calls, " if calls else ""
+    one, two = (amount(side) for side in made.tokens)
+    hours = " and ".join(dict.fromkeys(f"{side:.1f}" for side in made.gpu_hours))
+    return (
+        f"in all {samples:,} samples, {judged}{one} tokens on the reference and {two} on the candidate (with "
+        f"{amount(made.probe_tokens)} for the probe), {made.disk_bytes / 1e9:.2g} GB on disk, {made.hours:.1f} hours "
+        f"at {made.options.tokens_per_second:g} tokens/s on each side, {hours} GPU-hours a side"
+    )
