@@ -125,7 +125,8 @@ class CompareOptions(JudgeOptions):
 
     `overrides` and `limit` are those of `RunOptions`. `doctor` looks at both endpoints first (two short requests each).
     `probe` compares log-probabilities first, and does not ask a DEGRADED candidate any further; None does so by itself
-    where much is to be asked and it costs little. `rerun_on_fail` asks DEGRADED suites of the candidate once more.
+    where much is to be asked and it costs little. `rerun_on_fail` asks the candidate once more before a
+    comparison fails.
     `anyway` asks where what the two sides say makes the comparison INVALID whatever is answered. Before stored answers
     are reused a dozen are asked for again, and another server stops the comparison; `stored` takes them as they are,
     and `again` asks for all anew (the old runs are kept under another name).

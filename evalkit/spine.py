@@ -1,7 +1,7 @@
 """The spine of a comparison with endpoints to ask: planned, admitted, asked what is missing, judged, judged again.
 
-`evalkit.judging` judges; this module brings the two sides about. Where it is wanted, the DEGRADED suites are asked and
-judged once more.
+`evalkit.judging` judges; this module brings the two sides about. Where it is wanted, a night that is not EQUIVALENT is
+asked and judged once more (`evalkit.nights`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalkit import nights
 from evalkit.compare.columns import Side
-from evalkit.compare.judge import degraded_suites, not_asked, second_look, with_second_run
+from evalkit.compare.judge import not_asked
 from evalkit.config import EndpointConfig
 from evalkit.config.redact import redact_url
 from evalkit.config.schema import differences
@@ -51,6 +52,8 @@ def compared(paths: tuple[Path, Path], options: CompareOptions, observer: Observ
         if kind not in {"config", "run"}:
             raise UsageError(f"{path}: only a run folder of evalkit's can stand against a configuration file")
     configs = [load(path, options.run) if kind == "config" else None for path, kind in zip(paths, kinds, strict=True)]
+    if options.rerun_on_fail and configs[1] is None:
+        raise UsageError(f"--rerun-on-fail: {paths[1]} is a stored run: only what has a YAML file can be asked again")
     planned = _plan(paths, (configs[0], configs[1]), options, observer)
     if options.again:
         _set_aside(planned, observer)
@@ -59,10 +62,11 @@ def compared(paths: tuple[Path, Path], options: CompareOptions, observer: Observ
             case = _ask(planned, options, observer)
         except StoppedError as stopped:
             return Judged(_not_asked(planned, stopped, options), planned.home)
-        made = judged(case, options)
-        if options.rerun_on_fail and planned.configs[1] is not None:
-            return _rerun(case, made, planned.configs[1], options, observer)
-        return made
+        again = planned.configs[1]
+        if not options.rerun_on_fail or again is None:
+            return judged(case, options)
+        first = judged(case, replace(options, alpha=nights.alphas(options.alpha)[0]))
+        return _confirmed(case, first, again, options, observer)
 
 
 def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judged:
@@ -267,16 +271,20 @@ def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions
     return replace(made, probe=stopped.probe, differences=planned.found)
 
 
-def _rerun(case: Case, first: Judged, config: EndpointConfig, options: CompareOptions, observer: Observer) -> Judged:
-    """A DEGRADED night: one independent second run of the failed suites, judged in the place of the first."""
-    suites = degraded_suites(first.comparison)
+def _confirmed(
+    case: Case, first: Judged, config: EndpointConfig, options: CompareOptions, observer: Observer
+) -> Judged:
+    """A night that was looked at once; one that would be red is asked again, and judged by all its answers."""
+    suites = nights.to_confirm(first.comparison)
     if not suites:
-        return first
-    observer.notice(f"DEGRADED: {', '.join(suites)}: asking the candidate again with other seeds")
+        return replace(first, comparison=nights.once(first.comparison, options.alpha))
+    verdict = first.comparison.verdict.value
+    observer.notice(f"{verdict}: {', '.join(suites)}: asking the candidate again with other seeds")
     second = prepare(execute.second_config(config, suites, execute.RERUN_SEEDS))
     (outcome,) = run_sides([second], observer)
     rerun = read_run(second.folder, second.plan.digest)
     execute.restore(config)
-    sides = (case.sides[0], with_second_run(case.sides[1], rerun))
-    made = judged(replace(case, sides=sides, trouble=(*case.trouble, *beside(outcome))), options)
-    return replace(made, comparison=second_look(first.comparison, made.comparison))
+    sides = (case.sides[0], nights.joined(case.sides[1], rerun))
+    case = replace(case, sides=sides, trouble=(*case.trouble, *beside(outcome)))
+    made = judged(case, replace(options, alpha=nights.alphas(options.alpha)[1]))
+    return replace(made, comparison=nights.twice(first.comparison, made.comparison, options.alpha))

@@ -73,7 +73,8 @@ class ForCi:
     click.option(
         "--rerun-on-fail",
         is_flag=True,
-        help="Ask the DEGRADED suites of the candidate once more with other seeds; only two failures in a row fail.",
+        help="Before a comparison fails, ask the candidate's suites that are not EQUIVALENT once more with other seeds "
+        "and judge all answers; both looks together keep to --alpha.",
     ),
     click.option(
         "--filter",

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from evalkit.compare.behaviour import behaviour_of
 from evalkit.compare.clusters import cluster_notes
-from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteSide
+from evalkit.compare.columns import Side, SuiteSide
 from evalkit.compare.crosstalk import crossed_row
 from evalkit.compare.flips import Shown, describe, find_flips
 from evalkit.compare.pair import align
 from evalkit.compare.tiers import overall_reasons, tiers
 from evalkit.compare.validity import Policy, unequal_failures
 from evalkit.compare.verdict import Judged, absent_suite, judge_suite
-from evalkit.model import Comparison, Difference, Flip, Reason, RunIdentity, SuiteResult, Verdict
+from evalkit.model import Comparison, Difference, Flip, Reason, RunIdentity, Verdict
 from evalkit.resources import __version__
 
 _FAULTS = ("crossed_answers", "garbage_answers", "canned_answers")
@@ -113,57 +113,3 @@ def _flips(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> 
     places = find_flips(aligned, left, right, policy.flips)
     shown = Shown(questions=policy.questions)
     return tuple(describe(name, (reference, candidate), aligned, place, shown) for place in places)
-
-
-# ---------------------------------------------------------------- a second look at a DEGRADED night
-# With one run a night and a true difference of zero, a false alarm comes every few months; two independent ones in a
-# row come never in practice. The reference stays the same bank, so its own error is in both looks.
-
-
-def degraded_suites(comparison: Comparison) -> tuple[str, ...]:
-    """The suites that a second run must confirm, all where the overall row is DEGRADED; none where it counts not."""
-    if comparison.verdict is not Verdict.DEGRADED or comparison.exit_code != Verdict.DEGRADED.exit_code:
-        return ()
-    every = comparison.macro is not None and comparison.macro.verdict is Verdict.DEGRADED
-    return tuple(suite.suite for suite in comparison.suites if every or suite.verdict is Verdict.DEGRADED)
-
-
-def with_second_run(first: Side, second: Side) -> Side:
-    """The side with the suites of a second run in the place of the first run's."""
-
-    def reply(suite: str, row: int) -> ReplyText | None:
-        return (second if suite in second.suites else first).reply(suite, row)
-
-    def item(suite: str, name: str) -> ItemText | None:
-        return (second if suite in second.suites else first).item(suite, name)
-
-    identity = replace(first.identity, run_id=f"{first.identity.run_id}+{second.identity.run_id}")
-    return replace(first, identity=identity, suites={**first.suites, **second.suites}, reply=reply, item=item)
-
-
-def second_look(first: Comparison, second: Comparison) -> Comparison:
-    """The second comparison, telling what the first run of the suites asked again had shown."""
-    asked = degraded_suites(first)
-    before = {suite.suite: suite for suite in first.suites if suite.suite in asked}
-    suites = tuple(_noted(suite, before.get(suite.suite)) for suite in second.suites)
-    labels, now = _degraded_rows(first), _degraded_rows(second)
-    confirmed = tuple(label for label in labels if label in now)
-    note = Reason("second_run.none", {"labels": labels})
-    if confirmed:
-        note = Reason("second_run.confirmed", {"labels": labels, "confirmed": confirmed})
-    return replace(second, suites=suites, notes=(*second.notes, note))
-
-
-def _degraded_rows(comparison: Comparison) -> tuple[str, ...]:
-    overall = comparison.macro is not None and comparison.macro.verdict is Verdict.DEGRADED
-    suites = (suite.label for suite in comparison.suites if suite.verdict is Verdict.DEGRADED)
-    return (*suites, *(["overall"] if overall else []))
-
-
-def _noted(suite: SuiteResult, before: SuiteResult | None) -> SuiteResult:
-    if before is None:
-        return suite
-    told = Reason("second_run.other", {"verdict": suite.verdict.value, "reason": before.reasons[0]})
-    if suite.verdict is before.verdict is Verdict.DEGRADED:
-        told = Reason("second_run.same", {"reason": before.reasons[0]})
-    return replace(suite, reasons=(*suite.reasons, told))

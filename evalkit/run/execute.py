@@ -493,7 +493,7 @@ def _begun(side: SideRun) -> Finder | None:
 
 
 RERUN_SEEDS: Final = 1_000_003
-"""Added to every base seed for the second run of a DEGRADED night."""
+"""Added to every base seed for the second run of a night that is not EQUIVALENT."""
 AA_SEEDS: Final = 2_000_003
 """Added to every base seed for the second run of `evalkit aa`."""
 

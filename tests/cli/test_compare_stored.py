@@ -291,33 +291,41 @@ def test_halves_need_repeats(endpoint, config, invoke, tmp_path):
 
 
 @pytest.mark.parametrize(("twice", "code"), [(True, 1), (False, 0)])
-def test_a_degraded_night_is_asked_again_and_only_two_in_a_row_fail(
+def test_a_night_that_is_not_equivalent_is_asked_again_and_judged_by_all_answers(
     endpoint, other_endpoint, config, invoke, tmp_path, twice, code
 ):
-    bad = lambda _body, number: (  # noqa: E731
-        (200, {"choices": [{"message": {"content": "\\boxed{999}"}, "finish_reason": "stop"}]})
-        if (twice or number <= 120) and number % 3
-        else None
-    )
-    other_endpoint.spoil = bad
-    suites = [{"name": "aime24", "repeats": 4, "partial_data": True, "margin_pt": 10}, {**MANY, "margin_pt": 20}]
+    """At first one answer in three, or one in seven, is wrong; the second run answers as the reference does, or not."""
+    share = 3 if twice else 7
+    bad = 200, {"choices": [{"message": {"content": "\\boxed{999}"}, "finish_reason": "stop"}]}
+    spoilt = lambda number: number % share == 0 and (twice or number <= 120)  # noqa: E731
+    other_endpoint.spoil = lambda body, number: bad if "boxed" in str(body["messages"]) and spoilt(number) else None
+    suites = [{"name": "aime24", "repeats": 4, "partial_data": True, "margin_pt": 15}, {**MANY, "margin_pt": 20}]
     sampling = {"temperature": 0.7}
     ref = config("ref", endpoint.url, suites, sampling=sampling)
     cand = config("cand", other_endpoint.url, suites, sampling=sampling)
-    other_endpoint.spoil = lambda body, number: bad(body, number) if "boxed" in str(body["messages"]) else None
     judged = "--overall-margin", "40"  # the mean is in no doubt: the suite is
     done = invoke("compare", ref, cand, "--rerun-on-fail", *judged, "--quiet", "--json", "--no-doctor")
     document = json.loads(done.out)
-    assert "DEGRADED: aime24: asking the candidate again with other seeds" in done.err
+    shown = "DEGRADED" if twice else "INCONCLUSIVE"
+    assert f"{shown}: aime24: asking the candidate again with other seeds" in done.err
     assert (done.code, document["exit_code"]) == (code, code)
     suite = next(one for one in document["suites"] if one["suite"] == "aime24")
-    assert ("DEGRADED again" if twice else "EQUIVALENT now") in told_in(suite["reasons"])[-1]
-    assert any("DEGRADED at first: AIME 2024" in note for note in told_in(document["notes"]))
+    assert (suite["k_reference"], suite["k_candidate"]) == (4, 8)
+    assert ("no other verdict" if twice else "EQUIVALENT with") in told_in(suite["reasons"])[-1]
+    assert any("not EQUIVALENT at first: AIME 2024" in note for note in told_in(document["notes"]))
     asked = [body for body in other_endpoint.requests if "boxed" in str(body["messages"])]
     assert len(asked) == 240
     assert len({body["seed"] for body in asked}) == 240
     first = json.loads(invoke("compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand", "--json").out)
-    assert first["verdict"] == "DEGRADED"  # the folder's present meaning is the first run
+    suite = next(one for one in first["suites"] if one["suite"] == "aime24")
+    assert suite["k_candidate"] == 4  # the folder's present meaning is the first run
+
+
+def test_a_stored_candidate_cannot_be_asked_again(endpoint, config, invoke, tmp_path):
+    assert invoke("run", config("cand", endpoint.url, [MANY]), "--quiet").code == 0
+    done = invoke("compare", config("ref", endpoint.url, [MANY]), tmp_path / "runs" / "cand", "--rerun-on-fail")
+    assert done.code == 2
+    assert "runs/cand is a stored run: only what has a YAML file can be asked again" in done.err
 
 
 def test_a_comparison_of_stored_runs_loads_little(endpoint, other_endpoint, config, invoke, tmp_path):

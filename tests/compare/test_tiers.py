@@ -9,7 +9,7 @@ from compare_factory import NOW, judged, many, shifted
 from paired_items import pair_single
 from reasons import told
 
-from evalkit.compare.judge import compare, degraded_suites, second_look
+from evalkit.compare.judge import compare
 from evalkit.compare.validity import Policy, Rules
 from evalkit.model import Verdict
 from evalkit.render.words import say
@@ -120,16 +120,6 @@ def test_the_worst_suite_is_the_one_nearest_to_its_own_margin():
     policy = Policy(margins={"s0": 0.01, "s1": 0.10})
     made = compare(*many((14042, 100, 0), (400, 0, 10)), policy, NOW)
     assert made.macro.worst_suite == "s0"
-
-
-def test_a_second_look_at_a_degraded_mean_asks_every_suite_and_needs_it_twice():
-    policy = Policy(default_margin=0.04, overall_margin=0.01)
-    worse, equal = (compare(*many(*[(14042, lost, 0)] * 3), policy, NOW) for lost in (280, 0))
-    assert degraded_suites(worse) == ("s0", "s1", "s2")
-    assert degraded_suites(equal) == ()
-    assert "asked again: overall failed twice in a row" in told(second_look(worse, worse).notes)[-1]
-    assert "none of them failed twice" in told(second_look(worse, equal).notes)[-1]
-    assert second_look(worse, worse).suites[0].reasons[-1].code == "second_run.other"
 
 
 def test_the_worst_case_of_all_suites_together_keeps_the_mean_open():

@@ -232,7 +232,7 @@ def test_sentences_inside_sentences_are_in_the_same_language():
         "second_run.same", {"reason": Reason("degraded", {"interval": Interval(-0.09, -0.05, 0.9), "margin": 0.02})}
     )
     assert say(second, "zh") == (
-        "独立的第二次运行结论仍为“下降”；第一次运行中，90% 区间 -9.0 … -5.0 个百分点，完全低于 -2"
+        "加上第二次运行的回答后结论不变；仅第一次运行时，90% 区间 -9.0 … -5.0 个百分点，完全低于 -2"
     )
     foreign = Reason("stopped.doctor", {"name": "cand", "check": "template", "what": "a mark", "fix": "mend it"})
     assert say(foreign) == "cand: template: a mark; mend it; --no-doctor goes on all the same"
