@@ -208,6 +208,7 @@ class EndpointConfig(Connection):
     logprobs: bool = False
     thinking: Thinking = Thinking()
     pack: Word | None = None
+    bank: Path | None = None
     suites: tuple[SuiteChoiceOrName, ...] = ()
     overall: Overall | None = None
     suite_folders: tuple[Path, ...] = ()

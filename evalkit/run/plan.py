@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from evalkit.compare.columns import SuiteSide
 from evalkit.config import EndpointConfig, JudgeConfig, Sampling, SuiteChoice, public_dump
 from evalkit.config.redact import redacted
 from evalkit.config.suite import Suite
@@ -18,6 +19,7 @@ from evalkit.errors import ConfigError, DataError, SuiteError, did_you_mean
 from evalkit.files import digest
 from evalkit.model import Item, Reason, Request
 from evalkit.run import journal, manifest
+from evalkit.run.allot import allotted, bank_of
 from evalkit.run.manifest import Rechecked, Session, SuiteRecord
 from evalkit.scoring.answers import judge
 from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
@@ -30,7 +32,10 @@ SEED_SPACE = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class PlannedSuite:
-    """A suite as one side runs it: `parameters` are the request body's fields but for messages and seed."""
+    """A suite as one side runs it: `parameters` are the request body's fields but for messages and seed.
+
+    Every item is asked `repeats` times, but for those that `by_item` names.
+    """
 
     loaded: LoadedSuite
     repeats: int
@@ -38,6 +43,11 @@ class PlannedSuite:
     margin_pt: float
     label: str
     base_seed: int
+    by_item: Mapping[str, int] = field(default_factory=dict)
+
+    def asks(self, item: Item) -> int:
+        """How many requests an item is."""
+        return len(item.prompts) * self.by_item.get(item.id, self.repeats)
 
     @property
     def name(self) -> str:
@@ -47,7 +57,7 @@ class PlannedSuite:
     @property
     def planned(self) -> int:
         """How many requests there are."""
-        return sum(len(item.prompts) for item in self.loaded.items) * self.repeats
+        return sum(map(self.asks, self.loaded.items))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +100,7 @@ class Plan:
         """Every (suite, item, repeat) of the plan, in file order; one entry a request."""
         for suite in self.suites:
             for item in suite.loaded.items:
-                for repeat in range(suite.repeats * len(item.prompts)):
+                for repeat in range(suite.asks(item)):
                     yield suite, item, repeat
 
     def keyed(self) -> Iterator[tuple[str, PlannedSuite, Item, int]]:
@@ -108,7 +118,11 @@ class Plan:
     def digest(self) -> str:
         """Names the plan: two plans with the same digest ask the same requests and are scored by the same rules."""
         loaded = attrgetter("prompt_digest", "data_digest", "scorer_id")
-        return digest([[s.name, s.repeats, self.base(s), s.base_seed, *loaded(s.loaded)] for s in self.suites])
+        return digest([[s.name, *_said_repeats(s), self.base(s), s.base_seed, *loaded(s.loaded)] for s in self.suites])
+
+
+def _said_repeats(suite: PlannedSuite) -> list[Any]:
+    return [suite.repeats, dict(suite.by_item)] if suite.by_item else [suite.repeats]
 
 
 def seed_of(base: int, suite: str, item: str, repeat: int) -> int:
@@ -299,7 +313,21 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
         raise DataError("\n".join(absent))
     if not planned:
         raise ConfigError(f"{config.where('suites') or config.name}: nothing is left to run: {'; '.join(notes)}")
+    planned = [*_by_item(planned, bank_of(config), notes)]
     return Plan(tuple(planned), served(config), tuple(notes), overall_margin_pt(config))
+
+
+def _by_item(planned: list[PlannedSuite], bank: Mapping[str, SuiteSide], notes: list[str]) -> Iterator[PlannedSuite]:
+    """The suites with the repeats of each item as the bank's spread allots them, and a note on what that saves."""
+    drawn = {one.name: one.repeats for one in planned if one.name in bank and one.parameters.get("temperature") != 0}
+    found = allotted(bank, drawn)
+    for suite in planned:
+        by_item = found.get(suite.name, {})
+        changed = replace(suite, by_item={item.id: by_item.get(item.id, suite.repeats) for item in suite.loaded.items})
+        if by_item:
+            told = f"{changed.planned:,} answers by the spread of the bank's, not {suite.planned:,}"
+            notes.append(f"{suite.label}: {told}")
+        yield changed if by_item else suite
 
 
 def _check_data(config: EndpointConfig, suites: Sequence[Suite]) -> None:

@@ -1,4 +1,4 @@
-"""How many repeats would decide, what a design can show, and where repeats are best spent.
+"""How many repeats would decide, and what a design can show.
 
 The classical sample size for two one-sided tests (K. F. Phillips, J. Pharmacokin. Biopharm. 18 (1990) 137-144), turned
 to repeats of given items: k = (s_ref^2 + s_cand^2) / n * ((z_(1-alpha) + z_(1-beta/2)) / m)^2 at no difference. Here
@@ -12,11 +12,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-
 from evalkit.model import Reason
 from evalkit.stats.methods import DifferenceTest, Goal, power_of
-from evalkit.stats.paired import FloatArray, IntArray, PairedItems, harmonic_mean
+from evalkit.stats.paired import PairedItems, harmonic_mean
 from evalkit.stats.variance import DesignVariance, measured_variance
 
 _MOST: Final = 10**6  # repeats beyond this are "never"
@@ -83,36 +81,6 @@ def smallest_margin(design: DesignVariance, k_reference: float, k_candidate: flo
         shown = power_of(design, k_reference, k_candidate, replace(goal, margin=middle)) >= goal.power
         low, high = (low, middle) if shown else (middle, high)
     return high
-
-
-def neyman_repeats(
-    within: FloatArray, mean_repeats: float, *, least: int = 2, weight: FloatArray | None = None
-) -> IntArray:
-    """Repeats by item in proportion to weight * sqrt(variance), n * mean_repeats in all, never fewer than `least`.
-
-    J. Neyman (1934). `within` must come from the reference bank alone: a choice that has seen the candidate would bias
-    the comparison. Raises `ValueError` where the budget is below `least` an item.
-    """
-    n = within.size
-    budget = math.floor(n * mean_repeats)
-    if budget < n * least:
-        raise ValueError(f"{budget} repeats cannot give {n} items {least} each")
-    need = np.sqrt(within) * (1.0 if weight is None else weight)
-    if not np.any(need > 0):
-        need = np.ones(n)
-    share = np.full(n, float(least))
-    free = np.ones(n, dtype=bool)
-    for _ in range(n):  # items whose share falls below the least are set to it, the others share what is left
-        left = budget - least * int(np.sum(~free))
-        share[free] = left * need[free] / need[free].sum()
-        below = free & (share < least)
-        if not below.any():
-            break
-        share[below], free = least, free & ~below
-    repeats = np.floor(share + 1e-9).astype(np.int64)
-    remainder = np.argsort(-(share - repeats), kind="stable")[: budget - int(repeats.sum())]
-    repeats[remainder] += 1
-    return repeats
 
 
 def _why_never(design: DesignVariance, goal: Goal, bank_repeats: float | None) -> Reason:

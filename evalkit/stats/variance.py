@@ -197,15 +197,6 @@ def measured_variance(paired: PairedItems) -> MeasuredVariance:
     return MeasuredVariance(design, not (all(repeated) and copies), note)
 
 
-def fixed_benchmark_variance(paired: PairedItems) -> float:
-    """The variance of the difference over new repeats of these very items; needs repeats on both sides.
-
-    Smaller than the variance behind the verdict where the stacks differ item by item, and the one to use with repeats
-    that were allotted unequally. Raises `ValueError` where a side has no repeats.
-    """
-    return float(np.sum(paired.share**2 * repeat_noise(paired)))
-
-
 def _stands_out(excess: FloatArray) -> bool:
     if excess.size < 2:
         return False

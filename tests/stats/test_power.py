@@ -13,12 +13,7 @@ from evalkit.model import Verdict
 from evalkit.render.words import say
 from evalkit.stats.methods import Goal, judge_difference, power_of
 from evalkit.stats.paired import pair_scores
-from evalkit.stats.power import (
-    neyman_repeats,
-    repeats_for,
-    repeats_to_decide,
-    smallest_margin,
-)
+from evalkit.stats.power import repeats_for, repeats_to_decide, smallest_margin
 from evalkit.stats.variance import DesignVariance, assumed_variance
 
 Z_SUM = stats.norm.ppf(0.95) + stats.norm.ppf(0.9)
@@ -190,28 +185,6 @@ def test_fourteen_suites():
 def test_impossible_goals_are_refused(parameters):
     with pytest.raises(ValueError, match=r"margin|alpha|power"):
         Goal(**parameters)
-
-
-@pytest.mark.parametrize(("icc", "ratio"), [(0.4, 0.81), (0.6, 0.62), (0.8, 0.36)])
-def test_neyman_saves_what_the_specification_says(icc, ratio):
-    p = beta_means(0.7, icc, 4000)
-    v = p * (1 - p)
-    repeats = neyman_repeats(v, 400.0, least=1)
-    achieved = np.sum(v / repeats) / np.sum(v / 400)
-    assert achieved == pytest.approx(ratio, abs=0.02)
-
-
-def test_neyman_spends_the_budget_and_keeps_the_least():
-    within = np.array([0.25, 0.25, 0.01, 0.0])
-    repeats = neyman_repeats(within, 6.0)
-    assert repeats.sum() == 24
-    assert repeats.min() >= 2
-    assert repeats[0] == repeats[1] > repeats[2]
-    assert neyman_repeats(np.zeros(4), 3.0).tolist() == [3, 3, 3, 3]
-    weighted = neyman_repeats(np.array([0.25, 0.25]), 6.0, weight=np.array([3.0, 1.0]))
-    assert weighted.tolist() == [9, 3]
-    with pytest.raises(ValueError, match="cannot give"):
-        neyman_repeats(within, 1.5)
 
 
 def _copies(once, k):
