@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from evalkit.model import Verdict, fraction
 from evalkit.options import PlanOptions, ProbeOptions
 from evalkit.render.words import amount, say
 from evalkit.run import Observer
+from evalkit.run.allot import allotted, bank_of
 from evalkit.run.plan import Chosen, chosen_suites, identity_of, margin_pt_of, overall_margin_pt, sampling_of
 from evalkit.run.read import is_run, read_run
 from evalkit.run.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
@@ -173,7 +174,18 @@ def forecast(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOption
                 )
     overall = _overall(configs, options)
     found = planned_suites(tuple(suites), overall, options)
+    found = replace(found, suites=tuple(_by_item(found.suites, configs[1])))
     return replace(found, problems=(*problems, *found.problems), bytes_of=_bytes_of(found.suites, configs))
+
+
+def _by_item(suites: Sequence[PlannedSuite], candidate: EndpointConfig) -> Iterator[PlannedSuite]:
+    """The suites with what the candidate is asked where a bank allots its repeats, as precise as those configured."""
+    bank = bank_of(candidate)
+    found = allotted(bank, {one.suite: one.repeats[1] for one in suites if one.suite in bank and not one.greedy})
+    for one in suites:
+        asked = sum(found[one.suite].values()) if one.suite in found else one.samples[1]
+        tokens = one.tokens and (one.tokens[0], asked * (one.answer_tokens or 0.0))
+        yield replace(one, samples=(one.samples[0], asked), tokens=tokens)
 
 
 def planned_suites(suites: tuple[PlannedSuite, ...], overall_margin: float, options: PlanOptions) -> Forecast:

@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from reasons import told_in
@@ -245,6 +246,38 @@ def noisy(seed):
         return 200, {"id": "x", "model": "loopback", "choices": [choice], "usage": usage}
 
     return spoil
+
+
+def test_a_bank_allots_a_candidates_repeats_by_item(endpoint, other_endpoint, config, invoke, tmp_path):
+    """Half of the questions are always right in the bank, so that fewer answers say as much."""
+
+    def spoil(seed):
+        drawn = noisy(seed)
+        return lambda body, number: (
+            drawn(body, number) if random.Random(body["messages"][-1]["content"]).random() < 0.5 else None
+        )
+
+    endpoint.spoil, other_endpoint.spoil = spoil("a"), spoil("b")
+    endpoint.answer = other_endpoint.answer = lambda messages: (
+        f"\\boxed{{{messages[-1]['content'].partition('(hint ')[2].partition(')')[0]}}}"
+    )
+    sampling, bank = {"temperature": 0.7}, tmp_path / "runs" / "ref"
+    ref = config("ref", endpoint.url, sampled("aime24", 16), sampling=sampling)
+    cand = config("cand", other_endpoint.url, sampled("aime24", 8), sampling=sampling, bank=str(bank))
+    early = invoke("compare", ref, cand, "--quiet", "--no-doctor")
+    assert (early.code, "is no run folder" in early.err) == (2, True)
+    assert invoke("run", ref, "--quiet").code == 0
+    planned = json.loads(invoke("plan", ref, cand, "--json", "--comparisons", "100").out)["suites"][0]["samples"]
+    done = invoke("compare", bank, cand, "--json", "--quiet", "--no-doctor")
+    (suite,) = json.loads(done.out)["suites"]
+    counts = Counter(body["messages"][-1]["content"] for body in other_endpoint.requests)
+    assert (suite["verdict"], suite["coverage"]) == ("EQUIVALENT", 1.0)
+    assert planned == [0, len(other_endpoint.requests)] == [0, suite["candidate"]["planned"]]
+    assert len(other_endpoint.requests) < 0.8 * 30 * 8
+    assert min(counts.values()) < 4 < 8 <= max(counts.values())
+    again = invoke("compare", bank, cand, "--json", "--quiet", "--no-doctor", "--stored")
+    assert json.loads(again.out)["suites"][0]["difference"] == suite["difference"]
+    assert len(other_endpoint.requests) == suite["candidate"]["planned"]
 
 
 def test_an_endpoint_against_itself_gives_the_noise_floor(endpoint, other_endpoint, config, invoke, tmp_path):
