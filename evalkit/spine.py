@@ -29,7 +29,6 @@ from evalkit.run.manifest import Rechecked
 from evalkit.run.plan import SideRun, new_session, prepare, refreshed
 from evalkit.run.read import read_run
 from evalkit.run.sides import beside, load, run_sides
-from evalkit.waits import finished
 
 if TYPE_CHECKING:
     from evalkit.admission import Admission
@@ -56,7 +55,7 @@ def compared(paths: tuple[Path, Path], options: CompareOptions, observer: Observ
         raise UsageError(f"--rerun-on-fail: {paths[1]} is a stored run: only what has a YAML file can be asked again")
     planned = _plan(paths, (configs[0], configs[1]), options, observer)
     if options.again:
-        _set_aside(planned, observer)
+        recheck.set_aside(planned.sides, observer)
     with journal.held(side.folder for side in planned.sides if side is not None):
         try:
             case = _ask(planned, options, observer)
@@ -79,14 +78,18 @@ def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judge
     second = execute.second_config(config, None, execute.AA_SEEDS, second_name(config.name))
     known: dict[str, Any] = {}
     trouble: list[Reason] = []
+    sides: list[Side] = []
     runs = [prepare(one, known) for one in (config, second)]
+    if options.again:
+        recheck.set_aside(runs, observer)
     with journal.held(run.folder for run in runs):
-        for run in runs:  # in turns: both would share the one endpoint's speed
-            (outcome,) = run_sides([run], observer)
-            trouble += beside(outcome)
-        one, two = (read_run(run.folder, run.plan.digest) for run in runs)
-    sides = one, two
-    return judged(Case(sides, (), home_of(config.runs, config.name), tuple(trouble)), options)
+        runs = [refreshed(run) for run in runs]
+        checked = [_rechecked(run, options, observer) for run in runs]
+        for run, reused in zip(runs, checked, strict=True):  # in turns: both would share the one endpoint's speed
+            (outcome,) = run_sides([replace(run, rechecked=reused.found)], observer)
+            sides.append(read_run(run.folder, run.plan.digest))
+            trouble += (*beside(outcome), *reused.notes(sides[-1]))
+    return judged(Case((sides[0], sides[1]), (), home_of(config.runs, config.name), tuple(trouble)), options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,20 +223,8 @@ def _rechecked(side: SideRun, options: CompareOptions, observer: Observer) -> _R
     Raises:
         UsageError: another server answers.
     """
-    if not side.answered or side.missing == sum(suite.planned for suite in side.plan.suites):
-        return _Rechecked()
-    why = ""
-    if options.stored:
-        why = "--stored"
-    elif side.config.launch is not None:
-        why = "all was answered, and no server is started for that"
-    else:
-        observer.step(f"{side.config.name}: asking for {recheck.ASKED} of its stored answers again")
-        try:
-            return _Rechecked(finished(recheck.recheck(side)))
-        except recheck.UnreachableError as error:
-            why = str(error)
-    return _Rechecked(why="" if side.missing else why)
+    found, why = recheck.reused(side, observer, stored=options.stored)
+    return _Rechecked(found, "" if side.missing else why)
 
 
 def _admission(
@@ -247,13 +238,6 @@ def _admission(
     admission = Admission(asked, options, Path(options.out or planned.home), observer)
     admission.ahead()
     return admission
-
-
-def _set_aside(planned: _Planned, observer: Observer) -> None:
-    """Makes room for runs that begin anew."""
-    for folder in (side.folder for side in planned.sides if side is not None):
-        if kept := journal.set_aside(folder):
-            observer.notice(f"{folder}: what was answered before is kept as {kept}")
 
 
 def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions) -> Comparison:
