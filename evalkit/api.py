@@ -369,6 +369,7 @@ def compare(
     """
     from evalkit import judging
     from evalkit.foreign.sources import kind_of
+    from evalkit.rounds import judged_stored
 
     paths, chosen = (Path(reference), Path(candidate)), options or CompareOptions()
     if chosen.out is not None:
@@ -378,7 +379,7 @@ def compare(
 
         return _kept(spine.compared(paths, chosen, observer), chosen, observer)
     judging.nothing_is_asked(chosen)
-    return _kept(judging.judged_stored(paths, chosen), chosen, observer)
+    return _kept(judged_stored(paths, chosen), chosen, observer)
 
 
 def aa(reference: PathLike, options: CompareOptions | None = None, observer: Observer = SILENT) -> Comparison:
@@ -412,7 +413,7 @@ def judge(reference: Scores, candidate: Scores, options: JudgeOptions | None = N
     Raises:
         UsageError: for something that cannot be read, naming row and column; for two of different kinds.
     """
-    from evalkit.judging import judged_stored
+    from evalkit.rounds import judged_stored
 
     chosen = options or JudgeOptions()
     made = judged_stored((_scored("reference", reference), _scored("candidate", candidate)), chosen)

@@ -34,6 +34,7 @@ _SECTIONS: Final = {
         "--again",
         "--no-doctor",
         "--probe",
+        "--rounds",
         "--rerun-on-fail",
         "--anyway",
     ),
@@ -64,6 +65,13 @@ class ForCi:
 @options.judging
 @options.reuse
 @options.together(
+    click.option(
+        "--rounds",
+        type=int,
+        metavar="N",
+        help="Ask in at most N rounds, and go on only while it is undecided; 1 asks all at once. Without it, as the "
+        "pack says. What was fixed at the first round is never made longer, and may be cut short.",
+    ),
     click.option(
         "--rerun-on-fail",
         is_flag=True,
