@@ -16,7 +16,7 @@ from typing import Final
 from evalkit.config import EndpointConfig
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, UsageError
-from evalkit.examine import probe, probe_report
+from evalkit.examine import drawn, probe, probe_report
 from evalkit.examine.checks import Finding, SuiteNeeds
 from evalkit.examine.doctor import Report, between, quick_check, subject_of
 from evalkit.judging import StoppedError
@@ -119,6 +119,7 @@ class Admission:
             DEFAULTS.greedy,
             at_once=at_once([side.config for side in self._sides]),
             slow_methods=bool(self._options.probe),
+            sampler=sampler_of(self._sides[0].plan.suites),
         )
         self._observer.step(f"probe: asking both endpoints {len(plan.prompts)} built-in prompts first")
         started = time.perf_counter()
@@ -172,8 +173,8 @@ def at_once(configs: Sequence[EndpointConfig]) -> int:
 
 def prompts_for(
     config: EndpointConfig, options: ProbeOptions, observer: Observer
-) -> tuple[tuple[tuple[Message, ...], ...], str]:
-    """Prompts of the configured suites, evenly spread, or the built-in ones where there are none; and what they are."""
+) -> tuple[tuple[tuple[Message, ...], ...], str, dict[str, float]]:
+    """Prompts of the configured suites, evenly spread, or the built-in ones; what they are; how the suites draw."""
     if not options.neutral and (config.suites or config.pack):
         try:
             plan = make_plan(config)
@@ -186,8 +187,14 @@ def prompts_for(
                 fitting = [item.prompt.messages for item in suite.loaded.items if fits(item.prompt)]
                 chosen += probe.spread(fitting, share)
             if chosen:
-                return probe.spread(chosen, options.prompts), "prompts of the suites"
-    return probe.neutral_prompts(options.prompts), "built-in prompts (of 64)"
+                return probe.spread(chosen, options.prompts), "prompts of the suites", sampler_of(plan.suites)
+    return probe.neutral_prompts(options.prompts), "built-in prompts (of 64)", {}
+
+
+def sampler_of(suites: Sequence[PlannedSuite]) -> dict[str, float]:
+    """How most of the samples are drawn that are not greedy; nothing where all are."""
+    most = sorted(suites, key=lambda suite: suite.planned, reverse=True)
+    return next((found for suite in most if (found := drawn.sampler_of(suite.parameters))), {})
 
 
 def fits(prompt: Prompt) -> bool:

@@ -555,7 +555,7 @@ def probe(
         UsageError, StorageError: as `compare`.
     """
     from evalkit import admission
-    from evalkit.examine.probe import Plan, run_probe, side_of, told_apart
+    from evalkit.examine.probe import Plan, run_probe, side_of, told_apart, with_second_serving
     from evalkit.examine.probe_report import enough, keep, looks_at
     from evalkit.run import sides
     from evalkit.waits import finished
@@ -563,14 +563,16 @@ def probe(
     chosen = options or ProbeOptions()
     asked = RunOptions(overrides=chosen.overrides)
     configs = [sides.load(Path(file), asked) for file in (reference, candidate)]
-    prompts, source = admission.prompts_for(configs[0], chosen, observer)
+    prompts, source, sampler = admission.prompts_for(configs[0], chosen, observer)
     at_once = admission.at_once(configs)
-    made = Plan(prompts, chosen.tokens, min(chosen.greedy, len(prompts)), chosen.seed, at_once)
+    made = Plan(prompts, chosen.tokens, min(chosen.greedy, len(prompts)), chosen.seed, at_once, sampler=sampler)
     home = Path(chosen.out or configs[0].runs / f"{configs[0].name}--{configs[1].name}")
     looks = looks_at(home, told_apart(configs[0].name, configs[1].name), made)
     observer.step(f"asking both endpoints {len(prompts)} {source}, texts of up to {chosen.tokens} tokens")
     in_turn = any(config.launch is not None and config.launch.sequential for config in configs)
     findings = finished(run_probe(side_of(configs[0]), side_of(configs[1]), made, in_turn=in_turn))
+    if chosen.noise is not None:
+        findings = finished(with_second_serving(findings, side_of(sides.load(Path(chosen.noise), asked))))
     more: dict[str, Any] = {}
     if chosen.enough:
         found = enough(findings)

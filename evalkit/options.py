@@ -165,7 +165,8 @@ class ProbeOptions:
     """What a fidelity probe asks: a text of at most `tokens` for each of `prompts`, a greedy one for `greedy` of them.
 
     `neutral` takes the built-in prompts, not those of the configured suites; `enough` also says how few of the texts
-    would have given the same verdict. `out` is the folder for what was found (default: the comparison's).
+    would have given the same verdict. `noise` is the file of the reference served a second, faithful way: how far that
+    lies from it counts as its noise. `out` is the folder for what was found (default: the comparison's).
     """
 
     overrides: tuple[str, ...] = ()
@@ -175,6 +176,7 @@ class ProbeOptions:
     neutral: bool = False
     seed: int = 0
     enough: bool = False
+    noise: str | Path | None = None
     out: str | Path | None = None
 
     def __post_init__(self) -> None:

@@ -10,6 +10,8 @@ from evalkit.examine.divergence import ScoredText
 from evalkit.examine.forcing import Drawn
 from evalkit.examine.probe import Findings, Material, Plan
 
+LIMIT = 128
+
 
 def read_findings(entries: Iterable[Mapping[str, Any]]) -> Findings:
     """Findings from the entries of probe_tokens.jsonl: every log-probability, without greedy texts and costs.
@@ -21,7 +23,7 @@ def read_findings(entries: Iterable[Mapping[str, Any]]) -> Findings:
 
     def material(side: str, *scores: str) -> Material:
         prompts = tuple(None if row["prompt_ids"][side] is None else tuple(row["prompt_ids"][side]) for row in rows)
-        texts = tuple(_drawn(row["ids"][side], row["decoded"][side]) for row in rows)
+        texts = tuple(_drawn(row, side) for row in rows)
         return Material(prompts, texts, (), {name: tuple(_scored(row[name]) for row in rows) for name in scores})
 
     reference = material("reference", "reference_again", "reference_on_reference", "candidate_on_reference")
@@ -29,10 +31,13 @@ def read_findings(entries: Iterable[Mapping[str, Any]]) -> Findings:
     return Findings(Plan(tuple(tuple(row["prompt"]) for row in rows), greedy=0), reference, candidate, {})
 
 
-def _drawn(ids: list[int] | None, decoded: list[Any] | None) -> Drawn | None:
+def _drawn(row: Mapping[str, Any], side: str) -> Drawn | None:
+    """A text; what was stored before texts said whether they ended did so below the limit."""
+    ids = row["ids"][side]
     if ids is None:
         return None
-    return Drawn(tuple(ids), _scored(decoded) or ScoredText(()))
+    ended = row.get("ended", {}).get(side, len(ids) < LIMIT)
+    return Drawn(tuple(ids), _scored(row["decoded"][side]) or ScoredText(()), bool(ended))
 
 
 def _scored(values: list[Any] | None) -> ScoredText | None:

@@ -34,6 +34,12 @@ DEFAULTS: Final = ProbeOptions()
 @click.option("--neutral", is_flag=True, help="Use the 64 built-in prompts, not those of the configured suites.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the texts.")
 @click.option("--enough", is_flag=True, help="Also say how few of the texts would have given the same verdict.")
+@click.option(
+    "--noise",
+    type=options.FILE,
+    help="The reference served a second, faithful way (another batch size, compiled, eager): how far that lies from it "
+    "counts as its own noise.",
+)
 @options.overrides
 @click.option(
     "--out",

@@ -70,15 +70,18 @@ class Fidelity:
     findings: tuple[Reason, ...] = ()
 
 
+FLOORS: Final = Margins(FLOOR_NATS, STOP_NATS, WORST_TEXT_NATS)
+
+
 def margins(own_noise: Sequence[Divergence]) -> Margins:
     """Three times what the reference shows against itself, never below the floors.
 
     `own_noise` are comparisons of the reference with itself: asked again in another order, decoding against reading,
     served a second way. Point estimates count, so that a margin does not depend on how many tokens are asked.
     """
-    k3 = max(FLOOR_NATS, NOISE_FACTOR * max(one.k3.point for one in own_noise))
-    worst = max(WORST_TEXT_NATS, NOISE_FACTOR * max(one.worst_text for one in own_noise))
-    return Margins(k3, max(STOP_NATS, k3), worst)
+    k3 = max(FLOORS.k3, NOISE_FACTOR * max(one.k3.point for one in own_noise))
+    worst = max(FLOORS.worst_text, NOISE_FACTOR * max(one.worst_text for one in own_noise))
+    return Margins(k3, max(FLOORS.stop, k3), worst)
 
 
 def look_alpha(looks: tuple[int, ...] = (1,)) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from evalkit.endpoint.body import at
@@ -25,11 +25,12 @@ _VLLM_MINUS_INFINITY: Final = -9999.0
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How a text is to be generated: at most `tokens`, at temperature 1 with nothing cut off, or at 0."""
+    """How a text is to be generated: at most `tokens`, with nothing cut off but by `more` (`top_p`, `top_k`, ...)."""
 
     tokens: int
     temperature: float
     seed: int
+    more: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,9 @@ _PLAIN_SAMPLING: Final[Mapping[str, Any]] = {
 }
 
 
+_SAMPLERS: Final = ("penalties", "top_k", "top_p", "min_p", "temperature")
+
+
 class LlamaCpp(Forcer):
     """llama.cpp's native `/completion`, which ignores `echo` and `prompt_logprobs`: one request a token.
 
@@ -75,8 +78,10 @@ class LlamaCpp(Forcer):
 
     async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn:
         """Generate after a prompt given as token numbers."""
+        more = {{"repetition_penalty": "repeat_penalty"}.get(name, name): value for name, value in drawing.more.items()}
+        wanted = {"n_predict": drawing.tokens, "temperature": drawing.temperature, "seed": drawing.seed, **more}
         reply = await self._completion(
-            prompt, n_predict=drawing.tokens, temperature=drawing.temperature, seed=drawing.seed, return_tokens=True
+            prompt, return_tokens=True, **wanted, **({"samplers": list(_SAMPLERS)} if more else {})
         )
         return replace(_drawn(reply), ended=reply.get("stop_type") == "eos")
 
@@ -180,6 +185,7 @@ class TokensApi(Forcer):
             temperature=drawing.temperature,
             logprobs=TOP,
             return_tokens_as_token_ids=True,
+            **drawing.more,
         )
         read = _listed(at(reply, "choices", 0, "logprobs"))
         return replace(read, ended=at(reply, "choices", 0, "finish_reason") == "stop")
@@ -267,9 +273,8 @@ class Sglang(Forcer):
 
     async def draw(self, prompt: TokenIds, drawing: Drawing) -> Drawn:
         """Generate after a prompt given as token numbers."""
-        meta = await self._generate(
-            prompt, -1, max_new_tokens=drawing.tokens, temperature=drawing.temperature, sampling_seed=drawing.seed
-        )
+        wanted = {"max_new_tokens": drawing.tokens, "temperature": drawing.temperature, "sampling_seed": drawing.seed}
+        meta = await self._generate(prompt, -1, **wanted, **drawing.more)
         read = _read_sglang(meta.get("output_token_logprobs"), meta.get("output_top_logprobs"))
         return replace(read, ended=at(meta, "finish_reason", "type") == "stop")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -33,6 +33,7 @@ Work = TypeVar("Work")
 Made = TypeVar("Made")
 
 MOST_FAILING: Final = 0.2
+SAMPLED: Final = 32
 AGAIN_FRACTION: Final = 4
 """The second scoring asks a quarter as much at a time, in reverse order: other batches, the same tokens."""
 
@@ -41,6 +42,7 @@ AGAIN_FRACTION: Final = 4
 class Plan:
     """What is asked: a text of at most `tokens` for each prompt, and a greedy one for the first `greedy` of them.
 
+    Where `sampler` says how the suites draw (temperature, top_p, ...), the first 32 prompts are answered so, too.
     Without `slow_methods` a server that scores a text with a request for each token counts as not supported.
     """
 
@@ -50,6 +52,7 @@ class Plan:
     seed: int = 0
     at_once: int = 8
     slow_methods: bool = True
+    sampler: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +87,20 @@ class Material:
     """What one endpoint gave: by prompt its tokens, the text, and the greedy text; None where asking failed.
 
     `scores` are those that it gave to texts, by prompt, under names such as `candidate_on_reference`: whose texts on
-    which side; `reference_again` is the reference's second scoring of its own.
+    which side; `reference_again` is the reference's second scoring of its own. `sampled` are the first prompts' texts
+    drawn as the suites draw.
     """
 
     prompts: tuple[TokenIds | None, ...]
     texts: tuple[Drawn | None, ...]
     greedy: tuple[Drawn | None, ...]
     scores: Mapping[str, Scores] = field(default_factory=dict)
+    sampled: tuple[Drawn | None, ...] = ()
 
     def part(self, part: slice) -> Material:
         """What was given for some of the prompts."""
         scores = {name: texts[part] for name, texts in self.scores.items()}
-        return Material(self.prompts[part], self.texts[part], self.greedy[part], scores)
+        return Material(self.prompts[part], self.texts[part], self.greedy[part], scores, self.sampled[part])
 
     def with_scores(self, **more: Scores) -> Material:
         """The same with more scores."""
@@ -104,13 +109,17 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """How an endpoint was asked and what that cost; `identity` is what it says of its software."""
+    """How an endpoint was asked and what that cost; `identity` is what it says of its software.
+
+    Of several `addresses` each was asked the prompts whose number leaves its own, divided by how many there are.
+    """
 
     method: str
     identity: Mapping[str, str]
     requests: int
     prompt_tokens: int
     completion_tokens: int
+    addresses: tuple[str, ...] = ()
 
     def plus(self, other: Asked) -> Asked:
         """The costs of two sessions with the same endpoint."""
@@ -144,80 +153,105 @@ class NotSupportedError(EndpointError):
 
 
 class Session:
-    """One endpoint for as long as it is open: a verified method and the costs so far."""
+    """One endpoint for as long as it is open: every address of it with a verified method, and the costs so far.
 
-    def __init__(self, native: Native, forcer: Forcer, identity: Mapping[str, str], at_once: int) -> None:
-        self._native = native
-        self._forcer = forcer
+    The addresses are asked in turn, by the number of the prompt; scoring again goes to the next one, so that it also
+    shows whether they are alike.
+    """
+
+    def __init__(self, posts: Sequence[tuple[Native, Forcer]], identity: Mapping[str, str], at_once: int) -> None:
+        self._posts = posts
         self._identity = identity
-        self._at_once = min(at_once, forcer.most_at_once)
+        self._at_once = min(at_once, sum(forcer.most_at_once for _, forcer in posts))
+        self._told = posts[0][0].settings.shown_urls[0]
+
+    async def prompts(self, plan: Plan) -> tuple[TokenIds | None, ...]:
+        """The plan's prompts as this endpoint's tokens."""
+        return await self._each(plan.prompts, lambda forcer, _, messages: forcer.prompt_ids(messages))
 
     async def draw(self, plan: Plan) -> Material:
-        """Texts for every prompt of the plan, at temperature 1 and greedily."""
+        """Texts for every prompt of the plan, at temperature 1, greedily, and as the suites draw."""
         self._tell(f"draws {len(plan.prompts)} texts of up to {plan.tokens} tokens, and {plan.greedy} greedy ones")
-        prompts = await self._each(plan.prompts, self._forcer.prompt_ids)
-        numbered = list(enumerate(prompts))
+        prompts = await self.prompts(plan)
 
-        async def drawn(entry: tuple[int, TokenIds | None], temperature: float) -> Drawn | None:
-            index, prompt = entry
-            if prompt is None:
-                return None
-            return await self._forcer.draw(prompt, Drawing(plan.tokens, temperature, plan.seed + index))
+        async def drawn(count: int, temperature: float, more: Mapping[str, float]) -> tuple[Drawn | None, ...]:
+            async def one(forcer: Forcer, index: int, prompt: TokenIds | None) -> Drawn | None:
+                drawing = Drawing(plan.tokens, temperature, plan.seed + index, more)
+                return None if prompt is None else await forcer.draw(prompt, drawing)
 
-        texts = await self._each(numbered, lambda entry: drawn(entry, 1.0))
-        greedy = await self._each(numbered[: plan.greedy], lambda entry: drawn(entry, 0.0))
-        whole = without_ends((*texts, *greedy))
-        return Material(prompts, whole[: len(texts)], whole[len(texts) :])
+            return await self._each(prompts[:count], one)
+
+        texts, greedy = await drawn(len(prompts), 1.0, {}), await drawn(plan.greedy, 0.0, {})
+        more = dict(plan.sampler)
+        sampled = await drawn(SAMPLED, more.pop("temperature"), more) if more else ()
+        whole = without_ends((*texts, *greedy, *sampled))
+        texts, greedy, sampled = (
+            whole[: len(texts)],
+            whole[len(texts) : len(texts) + len(greedy)],
+            whole[len(texts) + len(greedy) :],
+        )
+        return Material(prompts, texts, greedy, sampled=await self._raw(prompts, sampled))
+
+    async def _raw(self, prompts: Sequence[TokenIds | None], texts: Sequence[Drawn | None]) -> tuple[Drawn | None, ...]:
+        """Texts with the log-probabilities of reading: some servers tell those of decoding after the temperature."""
+        if any(forcer.request_per_token for _, forcer in self._posts) or not texts:
+            return tuple(texts)  # llama.cpp tells them as they were before
+        scores = await self.score(prompts[: len(texts)], texts)
+        return tuple(
+            None if text is None or read is None else replace(text, scores=read)
+            for text, read in zip(texts, scores, strict=True)
+        )
 
     async def score(
         self, prompts: Sequence[TokenIds | None], texts: Sequence[Drawn | None], *, again: bool = False
     ) -> Scores:
         """Score texts after this endpoint's own prompts; `again` in reverse order and with less at a time."""
 
-        async def scored(pair: tuple[TokenIds | None, Drawn | None]) -> ScoredText | None:
+        async def scored(forcer: Forcer, _: int, pair: tuple[TokenIds | None, Drawn | None]) -> ScoredText | None:
             prompt, text = pair
             if prompt is None or text is None or not text.ids:
                 return None
-            return await self._forcer.score(prompt, text.ids)
+            return await forcer.score(prompt, text.ids)
 
-        pairs = list(zip(prompts, texts, strict=True))
         self._tell(f"scores {sum(text is not None for text in texts)} texts")
-        if not again:
-            return await self._each(pairs, scored)
-        fewer = max(1, self._at_once // AGAIN_FRACTION)
-        return tuple(reversed(await self._each(pairs[::-1], scored, at_once=fewer)))
+        return await self._each(list(zip(prompts, texts, strict=True)), scored, again=again)
 
     def asked(self) -> Asked:
         """The costs so far."""
-        by = self._forcer
-        return Asked(by.method, self._identity, self._native.requests, by.prompt_tokens, by.completion_tokens)
+        natives, forcers = zip(*self._posts, strict=True)
+        read, made = (sum(getattr(by, name) for by in forcers) for name in ("prompt_tokens", "completion_tokens"))
+        addresses = tuple(native.settings.shown_urls[0] for native in natives)
+        requests = sum(native.requests for native in natives)
+        return Asked(forcers[0].method, self._identity, requests, read, made, addresses)
 
     def _tell(self, what: str) -> None:
-        announce(f"probe: {self._native.settings.shown_urls[0]} {what}")
+        announce(f"probe: {self._told} {what}")
 
     async def _each(
-        self, work: Sequence[Work], do: Callable[[Work], Awaitable[Made | None]], at_once: int | None = None
+        self, work: Sequence[Work], do: Callable[[Forcer, int, Work], Awaitable[Made | None]], again: bool = False
     ) -> tuple[Made | None, ...]:
         """`do` for each, so many at once; None for a failure, and an error where too many fail."""
-        gate = asyncio.Semaphore(at_once or self._at_once)
-        failed: list[Failure] = []
+        gate = asyncio.Semaphore(max(1, self._at_once // AGAIN_FRACTION) if again else self._at_once)
+        failed: list[tuple[str, Failure]] = []
 
-        async def one(entry: Work) -> Made | None:
+        async def one(index: int) -> Made | None:
+            native, forcer = self._posts[(index + again) % len(self._posts)]
             try:
                 async with gate:
-                    return await do(entry)
+                    return await do(forcer, index, work[index])
             except Unanswered as error:
-                failed.append(error.failure)
+                failed.append((native.settings.shown_urls[0], error.failure))
                 return None
 
+        order = range(len(work))
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(entry)) for entry in work]
+            tasks = {index: group.create_task(one(index)) for index in (reversed(order) if again else order)}
         if len(failed) > MOST_FAILING * len(work):
             raise EndpointError(
-                f"{self._native.settings.shown_urls[0]}: {len(failed)} of {len(work)} requests of the fidelity probe "
-                f"failed; the last: {failed[-1].detail}"
+                f"{failed[-1][0]}: {len(failed)} of {len(work)} requests of the fidelity probe failed; the last: "
+                f"{failed[-1][1].detail}"
             )
-        return tuple(task.result() for task in tasks)
+        return tuple(tasks[index].result() for index in order)
 
 
 @asynccontextmanager
@@ -228,20 +262,26 @@ async def open_session(side: Side, plan: Plan) -> AsyncIterator[Session]:
         NotSupportedError: no method works there; says what each said.
         EndpointError: the key is refused.
     """
-    async with side.opened() as settings, Native(settings) as native:
+    async with side.opened() as settings, AsyncExitStack() as natives:
         identity = await endpoint_identity(settings)
-        forcer = await find_forcer(native, side.chat_fields)
-        if isinstance(forcer, Unsupported) and forcer.refused:
-            raise EndpointError(f"{side.name}: {forcer.reasons[0]}")
-        if isinstance(forcer, Unsupported):
-            why = "; ".join(forcer.reasons)
-            raise NotSupportedError(
-                f"{side.name}: the fidelity probe is not supported by {settings.shown_urls[0]} ({why})"
-            )
-        if forcer.request_per_token and not plan.slow_methods:
-            why = f"takes a request for each token there ({forcer.method}): --probe asks so"
-            raise NotSupportedError(f"{side.name}: the fidelity probe {why}")
-        yield Session(native, forcer, identity, plan.at_once)
+        posts = []
+        for url in settings.base_urls:
+            native = await natives.enter_async_context(Native(replace(settings, base_urls=(url,))))
+            posts.append((native, await _forcer(side, native, plan)))
+        yield Session(posts, identity, plan.at_once)
+
+
+async def _forcer(side: Side, native: Native, plan: Plan) -> Forcer:
+    forcer = await find_forcer(native, side.chat_fields)
+    if isinstance(forcer, Unsupported) and forcer.refused:
+        raise EndpointError(f"{side.name}: {forcer.reasons[0]}")
+    if isinstance(forcer, Unsupported):
+        why, url = "; ".join(forcer.reasons), native.settings.shown_urls[0]
+        raise NotSupportedError(f"{side.name}: the fidelity probe is not supported by {url} ({why})")
+    if forcer.request_per_token and not plan.slow_methods:
+        why = f"takes a request for each token there ({forcer.method}): --probe asks so"
+        raise NotSupportedError(f"{side.name}: the fidelity probe {why}")
+    return forcer
 
 
 async def run_probe(reference: Side, candidate: Side, plan: Plan, *, in_turn: bool = False) -> Findings:
@@ -288,6 +328,13 @@ async def _in_turn(reference: Side, candidate: Side, plan: Plan) -> Findings:
 def told_apart(reference: str, candidate: str) -> tuple[str, str]:
     """The names of both sides; of two that are the same, the candidate's says that it is the candidate."""
     return reference, candidate if candidate != reference else f"{candidate} (candidate)"
+
+
+async def with_second_serving(findings: Findings, second: Side) -> Findings:
+    """With what the reference, served a second way, says of the reference's texts."""
+    async with open_session(second, findings.plan) as session:
+        read = await session.score(await session.prompts(findings.plan), findings.reference.texts)
+    return replace(findings, reference=findings.reference.with_scores(reference_otherwise=read))
 
 
 async def reference_part(session: Session, own: Material) -> Material:

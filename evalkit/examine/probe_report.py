@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -16,7 +16,9 @@ import orjson
 from evalkit import codec
 from evalkit.errors import UsageError
 from evalkit.examine.divergence import Divergence, ScoredText, divergence, near_tie_nats
+from evalkit.examine.drawn import DrawnNll, Greedy, drawn_nll, ends, greedy_texts, judge_drawn
 from evalkit.examine.fidelity import (
+    FLOORS,
     MOST_AGAIN,
     Fidelity,
     Margins,
@@ -26,7 +28,6 @@ from evalkit.examine.fidelity import (
     overall_fidelity,
     rule_of_three,
 )
-from evalkit.examine.forcing import Drawn
 from evalkit.examine.probe import Asked, Findings, Material, Plan, Scores
 from evalkit.files import write_whole
 from evalkit.model import Probe, Reason, Verdict
@@ -36,6 +37,8 @@ FORMAT: Final = 1
 NAME: Final = "probe.json"
 AGAIN: Final = "reference again"
 """The reference's texts on the reference, scored twice: in another order, with less at a time."""
+OTHERWISE: Final = "reference otherwise"
+"""The reference's texts on the reference, and on the same served a second way."""
 READING: Final = "reference decoding"
 """The reference's texts: as decoded, and scored afterwards."""
 FORWARD: Final = "reference's texts"
@@ -44,22 +47,12 @@ BACKWARD: Final = "candidate's texts"
 """As the candidate decoded them, and scored on the reference."""
 SELF: Final = "candidate decoding"
 """The candidate's texts: as decoded, and scored afterwards on the candidate; needs no reference."""
+DRAWN: Final = "drawn texts"
+AS_SUITES: Final = "drawn as the suites"
+ADDRESSES: Final = "addresses"
 
 LEAST_COMMON: Final = 0.2
 """Two templates share at least the user's words; prompts with less than this in common are numbered differently."""
-
-
-@dataclass(frozen=True, slots=True)
-class Greedy:
-    """Greedy texts of both sides: how many are identical, and where the others first differ (position from 0).
-
-    `near_ties` is how many of the first differences are at tokens whose lead on the reference is within its own noise.
-    """
-
-    compared: int
-    identical: int
-    first_differences: tuple[int, ...]
-    near_ties: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +70,7 @@ class FidelityReport:
     comparisons: Mapping[str, Divergence | None]
     judged: Mapping[str, Fidelity]
     greedy: Greedy
+    drawn: Mapping[str, DrawnNll | None]
     prompts: int
     other_prompts: int
     asked: Mapping[str, Asked]
@@ -88,50 +82,93 @@ def assess(findings: Findings, looks: tuple[int, ...] = (1,)) -> FidelityReport:
 
     `looks` are the tokens asked at every look at this probe, rising; the last is this one.
     """
+    drawn, own = findings.reference, findings.candidate
+    noise, found, near_tie = _measured(findings)
+    known = {name: one for name, one in noise.items() if one is not None}
+    other = sum(a is not None and b is not None and a != b for a, b in zip(drawn.prompts, own.prompts, strict=True))
+    sizes = [one.max_abs for one in (*known.values(), *found.values()) if one is not None]
+    greedy = greedy_texts(drawn.greedy, own.greedy, near_tie, max(sizes, default=0.0))
+    nll = {DRAWN: drawn_nll(drawn.texts, own.texts), AS_SUITES: drawn_nll(drawn.sampled, own.sampled)}
+    tolerance: Margins | None = None
+    judged: dict[str, Fidelity] = {}
+    verdict = Verdict.INVALID
+    if AGAIN not in known or READING not in known:
+        reasons: tuple[Reason, ...] = (Reason("probe.no_noise"),)
+    elif other and _in_common(drawn, own) < LEAST_COMMON:
+        reasons = (Reason("probe.numbering"),)
+    else:
+        tolerance = margins(tuple(known.values()))
+        own_noise = {FORWARD: known.get(OTHERWISE, known[AGAIN]), BACKWARD: known[READING], SELF: known[READING]}
+        judged = {name: judge_divergence(one, tolerance, own_noise[name], looks) for name, one in found.items()}
+        judged |= {name: judge_drawn(one) for name, one in nll.items() if one is not None}
+        odd = _odd_addresses(findings, -1, tolerance, known[AGAIN])
+        judged |= {ADDRESSES: Fidelity(Verdict.DEGRADED, odd)} if odd else {}
+        verdict, reasons = _concluded(judged, tolerance, found)
+        if margins((known[AGAIN],)) != FLOORS:  # its own addresses may not be alike
+            reasons = (*reasons, *_odd_addresses(findings, 0, FLOORS, known[AGAIN]))
+    if other:
+        reasons = (*reasons, Reason("probe.prompts", {"n": other, "all": len(drawn.prompts)}))
+    elif greedy.unexplained:
+        reasons = (*reasons, Reason("probe.greedy", {"n": greedy.unexplained, "all": greedy.compared}))
+    return FidelityReport(
+        verdict=verdict,
+        reasons=(*reasons, *ends(drawn.texts, own.texts, findings.plan.tokens)),
+        margins_nats=tolerance,
+        noise=known,
+        comparisons=found,
+        judged=judged,
+        greedy=greedy,
+        drawn=nll,
+        prompts=len(drawn.prompts),
+        other_prompts=other,
+        asked=findings.asked,
+        stops=verdict is Verdict.DEGRADED and any(one.stops for one in judged.values()),
+    )
+
+
+def _measured(findings: Findings) -> tuple[dict[str, Divergence | None], dict[str, Divergence | None], float]:
+    """The reference's own noise, the comparisons with the candidate, and what is a near-tie, in nats."""
     drawn, own, scores = findings.reference, findings.candidate, findings.scores
     forced = scores["reference_on_reference"]
     back = scores.get("candidate_on_reference", (None,) * len(own.texts))  # a bisect does not ask for it
     first = _compared(forced, scores["reference_again"], 0.0)
     near_tie = near_tie_nats(first) if first is not None else 0.0
     noise = {AGAIN: first, READING: _compared(_decoded(drawn), forced, near_tie)}
+    if "reference_otherwise" in scores:
+        noise[OTHERWISE] = _compared(forced, scores["reference_otherwise"], near_tie)
     found = {
         FORWARD: _compared(forced, scores["reference_on_candidate"], near_tie),
         BACKWARD: _compared(_decoded(own), back, near_tie),
         SELF: _compared(_decoded(own), scores["candidate_on_candidate"], near_tie),
     }
-    known = {name: one for name, one in noise.items() if one is not None}
-    other = sum(a is not None and b is not None and a != b for a, b in zip(drawn.prompts, own.prompts, strict=True))
-    tolerance: Margins | None = None
-    judged: dict[str, Fidelity] = {}
-    verdict: Verdict
-    reasons: tuple[Reason, ...]
-    if len(known) < len(noise):
-        verdict, reasons = Verdict.INVALID, (Reason("probe.no_noise"),)
-    elif other and _in_common(drawn, own) < LEAST_COMMON:
-        verdict, reasons = Verdict.INVALID, (Reason("probe.numbering"),)
-    else:
-        tolerance = margins(tuple(known.values()))
-        own_noise = {FORWARD: known[AGAIN], BACKWARD: known[READING], SELF: known[READING]}
-        judged = {name: judge_divergence(one, tolerance, own_noise[name], looks) for name, one in found.items()}
-        noisy = Reason("probe.noisy", {"k3": tolerance.k3})
-        verdict, reasons = overall_fidelity(judged) if tolerance.usable else (Verdict.INVALID, (noisy,))
-        if verdict in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}:
-            rare = rule_of_three([one for one in (found[FORWARD], found[BACKWARD]) if one is not None])
-            reasons = (*reasons, *all_findings(judged), *rare)
-    if other:
-        reasons = (*reasons, Reason("probe.prompts", {"n": other, "all": len(drawn.prompts)}))
-    return FidelityReport(
-        verdict=verdict,
-        reasons=reasons,
-        margins_nats=tolerance,
-        noise=known,
-        comparisons=found,
-        judged=judged,
-        greedy=_greedy(drawn.greedy, own.greedy, near_tie),
-        prompts=len(drawn.prompts),
-        other_prompts=other,
-        asked=findings.asked,
-        stops=verdict is Verdict.DEGRADED and any(one.stops for one in judged.values()),
+    return noise, found, near_tie
+
+
+def _concluded(
+    judged: Mapping[str, Fidelity], tolerance: Margins, found: Mapping[str, Divergence | None]
+) -> tuple[Verdict, tuple[Reason, ...]]:
+    """The verdict with its reasons; where it is no fault, also what was found besides, and how rare a fault must be."""
+    if not tolerance.usable:
+        return Verdict.INVALID, (Reason("probe.noisy", {"k3": tolerance.k3}),)
+    verdict, reasons = overall_fidelity(judged)
+    if verdict not in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}:
+        return verdict, reasons
+    rare = rule_of_three([one for name in (FORWARD, BACKWARD) if (one := found[name]) is not None])
+    return verdict, (*reasons, *all_findings(judged), *rare)
+
+
+def _odd_addresses(findings: Findings, side: int, tolerance: Margins, noise: Divergence) -> tuple[Reason, ...]:
+    """Addresses of a side (0 the reference, -1 the candidate) whose texts are shown to differ, another's not."""
+    costs = list(findings.asked.values())
+    addresses = costs[side].addresses if costs else ()
+    n = len(addresses)
+    forced, there = (findings.scores[name] for name in ("reference_on_reference", "reference_on_candidate"))
+    shares = [_compared(forced[at::n], there[at::n], 0.0) for at in range(n)] if n > 1 else []
+    verdicts = [judge_divergence(one, tolerance, replace(noise, by_sequence=())).verdict for one in shares]
+    return tuple(
+        Reason("probe.address", {"address": url, "k3": one.k3.point, "n": one.sequences, "nats": one.worst_text})
+        for url, one, verdict in zip(addresses, shares, verdicts, strict=False)
+        if one is not None and verdict is Verdict.DEGRADED and set(verdicts) != {verdict}
     )
 
 
@@ -228,6 +265,7 @@ def sequences(findings: Findings) -> list[dict[str, Any]]:
                 "prompt": list(messages),
                 "prompt_ids": {name: material.prompts[index] for name, material in sides.items()},
                 "ids": {name: None if text is None else text.ids for name, text in texts.items()},
+                "ended": {name: None if text is None else text.ended for name, text in texts.items()},
                 "decoded": {name: _numbers(None if text is None else text.scores) for name, text in texts.items()},
                 **{name: _numbers(scored[index]) for name, scored in findings.scores.items()},
             }
@@ -259,14 +297,6 @@ def _in_common(one: Material, other: Material) -> float:
             common += SequenceMatcher(None, a, b, autojunk=False).find_longest_match().size
             length += min(len(a), len(b))
     return common / length if length else 0.0
-
-
-def _greedy(ours: Sequence[Drawn | None], theirs: Sequence[Drawn | None], near_tie: float) -> Greedy:
-    pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
-    others = [(a, at) for a, b in pairs if (at := codec.first_difference(a.ids, b.ids)) is not None]
-    leads = [a.scores.choices[at] for a, at in others if at < len(a.scores.choices)]
-    ties = sum(lead is not None and lead.gap <= near_tie for lead in leads)
-    return Greedy(len(pairs), len(pairs) - len(others), tuple(at for _, at in others), ties)
 
 
 def _every(found: Mapping[str, Divergence | None]) -> dict[str, dict[str, Any] | None]:

@@ -8,8 +8,26 @@ from toy import END, Model
 
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError
-from evalkit.examine.probe import NotSupportedError, Plan, Side, neutral_prompts, run_probe, spread
-from evalkit.examine.probe_report import BACKWARD, FORWARD, SELF, assess, document, sequences
+from evalkit.examine.probe import (
+    NotSupportedError,
+    Plan,
+    Side,
+    neutral_prompts,
+    run_probe,
+    spread,
+    with_second_serving,
+)
+from evalkit.examine.probe_report import (
+    AS_SUITES,
+    BACKWARD,
+    DRAWN,
+    FORWARD,
+    OTHERWISE,
+    SELF,
+    assess,
+    document,
+    sequences,
+)
 from evalkit.model import Verdict
 from evalkit.render.words import say
 
@@ -18,11 +36,14 @@ SHORT = Plan(neutral_prompts(12), tokens=24, greedy=2)
 
 
 def side(server, name, opened=None, **settings):
+    """One endpoint: a server, or several of one."""
+    server = server if isinstance(server, tuple) else (server,)
+
     @asynccontextmanager
     async def open_():
         if opened is not None:
             opened.append(name)
-        yield ClientSettings((server.url,), "toy", **settings)
+        yield ClientSettings(tuple(one.url for one in server), "toy", **settings)
         if opened is not None:
             opened.append(f"{name} closed")
 
@@ -199,3 +220,78 @@ def test_the_neutral_prompts_are_distinct_and_a_spread_keeps_the_ends_apart():
     prompts = neutral_prompts(64)
     assert spread(prompts, 100) == prompts
     assert spread(prompts, 4) == (prompts[0], prompts[16], prompts[32], prompts[48])
+
+
+def forced(toy, **sampling):
+    """A server whose proxy overwrites what texts are drawn with."""
+    server = toy("vllm")
+    asked = server.sampling
+    server.sampling = lambda body: asked(body) | (sampling if body.get("temperature") else {})
+    return server
+
+
+@pytest.mark.parametrize("sampling", [{"temperature": 0.5}, {"top_k": 3}, {"temperature": 1.7}])
+async def test_a_sampler_that_is_overwritten_shows_in_the_drawn_texts_alone(toy, sampling):
+    plan = Plan(neutral_prompts(40), tokens=20, greedy=8)
+    report = assess(await run_probe(side(toy("vllm"), "ref"), side(forced(toy, **sampling), "cand"), plan))
+    assert (report.verdict, report.stops) == (Verdict.DEGRADED, False)
+    assert {name for name, one in report.judged.items() if one.verdict is Verdict.DEGRADED} == {DRAWN}
+    assert abs(report.drawn[DRAWN].z) > 4
+    assert report.greedy.unexplained == 0
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "llama.cpp"])
+async def test_texts_are_also_drawn_as_the_suites_draw(toy, kind):
+    """Of a server that forgets top_k, which the texts at temperature 1 do not have."""
+    plan = Plan(neutral_prompts(32), tokens=20, greedy=0, sampler={"temperature": 0.9, "top_k": 2})
+    one, other = toy(kind), toy(kind)
+    same = assess(await run_probe(side(one, "ref"), side(toy(kind), "cand"), plan))
+    assert (same.verdict, same.drawn[AS_SUITES].z) == (Verdict.EQUIVALENT, 0.0)
+    bodies = [body.get("sampling_params", body) for _path, body in one.requests]
+    assert sum(body.get("top_k") == 2 and body["temperature"] == 0.9 for body in bodies) == 32
+    asked = other.sampling
+    other.sampling = lambda body: asked(body) | {"top_k": -1}
+    report = assess(await run_probe(side(toy(kind), "ref"), side(other, "cand"), plan))
+    assert {name for name, one in report.judged.items() if one.verdict is Verdict.DEGRADED} == {AS_SUITES}
+
+
+async def test_greedy_texts_that_part_where_nothing_else_differs_are_a_finding(toy):
+    other = toy("vllm")
+    asked = other.sampling
+    other.sampling = lambda body: asked(body) | ({} if body.get("temperature") else {"repetition_penalty": 1.9})
+    report = assess(await run_probe(side(toy("vllm"), "ref"), side(other, "cand"), PLAN))
+    assert report.verdict is Verdict.EQUIVALENT
+    assert report.greedy.unexplained >= 2
+    assert any("greedy decoding itself differs" in say(reason) for reason in report.reasons)
+
+
+async def test_every_address_is_asked_and_the_one_that_differs_is_named(toy):
+    plan = Plan(neutral_prompts(32), tokens=20, greedy=0)
+    good, bad = [toy("vllm") for _ in range(3)], toy("vllm", model=Model(noise=0.4))
+    reference = side((good[0], good[1]), "ref")
+    report = assess(await run_probe(reference, side((good[2], bad), "cand"), plan))
+    assert report.asked["cand"].addresses == (good[2].url, bad.url)
+    assert abs(len(good[0].requests) - len(good[1].requests)) <= 1
+    assert report.verdict is Verdict.DEGRADED
+    named = [say(reason) for reason in report.reasons if "differs from the other addresses" in say(reason)]
+    assert len(named) == 1
+    assert named[0].startswith(f"addresses: {bad.url} differs")
+    report = assess(await run_probe(side((good[0], bad), "ref"), side(good[2], "cand"), plan))
+    assert report.verdict is Verdict.INVALID
+    assert [reason.code for reason in report.reasons[:2]] == ["probe.noisy", "probe.address"]
+    assert bad.url in say(report.reasons[1])
+
+
+async def test_the_reference_served_a_second_way_sets_the_margin(toy):
+    reference, candidate, second = (
+        toy("vllm"),
+        toy("vllm", model=Model(noise=0.1)),
+        toy("vllm", model=Model(noise=0.06)),
+    )
+    findings = await run_probe(side(reference, "ref"), side(candidate, "cand"), PLAN)
+    alone = assess(findings)
+    report = assess(await with_second_serving(findings, side(second, "second")))
+    assert alone.margins_nats.k3 == 0.004
+    assert report.margins_nats.k3 == pytest.approx(max(0.004, 3 * report.noise[OTHERWISE].k3.point))
+    assert report.margins_nats.k3 > 0.0045
+    assert report.comparisons[FORWARD] == alone.comparisons[FORWARD]
