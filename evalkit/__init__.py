@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalkit.api import Comparison as Comparison
+    from evalkit.api import Contract as Contract
     from evalkit.api import Fidelity as Fidelity
     from evalkit.api import Run as Run
     from evalkit.api import aa as aa
     from evalkit.api import bisect as bisect
     from evalkit.api import compare as compare
+    from evalkit.api import contract as contract
     from evalkit.api import doctor as doctor
     from evalkit.api import judge as judge
     from evalkit.api import judge_tables as judge_tables
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from evalkit.model import Verdict as Verdict
     from evalkit.options import BisectOptions as BisectOptions
     from evalkit.options import CompareOptions as CompareOptions
+    from evalkit.options import ContractOptions as ContractOptions
     from evalkit.options import JudgeOptions as JudgeOptions
     from evalkit.options import PlanOptions as PlanOptions
     from evalkit.options import ProbeOptions as ProbeOptions
@@ -58,14 +61,14 @@ if TYPE_CHECKING:
     from evalkit.run.stored import stored_runs as stored_runs
 
 _HOMES = (
-    ("api", "Comparison Fidelity Run"),
-    ("api", "aa bisect compare doctor judge judge_tables load_comparison load_run plan probe run score"),
+    ("api", "Comparison Contract Fidelity Run"),
+    ("api", "aa bisect compare contract doctor judge judge_tables load_comparison load_run plan probe run score"),
     ("errors", "ConfigError DataError EndpointError EvalkitError LaunchError"),
     ("errors", "RunError StorageError SuiteError UsageError"),
     ("examine.bisect", "Bisection"),
     ("examine.doctor", "Diagnosis"),
     ("model", "Flip Interval SuiteResult Verdict"),
-    ("options", "BisectOptions CompareOptions JudgeOptions PlanOptions"),
+    ("options", "BisectOptions CompareOptions ContractOptions JudgeOptions PlanOptions"),
     ("options", "ProbeOptions ReportOptions RunOptions TableOptions"),
     ("publish.tables", "JudgedTable"),
     ("resources", "__version__"),

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from evalkit import model
-from evalkit.errors import EndpointError, EvalkitError, StorageError, UsageError
+from evalkit.errors import EndpointError, EvalkitError, StorageError
 from evalkit.files import check_place
 from evalkit.options import (
     BisectOptions,
     CompareOptions,
+    ContractOptions,
     JudgeOptions,
     PlanOptions,
     ProbeOptions,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from evalkit.compare.columns import Side
     from evalkit.examine.bisect import Bisection, Result
+    from evalkit.examine.contract import Alone, Sheet
     from evalkit.examine.doctor import Diagnosis
     from evalkit.examine.forecast import Forecast
     from evalkit.examine.probe_report import FidelityReport
@@ -106,41 +108,21 @@ class Run:
         return {"run": str(self.folder), "asked": self.asked, "suites": suites}
 
 
-def run(
-    file: PathLike,
-    options: RunOptions | None = None,
-    observer: Observer = SILENT,
-    *,
-    stored: bool = False,
-    again: bool = False,
-) -> Run:
+def run(file: PathLike, options: RunOptions | None = None, observer: Observer = SILENT) -> Run:
     """Asks one endpoint what is missing, grades it and stores every reply.
 
-    Where some answers are stored and more are missing, a dozen are asked for again first; `stored` takes them as they
-    are, and `again` asks for all anew (the old run is kept under another name).
-
     Raises:
-        UsageError: for a mistake in the file, a suite or its data, before anything is asked; where another server
-            answers than the one that gave the stored answers.
+        UsageError: for a mistake in the file, a suite or its data, before anything is asked.
         StorageError: where the disk refuses.
     """
-    from evalkit.examine import recheck
     from evalkit.render.words import say
     from evalkit.run import journal, sides
     from evalkit.run.plan import prepare, refreshed
     from evalkit.run.read import read_run
 
-    if stored and again:
-        raise UsageError("stored and again: take the stored answers or ask anew, not both")
     side = prepare(sides.load(Path(file), options or RunOptions()))
-    if again:
-        recheck.set_aside([side], observer)
     with journal.held([side.folder]):
-        side = refreshed(side)
-        found = recheck.reused(side, observer, stored=stored)[0] if side.missing else None
-        if found is not None:
-            observer.notice(say(recheck.note(side.config.name, found)))
-        (outcome,) = sides.run_sides([replace(side, rechecked=found)], observer)
+        (outcome,) = sides.run_sides([refreshed(side)], observer)
         problems = tuple(map(say, sides.problems(outcome)))
         read = read_run(side.folder, side.plan.digest)
     return Run(side.folder, read, outcome.asked, problems, outcome.problem)
@@ -369,7 +351,6 @@ def compare(
     """
     from evalkit import judging
     from evalkit.foreign.sources import kind_of
-    from evalkit.rounds import judged_stored
 
     paths, chosen = (Path(reference), Path(candidate)), options or CompareOptions()
     if chosen.out is not None:
@@ -379,7 +360,7 @@ def compare(
 
         return _kept(spine.compared(paths, chosen, observer), chosen, observer)
     judging.nothing_is_asked(chosen)
-    return _kept(judged_stored(paths, chosen), chosen, observer)
+    return _kept(judging.judged_stored(paths, chosen), chosen, observer)
 
 
 def aa(reference: PathLike, options: CompareOptions | None = None, observer: Observer = SILENT) -> Comparison:
@@ -413,7 +394,7 @@ def judge(reference: Scores, candidate: Scores, options: JudgeOptions | None = N
     Raises:
         UsageError: for something that cannot be read, naming row and column; for two of different kinds.
     """
-    from evalkit.rounds import judged_stored
+    from evalkit.judging import judged_stored
 
     chosen = options or JudgeOptions()
     made = judged_stored((_scored("reference", reference), _scored("candidate", candidate)), chosen)
@@ -526,6 +507,50 @@ def doctor(
     if len(configs) == 1:
         return Diagnosis(reports)
     return Diagnosis(reports, between(*reports), differences(*configs))
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What one endpoint kept and broke of its API's promises (`kept`), or two of them as a `comparison`."""
+
+    sheets: tuple[Sheet, ...] = field(repr=False)
+    kept: tuple[Alone, ...] = ()
+    comparison: Comparison | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """That of the comparison; of one endpoint 3 where it breaks a promise, else 0."""
+        if self.comparison is not None:
+            return self.comparison.exit_code
+        return 3 if not self.kept or any(one.problem for one in self.kept) else 0
+
+
+def contract(
+    reference: PathLike, candidate: PathLike | None = None, options: ContractOptions | None = None
+) -> Contract:
+    """Holds an endpoint to what its API promises, with some 380 short requests; with two files, one against the other.
+
+    Two are paired case by case, and the comparison, whose suites are the promises, is stored beside their runs.
+
+    Raises:
+        UsageError: for a mistake in a file.
+        LaunchError: where an endpoint that evalkit was to start did not come up.
+        StorageError: the disk refuses.
+    """
+    from evalkit.examine.contract import alone, held, signed
+    from evalkit.judging import now
+    from evalkit.run import sides
+    from evalkit.waits import finished
+
+    chosen = options or ContractOptions()
+    files = [Path(file) for file in (reference, candidate) if file is not None]
+    configs = [sides.load(file, RunOptions(overrides=chosen.overrides)) for file in files]
+    sheets = tuple(finished(signed(configs, chosen.seed)))
+    if len(sheets) == 1:
+        return Contract(sheets, alone(sheets[0]))
+    made = Comparison(held(sheets[0], sheets[1], now()), None, None, None)
+    home = Path(chosen.out or configs[0].runs / f"{configs[0].name}--{configs[1].name}" / "contract")
+    return Contract(sheets, comparison=made.store(home))
 
 
 @dataclass(frozen=True, slots=True)

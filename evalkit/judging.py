@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from evalkit.compare.columns import Side, no_item
 from evalkit.compare.judge import compare
@@ -18,7 +18,6 @@ from evalkit.foreign.sources import kind_of, read_pair, read_side
 from evalkit.foreign.tables import Frame
 from evalkit.model import Comparison, Difference, Probe, Reason, Value, Verdict, fraction
 from evalkit.options import CompareOptions, JudgeOptions
-from evalkit.parts import Look
 from evalkit.publish.archive import noise_floors
 
 if TYPE_CHECKING:
@@ -52,9 +51,6 @@ class Judged:
     sides: tuple[Side, Side] | None = None
 
 
-Settle: TypeAlias = Callable[[Comparison], Comparison]
-
-
 class StoppedError(EvalkitError):
     """What was found before the suites were asked makes the comparison not worth its cost: its verdict, and why."""
 
@@ -66,8 +62,8 @@ class StoppedError(EvalkitError):
         self.exit_code = verdict.exit_code
 
 
-def stored_case(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions) -> Case:
-    """Two scored things of one kind, as they are stored; nothing is asked."""
+def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions) -> Judged:
+    """The comparison of two scored things of one kind; nothing is asked."""
     if _same(*scores):
         raise UsageError(
             f"{scores[1]}: both sides are the same: nothing can differ (`evalkit aa` shows a side's own noise)"
@@ -80,7 +76,7 @@ def stored_case(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions
     folder = Path() if isinstance(scores[0], Frame) else scores[0].parent
     home = folder / f"{sides[0].identity.name}--{sides[1].identity.name}"
     notes = tuple(note for side in sides for note in stored_notes(side))
-    return Case(sides, differences_of(sides), home, notes, noise=noise_floors(sides[0]))
+    return judged(Case(sides, differences_of(sides), home, notes, noise=noise_floors(sides[0])), options)
 
 
 def stored_notes(side: Side, why: str = "") -> Iterator[Reason]:
@@ -98,12 +94,11 @@ def _same(one: Path | Frame, other: Path | Frame) -> bool:
     return isinstance(one, Frame) and isinstance(other, Frame) and one.content is other.content
 
 
-def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: Settle | None = None) -> Judged:
-    """A case, judged now; at one look of several `settle` may change what it found, before differences are accepted."""
+def judged(case: Case, options: JudgeOptions) -> Judged:
+    """A case, judged now."""
     check_margins(options, [name for side in case.sides for name in side.suites])
-    chosen = replace(policy(options, case), look=look)
+    chosen = policy(options, case)
     made = compare(*case.sides, chosen, now(), case.differences)
-    made = made if settle is None else settle(made)
     beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites})
     made = replace(made, notes=(*made.notes, *beyond, *case.trouble), probe=case.probe)
     if options.known is not None:
@@ -217,7 +212,6 @@ def nothing_is_asked(options: CompareOptions) -> None:
         "--anyway": options.anyway,
         "--stored": options.stored,
         "--again": options.again,
-        "--rounds": options.rounds,
     }
     for option, value in given.items():
         if value:

@@ -24,12 +24,25 @@ from evalkit.testing import assert_equivalent
 from evalkit.waits import finished
 
 CALLS = {
-    *("aa", "bisect", "compare", "doctor", "judge", "judge_tables", "load_comparison", "load_run", "plan", "probe"),
+    *(
+        "aa",
+        "bisect",
+        "compare",
+        "contract",
+        "doctor",
+        "judge",
+        "judge_tables",
+        "load_comparison",
+        "load_run",
+        "plan",
+        "probe",
+    ),
     *("records", "run", "score", "stored_runs"),
 }
 VALUES = {
     *("Bisection", "Diagnosis", "Forecast", "JudgedTable"),
     "Comparison",
+    "Contract",
     "Fidelity",
     "Flip",
     "Interval",
@@ -41,7 +54,7 @@ VALUES = {
     "__version__",
 }
 OPTIONS = {
-    f"{name}Options" for name in ("Bisect", "Compare", "Judge", "Plan", "Probe", "Report", "Run", "Table")
+    f"{name}Options" for name in ("Bisect", "Compare", "Contract", "Judge", "Plan", "Probe", "Report", "Run", "Table")
 }  # one a call
 ERRORS = {f"{name}Error" for name in ("Config", "Data", "Endpoint", "Evalkit", "Launch", "Run", "Storage", "Suite")}
 ERRORS.add("UsageError")

@@ -22,6 +22,7 @@ COMMANDS = {
     "flips": ("report.flips", "List the items that changed, both replies side by side."),
     "aa": ("compare.aa", "Compare an endpoint with itself: the noise floor of every difference."),
     "doctor": ("doctor.doctor", "Check an endpoint before it is asked for hours; with two, what differs between them."),
+    "contract": ("probe.contract", "Hold an endpoint to what its API promises; with two, one against the other."),
     "probe": ("probe.probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
     "bisect": ("probe.bisect", "Find the operators that make a candidate fail the probe, by halving."),
     "plan": (

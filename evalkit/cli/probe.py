@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,8 @@ import click
 from evalkit import api
 from evalkit.cli import options
 from evalkit.cli.progress import Terminal
-from evalkit.options import BisectOptions, ProbeOptions
+from evalkit.errors import UsageError
+from evalkit.options import BisectOptions, ContractOptions, JudgeOptions, ProbeOptions
 
 if TYPE_CHECKING:
     from evalkit.examine.bisect import Bisection, Result
@@ -110,6 +112,46 @@ def _show(report: FidelityReport, document: Mapping[str, Any]) -> None:
     parting = median(report.greedy.first_differences or [0]) + 1
     told = {"report": report, "document": document, "parting": parting}
     console.print(fill(data_folder("reports") / "probe.txt.j2", told), end="", highlight=False, markup=False)
+
+
+# ---------------------------------------------------------------- what an API promises
+
+
+@click.command("contract")
+@click.argument("reference", type=options.FILE)
+@click.argument("candidate", type=options.FILE, required=False)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the marks that requests carry.")
+@options.overrides
+@click.option("--out", type=options.FOLDER, help="Folder for two endpoints' comparison (default: beside their own).")
+@options.as_json
+def contract(reference: Path, candidate: Path | None, as_json: bool, **given: Any) -> int:
+    """Hold an endpoint to what its API promises, with some 380 short requests; with two files, one against the other.
+
+    Tools in sixteen schemas, whole and streamed; response_format, stop, n, logprobs, logit_bias; texts streamed and
+    whole; thinking; up to 64 requests in flight that carry marks; and the sampler, measured by what it draws.
+    Two endpoints are paired case by case: what both break alike is no difference.
+
+    Exits as compare does; for one endpoint 0 where every promise is kept, else 3.
+    """
+    from evalkit.cli.compare import show
+
+    if candidate is None and given["out"] is not None:
+        raise UsageError("--out: has no effect on one endpoint: nothing is stored")
+    found = api.contract(reference, candidate, options.made(ContractOptions, given))
+    if found.comparison is not None:
+        return show(found.comparison, JudgeOptions(), as_json=as_json, behaviour=False)
+    (sheet,) = found.sheets
+    if as_json:
+        told = {"requests": sheet.requests, "tokens": sheet.tokens, "promises": [asdict(one) for one in found.kept]}
+        options.print_json({"kind": "contract", "name": sheet.config.name, "exit_code": found.exit_code, **told})
+        return found.exit_code
+    for one in found.kept:
+        word = "broken" if one.problem else "once" if one.broken else "kept"
+        colour = {"broken": "red", "once": "yellow", "kept": "green"}[word]
+        line = f"{one.cases - one.broken:>4} of {one.cases:<4} {one.name}"
+        click.echo(f"{click.style(f'{word:<7}', fg=colour)}{line}{f'; {one.first}' if one.first else ''}")
+    click.echo(f"{sheet.requests} requests, {sheet.tokens:,} tokens, {sheet.seconds:.0f} s")
+    return found.exit_code
 
 
 # ---------------------------------------------------------------- which operators

@@ -1,0 +1,11 @@
+"""A sampler that knows no top_p: the request's is dropped on the way."""
+
+from model import Fault
+
+
+class TopP(Fault):
+    source = "https://github.com/flagos-ai/vllm-plugin-FL/pull/432"
+    expected = ("sampler.top_p",)
+
+    def request(self, fields):
+        return {key: value for key, value in fields.items() if key != "top_p"}

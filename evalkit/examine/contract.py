@@ -1,0 +1,233 @@
+"""Does an endpoint do what its API says, and do two do the same? Some 380 short requests a side.
+
+A promise is a row like a suite: its cases are items that are kept or broken. Two endpoints are paired case by case: the
+candidate is DEGRADED where it breaks what the reference keeps, by the rule that `reports/contract.toml` gives the
+promise; what both break alike is no difference. One endpoint alone is held to what the protocol itself demands.
+EQUIVALENT claims these cases only: of a fault that strikes one request in m, n kept cases miss (1 - 1 / m) ** n.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from evalkit.config import EndpointConfig
+from evalkit.config.schema import differences
+from evalkit.examine.doctor import subject_of
+from evalkit.examine.promises import Asker, Trial, formats, limits, marks, sampler, streams, thinking, tools
+from evalkit.model import (
+    Comparison,
+    Flips,
+    Interval,
+    Reason,
+    RunIdentity,
+    SideSummary,
+    Status,
+    SuiteResult,
+    Value,
+    Verdict,
+)
+from evalkit.resources import __version__, data_folder
+from evalkit.serve.launch import opened
+from evalkit.stats.tails import binomial_upper, normal_quantile, tango_limits
+from evalkit.waits import announce
+
+ALPHA: Final = 0.01
+"""The chance, over all promises that a model may break, that a faithful candidate is DEGRADED by any (Bonferroni)."""
+FIRM: Final = 2
+"""So many broken cases make a firm promise a broken one, or one that is broken whenever it is asked."""
+
+
+@cache
+def catalogue() -> Mapping[str, Mapping[str, str]]:
+    """The promises, in their order: how strictly each is held, and its name."""
+    return tomllib.loads((data_folder("reports") / "contract.toml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What one endpoint kept and broke, and what asking took."""
+
+    config: EndpointConfig
+    started: str
+    trials: tuple[Trial, ...]
+    requests: int
+    tokens: int
+    seconds: float
+
+    def of(self, promise: str) -> dict[str, Trial]:
+        """The trials of a promise by case."""
+        return {one.case: one for one in self.trials if one.promise == promise}
+
+    @property
+    def identity(self) -> RunIdentity:
+        """The endpoint as a side of a comparison."""
+        cost = {"requests": f"{self.requests:,}", "tokens": f"{self.tokens:,}", "seconds": f"{self.seconds:.0f}"}
+        config = self.config
+        told = {} if config.build is None else {"build": config.build}
+        return RunIdentity(config.name, f"contract-{self.started}", config.model, "", self.started, told, cost, {})
+
+
+async def signed(configs: Sequence[EndpointConfig], seed: int = 0) -> list[Sheet]:
+    """The sheets of one or two endpoints, asked at the same time unless one of them is started in turn."""
+    if any(config.launch is not None and config.launch.sequential for config in configs):
+        return [await _sheet(config, seed) for config in configs]
+    return list(await asyncio.gather(*(_sheet(config, seed) for config in configs)))
+
+
+async def _sheet(config: EndpointConfig, seed: int) -> Sheet:
+    started, clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()), time.monotonic()
+    async with opened(config, config.runs / config.name / "server.log") as settings:
+        announce(f"asking {config.name} some 380 short requests: tools, formats, streams, the sampler, marks")
+        asker = Asker(subject_of(config, settings), at_once=4)
+        try:
+            ways = await thinking(asker)
+            for group in (tools(asker), streams(asker), limits(asker), formats(asker, ways), sampler(asker)):
+                await group
+                if not asker.answered:
+                    break  # it refuses everything, and would refuse all the rest in the same words
+            await marks(asker, seed)
+        finally:
+            await asker.close()
+    return Sheet(config, started, tuple(asker.trials), asker.requests, asker.tokens, time.monotonic() - clock)
+
+
+# ---------------------------------------------------------------- what the trials say
+
+
+def held(reference: Sheet, candidate: Sheet, created: str) -> Comparison:
+    """Two sheets as a comparison whose suites are the promises; `created` is the moment as ISO 8601 text."""
+    rows, untold = list[SuiteResult](), list[str]()
+    for name, told in catalogue().items():
+        ours, theirs = reference.of(name), candidate.of(name)
+        if any(_known(one) for one in ours.values()):
+            rows.append(_row(name, ours, theirs))
+        else:
+            untold.append(told["name"])
+    verdict = Verdict.over(row.verdict for row in rows)
+    worst = tuple(row.label for row in rows if row.verdict is verdict)
+    reason = Reason("contract.some", {"labels": worst, "verdict": verdict.value})
+    if verdict is Verdict.EQUIVALENT:
+        reason = Reason("contract.all", {"all": len(rows)})
+    elif not rows:
+        reason = Reason("contract.nothing")
+    return Comparison(
+        reference=reference.identity,
+        candidate=candidate.identity,
+        suites=tuple(rows),
+        verdict=verdict,
+        exit_code=verdict.exit_code,
+        reasons=(reason,),
+        macro=None,
+        differences=differences(reference.config, candidate.config),
+        alpha=ALPHA,
+        created=created,
+        evalkit_version=__version__,
+        notes=(Reason("contract.untold", {"labels": tuple(untold)}),) if untold else (),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """What one endpoint made of a promise: cases that could be told, broken ones, what the first of these was."""
+
+    promise: str
+    name: str
+    cases: int
+    broken: int
+    first: str
+    problem: bool
+
+
+def alone(sheet: Sheet) -> tuple[Alone, ...]:
+    """What one endpoint made of each promise that it can be held to without another beside it."""
+    found = []
+    for promise, told in catalogue().items():
+        trials = [one for one in sheet.of(promise).values() if one.kept is not None]
+        broken = [one for one in trials if one.kept is False]
+        if trials and told["held"] in {"certain", "firm"}:
+            least = FIRM if told["held"] == "firm" and len(trials) >= FIRM else 1
+            first = f"{broken[0].case}: {broken[0].seen}" if broken else ""
+            problem = len(broken) >= least or any(one.again for one in broken)
+            found.append(Alone(promise, told["name"], len(trials), len(broken), first, problem))
+    return tuple(found)
+
+
+def _row(name: str, reference: Mapping[str, Trial], candidate: Mapping[str, Trial]) -> SuiteResult:
+    told = catalogue()[name]
+    cases = [case for case, one in reference.items() if _known(one) and _known(candidate.get(case))]
+    if not cases:
+        case, first = next((case, candidate.get(case)) for case, one in reference.items() if _known(one))
+        reason = Reason("contract.refused", {"case": case, "seen": "" if first is None else first.seen})
+        return _suite(name, told["name"], Verdict.DEGRADED, reason, (0, 0, 0, 0))
+    pairs = [(reference[case], candidate[case]) for case in cases]
+    alike = told["held"] == "alike"
+    lost = [(one, two) for one, two in pairs if (one.said != two.said if alike else one.kept and not two.kept)]
+    gained = sum(not one.kept and bool(two.kept) for one, two in pairs)
+    both = sum(not one.kept and not two.kept for one, two in pairs)
+    sure = len(lost) >= FIRM or any(two.again for _one, two in lost)
+    verdict = _judged(told["held"], len(lost), gained, sure=sure)
+    if lost:
+        one, two = lost[0]
+        seen = f"{two.said}, on the reference {one.said}" if alike else two.seen
+        values: dict[str, Value] = {"n": len(cases), "lost": len(lost), "case": two.case, "seen": seen}
+        broken = verdict is Verdict.DEGRADED
+        reason = Reason("contract.broken", values) if broken else Reason("contract.few", values)
+    else:
+        reason = Reason("contract.kept", {"n": len(cases), **({"both": both} if both else {})})
+    return _suite(name, told["name"], verdict, reason, (len(cases), len(lost), gained, both))
+
+
+def _known(trial: Trial | None) -> bool:
+    return trial is not None and trial.kept is not None
+
+
+def _judged(how: str, lost: int, gained: int, *, sure: bool) -> Verdict:
+    """The verdict, of cases that only the candidate broke, and that only the reference did."""
+    if not lost:
+        return Verdict.EQUIVALENT
+    if how == "model":
+        level = ALPHA / sum(one["held"] == "model" for one in catalogue().values())
+        shown = binomial_upper(lost, lost + gained, 0.5) <= level
+    else:
+        shown = gained == 0 and (sure or how != "firm")
+    return Verdict.DEGRADED if shown else Verdict.INCONCLUSIVE
+
+
+def _suite(name: str, label: str, verdict: Verdict, reason: Reason, counts: tuple[int, int, int, int]) -> SuiteResult:
+    """A promise as a suite; `counts` are its cases, and those lost, gained and broken on both sides."""
+    n, lost, gained, both = counts
+    ends = {}
+    for level in (0.90, 0.95):
+        low, high = tango_limits(lost, gained, max(n, 1), normal_quantile(0.5 + level / 2))
+        ends[level] = Interval(float(low), float(high), level) if n else None
+    right = n - both - lost - gained, n
+
+    def side(kept: int) -> SideSummary:
+        return SideSummary(kept / n if n else None, None, n, n, 1.0 if n else 0.0, {Status.SCORED.value: n}, {})
+
+    return SuiteResult(
+        suite=name,
+        label=label,
+        verdict=verdict,
+        reasons=(reason,),
+        n_items=n,
+        k_reference=1.0,
+        k_candidate=1.0,
+        reference=side(right[0] + lost),
+        candidate=side(right[0] + gained),
+        difference=(gained - lost) / n if n else None,
+        ci90=ends[0.90],
+        ci95=ends[0.95],
+        margin=0.0,
+        p_tost=None,
+        p_difference=None,
+        method="tango",
+        coverage=1.0,
+        flips=Flips(lost, gained, (lost + gained) / n if n else 0.0),
+    )

@@ -1,0 +1,196 @@
+"""What an API promises: every fault of the museum is found and named, and a faithful server breaks nothing."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestServer
+
+from evalkit.config import EndpointConfig
+from evalkit.examine import promises
+from evalkit.examine.contract import Sheet, alone, catalogue, held
+from evalkit.examine.promises import Call, Said, Trial, families, unlike, wrong_call
+from evalkit.model import Verdict
+from evalkit.render.words import check, say
+
+MUSEUM = Path(__file__).resolve().parents[2] / "benchmarks" / "museum"
+sys.path.insert(0, str(MUSEUM))
+import run as museum  # noqa: E402
+from model import Fault, Model  # noqa: E402
+
+FAULTS = {kind.__module__.rpartition(".")[2]: kind for kind in museum.faults()}
+CONFIG = EndpointConfig.model_validate({"name": "a", "base_url": "http://127.0.0.1:1/v1", "model": "m"})
+
+
+@pytest.fixture(scope="module")
+def faithful():
+    return asyncio.run(museum.sheet(Fault(7), 7))
+
+
+def test_a_faithful_server_keeps_every_promise(faithful):
+    assert [one for one in alone(faithful) if one.broken] == []
+    assert faithful.requests <= 400
+    told = {one.promise for one in faithful.trials if one.kept is not None}
+    assert told == set(catalogue()), "every promise of the catalogue is asked"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_found_and_named(name, faithful):
+    candidate = asyncio.run(museum.sheet(FAULTS[name](7), 7))
+    comparison = held(faithful, candidate, "2026-01-01T00:00:00+00:00")
+    assert comparison.verdict is Verdict.DEGRADED
+    assert museum.found(comparison) & set(FAULTS[name].expected), museum.found(comparison)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", museum.FAITHFUL)
+def test_faithful_variants_are_not_degraded(kind, faithful):
+    for seed in (7, 8):
+        comparison = held(faithful, asyncio.run(museum.sheet(kind(seed), 7)), "2026-01-01T00:00:00+00:00")
+        assert museum.found(comparison) == set()
+        assert comparison.verdict is not Verdict.DEGRADED
+
+
+def test_the_commands_say_what_is_kept_and_what_is_broken(run_process, tmp_path):
+    async def both():
+        async with (
+            TestServer(Model(Fault(), thinks=True).app()) as one,
+            TestServer(Model(FAULTS["top_p"]()).app()) as two,
+        ):
+            for name, server in (("ref", one), ("cand", two)):
+                text = f"name: {name}\nbase_url: {server.make_url('/v1')}\nmodel: toy\nruns: {tmp_path}/runs\n"
+                (tmp_path / f"{name}.yaml").write_text(text)
+            run = asyncio.to_thread
+            return (
+                await run(run_process, "contract", str(tmp_path / "cand.yaml")),
+                await run(run_process, "contract", str(tmp_path / "ref.yaml"), str(tmp_path / "cand.yaml"), "--json"),
+            )
+
+    single, pair = asyncio.run(both())
+    assert single.returncode == 3
+    assert "broken" in single.stdout and "top_p is drawn as asked" in single.stdout
+    assert pair.returncode == 1
+    document = json.loads(pair.stdout)
+    assert "sampler.top_p" in {one["suite"] for one in document["suites"] if one["verdict"] == "DEGRADED"}
+    assert (tmp_path / "runs" / "ref--cand" / "contract" / "comparison.json").is_file()
+
+
+def test_an_option_without_effect_is_refused(run_evalkit, tmp_path):
+    (tmp_path / "a.yaml").write_text("name: a\nbase_url: http://127.0.0.1:1/v1\nmodel: m\n")
+    done = run_evalkit("contract", str(tmp_path / "a.yaml"), "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert "--out" in done.stderr
+
+
+# ---------------------------------------------------------------- one promise
+
+
+def sheet(*trials):
+    return Sheet(CONFIG, "2026-01-01T00:00:00", trials, 1, 1, 1.0)
+
+
+def verdict(promise, reference, candidate):
+    """The row of a promise whose cases were kept (True) or broken on either side."""
+    sides = [
+        sheet(*(Trial(promise, str(number), kept, "seen") for number, kept in enumerate(side)))
+        for side in (reference, candidate)
+    ]
+    comparison = held(*sides, "2026-01-01T00:00:00+00:00")
+    for reason in (*comparison.reasons, *comparison.notes, *(one for row in comparison.suites for one in row.reasons)):
+        check(reason)
+        assert say(reason, "zh")
+    return comparison.suites[0].verdict if comparison.suites else comparison.verdict
+
+
+@pytest.mark.parametrize(
+    ("promise", "reference", "candidate", "expected"),
+    [
+        ("limit.n", [True], [False], Verdict.DEGRADED),
+        ("limit.n", [False], [False], Verdict.EQUIVALENT),
+        ("limit.n", [False], [True], Verdict.EQUIVALENT),
+        ("limit.n", [True], [None], Verdict.DEGRADED),
+        ("limit.n", [None], [True], Verdict.INVALID),
+        ("tools.valid", [True] * 4, [False, True, True, True], Verdict.INCONCLUSIVE),
+        ("tools.valid", [True] * 4, [False, False, True, True], Verdict.DEGRADED),
+        ("tools.valid", [True, True, False], [False, False, True], Verdict.INCONCLUSIVE),
+        ("load.echo", [True] * 20, [False] * 6 + [True] * 14, Verdict.INCONCLUSIVE),
+        ("load.echo", [True] * 20, [False] * 8 + [True] * 12, Verdict.DEGRADED),
+    ],
+)
+def test_what_makes_a_promise_a_broken_one(promise, reference, candidate, expected):
+    assert verdict(promise, reference, candidate) is expected
+
+
+def test_prompts_that_are_counted_otherwise_are_a_difference():
+    one, two = (sheet(Trial("prompt.tokens", "a", True, said=said)) for said in ("7", "8"))
+    assert held(one, two, "2026-01-01T00:00:00+00:00").verdict is Verdict.DEGRADED
+    assert held(one, one, "2026-01-01T00:00:00+00:00").verdict is Verdict.EQUIVALENT
+
+
+def test_nothing_that_could_be_told_is_no_pass():
+    assert verdict("limit.n", [None], [None]) is Verdict.INVALID
+
+
+# ---------------------------------------------------------------- readings
+
+
+def test_there_are_sixteen_families_of_tools_with_names_of_their_own():
+    names = [family["name"] for family in families()]
+    assert len(set(names)) == len(names) >= 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ('{"city": "Oslo"}', ""),
+        ("", "no JSON"),
+        ('{"city": 3}', "break the schema"),
+        ('{"city": "Oslo", "x": 1}', "break the schema"),
+        ("{}", "break the schema"),
+        ("[]", "break the schema"),
+    ],
+)
+def test_calls_are_held_against_their_schema(arguments, said):
+    found = wrong_call(Call("get_weather", arguments), families()[0]["tools"])
+    assert said in found and bool(said) == bool(found)
+
+
+def test_a_tool_that_was_not_offered_is_wrong():
+    assert "not offered" in wrong_call(Call("rm", "{}"), families()[0]["tools"])
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        ({"text": "one three"}, "loses a piece"),
+        ({"text": "one two two three"}, "repeats a piece"),
+        ({"text": "one tw\ufffd three"}, "broken characters"),
+        ({"text": "eins zwei drei"}, "differs"),
+        ({"finish": "length"}, "finish_reason"),
+        ({"tokens": None}, "usage"),
+        ({"calls": (Call("a", "{}"),)}, "calls"),
+        ({"reasoning": "hm"}, "reasoning"),
+        ({}, ""),
+    ],
+)
+def test_in_what_a_stream_differs(pieces, said):
+    whole = {"text": "one two three", "reasoning": "", "calls": (), "finish": "stop", "prompt_tokens": 1, "tokens": 3}
+    found = unlike(Said(**whole, document={}), Said(**{**whole, **pieces}, document={}))
+    assert said in found and bool(said) == bool(found)
+
+
+async def test_a_server_that_answers_nothing_is_left_after_the_first_group():
+    asker = promises.Asker(museum_subject())
+    await promises.thinking(asker)
+    assert not asker.answered
+    await asker.close()
+
+
+def museum_subject():
+    from evalkit.endpoint.settings import ClientSettings
+    from evalkit.examine.checks import Subject
+
+    return Subject("a", ClientSettings(("http://127.0.0.1:1/v1",), "m"))
