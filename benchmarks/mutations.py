@@ -35,9 +35,9 @@ import pyarrow.parquet as pq
 from evalkit import api
 from evalkit.compare.columns import Side
 from evalkit.errors import EvalkitError
-from evalkit.judging import judged_stored
 from evalkit.model import Reply, Usage
 from evalkit.options import JudgeOptions
+from evalkit.rounds import judged_stored
 from evalkit.run import items, journal, manifest
 from evalkit.run.parquet import sealed
 from evalkit.run.plan import prepare

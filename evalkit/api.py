@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from evalkit import model
-from evalkit.errors import EndpointError, EvalkitError, StorageError
+from evalkit.errors import EndpointError, EvalkitError, StorageError, UsageError
 from evalkit.files import check_place
 from evalkit.options import (
     BisectOptions,
@@ -108,21 +108,41 @@ class Run:
         return {"run": str(self.folder), "asked": self.asked, "suites": suites}
 
 
-def run(file: PathLike, options: RunOptions | None = None, observer: Observer = SILENT) -> Run:
+def run(
+    file: PathLike,
+    options: RunOptions | None = None,
+    observer: Observer = SILENT,
+    *,
+    stored: bool = False,
+    again: bool = False,
+) -> Run:
     """Asks one endpoint what is missing, grades it and stores every reply.
 
+    Where some answers are stored and more are missing, a dozen are asked for again first; `stored` takes them as they
+    are, and `again` asks for all anew (the old run is kept under another name).
+
     Raises:
-        UsageError: for a mistake in the file, a suite or its data, before anything is asked.
+        UsageError: for a mistake in the file, a suite or its data, before anything is asked; where another server
+            answers than the one that gave the stored answers.
         StorageError: where the disk refuses.
     """
+    from evalkit.examine import recheck
     from evalkit.render.words import say
     from evalkit.run import journal, sides
     from evalkit.run.plan import prepare, refreshed
     from evalkit.run.read import read_run
 
+    if stored and again:
+        raise UsageError("stored and again: take the stored answers or ask anew, not both")
     side = prepare(sides.load(Path(file), options or RunOptions()))
+    if again:
+        recheck.set_aside([side], observer)
     with journal.held([side.folder]):
-        (outcome,) = sides.run_sides([refreshed(side)], observer)
+        side = refreshed(side)
+        found = recheck.reused(side, observer, stored=stored)[0] if side.missing else None
+        if found is not None:
+            observer.notice(say(recheck.note(side.config.name, found)))
+        (outcome,) = sides.run_sides([replace(side, rechecked=found)], observer)
         problems = tuple(map(say, sides.problems(outcome)))
         read = read_run(side.folder, side.plan.digest)
     return Run(side.folder, read, outcome.asked, problems, outcome.problem)
@@ -351,6 +371,7 @@ def compare(
     """
     from evalkit import judging
     from evalkit.foreign.sources import kind_of
+    from evalkit.rounds import judged_stored
 
     paths, chosen = (Path(reference), Path(candidate)), options or CompareOptions()
     if chosen.out is not None:
@@ -360,7 +381,7 @@ def compare(
 
         return _kept(spine.compared(paths, chosen, observer), chosen, observer)
     judging.nothing_is_asked(chosen)
-    return _kept(judging.judged_stored(paths, chosen), chosen, observer)
+    return _kept(judged_stored(paths, chosen), chosen, observer)
 
 
 def aa(reference: PathLike, options: CompareOptions | None = None, observer: Observer = SILENT) -> Comparison:
@@ -394,7 +415,7 @@ def judge(reference: Scores, candidate: Scores, options: JudgeOptions | None = N
     Raises:
         UsageError: for something that cannot be read, naming row and column; for two of different kinds.
     """
-    from evalkit.judging import judged_stored
+    from evalkit.rounds import judged_stored
 
     chosen = options or JudgeOptions()
     made = judged_stored((_scored("reference", reference), _scored("candidate", candidate)), chosen)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from evalkit.compare.columns import Side, no_item
 from evalkit.compare.judge import compare
@@ -18,6 +18,7 @@ from evalkit.foreign.sources import kind_of, read_pair, read_side
 from evalkit.foreign.tables import Frame
 from evalkit.model import Comparison, Difference, Probe, Reason, Value, Verdict, fraction
 from evalkit.options import CompareOptions, JudgeOptions
+from evalkit.parts import Look
 from evalkit.publish.archive import noise_floors
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class Judged:
     sides: tuple[Side, Side] | None = None
 
 
+Settle: TypeAlias = Callable[[Comparison], Comparison]
+
+
 class StoppedError(EvalkitError):
     """What was found before the suites were asked makes the comparison not worth its cost: its verdict, and why."""
 
@@ -62,8 +66,8 @@ class StoppedError(EvalkitError):
         self.exit_code = verdict.exit_code
 
 
-def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions) -> Judged:
-    """The comparison of two scored things of one kind; nothing is asked."""
+def stored_case(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions) -> Case:
+    """Two scored things of one kind, as they are stored; nothing is asked."""
     if _same(*scores):
         raise UsageError(
             f"{scores[1]}: both sides are the same: nothing can differ (`evalkit aa` shows a side's own noise)"
@@ -76,7 +80,7 @@ def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptio
     folder = Path() if isinstance(scores[0], Frame) else scores[0].parent
     home = folder / f"{sides[0].identity.name}--{sides[1].identity.name}"
     notes = tuple(note for side in sides for note in stored_notes(side))
-    return judged(Case(sides, differences_of(sides), home, notes, noise=noise_floors(sides[0])), options)
+    return Case(sides, differences_of(sides), home, notes, noise=noise_floors(sides[0]))
 
 
 def stored_notes(side: Side, why: str = "") -> Iterator[Reason]:
@@ -94,11 +98,12 @@ def _same(one: Path | Frame, other: Path | Frame) -> bool:
     return isinstance(one, Frame) and isinstance(other, Frame) and one.content is other.content
 
 
-def judged(case: Case, options: JudgeOptions) -> Judged:
-    """A case, judged now."""
+def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: Settle | None = None) -> Judged:
+    """A case, judged now; at one look of several `settle` may change what it found, before differences are accepted."""
     check_margins(options, [name for side in case.sides for name in side.suites])
-    chosen = policy(options, case)
+    chosen = replace(policy(options, case), look=look)
     made = compare(*case.sides, chosen, now(), case.differences)
+    made = made if settle is None else settle(made)
     beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites})
     made = replace(made, notes=(*made.notes, *beyond, *case.trouble), probe=case.probe)
     if options.known is not None:
@@ -212,6 +217,7 @@ def nothing_is_asked(options: CompareOptions) -> None:
         "--anyway": options.anyway,
         "--stored": options.stored,
         "--again": options.again,
+        "--rounds": options.rounds,
     }
     for option, value in given.items():
         if value:

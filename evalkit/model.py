@@ -516,10 +516,26 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounds:
+    """Where a comparison in rounds stands: how many looks were taken, of how many at most, and the error they spent.
+
+    `alpha_spent` and `alpha_left` are of the level at which the overall row may be called EQUIVALENT (of the suite,
+    where there is one); `decided` has the look at which each suite was, if it is. Look 0 is the one that fails fast.
+    """
+
+    look: int
+    most: int
+    alpha_spent: float
+    alpha_left: float
+    decided: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Everything a report is made from: two runs, the judgment on each suite, and the verdict.
 
     Without suites nothing was asked: `reasons` say why, and `probe` where it was the fidelity probe that said so.
+    `rounds` is there where it was asked in rounds; each interval has the level of its row's look.
     """
 
     reference: RunIdentity
@@ -536,4 +552,5 @@ class Comparison:
     flips: tuple[Flip, ...] = ()
     notes: tuple[Reason, ...] = ()
     probe: Probe | None = None
+    rounds: Rounds | None = None
     schema_version: int = COMPARISON_SCHEMA_VERSION

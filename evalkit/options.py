@@ -125,8 +125,8 @@ class CompareOptions(JudgeOptions):
 
     `overrides` and `limit` are those of `RunOptions`. `doctor` looks at both endpoints first (two short requests each).
     `probe` compares log-probabilities first, and does not ask a DEGRADED candidate any further; None does so by itself
-    where much is to be asked and it costs little. `rerun_on_fail` asks the candidate once more before a
-    comparison fails.
+    where much is to be asked and it costs little. `rerun_on_fail` asks all at once, and the candidate again before a
+    comparison fails. `rounds` bounds the rounds in which it is asked otherwise (1: all at once; None: as the pack has).
     `anyway` asks where what the two sides say makes the comparison INVALID whatever is answered. Before stored answers
     are reused a dozen are asked for again, and another server stops the comparison; `stored` takes them as they are,
     and `again` asks for all anew (the old runs are kept under another name).
@@ -140,9 +140,14 @@ class CompareOptions(JudgeOptions):
     anyway: bool = False
     stored: bool = False
     again: bool = False
+    rounds: int | None = None
 
     def __post_init__(self) -> None:
         JudgeOptions.__post_init__(self)
+        if self.rounds is not None:
+            check_range(self.rounds, 1, 20, "rounds")
+        if self.rerun_on_fail and (self.rounds or 1) > 1:
+            raise UsageError("rounds and rerun_on_fail: a night has two looks of its own; say one of them")
         if self.stored and self.again:
             raise UsageError("stored and again: take the stored answers or ask anew, not both")
 

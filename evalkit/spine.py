@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit import nights
+from evalkit import nights, rounds
 from evalkit.compare.columns import Side
 from evalkit.compare.judge import not_asked
 from evalkit.config import EndpointConfig
@@ -23,13 +23,14 @@ from evalkit.foreign.sources import kind_of
 from evalkit.judging import Case, Judged, StoppedError, check_margins, differences_of, judged, now, policy, stored_notes
 from evalkit.model import Comparison, Difference, Reason, RunIdentity
 from evalkit.options import CompareOptions
+from evalkit.parts import Part
 from evalkit.publish.archive import home_of, noise_floors, second_name
 from evalkit.run import Observer, execute, journal, manifest
 from evalkit.run.manifest import Rechecked
 from evalkit.run.plan import SideRun, new_session, prepare, refreshed
 from evalkit.run.read import read_run
 from evalkit.run.sides import beside, load, run_sides
-from evalkit.waits import finished
+from evalkit.tasks.suites import find_pack
 
 if TYPE_CHECKING:
     from evalkit.admission import Admission
@@ -56,17 +57,15 @@ def compared(paths: tuple[Path, Path], options: CompareOptions, observer: Observ
         raise UsageError(f"--rerun-on-fail: {paths[1]} is a stored run: only what has a YAML file can be asked again")
     planned = _plan(paths, (configs[0], configs[1]), options, observer)
     if options.again:
-        _set_aside(planned, observer)
+        recheck.set_aside(planned.sides, observer)
     with journal.held(side.folder for side in planned.sides if side is not None):
+        asking = _Asking(planned, options, observer)
         try:
-            case = _ask(planned, options, observer)
+            made = asking.judged()
         except StoppedError as stopped:
             return Judged(_not_asked(planned, stopped, options), planned.home)
         again = planned.configs[1]
-        if not options.rerun_on_fail or again is None:
-            return judged(case, options)
-        first = judged(case, replace(options, alpha=nights.alphas(options.alpha)[0]))
-        return _confirmed(case, first, again, options, observer)
+        return made if not options.rerun_on_fail or again is None else _confirmed(asking, made, again)
 
 
 def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judged:
@@ -79,14 +78,18 @@ def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judge
     second = execute.second_config(config, None, execute.AA_SEEDS, second_name(config.name))
     known: dict[str, Any] = {}
     trouble: list[Reason] = []
+    sides: list[Side] = []
     runs = [prepare(one, known) for one in (config, second)]
+    if options.again:
+        recheck.set_aside(runs, observer)
     with journal.held(run.folder for run in runs):
-        for run in runs:  # in turns: both would share the one endpoint's speed
-            (outcome,) = run_sides([run], observer)
-            trouble += beside(outcome)
-        one, two = (read_run(run.folder, run.plan.digest) for run in runs)
-    sides = one, two
-    return judged(Case(sides, (), home_of(config.runs, config.name), tuple(trouble)), options)
+        runs = [refreshed(run) for run in runs]
+        checked = [_rechecked(run, options, observer) for run in runs]
+        for run, reused in zip(runs, checked, strict=True):  # in turns: both would share the one endpoint's speed
+            (outcome,) = run_sides([replace(run, rechecked=reused.found)], observer)
+            sides.append(read_run(run.folder, run.plan.digest))
+            trouble += (*beside(outcome), *reused.notes(sides[-1]))
+    return judged(Case((sides[0], sides[1]), (), home_of(config.runs, config.name), tuple(trouble)), options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,33 +165,85 @@ def _refuse_unlike(folders: Sequence[Path], sides: Sequence[SideRun | None], opt
     comparability.refuse_unlike(said[0], said[1], policy(options))
 
 
-def _ask(planned: _Planned, options: CompareOptions, observer: Observer) -> Case:
-    """Asks what is missing on the sides that have a configuration, and reads both.
+class _Asking:
+    """A comparison that is asked, at once or in rounds; `case` is what was read last, of this `part` of the plans."""
 
-    Raises:
-        StoppedError: what is found before the suites are asked says that they should not be.
-    """
-    asked = [refreshed(side) for side in planned.sides if side is not None]
-    bank = planned.sides[0] is None or asked[0].missing == 0
-    rechecks = {side.config.name: _rechecked(side, options, observer) for side in asked}
-    asked = [replace(side, rechecked=rechecks[side.config.name].found) for side in asked]
-    admission = _admission(asked, planned, options, observer)
-    outcomes = run_sides(asked, observer, None if admission is None else admission.examiner())
-    trouble = tuple(sentence for outcome in outcomes for sentence in beside(outcome))
-    one, two = (read_run(folder, plan) for folder, plan in zip(planned.folders, planned.plans, strict=True))
-    sides = one, two
-    unasked = _Rechecked(why="a stored run was given")
-    trouble += tuple(note for side in sides for note in rechecks.get(side.identity.name, unasked).notes(side))
-    trouble += tuple(_one_server(planned.configs))
-    found = planned.found
-    if len(asked) == 1:
-        # The configuration says what is compared: suites that only the stored run has are left out.
-        asked_for = sides[1 if planned.sides[0] is None else 0].suites.keys()
-        one, two = (replace(s, suites={k: v for k, v in s.suites.items() if k in asked_for}) for s in sides)
+    def __init__(self, planned: _Planned, options: CompareOptions, observer: Observer) -> None:
+        self.planned, self.options, self.observer = planned, options, rounds.Once(observer)
+        self.case: Case | None = None
+        self.part: Part | None = None
+        self._sides = [refreshed(side) for side in planned.sides if side is not None]
+        self._bank = planned.sides[0] is None or self._sides[0].missing == 0
+        self._rechecks: dict[str, _Rechecked] = {}
+        self._admission: Admission | None = None
+        self._trouble: tuple[Reason, ...] = ()
+        self._was_asked = False
+
+    def judged(self) -> Judged:
+        """Asks what is missing on the sides that have a configuration, and judges both.
+
+        Raises:
+            StoppedError: what is found before the suites are asked says that they should not be.
+            UsageError: more is asked for than was fixed at the first look.
+        """
+        planned, options = self.planned, self.options
+        fixed = rounds.fixed(planned.home, self._sides, planned.plans, options, self._most_rounds())
+        self._rechecks = {side.config.name: _rechecked(side, options, self.observer) for side in self._sides}
+        self._sides = [replace(side, rechecked=self._rechecks[side.config.name].found) for side in self._sides]
+        self._admission = _admission(self._sides, planned, options, self.observer)
+        if fixed is None:
+            alpha = nights.alphas(options.alpha)[0] if options.rerun_on_fail else options.alpha
+            return judged(self._at(None), replace(options, alpha=alpha))
+        rounds.store(planned.home, fixed)
+        self._bank = fixed.design.bank
+        schedule = rounds.schedule(fixed.design, rounds.sizes_of(self._sides[-1]))
+        return rounds.Walk(schedule, options).result(self._at, options.rounds, self.observer.looked)
+
+    def _most_rounds(self) -> int:
+        """What the pack of the candidate says, where its suites are sampled; a file without a pack asks all at once."""
+        config = self._sides[-1].config
+        sampled = any(suite.parameters.get("temperature") != 0 for suite in self._sides[-1].plan.suites)
+        return find_pack(config.pack, config.suite_folders).rounds if config.pack and sampled else 1
+
+    def _at(self, part: Part | None) -> Case:
+        """Asks what is missing of a part, or of all, and reads both sides of it."""
+        first = self.case is None
+        asked = [refreshed(replace(side, part=self._from(side, part, first=first))) for side in self._sides]
+        missing = any(side.missing for side in asked)
+        if first or missing:
+            examiner = None if self._admission is None or self._was_asked else self._admission.examiner()
+            outcomes = run_sides(asked, self.observer, examiner)
+            self._was_asked |= missing
+            self._trouble = tuple(sentence for outcome in outcomes for sentence in beside(outcome))
+        self.part = part
+        self.case = self._read()
+        return self.case
+
+    def _from(self, side: SideRun, part: Part | None, *, first: bool) -> Part | None:
+        """What is asked of a side: all of a bank, and at first what was to be asked when the comparison was left."""
+        if part is None or (self._bank and len(self._sides) == 2 and side is self._sides[0]):
+            return None
+        last = manifest.earlier(side.folder) if first else None
+        left = None if last is None or last.plan != side.plan.digest else last.part
+        return part if left is None or left.design != part.design else left
+
+    def _read(self) -> Case:
+        """Both sides of what was asked."""
+        planned, part = self.planned, self.part
+        parts = None if part is None else replace(part, whole=self._bank), part
+        one, two = (read_run(*of) for of in zip(planned.folders, planned.plans, parts, strict=True))
         sides = one, two
-        found = differences_of(sides)
-    probe = None if admission is None else admission.probe
-    return Case(sides, found, planned.home, trouble, bank, noise_floors(sides[0]), probe)
+        unasked = _Rechecked(why="a stored run was given")
+        notes = tuple(note for side in sides for note in self._rechecks.get(side.identity.name, unasked).notes(side))
+        trouble, found = (*self._trouble, *notes, *_one_server(planned.configs)), planned.found
+        if len(self._sides) == 1:
+            # The configuration says what is compared: suites that only the stored run has are left out.
+            asked_for = sides[1 if planned.sides[0] is None else 0].suites.keys()
+            one, two = (replace(s, suites={k: v for k, v in s.suites.items() if k in asked_for}) for s in sides)
+            sides = one, two
+            found = differences_of(sides)
+        probe = None if self._admission is None else self._admission.probe
+        return Case(sides, found, planned.home, trouble, self._bank, noise_floors(sides[0]), probe)
 
 
 def _one_server(configs: tuple[EndpointConfig | None, EndpointConfig | None]) -> Iterator[Reason]:
@@ -220,20 +275,8 @@ def _rechecked(side: SideRun, options: CompareOptions, observer: Observer) -> _R
     Raises:
         UsageError: another server answers.
     """
-    if not side.answered or side.missing == sum(suite.planned for suite in side.plan.suites):
-        return _Rechecked()
-    why = ""
-    if options.stored:
-        why = "--stored"
-    elif side.config.launch is not None:
-        why = "all was answered, and no server is started for that"
-    else:
-        observer.step(f"{side.config.name}: asking for {recheck.ASKED} of its stored answers again")
-        try:
-            return _Rechecked(finished(recheck.recheck(side)))
-        except recheck.UnreachableError as error:
-            why = str(error)
-    return _Rechecked(why="" if side.missing else why)
+    found, why = recheck.reused(side, observer, stored=options.stored)
+    return _Rechecked(found, "" if side.missing else why)
 
 
 def _admission(
@@ -247,13 +290,6 @@ def _admission(
     admission = Admission(asked, options, Path(options.out or planned.home), observer)
     admission.ahead()
     return admission
-
-
-def _set_aside(planned: _Planned, observer: Observer) -> None:
-    """Makes room for runs that begin anew."""
-    for folder in (side.folder for side in planned.sides if side is not None):
-        if kept := journal.set_aside(folder):
-            observer.notice(f"{folder}: what was answered before is kept as {kept}")
 
 
 def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions) -> Comparison:
@@ -271,20 +307,18 @@ def _not_asked(planned: _Planned, stopped: StoppedError, options: CompareOptions
     return replace(made, probe=stopped.probe, differences=planned.found)
 
 
-def _confirmed(
-    case: Case, first: Judged, config: EndpointConfig, options: CompareOptions, observer: Observer
-) -> Judged:
+def _confirmed(asking: _Asking, first: Judged, config: EndpointConfig) -> Judged:
     """A night that was looked at once; one that would be red is asked again, and judged by all its answers."""
-    suites = nights.to_confirm(first.comparison)
-    if not suites:
-        return replace(first, comparison=nights.once(first.comparison, options.alpha))
+    suites, case, alpha = nights.to_confirm(first.comparison), asking.case, asking.options.alpha
+    if not suites or case is None:
+        return replace(first, comparison=nights.once(first.comparison, alpha))
     verdict = first.comparison.verdict.value
-    observer.notice(f"{verdict}: {', '.join(suites)}: asking the candidate again with other seeds")
+    asking.observer.notice(f"{verdict}: {', '.join(suites)}: asking the candidate again with other seeds")
     second = prepare(execute.second_config(config, suites, execute.RERUN_SEEDS))
-    (outcome,) = run_sides([second], observer)
+    (outcome,) = run_sides([second], asking.observer)
     rerun = read_run(second.folder, second.plan.digest)
     execute.restore(config)
     sides = (case.sides[0], nights.joined(case.sides[1], rerun))
     case = replace(case, sides=sides, trouble=(*case.trouble, *beside(outcome)))
-    made = judged(case, replace(options, alpha=nights.alphas(options.alpha)[1]))
-    return replace(made, comparison=nights.twice(first.comparison, made.comparison, options.alpha))
+    made = judged(case, replace(asking.options, alpha=nights.alphas(alpha)[1]))
+    return replace(made, comparison=nights.twice(first.comparison, made.comparison, alpha))

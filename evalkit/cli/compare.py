@@ -34,6 +34,7 @@ _SECTIONS: Final = {
         "--again",
         "--no-doctor",
         "--probe",
+        "--rounds",
         "--rerun-on-fail",
         "--anyway",
     ),
@@ -62,14 +63,15 @@ class ForCi:
 @options.limit
 @options.anyway
 @options.judging
+@options.reuse
 @options.together(
     click.option(
-        "--stored",
-        is_flag=True,
-        help="Take stored answers as they are. Otherwise a dozen are asked for again, and another server than the one "
-        "that gave them stops the comparison.",
+        "--rounds",
+        type=int,
+        metavar="N",
+        help="Ask in at most N rounds, and go on only while it is undecided; 1 asks all at once. Without it, as the "
+        "pack says. What was fixed at the first round is never made longer, and may be cut short.",
     ),
-    click.option("--again", is_flag=True, help="Ask for everything anew; the old runs are kept under another name."),
     click.option(
         "--rerun-on-fail",
         is_flag=True,
@@ -263,15 +265,17 @@ REASON: Final = 240
 @click.argument("file", type=options.FILE)
 @options.overrides
 @options.limit
+@options.reuse
 @options.quiet
 @options.as_json
-def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, as_json: bool) -> int:
+def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, as_json: bool, **reuse: bool) -> int:
     """Run the suites of one endpoint.
 
-    FILE is the endpoint's YAML. Answers that are stored already are not asked for again; the run folder is
-    RUNS/NAME of the configuration. Exits 0 when every sample has an answer that could be graded, 3 when some have none.
+    FILE is the endpoint's YAML. Answers that are stored already are not asked for again, but for a dozen that show
+    whether the same server answers the rest; the run folder is RUNS/NAME of the configuration. Exits 0 when every
+    sample has an answer that could be graded, 3 when some have none.
     """
-    done = api.run(file, RunOptions(overrides=overrides, limit=limit), Terminal(quiet=quiet))
+    done = api.run(file, RunOptions(overrides=overrides, limit=limit), Terminal(quiet=quiet), **reuse)
     report = _print_run(done, as_json=as_json)
     for sentence in done.problems:
         click.echo(f"evalkit: {sentence}", err=True)
@@ -300,6 +304,7 @@ def score(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bo
 @options.overrides
 @options.limit
 @options.judging
+@options.reuse
 @options.quiet
 @options.as_json
 def aa(reference: Path, quiet: bool, as_json: bool, behaviour: bool, **given: Any) -> int:

@@ -164,6 +164,15 @@ overall_margin = click.option(
     "pack's, the files', or 2).",
 )
 
+reuse = together(
+    click.option(
+        "--stored",
+        is_flag=True,
+        help="Take stored answers as they are. Otherwise a dozen are asked for again, and it ends where another server "
+        "answers than the one that gave them.",
+    ),
+    click.option("--again", is_flag=True, help="Ask for everything anew; the old runs are kept under another name."),
+)
 judging = together(
     margin("Tolerance in percentage points, for all suites or for one; it stands over the files' and packs' own."),
     overall_margin,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evalkit.model import Difference
+from evalkit.model import Comparison, Difference
 from evalkit.run import Observer, Show
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Terminal(Observer):
     """Says on stderr what an observer hears; `quiet` shows no progress, `as_json` leaves stderr to what matters."""
 
     def __init__(self, *, quiet: bool, as_json: bool = False) -> None:
-        self.quiet, self.as_json = quiet, as_json
+        self.quiet, self.as_json, self._look = quiet, as_json, ""
 
     def notice(self, sentence: str) -> None:
         """A warning, whatever else is not shown."""
@@ -36,6 +36,11 @@ class Terminal(Observer):
         """What is done now."""
         if not self.quiet:
             click.echo(f"evalkit: {sentence}", err=True)
+
+    def looked(self, found: Comparison) -> None:
+        """What the last look found, which stands under the live table from then on."""
+        self._look = look_line(found)
+        self.step(self._look)
 
     def differences(self, found: tuple[Difference, ...]) -> None:
         """In what the two configurations differ."""
@@ -60,7 +65,11 @@ class Terminal(Observer):
             from rich.live import Live
 
             console = Console(stderr=True)
-            with Live(console=console, refresh_per_second=4, transient=True, get_renderable=lambda: _table(watch)):
+
+            def shown() -> Any:
+                return _table(watch, self._look)
+
+            with Live(console=console, refresh_per_second=4, transient=True, get_renderable=shown):
                 yield _refresh
 
 
@@ -134,7 +143,23 @@ async def _refresh(_watch: Watch) -> None:
     await asyncio.sleep(REFRESH_SECONDS)
 
 
-def _table(watch: Watch) -> Any:
+def look_line(found: Comparison) -> str:
+    """A look for the one who waits: its number, what error is left, and every row's interval so far, in points."""
+    if found.rounds is None:
+        return found.verdict.value
+    rows = [(suite.label, suite.difference, suite.ci90) for suite in found.suites]
+    if found.macro is not None:
+        rows.insert(0, ("overall", found.macro.difference, found.macro.ci90))
+    told = [
+        f"{label} {100 * point:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+        for label, point, interval in rows
+        if point is not None and interval is not None
+    ]
+    stands = f"look {found.rounds.look} of {found.rounds.most}: {found.verdict.value}"
+    return f"{stands}, alpha left {found.rounds.alpha_left:.4f}: {'; '.join(told)}"
+
+
+def _table(watch: Watch, look: str = "") -> Any:
     import asyncio
 
     from rich.table import Table
@@ -146,7 +171,7 @@ def _table(watch: Watch) -> Any:
         # rich draws from a thread of its own, where the loop's clock is the monotonic one.
         now = time.monotonic()
     table = Table(box=None, padding=(0, 2, 0, 0), caption_justify="left")
-    if waiting := waits(watch):
+    if waiting := [*waits(watch), *([look] if look else [])]:
         table.caption = Text("\n".join(waiting), style="yellow")  # a server's words, so no markup
     for name in ("side", "suite", "done", "failed", "tok/s", "left"):
         table.add_column(name, justify="left" if name in {"side", "suite"} else "right")

@@ -45,7 +45,7 @@ def compare(
         for name in names
     ]
     overall = reference.overall_margin, candidate.overall_margin
-    found = tiers(judged, policy.overall(*overall), policy.alpha, policy.overall_conflict(*overall))
+    found = tiers(judged, policy.overall(*overall), policy, policy.overall_conflict(*overall))
     clustered = cluster_notes(reference, candidate, aligned)
     excused = found.verdict is Verdict.INCONCLUSIVE and policy.on_inconclusive != "fail"
     return Comparison(

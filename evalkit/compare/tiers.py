@@ -8,9 +8,10 @@ one that anything prints. One INVALID suite makes the comparison INVALID, and so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from evalkit.compare.validity import Policy
 from evalkit.compare.verdict import Judged, reason_of
 from evalkit.model import Macro, Reason, Value, Verdict
 from evalkit.stats.methods import DifferenceTest
@@ -28,16 +29,18 @@ class Tiers:
     verdict: Verdict
 
 
-def tiers(judged: Sequence[Judged], overall_margin: float, alpha: float, conflict: Reason | None = None) -> Tiers:
+def tiers(judged: Sequence[Judged], overall_margin: float, policy: Policy, conflict: Reason | None = None) -> Tiers:
     """Both tiers of these suites; `overall_margin` is a fraction, `conflict` says why the mean must not be judged."""
     valid = [(one, one.test) for one in judged if one.test is not None and one.result.verdict is not Verdict.INVALID]
     if len(valid) < 2:
         return Tiers(tuple(judged), None, Verdict.over(one.result.verdict for one in judged))
-    mean = macro_test([(test.point, test.se, test.df) for _one, test in valid], overall_margin, alpha)
-    lost = _uncorrected([*(test for _one, test in valid), mean], alpha)
+    mean = macro_test([(test.point, test.se, test.df) for _one, test in valid], overall_margin, policy.level(""))
+    names = [*(one.result.suite for one, _test in valid), ""]
+    lost = _uncorrected(dict(zip(names, [*(test for _one, test in valid), mean], strict=True)), policy)
     by_suite = {one.result.suite: reason for (one, _test), reason in zip(valid, lost, strict=False)}
     held = tuple(_corrected(one, by_suite.get(one.result.suite)) for one in judged)
-    macro = _overall_row(valid, mean, lost[-1] or _open(valid, mean))
+    kept = None if policy.look is None else policy.look.kept
+    macro = kept or _overall_row(valid, mean, lost[-1] or _open(valid, mean))
     if invalid := tuple(one.result.label for one in judged if one.result.verdict is Verdict.INVALID):
         conflict = Reason("overall.lacks", {"labels": invalid, "n": len(invalid), "all": len(judged)})
     if conflict is not None:
@@ -45,9 +48,12 @@ def tiers(judged: Sequence[Judged], overall_margin: float, alpha: float, conflic
     return Tiers(held, macro, Verdict.over([macro.verdict, *(one.result.verdict for one in held)]))
 
 
-def _uncorrected(tests: Sequence[DifferenceTest], alpha: float) -> list[Reason | None]:
+def _uncorrected(rows: Mapping[str, DifferenceTest], policy: Policy) -> list[Reason | None]:
     """For each row, which alarm it would be by itself and is not among so many; None where nothing is taken from it."""
+    tests, look, alpha = list(rows.values()), policy.look, policy.alpha
     adjusted = holm([test.p_alarm for test in tests])
+    if look is not None:
+        adjusted, alpha = holm([min(1.0, rows[name].p_alarm * look.scales[name]) for name in rows]), look.alarm
     return [
         Reason("uncorrected", {**_said(test), "verdict": test.decision.value, "n": len(tests), "p": float(p)})
         if test.decision in ALARMS and p > alpha

@@ -18,6 +18,7 @@ from evalkit.compare.columns import ItemTable, Samples, SuiteFacts, SuiteSide
 from evalkit.compare.pair import Aligned, Cells, asked_twice
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import DEFAULT_MARGIN_PT, Interval, Reason, SideSummary, Status, Value, Verdict, fraction
+from evalkit.parts import Look
 from evalkit.stats.methods import SAME, DifferenceTest, exact_mcnemar, judge_difference
 from evalkit.stats.multiplicity import holm
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores
@@ -489,8 +490,8 @@ class Policy:
     `overall_margin`, a fraction, is that of the mean over suites; without it the runs' own counts.
     `pack` names the pack that margins were taken from. `alpha` is the level of each one-sided test, `power` that of
     the needed repeats. `bank` says that the reference is a stored run that will not be asked again. `noise` holds
-    noise floors by suite. `flips` bounds how many flips of a suite the comparison holds with their texts (None: all),
-    `questions` lets it hold the texts of gated suites.
+    noise floors by suite; `look` is there where this is one look of several. `flips` bounds how many flips of a suite
+    the comparison holds with their texts (None: all), `questions` lets it hold the texts of gated suites.
     """
 
     alpha: float = 0.05
@@ -505,6 +506,11 @@ class Policy:
     noise: Mapping[str, NoiseFloor] = field(default_factory=dict)
     flips: int | None = 40
     questions: bool = False
+    look: Look | None = None
+
+    def level(self, name: str) -> float:
+        """The level of a suite's one-sided tests, and of the mean's, whose name is ""."""
+        return self.alpha if self.look is None else self.look.alphas[name]
 
     def margin(self, name: str, side: SuiteSide) -> float:
         """The tolerance of a suite, a fraction."""

@@ -64,8 +64,8 @@ from evalkit.stats.variance import item_variance, mean_within, measured_variance
 # ---------------------------------------------------------------- why a verdict: the numbers that decided
 
 
-def reason_of(test: DifferenceTest, needed: NeededRepeats | None) -> Reason:
-    """Why a suite that may be judged got its verdict."""
+def reason_of(test: DifferenceTest, needed: NeededRepeats | None, *, anew: bool = False) -> Reason:
+    """Why a suite that may be judged got its verdict; with `anew` only new answers may still decide it."""
     values: dict[str, Value] = {"interval": test.ci90, "margin": test.margin}
     if test.decision is Verdict.EQUIVALENT:
         excludes_zero = test.ci90.low > 0 or test.ci90.high < 0
@@ -75,7 +75,8 @@ def reason_of(test: DifferenceTest, needed: NeededRepeats | None) -> Reason:
     if test.decision is Verdict.ELEVATED:
         return Reason("elevated", values)
     if needed is not None:
-        told = needed.note if needed.repeats is None else Reason("needed.repeats", needed.told)
+        number = Reason("needed.anew", needed.told) if anew else Reason("needed.repeats", needed.told)
+        told = needed.note if needed.repeats is None else number
         values |= {} if told is None else {"needed": told}
     if not test.leans:
         return Reason("inconclusive", values)
@@ -102,6 +103,9 @@ def needed_repeats(
     found = repeats_to_decide(paired, test, policy.power, bank_repeats=bank)
     if found.repeats is None:
         return NeededRepeats(None, None, None, policy.power, found.note)
+    if policy.look is not None and policy.look.number < policy.look.most:
+        coming = {"next": policy.look.number + 1, "most": policy.look.most}
+        return NeededRepeats(None, None, None, policy.power, Reason("needed.round", coming))
     asked = summaries[1:] if policy.bank else summaries
     samples = found.repeats * paired.n_items
     lengths = [side.completion_tokens_mean for side in asked]
@@ -307,7 +311,7 @@ def judge_suite(
     paired = aligned.paired
     if paired is None:
         return Judged(result, None, aligned)
-    test = judge_difference(paired, margin, policy.alpha)
+    test = judge_difference(paired, margin, policy.level(name))
     own, told = judge_noise(reference, candidate, aligned, test)
     noise = policy.noise.get(name) or halves(aligned, margin, policy.alpha) or own
     invalid += noise_reasons(noise, margin)
@@ -324,7 +328,9 @@ def judge_suite(
     result = replace(
         _with_difference(result, aligned, paired, test),
         verdict=Verdict.INVALID if invalid else Verdict.INCONCLUSIVE if waits else test.decision,
-        reasons=invalid_for(invalid, sides, lacking) if invalid else (waits or reason_of(test, needed),),
+        reasons=invalid_for(invalid, sides, lacking)
+        if invalid
+        else (waits or reason_of(test, needed, anew=policy.look is not None),),
         needed_repeats=needed,
         noise_floor=None if noise is None else noise.interval,
         notes=tuple(dict.fromkeys(notes if invalid else (*notes, *without))),

@@ -227,6 +227,7 @@ class PackFile(Section):
 
     about: OneLine = ""
     overall: Overall | None = None
+    rounds: Annotated[int, Field(ge=1, le=20), NUMBER] = 5
     suites: Annotated[tuple[SuiteChoiceOrName, ...], Field(min_length=1)]
 
 
@@ -416,7 +417,9 @@ def parse_pack(path: Path) -> Pack:
     """
     tree = _parsed(path)
     file = checked(PackFile, tree.plain(), lambda: tree)
-    return Pack.model_construct(name=path.stem, file=path, about=file.about, overall=file.overall, suites=file.suites)
+    return Pack.model_construct(
+        name=path.stem, file=path, about=file.about, overall=file.overall, rounds=file.rounds, suites=file.suites
+    )
 
 
 def suite_schema() -> dict[str, Any]:

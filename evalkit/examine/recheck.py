@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 from math import fsum, inf
@@ -26,15 +26,17 @@ from evalkit.endpoint.echo import continuation_logprob, echoed_logprobs
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import ConfigError, EndpointError, UsageError
 from evalkit.model import Failure, Item, Reason, Reply, Request
+from evalkit.run import Observer, journal
 from evalkit.run.grade import Wanted
 from evalkit.run.manifest import Rechecked
 from evalkit.run.plan import PlannedSuite, SideRun
 from evalkit.run.readiness import look
-from evalkit.run.records import ReplyRecord, read_at
+from evalkit.run.records import ReplyRecord, read_at, told
 from evalkit.scoring.answers.reply import final_text
 from evalkit.serve.launch import opened
 from evalkit.stats.tails import binomial_upper, poisson_upper
 from evalkit.tasks.items import by_logprobs
+from evalkit.waits import finished
 
 ASKED: Final = 12
 MOST: Final = 48  # where some of the dozen differ and too few to say why
@@ -152,6 +154,32 @@ class UnreachableError(EndpointError):
     """Nothing could be asked again."""
 
 
+def reused(side: SideRun, observer: Observer, *, stored: bool) -> tuple[Rechecked | None, str]:
+    """What came of asking for some of a side's stored answers again, or why nothing was; with `stored` they are taken.
+
+    Raises:
+        UsageError: another server answers.
+    """
+    if not side.answered or side.missing == sum(suite.planned for suite in side.plan.suites):
+        return None, ""
+    if stored:
+        return None, "--stored"
+    if side.config.launch is not None:
+        return None, "all was answered, and no server is started for that"
+    observer.step(f"{side.config.name}: asking for {ASKED} of its stored answers again")
+    try:
+        return finished(recheck(side)), ""
+    except UnreachableError as error:
+        return None, str(error)
+
+
+def set_aside(sides: Iterable[SideRun | None], observer: Observer) -> None:
+    """Makes room for runs that begin anew."""
+    for folder in (side.folder for side in sides if side is not None):
+        if kept := journal.set_aside(folder):
+            observer.notice(f"{folder}: what was answered before is kept as {kept}")
+
+
 async def recheck(side: SideRun) -> Rechecked | None:
     """Asks for a few stored answers of a side again; None where none are stored.
 
@@ -264,8 +292,9 @@ def _came(side: SideRun, chosen: Sequence[_Chosen], replies: Sequence[tuple[Repl
     """
     came = [(one, pair) for one, pair in zip(chosen, replies, strict=False) if all(isinstance(x, Reply) for x in pair)]
     if len(came) < min(_LEAST, len(chosen)):
-        why = next(x.detail for pair in replies for x in pair if isinstance(x, Failure))
-        raise UnreachableError(f"{side.config.name}: {why}")
+        pairs = zip(chosen, replies, strict=False)
+        one, lost = next((one, x) for one, pair in pairs for x in pair if isinstance(x, Failure))
+        raise UnreachableError(f"{side.config.name}: {told(lost, gated=one.suite.loaded.suite.gated)}")
     return came
 
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 
 from evalkit import codec
 from evalkit.errors import StorageError, UsageError
-from evalkit.model import Comparison, Interval, Reason, RunIdentity, SuiteResult, Value, Verdict
+from evalkit.model import Comparison, Interval, Reason, Rounds, RunIdentity, SuiteResult, Value, Verdict
 from evalkit.publish.known import OVERALL, Known, known_of, read_day, unknown, without_known
 from evalkit.render.private import is_address_key, without_hosts
 from evalkit.render.rows import stopped_by
@@ -58,7 +58,7 @@ class Night:
 
     `overall` is the verdict of the mean over suites, None where there is none.
     `facts` say what was served and how it was asked, by dotted name: versions, builds, sampling, digests; `stopped`
-    says why the suites were not asked, or not to the end, where they were not.
+    says why the suites were not asked, or not to the end, where they were not; `rounds` how far, where in rounds.
     """
 
     series: str
@@ -72,6 +72,7 @@ class Night:
     suites: tuple[SuiteNight, ...]
     facts: Mapping[str, str]
     stopped: tuple[Reason, ...] = ()
+    rounds: Rounds | None = None
     format: int = FORMAT
 
     @property
@@ -162,6 +163,7 @@ def night_of(
         suites=tuple(_suite_night(suite) for suite in comparison.suites),
         facts={**_facts(comparison), **(facts or {})},
         stopped=stopped_by(comparison) if comparison.suites else comparison.reasons,
+        rounds=comparison.rounds,
     )
 
 

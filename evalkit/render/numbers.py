@@ -47,7 +47,7 @@ def outward(interval: Interval, decimals: int) -> Range:
     """The interval in points, its low end rounded down and its high end up."""
     low = _quantised(points(interval.low), _step(decimals), ROUND_FLOOR)
     high = _quantised(points(interval.high), _step(decimals), ROUND_CEILING)
-    return Range(low, high, shortest(points(interval.level), 0))
+    return Range(low, high, shortest(points(interval.level), 0, 2))
 
 
 def shown(interval: Interval, margin: float) -> Range:

@@ -118,11 +118,18 @@ def table_of(comparison: Comparison, language: Language = "en") -> Table:
         notes=_said(comparison.notes, language),
         reference=comparison.reference.name,
         candidate=comparison.candidate.name,
-        level_percent=numbers.shortest(numbers.points(1 - 2 * comparison.alpha), 0),
+        level_percent=numbers.shortest(numbers.points(_level(comparison)), 0, 2),
         rows=tuple(suite_row(suite, language) for suite in comparison.suites),
         macro=None if macro is None else _macro_row(macro, comparison.suites, language),
         claims="" if macro is None else say(_claims(macro), language),
     )
+
+
+def _level(comparison: Comparison) -> float:
+    """The confidence of the intervals; in rounds each row has that of its look, and this is the least."""
+    rows = (*comparison.suites, comparison.macro) if comparison.rounds is not None else ()
+    levels = [row.ci90.level for row in rows if row is not None and row.ci90 is not None]
+    return min(levels, default=1 - 2 * comparison.alpha)
 
 
 def suite_row(suite: SuiteResult, language: Language = "en") -> SuiteRow:

@@ -251,7 +251,7 @@ _FORMATS: Final[Mapping[str, tuple[tuple[type, ...], Callable[..., str]]]] = {
     "ends": ((Interval,), _english(_ends)),
     "low": ((Interval,), _english(lambda value, margin: f"{abs(numbers.shown(value, margin).low):f}")),
     "high": ((Interval,), _english(lambda value, margin: f"{abs(numbers.shown(value, margin).high):f}")),
-    "level": ((Interval,), _english(lambda value: f"{numbers.shortest(numbers.points(value.level), 0):f}")),
+    "level": ((Interval,), _english(lambda value: f"{numbers.shortest(numbers.points(value.level), 0, 2):f}")),
     "between": ((Interval,), _between),
     "change": (_NUMBER, _english(lambda value, of, margin: numbers.change_text(numbers.change(value, of, margin)))),
     "digits": (

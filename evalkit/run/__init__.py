@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from evalkit.model import Difference
+from evalkit.model import Comparison, Difference
 
 if TYPE_CHECKING:
     from evalkit.run.execute import Watch
@@ -28,6 +28,10 @@ class Observer:
     def step(self, sentence: str) -> None:
         """What is done now, for the one who waits."""
         _LOG.info("%s", sentence)
+
+    def looked(self, found: Comparison) -> None:
+        """What a look found, where a comparison is asked in rounds."""
+        _LOG.info("look %s: %s", found.rounds and found.rounds.look, found.verdict.value)
 
     def differences(self, found: tuple[Difference, ...]) -> None:
         """In what the two configurations differ, before either is asked."""

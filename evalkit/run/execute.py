@@ -164,8 +164,9 @@ async def _forever(show: Callable[[Watch], Awaitable[None]], watch: Watch) -> No
 
 
 def _progress(side: SideRun) -> dict[str, Progress]:
-    progress = {suite.name: Progress(planned=suite.planned) for suite in side.plan.suites}
-    for key, suite, _item, _repeat in side.plan.keyed() if side.answered else ():
+    progress = {suite.name: Progress() for suite in side.plan.suites}
+    for key, suite, _item, _repeat in side.due():
+        progress[suite.name].planned += 1
         if key in side.answered:
             progress[suite.name].done += 1
             progress[suite.name].stored += 1
@@ -183,7 +184,7 @@ async def _in_turn(number: int, shared: _Shared) -> Outcome:
 async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
     progress = shared.watch.sides[side.config.name]
     problem: EndpointError | None = None
-    missing = order(side.plan, side.answered, _known_lengths(side, shared.sides))
+    missing = order(side.due(), side.answered, _known_lengths(side, shared.sides))
     session = begin(side)
     shared.watch.notices.extend(moved(side, session))
     with journal.Journal(side.folder) as out:
@@ -274,7 +275,7 @@ def moved(side: SideRun, session: Session) -> list[str]:
     """
     if side.rechecked is not None:  # then it is known whether it is the same
         return []
-    stored = sum(suite.planned for suite in side.plan.suites) - side.missing
+    stored = sum(key in side.answered for key, *_sample in side.due())
     last = manifest.earlier(side.folder) if stored else None
     before = _addresses(last.config) if last is not None else []
     now = _addresses(session.config)
@@ -312,7 +313,8 @@ def unasked(side: SideRun, session: Session) -> Session:
         return session
     session = as_before(session, last)
     stopped = last.stopped if side.missing else None
-    return replace(session, endpoint=last.endpoint or session.endpoint, started=last.started, stopped=stopped)
+    session = replace(session, part=session.part or (last.part if side.missing else None), stopped=stopped)
+    return replace(session, endpoint=last.endpoint or session.endpoint, started=last.started)
 
 
 def _known_items(side: SideRun) -> Mapping[str, str]:
@@ -346,7 +348,7 @@ def _stopped(name: str, problem: EndpointError | None, progress: Mapping[str, Pr
 def begin(side: SideRun) -> Session:
     """The session that begins now, with who gave the answers that are stored."""
     session = new_session(side.config, side.plan)
-    return replace(session, answered=rows(_stored_by(side)), rechecked=side.rechecked)
+    return replace(session, answered=rows(_stored_by(side)), rechecked=side.rechecked, part=side.part)
 
 
 def _stored_by(side: SideRun) -> Counter[Answerer]:

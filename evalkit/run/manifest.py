@@ -22,6 +22,7 @@ from evalkit import codec
 from evalkit.errors import RunError, StorageError, UsageError
 from evalkit.files import digest, write_whole
 from evalkit.model import Reason, RunIdentity
+from evalkit.parts import Part
 from evalkit.resources import __version__
 
 FORMAT = 1
@@ -125,7 +126,8 @@ class Session:
     `plan` is the digest of the plan, `started` ISO 8601 in UTC, `served` what identifies the model that answers, and
     `endpoint` what the server said of itself. `answered` counts who gave the plan's answers, of earlier sessions too;
     `same_names` and `open_names` are what the endpoint calls the model, and what may be a name of it; `stopped` is None
-    where nothing ended the session early; `rechecked` says what came of asking for stored answers again.
+    where nothing ended the session early; `rechecked` says what came of asking for stored answers again; `part` is what
+    of the plan was to be asked, None for all.
     """
 
     name: str
@@ -144,6 +146,7 @@ class Session:
     overall_margin_pt: float | None = None
     stopped: Stopped | None = None
     rechecked: Rechecked | None = None
+    part: Part | None = None
     format: int = 1
 
     @property

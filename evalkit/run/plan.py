@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from evalkit.compare.columns import SuiteSide
 from evalkit.config import EndpointConfig, JudgeConfig, Sampling, SuiteChoice, public_dump
@@ -18,6 +20,7 @@ from evalkit.config.suite import Suite
 from evalkit.errors import ConfigError, DataError, SuiteError, did_you_mean
 from evalkit.files import digest
 from evalkit.model import Item, Reason, Request
+from evalkit.parts import Part, Size, items_of
 from evalkit.run import journal, manifest
 from evalkit.run.allot import allotted, bank_of
 from evalkit.run.manifest import Rechecked, Session, SuiteRecord
@@ -58,6 +61,13 @@ class PlannedSuite:
     def planned(self) -> int:
         """How many requests there are."""
         return sum(map(self.asks, self.loaded.items))
+
+    @property
+    def size(self) -> Size:
+        """The items, and how often each is asked, as a part of the plan needs them."""
+        items = self.loaded.items
+        repeats = np.array([self.by_item.get(item.id, self.repeats) for item in items], dtype=np.int64)
+        return items_of([(item.id, item.stratum, item.cluster) for item in items]), repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,7 @@ class Plan:
                 for repeat in range(suite.asks(item)):
                     yield suite, item, repeat
 
-    def keyed(self) -> Iterator[tuple[str, PlannedSuite, Item, int]]:
+    def keyed(self) -> Iterator[Keyed]:
         """Every (key, suite, item, repeat) of the plan, in file order; the keys are computed once a plan."""
         if not self._keys:
             self._keys.extend(self._key(*sample) for sample in self.samples())
@@ -136,19 +146,20 @@ def key_of(base: str, prompt_digest: str, seed: int | None, repeat: int) -> str:
     return hashlib.sha256(f"{base}|{prompt_digest}|{seed}|{repeat}".encode()).hexdigest()[:32]
 
 
+Keyed: TypeAlias = tuple[str, PlannedSuite, Item, int]
 Missing: TypeAlias = list[tuple[PlannedSuite, Item, int]]
 """What is to be asked, in this order: suite, item, repeat."""
 
 
-def order(plan: Plan, answered: Mapping[str, Any], expected: Mapping[tuple[str, str], float]) -> Missing:
-    """The samples that have no answer yet, those expected to take longest first.
+def order(due: Iterable[Keyed], answered: Mapping[str, Any], expected: Mapping[tuple[str, str], float]) -> Missing:
+    """The samples of those due that have no answer yet, those expected to take longest first.
 
     `expected` gives completion tokens by (suite, item), measured on the other side or on an earlier run; without it
     a suite's token limit stands in. Samples of a suite with `order: shared_prefix` (or `as_stored`) stay together, in
     file order, so that servers can reuse what the prompts share (or pictures are read from disk in one pass).
     """
     missing: list[tuple[float, int, PlannedSuite, Item, int]] = []
-    for index, (key, suite, item, repeat) in enumerate(plan.keyed()):
+    for index, (key, suite, item, repeat) in enumerate(due):
         if key in answered:
             continue
         limit = float(suite.parameters.get("max_tokens") or 0)
@@ -474,7 +485,8 @@ def suite_record(suite: PlannedSuite) -> SuiteRecord:
 class SideRun:
     """One side, planned: what to ask, where it is stored, what is there already; `damage` is what cannot be read.
 
-    `extents` are those of the journals that were read; `rechecked` is what came of asking for stored answers again.
+    `extents` are those of the journals that were read; `rechecked` is what came of asking for stored answers again;
+    `part` is what of the plan is asked now, all of it without.
     """
 
     config: EndpointConfig
@@ -484,11 +496,24 @@ class SideRun:
     damage: tuple[str, ...] = ()
     extents: Sequence[Any] = field(default=(), repr=False)
     rechecked: Rechecked | None = None
+    part: Part | None = None
+
+    def due(self) -> Iterator[Keyed]:
+        """What of the plan is to be asked, in file order."""
+        if self.part is None:
+            return self.plan.keyed()
+        part, due = self.part, {}
+        for suite in self.plan.suites:
+            counts = part.repeats(suite.name, *suite.size).tolist()
+            due[suite.name] = {
+                item.id: n * len(item.prompts) for item, n in zip(suite.loaded.items, counts, strict=True)
+            }
+        return (one for one in self.plan.keyed() if one[3] < due[one[1].name][one[2].id])
 
     @property
     def missing(self) -> int:
-        """How many planned samples have no answer."""
-        return sum(key not in self.answered for key, *_sample in self.plan.keyed())
+        """How many of the samples due have no answer."""
+        return sum(key not in self.answered for key, *_sample in self.due())
 
 
 def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:

@@ -17,6 +17,7 @@ import numpy as np
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
 from evalkit.errors import EvalkitError, RunError
 from evalkit.model import Reason, Status, Value, fraction
+from evalkit.parts import Part
 from evalkit.run import journal, manifest, tables
 from evalkit.run.answerers import blend, remarks
 from evalkit.run.items import Questions, read_items
@@ -52,8 +53,10 @@ def _without_collector() -> Iterator[None]:
 
 
 @_without_collector()
-def read_run(folder: Path, plan: str | None = None) -> Side:
+def read_run(folder: Path, plan: str | None = None, part: Part | None = None) -> Side:
     """The side that a run folder holds, as of its last session, or of the last one with the plan of that digest.
+
+    Of the `part` of the plan, where all repeats are meant or no part is given of what the session was to ask.
 
     Raises:
         RunError: where the folder is no run, was never scored, or is damaged.
@@ -61,11 +64,11 @@ def read_run(folder: Path, plan: str | None = None) -> Side:
     session = manifest.latest(folder, plan)
     notes: list[Reason] = []
     try:
-        stored = verified(folder, session)
+        stored = verified(folder, session, part)
     except RunError as error:
         why = "; ".join((str(error).removesuffix(f": {AGAIN}"), *_made_anew(folder, session, error)))
         session = manifest.latest(folder, session.plan)
-        stored = verified(folder, session)
+        stored = verified(folder, session, part)
         notes.append(Reason("note.made_anew", {"name": session.name, "why": why}))
     texts = _Texts(folder, session, stored)
     suites = {
@@ -107,7 +110,7 @@ def _lacking(record: SuiteRecord, rows: SuiteRows, session: Session) -> str:
     return max(said, key=lambda detail: said[detail], default="")
 
 
-def verified(folder: Path, session: Session) -> RunTables:
+def verified(folder: Path, session: Session, part: Part | None = None) -> RunTables:
     """The scores of a session's plan with their items, where they were made from what the folder holds.
 
     Raises:
@@ -129,7 +132,9 @@ def verified(folder: Path, session: Session) -> RunTables:
                 lost = f"{folder / name}: holds {now.get(name, 0):,} of the {size:,} bytes that were graded"
                 raise LostError(f"{lost}: put it back, or run it again with its file, which asks for what is lost")
         raise RunError(f"{table.path}: was made from other journals than lie beside it: {AGAIN}")
-    return tables.load({record.suite: read_items(folder, record.items_digest) for record in session.suites}, table)
+    listed = {record.suite: read_items(folder, record.items_digest) for record in session.suites}
+    parts = [one for one in ((part, session.part) if part is None or part.whole else (part,)) if one is not None]
+    return tables.load(listed, table, parts)
 
 
 def graded_bytes(table: Table) -> dict[str, int]:

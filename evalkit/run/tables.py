@@ -19,6 +19,7 @@ from evalkit.compare.columns import NUMBERS, WORDS, ItemTable, Labels, Sample, S
 from evalkit.errors import RunError
 from evalkit.files import write_whole
 from evalkit.model import Status
+from evalkit.parts import Items, Part
 from evalkit.run.parquet import AGAIN, Table, encoded
 
 SCORES: Final[Mapping[str, str]] = {
@@ -123,6 +124,7 @@ class RunTables:
 
     scores: Table
     suites: Mapping[str, SuiteRows]
+    rows: Mapping[str, Rows]
 
     def places(self) -> dict[str, Places]:
         """By suite where the reply of each sample is.
@@ -132,10 +134,7 @@ class RunTables:
         """
         files, offsets = self.scores.numbers("journal", np.int16), self.scores.numbers("offset", np.int64)
         numbers = np.arange(len(self.scores))
-        return {
-            name: Places(files[rows], offsets[rows], numbers[rows])
-            for name, rows in _rows_by_suite(self.scores).items()
-        }
+        return {name: Places(files[rows], offsets[rows], numbers[rows]) for name, rows in self.rows.items()}
 
     def key(self, number: int) -> str:
         """The key of the reply of a row of the table.
@@ -146,8 +145,12 @@ class RunTables:
         return str(self.scores.row(number, "key")["key"] or "")
 
 
-def load(listed: Mapping[str, ItemTable], table: Table) -> RunTables:
-    """What the scores of a plan hold, with the items of its suites.
+Rows: TypeAlias = NDArray[np.int64] | slice
+"""The rows of a suite: their numbers, or all."""
+
+
+def load(listed: Mapping[str, ItemTable], table: Table, parts: Sequence[Part] = ()) -> RunTables:
+    """What the scores of a plan hold, with the items of its suites; what all `parts` hold.
 
     Raises:
         RunError: where the scores are damaged, or name what the items do not.
@@ -155,32 +158,36 @@ def load(listed: Mapping[str, ItemTable], table: Table) -> RunTables:
     rows = _rows_by_suite(table)
     if unknown := sorted(rows.keys() - listed.keys()):
         raise RunError(f"{table.path}: names {unknown[0]!r}, which the items do not: {AGAIN}")
-    chosen = {name: rows.get(name, slice(0)) for name in listed}
+    chosen: dict[str, Rows] = {name: rows.get(name, slice(0)) for name in listed}
     columns: dict[str, dict[str, Any]] = {
         name: {"item": codes} for name, codes in _item_codes(table, chosen, listed).items()
     }
+    for part in parts:
+        repeat = table.numbers("repeat", np.int32)
+        for name, items in listed.items():
+            places, codes = np.arange(len(table))[chosen[name]], columns[name]["item"]
+            planned = np.bincount(codes, minlength=len(items))
+            due = part.repeats(name, Items(items.name, items.stratum, items.cluster), planned)
+            kept = repeat[places] < due[codes]
+            chosen[name], columns[name]["item"] = places[kept], codes[kept]
     for name, number in NUMBERS.items():
         if name == "item":
             continue
         whole = table.numbers(name, number)
         if name == "value" and ((whole < 0) | (whole > 1)).any():
             raise RunError(f"{table.path}: is damaged (a score does not lie between 0 and 1): {AGAIN}")
-        for suite, places in chosen.items():
-            columns[suite][name] = whole[places]
+        for suite, where in chosen.items():
+            columns[suite][name] = whole[where]
     for name in WORDS:
         labels = table.labels(name)
-        for suite, places in chosen.items():
-            columns[suite][name] = Labels(labels.codes[places], labels.names)
+        for suite, where in chosen.items():
+            columns[suite][name] = Labels(labels.codes[where], labels.names)
     metrics = _metrics(table)
     suites = {
-        name: _suite_rows(Samples(items=listed[name], **columns[name]), metrics, places)
-        for name, places in chosen.items()
+        name: _suite_rows(Samples(items=listed[name], **columns[name]), metrics, where)
+        for name, where in chosen.items()
     }
-    return RunTables(table, suites)
-
-
-Rows: TypeAlias = NDArray[np.int64] | slice
-"""The rows of a suite: their numbers, or all."""
+    return RunTables(table, suites, chosen)
 
 
 def _rows_by_suite(table: Table) -> dict[str, Rows]:

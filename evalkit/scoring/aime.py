@@ -16,6 +16,7 @@ from evalkit.model import FinalText, Score
 from evalkit.scoring import patterns
 from evalkit.scoring.answers.expression import LONGEST, by_value
 from evalkit.scoring.answers.reply import (
+    corrections,
     ends_midway,
     filled_boxes,
     for_maths,
@@ -116,6 +117,7 @@ def _truth(doc: Mapping[str, Any]) -> str:
 
 def _score_box(content: str, truth: str, final: FinalText) -> Score:
     plain = _RE.noise.sub("", without_wrappers(content).replace("{,}", ",")).strip().rstrip(".").strip()
+    plain = _RE.remark.sub("", plain)  # "33 (thirty-three)"
     if plain.count("=") == 1:
         plain = plain.partition("=")[2].strip()
     integer = _integer(plain)
@@ -162,12 +164,19 @@ def _canonical(digits: str) -> str:
 
 def _marked(text: str, *, midway: bool) -> str | None:
     """The last number that a marker announces: an integer's digits, or a decimal as it stands."""
-    found: str | None = None
+    found, last = None, 0
     for place in places(text):
-        number = _RE.marked.match(text, place.start) if place.firm else None
-        if number is None or not (place.said or _RE.alone.match(text, number.end())):
-            continue
-        if midway and number.end() == len(text):
-            continue
-        found = _integer(re.sub(r"[{}\\!]", "", number["number"])) or number["number"]
+        if place.firm:
+            found = _number_at(text, place.start, said=place.said, midway=midway) or found
+            last = place.start
+    for start in corrections(text, last) if found else ():
+        found = _number_at(text, start, said=False, midway=midway) or found
     return found
+
+
+def _number_at(text: str, start: int, *, said: bool, midway: bool) -> str | None:
+    """The number that an answer at `start` is: an integer's digits, or a decimal as it stands."""
+    number = _RE.marked.match(text, start)
+    if number is None or not (said or _RE.alone.match(text, number.end())) or (midway and number.end() == len(text)):
+        return None
+    return _integer(re.sub(r"[{}\\!]", "", number["number"])) or number["number"]

@@ -10,14 +10,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evalkit.stats.methods import check_margin
 from evalkit.stats.multiplicity import holm
 from evalkit.stats.paired import BoolArray, FloatArray, IntArray
 from evalkit.stats.tails import normal_quantile, normal_sf
 
-FAST_ALPHA: Final = 0.01
-"""So much of an alarm's error is kept for failing fast, where that is done: the looks spend the rest."""
-_BETS: Final = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 _POINTS: Final = 401  # of the recursion over each region that goes on
 _FAR: Final = 8.0  # standard deviations beyond which nothing is left
 
@@ -107,7 +103,7 @@ def comparison_alphas(
 
     A suite that has no more samples than at the look before is not looked at again: its level stays. The variance of
     the suites' mean is taken to be that of samples that are equally noisy. Alarms have `alpha` less `fast`, which is
-    kept for `fast_evidence`. A step of Holm's correction over `left` rows comes at no more than the look's level for
+    kept for failing fast. A step of Holm's correction over `left` rows comes at no more than the look's level for
     alpha / left (Y. Ye et al., Statistics in Medicine 32 (2013) 1112-1124): such levels are not proportional to alpha.
     """
     counts = np.asarray(samples, dtype=np.float64)
@@ -157,24 +153,3 @@ def stops(p_tost: FloatArray, p_alarm: FloatArray, levels: LookAlphas) -> Stops:
         kept |= running & inside & (kept[-1] | inside[-1])
         running &= ~alarms.any(axis=0) & ~kept.all(axis=0)
     return Stops(np.asarray(kept.all(axis=0) & ~alarms.any(axis=0)), alarms, asked)
-
-
-# ---------------------------------------------------------------- failing fast
-
-
-def fast_evidence(differences: ArrayLike, margin: float) -> float:
-    """An e-value against "the mean difference is not below -margin", from items drawn without replacement.
-
-    A mixture of constant bets, the mean over lambda of prod(1 + lambda * (-margin - X)), X in [-1, 1]. The expected
-    product of numbers that are drawn without replacement is at most that of numbers drawn with it (Maclaurin), so at
-    most 1 under the claim: one look after a number of items that was fixed before finds 1 / alpha with a chance of at
-    most alpha. The martingale for draws without replacement (I. Waudby-Smith and A. Ramdas, JRSS B 86 (2024) 1-27)
-    bounds the mean of the answers that all items would give once, which chance may put far from the truth.
-    """
-    check_margin(margin, 0.05)
-    x = np.asarray(differences, dtype=np.float64)
-    if np.any(np.abs(x) > 1.0):
-        raise ValueError("differences of scores lie in [-1, 1]")
-    bets = [bet for bet in _BETS if bet < 1.0 / (1.0 + margin)]
-    logs = [float(np.log1p(bet * (-margin - x)).sum()) for bet in bets]
-    return math.exp(min(700.0, float(np.logaddexp.reduce(logs)) - math.log(len(bets))))

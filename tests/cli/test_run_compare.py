@@ -157,7 +157,7 @@ def test_transport_faults_heal(endpoint, config, run_evalkit):
 def test_kill_9_at_half_and_again_repeats_no_more_than_was_in_flight(endpoint, config, tmp_path):
     endpoint.spoil = lambda body, number: time.sleep(0.02)
     path = config("ref", endpoint.url, [MANY], limits={"concurrency": 4})
-    command = [sys.executable, "-m", "evalkit", "run", str(path), "--quiet"]
+    command = [sys.executable, "-m", "evalkit", "run", str(path), "--quiet", "--stored"]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     file = tmp_path / "runs" / "ref" / journal.NAME
     deadline = time.monotonic() + 60
@@ -265,7 +265,7 @@ def test_a_damaged_answer_is_said_by_every_command_and_asked_again(stored, endpo
     assert done.returncode == 3
     assert f"{path}: is damaged at byte" in done.stderr
     asked = len(endpoint.requests)
-    done = run_evalkit("run", files[0])
+    done = run_evalkit("run", files[0], "--stored")
     assert f"{path}: is damaged at byte" in done.stderr
     assert len(endpoint.requests) == asked + 1
     (suite,) = json.loads(run_evalkit("compare", *folders, "--json").stdout)["suites"]
@@ -295,7 +295,7 @@ def test_a_limit_asks_so_many_and_a_larger_one_only_adds(endpoint, config, run_e
     path = config("ref", endpoint.url, [MANY])
     assert run_evalkit("run", path, "--limit", "10", "--quiet").returncode == 0
     assert len(endpoint.requests) == 10
-    assert run_evalkit("run", path, "--limit", "25", "--quiet").returncode == 0
+    assert run_evalkit("run", path, "--limit", "25", "--stored", "--quiet").returncode == 0
     assert len(endpoint.requests) == 25
 
 

@@ -91,7 +91,7 @@ def test_resume_sends_no_picture_that_was_answered(endpoint, config, invoke, ocr
     assert len(answered) == 16
     endpoint.spoil = lambda received, number: None
     before = len(endpoint.asked)
-    assert invoke("run", path, "--quiet").code == 0
+    assert invoke("run", path, "--stored", "--quiet").code == 0
     again = [own.pictures(one)[0] for one in endpoint.asked[before:]]
     assert len(again) == len(set(again)) == 8
     assert not answered & set(again)

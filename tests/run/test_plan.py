@@ -17,7 +17,7 @@ def suite(name, items, *, max_tokens=64, repeats=1, kept="longest_first"):
 
 
 def asked(plan, answered=(), expected=None):
-    return [(item.id, repeat) for _suite, item, repeat in order(plan, dict.fromkeys(answered), expected or {})]
+    return [(item.id, repeat) for _suite, item, repeat in order(plan.keyed(), dict.fromkeys(answered), expected or {})]
 
 
 def test_without_lengths_the_largest_token_limit_goes_first_and_else_the_order_of_the_files():

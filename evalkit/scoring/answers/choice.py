@@ -29,6 +29,7 @@ from evalkit.scoring import patterns
 from evalkit.scoring.answers.reply import (
     between_boxes,
     boxes,
+    corrections,
     ends_midway,
     for_matching,
     last_line,
@@ -50,6 +51,7 @@ VERSION: Final = 1
 _RE: Final = patterns.of("choice")
 _FOLDED: Final = frozenset(".,;:!?'\"“”‘’«»。；：！？")  # punctuation that does not tell two texts apart
 _ARTICLES: Final = frozenset({"the", "a", "an"})
+_ALONE: Final = frozenset((word,) for word in _ARTICLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,9 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _tokens(text: str, position: int) -> Iterator[tuple[str, int]]:
-    """(folded word, where it ends) from `position` on, without folded punctuation and a leading article."""
-    first = True
+def _tokens(text: str, position: int, *, articles: bool = False) -> Iterator[tuple[str, int]]:
+    """(folded word, where it ends) from `position` on, without folded punctuation and leading articles."""
+    first = not articles
     for token in _RE.token.finditer(text, position):
         word = token[0].casefold()
         if word in _FOLDED:
@@ -391,7 +393,7 @@ def _words_end(text: str, position: int, letter: str, options: Options) -> int |
     """Where the words of option `letter` end if they follow at `position`, whether or not others have the same."""
     words = options.words[options.letters.index(letter)] if letter in options.letters else ()
     link = _RE.to_text.match(text, position)
-    found = [*islice(_tokens(text, link.end() if link else position), len(words))]
+    found = [*islice(_tokens(text, link.end() if link else position, articles=words in _ALONE), len(words))]
     return found[-1][1] if found and tuple(word for word, _ in found) == words else None
 
 
@@ -428,8 +430,8 @@ def _with_another(text: str, value: Value, options: Options) -> Value:
 
 def _corrected(text: str, start: int, options: Options) -> Iterator[Value]:
     """P1: the letters that are given instead of an answer that ends at `start`: "Wait, actually C."."""
-    for found in _RE.corrected.finditer(text, start):
-        value = value_at(text, found.end(), options)
+    for position in corrections(text, start):
+        value = value_at(text, position, options)
         if value and not value.by_text and _RE.alone.match(text, value.end):
             yield value
 
@@ -470,7 +472,7 @@ def _from_lines(text: str, options: Options, weak: list[Value]) -> Extraction:
         return Extraction((letter,), "P4")
     if letter := _led_to(line, options) or _told(line, options):
         return Extraction((letter,), "P4")
-    if letter := only(options, _stated(text)):
+    if letter := only(options, _stated(text, options)):
         return Extraction((letter,), "M1")
     named = options.letter_of(line) if alone and (len(line) >= SHORTEST_BARE_TEXT or line == text.strip()) else None
     named = named or (_begun(first, options) if alone else None)
@@ -511,9 +513,9 @@ def _led_to(line: str, options: Options) -> str | None:
     """The letter that ends a line and is the only one in it, behind a word that leads to it: "That leaves C."."""
     line = _RE.article.sub("", line[-_LONGEST_END:])
     *_, found = None, *_RE.led_to.finditer(line)
-    if found is None or found[1] not in options.letters or _RE.negative.search(line):
+    if found is None or found[1] not in options.letters or _RE.negative.search(line) or supposed(line, found.start(1)):
         return None
-    others = {letter[1] for letter in _RE.lenient_alone.finditer(line)} & set(options.letters)
+    others = {letter[1] for letter in _RE.letter.finditer(line)} & set(options.letters)
     return found[1] if others <= {found[1]} else None
 
 
@@ -522,7 +524,7 @@ def _told(line: str, options: Options) -> str | None:
     line = line[-_LONGEST_END:]
     for found in _RE.told.finditer(line):
         end = own_text_end(line, found.end(), found[1], options)
-        if end and _RE.line_end.match(line, end):
+        if end and _RE.line_end.match(line, end) and not supposed(line, found.start(1)):
             return found[1]
     return None
 
@@ -539,16 +541,14 @@ def _begun(line: str, options: Options) -> str | None:
     return named[0]
 
 
-def _stated(text: str) -> Iterator[str]:
+def _stated(text: str, options: Options) -> Iterator[str]:
     """M1: the letters that are said to be right; a lone I is a number of a statement, or whoever writes."""
     for found in _RE.stated.finditer(text):
-        start = found.start()
-        if (
-            text[start] != "I"
-            and not supposed(text, start)
-            and not _RE.stated_not.search(text[max(0, start - 30) : start])
-        ):
-            yield (found["before"] or found["after"]).upper()
+        start, ticked = found.start(), found["ticked"]
+        denied = supposed(text, start) or _RE.stated_not.search(text[max(0, start - 30) : start])
+        own = ticked and own_text_end(text, found.end("ticked"), ticked, options)  # an option whose text is "true"
+        if text[start] != "I" and not denied and not own:
+            yield (found["before"] or found["after"] or found["left"] or ticked).upper()
 
 
 def only(options: Options, letters: Iterator[str]) -> str | None:

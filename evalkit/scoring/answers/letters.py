@@ -135,7 +135,7 @@ def _row(letters: list[str], options: Options) -> tuple[str, ...]:
 def _beginning(text: str, options: Options) -> str | None:
     first = _RE.line_letter.match(text)
     letter = first and (first[1] or first[2])
-    if not letter or letter not in options.letters:
+    if first is None or not letter or letter not in options.letters or _RE.crossed_out.match(text, first.end()):
         return None
     others = {found[1] or found[2] for found in _RE.option_line.finditer(text)} - {letter}
     return None if others & set(options.letters) else letter

@@ -378,6 +378,7 @@ def _unwrapped(text: str, wrapper: re.Pattern[str], gap: str) -> str:
 
 _MOST_MARKERS: Final = 5_000  # from the end; a text with more of them is a loop
 _LONGEST_LEAD: Final = 40  # characters before a marker that may take it back
+_LONGEST_CLAUSE: Final = 260  # "If it were not so, the answer would be"
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,14 +409,34 @@ def places(text: str) -> Iterator[Place]:
         said = bool(marker["verb"]) or bool(text[marker.end() : start].strip())
         if "\n" in text[marker.end() : start] and _RE.first_step.match(text, start):
             continue
+        if separator and separator["modal"] and supposed(text, start):
+            continue
         yield Place(start, said, firm)
+        if "|" in text[marker.end() : start + 1] and (cell := _cell_below(text, marker)):
+            yield Place(cell, True, firm)
         if not said and (heading := _RE.heading.match(text, marker.end())):
             yield Place(heading.end(), said, firm)
 
 
+def _cell_below(text: str, marker: re.Match[str]) -> int | None:
+    """Where the cell below `marker` begins, where it heads a column of a table with one row."""
+    below = _RE.below_head.match(text, marker.end())
+    count = text.count("|", text.rfind("\n", 0, marker.start()) + 1, marker.start())
+    before = below["row"].split("|", count) if below else []
+    if below is None or len(before) <= count:
+        return None
+    return below.end("row") - len(before[-1].lstrip())
+
+
+def corrections(text: str, start: int) -> Iterator[int]:
+    """Where from `start` on something is given in the place of what was said before: "Wait, actually"."""
+    return (found.end() for found in _RE.corrected.finditer(text, start))
+
+
 def supposed(text: str, start: int) -> bool:
     """Whether what begins at `start` is asked or supposed and not said: "is the answer B?", "if B is correct"."""
-    return _RE.asked.search(text, max(0, start - _LONGEST_LEAD), start) is not None
+    asked = _RE.asked.search(text, max(0, start - _LONGEST_LEAD), start)
+    return bool(asked or _RE.counterfactual.search(text, max(0, start - _LONGEST_CLAUSE), start))
 
 
 def _markers(text: str) -> Iterator[re.Match[str]]:
