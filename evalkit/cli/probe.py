@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,10 +13,11 @@ from evalkit import api
 from evalkit.cli import options
 from evalkit.cli.progress import Terminal
 from evalkit.errors import UsageError
-from evalkit.options import BisectOptions, ContractOptions, JudgeOptions, ProbeOptions
+from evalkit.options import BisectOptions, ContractOptions, ProbeOptions
 
 if TYPE_CHECKING:
     from evalkit.examine.bisect import Bisection, Result
+    from evalkit.examine.contract import Sheet
     from evalkit.examine.probe_report import FidelityReport
 
 DEFAULTS: Final = ProbeOptions()
@@ -133,13 +134,12 @@ def contract(reference: Path, candidate: Path | None, as_json: bool, **given: An
 
     Exits as compare does; for one endpoint 0 where every promise is kept, else 3.
     """
-    from evalkit.cli.compare import show
-
     if candidate is None and given["out"] is not None:
         raise UsageError("--out: has no effect on one endpoint: nothing is stored")
     found = api.contract(reference, candidate, options.made(ContractOptions, given))
     if found.comparison is not None:
-        return show(found.comparison, JudgeOptions(), as_json=as_json, behaviour=False)
+        _show_pair(found.comparison, found.sheets, as_json=as_json)
+        return found.exit_code
     (sheet,) = found.sheets
     if as_json:
         told = {"requests": sheet.requests, "tokens": sheet.tokens, "promises": [asdict(one) for one in found.kept]}
@@ -148,10 +148,37 @@ def contract(reference: Path, candidate: Path | None, as_json: bool, **given: An
     for one in found.kept:
         word = "broken" if one.problem else "once" if one.broken else "kept"
         colour = {"broken": "red", "once": "yellow", "kept": "green"}[word]
-        line = f"{one.cases - one.broken:>4} of {one.cases:<4} {one.name}"
+        line = f"{one.broken or one.cases:>4} of {one.cases:<4} {one.name}"
         click.echo(f"{click.style(f'{word:<7}', fg=colour)}{line}{f'; {one.first}' if one.first else ''}")
-    click.echo(f"{sheet.requests} requests, {sheet.tokens:,} tokens, {sheet.seconds:.0f} s")
+    _show_cost(found.sheets)
     return found.exit_code
+
+
+def _show_pair(made: api.Comparison, sheets: Sequence[Sheet], *, as_json: bool) -> None:
+    """What the candidate breaks and the reference keeps; the table of all is in the report."""
+    from evalkit.model import Verdict
+    from evalkit.render.document import to_json
+    from evalkit.render.words import SYMBOLS, say
+
+    if as_json:
+        click.echo(to_json(made.value).decode(), nl=False)
+        return
+    kept = [row for row in made.value.suites if row.verdict is Verdict.EQUIVALENT]
+    click.echo(f"{SYMBOLS[Verdict.EQUIVALENT]} {len(kept)} promises of {len(made.value.suites)}: no difference")
+    for row in made.value.suites:
+        # What both sides break alike is no difference, and worth a line.
+        if row.verdict is not Verdict.EQUIVALENT or "both" in row.reasons[0].values:
+            click.echo(f"{SYMBOLS[row.verdict]} {row.label}: {say(row.reasons[0])}")
+    for note in made.value.notes:
+        click.echo(f"  {say(note)}")
+    click.echo(f"{SYMBOLS[made.verdict]} {made.verdict.value}: {say(made.value.reasons[0])}")
+    _show_cost(sheets)
+    click.echo(f"stored in {made.file}; `evalkit report {made.folder}` shows every promise", err=True)
+
+
+def _show_cost(sheets: Sequence[Sheet]) -> None:
+    for one in sheets:
+        click.echo(f"{one.config.name}: {one.requests} requests, {one.tokens:,} tokens, {one.seconds:.0f} s")
 
 
 # ---------------------------------------------------------------- which operators

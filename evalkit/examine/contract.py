@@ -111,7 +111,7 @@ def held(reference: Sheet, candidate: Sheet, created: str) -> Comparison:
             untold.append(told["name"])
     verdict = Verdict.over(row.verdict for row in rows)
     worst = tuple(row.label for row in rows if row.verdict is verdict)
-    reason = Reason("contract.some", {"labels": worst, "verdict": verdict.value})
+    reason = Reason("contract.some", {"labels": worst})
     if verdict is Verdict.EQUIVALENT:
         reason = Reason("contract.all", {"all": len(rows)})
     elif not rows:

@@ -36,7 +36,7 @@ WAVES: Final = ((2, 8), (8, 80), (32, 72), (64, 64))
 class Trial:
     """One promise in one case. `kept` is None where it cannot be told; `said` is compared with another endpoint's.
 
-    `again` says that it was broken whenever it was asked, of three times.
+    `again` says that it was broken whenever it was asked, of three times, or as no model breaks it.
     """
 
     promise: str
@@ -511,6 +511,8 @@ async def _marked(asker: Asker, case: str, place: int, wave: Sequence[str]) -> N
     elif said.calls and said.finish != "length":
         wrong = wrong_call(said.calls[0], [RECORD])
         asker.note("load.arguments", case, not wrong, wrong)
+        if not said.calls[0].arguments.strip():  # no model writes nothing: the parser lost what there was
+            asker.trials[-1] = replace(asker.trials[-1], again=True)
 
 
 # ---------------------------------------------------------------- the sampler
