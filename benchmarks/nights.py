@@ -1,30 +1,32 @@
 """How often a night is red: `python benchmarks/nights.py [CELL...] --comparisons N`, by the rule of `--rerun-on-fail`.
 
 Seeded. A bank of 16 repeats is drawn for each night, and the candidate as the pack asks it; a night that is not
-EQUIVALENT is asked again and judged by all its answers, through the functions that `evalkit compare` calls. The chances
-of items are those of benchmarks/decide.py (Beta, mean 0.6); a loss takes from each item in proportion to what it has.
+EQUIVALENT is asked again and judged by all its answers, at the levels of `evalkit.nights`. Nights are simulated as
+`plan` simulates comparisons; the first of a cell also go through the functions that `evalkit compare` calls, and must
+get the same verdicts. The chances of items are those of benchmarks/decide.py.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from simulation import beta_means
 
 import evalkit
 from evalkit import nights
 from evalkit.compare.columns import Side
 from evalkit.compare.judge import compare
+from evalkit.examine.simulating import Drawn, Gate, Shape, World, draws, judge
 from evalkit.judging import policy
-from evalkit.model import Comparison, Verdict
+from evalkit.model import DEFAULT_MARGIN_PT, Verdict
 from evalkit.options import JudgeOptions
-from evalkit.stats.paired import FloatArray
+from evalkit.stats.paired import BoolArray, FloatArray
 from evalkit.tasks.suites import find_pack
 
 ITEMS: Final = {"mmlu_gen_5shot_lite": 1430, "musr": 756, "gpqa_diamond": 198, "theoremqa": 800, "livebench": 1000}
@@ -50,68 +52,103 @@ CELLS: Final = {
 }
 
 
+class Night(NamedTuple):
+    """What many nights came to: the last look's verdicts, and which nights were looked at twice."""
+
+    verdict: NDArray[np.object_]
+    twice: BoolArray
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cells", nargs="*", metavar="CELL", help=f"of {', '.join(CELLS)} (default: all)")
-    parser.add_argument("--comparisons", type=int, default=1000, help="simulated nights for each cell")
+    parser.add_argument("--comparisons", type=int, default=4000, help="simulated nights for each cell")
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
     heads = ("red", "asked again", *(verdict.value for verdict in Verdict))
     print(f"| cell | nights | {' | '.join(heads)} |\n| :-- | --: |{' --: |' * len(heads)}")
     for name in options.cells or CELLS:
-        found: Counter[str] = Counter()
-        for looks in simulated(CELLS[name], options.comparisons, options.seed):
-            found[looks[-1].verdict.value] += 1
-            found["red"] += looks[-1].exit_code != 0
-            found["asked again"] += len(looks) > 1
-        shares = (f"{100 * found[head] / options.comparisons:.1f}" for head in heads)
-        print(f"| {name} | {options.comparisons:,} | {' | '.join(shares)} |", flush=True)
+        made = simulated(CELLS[name], options.comparisons, options.seed)
+        found = [np.mean(made.verdict != Verdict.EQUIVALENT), np.mean(made.twice)]
+        found += [np.mean(made.verdict == verdict) for verdict in Verdict]
+        print(
+            f"| {name} | {options.comparisons:,} | {' | '.join(f'{100 * share:.1f}' for share in found)} |", flush=True
+        )
 
 
-def simulated(cell: Cell, comparisons: int, seed: int) -> Iterator[list[Comparison]]:
-    """So many nights: the one or two looks at each."""
-    rng, pack = np.random.default_rng(seed), find_pack(PACK)
-    asked = {one.name: (_items(one.name, one.limit), one.repeats or 1) for one in pack.suites}
-    bank = {name: _chances(n, BANK, cell.icc, 0.0) for name, (n, _k) in asked.items()}
-    night = {name: _chances(n, k, cell.icc, cell.all_pt) for name, (n, k) in asked.items()}
-    told = evalkit.judge(_table(bank, rng), _table(night, rng), JudgeOptions(pack=PACK, flips=0))
-    assert told.sides is not None
-    levels = [policy(JudgeOptions(pack=PACK, flips=0, alpha=alpha)) for alpha in nights.alphas(ALPHA)]
-    for _ in range(comparisons):
-        reference, first = _drawn(told.sides[0], bank, rng), _drawn(told.sides[1], night, rng)
-        looks = [compare(reference, first, levels[0], "")]
-        if suites := nights.to_confirm(looks[0]):
-            second = _drawn(told.sides[1], {name: night[name] for name in suites}, rng)
-            looks.append(compare(reference, nights.joined(first, second), levels[1], ""))
-        yield looks
+def gate_of(cell: Cell) -> Gate:
+    """The pack against the bank, the candidate as often as the pack asks."""
+    pack, suites = find_pack(PACK), {}
+    for one in pack.suites:
+        p = beta_means(MEAN, cell.icc, min(ITEMS[one.name], one.limit or ITEMS[one.name]))
+        worse = p * (1 + cell.all_pt / 100 / p.mean())
+        margin = (one.margin_pt or DEFAULT_MARGIN_PT) / 100
+        suites[one.name] = World(Shape.plain(p.size), p, worse, (BANK, one.repeats or 1), margin)
+    overall = DEFAULT_MARGIN_PT if pack.overall is None else pack.overall.margin_pt
+    return Gate(suites, overall / 100, ALPHA)
 
 
-def _items(name: str, limit: int | None) -> int:
-    return min(ITEMS[name], limit or ITEMS[name])
+def simulated(cell: Cell, comparisons: int, seed: int) -> Night:
+    """So many nights."""
+    gate, (one, two) = gate_of(cell), nights.alphas(ALPHA)
+    parts: list[Night] = []
+    for first, again in zip(draws(gate, comparisons, seed), draws(gate, comparisons, seed + 1), strict=True):
+        looked = judge(replace(gate, alpha=one), first)
+        open_mean = looked.mean != Verdict.EQUIVALENT
+        asked = {name: open_mean | (verdict != Verdict.EQUIVALENT) for name, verdict in looked.suites.items()}
+        joined = {name: _joined(first[name], again[name], asked[name]) for name in first}
+        often = {name: replace(world, repeats=(BANK, 2 * world.repeats[1])) for name, world in gate.suites.items()}
+        confirmed = judge(replace(gate, suites=often, alpha=two), joined)
+        twice = looked.overall != Verdict.EQUIVALENT
+        parts.append(Night(np.where(twice, confirmed.overall, looked.overall), twice))
+        if len(parts) == 1:
+            _held(gate, (first, again), parts[0])
+    return Night(np.concatenate([part.verdict for part in parts]), np.concatenate([part.twice for part in parts]))
 
 
-def _chances(items: int, repeats: int, icc: float, loss_pt: float) -> FloatArray:
-    p = beta_means(MEAN, icc, items)
-    return np.repeat((p * (1 + loss_pt / 100 / p.mean()))[:, None], repeats, axis=1)
+def _joined(first: Drawn, again: Drawn, asked: BoolArray) -> Drawn:
+    """The candidate's answers of both runs, where the suite was asked again, against the same reference."""
+    more = asked[:, None]
+    right, answered = (
+        one[1] + two[1] * more for one, two in ((first.right, again.right), (first.answered, again.answered))
+    )
+    return Drawn((first.right[0], right), (first.answered[0], answered))
 
 
-def _table(chances: Mapping[str, FloatArray], rng: np.random.Generator) -> pd.DataFrame:
+# ---------------------------------------------------------------- the same nights by the functions that judge
+
+
+def _held(gate: Gate, drawn: tuple[Mapping[str, Drawn], Mapping[str, Drawn]], made: Night, most: int = 2) -> None:
+    """Holds the first nights that end either way against what a comparison of their answers says."""
+    for verdict in (made.twice, ~made.twice):
+        for night in np.flatnonzero(verdict)[:most].tolist():
+            bank, first = (_table(gate, drawn[0], side, night) for side in (0, 1))
+            again = _table(gate, drawn[1], 1, night)
+            assert _night(bank, first, again) == made.verdict[night], night
+
+
+def _night(bank: pd.DataFrame, first: pd.DataFrame, again: pd.DataFrame) -> Verdict:
+    levels = [JudgeOptions(pack=PACK, flips=0, alpha=alpha) for alpha in nights.alphas(ALPHA)]
+    looked = evalkit.judge(bank, first, levels[0])
+    suites = nights.to_confirm(looked.value)
+    if not suites:
+        return looked.verdict
+    second = evalkit.judge(bank, again, levels[1]).sides
+    assert looked.sides is not None
+    assert second is not None
+    chosen: Side = replace(second[1], suites={name: second[1].suites[name] for name in suites})
+    return compare(looked.sides[0], nights.joined(looked.sides[1], chosen), policy(levels[1]), "").verdict
+
+
+def _table(gate: Gate, drawn: Mapping[str, Drawn], side: int, night: int) -> pd.DataFrame:
     rows = []
-    for name, p in chances.items():
-        items = np.repeat([f"{name}-{number:05}" for number in range(p.shape[0])], p.shape[1])
-        score = (rng.random(p.size) < p.ravel()).astype(np.float64)
-        repeat = np.tile(np.arange(p.shape[1]), p.shape[0])
+    for name, world in gate.suites.items():
+        k, right = world.repeats[side], drawn[name].right[side][night]
+        items = np.repeat([f"{name}-{number:05}" for number in range(right.size)], k)
+        repeat = np.tile(np.arange(k), right.size)
+        score: FloatArray = (repeat < np.repeat(right, k)).astype(np.float64)
         rows.append(pd.DataFrame({"suite": name, "item": items, "repeat": repeat, "score": score}))
     return pd.concat(rows, ignore_index=True)
-
-
-def _drawn(side: Side, chances: Mapping[str, FloatArray], rng: np.random.Generator) -> Side:
-    """The side with new answers to these suites alone."""
-    suites = {}
-    for name, p in chances.items():
-        value = (rng.random(p.size) < p.ravel()).astype(np.float64)
-        suites[name] = replace(side.suites[name], samples=replace(side.suites[name].samples, value=value))
-    return replace(side, suites=suites)
 
 
 if __name__ == "__main__":

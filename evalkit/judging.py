@@ -110,6 +110,11 @@ def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: 
         from evalkit.publish.known import read_known, waived
 
         made = waived(made, read_known(Path(options.known)), lenient=options.on_inconclusive != "fail")
+    if options.policy is not None:
+        from evalkit.publish.policies import read_policy, ruled
+
+        said, _places = read_policy(options.policy)
+        made = made if said.rule is None else ruled(made, str(options.policy), said.rule)
     return Judged(made, case.home, case.sides)
 
 
@@ -162,6 +167,9 @@ def policy(options: JudgeOptions, case: Case | None = None) -> Policy:
     """
     if options.include_questions and case is not None and all(side.item is no_item for side in case.sides):
         raise UsageError("--include-questions: has no effect here: neither side holds questions")
+    advisory: tuple[str, ...] = ()
+    if options.policy is not None:
+        options, advisory = _with_policy(options, options.policy)
     margins = {name: fraction(points) for name, points in options.margins_pt.items()}
     default = None if options.margin_pt is None else fraction(options.margin_pt)
     overall = default if options.overall_margin_pt is None else fraction(options.overall_margin_pt)
@@ -181,7 +189,20 @@ def policy(options: JudgeOptions, case: Case | None = None) -> Policy:
         noise={} if case is None else case.noise,
         flips=options.flips,
         questions=options.include_questions,
+        advisory=frozenset(advisory),
     )
+
+
+def _with_policy(options: JudgeOptions, name: str | Path) -> tuple[JudgeOptions, tuple[str, ...]]:
+    """The options with what a policy says where they say nothing, and its advisory suites."""
+    from evalkit.publish.policies import read_policy
+
+    said, _places = read_policy(name)
+    if options.margin_pt is None:
+        overall = said.overall_margin_pt if options.overall_margin_pt is None else options.overall_margin_pt
+        margins = {**said.margins_pt, **options.margins_pt}
+        options = replace(options, margin_pt=said.margin_pt, margins_pt=margins, overall_margin_pt=overall)
+    return options, said.advisory
 
 
 def _pack(name: str) -> Pack:
@@ -198,6 +219,10 @@ def check_margins(options: JudgeOptions, suites: Iterable[str]) -> None:
     """Raises `UsageError` where a margin or the pack names no suite that is compared: it would silently not hold."""
     known = sorted(set(suites))
     check_names(options.margins_pt, known)
+    if options.policy is not None:
+        from evalkit.publish.policies import check_suites, read_policy
+
+        check_suites(*read_policy(options.policy), known)
     if options.pack is not None and options.margin_pt is None:
         listed = _pack_margins(_pack(options.pack))
         if not listed.keys() & set(known):

@@ -389,7 +389,8 @@ class BreakdownRow:
 class SuiteResult:
     """The judgment on one suite. `margin` is a fraction; `ci90` is at level 1 - 2 alpha.
 
-    `waiver` is there where somebody accepts that it is DEGRADED or ELEVATED, for a time: the exit code leaves it out.
+    `waiver` is there where somebody accepts that it is DEGRADED or ELEVATED, for a time, or calls it advisory: the exit
+    code leaves it out.
     """
 
     suite: str

@@ -88,6 +88,9 @@ class JudgeOptions(Tolerances):
     with both replies (None: all); `include_questions` holds those of gated data sets as well. `out` is the
     folder for the comparison; without it the folder is beside what is compared.
 
+    `policy` names a policy of evalkit's own or is its file (docs/comparing.md): margins below those given here, suites
+    that are advisory, and a rule of thumb that is shown beside the verdict.
+
     `known` is a list of differences that somebody accepts for a time (docs/history.md): they keep their verdict, and
     the exit code is that of all others.
 
@@ -99,6 +102,7 @@ class JudgeOptions(Tolerances):
     pack: str | None = None
     overall_margin_pt: float | None = None
     known: str | Path | None = None
+    policy: str | Path | None = None
     on_inconclusive: Literal["fail", "warn", "pass"] = "fail"
     flips: int | None = 40
     include_questions: bool = False

@@ -180,6 +180,12 @@ judging = together(
         "--pack", metavar="NAME|FILE", help="Take the tolerances of this pack and its suites (`evalkit suites`)."
     ),
     click.option(
+        "--policy",
+        metavar="NAME|FILE",
+        help="A YAML file with margins, advisory suites and a rule of thumb, or a rule by its name (flagrelease-5pct, "
+        "cts-2pct): what it would say and how often it errs is shown, and changes no verdict.",
+    ),
+    click.option(
         "--known",
         type=click.Path(path_type=Path, dir_okay=False),
         help="A list of differences that somebody accepts for a time: they keep their verdict, and the exit code is "

@@ -169,15 +169,18 @@ def init(folder: Path) -> None:
 
 
 @click.command("schema")
-@click.argument("document", type=click.Choice(["config", "comparison"]), default="config")
+@click.argument("document", type=click.Choice(["config", "comparison", "policy"]), default="config")
 @click.option("--suite", is_flag=True, help="Of a suite's YAML instead.")
 def schema(document: str, suite: bool) -> None:
     """Print a JSON Schema.
 
-    DOCUMENT is "config" (an endpoint's YAML file, the default) or "comparison" (what `compare --json` prints).
+    DOCUMENT is "config" (an endpoint's YAML file, the default), "comparison" (what `compare --json` prints) or "policy"
+    (what `--policy` takes).
     """
     if suite:
         from evalkit.config.suite import suite_schema as json_schema
+    elif document == "policy":
+        from evalkit.config.suite import policy_schema as json_schema
     elif document == "config":
         from evalkit.config import json_schema
     else:

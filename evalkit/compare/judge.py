@@ -45,19 +45,22 @@ def compare(
         for name in names
     ]
     overall = reference.overall_margin, candidate.overall_margin
-    found = tiers(judged, policy.overall(*overall), policy, policy.overall_conflict(*overall))
+    deciding = [one for one in judged if one.result.suite not in policy.advisory]
+    found = tiers(deciding, policy.overall(*overall), policy, policy.overall_conflict(*overall))
+    held = {one.result.suite: one for one in found.judged}
+    judged = [held.get(one.result.suite) or _advisory(one) for one in judged]
     clustered = cluster_notes(reference, candidate, aligned)
     excused = found.verdict is Verdict.INCONCLUSIVE and policy.on_inconclusive != "fail"
     return Comparison(
         reference=reference.identity,
         candidate=candidate.identity,
-        suites=tuple(one.result for one in found.judged),
+        suites=tuple(one.result for one in judged),
         verdict=found.verdict,
         exit_code=0 if excused else found.verdict.exit_code,
         reasons=(*stopped, *overall_reasons(found)),
         macro=found.macro,
         differences=differences,
-        flips=tuple(flip for one in found.judged for flip in _flips(one, *sides, policy)),
+        flips=tuple(flip for one in judged for flip in _flips(one, *sides, policy)),
         alpha=policy.alpha,
         created=created,
         evalkit_version=__version__,
@@ -83,6 +86,12 @@ def _of(name: str, sides: tuple[Side, Side]) -> tuple[SuiteSide, SuiteSide]:
 def _absent(name: str, sides: tuple[Side, Side], policy: Policy) -> Judged:
     missing, present = ("candidate", sides[0]) if name in sides[0].suites else ("reference", sides[1])
     return absent_suite(name, present.suites[name], missing, policy)
+
+
+def _advisory(judged: Judged) -> Judged:
+    """The suite marked as one that a policy lets decide nothing."""
+    result, mark = judged.result, Reason("policy.advisory")
+    return replace(judged, result=replace(result, waiver=mark, reasons=(*result.reasons, mark)))
 
 
 def _with_behaviour(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> Judged:

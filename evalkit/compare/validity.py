@@ -491,7 +491,8 @@ class Policy:
     `pack` names the pack that margins were taken from. `alpha` is the level of each one-sided test, `power` that of
     the needed repeats. `bank` says that the reference is a stored run that will not be asked again. `noise` holds
     noise floors by suite; `look` is there where this is one look of several. `flips` bounds how many flips of a suite
-    the comparison holds with their texts (None: all), `questions` lets it hold the texts of gated suites.
+    the comparison holds with their texts (None: all), `questions` lets it hold the texts of gated suites. `advisory`
+    suites are judged and decide nothing.
     """
 
     alpha: float = 0.05
@@ -506,6 +507,7 @@ class Policy:
     noise: Mapping[str, NoiseFloor] = field(default_factory=dict)
     flips: int | None = 40
     questions: bool = False
+    advisory: frozenset[str] = frozenset()
     look: Look | None = None
 
     def level(self, name: str) -> float:

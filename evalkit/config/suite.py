@@ -238,6 +238,36 @@ class Pack(PackFile):
     file: Path
 
 
+Points = Annotated[float, Field(gt=0, lt=100), NUMBER]
+
+
+class Rule(Section):
+    """What two numbers may differ by: a share of the reference's score (in per cent), or percentage points."""
+
+    loss_pct: Points | None = None
+    loss_pt: Points | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        refuse((self.loss_pct is None) == (self.loss_pt is None), "say one of loss_pct and loss_pt", "loss_pct")
+        return self
+
+    def allowed(self, reference: float) -> float:
+        """By how much a candidate may score less than this reference; both fractions."""
+        return reference * self.loss_pct / 100 if self.loss_pct is not None else (self.loss_pt or 0.0) / 100
+
+
+class PolicyFile(Section):
+    """What decides a comparison: margins in percentage points, suites that do not decide, a rule of thumb beside."""
+
+    about: OneLine = ""
+    margin_pt: Points | None = None
+    margins_pt: dict[Word, Points] = Field(default_factory=dict)
+    overall_margin_pt: Points | None = None
+    advisory: tuple[Word, ...] = ()
+    rule: Rule | None = None
+
+
 class Suite(SuiteFields):
     """A suite: what its file says of it, and where it was found. `file` is lm-eval's own for a task of its library."""
 
@@ -420,6 +450,11 @@ def parse_pack(path: Path) -> Pack:
     return Pack.model_construct(
         name=path.stem, file=path, about=file.about, overall=file.overall, rounds=file.rounds, suites=file.suites
     )
+
+
+def policy_schema() -> dict[str, Any]:
+    """The JSON Schema of a policy file."""
+    return {"$schema": JSON_SCHEMA_DIALECT, **PolicyFile.model_json_schema(), "title": "evalkit policy"}
 
 
 def suite_schema() -> dict[str, Any]:

@@ -311,7 +311,8 @@ def gate(series: Sequence[Series], known: Sequence[Known], *, lenient: bool = Fa
 
 def _left(night: Night, known: Sequence[Known]) -> Verdict:
     """The night's verdict, known differences aside."""
-    rows = [(result.suite, result.verdict) for result in night.suites]
+    advisory = Reason("policy.advisory")
+    rows = [(result.suite, result.verdict) for result in night.suites if advisory not in result.reasons]
     rows += [] if night.overall is None else [(OVERALL, night.overall)]
     return without_known(rows, known, date.fromisoformat(night.night), night.verdict)
 

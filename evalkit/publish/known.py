@@ -60,18 +60,19 @@ def waived(comparison: Comparison, known: Sequence[Known], *, lenient: bool) -> 
     day = date.fromisoformat(comparison.created[:10])
     suites = tuple(
         replace(one, waiver=_waiver(found), reasons=(*one.reasons, _waiver(found)))
-        if (found := known_of(known, day, one.suite, one.verdict))
+        if one.waiver is None and (found := known_of(known, day, one.suite, one.verdict))
         else one
         for one in comparison.suites
     )
     macro = comparison.macro
     if macro is not None and (found := known_of(known, day, OVERALL, macro.verdict)):
         macro = replace(macro, waiver=_waiver(found), reasons=(*macro.reasons, _waiver(found)))
-    rows = [(one.suite, one.verdict) for one in comparison.suites]
+    rows = [(one.suite, one.verdict) for one in comparison.suites if one.waiver is None]
     rows += [] if macro is None else [(OVERALL, macro.verdict)]
     left = without_known(rows, known, day, comparison.verdict)
     code = 0 if lenient and left is Verdict.INCONCLUSIVE else left.exit_code
-    notes = (*comparison.notes, *_expired(rows, known, day), *unknown(known, [name for name, _verdict in rows]))
+    names = [*(one.suite for one in suites), *([] if macro is None else [OVERALL])]
+    notes = (*comparison.notes, *_expired(rows, known, day), *unknown(known, names))
     return replace(comparison, suites=suites, macro=macro, exit_code=code, notes=notes)
 
 
