@@ -7,6 +7,7 @@ thirty items it shows that the table supports no claim at all, however close the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,9 +17,12 @@ from evalkit.compare.validity import DEFAULT_MARGIN
 from evalkit.model import Reason, Value, Verdict
 from evalkit.stats.methods import DifferenceTest, judge_means
 from evalkit.stats.multiplicity import macro_test
-from evalkit.stats.tails import wilson
+from evalkit.stats.tails import normal_quantile, wilson
 
 LEAST_ITEMS: Final = 20
+LOSS: Final = 0.10
+"""A loss (a fraction) that a table of enough items shows."""
+POWER: Final = 0.90
 
 EFFECTIVE_ITEMS: Final[Mapping[int, int]] = MappingProxyType({1192: 493})
 """GPQA's three sets pooled hold 546 questions up to three times; Kish's effective number is 493."""
@@ -48,6 +52,7 @@ class PublishedJudgment:
     """What may be said of a row: `reason` has its numbers; INVALID where nothing may be said.
 
     Intervals are unpaired; `n_items` is None where the number of items is not known or does not fit the scores.
+    `needed` is `items_to_decide`, None where the reference's score is a hole or decides nothing.
     """
 
     label: str
@@ -58,19 +63,39 @@ class PublishedJudgment:
     n_items: int | None
     margin: float
     test: DifferenceTest | None = None
+    needed: int | None = None
 
 
 def judge_row(row: PublishedRow, alpha: float = 0.05) -> PublishedJudgment:
     """The judgment on one row of a published table."""
     sizes = possible_sizes(row)
     reason = _problem(row, sizes)
-    n_items, test = sizes[0] if sizes else None, None
+    n_items, test, needed = sizes[0] if sizes else None, None, None
+    if row.reference is not None and 0.0 < row.reference < 1.0:
+        needed = items_to_decide(row.reference, row.margin, alpha)
     if reason is None and row.reference is not None and row.candidate is not None and n_items is not None:
         test = judge_means(row.reference, row.candidate, EFFECTIVE_ITEMS.get(n_items, n_items), row.margin, alpha)
-        reason = _reason(test, n_items)
+        reason = _reason(test, n_items, needed)
     verdict = Verdict.INVALID if test is None else test.decision
     reason = reason or Reason("published.no_size")
-    return PublishedJudgment(row.label, verdict, reason, row.reference, row.candidate, n_items, row.margin, test)
+    return PublishedJudgment(
+        row.label, verdict, reason, row.reference, row.candidate, n_items, row.margin, test, needed
+    )
+
+
+def items_to_decide(reference: float, margin: float, alpha: float = 0.05) -> int:
+    """Items, asked once on either side, with which two means decide: an equal candidate, and one `LOSS` worse.
+
+    Each is then called EQUIVALENT or DEGRADED with the chance `POWER`, by the normal approximation of K. F. Phillips'
+    sample size for two one-sided tests; where the margin is no less than `LOSS`, only the equal one.
+    """
+    level, worse = normal_quantile(1 - alpha), max(0.0, reference - LOSS)
+    spread = reference * (1 - reference)
+    needed = 2 * spread * ((level + normal_quantile((1 + POWER) / 2)) / margin) ** 2
+    if margin < LOSS:
+        both = spread + worse * (1 - worse)
+        needed = max(needed, both * ((level + normal_quantile(POWER)) / (LOSS - margin)) ** 2)
+    return max(LEAST_ITEMS, math.ceil(needed))
 
 
 def possible_sizes(row: PublishedRow) -> tuple[int, ...]:
@@ -126,7 +151,7 @@ def _no_score(side: str, score: float | None) -> Reason:
     return Reason("published.beyond", {"side": side, "score": score})
 
 
-def _reason(test: DifferenceTest, n_items: int) -> Reason:
+def _reason(test: DifferenceTest, n_items: int, needed: int | None) -> Reason:
     values: dict[str, Value] = {"n": n_items, "interval": test.ci90, "margin": test.margin}
     if test.decision is Verdict.EQUIVALENT:
         return Reason("published.equivalent", values)
@@ -134,7 +159,8 @@ def _reason(test: DifferenceTest, n_items: int) -> Reason:
         return Reason("published.degraded", values)
     if test.decision is Verdict.ELEVATED:
         return Reason("published.elevated", values)
-    return Reason("published.inconclusive", {**values, "reach": (test.ci90.high - test.ci90.low) / 2})
+    values |= {"reach": (test.ci90.high - test.ci90.low) / 2, **({"needed": needed} if needed else {})}
+    return Reason("published.inconclusive", values)
 
 
 def mean_over_rows(judgments: Sequence[PublishedJudgment], alpha: float = 0.05) -> DifferenceTest | None:

@@ -57,6 +57,7 @@ def _row_document(one: PublishedJudgment) -> dict[str, Any]:
         "verdict": one.verdict.value,
         "reason": one.reason,
         "n_items": one.n_items,
+        "n_to_decide": one.needed,
         "reference": one.reference,
         "candidate": one.candidate,
         "difference": test and test.point,
