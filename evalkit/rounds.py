@@ -294,8 +294,9 @@ class Walk:
         macro = found.macro
         if macro is not None and macro.verdict is not Verdict.INVALID:
             macro = replace(macro, verdict=Verdict.INCONCLUSIVE, reasons=(Reason("inconclusive.fast"),))
-        verdict = Verdict.over(suite.verdict for suite in suites)
-        tiers = Tiers(tuple(JudgedSuite(suite, None, None) for suite in suites), macro, verdict)
+        deciding = [suite for suite in suites if suite.waiver is None]  # an advisory one does not
+        verdict = Verdict.over(suite.verdict for suite in deciding)
+        tiers = Tiers(tuple(JudgedSuite(suite, None, None) for suite in deciding), macro, verdict)
         rounds = Rounds(0, len(self.schedule.rounds), 0.0, found.alpha, {})
         reasons = (*overall_reasons(tiers), _line(rounds))
         found = replace(found, verdict=verdict, exit_code=verdict.exit_code, reasons=reasons, rounds=rounds)
@@ -314,7 +315,7 @@ def _line(rounds: Rounds) -> Reason:
 
 
 def _fast_row(suite: SuiteResult, evidence: float, limit: float) -> SuiteResult:
-    if suite.verdict is Verdict.INVALID:
+    if suite.verdict is Verdict.INVALID or suite.waiver is not None:
         return suite
     if evidence < limit:
         return replace(suite, verdict=Verdict.INCONCLUSIVE, reasons=(Reason("inconclusive.fast"),))
