@@ -68,7 +68,37 @@ def read(kind: type[T], data: str | bytes) -> T:
         made: T = adapter(cast(Any, kind)).validate_json(b"[" + text + b"]")[0]
     except ValidationError as error:
         raise UsageError(_first_problem(error)) from None
+    return checked(made)
+
+
+_LARGEST: Final = 1e20  # a seed may have 64 bits; beyond, points and percent of a number need not be one
+
+
+def checked(made: T) -> T:
+    """The value, where its numbers are such as evalkit writes.
+
+    Raises:
+        UsageError: naming one that is beyond.
+    """
+    for place, number in _numbers(made, ""):
+        if abs(number) > _LARGEST:
+            raise UsageError(f"at {place.lstrip('.')}: there is no such number: {number!s:.40}")
     return made
+
+
+def _numbers(value: object, place: str) -> Iterator[tuple[str, float]]:
+    """All numbers in a value, with their places."""
+    if isinstance(value, int | float):
+        yield place, value
+    elif is_dataclass(value):
+        for f in fields(value):
+            yield from _numbers(getattr(value, f.name), f"{place}.{f.name}")
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _numbers(one, f"{place}.{name}")
+    elif isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            yield from _numbers(one, f"{place}[{number}]")
 
 
 @cache

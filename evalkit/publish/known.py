@@ -57,7 +57,7 @@ def waived(comparison: Comparison, known: Sequence[Known], *, lenient: bool) -> 
     INCONCLUSIVE ends with 0 where `lenient`. An entry that has expired while its row still differs is named in a note,
     and so is one whose suite is not compared.
     """
-    day = date.fromisoformat(comparison.created[:10])
+    day = read_day(comparison.created[:10], "created:")
     suites = tuple(
         replace(one, waiver=_waiver(found), reasons=(*one.reasons, _waiver(found)))
         if one.waiver is None and (found := known_of(known, day, one.suite, one.verdict))

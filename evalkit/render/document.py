@@ -77,8 +77,10 @@ def json_schema() -> dict[str, Any]:
 def reasons_of(comparison: Comparison) -> Iterator[Reason]:
     """Everything that a comparison says."""
     yield from (*comparison.reasons, *comparison.notes, *(comparison.probe.reasons if comparison.probe else ()))
+    for row in (*comparison.suites, *([comparison.macro] if comparison.macro else ())):
+        yield from (*row.reasons, *([row.waiver] if row.waiver else ()))
     for suite in comparison.suites:
-        yield from (*suite.reasons, *suite.notes, *(row.alert for row in suite.behaviour if row.alert))
+        yield from (*suite.notes, *(row.alert for row in suite.behaviour if row.alert))
         if suite.needed_repeats and suite.needed_repeats.note:
             yield suite.needed_repeats.note
 
@@ -99,15 +101,30 @@ def _check_version(data: bytes, source: str) -> None:
 
 
 def _check_sense(comparison: Comparison) -> None:
-    """What types cannot say: suite names are unique, and intervals are not upside down."""
+    """What types cannot say: suite names are unique, shares lie between 0 and 1, intervals are not upside down."""
     seen: set[str] = set()
     for suite in comparison.suites:
+        for name, share in _shares(suite):
+            if share is not None and not 0 <= share <= 1:
+                raise UsageError(f"{name} of {suite.suite!r} does not lie between 0 and 1: {share:g}")
         if suite.suite in seen:
             raise UsageError(f"the suite {suite.suite!r} appears twice")
         seen.add(suite.suite)
         for interval in _intervals(suite):
             if interval.low > interval.high:
                 raise UsageError(f"an interval of {suite.suite!r} ends ({interval.high}) before it begins")
+
+
+def _shares(suite: SuiteResult) -> Iterator[tuple[str, float | None]]:
+    """What is a share of one, by its name; of a difference its size."""
+    for name in ("coverage", "margin", "chance", "p_tost", "p_difference"):
+        yield name, getattr(suite, name)
+    yield "difference", None if suite.difference is None else abs(suite.difference)
+    yield "churn", suite.flips.churn
+    for side in (suite.reference, suite.candidate):
+        yield from (("mean", side.mean), ("lenient_mean", side.lenient_mean))
+    for row in suite.breakdown:
+        yield from (("breakdown", row.reference), ("breakdown", row.candidate), ("breakdown", abs(row.difference)))
 
 
 def _intervals(suite: SuiteResult) -> list[Interval]:

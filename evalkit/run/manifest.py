@@ -26,6 +26,7 @@ from evalkit.parts import Part
 from evalkit.resources import __version__
 
 FORMAT = 1
+_HEADLINES = ("micro", "macro", "nested")
 NAME = "manifest.jsonl"
 _PACKAGES = (
     "lm_eval",
@@ -274,11 +275,24 @@ def _session(path: Path, line: bytes) -> Session:
     Raises:
         RunError: where the line lacks something, or says what no session does.
     """
-    said = orjson.loads(line)
-    if said.get("format") != FORMAT:
+    try:
+        said = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise RunError(f"{path}: a session in it is none: {error}") from error
+    if isinstance(said, dict) and said.get("format") != FORMAT:
         told = f"was written by another version of evalkit (format {said.get('format')}): use that version"
         raise RunError(f"{path}: {told}, or give the run another `name:`")
     try:
-        return codec.made_of(Session, said)
+        return _sensible(codec.checked(codec.made_of(Session, said)))
     except UsageError as error:
         raise RunError(f"{path}: a session in it is none: {error}") from error
+
+
+def _sensible(session: Session) -> Session:
+    """The session; a `UsageError` where it says what none does, though its types allow it."""
+    if not isinstance(session.config.get("base_urls") or [], list):
+        raise UsageError("config: base_urls is no list")
+    for one in session.suites:
+        if one.headline not in _HEADLINES or not 0 < one.margin_pt <= 100 or not 0 <= (one.chance or 0.0) <= 1:
+            raise UsageError(f"suites: {one.suite}: its headline, margin or chance is none")
+    return session

@@ -9,10 +9,8 @@ from evalkit.model import Interval, Reason, Verdict
 from evalkit.render.words import _BESIDE, _FORMATS, _catalogue, _names, _Place, _sentence, say
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
-NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
-INTERVALS = st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 3).map(
-    lambda t: Interval(min(t[:2]), max(t[:2]), t[2])
-)
+NUMBER = st.floats(-1e15, 1e15) | st.integers(-(2**53), 2**53)
+INTERVALS = st.tuples(*[st.floats(-1e15, 1e15)] * 3).map(lambda t: Interval(min(t[:2]), max(t[:2]), t[2]))
 WORDS = {"verdict": st.sampled_from([*Verdict, "another"]), "in": TEXT | st.sampled_from(["reference", "DEGRADED"])}
 
 
