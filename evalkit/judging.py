@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from evalkit.compare.columns import Side, no_item
 from evalkit.compare.judge import compare
-from evalkit.compare.validity import NoiseFloor, Policy, check_names
+from evalkit.compare.validity import NoiseFloor, Policy, check_names, p_gold_name
 from evalkit.compare.verdict import half
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.foreign import HEADLINES, Choices, Named
@@ -100,11 +100,12 @@ def _same(one: Path | Frame, other: Path | Frame) -> bool:
 
 def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: Settle | None = None) -> Judged:
     """A case, judged now; at one look of several `settle` may change what it found, before differences are accepted."""
-    check_margins(options, [name for side in case.sides for name in side.suites])
+    rows = [p_gold_name(name) for side in case.sides for name, suite in side.suites.items() if suite.p_gold]
+    check_margins(options, [*rows, *(name for side in case.sides for name in side.suites)])
     chosen = replace(policy(options, case), look=look)
     made = compare(*case.sides, chosen, now(), case.differences)
     made = made if settle is None else settle(made)
-    beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites})
+    beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites if not suite.row_of})
     made = replace(made, notes=(*made.notes, *beyond, *case.trouble), probe=case.probe)
     if options.known is not None:
         from evalkit.publish.known import read_known, waived

@@ -16,6 +16,8 @@ Message: TypeAlias = Mapping[str, Any]
 
 DEFAULT_MARGIN_PT: Final = 2.0
 """The tolerance of a suite for which nobody names one, in percentage points."""
+P_GOLD_MARGIN_PT: Final = 0.5
+"""That of the p(gold) row of a suite by log-likelihood, in percentage points."""
 
 
 def fraction(points: float) -> float:
@@ -391,6 +393,7 @@ class SuiteResult:
 
     `waiver` is there where somebody accepts that it is DEGRADED or ELEVATED, for a time, or calls it advisory: the exit
     code leaves it out.
+    `row_of` is there where this is a further row of that suite (p(gold)): a guard of its own, and no part of the mean.
     """
 
     suite: str
@@ -425,6 +428,7 @@ class SuiteResult:
     variance_between: float | None = None
     notes: tuple[Reason, ...] = ()
     waiver: Reason | None = None
+    row_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,8 @@ def to_confirm(comparison: Comparison) -> tuple[str, ...]:
     if comparison.exit_code == 0 or comparison.verdict is Verdict.INVALID:
         return ()
     every = comparison.macro is not None and _red(comparison.macro.verdict, comparison.macro.waiver)
-    return tuple(one.suite for one in comparison.suites if every or _red(one.verdict, one.waiver))
+    red = (one for one in comparison.suites if every or _red(one.verdict, one.waiver))
+    return tuple(dict.fromkeys(one.row_of or one.suite for one in red))
 
 
 def _red(verdict: Verdict, waiver: Reason | None) -> bool:
@@ -76,8 +77,9 @@ def _both(one: SuiteSide, two: SuiteSide) -> SuiteSide:
     }
     defects = tuple(dict.fromkeys((*one.facts.defects, *two.facts.defects)))
     facts = replace(one.facts, repeats=one.facts.repeats + two.facts.repeats, defects=defects)
-    options, second = _numbered_on(one.options, two.options, on), _numbered_on(one.second, two.second, on)
-    return SuiteSide(facts, Samples(items=left.items, **columns), options, second)
+    further = (getattr(side, name) for name in ("options", "second", "p_gold") for side in (one, two))
+    numbered = [_numbered_on(before, after, on) for before, after in zip(further, further, strict=True)]
+    return SuiteSide(facts, Samples(items=left.items, **columns), *numbered)
 
 
 def _appended(one: Any, two: Any) -> Any:
@@ -104,7 +106,7 @@ def once(comparison: Comparison, alpha: float) -> Comparison:
 def twice(first: Comparison, second: Comparison, alpha: float) -> Comparison:
     """The second comparison, telling what the first look had shown; `alpha` is that of both."""
     asked = to_confirm(first)
-    before = {suite.suite: suite for suite in first.suites if suite.suite in asked}
+    before = {suite.suite: suite for suite in first.suites if (suite.row_of or suite.suite) in asked}
     suites = tuple(_noted(suite, before.get(suite.suite)) for suite in second.suites)
     labels, now = _not_equivalent(first), _not_equivalent(second)
     told: dict[str, Value] = {"labels": labels, "one": first.alpha, "two": second.alpha, "alpha": alpha}

@@ -256,7 +256,8 @@ class Walk:
         """The comparison with where its looks stand."""
         spent = self.schedule.spent(look, found.alpha)
         decided = {name: at + 1 for name, at in self._decided.items()}
-        decided |= {one.suite: look + 1 for one in found.suites if one.suite not in decided and _is_decided(one, found)}
+        suites = [one for one in found.suites if not one.row_of and one.suite not in decided]
+        decided |= {one.suite: look + 1 for one in suites if _is_decided(one, found)}
         rounds = Rounds(look + 1, len(self.schedule.rounds), spent, max(0.0, found.alpha - spent), decided)
         return replace(found, rounds=rounds, reasons=(*found.reasons, _line(rounds)))
 
@@ -272,9 +273,10 @@ class Walk:
         if self._kept is None and found.macro is not None and found.macro.verdict is Verdict.EQUIVALENT:
             self._kept, self._kept_at = found.macro, look
         if self._kept is not None:
-            for suite in found.suites:
-                if suite.verdict is Verdict.EQUIVALENT:
-                    self._decided.setdefault(suite.suite, look)
+            waiting = {one.row_of or one.suite for one in found.suites if one.verdict is not Verdict.EQUIVALENT}
+            for name in self.schedule.suites:
+                if name not in waiting:
+                    self._decided.setdefault(name, look)
         return False
 
     # ------------------------------------------------------------ before the first round

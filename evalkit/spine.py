@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit import nights, rounds
 from evalkit.compare.columns import Side
 from evalkit.compare.judge import not_asked
+from evalkit.compare.validity import p_gold_name
 from evalkit.config import EndpointConfig
 from evalkit.config.redact import redact_url
 from evalkit.config.schema import differences
@@ -30,6 +31,7 @@ from evalkit.run.manifest import Rechecked
 from evalkit.run.plan import SideRun, new_session, prepare, refreshed
 from evalkit.run.read import read_run
 from evalkit.run.sides import beside, load, run_sides
+from evalkit.tasks.items import by_logprobs
 from evalkit.tasks.suites import find_pack
 
 if TYPE_CHECKING:
@@ -132,7 +134,9 @@ def _plan(
         observer.differences(found)
     known: dict[str, Any] = {}
     sides = [None if config is None else prepare(config, known) for config in configs]
-    check_margins(options, [suite.name for side in sides if side is not None for suite in side.plan.suites])
+    suites = [suite.loaded.suite for side in sides if side is not None for suite in side.plan.suites]
+    rows = [p_gold_name(suite.name) for suite in suites if by_logprobs(suite)]
+    check_margins(options, [*rows, *(suite.name for suite in suites)])
     if not options.anyway:
         _refuse_unlike(folders, sides, options)
     (name, plan), (other_name, other_plan) = (

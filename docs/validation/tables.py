@@ -21,10 +21,11 @@ from evalkit.examine.bisect import search
 from evalkit.examine.probe_report import assess, enough
 from evalkit.foreign import Choices
 from evalkit.foreign.sources import read_pair
-from evalkit.judging import Case, differences_of, judged, judged_stored
+from evalkit.judging import Case, differences_of, judged
 from evalkit.model import SuiteResult, Verdict
 from evalkit.options import JudgeOptions
 from evalkit.render.words import say_all
+from evalkit.rounds import judged_stored
 
 PAIRS = (
     ("native", "native-again", "native-whole", "native-again-whole", "native-sampled", "native-again-sampled"),
@@ -35,7 +36,10 @@ PAIRS = (
     ("native", "truncated"),
     ("native-launched", "flaggems-all"),
 )
-BROKEN = (("native", "rope"), ("native", "template"), ("native", "truncated"), ("native-launched", "flaggems-all"))
+BROKEN = (
+    *(("native", fault) for fault in ("damaged", "rope", "template", "truncated")),
+    ("native-launched", "flaggems-all"),
+)
 
 
 def suites(reference: Path, candidate: Path) -> tuple[SuiteResult, ...]:
@@ -53,7 +57,7 @@ def suites(reference: Path, candidate: Path) -> tuple[SuiteResult, ...]:
 
 def found_after(runs: Path, reference: str, candidate: str, whole: Iterable[SuiteResult]) -> None:
     """For each INVALID suite the smallest of the sizes from which on its first items show that, and what they cost."""
-    invalid = [one for one in whole if one.verdict is Verdict.INVALID]
+    invalid = [one for one in whole if one.verdict is Verdict.INVALID and not one.row_of]
     fewest = {one.suite: one.n_items for one in invalid}
     standing = set(fewest)
     sides = read_pair(runs / reference, runs / candidate, Choices())

@@ -14,37 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.codec import first_difference
-from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
+from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side
 from evalkit.compare.garbage import canned_rows, garbage_rows
+from evalkit.compare.options import option_rows
 from evalkit.compare.pair import Aligned, Cells
 from evalkit.compare.validity import NoiseFloor, Policy, RateChange, rate_change
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import median
 from evalkit.stats.tails import poisson_lower, ratio_estimate, wilson
 from evalkit.stats.variance import log_ratio
-
-# ---------------------------------------------------------------- suites that weigh options by log-likelihood
-# By far the most sensitive row of a comparison: it is free of sampling, and a kernel that moves every number a little
-# shows here long before an argmax changes.
-
-
-def option_rows(reference: SuiteSide, candidate: SuiteSide) -> list[BehaviourRow]:
-    """Mean |difference| of the options' log-probabilities (nats, with a t interval over items) and changed answers."""
-    shared = sorted(set(reference.options) & set(candidate.options))
-    pairs = [(reference.options[key], candidate.options[key]) for key in shared]
-    pairs = [(one, two) for one, two in pairs if len(one) == len(two)]
-    if len(pairs) < 2:
-        return []
-    left, right = (np.asarray([pair[side] for pair in pairs]) for side in (0, 1))
-    distance = np.abs(left - right).mean(axis=1)
-    mean = ratio_estimate(distance, np.ones(distance.size), 0.95)
-    changed = float((left.argmax(axis=1) != right.argmax(axis=1)).mean())
-    return [
-        BehaviourRow("option_distance", None, mean.point, "nats", mean.interval),
-        BehaviourRow("option_distance_largest", None, float(np.abs(left - right).max()), "nats"),
-        BehaviourRow("option_changes", None, changed, "share"),
-    ]
-
 
 # ---------------------------------------------------------------- two replies as texts
 
@@ -294,7 +272,8 @@ def behaviour_of(
     pairs = _pairs_with_text(aligned, left.text, right.text, once=False)
     garbage += canned_rows(suite, (reference, candidate), pairs, aligned)
     rows = (*options, *texts, *garbage, *lengths, *rates, *unasked, *_speed_rows(left, right))
-    return rows, tuple(row.alert for row in texts if row.alert)
+    moved = [row.alert for row in options if row.alert][:1]  # one says it
+    return rows, (*moved, *(row.alert for row in texts if row.alert))
 
 
 def _text_rows(agreement: Agreement | None, noise: NoiseFloor | None) -> list[BehaviourRow]:

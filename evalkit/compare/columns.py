@@ -9,7 +9,7 @@ from typing import Any, Final, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.model import Reason, RunIdentity
+from evalkit.model import P_GOLD_MARGIN_PT, Reason, RunIdentity, fraction
 
 # ---------------------------------------------------------------- a column of words that repeat, held as numbers
 
@@ -126,11 +126,12 @@ class SuiteFacts:
     """What a side says about a suite beside its samples.
 
     `digests` must be equal on both sides for a comparison: data, prompts, scorer, sampling, max_tokens, ... by name;
-    an empty value means "not known" and is not compared. `margin` is a fraction, None where the side gives none;
+    an empty value means "not known" and is not compared. `margin` is a fraction, None where the side gives none, and
+    `p_gold_margin` that of the suite's p(gold) row;
     `headline` is "micro", "macro" or "nested"; `greedy` says that temperature was 0; `defects` say why this side's
     numbers must not be used; `lacking` says why samples have no answer, "" where the side's `stopped` does, None where
     nobody knows; `step` is the distance between the scores that the scorer can give a sample (1 for right or wrong),
-    None where it may give any.
+    0 where every score changes a little with any change (p(gold)), None where it may give any.
     """
 
     suite: str
@@ -147,20 +148,22 @@ class SuiteFacts:
     lacking: str | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     step: float | None = None
+    p_gold_margin: float = fraction(P_GOLD_MARGIN_PT)
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteSide:
     """One suite on one side.
 
-    By (item, repeat): `options` are the log-probabilities (nats) of an item's options; `second` are scores of the same
-    reply from a second grading by the judge, for some replies.
+    By (item, repeat): `options` are the log-probabilities (nats) of an item's options, `p_gold` is the probability of
+    the right one among them, `second` the score of the same reply from a second grading by the judge, for some replies.
     """
 
     facts: SuiteFacts
     samples: Samples
     options: Mapping[tuple[str, int], tuple[float, ...]] = field(default_factory=dict)
     second: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    p_gold: Mapping[tuple[str, int], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from evalkit.compare.clusters import cluster_notes
 from evalkit.compare.columns import Side, SuiteSide
 from evalkit.compare.crosstalk import crossed_row
 from evalkit.compare.flips import Shown, describe, find_flips
+from evalkit.compare.options import p_gold_row
 from evalkit.compare.pair import align
 from evalkit.compare.tiers import overall_reasons, tiers
 from evalkit.compare.validity import Policy, unequal_failures
@@ -38,12 +39,15 @@ def compare(
     aligned = {name: align(reference.suites[name], candidate.suites[name]) for name in both}
     policy = replace(policy, rules=policy.rules.among(len(aligned)))
     unequal = unequal_failures(aligned, (reference.suites, candidate.suites), policy.rules.failure_alpha)
-    judged = [
-        _with_behaviour(judge_suite(*_of(name, sides), aligned[name], policy, unequal.get(name)), *sides, policy)
-        if name in aligned
-        else _absent(name, sides, policy)
-        for name in names
-    ]
+    judged: list[Judged] = []
+    for name in names:
+        if name not in aligned:
+            judged.append(_absent(name, sides, policy))
+            continue
+        suite = judge_suite(*_of(name, sides), aligned[name], policy, unequal.get(name))
+        judged.append(_with_behaviour(suite, *sides, policy))
+        p_gold = p_gold_row(suite, _of(name, sides), policy)
+        judged += [] if p_gold is None else [p_gold]
     overall = reference.overall_margin, candidate.overall_margin
     deciding = [one for one in judged if one.result.suite not in policy.advisory]
     found = tiers(deciding, policy.overall(*overall), policy, policy.overall_conflict(*overall))

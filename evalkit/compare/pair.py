@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from evalkit.stats.paired import ItemTraits, PairedItems, Scores, fold, pair_sco
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
+_LEAST_UNSEEN: Final = 0.01  # what an item with smooth scores may have changed by, however little the others did
 Path: TypeAlias = tuple[str, ...]
 """The headings above an item, the outermost first."""
 
@@ -108,7 +109,10 @@ class Cells:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """What both sides together say of the items, by item code: headings, relative weight, cluster, further headings."""
+    """What both sides together say of the items, by item code: headings, relative weight, cluster, further headings.
+
+    `smooth` scores change a little with any change: an item cannot change wholly and unseen.
+    """
 
     items: tuple[str, ...]
     strata: tuple[Path, ...]
@@ -116,6 +120,7 @@ class Layout:
     cluster: Ints
     rule: str
     tags: tuple[tuple[Path, ...], ...] = ()
+    smooth: bool = False
 
     def traits(self, asked: Ints) -> ItemTraits:
         """The traits of all items where the headline is taken over the items `asked` only."""
@@ -183,7 +188,7 @@ def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
     both = _in_both(one.key, two.key)
     clusters, duplicates = _clusters(len(items), (left.items, own[0]), (right.items, own[1]))
     strata, weight, tags = _headings(len(items), (left.items, own[0]), (right.items, own[1]))
-    layout = Layout(items, strata, weight, clusters, reference.facts.headline, tags)
+    layout = Layout(items, strata, weight, clusters, reference.facts.headline, tags, reference.facts.step == 0)
     matched = _matched(one, two, both)
     asked = asked_twice(((cells.item, cells.value) for cells in matched), len(items))
     entering = [float((~np.isnan(c.value) & asked[c.item]).sum() / len(c)) if len(c) else 0.0 for c in matched]
@@ -288,7 +293,10 @@ def _paired(left: Cells, right: Cells, layout: Layout) -> PairedItems | None:
     if not traits.weight.any():
         return None
     one, two = (Scores(cells.item, cells.repeat, cells.value) for cells in (left, right))
-    return pair_scores(one, two, traits)
+    paired = pair_scores(one, two, traits)
+    if not layout.smooth:
+        return paired
+    return replace(paired, unseen=max(_LEAST_UNSEEN, float(np.abs(paired.difference).max())))
 
 
 def _headings(

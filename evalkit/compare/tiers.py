@@ -3,7 +3,8 @@
 Whoever asks "is it the same model" asks for the mean; a guard, each suite's own margin, is for what breaks one alone.
 "All are equivalent" needs no correction for their number (R. L. Berger's intersection-union test); an alarm does: a row
 is DEGRADED or ELEVATED only where Holm's correction over all rows leaves it so, and the word that is left is the only
-one that anything prints. One INVALID suite makes the comparison INVALID, and so does an empty set: it is never a pass.
+one that anything prints. A further row of a suite (p(gold)) is a guard, too, and no part of the mean. One INVALID suite
+makes the comparison INVALID, and so does an empty set: it is never a pass.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from evalkit.compare.validity import Policy
+from evalkit.compare.validity import Policy, suite_of
 from evalkit.compare.verdict import Judged, reason_of
 from evalkit.model import Macro, Reason, Value, Verdict
 from evalkit.stats.methods import DifferenceTest
@@ -34,15 +35,20 @@ def tiers(judged: Sequence[Judged], overall_margin: float, policy: Policy, confl
     valid = [(one, one.test) for one in judged if one.test is not None and one.result.verdict is not Verdict.INVALID]
     if len(valid) < 2:
         return Tiers(tuple(judged), None, Verdict.over(one.result.verdict for one in judged))
-    mean = macro_test([(test.point, test.se, test.df) for _one, test in valid], overall_margin, policy.level(""))
-    names = [*(one.result.suite for one, _test in valid), ""]
-    lost = _uncorrected(dict(zip(names, [*(test for _one, test in valid), mean], strict=True)), policy)
-    by_suite = {one.result.suite: reason for (one, _test), reason in zip(valid, lost, strict=False)}
-    held = tuple(_corrected(one, by_suite.get(one.result.suite)) for one in judged)
+    suites = [(one, test) for one, test in valid if not one.result.row_of]
+    tests, mean = {one.result.suite: test for one, test in valid}, None
+    if len(suites) > 1:
+        mean = macro_test([(test.point, test.se, test.df) for _one, test in suites], overall_margin, policy.level(""))
+        tests[""] = mean
+    lost = dict(zip(tests, _uncorrected(tests, policy), strict=True))
+    held = tuple(_corrected(one, lost.get(one.result.suite)) for one in judged)
+    if mean is None:
+        return Tiers(held, None, Verdict.over(one.result.verdict for one in held))
     kept = None if policy.look is None else policy.look.kept
-    macro = kept or _overall_row(valid, mean, lost[-1] or _open(valid, mean))
-    if invalid := tuple(one.result.label for one in judged if one.result.verdict is Verdict.INVALID):
-        conflict = Reason("overall.lacks", {"labels": invalid, "n": len(invalid), "all": len(judged)})
+    macro = kept or _overall_row(suites, mean, lost[""] or _open(suites, mean))
+    asked = [one.result for one in judged if not one.result.row_of]
+    if invalid := tuple(one.label for one in asked if one.verdict is Verdict.INVALID):
+        conflict = Reason("overall.lacks", {"labels": invalid, "n": len(invalid), "all": len(asked)})
     if conflict is not None:
         macro = replace(macro, verdict=Verdict.INVALID, reasons=(conflict,))
     return Tiers(held, macro, Verdict.over([macro.verdict, *(one.result.verdict for one in held)]))
@@ -53,7 +59,10 @@ def _uncorrected(rows: Mapping[str, DifferenceTest], policy: Policy) -> list[Rea
     tests, look, alpha = list(rows.values()), policy.look, policy.alpha
     adjusted = holm([test.p_alarm for test in tests])
     if look is not None:
-        adjusted, alpha = holm([min(1.0, rows[name].p_alarm * look.scales[name]) for name in rows]), look.alarm
+        adjusted, alpha = (
+            holm([min(1.0, rows[name].p_alarm * look.scales[suite_of(name)]) for name in rows]),
+            look.alarm,
+        )
     return [
         Reason("uncorrected", {**_said(test), "verdict": test.decision.value, "n": len(tests), "p": float(p)})
         if test.decision in ALARMS and p > alpha
@@ -110,11 +119,12 @@ def overall_reasons(found: Tiers) -> tuple[Reason, ...]:
     if not found.judged:
         return (Reason("overall.empty"),)
     verdicts = [(one.result.label, one.result.verdict) for one in found.judged]
-    alone, total = len(verdicts) == 1, len(verdicts)
+    suites = sum(not one.result.row_of for one in found.judged)
+    alone = len(verdicts) == 1
     if found.verdict is Verdict.EQUIVALENT:
         if found.macro is None:
             return (Reason("overall.equivalent_one"),)
-        return (Reason("overall.equivalent", {"n": total, "margin": found.macro.margin}),)
+        return (Reason("overall.equivalent", {"n": suites, "margin": found.macro.margin}),)
     reasons: list[Reason] = []
     invalid = Verdict.INVALID in (verdict for _label, verdict in verdicts)
     if found.macro is not None and found.macro.verdict is Verdict.INVALID:
@@ -127,5 +137,7 @@ def overall_reasons(found: Tiers) -> tuple[Reason, ...]:
         if labels and alone:
             reasons.append(Reason("overall.verdict_one", about))
         elif labels:
-            reasons.append(Reason("overall.verdict", {**about, "n": len(labels), "all": total}))
+            about |= {"n": len(labels), "all": len(verdicts)}
+            further = suites < len(verdicts)
+            reasons.append(Reason("overall.verdict_rows", about) if further else Reason("overall.verdict", about))
     return tuple(reasons)

@@ -22,7 +22,7 @@ from evalkit.parts import Look
 from evalkit.stats.methods import SAME, DifferenceTest, exact_mcnemar, judge_difference
 from evalkit.stats.multiplicity import holm
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores
-from evalkit.stats.tails import fisher_exact, wilson
+from evalkit.stats.tails import fisher_exact, normal_quantile, wilson
 
 # ---------------------------------------------------------------- were both sides asked the same?
 
@@ -243,7 +243,7 @@ def _granularity(reference: SuiteSide, candidate: SuiteSide) -> Iterator[Reason]
     """A mean of n samples is k/n only where each score is one that the scorer can give: 0.37 is not right or wrong."""
     for name, side in (("reference", reference), ("candidate", candidate)):
         step, values = side.facts.step, side.samples.value
-        if step is None:
+        if not step:
             continue
         known = values[~np.isnan(values)]
         between = known[np.abs(known / step - np.round(known / step)) > _BETWEEN]
@@ -355,15 +355,18 @@ def _level(reference: SuiteSide, candidate: SuiteSide) -> Iterator[Reason]:
         yield Reason("scores.perfect", {"n": total})
 
 
-def blind_reason(test: DifferenceTest, score: Interval, mean: float, chance: float | None) -> Reason | None:
+def blind_reason(test: DifferenceTest, reference: SideSummary, chance: float | None) -> Reason | None:
     """Why EQUIVALENT must not be said: the reference is not shown to know what a candidate that guesses does not.
 
-    `mean` is the reference's, `score` its 95 % interval. Where chance is within it, or within the margin of the mean,
-    a stack that lost everything could pass.
+    Where chance lies within the 95 % interval of its mean, or within the margin of it, one that lost all could pass.
     """
-    if test.decision is not Verdict.EQUIVALENT or not chance or min(score.low, mean - test.margin) > chance:
+    if test.decision is not Verdict.EQUIVALENT or not chance or reference.mean is None:
         return None
-    return Reason("scores.at_chance", {"mean": mean, "lower": score.low, "chance": chance, "margin": test.margin})
+    lower = reference.mean - normal_quantile(0.975) * (reference.standard_error or 0.0)
+    if min(lower, reference.mean - test.margin) > chance:
+        return None
+    numbers = {"mean": reference.mean, "lower": max(0.0, lower), "chance": chance, "margin": test.margin}
+    return Reason("scores.at_chance", numbers)
 
 
 def worst_cases(aligned: Aligned, test: DifferenceTest) -> tuple[DifferenceTest, ...]:
@@ -483,6 +486,19 @@ class NoiseFloor:
     text_agreement: float | None = None
 
 
+_P_GOLD: Final = ":p_gold"
+
+
+def p_gold_name(suite: str) -> str:
+    """What the p(gold) row of a suite goes by, in documents and in `--margin`."""
+    return f"{suite}{_P_GOLD}"
+
+
+def suite_of(row: str) -> str:
+    """The suite that a row is of: itself, or the one whose p(gold) it is."""
+    return row.removesuffix(_P_GOLD)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """`margins` are fractions by suite and stand over `default_margin`, which stands over the runs' own.
@@ -511,14 +527,14 @@ class Policy:
     look: Look | None = None
 
     def level(self, name: str) -> float:
-        """The level of a suite's one-sided tests, and of the mean's, whose name is ""."""
-        return self.alpha if self.look is None else self.look.alphas[name]
+        """The level of a suite's one-sided tests, of its further row's, and of the mean's, whose name is ""."""
+        return self.alpha if self.look is None else self.look.alphas[suite_of(name)]
 
     def margin(self, name: str, side: SuiteSide) -> float:
-        """The tolerance of a suite, a fraction."""
+        """The tolerance of a suite, a fraction; that for all suites is none for a p(gold) row."""
         if name in self.margins:
             return self.margins[name]
-        if self.default_margin is not None:
+        if self.default_margin is not None and side.facts.step != 0:
             return self.default_margin
         return DEFAULT_MARGIN if side.facts.margin is None else side.facts.margin
 

@@ -58,7 +58,6 @@ from evalkit.stats.paired import (
     quantile,
 )
 from evalkit.stats.power import repeats_to_decide
-from evalkit.stats.tails import wilson
 from evalkit.stats.variance import item_variance, mean_within, measured_variance
 
 # ---------------------------------------------------------------- why a verdict: the numbers that decided
@@ -318,9 +317,7 @@ def judge_suite(
     if noise is not own:
         invalid += noise_reasons(own, margin)
     cases = worst_cases(aligned, test)
-    mean = float(paired.share @ paired.reference_mean)
-    known = wilson(min(mean, 1.0) * paired.n_items, paired.n_items)
-    waits = open_reason(aligned, test, cases) or blind_reason(test, known, mean, reference.facts.chance)
+    waits = open_reason(aligned, test, cases) or blind_reason(test, sides[0], reference.facts.chance)
     needed = None
     if not invalid and test.decision is Verdict.INCONCLUSIVE:
         needed = needed_repeats(paired, test, (reference, candidate), sides, policy)

@@ -17,7 +17,7 @@ from evalkit.config.problems import problems
 from evalkit.config.schema import JSON_SCHEMA_DIALECT, Overall, SuiteChoiceOrName
 from evalkit.config.yaml import KeyPath, Node, Origin, dotted, find, parse_file, read_bytes
 from evalkit.errors import ConfigError, SuiteError
-from evalkit.model import DEFAULT_MARGIN_PT
+from evalkit.model import DEFAULT_MARGIN_PT, P_GOLD_MARGIN_PT
 
 FUNCTION_TAG: Final = "!function"
 MAX_INCLUDES: Final = 100
@@ -116,6 +116,7 @@ class SuiteFields(Section):
     rows: Count | None = None
     repeats: Count = 1
     margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] = DEFAULT_MARGIN_PT
+    p_gold_margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] = P_GOLD_MARGIN_PT
     chance: Annotated[float, Field(ge=0, lt=1), NUMBER] | None = None
     licence: Word = "see the data set"
     gated: bool = False
@@ -142,6 +143,8 @@ class SuiteFields(Section):
                 raise conflict(
                     f"scorer {scorer} and needs [{need}] go together: give both or neither", "needs", "scorer"
                 )
+        if "p_gold_margin_pt" in self.model_fields_set and "prompt_logprobs" not in self.needs:
+            raise conflict("p_gold_margin_pt is for a suite that needs [prompt_logprobs]", "p_gold_margin_pt")
         if self.part_of is not None and (given := sorted(self.model_fields_set - _OF_A_PART)):
             raise conflict(f"{given[0]} has no effect in a part: say it in the file of {self.part_of}", *given)
         return self

@@ -181,7 +181,8 @@ def card(
     Raises:
         UsageError: the comparison is INVALID or incomplete, or of a part of a data set, and `allow` does not hold that.
     """
-    parts = [f"{suite.label or suite.suite}: {part}" for suite in comparison.suites if (part := part_text(suite))]
+    suites = [suite for suite in comparison.suites if not suite.row_of]
+    parts = [f"{suite.label or suite.suite}: {part}" for suite in suites if (part := part_text(suite))]
     if parts and "partial" not in allow:
         told = one_line("; ".join(parts))
         raise UsageError(
@@ -205,7 +206,7 @@ def card(
         "first": style.first[language] if language in style.first else words["suite"],
         "reference": style.header("reference", model, subject.chip),
         "candidate": style.header("candidate", model, subject.chip),
-        "lines": [_line(suite, style, language) for suite in comparison.suites],
+        "lines": [_line(suite, style, language) for suite in suites],
         "show_verdict": style.columns == "evidence"
         or comparison.verdict is not Verdict.EQUIVALENT
         or any(s.verdict is not Verdict.EQUIVALENT for s in comparison.suites),

@@ -136,7 +136,7 @@ def _generation(sampling: Mapping[str, Any]) -> dict[str, Any]:
 def _publishable(comparison: Comparison, *, partial: bool) -> tuple[list[SuiteResult], list[str]]:
     """Suites that have a score to publish, and a sentence for each of the others."""
     kept, left_out = [], []
-    for suite in comparison.suites:
+    for suite in (one for one in comparison.suites if not one.row_of):
         if suite.verdict is Verdict.INVALID or incomplete(suite):
             why = suite.verdict.value if suite.verdict is Verdict.INVALID else "incomplete"
             left_out.append(f"{suite.suite}: {why}, so it has no score to publish")

@@ -21,7 +21,7 @@ import orjson
 from evalkit import codec
 from evalkit.errors import RunError, StorageError, UsageError
 from evalkit.files import digest, write_whole
-from evalkit.model import Reason, RunIdentity
+from evalkit.model import P_GOLD_MARGIN_PT, Reason, RunIdentity
 from evalkit.parts import Part
 from evalkit.resources import __version__
 
@@ -75,6 +75,7 @@ class SuiteRecord:
     headline: str = "micro"
     strata: Sequence[str] = ()
     chance: float | None = None
+    p_gold_margin_pt: float = P_GOLD_MARGIN_PT
     gated: bool = False
     licence: str = ""
     complete: bool = False

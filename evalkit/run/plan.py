@@ -452,6 +452,7 @@ def suite_record(suite: PlannedSuite) -> SuiteRecord:
         suite=suite.name,
         label=suite.label,
         margin_pt=suite.margin_pt,
+        p_gold_margin_pt=described.p_gold_margin_pt,
         parameters=redacted(dict(suite.parameters)),
         digests={
             "data": suite.loaded.data_digest,

@@ -72,7 +72,7 @@ def read_run(folder: Path, plan: str | None = None, part: Part | None = None) ->
         notes.append(Reason("note.made_anew", {"name": session.name, "why": why}))
     texts = _Texts(folder, session, stored)
     suites = {
-        record.suite: SuiteSide(_facts(record, rows, session), rows.samples, rows.options, rows.second)
+        record.suite: SuiteSide(_facts(record, rows, session), rows.samples, rows.options, rows.second, rows.p_gold)
         for record in session.suites
         if (rows := stored.suites.get(record.suite)) is not None
     }
@@ -168,6 +168,7 @@ def facts_of(record: SuiteRecord) -> SuiteFacts:
         suite=record.suite,
         label=record.label,
         margin=fraction(record.margin_pt),
+        p_gold_margin=fraction(record.p_gold_margin_pt),
         headline=record.headline,
         chance=record.chance,
         gated=record.gated,

@@ -81,14 +81,15 @@ def write_scores(path: Path, rows: Iterable[Graded], header: Mapping[str, Any]) 
 class SuiteRows:
     """What the tables of a run say of one suite.
 
-    `options` and `second` are those of `compare.columns.SuiteSide`. `unanswered` and `unjudged` count samples;
-    `gradings` is how often the judge graded an answer at most, and `judge_variance` the sum over the samples of the
-    variance of their graded mean.
+    `options`, `second` and `p_gold` are those of `compare.columns.SuiteSide`. `unanswered` and `unjudged` count
+    samples; `gradings` is how often the judge graded an answer at most, and `judge_variance` the sum over the samples
+    of the variance of their graded mean.
     """
 
     samples: Samples
     options: Mapping[tuple[str, int], tuple[float, ...]]
     second: Mapping[tuple[str, int], float]
+    p_gold: Mapping[tuple[str, int], float]
     unanswered: int
     unjudged: int
     gradings: int
@@ -228,6 +229,7 @@ def _metrics(table: Table) -> dict[int, dict[str, float]]:
 def _suite_rows(samples: Samples, metrics: Mapping[int, Mapping[str, float]], rows: Rows) -> SuiteRows:
     options: dict[tuple[str, int], tuple[float, ...]] = {}
     second: dict[tuple[str, int], float] = {}
+    p_gold: dict[tuple[str, int], float] = {}
     gradings, variance = 0, 0.0
     numbers = range(len(samples)) if isinstance(rows, slice) else rows.tolist()
     for place, number in enumerate(numbers) if metrics else ():
@@ -235,11 +237,12 @@ def _suite_rows(samples: Samples, metrics: Mapping[int, Mapping[str, float]], ro
         cell = samples.items.name[samples.item[place]], int(samples.repeat[place])
         if "logprob_A" in said:
             options[cell] = tuple(said[name] for name in sorted(said) if name.startswith("logprob_"))
-        if "judge_second" in said:
-            second[cell] = said["judge_second"]
+        for name, column in (("judge_second", second), ("p_gold", p_gold)):
+            if name in said:
+                column[cell] = said[name]
         gradings = max(gradings, int(said.get("judge_repeats", 0)))
         variance += said.get("judge_variance", 0.0)
     valued = ~np.isnan(samples.value)
     unanswered = samples.status.mask(Status.FAILED, Status.NOT_ASKED) & ~valued
     unjudged = samples.status.mask(Status.GRADE_ERROR) & samples.reason.mask("unjudged") & ~valued
-    return SuiteRows(samples, options, second, int(unanswered.sum()), int(unjudged.sum()), gradings, variance)
+    return SuiteRows(samples, options, second, p_gold, int(unanswered.sum()), int(unjudged.sum()), gradings, variance)

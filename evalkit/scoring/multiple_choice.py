@@ -3,7 +3,8 @@
 Answers in words are read and scored by `evalkit.scoring.answers.choice`. By log-likelihood each option is one
 completions request with `echo` and `logprobs`, whose reply holds the log-probability of every prompt token. The answer
 is the argmax over the options, as lm-eval's `multiple_choice` tasks have it; the sums themselves are kept as metrics
-`logprob_A`, `logprob_B`, ..., since they show a numerical change long before the argmax does.
+`logprob_A`, `logprob_B`, ..., and the right option's probability among all as `p_gold`, since they show a numerical
+change long before the argmax does.
 """
 
 from __future__ import annotations
@@ -175,5 +176,7 @@ def score_logprobs(doc: Mapping[str, Any], logprobs: Sequence[float | None]) -> 
         return Score(None, Status.GRADE_ERROR, "options_tied")
     best = max(range(options), key=known.__getitem__)
     metrics = {f"logprob_{LETTERS[n]}": value for n, value in enumerate(known)}
+    weights = [math.exp(value - known[best]) for value in known]
+    metrics["p_gold"] = weights[gold] / sum(weights)
     right = best == gold
     return Score(float(right), Status.SCORED, "right" if right else "wrong", answer=LETTERS[best], metrics=metrics)

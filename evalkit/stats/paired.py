@@ -22,6 +22,7 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 # Within-item variances below this are the rounding of equal scores (0.7, 0.7, 0.7), not variation.
 _ROUNDING_VARIANCE: Final = 1e-20
+_OF_ALL: Final = frozenset({"binary", "unseen"})  # of `PairedItems`, what has no entry an item
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +91,8 @@ class PairedItems:
 
     Means lie in [0, 1]; `*_k` counts the repeats that have a score (>= 1); `*_var` is the unbiased variance between
     the repeats of an item, NaN where k < 2; `weight` is relative; `binary` is True where every single score
-    is 0 or 1; `item` is the caller's code of each row. Raises `DataError` for anything else.
+    is 0 or 1; `item` is the caller's code of each row; `unseen` is how far an item may change without a sign of it
+    in the others. Raises `DataError` for anything else.
     """
 
     reference_mean: FloatArray
@@ -104,13 +106,14 @@ class PairedItems:
     stratum: IntArray
     item: IntArray
     binary: bool
+    unseen: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("reference_mean", "candidate_mean", "reference_var", "candidate_var", "weight"):
             object.__setattr__(self, name, _column(getattr(self, name), np.float64, name))
         for name in ("reference_k", "candidate_k", "cluster", "stratum", "item"):
             object.__setattr__(self, name, _column(getattr(self, name), np.int64, name))
-        _check_equal_lengths({name: getattr(self, name) for name in self.__slots__ if name != "binary"})
+        _check_equal_lengths({name: getattr(self, name) for name in self.__slots__ if name not in _OF_ALL})
         if not self.n_items:
             raise DataError("no item has a score on both sides: there is nothing to compare")
         _check_side("reference", self.reference_mean, self.reference_k, self.reference_var)
@@ -140,8 +143,8 @@ class PairedItems:
 
     def select(self, rows: NDArray[np.bool_] | IntArray) -> PairedItems:
         """The chosen rows (a mask or indices) as a value of their own; weights stay relative."""
-        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.__slots__ if name != "binary"}
-        return PairedItems(**columns, binary=self.binary)
+        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.__slots__ if name not in _OF_ALL}
+        return PairedItems(**columns, binary=self.binary, unseen=self.unseen)
 
 
 def pair_scores(reference: Scores, candidate: Scores, traits: ItemTraits | None = None) -> PairedItems:
@@ -376,11 +379,12 @@ def effective_number(shares: FloatArray) -> float:
 
 
 def floored_difference(paired: PairedItems) -> MeanEstimate:
-    """Candidate minus reference with the floor of one unseen flip a side, so that its standard error is never 0."""
+    """Candidate minus reference with the floor of one unseen change a side, so that its standard error is never 0."""
     estimate = clustered_mean(paired.difference, paired.traits)
     reference_k = independent_repeats(paired.reference_k, paired.reference_var)
     candidate_k = independent_repeats(paired.candidate_k, paired.candidate_var)
-    return replace(estimate, floor=float(unseen_flips(reference_k, candidate_k, estimate.cluster_square)))
+    square = estimate.cluster_square * paired.unseen**2
+    return replace(estimate, floor=float(unseen_flips(reference_k, candidate_k, square)))
 
 
 def unseen_flips(reference_k: ArrayLike, candidate_k: ArrayLike, cluster_square: ArrayLike) -> FloatArray:

@@ -56,7 +56,9 @@ def test_each_option_is_asked_once_and_the_likeliest_is_the_answer(endpoint, con
     assert all(body["echo"] and body["logprobs"] == 1 and body["prompt"].count("Answer:") == 6 for body in bodies)
     (scores,) = (tmp_path / "runs" / "ref").glob("scores-*.parquet")
     rows = pq.read_table(scores).column("metrics").to_pylist()
-    assert all({name for name, _value in row} == {f"logprob_{letter}" for letter in "ABCD"} for row in rows)
+    assert all(
+        {name for name, _value in row} == {"p_gold", *(f"logprob_{letter}" for letter in "ABCD")} for row in rows
+    )
 
 
 def test_a_chat_only_endpoint_gets_a_sentence_and_its_other_suites_run(endpoint, config, run_evalkit):
@@ -163,11 +165,35 @@ def test_a_small_numerical_change_shows_in_the_option_logprobs_before_any_answer
     other_endpoint.complete = lambda body: vllm_completion(body, shift=0.004)
     ref, cand = config("ref", endpoint.url, [SUITE]), config("cand", other_endpoint.url, [SUITE])
     done = run_evalkit("compare", ref, cand, "--json", "--quiet")
-    (suite,) = json.loads(done.stdout)["suites"]
+    suite, p_gold = json.loads(done.stdout)["suites"]
+    assert (p_gold["suite"], p_gold["row_of"], p_gold["margin"]) == ("mmlu_logprob:p_gold", "mmlu_logprob", 0.005)
     rows = {row["name"]: row for row in suite["behaviour"]}
     assert rows["option_distance"]["candidate"] == pytest.approx(0.004)
     assert rows["option_changes"]["candidate"] == 0
+    assert rows["option_divergence"]["candidate"] == pytest.approx(0.0, abs=1e-9)
     assert suite["verdict"] == "EQUIVALENT"
+
+
+def test_p_gold_is_a_row_of_every_report_and_has_a_margin_of_its_own(
+    endpoint, other_endpoint, config, run_evalkit, tmp_path
+):
+    """The right option is less likely throughout, and mostly still the likeliest."""
+
+    def lessened(body):
+        hint = body["prompt"].rsplit("hint ", 1)[-1][0]
+        return vllm_completion(body, shift=-1.0 if body["prompt"].endswith(hint) else 0.0)
+
+    endpoint.complete, other_endpoint.complete = vllm_completion, lessened
+    sides = config("ref", endpoint.url, [SUITE]), config("cand", other_endpoint.url, [SUITE])
+    done = run_evalkit(
+        "compare", *sides, "--margin", "mmlu_logprob:p_gold=0.25", "--junit", tmp_path / "junit.xml", "--quiet"
+    )
+    assert done.returncode == 1, done.stderr
+    assert "▼ MMLU (log-likelihood, 5-shot) p(gold)" in done.stdout
+    assert "±0.25" in done.stdout
+    assert 'name="mmlu_logprob:p_gold"' in (tmp_path / "junit.xml").read_text()
+    unknown = run_evalkit("compare", *sides, "--margin", "aime24:p_gold=1", "--quiet")
+    assert (unknown.returncode, "aime24:p_gold" in unknown.stderr) == (2, True)
 
 
 def test_stored_log_probabilities_are_held_against_the_server_that_answers_now(
