@@ -609,6 +609,7 @@ def probe(
     chosen = options or ProbeOptions()
     asked = RunOptions(overrides=chosen.overrides)
     configs = [sides.load(Path(file), asked) for file in (reference, candidate)]
+    second = None if chosen.noise is None else sides.load(Path(chosen.noise), asked)
     prompts, source, sampler = admission.prompts_for(configs[0], chosen, observer)
     at_once = admission.at_once(configs)
     made = Plan(prompts, chosen.tokens, min(chosen.greedy, len(prompts)), chosen.seed, at_once, sampler=sampler)
@@ -617,8 +618,8 @@ def probe(
     observer.step(f"asking both endpoints {len(prompts)} {source}, texts of up to {chosen.tokens} tokens")
     in_turn = any(config.launch is not None and config.launch.sequential for config in configs)
     findings = finished(run_probe(side_of(configs[0]), side_of(configs[1]), made, in_turn=in_turn))
-    if chosen.noise is not None:
-        findings = finished(with_second_serving(findings, side_of(sides.load(Path(chosen.noise), asked))))
+    if second is not None:
+        findings = finished(with_second_serving(findings, side_of(second)))
     more: dict[str, Any] = {}
     if chosen.enough:
         found = enough(findings)

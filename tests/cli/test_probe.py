@@ -134,3 +134,30 @@ def test_more_prompts_after_a_look_are_another_look_which_the_first_one_bounds(t
     assert said in " ".join(refused.stderr.split())
     assert len(stored.read_bytes()) > before
     assert looks("--prompts", "10", "--seed", "1")[1] == [300], "other texts are another probe"
+
+
+def test_the_reference_served_a_second_way_counts_as_its_noise(toy, files, run_evalkit, tmp_path):
+    one = toy("vllm")
+    pair = files("ref", one), files("cand", toy("vllm"))
+    wrong = tmp_path / "second.yaml"
+    wrong.write_text("name: second\nmodle: toy\n")
+    assert run_evalkit("probe", *pair, *SMALL, "--noise", wrong).returncode == 2
+    assert one.requests == [], "before anything is asked"
+    second = toy("vllm", model=Model(noise=0.06))
+    done = run_evalkit("probe", *pair, *SMALL, "--noise", files("second", second))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "reference otherwise" in done.stdout
+    stored = json.loads((tmp_path / "runs" / "ref--cand" / "probe.json").read_bytes())
+    assert stored["margins_nats"]["k3"] == max(0.004, 3 * stored["noise"]["reference otherwise"]["k3"]["point"])
+
+
+def test_texts_are_drawn_as_the_configured_suites_draw(toy, files, run_evalkit, invented):
+    one, other = toy("vllm"), toy("vllm")
+    asked = other.sampling
+    other.sampling = lambda body: asked(body) | ({"temperature": 1.0} if body.get("temperature") else {})
+    suites = [{"name": "aime24", "partial_data": True, "sampling": {"temperature": 0.3, "top_p": 1.0}}]
+    more = {"suites": suites, "data": str(invented)}
+    done = run_evalkit("probe", files("ref", one, **more), files("cand", other, **more), *SMALL, "--prompts", "30")
+    assert sum(body["temperature"] == 0.3 for body in one.asked("/v1/completions")) == 30
+    assert done.returncode == 1, done.stdout
+    assert "texts drawn as the suites draw: texts are drawn otherwise" in " ".join(done.stdout.split())
