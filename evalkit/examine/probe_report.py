@@ -307,6 +307,7 @@ def _statistics(one: Divergence) -> dict[str, Any]:
     named = asdict(one)
     at = [position for position in one.first_disagreements if position is not None]
     named["first_disagreements"] = {"texts": len(at), "median_position": median(at) if at else None}
+    named["losses"] = list(named["losses"])
     named["by_sequence"] = [None if math.isnan(value) else round(value, 7) for value in one.by_sequence]
     named["losses"] = list(named["losses"])
     if one.agreement is not None:
