@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from evalkit.compare.columns import Side, no_item
 from evalkit.compare.judge import compare
@@ -19,7 +19,7 @@ from evalkit.foreign.tables import Frame
 from evalkit.model import Comparison, Difference, Probe, Reason, Value, Verdict, fraction
 from evalkit.options import CompareOptions, JudgeOptions
 from evalkit.parts import Look
-from evalkit.publish.archive import noise_floors
+from evalkit.publish.archive import candidates_of, noise_floors
 
 if TYPE_CHECKING:
     from evalkit.config.suite import Pack
@@ -106,7 +106,8 @@ def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: 
     made = compare(*case.sides, chosen, now(), case.differences)
     made = made if settle is None else settle(made)
     beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites if not suite.row_of})
-    made = replace(made, notes=(*made.notes, *beyond, *case.trouble), probe=case.probe)
+    claims = (*_part_claimed(made), *_bank_claimed(made, case))
+    made = replace(made, notes=(*made.notes, *beyond, *case.trouble, *claims), probe=case.probe)
     if options.known is not None:
         from evalkit.publish.known import read_known, waived
 
@@ -117,6 +118,25 @@ def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: 
         said, _places = read_policy(options.policy)
         made = made if said.rule is None else ruled(made, str(options.policy), said.rule)
     return Judged(made, case.home, case.sides)
+
+
+_OF_A_PART: Final = frozenset({"note.part", "note.categories", "note.without_task", "note.share"})
+
+
+def _part_claimed(made: Comparison) -> Iterator[Reason]:
+    """What is claimed of suites of which a part was asked."""
+    asked = (one for one in made.suites if not one.row_of)
+    parts = tuple(one.label for one in asked if any(note.code in _OF_A_PART for note in one.notes))
+    if parts:
+        yield Reason("claims.part", {"labels": parts})
+
+
+def _bank_claimed(made: Comparison, case: Case) -> Iterator[Reason]:
+    """How many candidates a stored reference has judged, and what that does to the errors."""
+    runs = candidates_of(case.sides[0].identity) | {made.candidate.run_id} if case.bank else set[str]()
+    if (n := len(runs)) > 1:
+        chance = 1 - (1 - made.alpha) ** n
+        yield Reason("claims.bank", {"n": n, "chance": chance, "alpha": made.alpha / n, "level": made.alpha})
 
 
 def judged_halves(path: Path, options: JudgeOptions) -> Judged:

@@ -162,6 +162,7 @@ def command(reference: Path, candidate: Path, quiet: bool, as_json: bool, behavi
 
 def show(made: api.Comparison, chosen: JudgeOptions, *, as_json: bool, behaviour: bool) -> int:
     """Prints a comparison, says where it is stored and what to know of it, and gives the exit code."""
+    from evalkit.render.rows import is_claim
     from evalkit.render.words import say
 
     comparison = made.value
@@ -178,7 +179,8 @@ def show(made: api.Comparison, chosen: JudgeOptions, *, as_json: bool, behaviour
                 one, two = (f"{run.name} (run {run.run_id}, {run.started[:16]})" for run in runs)
                 click.echo(f"it compares {one} with {two}", err=True)
     for note in comparison.notes:
-        if note.code != "note.stored":  # which was said before anything else
+        # How a stored side came about was said before anything else, and claims stand in the table.
+        if note.code != "note.stored" and (as_json or not is_claim(note)):
             click.echo(f"evalkit: {say(note)}", err=True)
     if comparison.verdict.exit_code != comparison.exit_code and chosen.on_inconclusive == "warn":
         click.echo(f"evalkit: warning: {comparison.verdict.value} is no pass: {say(comparison.reasons[0])}", err=True)

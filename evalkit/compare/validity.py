@@ -218,6 +218,7 @@ class Rules:
     truncation_gap: float = 0.02
     reasoning_only_gap: float = 0.005
     items: int = 20
+    largest_share: float = 0.1
 
     def among(self, suites: int) -> Rules:
         """The rules for each of so many suites, so that `alert_alpha` holds over all of them together."""
@@ -261,6 +262,11 @@ def _items(aligned: Aligned, rules: Rules) -> Iterator[Reason]:
         yield Reason("items.few", {"n": n_items, "least": rules.items})
     elif n_items - aligned.duplicates < rules.items:
         yield Reason("items.repeated", {"n": n_items, "same": aligned.duplicates, "least": rules.items})
+    else:
+        heaviest = int(np.argmax(aligned.paired.weight))
+        if (share := float(aligned.paired.share[heaviest])) > rules.largest_share:
+            name = aligned.layout.items[aligned.paired.item[heaviest]]
+            yield Reason("items.heavy", {"item": name, "share": share, "most": rules.largest_share})
 
 
 def _coverage(aligned: Aligned, rules: Rules) -> Iterator[Reason]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from evalkit.errors import StorageError, UsageError
 from evalkit.files import write_whole
-from evalkit.model import Comparison, Reason, SuiteResult
+from evalkit.model import Comparison, Reason, RunIdentity, SuiteResult
 from evalkit.render.document import from_json, to_json
 
 if TYPE_CHECKING:  # a stored comparison is read without the rooms that make one
@@ -99,6 +100,25 @@ def _drop_oldest(folder: Path, say: Callable[[str], None]) -> None:
             path.unlink()
     if oldest:
         say(f"removed {', '.join(path.name for path in oldest)}: a folder keeps {EARLIER} earlier comparisons")
+
+
+# ---------------------------------------------------------------- whom a bank has judged
+
+
+_SIDE: Final = re.compile(rb'^"(reference|candidate)": \{"name": "[^"\n]*", "run_id": "([^"\n]*)"', re.MULTILINE)
+_HEAD_BYTES: Final = 1 << 16
+"""A document begins with its two sides."""
+
+
+def candidates_of(bank: RunIdentity) -> set[str]:
+    """The run ids of the candidates that a stored reference has judged, by the comparisons beside it."""
+    run, found = Path(bank.path), set[str]()
+    for file in run.parent.glob(f"{glob.escape(bank.name)}--*/comparison*.json"):
+        with file.open("rb") as document:
+            sides = dict(_SIDE.findall(document.read(_HEAD_BYTES)))
+        if file.parent != home_of(run.parent, bank.name) and sides.get(b"reference") == bank.run_id.encode():
+            found.add(sides.get(b"candidate", b"").decode(errors="replace"))
+    return found
 
 
 # ---------------------------------------------------------------- what `evalkit aa` left beside a run

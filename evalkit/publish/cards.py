@@ -20,7 +20,7 @@ from evalkit.config.yaml import parse_file
 from evalkit.errors import UsageError, did_you_mean, nearest
 from evalkit.model import Comparison, RunIdentity, Status, SuiteResult, Verdict
 from evalkit.render.jinja import fill
-from evalkit.render.rows import part_text, suite_row, table_of, value_text
+from evalkit.render.rows import claims, part_text, suite_row, table_of, value_text
 from evalkit.render.words import Language, one_line, words_of
 from evalkit.resources import data_folder
 
@@ -199,6 +199,7 @@ def card(
     context: dict[str, Any] = {
         "comparison": comparison,
         "table": table_of(comparison),
+        "claims": claims(comparison, language),
         "words": words,
         "language": language,
         "style": style,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Final
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import (
@@ -95,7 +96,7 @@ class MacroRow:
 class Table:
     """The whole comparison in one language, ready to be laid out; `level_percent` is that of the shown intervals.
 
-    `claims` says in one sentence what the overall row and the suites each claim; "" without an overall row.
+    `claims` says what the overall row and the suites each claim, and what not; "" where that is plain.
     """
 
     verdict: Verdict
@@ -115,13 +116,13 @@ def table_of(comparison: Comparison, language: Language = "en") -> Table:
     return Table(
         verdict=comparison.verdict,
         reasons=_said(comparison.reasons, language),
-        notes=_said(comparison.notes, language),
+        notes=_said(tuple(note for note in comparison.notes if not is_claim(note)), language),
         reference=comparison.reference.name,
         candidate=comparison.candidate.name,
         level_percent=numbers.shortest(numbers.points(_level(comparison)), 0, 2),
         rows=tuple(suite_row(suite, language) for suite in comparison.suites),
         macro=None if macro is None else _macro_row(macro, comparison.suites, language),
-        claims="" if macro is None else say(_claims(macro), language),
+        claims=claims(comparison, language),
     )
 
 
@@ -130,6 +131,22 @@ def _level(comparison: Comparison) -> float:
     rows = (*comparison.suites, comparison.macro) if comparison.rounds is not None else ()
     levels = [row.ci90.level for row in rows if row is not None and row.ci90 is not None]
     return min(levels, default=1 - 2 * comparison.alpha)
+
+
+def is_claim(note: Reason) -> bool:
+    """Whether a note says what a comparison claims; it stands with the table."""
+    return note.code.startswith("claims.")
+
+
+def claims(comparison: Comparison, language: Language = "en") -> str:
+    """What the overall row and the suites each claim, and what is to be known of parts and of a bank."""
+    told = [] if comparison.macro is None else [_claims(comparison.macro)]
+    told += filter(is_claim, comparison.notes)
+    return (" " if language == "en" else "").join(one_line(say(one, language)) for one in told)
+
+
+_BESIDE: Final = frozenset({"note.unequal", "note.weights"})
+"""Notes that stand with a suite's reasons: how what was asked makes its number."""
 
 
 def suite_row(suite: SuiteResult, language: Language = "en") -> SuiteRow:
@@ -148,8 +165,8 @@ def suite_row(suite: SuiteResult, language: Language = "en") -> SuiteRow:
         change=shown,
         margin=numbers.shortest(numbers.points(suite.margin), 1),
         noise_floor=numbers.shown(suite.noise_floor, suite.margin) if suite.noise_floor else None,
-        reasons=_said(suite.reasons, language),
-        notes=_said(suite.notes, language),
+        reasons=_said((*suite.reasons, *(note for note in suite.notes if note.code in _BESIDE)), language),
+        notes=_said(tuple(note for note in suite.notes if note.code not in _BESIDE), language),
         behaviour=tuple(_behaviour_line(row, language) for row in suite.behaviour),
     )
 
@@ -262,6 +279,8 @@ def explain(comparison: Comparison, suite: str | None = None, *, language: Langu
     parts += [overall(comparison, language), *(_paragraph(result, language) for result in comparison.suites)]
     if comparison.macro is not None:
         parts.append(_overall_paragraph(comparison.macro, language))
+    if said := claims(comparison, language):
+        parts.append(said)
     if not comparison.suites and not stopped:
         parts += [one_line(say(reason, language)) for reason in comparison.reasons]
     elif comparison.probe is not None:
@@ -323,11 +342,11 @@ def _paragraph(suite: SuiteResult, language: Language) -> str:
 
 
 def _overall_paragraph(macro: Macro, language: Language) -> str:
-    """What the overall row says, and what it and the suites claim."""
+    """What the overall row says."""
     words = words_of(language)
     head = words["mean_of_suites"].format(n=macro.suites) + words["colon"] + verdict_text(macro.verdict, language)
     why = words["semicolon"].join(one_line(say(reason, language)) for reason in macro.reasons)
-    return f"{head}\n{why}{words['stop']}\n{say(_claims(macro), language)}"
+    return f"{head}\n{why}{words['stop']}"
 
 
 def _asked(row: SuiteRow) -> Reason:

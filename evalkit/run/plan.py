@@ -474,9 +474,16 @@ def suite_record(suite: PlannedSuite) -> SuiteRecord:
         # tables of these suites rest on denominators that shrank.
         complete="judge" in described.needs or any(item.prompt.images for item in suite.loaded.items),
         right_or_wrong=described.right_or_wrong,
-        notes=list(suite.loaded.notes),
+        notes=[*suite.loaded.notes, *_sampled_items(described)],
         seed=suite.base_seed,
     )
+
+
+def _sampled_items(described: Suite) -> Iterator[Reason]:
+    """A note on a suite that is a chosen share of its data set by its own description."""
+    share = described.options.get("share")
+    if isinstance(share, float) and share < 1:
+        yield Reason("note.share", {"share": share})
 
 
 # ---------------------------------------------------------------- a side, planned

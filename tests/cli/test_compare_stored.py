@@ -219,6 +219,22 @@ def test_a_stored_bank_stands_against_a_configuration(endpoint, other_endpoint, 
     done = invoke("compare", tmp_path / "runs" / "ref", cand, "--json", "--quiet", "--no-doctor")
     document = json.loads(done.out)
     assert (done.code, [suite["suite"] for suite in document["suites"]]) == (0, ["mmlu_gen_5shot"])
+    table = " ".join(
+        invoke("compare", tmp_path / "runs" / "ref", cand, "--quiet", "--no-doctor", "--stored").out.split()
+    )
+    asked = "only the items asked are claimed, not the whole: what strikes items that were left out is not seen"
+    assert asked in table
+    assert "has judged" not in table  # it is the bank's first
+    other = config("cand2", other_endpoint.url, [MANY])
+    second = invoke("compare", tmp_path / "runs" / "ref", other, "--json", "--quiet", "--no-doctor")
+    (claim,) = (note for note in json.loads(second.out)["notes"] if note["code"] == "claims.bank")
+    assert claim["values"]["n"] == 2
+    assert claim["values"]["chance"] == pytest.approx(1 - 0.95**2)
+    stored = " ".join(
+        invoke("compare", tmp_path / "runs" / "ref", other, "--quiet", "--no-doctor", "--stored").out.split()
+    )
+    assert "This reference has judged 2 candidates: were each of them just at its margin, one at least would" in stored
+    assert (asked in stored, "--alpha 0.025 keeps that below 5.0 %" in stored) == (True, True)
     refused = invoke("compare", ref, cand, "--quiet", "--no-doctor")
     assert (refused.code, refused.out) == (2, "")
     assert "only the reference runs this suite (aime24)" in refused.err

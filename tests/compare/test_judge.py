@@ -85,6 +85,11 @@ def test_unequal_weights_say_how_many_items_they_are_worth():
     weights = [{"weight": 20.0 if number % 50 == 0 else 0.1} for number in range(200)]
     heavy = judged(suite(one, items=weights), suite(two, items=weights))
     assert "its 200 items weigh as 6 that count alike; the heaviest holds 20.1 % of the headline" in told(heavy.notes)
+    assert heavy.verdict is Verdict.INVALID
+    (reason,) = told(heavy.reasons)
+    assert reason.startswith("item item00000 holds 20.1 % of the headline (10 % at most)")
+    lighter = [{"weight": 20.0 if number % 10 == 0 else 0.1} for number in range(200)]
+    assert judged(suite(one, items=lighter), suite(two, items=lighter)).verdict is not Verdict.INVALID
     assert not any("count alike" in note for note in told(judged(one, two).notes))
 
 
