@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from evalkit.compare.columns import Side, no_item
+import numpy as np
+
+from evalkit.compare.columns import NO_TEXT, Side, no_item
 from evalkit.compare.judge import compare
 from evalkit.compare.validity import NoiseFloor, Policy, check_names, p_gold_name
 from evalkit.compare.verdict import half
@@ -92,6 +94,24 @@ def stored_notes(side: Side, why: str = "") -> Iterator[Reason]:
         yield Reason("note.stored", told)
 
 
+_GONE: Final = 1e-6
+"""The chance that an address that is still there is asked for none of the last answers."""
+
+
+def gone(side: Side) -> Iterator[Reason]:
+    """A note for each of a side's several addresses that answered and was silent at the end, while others went on."""
+    urls = sorted({str(url).rstrip("/") for url in side.config.get("base_urls") or ()})
+    told = [suite.samples for suite in side.suites.values()] if len(urls) > 1 else []
+    for url in urls if told else ():
+        at = np.concatenate([np.where(samples.text == NO_TEXT, np.nan, samples.at) for samples in told])
+        own = np.concatenate([samples.address.mask(url, f"{url}/") for samples in told]) & ~np.isnan(at)
+        last = at[own].max() if own.any() else np.inf
+        after, n = int((at > last).sum()), int(own.sum())
+        if n and (1.0 - n / int((at <= last).sum())) ** after <= _GONE:
+            when = datetime.fromtimestamp(int(last), UTC).strftime("%Y-%m-%d %H:%M:%S")
+            yield Reason("note.gone", {"name": side.identity.name, "address": url, "n": n, "at": when, "after": after})
+
+
 def _same(one: Path | Frame, other: Path | Frame) -> bool:
     if isinstance(one, Path) and isinstance(other, Path):
         return one.resolve() == other.resolve()
@@ -105,9 +125,10 @@ def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: 
     chosen = replace(policy(options, case), look=look)
     made = compare(*case.sides, chosen, now(), case.differences)
     made = made if settle is None else settle(made)
+    left = [note for side in case.sides for note in gone(side)]
     beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites if not suite.row_of})
     claims = (*_part_claimed(made), *_bank_claimed(made, case))
-    made = replace(made, notes=(*made.notes, *beyond, *case.trouble, *claims), probe=case.probe)
+    made = replace(made, notes=(*made.notes, *beyond, *case.trouble, *left, *claims), probe=case.probe)
     if options.known is not None:
         from evalkit.publish.known import read_known, waived
 

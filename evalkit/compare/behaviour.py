@@ -129,10 +129,16 @@ class Agreement:
 
 
 def text_agreement(suite: str, reference: Side, candidate: Side, aligned: Aligned) -> Agreement | None:
-    """The agreement of the replies of a suite; None where no pair of replies is stored."""
+    """The agreement of the replies of a suite; None where no pair of replies is stored.
+
+    A reply that is empty on one side alone is another matter than another text.
+    """
     left, right = reference.suites[suite], candidate.suites[suite]
     greedy = left.facts.greedy and right.facts.greedy
     one, two = _pairs_with_text(aligned, left.samples.text, right.samples.text, once=greedy)
+    empty = (side.samples.status.mask(Status.EMPTY, Status.TOOL_CALL) for side in (left, right))
+    together = np.equal(*(mask[rows] for mask, rows in zip(empty, (one, two), strict=True)))
+    one, two = one[together], two[together]
     if not one.size:
         return None
     same = left.samples.text[one] == right.samples.text[two]

@@ -1,4 +1,4 @@
-"""Do a side's failures, garbage and lost answers come from one address, or from a stretch of time?
+"""Do a side's failures, garbage, cut and lost answers come from one address, or from a stretch of time?
 
 A replica that is broken, or a server that was changed in the night, spoils a part of the answers that has a name.
 Suites are pooled, each with its own rate, so that a weak suite is no bad hour. All tests of a comparison together cry
@@ -24,7 +24,7 @@ from evalkit.stats.tails import binomial_upper, hypergeometric
 
 ALPHA: Final = 0.01
 """The share of comparisons of equal stacks that may say anything at all here."""
-_KINDS: Final = ("failed", "garbage", "lost")
+_KINDS: Final = ("failed", "garbage", "cut", "lost")
 _TESTS: Final = 2 * len(_KINDS) * 2  # sides, kinds, address and time
 _LEAST: Final = 3  # events
 _STRETCHES: Final = 48  # pieces of time with as many answers each; a window is some of them in a row
@@ -85,8 +85,13 @@ def _piece(
     codes = np.asarray([names.setdefault(word, len(names)) for word in own.address.names] or [0], dtype=np.int64)
     failed, garbage = own.status.mask(Status.FAILED), is_garbage(own, other)
     counter: Mask | None = None
-    if kind == "lost":
-        rows, gap = _changes(aligned, number)
+    if kind in {"cut", "lost"}:
+        cells = aligned.reference, aligned.candidate
+        columns = [one.value for one in cells]
+        if kind == "cut":
+            cuts = [side.suites[suite].samples.truncated.astype(np.float64) for side in sides]
+            columns = [one.column(-cut) for one, cut in zip(cells, cuts, strict=True)]
+        rows, gap = _changes(aligned, number, columns)
         counted = known[rows] & ~garbage[rows]
         rows, gap = rows[counted], gap[counted]
         hits, counter = gap < 0, gap > 0
@@ -96,13 +101,13 @@ def _piece(
     return _Events(hits, counter, own.at[rows], codes[own.address.codes[rows]], np.zeros(rows.size, dtype=np.int64))
 
 
-def _changes(aligned: Aligned, number: int) -> tuple[Ints, Floats]:
-    """Rows of a side's samples, one an item, and how much higher each is scored than the other side's same repeat.
+def _changes(aligned: Aligned, number: int, columns: Sequence[Floats]) -> tuple[Ints, Floats]:
+    """Rows of a side's samples, one an item, and how far each lies above the other side's same repeat in `columns`.
 
     Repeats of an item are no independent evidence; which one stands for it goes round, so that all times are seen.
     """
     cells = (aligned.reference, aligned.candidate)
-    values = [side.value[both] for side, both in zip(cells, aligned.both, strict=True)]
+    values = [column[both] for column, both in zip(columns, aligned.both, strict=True)]
     scored = ~np.isnan(values[0]) & ~np.isnan(values[1])
     item = cells[number].item[aligned.both[number]][scored]
     first = np.flatnonzero(np.diff(item, prepend=-1))  # cells are sorted by item

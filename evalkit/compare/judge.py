@@ -19,6 +19,8 @@ from evalkit.resources import __version__
 
 _FAULTS = ("crossed_answers", "garbage_answers", "canned_answers")
 """Rows of what no model does, whatever it is worth: said beside any verdict."""
+_SILENT = ("empty_answers", "tool_calls", "refusals", "reasoning_only_answers")
+"""Rows of replies without an answer: said first of a suite where a side has it for every second question."""
 
 
 def compare(
@@ -39,13 +41,14 @@ def compare(
     aligned = {name: align(reference.suites[name], candidate.suites[name]) for name in both}
     policy = replace(policy, rules=policy.rules.among(len(aligned)))
     unequal = unequal_failures(aligned, (reference.suites, candidate.suites), policy.rules.failure_alpha)
+    clustered = cluster_notes(reference, candidate, aligned)
     judged: list[Judged] = []
     for name in names:
         if name not in aligned:
             judged.append(_absent(name, sides, policy))
             continue
         suite = judge_suite(*_of(name, sides), aligned[name], policy, unequal.get(name))
-        judged.append(_with_behaviour(suite, *sides, policy))
+        judged.append(_with_behaviour(suite, *sides, policy, clustered=bool(clustered)))
         p_gold = p_gold_row(suite, _of(name, sides), policy)
         judged += [] if p_gold is None else [p_gold]
     overall = reference.overall_margin, candidate.overall_margin
@@ -53,7 +56,6 @@ def compare(
     found = tiers(deciding, policy.overall(*overall), policy, policy.overall_conflict(*overall))
     held = {one.result.suite: one for one in found.judged}
     judged = [held.get(one.result.suite) or _advisory(one) for one in judged]
-    clustered = cluster_notes(reference, candidate, aligned)
     excused = found.verdict is Verdict.INCONCLUSIVE and policy.on_inconclusive != "fail"
     return Comparison(
         reference=reference.identity,
@@ -98,11 +100,11 @@ def _advisory(judged: Judged) -> Judged:
     return replace(judged, result=replace(result, waiver=mark, reasons=(*result.reasons, mark)))
 
 
-def _with_behaviour(judged: Judged, reference: Side, candidate: Side, policy: Policy) -> Judged:
+def _with_behaviour(judged: Judged, reference: Side, candidate: Side, policy: Policy, *, clustered: bool) -> Judged:
     """The suite with its behaviour rows, and the server's faults and other texts among its reasons.
 
-    Other texts are only said where the verdict misses them, and not where replies are those of other questions: advice
-    on templates and kernels would then mislead.
+    Other texts are only said where the verdict misses them, and not where replies are those of other questions or
+    trouble has a place (`clustered`): advice on templates and kernels would then mislead.
     """
     result, aligned = judged.result, judged.aligned
     if aligned is None:
@@ -112,8 +114,11 @@ def _with_behaviour(judged: Judged, reference: Side, candidate: Side, policy: Po
     if crossed is not None:
         rows = (crossed, *(replace(row, alert=None) if row.alert in loud else row for row in rows))
     faults = tuple(row.alert for row in rows if row.alert and row.name in _FAULTS)
+    silent = {row.alert: max(row.reference or 0.0, row.candidate or 0.0) for row in rows if row.name in _SILENT}
+    first = [alert for alert, share in silent.items() if alert and share >= 0.5]
     blind = crossed is None and result.verdict in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}
-    reasons = (*result.reasons, *faults, *(loud if blind else ()))
+    further = (*(alert for alert in silent if alert and alert not in first), *(() if clustered else loud))
+    reasons = (*first, *result.reasons, *faults, *(further if blind else ()))
     return replace(judged, result=replace(result, behaviour=rows, reasons=reasons))
 
 

@@ -1,9 +1,12 @@
 """Behaviour rows: what changes beside accuracy is measured, and said where it stands out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from compare_factory import NOW, binary, judged, side, suite, with_replies
 
+from evalkit.compare.columns import Labels
 from evalkit.compare.judge import compare
 from evalkit.compare.validity import NoiseFloor, Policy
 from evalkit.model import Interval, Status, Verdict
@@ -116,6 +119,31 @@ def test_low_text_agreement_stands_beside_a_verdict_that_misses_it(scores, margi
     row = rows_of(result)["identical_texts"]
     assert (row.candidate, row.alert) == (0.625, result.reasons[1])
     assert rows_of(result)["first_difference"].unit == "characters"
+
+
+def silent(sides, empty):
+    """The sides, with so many of the candidate's first replies empty and wrong."""
+    reference, candidate = sides
+    (one,) = candidate.suites.values()
+    marked = np.arange(len(one.samples)) < empty
+    status = Labels(marked.astype(np.int32), (Status.SCORED, Status.EMPTY))
+    value = np.where(marked, 0.0, one.samples.value)
+    samples = replace(one.samples, status=status, text=np.where(marked, 1, one.samples.text), value=value)
+    return reference, replace(candidate, suites={"quiz": replace(one, samples=samples)})
+
+
+def test_empty_replies_are_said_before_anything_is_guessed_of_the_others(scores):
+    sides = silent(broken_template(scores, 250), 20)
+    result = compare(*sides, Policy(default_margin=0.1), NOW).suites[0]
+    assert [reason.code for reason in result.reasons] == ["equivalent.differs", "alert.rose", "alert.texts"]
+    faithful = compare(*silent(broken_template(scores, 400), 20), Policy(default_margin=0.1), NOW).suites[0]
+    assert [reason.code for reason in faithful.reasons] == ["equivalent.differs", "alert.rose"]
+
+
+def test_a_side_that_is_mostly_empty_is_said_first(scores):
+    result = compare(*silent(broken_template(scores, 400), 300), Policy(default_margin=0.05), NOW).suites[0]
+    assert result.verdict is Verdict.DEGRADED
+    assert say(result.reasons[0]) == "empty answers rose from 0.0 to 75.0 % of 400 samples"
 
 
 def test_faithful_texts_raise_no_alert(scores):

@@ -57,6 +57,22 @@ def test_failures_of_one_replica_and_garbage_of_another():
     assert "replies that are no text came from http://b:2" in said
 
 
+def test_answers_that_one_replica_alone_cuts():
+    scores = np.zeros(300)
+    scores[::3] = 1.0
+
+    def cut(item, row):
+        return {**row, "truncated": item % 10 == 0 or (item % 2 == 1 and item % 3 > 0)}
+
+    def both(item, row):
+        return {**row, "truncated": item % 10 == 0}
+
+    (said,) = notes([timed(scores, change=both)], [timed(scores, change=cut)])
+    place = "came from http://b:2, which gave 150 of 300"
+    assert said.startswith(f"of the candidate, 100 of 100 answers cut at the token limit on this side alone {place}")
+    assert notes([timed(scores, change=cut)], [timed(scores, change=cut)]) == []
+
+
 def test_what_begins_at_a_time_and_what_ends_again():
     rng = np.random.default_rng(5)
     scores = binary(rng, np.full(400, 0.8), 1)
@@ -103,8 +119,10 @@ def of_equal_stacks(rng, n):
         scores = binary(rng, chances, 1)
         scores[rng.random(n) < 0.02] = np.nan
         bad, ports = rng.random(n) < 0.02, rng.integers(0, 4, n)
+        long = rng.random(n) < 0.3 * (1.0 - chances)
 
-        def change(item, row, bad=bad):
+        def change(item, row, bad=bad, long=long):
+            row = {**row, "truncated": bool(long[item])}
             return {**row, "garbage": "undecodable", "text": 9} if bad[item] and row["status"] != Status.FAILED else row
 
         def where(item, ports=ports):
