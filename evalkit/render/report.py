@@ -159,6 +159,7 @@ def _case(
         "name": name,
         "outcome": result,
         "verdict": verdict.value,
+        "alone": next((one.values["verdict"] for one in reasons if one.code == "uncorrected"), verdict.value),
         "codes": list(dict.fromkeys(reason.code for reason in reasons)),
         "message": one_line(message),
         "text": "\n".join(explained or map(say, reasons)),

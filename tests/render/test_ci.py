@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from evalkit.model import Reason, Verdict, said
+from evalkit.model import Interval, Reason, Verdict, said
 from evalkit.render.report import github_annotations, junit, openmetrics, outcome, platform, summary
 from evalkit.render.rows import explain
 from evalkit.render.words import LANGUAGES
@@ -200,3 +200,13 @@ def test_why_a_suite_is_invalid_is_said_once_below_its_message(comparison):
     (line,) = github_annotations(made).splitlines()
     assert line.count("connection refused at x") == line.count("and another thing") == 1
     assert "::No verdict is possible: candidate: 0 of 910" in line
+
+
+def test_a_case_has_its_verdict_and_the_one_that_it_would_have_alone(comparison):
+    values = {"interval": Interval(-0.08, -0.03, 0.9), "margin": 0.02, "verdict": "DEGRADED", "n": 6, "p": 0.08}
+    suite = replace(
+        comparison.suites[0], verdict=Verdict.INCONCLUSIVE, reasons=(Reason("uncorrected", values),), waiver=None
+    )
+    told = junit(replace(comparison, suites=(suite,), macro=None, reasons=())).decode()
+    assert '<property name="verdict" value="INCONCLUSIVE" />' in told
+    assert '<property name="verdict_before_correction" value="DEGRADED" />' in told
