@@ -60,7 +60,7 @@ def lines(file: Path, tables: int, seed: int) -> Iterator[Line]:
         assert one.candidate is not None
         assert one.needed is not None
         right = round(one.reference * n), round(one.candidate * n)
-        p = float(fisher_exact([[right[0], n - right[0]], [right[1], n - right[1]]], "greater").pvalue)
+        p = float(fisher_exact([[right[0], n - right[0]], [right[1], n - right[1]]], "greater")[1])
         equal, worse = (_decided(one, truth, tables, rng) for truth in (0.0, LOSS))
         yield Line(name, one, p, equal, worse)
 
