@@ -129,11 +129,20 @@ class Row(NamedTuple):
 
     def p_alarm(self, chosen: BoolArray) -> FloatArray:
         """`DifferenceTest.p_alarm` of the chosen comparisons."""
+        above, below, over, under = self._tests(chosen)
+        return np.asarray(np.minimum(1.0, np.minimum(below, over) + np.minimum(above, under)))
+
+    def p_tost(self, chosen: BoolArray) -> FloatArray:
+        """`DifferenceTest.p_tost` of the chosen comparisons."""
+        above, _below, _over, under = self._tests(chosen)
+        return np.asarray(np.maximum(above, under))
+
+    def _tests(self, chosen: BoolArray) -> FloatArray:
+        """P-values of above and below -margin, and of above and below margin; shape (4, comparisons)."""
         part = self.evidence.rows(chosen)
-        found = np.empty_like(part.point)
+        found = np.empty((4, part.point.size))
         for method, rows in chosen_methods(part.form):
-            (above, below), (over, under) = (method.test(part.rows(rows), one) for one in (-self.margin, self.margin))
-            found[rows] = np.minimum(1.0, np.minimum(below, over) + np.minimum(above, under))
+            found[:, rows] = [p for one in (-self.margin, self.margin) for p in method.test(part.rows(rows), one)]
         return found
 
 
@@ -211,14 +220,14 @@ def _right(asked: IntArray, chance: FloatArray, size: int, rng: np.random.Genera
 def judge(gate: Gate, drawn: Mapping[str, Drawn]) -> Outcome:
     """The verdicts of comparisons that came out like this, by the rule of `compare.tiers`."""
     cases = {name: _cases(world, drawn[name]) for name, world in gate.suites.items()}
-    tests = {name: [_test(one, gate.suites[name].margin, gate.alpha) for one in cases[name]] for name in cases}
+    tests = {name: [test_row(one, gate.suites[name].margin, gate.alpha) for one in cases[name]] for name in cases}
     waits = {name: _turned(several) for name, several in tests.items()}
     rows = [several[0] for several in tests.values()]
     if len(rows) < 2:
         ((name, row),) = zip(gate.suites, rows, strict=True)
         alone = np.where(waits[name], Verdict.INCONCLUSIVE, row.decision)
         return Outcome(alone, None, {name: alone})
-    means = [_mean(several, gate) for several in zip(*tests.values(), strict=True)]
+    means = [mean_row(several, gate) for several in zip(*tests.values(), strict=True)]
     everything = [*rows, means[0]]
     alarms: BoolArray = np.array([np.isin(row.decision, _ALARMS) for row in everything], np.bool_)
     some: BoolArray = np.any(alarms, axis=0)  # where no row alarms there is nothing to correct
@@ -240,7 +249,7 @@ def _turned(tests: Sequence[Row]) -> BoolArray:
     return np.asarray(decided & np.any(turned, axis=0) if turned else np.zeros_like(decided), np.bool_)
 
 
-def _test(evidence: Evidence, margin: float, alpha: float) -> Row:
+def test_row(evidence: Evidence, margin: float, alpha: float) -> Row:
     """The tests of `judge_difference`, many at once."""
     low, high = intervals(evidence, 1.0 - 2.0 * alpha)
     df = np.empty_like(evidence.df)
@@ -250,7 +259,8 @@ def _test(evidence: Evidence, margin: float, alpha: float) -> Row:
     return Row(evidence, margin, np.where(np.isinf(df), width, evidence.se), df, decide(low, high, margin))
 
 
-def _mean(tests: Sequence[Row], gate: Gate) -> Row:
+def mean_row(tests: Sequence[Row], gate: Gate) -> Row:
+    """The tests of `macro_test`, many at once."""
     point, se, df = macro_error(
         np.stack([one.evidence.point for one in tests]),
         np.stack([one.se for one in tests]),
@@ -258,7 +268,13 @@ def _mean(tests: Sequence[Row], gate: Gate) -> Row:
     )
     unknown = np.full_like(point, np.nan)
     form = Form(*(np.full(point.shape, flag) for flag in Form()))
-    return _test(Evidence(form, unknown, point, se, df, *[unknown] * 4), gate.overall_margin, gate.alpha)
+    return test_row(Evidence(form, unknown, point, se, df, *[unknown] * 4), gate.overall_margin, gate.alpha)
+
+
+def evidence_of(world: World, drawn: Drawn) -> Evidence:
+    """What comparisons that were answered to the end come down to."""
+    one, two = (right / answered for right, answered in zip(drawn.right, drawn.answered, strict=True))
+    return _evidence(world, two - one, drawn)
 
 
 def _cases(world: World, drawn: Drawn) -> list[Evidence]:
