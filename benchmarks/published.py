@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from scipy.stats import fisher_exact
@@ -60,7 +60,8 @@ def lines(file: Path, tables: int, seed: int) -> Iterator[Line]:
         assert one.candidate is not None
         assert one.needed is not None
         right = round(one.reference * n), round(one.candidate * n)
-        p = float(fisher_exact([[right[0], n - right[0]], [right[1], n - right[1]]], "greater")[1])
+        fisher: Any = fisher_exact([[right[0], n - right[0]], [right[1], n - right[1]]], "greater")
+        p = float(fisher.pvalue)
         equal, worse = (_decided(one, truth, tables, rng) for truth in (0.0, LOSS))
         yield Line(name, one, p, equal, worse)
 
