@@ -1,9 +1,10 @@
 """How often a pack's gate answers, and how often wrongly: `python benchmarks/decide.py [CELL...] --comparisons N`.
 
-Seeded. Score tables with a known truth go through `evalkit.judge`; as reading 50,000 rows takes longer than judging
-them, they are read once and only their scores are drawn anew, and the first comparison of each cell is held against
-what `evalkit.judge` says of the same tables. Item chances come from a Beta distribution with mean 0.6; a loss takes
-from each item in proportion to what it has, and every comparison asks the same items.
+Seeded. Comparisons with a known truth are simulated as `evalkit plan` does it, with the weights, clusters and strata of
+the suites; the first of each cell is also written as score tables and held against what `evalkit.judge` says of them.
+Cells in which requests fail for good, or answers are also cut or refused, go through the whole comparison each time:
+the tables are read once and their scores drawn anew. Item chances come from a Beta distribution with mean 0.6; a loss
+takes from each item in proportion to what it has, and every comparison asks the same items.
 """
 
 from __future__ import annotations
@@ -23,22 +24,16 @@ import evalkit
 from evalkit.compare.columns import Labels, Side
 from evalkit.compare.judge import compare
 from evalkit.config.suite import Pack
+from evalkit.examine.planning import SuiteAsk, plan_suite
+from evalkit.examine.priors import Spread, items_of
+from evalkit.examine.simulating import Drawn as Answers
+from evalkit.examine.simulating import Gate, Shape, World, draws, judge, simulate
 from evalkit.judging import policy
 from evalkit.model import Comparison, Status, Verdict
 from evalkit.options import JudgeOptions
 from evalkit.stats.paired import FloatArray
-from evalkit.tasks.suites import find_pack
+from evalkit.tasks.suites import find_pack, find_suite
 
-ITEMS: Final = {
-    "aime24": 30,
-    "gpqa_pooled": 546,  # distinct questions: copies add no evidence
-    "livebench": 1000,
-    "mmlu_gen_5shot": 14042,
-    "musr": 756,
-    "theoremqa": 800,
-    "mmlu_gen_5shot_lite": 1430,
-    "gpqa_diamond": 198,
-}
 MEAN: Final = 0.6
 
 
@@ -46,13 +41,15 @@ MEAN: Final = 0.6
 class Cell:
     """A truth: what every suite, or one of them, loses in points, how alike repeats are, and what fails for good.
 
-    With `unlike` answers are also cut, empty, refused, unreadable or in the reasoning channel, on both sides alike.
+    `bank` are the repeats of a stored reference; without it both sides are asked as the pack says. With `unlike`
+    answers are also cut, empty, refused, unreadable or in the reasoning channel, on both sides alike.
     """
 
     pack: str
     icc: float = 0.6
     all_pt: float = 0.0
     one_pt: Mapping[str, float] = field(default_factory=dict)
+    bank: int | None = None
     failed: float = 0.0
     unlike: bool = False
 
@@ -67,20 +64,35 @@ STATUSES: Final = {
 """Mean rates over items where answers are `unlike`; items differ by a Beta distribution of ICC 0.3."""
 
 
+TEXT, SEEN, OMNI, NIGHT = "flagrelease-text", "flagrelease-multimodal", "flagrelease-omni", "nightly"
+
 CELLS: Final = {
-    "text, identical": Cell("flagrelease-text"),
-    "text, identical, ICC .75": Cell("flagrelease-text", icc=0.75),
-    "text, all 1 worse": Cell("flagrelease-text", all_pt=-1),
-    "text, all at -margin": Cell("flagrelease-text", all_pt=-1.5),
-    "text, all 2 worse": Cell("flagrelease-text", all_pt=-2),
-    "text, all 5 worse": Cell("flagrelease-text", all_pt=-5),
-    "text, GPQA at -guard": Cell("flagrelease-text", one_pt={"gpqa_pooled": -4}),
-    "text, MuSR at -guard": Cell("flagrelease-text", one_pt={"musr": -4}),
-    "text, identical, .1 % a side fail": Cell("flagrelease-text", failed=0.001),
-    "text, identical, with rates": Cell("flagrelease-text", unlike=True),
-    "nightly, identical": Cell("nightly"),
-    "nightly, all at -margin": Cell("nightly", all_pt=-2),
-    "nightly, all 3 worse": Cell("nightly", all_pt=-3),
+    "text, identical": Cell(TEXT),
+    "text, identical, ICC .75": Cell(TEXT, icc=0.75),
+    "text, all 1 worse": Cell(TEXT, all_pt=-1),
+    "text, all at -margin": Cell(TEXT, all_pt=-1.5),
+    "text, all 2 worse": Cell(TEXT, all_pt=-2),
+    "text, all 3 worse": Cell(TEXT, all_pt=-3),
+    "text, all 5 worse": Cell(TEXT, all_pt=-5),
+    "text, AIME at -guard": Cell(TEXT, one_pt={"aime24": -10}),
+    "text, GPQA at -guard": Cell(TEXT, one_pt={"gpqa_pooled": -4}),
+    "text, LiveBench at -guard": Cell(TEXT, one_pt={"livebench": -4}),
+    "text, MuSR at -guard": Cell(TEXT, one_pt={"musr": -4}),
+    "text, TheoremQA at -guard": Cell(TEXT, one_pt={"theoremqa": -4}),
+    "multimodal, identical": Cell(SEEN),
+    "multimodal, all at -margin": Cell(SEEN, all_pt=-1.5),
+    "multimodal, all 2 worse": Cell(SEEN, all_pt=-2),
+    "multimodal, BLINK at -guard": Cell(SEEN, one_pt={"blink": -4}),
+    "omni, identical": Cell(OMNI),
+    "omni, all at -margin": Cell(OMNI, all_pt=-1.5),
+    "omni, all 2 worse": Cell(OMNI, all_pt=-2),
+    "nightly, bank of 16, identical": Cell(NIGHT, bank=16),
+    "nightly, bank of 16, all at -margin": Cell(NIGHT, all_pt=-2, bank=16),
+    "nightly, bank of 16, all 3 worse": Cell(NIGHT, all_pt=-3, bank=16),
+    "nightly, bank of 16, MuSR at -guard": Cell(NIGHT, one_pt={"musr": -5}, bank=16),
+    "nightly, both fresh, identical": Cell(NIGHT),
+    "text, identical, .1 % a side fail": Cell(TEXT, failed=0.001),
+    "text, identical, with rates": Cell(TEXT, unlike=True),
 }
 
 
@@ -90,15 +102,107 @@ def main() -> None:
     parser.add_argument("--comparisons", type=int, default=1000, help="simulated comparisons for each cell")
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
-    heads = (*(verdict.value for verdict in Verdict), "an alert beside accuracy")
-    print(f"| cell | comparisons | {' | '.join(heads)} |\n| :-- | --: |{' --: |' * len(heads)}")
+    heads = (*(verdict.value for verdict in Verdict), ALERT)
+    print(f"| cell | tokens of the candidate | comparisons | {' | '.join(heads)} |")
+    print(f"| :-- | --: | --: |{' --: |' * len(heads)}")
     for name in options.cells or CELLS:
-        found: Counter[str] = Counter()
-        for one in simulated(CELLS[name], options.comparisons, options.seed):
-            found[one.verdict.value] += 1
-            found[heads[-1]] += any(row.alert for suite in one.suites for row in suite.behaviour)
-        shares = (f"{100 * found[head] / options.comparisons:.1f}" for head in heads)
-        print(f"| {name} | {options.comparisons:,} | {' | '.join(shares)} |", flush=True)
+        found = counted(CELLS[name], options.comparisons, options.seed)
+        shares = (f"{100 * found[head] / options.comparisons:.1f}" if head in found else "" for head in heads)
+        print(
+            f"| {name} | {tokens(CELLS[name]) / 1e6:.1f} M | {options.comparisons:,} | {' | '.join(shares)} |",
+            flush=True,
+        )
+
+
+ALERT: Final = "an alert beside accuracy"
+
+
+def counted(cell: Cell, comparisons: int, seed: int) -> Counter[str]:
+    """How many of the cell's comparisons end with each verdict, and with an alert where answers are simulated too."""
+    found: Counter[str] = Counter({verdict.value: 0 for verdict in Verdict})
+    if not cell.failed and not cell.unlike:
+        held_against_tables(cell, seed)
+        gate = gate_of(cell)
+        found.update(one.value for one in simulate(gate, comparisons, seed).overall)
+        return found
+    found[ALERT] = 0
+    for one in simulated(cell, comparisons, seed):
+        found[one.verdict.value] += 1
+        found[ALERT] += any(row.alert for suite in one.suites for row in suite.behaviour)
+    return found
+
+
+# ---------------------------------------------------------------- as `evalkit plan` simulates it
+
+
+def asked(cell: Cell) -> Iterator[SuiteAsk]:
+    """The suites of the cell's pack, as both sides are asked."""
+    for one in find_pack(cell.pack).suites:
+        suite = find_suite(one.name)
+        repeats, items = one.repeats or suite.repeats, one.limit or suite.rows or items_of(one.name)
+        margin = (one.margin_pt or suite.margin_pt) / 100
+        sides, bank = (cell.bank or repeats, repeats), cell.bank is not None
+        yield SuiteAsk(one.name, suite.label, items, sides, margin, False, suite.right_or_wrong, bank=bank)
+
+
+def tokens(cell: Cell) -> float:
+    """What the candidate generates, by the lengths of suites/priors.toml."""
+    made = [plan_suite(ask) for ask in asked(cell)]
+    return sum(one.tokens[1] for one in made if one is not None and one.tokens is not None)
+
+
+def gate_of(cell: Cell) -> Gate:
+    """The pack's gate at the cell's truth."""
+    pack, spread, worlds = find_pack(cell.pack), Spread(MEAN, cell.icc, ""), {}
+    for ask in asked(cell):
+        made = plan_suite(ask)
+        assert made is not None
+        p = spread.chances(made.world.shape.items.size)
+        worlds[ask.suite] = replace(made.world, reference=p, candidate=p)
+    assert pack.overall is not None
+    losses = {name: (cell.all_pt + cell.one_pt.get(name, 0.0)) / 100 for name in worlds}
+    return Gate(worlds, pack.overall.margin_pt / 100).shifted(losses)
+
+
+def held_against_tables(cell: Cell, seed: int) -> None:
+    """Raises `AssertionError` where a simulated comparison is judged otherwise than `evalkit.judge` judges its tables.
+
+    A table has no weights, and counts strata alike: so do the simulated suites here.
+    """
+    gate = gate_of(cell)
+    gate = replace(gate, suites={name: replace(one, shape=_as_table(one.shape)) for name, one in gate.suites.items()})
+    drawn = next(draws(gate, 1, seed))
+    found, rng = judge(gate, drawn), np.random.default_rng(seed)
+    sides = [
+        pd.concat([_table(name, one, drawn[name], side, rng) for name, one in gate.suites.items()]) for side in (0, 1)
+    ]
+    told = evalkit.judge(sides[0], sides[1], JudgeOptions(pack=cell.pack, flips=0)).value
+    assert {one.suite: one.verdict for one in told.suites} == {name: one[0] for name, one in found.suites.items()}
+    assert told.macro is not None
+    assert found.mean is not None
+    assert (told.verdict, told.macro.verdict) == (found.overall[0], found.mean[0])
+
+
+def _as_table(shape: Shape) -> Shape:
+    parts = np.bincount(shape.stratum, weights=shape.items)[shape.stratum]
+    return replace(shape, share=shape.items / parts / (shape.stratum.max() + 1))
+
+
+def _table(name: str, world: World, drawn: Answers, side: int, rng: np.random.Generator) -> pd.DataFrame:
+    """One side's answers of one comparison: which of a cluster's are right is all one."""
+    shape, k = world.shape, world.repeats[side]
+    cluster = np.repeat(np.arange(shape.items.size), shape.items * k)
+    place = np.arange(cluster.size) - np.repeat(np.cumsum(shape.items * k) - shape.items * k, shape.items * k)
+    order = np.lexsort((rng.random(cluster.size), cluster))
+    score = np.empty(cluster.size)
+    score[order] = place < drawn.right[side][0][cluster]
+    columns = {"suite": name, "item": [f"{name}-{c}-{p // k}" for c, p in zip(cluster, place, strict=True)]}
+    columns |= {"repeat": place % k, "score": score, "cluster": [f"{name}-{c}" for c in cluster]}
+    strata = {"stratum": shape.stratum[cluster].astype(str)} if shape.stratum.any() else {}
+    return pd.DataFrame({**columns, **strata})
+
+
+# ---------------------------------------------------------------- the whole comparison each time
 
 
 def simulated(cell: Cell, comparisons: int, seed: int) -> Iterator[Comparison]:
@@ -159,7 +263,8 @@ def _chances(pack: Pack, cell: Cell, *, candidate: bool) -> dict[str, FloatArray
     """The chance of a right answer by suite: a row an item, a column a repeat."""
     found = {}
     for one in pack.suites:
-        p = beta_means(MEAN, cell.icc, ITEMS[one.name])
+        suite = find_suite(one.name)
+        p = beta_means(MEAN, cell.icc, one.limit or suite.rows or items_of(one.name) or 0)
         loss = (cell.all_pt + cell.one_pt.get(one.name, 0.0)) / 100 if candidate else 0.0
         found[one.name] = np.repeat((p * (1 + loss / p.mean()))[:, None], one.repeats or 1, axis=1)
     return found

@@ -212,7 +212,15 @@ def chosen_suites(config: EndpointConfig) -> list[Chosen]:
         raise ConfigError(
             f"{config.where('suites') or config.name}: name at least one suite under `suites:`, or a `pack:`"
         )
-    return [Chosen(_find(config, choice.name), choice) for choice in choices.values()]
+    return [_once_if_greedy(config, Chosen(_find(config, choice.name), choice)) for choice in choices.values()]
+
+
+def _once_if_greedy(config: EndpointConfig, chosen: Chosen) -> Chosen:
+    """Without the repeats of a pack where answers repeat themselves; those that the file itself says stand."""
+    said = any(one.name == chosen.suite.name and one.repeats is not None for one in config.suites)
+    if said or sampling_of(config, chosen).temperature > 0:
+        return chosen
+    return replace(chosen, choice=chosen.choice.model_copy(update={"repeats": None}))
 
 
 def overall_margin_pt(config: EndpointConfig) -> float | None:

@@ -51,7 +51,8 @@ def home(tmp_path):
     packs = tmp_path / "suites" / "packs"
     packs.mkdir(parents=True)
     suite = {"name": "gpqa_diamond", "partial_data": True, "repeats": 1, "margin_pt": 40}
-    (packs / "nightly.yaml").write_text(yaml.safe_dump({"about": "small", "suites": [suite]}))
+    for name in ("nightly", "nightly-bank"):
+        (packs / f"{name}.yaml").write_text(yaml.safe_dump({"about": "small", "suites": [suite]}))
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     note = f'echo "$@" >> {tmp_path}/installed'

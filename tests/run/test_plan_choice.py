@@ -92,6 +92,13 @@ def test_repeats_that_a_pack_draws_warm_are_no_cause_for_a_warning(endpoint):
     assert "gives temperature 0" in sentence
 
 
+def test_greedy_answers_are_asked_once_whatever_a_pack_says_but_the_file_may_ask_more(endpoint):
+    greedy = {**PARTIAL, "sampling": {"temperature": 0}}
+    assert planned(endpoint(suites=[PARTIAL])).repeats == 2
+    assert planned(endpoint(suites=[greedy])).repeats == 1
+    assert planned(endpoint(suites=[{**greedy, "repeats": 3}])).repeats == 3
+
+
 def test_a_data_folder_of_no_suite_is_a_mistake_with_its_place(endpoint, tmp_path):
     folder = str(tmp_path / "data")
     with pytest.raises(
