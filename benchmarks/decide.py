@@ -24,10 +24,11 @@ import evalkit
 from evalkit.compare.columns import Labels, Side
 from evalkit.compare.judge import compare
 from evalkit.config.suite import Pack
+from evalkit.examine.looking import Trial, outcome
 from evalkit.examine.planning import SuiteAsk, plan_suite
 from evalkit.examine.priors import Spread, items_of
 from evalkit.examine.simulating import Drawn as Answers
-from evalkit.examine.simulating import Gate, Shape, World, draws, judge, simulate
+from evalkit.examine.simulating import Gate, Shape, World, draws, judge
 from evalkit.judging import policy
 from evalkit.model import Comparison, Status, Verdict
 from evalkit.options import JudgeOptions
@@ -41,8 +42,8 @@ MEAN: Final = 0.6
 class Cell:
     """A truth: what every suite, or one of them, loses in points, how alike repeats are, and what fails for good.
 
-    `bank` are the repeats of a stored reference; without it both sides are asked as the pack says. With `unlike`
-    answers are also cut, empty, refused, unreadable or in the reasoning channel, on both sides alike.
+    `bank` are the repeats of a stored reference, without which both sides are asked as the pack says, `rounds` the most
+    rounds. With `unlike` answers are also cut, empty, refused, unreadable or in the reasoning channel, on both sides.
     """
 
     pack: str
@@ -50,6 +51,7 @@ class Cell:
     all_pt: float = 0.0
     one_pt: Mapping[str, float] = field(default_factory=dict)
     bank: int | None = None
+    rounds: int = 1
     failed: float = 0.0
     unlike: bool = False
 
@@ -79,6 +81,13 @@ CELLS: Final = {
     "text, LiveBench at -guard": Cell(TEXT, one_pt={"livebench": -4}),
     "text, MuSR at -guard": Cell(TEXT, one_pt={"musr": -4}),
     "text, TheoremQA at -guard": Cell(TEXT, one_pt={"theoremqa": -4}),
+    "text, 5 rounds, identical": Cell(TEXT, rounds=5),
+    "text, 5 rounds, all at -margin": Cell(TEXT, all_pt=-1.5, rounds=5),
+    "text, 5 rounds, GPQA at -guard": Cell(TEXT, one_pt={"gpqa_pooled": -4}, rounds=5),
+    "text, 5 rounds, all 2 worse": Cell(TEXT, all_pt=-2, rounds=5),
+    "text, 5 rounds, all 5 worse": Cell(TEXT, all_pt=-5, rounds=5),
+    "multimodal, 5 rounds, identical": Cell(SEEN, rounds=5),
+    "omni, 5 rounds, identical": Cell(OMNI, rounds=5),
     "multimodal, identical": Cell(SEEN),
     "multimodal, all at -margin": Cell(SEEN, all_pt=-1.5),
     "multimodal, all 2 worse": Cell(SEEN, all_pt=-2),
@@ -123,7 +132,9 @@ def counted(cell: Cell, comparisons: int, seed: int) -> Counter[str]:
     if not cell.failed and not cell.unlike:
         held_against_tables(cell, seed)
         gate = gate_of(cell)
-        found.update(one.value for one in simulate(gate, comparisons, seed).overall)
+        bank = gate.suites if cell.bank else ()
+        shares = outcome(gate, Trial(cell.rounds, bank, comparisons, seed)).verdicts
+        found.update({verdict.value: round(share * comparisons) for verdict, share in shares.items()})
         return found
     found[ALERT] = 0
     for one in simulated(cell, comparisons, seed):

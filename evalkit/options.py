@@ -230,7 +230,8 @@ class PlanOptions(Tolerances):
     `comparisons` simulated ones, drawn with `seed`. Each endpoint runs on `gpus` GPUs and generates
     `tokens_per_second` in all, and `tokens_per_answer` on the mean (None: as a stored run tells, else the table of
     priors); the share `failures` of requests is never answered (None: as a stored run tells, else none).
-    `overall_margin_pt` is the tolerance of the mean over suites. `design` searches the repeats that reach the power for
+    `overall_margin_pt` is the tolerance of the mean over suites, `rounds` the most rounds (None: as the pack has).
+    `design` searches the repeats that reach the power for
     the fewest tokens, at most `most_repeats`, and with `subsets` also asks a part of large suites. `anyway` plans what
     would be INVALID whatever is answered.
     """
@@ -246,6 +247,7 @@ class PlanOptions(Tolerances):
     tokens_per_answer: float | None = None
     gpus: float = 1.0
     failures: float | None = None
+    rounds: int | None = None
     overall_margin_pt: float | None = None
     design: bool = False
     subsets: bool = False
@@ -257,6 +259,8 @@ class PlanOptions(Tolerances):
             raise UsageError(f"power: must lie between 0 and 1, not {self.power:g}")
         if self.failures is not None and not 0 <= self.failures < 0.5:
             raise UsageError(f"failures: a share of requests below 0.5, not {self.failures:g}")
+        if self.rounds is not None:
+            check_range(self.rounds, 1, 20, "rounds")
         if self.subsets and not self.design:
             raise UsageError("subsets: has no effect without a design")
         if self.overall_margin_pt is not None:

@@ -55,6 +55,7 @@ def _number(_context: click.Context, parameter: click.Parameter, value: float | 
 @options.items("How many items a suite has, where its description does not say or the data have fewer.")
 @click.option("--comparisons", type=click.IntRange(min=1), default=1000, help="Simulated comparisons for each truth.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the simulation.")
+@click.option("--rounds", type=click.IntRange(1, 20), help="At most so many rounds, 1 for none (default: the pack's).")
 @click.option(
     "--failures",
     type=click.FloatRange(0, 0.5, max_open=True),
@@ -178,8 +179,9 @@ def _cost(made: Forecast) -> str:
     judged = f"at most {calls:,} judge calls, " if calls else ""
     one, two = (amount(side) for side in made.tokens)
     hours = " and ".join(dict.fromkeys(f"{side:.1f}" for side in made.gpu_hours))
+    early = f" at most; equal stacks take {amount(sum(made.expected_tokens))} on the mean" if made.rounds > 1 else ""
     return (
         f"in all {samples:,} samples, {judged}{one} tokens on the reference and {two} on the candidate (with "
         f"{amount(made.probe_tokens)} for the probe), {made.disk_bytes / 1e9:.2g} GB on disk, {made.hours:.1f} hours "
-        f"at {made.options.tokens_per_second:g} tokens/s on each side, {hours} GPU-hours a side"
+        f"at {made.options.tokens_per_second:g} tokens/s on each side, {hours} GPU-hours a side{early}"
     )

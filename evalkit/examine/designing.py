@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from evalkit.examine.looking import Trial, outcome
 from evalkit.examine.planning import PlannedSuite
-from evalkit.examine.simulating import Gate, simulate
+from evalkit.examine.simulating import Gate
 from evalkit.model import Verdict
 from evalkit.stats.tails import normal_quantile, normal_sf
 
@@ -31,8 +32,7 @@ class Goal:
     power: float
     most_repeats: int
     subsets: bool
-    comparisons: int
-    seed: int
+    trial: Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,11 @@ def cheapest(gate: Gate, suites: Sequence[PlannedSuite], goal: Goal) -> tuple[Pl
             sizes |= better
         sizes = _pruned(gate, suites, sizes, target)
         made = tuple(_sized(one, sizes[one.suite]) for one in suites)
-        found = simulate(replace(gate, suites={one.suite: one.world for one in made}), goal.comparisons, goal.seed)
-        if found.share(Verdict.EQUIVALENT) >= goal.power:
+        found = outcome(replace(gate, suites={one.suite: one.world for one in made}), goal.trial)
+        passed = found.verdicts[Verdict.EQUIVALENT]
+        if passed >= goal.power:
             return made
-        target = min(1.0 - 1e-9, target + 0.25 * (goal.power - found.share(Verdict.EQUIVALENT)) + 0.001)
+        target = min(1.0 - 1e-9, target + 0.5 * (goal.power - passed) * (1.0 - target) / (1.0 - goal.power) + 0.001)
     return None
 
 

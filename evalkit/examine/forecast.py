@@ -15,6 +15,7 @@ from evalkit.config import EndpointConfig
 from evalkit.errors import RunError, UsageError
 from evalkit.examine import comparability
 from evalkit.examine.designing import Goal, cheapest
+from evalkit.examine.looking import Looked, Trial, outcome
 from evalkit.examine.planning import Judging, PlannedSuite, SuiteAsk, plan_suite
 from evalkit.examine.priors import items_of
 from evalkit.examine.simulating import Gate, simulate
@@ -27,6 +28,7 @@ from evalkit.run.plan import Chosen, chosen_suites, identity_of, margin_pt_of, o
 from evalkit.run.read import is_run, read_run
 from evalkit.run.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
 from evalkit.tasks.items import by_logprobs
+from evalkit.tasks.suites import find_pack
 
 LEAST_PAIRED: Final = Rules().coverage
 PROBE: Final = ProbeOptions()
@@ -38,8 +40,8 @@ LOSSES_PT: Final = (0, 1, 2, 3, 5)
 class Chances:
     """How often a comparison ends how, were every suite worse by `loss_pt` points.
 
-    `verdicts` are shares by verdict, `suites` the shares of EQUIVALENT by suite and `mean` that of the overall row
-    (None for one suite).
+    `verdicts` are shares by verdict, all rounds included; `suites` the shares of EQUIVALENT by suite and `mean` that of
+    the overall row (None for one suite), at one look at all answers.
     """
 
     loss_pt: float
@@ -54,6 +56,7 @@ class Forecast:
 
     `suites` are what is asked, as configured or as `options.design` found it (`designed` is False where no design
     reaches the power). `chances` begin with equal stacks. `overall_margin` is that of the mean (a fraction).
+    `rounds` are the most in which it is asked, and `expected` the share of each suite's samples that equal stacks take.
     `bytes_of` says by suite what is still to be asked will take on disk.
     """
 
@@ -64,6 +67,8 @@ class Forecast:
     options: PlanOptions
     bytes_of: Mapping[str, float] = field(default_factory=dict)
     designed: bool = False
+    rounds: int = 1
+    expected: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def power(self) -> float:
@@ -80,6 +85,12 @@ class Forecast:
         """What the reference and the candidate still have to generate, as far as lengths are known, with the probe."""
         sides = [sum(one.tokens[side] for one in self.suites if one.tokens is not None) for side in (0, 1)]
         return sides[0] + self.probe_tokens, sides[1] + self.probe_tokens
+
+    @property
+    def expected_tokens(self) -> tuple[float, float]:
+        """What equal stacks generate on the mean, where rounds end early; the probe is left out."""
+        parts = [(one.tokens, self.expected.get(one.suite, 1.0)) for one in self.suites if one.tokens is not None]
+        return sum(tokens[0] * share for tokens, share in parts), sum(tokens[1] * share for tokens, share in parts)
 
     @property
     def probe_tokens(self) -> float:
@@ -113,6 +124,8 @@ class Forecast:
             "chances": [asdict(one) for one in self.chances],
             "problems": list(self.problems),
             "can_decide": self.can_decide,
+            "rounds": self.rounds,
+            "expected_tokens": self.expected_tokens,
             **{name: getattr(self, name) for name in ("tokens", "probe_tokens", "hours", "gpu_hours", "disk_bytes")},
         }
 
@@ -173,7 +186,7 @@ def forecast(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOption
                     f"{ask.suite}: {ask.failed:.1%} of requests without an answer leave too few pairs: INVALID"
                 )
     overall = _overall(configs, options)
-    found = planned_suites(tuple(suites), overall, options)
+    found = planned_suites(tuple(suites), overall, options, _rounds(configs, tuple(suites), options))
     found = replace(found, suites=tuple(_by_item(found.suites, configs[1])))
     return replace(found, problems=(*problems, *found.problems), bytes_of=_bytes_of(found.suites, configs))
 
@@ -188,12 +201,27 @@ def _by_item(suites: Sequence[PlannedSuite], candidate: EndpointConfig) -> Itera
         yield replace(one, samples=(one.samples[0], asked), tokens=tokens)
 
 
-def planned_suites(suites: tuple[PlannedSuite, ...], overall_margin: float, options: PlanOptions) -> Forecast:
+def _rounds(
+    configs: tuple[EndpointConfig, EndpointConfig], suites: Sequence[PlannedSuite], options: PlanOptions
+) -> int:
+    """The most rounds in which `compare` asks: those of the candidate's pack, where answers are drawn."""
+    config = configs[1]
+    if options.rounds is not None:
+        return options.rounds
+    if config.pack is None or options.limit is not None or all(one.greedy for one in suites):
+        return 1
+    return find_pack(config.pack, config.suite_folders).rounds
+
+
+def planned_suites(
+    suites: tuple[PlannedSuite, ...], overall_margin: float, options: PlanOptions, rounds: int = 1
+) -> Forecast:
     """The forecast of suites that are planned, or of their design; what they take on disk is left out."""
     gate = Gate({one.suite: one.world for one in suites}, overall_margin, options.alpha)
     problems, designed = [], False
+    trial = Trial(rounds, {one.suite for one in suites if one.bank}, options.comparisons, options.seed)
     if options.design and suites:
-        goal = Goal(options.power, options.most_repeats, options.subsets, options.comparisons, options.seed)
+        goal = Goal(options.power, options.most_repeats, options.subsets, trial)
         found = cheapest(gate, suites, goal)
         if found is None:
             problems.append(
@@ -202,15 +230,17 @@ def planned_suites(suites: tuple[PlannedSuite, ...], overall_margin: float, opti
         else:
             suites, designed = found, True
             gate = replace(gate, suites={one.suite: one.world for one in suites})
-    chances = tuple(_chances(gate, loss, options) for loss in LOSSES_PT if suites)
-    return Forecast(suites, chances, overall_margin, tuple(problems), options, {}, designed)
+    ends = {loss: outcome(gate.shifted(-fraction(loss)), trial) for loss in LOSSES_PT if suites}
+    chances = tuple(_chances(gate, loss, found, options) for loss, found in ends.items())
+    expected = ends[0].asked if ends else {}
+    return Forecast(suites, chances, overall_margin, tuple(problems), options, {}, designed, rounds, expected)
 
 
-def _chances(gate: Gate, loss_pt: float, options: PlanOptions) -> Chances:
+def _chances(gate: Gate, loss_pt: float, ended: Looked, options: PlanOptions) -> Chances:
     found = simulate(gate.shifted(-fraction(loss_pt)), options.comparisons, options.seed)
     inside = {name: float(np.mean(verdicts == Verdict.EQUIVALENT)) for name, verdicts in found.suites.items()}
     mean = None if found.mean is None else float(np.mean(found.mean == Verdict.EQUIVALENT))
-    return Chances(loss_pt, {one.value: found.share(one) for one in Verdict}, inside, mean)
+    return Chances(loss_pt, {one.value: share for one, share in ended.verdicts.items()}, inside, mean)
 
 
 def _overall(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOptions) -> float:

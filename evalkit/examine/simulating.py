@@ -20,7 +20,7 @@ from evalkit.stats.multiplicity import holm, macro_error
 from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, effective_number, unseen_flips
 from evalkit.stats.tails import normal_quantile
 
-_ROWS: Final = 100  # simulated comparisons held in memory at once
+ROWS: Final = 100  # simulated comparisons held in memory at once
 _TABLED: Final = 16  # answers a cluster up to which drawing from a table is faster than numpy's binomial
 _ALARMS: Final = (Verdict.DEGRADED, Verdict.ELEVATED)
 
@@ -175,8 +175,8 @@ def simulate(gate: Gate, comparisons: int, seed: int = 0) -> Outcome:
 def draws(gate: Gate, comparisons: int, seed: int) -> Iterator[dict[str, Drawn]]:
     """The answers of so many comparisons, a hundred at a time."""
     streams = {name: np.random.default_rng([seed, number]) for number, name in enumerate(gate.suites)}
-    for start in range(0, comparisons, _ROWS):
-        size = min(_ROWS, comparisons - start)
+    for start in range(0, comparisons, ROWS):
+        size = min(ROWS, comparisons - start)
         yield {name: _drawn(world, size, streams[name]) for name, world in gate.suites.items()}
 
 
@@ -188,11 +188,11 @@ def _drawn(world: World, size: int, rng: np.random.Generator) -> Drawn:
         if world.failed:
             came = rng.binomial(asked, 1.0 - world.failed, (size, asked.size))
         answered.append(came)
-        right.append(rng.binomial(came, chance) if world.failed else _right(asked, chance, size, rng))
+        right.append(rng.binomial(came, chance) if world.failed else right_answers(asked, chance, size, rng))
     return Drawn((right[0], right[1]), (answered[0], answered[1]))
 
 
-def _right(asked: IntArray, chance: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
+def right_answers(asked: IntArray, chance: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
     """Numbers of right answers: binomial, by inversion where a cluster has few, which is five times as fast."""
     found = np.zeros((size, asked.size), np.int64)
     luck = rng.random(found.shape, np.float32)

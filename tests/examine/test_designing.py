@@ -83,3 +83,15 @@ def test_the_pack_of_a_design_can_be_read(tmp_path):
         (one.suite, one.repeats[1], round(one.margin * 100, 6), one.part) for one in found.suites
     ]
     assert "Passes 9" in found.pack()
+
+
+def test_rounds_cost_passes_and_save_tokens():
+    gate = tuple(plan_suite(replace(ask, repeats=(6, 6))) for ask in (SMALL, replace(LARGE, repeats=(1, 1))))
+    once, rounds = (planned_suites(gate, 0.05, PlanOptions(comparisons=400), number) for number in (1, 5))
+    assert once.power > rounds.power > 0.5
+    assert (
+        rounds.expected_tokens[0]
+        < 0.9 * once.expected_tokens[0]
+        == pytest.approx(0.9 * sum(one.tokens[0] for one in gate))
+    )
+    assert rounds.chances[-1].verdicts["DEGRADED"] == pytest.approx(once.chances[-1].verdicts["DEGRADED"], abs=0.15)
