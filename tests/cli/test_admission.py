@@ -244,7 +244,7 @@ def test_stored_answers_of_another_address_are_said(toy, files, run_evalkit, tmp
 def test_a_run_that_goes_on_elsewhere_says_so(toy, files, run_evalkit):
     one, elsewhere = toy("vllm"), toy("vllm")
     run_evalkit("run", files("ref", one), "--limit", "10")
-    done = run_evalkit("run", files("ref", elsewhere))
+    done = run_evalkit("run", files("ref", elsewhere), "--stored")
     assert f"ref: 10 stored answers came from {one.url}; only the rest is asked of {elsewhere.url}" in done.stderr
     assert len(suite_requests(elsewhere)) == 20
 
