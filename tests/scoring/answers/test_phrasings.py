@@ -1,6 +1,6 @@
 """Phrasings of one answer, written before the rules that read them: a letter, an integer, a fraction; None is no answer.
 
-The rules were made on those whose SHA-256 begins with an even byte and on the first five. Of the other half 34 of 38
+The rules were made on those whose SHA-256 begins with an even byte and on the first five. Of the other half 30 of 38
 readings by choice, number and expression were right before anybody looked at it.
 """
 
