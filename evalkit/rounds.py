@@ -30,7 +30,8 @@ from evalkit.judging import Case, Judged, judged, stored_case
 from evalkit.model import Comparison, Difference, Macro, Reason, Rounds, Status, SuiteResult, Verdict
 from evalkit.parts import Design, Items, Look, Part, Size
 from evalkit.run import Observer, Show, manifest
-from evalkit.run.read import is_run, read_run
+from evalkit.run.anew import read_run
+from evalkit.run.read import is_run
 from evalkit.stats.looks import LookAlphas, Spending, comparison_alphas
 from evalkit.stats.methods import check_margin
 from evalkit.stats.paired import IntArray

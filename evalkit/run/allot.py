@@ -11,7 +11,7 @@ from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import Floats, item_shares
 from evalkit.config import EndpointConfig
 from evalkit.errors import ConfigError
-from evalkit.run.read import is_run, read_run
+from evalkit.run.read import is_run, stored_side
 from evalkit.stats.allocation import cheapest_repeats, steadied_variance
 from evalkit.stats.paired import fold
 
@@ -29,7 +29,7 @@ def bank_of(config: EndpointConfig) -> Mapping[str, SuiteSide]:
         raise ConfigError(f"{place}: is this side's own run: how often it is asked must not follow from its answers")
     if not is_run(config.bank):
         raise ConfigError(f"{place}: is no run folder: ask the reference first (`evalkit run`), or remove the key")
-    suites = read_run(config.bank).suites
+    suites = stored_side(config.bank).suites
     if not any(np.any(suite.samples.repeat > 0) for suite in suites.values()):
         raise ConfigError(f"{place}: asked every item once: without repeats nothing says how its answers vary")
     return suites

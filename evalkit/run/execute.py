@@ -188,7 +188,7 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
     session = begin(side)
     shared.watch.notices.extend(moved(side, session))
     with journal.Journal(side.folder) as out:
-        session = manifest.with_items(session, items.write_plan(side.folder, side.plan, _known_items(side)))
+        session = manifest.with_items(session, items.write_suites(side.folder, side.plan.loaded, _known_items(side)))
         if missing:
             try:
                 async with opened(side.config, side.folder / "server.log") as settings:
@@ -535,7 +535,7 @@ async def regrade(side: SideRun) -> tuple[str, ...]:
         StorageError: where the disk refuses.
     """
     with journal.Journal(side.folder):
-        session = manifest.with_items(begin(side), items.write_plan(side.folder, side.plan))
+        session = manifest.with_items(begin(side), items.write_suites(side.folder, side.plan.loaded))
         said = manifest.append(side.folder, unasked(side, session))
         await grade_sides([side], Watch(), ask=False, again=True)
     return *side.damage, *said

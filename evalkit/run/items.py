@@ -26,7 +26,7 @@ from evalkit.model import Item
 from evalkit.run.parquet import AGAIN, Table, encoded
 
 if TYPE_CHECKING:
-    from evalkit.run.plan import Plan
+    from evalkit.tasks.items import LoadedSuite
 
 STORE: Final = "store"
 _DIGITS: Final = 32
@@ -102,8 +102,8 @@ def items_path(folder: Path, digest: str) -> Path:
     return folder / f"items-{digest}.parquet"
 
 
-def write_plan(folder: Path, plan: Plan, known: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Sees to it that the folder has the items of every suite of the plan, whole; their digests by suite.
+def write_suites(folder: Path, suites: Iterable[LoadedSuite], known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Sees to it that the folder has the items of these suites, whole; their digests by suite.
 
     `known` are the digests that an earlier session of the same plan had: what is there is not made once more.
 
@@ -111,12 +111,12 @@ def write_plan(folder: Path, plan: Plan, known: Mapping[str, str] | None = None)
         StorageError: where the disk refuses.
     """
     digests = {}
-    for suite in plan.suites:
-        digest = (known or {}).get(suite.name, "")
+    for loaded in suites:
+        digest = (known or {}).get(loaded.suite.name, "")
         if not _is_whole(items_path(folder, digest), digest):
-            rows = (ItemRow.of(item, suite.loaded.suite.tags) for item in suite.loaded.items)
+            rows = (ItemRow.of(item, loaded.suite.tags) for item in loaded.items)
             digest = write_items(folder, rows)
-        digests[suite.name] = digest
+        digests[loaded.suite.name] = digest
     return digests
 
 

@@ -85,6 +85,11 @@ class Plan:
     _bases: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _keys: list[str] = field(default_factory=list, repr=False, compare=False, init=False)
 
+    @property
+    def loaded(self) -> Iterator[LoadedSuite]:
+        """The suites as they were loaded."""
+        return (suite.loaded for suite in self.suites)
+
     def base(self, suite: PlannedSuite) -> str:
         """The digest of all that decides an answer beside prompt, seed and repeat."""
         if suite.name not in self._bases:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
-from evalkit.errors import EvalkitError, RunError
+from evalkit.errors import RunError
 from evalkit.model import Reason, Status, Value, fraction
 from evalkit.parts import Part
 from evalkit.run import journal, manifest, tables
@@ -53,7 +53,7 @@ def _without_collector() -> Iterator[None]:
 
 
 @_without_collector()
-def read_run(folder: Path, plan: str | None = None, part: Part | None = None) -> Side:
+def stored_side(folder: Path, plan: str | None = None, part: Part | None = None) -> Side:
     """The side that a run folder holds, as of its last session, or of the last one with the plan of that digest.
 
     Of the `part` of the plan, where all repeats are meant or no part is given of what the session was to ask.
@@ -62,14 +62,8 @@ def read_run(folder: Path, plan: str | None = None, part: Part | None = None) ->
         RunError: where the folder is no run, was never scored, or is damaged.
     """
     session = manifest.latest(folder, plan)
+    stored = verified(folder, session, part)
     notes: list[Reason] = []
-    try:
-        stored = verified(folder, session, part)
-    except RunError as error:
-        why = "; ".join((str(error).removesuffix(f": {AGAIN}"), *_made_anew(folder, session, error)))
-        session = manifest.latest(folder, session.plan)
-        stored = verified(folder, session, part)
-        notes.append(Reason("note.made_anew", {"name": session.name, "why": why}))
     texts = _Texts(folder, session, stored)
     suites = {
         record.suite: SuiteSide(_facts(record, rows, session), rows.samples, rows.options, rows.second, rows.p_gold)
@@ -142,22 +136,6 @@ def graded_bytes(table: Table) -> dict[str, int]:
     said = table.header.get("journals")
     ends = [one for one in said if isinstance(one, list)] if isinstance(said, list) else []
     return {one[0]: one[1] for one in ends if [type(value) for value in one[:2]] == [str, int]}
-
-
-def _made_anew(folder: Path, session: Session, error: RunError) -> tuple[str, ...]:
-    """Makes all that a folder derives from its journals again, and says what of them was damaged.
-
-    Raises:
-        RunError: where that cannot be done here.
-    """
-    if not journal.files(folder) or isinstance(error, LostError):
-        raise error
-    from evalkit.run.execute import remake  # loads the task layer
-
-    try:
-        return remake(folder, session)
-    except EvalkitError as cannot:
-        raise RunError(f"{error} (here it cannot be made: {cannot})") from cannot
 
 
 def facts_of(record: SuiteRecord) -> SuiteFacts:
