@@ -25,12 +25,12 @@ from simulation import beta_means
 import evalkit
 from evalkit.compare.columns import Side
 from evalkit.examine import simulating
+from evalkit.examine.looking import Stops, stops
 from evalkit.judging import Case
 from evalkit.model import Verdict
 from evalkit.options import JudgeOptions
 from evalkit.parts import FAST_ITEMS, LARGE, Design, Part, items_of
 from evalkit.rounds import FAST_ALPHA, Schedule, Walk, fast_evidence, schedule
-from evalkit.stats.looks import Stops, stops
 from evalkit.stats.paired import BoolArray, FloatArray, IntArray
 from evalkit.tasks.suites import find_pack
 
@@ -194,7 +194,7 @@ def _row(name: str, sides: tuple[Drawn, Drawn], look: int, samples: int) -> simu
     world = simulating.World(simulating.Shape.plain(items), *[np.empty(items)] * 2, (repeats, repeats), MARGINS[name])
     k = np.full_like(right[0], repeats)
     drawn = simulating.Drawn((right[0], right[1]), (k, k))
-    return simulating.test_row(simulating.evidence_of(world, drawn), MARGINS[name], ALPHA)
+    return simulating.test_row(simulating.cases(world, drawn)[0], MARGINS[name], ALPHA)
 
 
 def _held_against_the_judge(drawn: Mapping[str, tuple[Drawn, Drawn]], steps: Schedule, seen: Seen) -> None:

@@ -24,12 +24,12 @@ from typing import Any
 import orjson
 
 from evalkit.endpoint.body import parse_reply
+from evalkit.examine.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes, size_of
 from evalkit.files import digest64
 from evalkit.model import Prompt, Reply, Request
 from evalkit.run import journal, tables
 from evalkit.run.items import ItemRow, write_items
 from evalkit.run.records import packed
-from evalkit.run.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes, size_of
 from evalkit.run.tables import Graded
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from evalkit.examine.bisect import Bisection as Bisection
     from evalkit.examine.doctor import Diagnosis as Diagnosis
     from evalkit.examine.forecast import Forecast as Forecast
+    from evalkit.examine.stored import StoredRun as StoredRun
+    from evalkit.examine.stored import records as records
+    from evalkit.examine.stored import stored_runs as stored_runs
     from evalkit.model import Flip as Flip
     from evalkit.model import Interval as Interval
     from evalkit.model import SuiteResult as SuiteResult
@@ -56,9 +59,6 @@ if TYPE_CHECKING:
     from evalkit.publish.tables import JudgedTable as JudgedTable
     from evalkit.resources import __version__ as __version__
     from evalkit.run import Observer as Observer
-    from evalkit.run.stored import StoredRun as StoredRun
-    from evalkit.run.stored import records as records
-    from evalkit.run.stored import stored_runs as stored_runs
 
 _HOMES = (
     ("api", "Comparison Contract Fidelity Run"),
@@ -74,7 +74,7 @@ _HOMES = (
     ("resources", "__version__"),
     ("run", "Observer"),
     ("examine.forecast", "Forecast"),
-    ("run.stored", "StoredRun records stored_runs"),
+    ("examine.stored", "StoredRun records stored_runs"),
 )
 _HOME_OF = {name: home for home, names in _HOMES for name in names.split()}
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605 - checkers read the imports above

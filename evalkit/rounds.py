@@ -32,7 +32,7 @@ from evalkit.parts import Design, Items, Look, Part, Size
 from evalkit.run import Observer, Show, manifest
 from evalkit.run.anew import read_run
 from evalkit.run.read import is_run
-from evalkit.stats.looks import LookAlphas, Spending, comparison_alphas
+from evalkit.stats.looks import LookAlphas, comparison_alphas, spent
 from evalkit.stats.methods import check_margin
 from evalkit.stats.paired import IntArray
 
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from evalkit.run.plan import SideRun
 
 NAME: Final = "rounds.json"
-SPENDING: Final = Spending.POCOCK
 FAST_ALPHA: Final = 0.01
 """So much of an alarm's error is kept for the look before the first round, where there is one: the others spend the
 rest."""
@@ -177,12 +176,12 @@ class Schedule:
 
     def levels(self, alpha: float) -> LookAlphas:
         """What each look may spend."""
-        return comparison_alphas(self.samples, alpha, SPENDING, min(alpha / 2, FAST_ALPHA) if self.design.fast else 0.0)
+        return comparison_alphas(self.samples, alpha, min(alpha / 2, FAST_ALPHA) if self.design.fast else 0.0)
 
     def spent(self, look: int, alpha: float) -> float:
         """What the overall row has spent of alpha by a look (from 0)."""
         noise = np.sum(1.0 / self.samples, axis=1)
-        return SPENDING.spent(float(noise[-1] / noise[look]), alpha)
+        return spent(float(noise[-1] / noise[look]), alpha)
 
 
 def schedule(design: Design, sizes: Mapping[str, Size]) -> Schedule:

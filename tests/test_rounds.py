@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from compare_factory import beta_chances, binary, revalued, side, suite
 
+from evalkit.examine.looking import stops
 from evalkit.judging import Case
 from evalkit.model import Verdict
 from evalkit.options import JudgeOptions
 from evalkit.parts import Design, items_of
 from evalkit.rounds import Walk, fast_evidence, schedule
-from evalkit.stats.looks import stops
 
 SHAPES = {"one": (60, 8), "two": (200, 4), "three": (100, 5)}
 OPTIONS = JudgeOptions(margins_pt={"one": 12, "two": 8, "three": 8}, overall_margin_pt=5, flips=0)

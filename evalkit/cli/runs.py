@@ -22,7 +22,7 @@ def command(ctx: click.Context, runs: Path, as_json: bool) -> int:
     """
     if ctx.invoked_subcommand is not None:
         return 0
-    from evalkit.run.stored import size_of, stored_runs
+    from evalkit.examine.stored import size_of, stored_runs
 
     found = stored_runs(runs)
     whole = size_of([runs])
@@ -64,8 +64,8 @@ def cat(run: Path, include_questions: bool, **wanted: str | int | None) -> None:
     """
     import orjson
 
+    from evalkit.examine.stored import records
     from evalkit.run import manifest
-    from evalkit.run.stored import records
 
     gated = set()
     if not include_questions and (run / manifest.NAME).is_file():

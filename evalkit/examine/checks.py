@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 
 from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import Client, ClientSettings, Materialise
+from evalkit.examine.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
 from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
 from evalkit.resources import data_folder
-from evalkit.run.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
 from evalkit.waits import announce
 
 ATTEMPTS: Final = 3

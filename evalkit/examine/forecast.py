@@ -19,6 +19,7 @@ from evalkit.examine.looking import Looked, Trial, outcome
 from evalkit.examine.planning import Judging, PlannedSuite, SuiteAsk, plan_suite
 from evalkit.examine.priors import items_of
 from evalkit.examine.simulating import Gate, simulate
+from evalkit.examine.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
 from evalkit.model import Verdict, fraction
 from evalkit.options import PlanOptions, ProbeOptions
 from evalkit.render.words import amount, say
@@ -27,7 +28,6 @@ from evalkit.run.allot import allotted, bank_of
 from evalkit.run.anew import read_run
 from evalkit.run.plan import Chosen, chosen_suites, identity_of, margin_pt_of, overall_margin_pt, sampling_of
 from evalkit.run.read import is_run
-from evalkit.run.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
 from evalkit.tasks.items import by_logprobs
 from evalkit.tasks.suites import find_pack
 

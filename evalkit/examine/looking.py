@@ -1,4 +1,4 @@
-"""How a comparison in rounds ends, and what it asks until then: simulated by the rule of looks (`stats/looks.py`).
+"""How a comparison in rounds ends, and what it asks until then: simulated by the rule that `evalkit.rounds` follows.
 
 Whole passes for suites of fewer than 2,000 items, blocks of items for larger ones, as `evalkit.parts` asks them; a
 stored bank counts whole at every look. The look before the first round, which only shows what is worse by far, is left
@@ -20,7 +20,7 @@ from evalkit.examine.simulating import (
     Gate,
     Row,
     World,
-    evidence_of,
+    cases,
     mean_row,
     right_answers,
     simulate,
@@ -28,9 +28,10 @@ from evalkit.examine.simulating import (
 )
 from evalkit.model import Verdict
 from evalkit.parts import LARGE
-from evalkit.stats.looks import LookAlphas, Stops, comparison_alphas, stops
+from evalkit.stats.looks import LookAlphas, comparison_alphas
 from evalkit.stats.methods import intervals
-from evalkit.stats.paired import FloatArray, IntArray
+from evalkit.stats.multiplicity import holm
+from evalkit.stats.paired import BoolArray, FloatArray, IntArray
 
 
 class Looked(NamedTuple):
@@ -117,7 +118,7 @@ def _suite_looks(world: World, rounds: int, bank: bool, size: int, rng: np.rando
         at = replace(world, repeats=repeats, shape=world.shape.of(kept) if part < order.size else world.shape)
         came = [np.broadcast_to(at.shape.items * k, (size, kept.size)) for k in repeats]
         drawn = Drawn((right[0][:, kept], right[1][:, kept]), (came[0], came[1]))
-        found.append(test_row(evidence_of(at, drawn), world.margin, alpha))
+        found.append(test_row(cases(at, drawn)[0], world.margin, alpha))
     return found
 
 
@@ -141,3 +142,36 @@ def _words(found: Stops, last: list[Row]) -> list[str]:
     worse, better = ((found.alarms & (sign * points > 0)).any(axis=0) for sign in (-1, 1))
     words = np.where(found.equivalent, Verdict.EQUIVALENT.value, Verdict.INCONCLUSIVE.value)
     return [str(word) for word in np.where(worse, "DEGRADED", np.where(better, "ELEVATED", words))]
+
+
+class Stops(NamedTuple):
+    """What became of simulated comparisons: EQUIVALENT or not, which rows alarmed, and how far each suite was asked.
+
+    `equivalent` has one entry a comparison; `alarms` is (rows, comparisons), the mean's row the last; `asked` is
+    (suites, comparisons): the number of the last round in which the suite was asked, from 1.
+    """
+
+    equivalent: BoolArray
+    alarms: BoolArray
+    asked: IntArray
+
+
+def stops(p_tost: FloatArray, p_alarm: FloatArray, levels: LookAlphas) -> Stops:
+    """How comparisons in rounds end whose p-values at every look are known; both (looks, rows, comparisons).
+
+    The rule that `evalkit.rounds` follows. A comparison goes on until its mean and every suite are equivalent at their
+    levels, or a row alarms after Holm's correction. While the mean is open every suite is asked in each round; once it
+    is equivalent it stays so, and so do the suites that are at that look or a later one: these are asked no further.
+    """
+    looks, rows, n = p_tost.shape
+    suites = max(1, rows - 1)
+    kept, alarms = np.zeros((rows, n), dtype=np.bool_), np.zeros((rows, n), dtype=np.bool_)
+    asked, running = np.zeros((suites, n), dtype=np.int64), np.ones(n, dtype=np.bool_)
+    for look in range(looks):
+        asked[running & ~kept[:suites]] = look + 1
+        inside = p_tost[look] <= levels.alphas[look][:, None]
+        p = np.where(kept, 1.0, np.minimum(1.0, p_alarm[look] * levels.scale[look][:, None]))
+        alarms |= running & (holm(p) <= levels.alarm)
+        kept |= running & inside & (kept[-1] | inside[-1])
+        running &= ~alarms.any(axis=0) & ~kept.all(axis=0)
+    return Stops(np.asarray(kept.all(axis=0) & ~alarms.any(axis=0)), alarms, asked)

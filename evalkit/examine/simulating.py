@@ -219,8 +219,10 @@ def right_answers(asked: IntArray, chance: FloatArray, size: int, rng: np.random
 
 def judge(gate: Gate, drawn: Mapping[str, Drawn]) -> Outcome:
     """The verdicts of comparisons that came out like this, by the rule of `compare.tiers`."""
-    cases = {name: _cases(world, drawn[name]) for name, world in gate.suites.items()}
-    tests = {name: [test_row(one, gate.suites[name].margin, gate.alpha) for one in cases[name]] for name in cases}
+    tests = {
+        name: [test_row(case, world.margin, gate.alpha) for case in cases(world, drawn[name])]
+        for name, world in gate.suites.items()
+    }
     waits = {name: _turned(several) for name, several in tests.items()}
     rows = [several[0] for several in tests.values()]
     if len(rows) < 2:
@@ -271,13 +273,7 @@ def mean_row(tests: Sequence[Row], gate: Gate) -> Row:
     return test_row(Evidence(form, unknown, point, se, df, *[unknown] * 4), gate.overall_margin, gate.alpha)
 
 
-def evidence_of(world: World, drawn: Drawn) -> Evidence:
-    """What comparisons that were answered to the end come down to."""
-    one, two = (right / answered for right, answered in zip(drawn.right, drawn.answered, strict=True))
-    return _evidence(world, two - one, drawn)
-
-
-def _cases(world: World, drawn: Drawn) -> list[Evidence]:
+def cases(world: World, drawn: Drawn) -> list[Evidence]:
     """The evidence of what was answered, and were the rest all against the candidate, and all for it."""
     asked = [world.shape.items * repeats for repeats in world.repeats]
     with np.errstate(invalid="ignore"):

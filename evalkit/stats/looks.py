@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evalkit.stats.multiplicity import holm
-from evalkit.stats.paired import BoolArray, FloatArray, IntArray
-from evalkit.stats.tails import normal_quantile, normal_sf
+from evalkit.stats.paired import FloatArray
+from evalkit.stats.tails import normal_sf
 
 _POINTS: Final = 401  # of the recursion over each region that goes on
 _FAR: Final = 8.0  # standard deviations beyond which nothing is left
 
 
-class Spending(StrEnum):
-    """How looks spend their error: about evenly, or sparingly at first."""
-
-    POCOCK = "pocock"
-    OBRIEN_FLEMING = "obrien-fleming"
-
-    def spent(self, share: float, alpha: float) -> float:
-        """The error that is spent once this share (0 to 1) of the planned information is there."""
-        if self is Spending.POCOCK:
-            return alpha * math.log1p((math.e - 1.0) * share)
-        return 2.0 * normal_sf(normal_quantile(1.0 - alpha / 2.0) / math.sqrt(share))
+def spent(share: float, alpha: float) -> float:
+    """The error that is spent once this share (0 to 1) of the planned information is there: about evenly (Pocock)."""
+    return alpha * math.log1p((math.e - 1.0) * share)
 
 
 @lru_cache(maxsize=256)
-def look_alphas(shares: tuple[float, ...], alpha: float, spending: Spending = Spending.POCOCK) -> tuple[float, ...]:
+def look_alphas(shares: tuple[float, ...], alpha: float) -> tuple[float, ...]:
     """The one-sided alpha for `judge_difference` at each look; `shares` of the planned information, the last at most 1.
 
     Stopping at the first look that rejects keeps a one-sided test at what is spent by then, at most `alpha`, whenever
@@ -47,14 +37,14 @@ def look_alphas(shares: tuple[float, ...], alpha: float, spending: Spending = Sp
     if not rising or not 0.0 < alpha < 0.5:
         raise ValueError(f"looks need shares that rise within (0, 1] and alpha in (0, 0.5): {shares}, {alpha}")
     alphas: list[float] = []
-    grid, density, before, gone = np.zeros(1), np.ones(1), 0.0, 0.0
+    grid, density, before = np.zeros(1), np.ones(1), 0.0
     for time in times.tolist():
-        step, spent = math.sqrt(time - before), spending.spent(time, alpha)
-        limit = _crossed_by(grid, density, step, spent - gone)
+        step = math.sqrt(time - before)
+        limit = _crossed_by(grid, density, step, spent(time, alpha) - spent(before, alpha))
         alphas.append(normal_sf(limit / math.sqrt(time)))
         reached, weights = _simpson(-_FAR * math.sqrt(time), limit)
         kernel = np.exp(-0.5 * ((reached[:, None] - grid) / step) ** 2) / (step * math.sqrt(2.0 * math.pi))
-        grid, density, before, gone = reached, (kernel @ density) * weights, time, spent
+        grid, density, before = reached, (kernel @ density) * weights, time
     return tuple(alphas)
 
 
@@ -96,9 +86,7 @@ class LookAlphas(NamedTuple):
     alarm: float
 
 
-def comparison_alphas(
-    samples: ArrayLike, alpha: float, spending: Spending = Spending.POCOCK, fast: float = 0.0
-) -> LookAlphas:
+def comparison_alphas(samples: ArrayLike, alpha: float, fast: float = 0.0) -> LookAlphas:
     """The levels where so many `samples` (looks, suites) of each suite are there at each look, at the last all of them.
 
     A suite that has no more samples than at the look before is not looked at again: its level stays. The variance of
@@ -110,46 +98,12 @@ def comparison_alphas(
     every = np.column_stack([counts, 1.0 / np.sum(1.0 / counts, axis=1)]) if counts.shape[1] > 1 else counts
     alarm, steps = alpha - fast, {1, every.shape[1]}
 
+    def level(shares: FloatArray, total: float) -> FloatArray:
+        distinct, places = np.unique(shares, return_inverse=True)
+        return np.asarray(look_alphas(tuple(distinct.tolist()), total))[places]
+
     def levels(total: float) -> FloatArray:
-        return np.column_stack([_levels(column / column[-1], total, spending) for column in every.T])
+        return np.column_stack([level(column / column[-1], total) for column in every.T])
 
     allowed = np.min([left * levels(alarm / left) for left in steps], axis=0)
     return LookAlphas(levels(alpha), alarm / allowed, alarm)
-
-
-def _levels(shares: FloatArray, alpha: float, spending: Spending) -> FloatArray:
-    distinct = sorted(set(shares.tolist()))
-    return np.asarray(look_alphas(tuple(distinct), alpha, spending))[np.searchsorted(distinct, shares)]
-
-
-class Stops(NamedTuple):
-    """What became of simulated comparisons: EQUIVALENT or not, which rows alarmed, and how far each suite was asked.
-
-    `equivalent` has one entry a comparison; `alarms` is (rows, comparisons), the mean's row the last; `asked` is
-    (suites, comparisons): the number of the last round in which the suite was asked, from 1.
-    """
-
-    equivalent: BoolArray
-    alarms: BoolArray
-    asked: IntArray
-
-
-def stops(p_tost: FloatArray, p_alarm: FloatArray, levels: LookAlphas) -> Stops:
-    """How comparisons in rounds end whose p-values at every look are known; both (looks, rows, comparisons).
-
-    The rule that `evalkit.rounds` follows. A comparison goes on until its mean and every suite are equivalent at their
-    levels, or a row alarms after Holm's correction. While the mean is open every suite is asked in each round; once it
-    is equivalent it stays so, and so do the suites that are at that look or a later one: these are asked no further.
-    """
-    looks, rows, n = p_tost.shape
-    suites = max(1, rows - 1)
-    kept, alarms = np.zeros((rows, n), dtype=np.bool_), np.zeros((rows, n), dtype=np.bool_)
-    asked, running = np.zeros((suites, n), dtype=np.int64), np.ones(n, dtype=np.bool_)
-    for look in range(looks):
-        asked[running & ~kept[:suites]] = look + 1
-        inside = p_tost[look] <= levels.alphas[look][:, None]
-        p = np.where(kept, 1.0, np.minimum(1.0, p_alarm[look] * levels.scale[look][:, None]))
-        alarms |= running & (holm(p) <= levels.alarm)
-        kept |= running & inside & (kept[-1] | inside[-1])
-        running &= ~alarms.any(axis=0) & ~kept.all(axis=0)
-    return Stops(np.asarray(kept.all(axis=0) & ~alarms.any(axis=0)), alarms, asked)

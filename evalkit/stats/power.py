@@ -18,7 +18,6 @@ from evalkit.stats.paired import PairedItems, harmonic_mean
 from evalkit.stats.variance import DesignVariance, measured_variance
 
 _MOST: Final = 10**6  # repeats beyond this are "never"
-_HALVINGS: Final = 30  # of a margin: down to 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,9 @@ def repeats_for(design: DesignVariance, goal: Goal, bank_repeats: float | None =
         return power_of(design, bank_repeats or k, k, goal)
 
     if power(_MOST) < goal.power:
-        return Repeats(None, _why_never(design, goal, bank_repeats))
+        if design.between > 0.0 and power_of(design, _MOST, _MOST, goal) < goal.power:
+            return Repeats(None, Reason("needed.items_differ", {"error": math.sqrt(design.between)}))
+        return Repeats(None, Reason("needed.bank", {"error": math.sqrt(design.reference / (bank_repeats or 1.0))}))
     low, high = 0, 1
     while power(high) < goal.power:
         low, high = high, high * 2
@@ -71,19 +72,3 @@ def repeats_to_decide(
     if needed.repeats is None:
         return needed
     return replace(needed, note=Reason(needed.note.code, {**needed.note.values, "variance": measured.note}))
-
-
-def smallest_margin(design: DesignVariance, k_reference: float, k_candidate: float, goal: Goal) -> float:
-    """The narrowest margin (fraction) at which so many repeats show equivalence with the goal's power; at most 1."""
-    low, high = abs(goal.shift), 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2.0
-        shown = power_of(design, k_reference, k_candidate, replace(goal, margin=middle)) >= goal.power
-        low, high = (low, middle) if shown else (middle, high)
-    return high
-
-
-def _why_never(design: DesignVariance, goal: Goal, bank_repeats: float | None) -> Reason:
-    if design.between > 0.0 and power_of(design, _MOST, _MOST, goal) < goal.power:
-        return Reason("needed.items_differ", {"error": math.sqrt(design.between)})
-    return Reason("needed.bank", {"error": math.sqrt(design.reference / (bank_repeats or 1.0))})

@@ -25,7 +25,6 @@ from evalkit.stats.paired import (
 from evalkit.stats.tails import ratio_estimate
 
 _REAL_BETWEEN: Final = 2.326  # one-sided 1 %: below it, an excess spread is put down to noise
-_RIGHT_OR_WRONG: Final = Form(settled=True)
 _VARYING: Final = Form()
 
 
@@ -140,27 +139,6 @@ class MeasuredVariance:
     design: DesignVariance
     repeatable: bool
     note: Reason
-
-
-def assumed_variance(n_items: int, mean: float, icc: float, form: Form = _RIGHT_OR_WRONG) -> DesignVariance:
-    """The variance expected of n right-or-wrong items with this mean score, for two equal stacks.
-
-    `icc` is the share of the score's variance that lies between items (0: all equally hard, 1: each always right or
-    always wrong), so one repeat has variance mean * (1 - mean) * (1 - icc). Raises `ValueError` outside these ranges.
-    """
-    if n_items < 2 or not 0.0 <= mean <= 1.0 or not 0.0 <= icc <= 1.0:
-        raise ValueError(f"needs two items, a mean and an icc in [0, 1]: n={n_items}, mean={mean}, icc={icc}")
-    return stored_variance(n_items, mean * (1.0 - mean) * (1.0 - icc), form)
-
-
-def stored_variance(n_items: int, within: float, form: Form = _RIGHT_OR_WRONG) -> DesignVariance:
-    """The variance expected from the mean within-item variance (per repeat) that a bank has stored, on both sides."""
-    return DesignVariance(within / n_items, within / n_items, 0.0, n_items**-2, n_items - 1.0, form)
-
-
-def greedy_variance(n_items: int, churn: float, form: Form = _RIGHT_OR_WRONG) -> DesignVariance:
-    """The variance expected of answers that never vary, where equal stacks change this share of the items."""
-    return DesignVariance(0.0, 0.0, churn / n_items, n_items**-2, n_items - 1.0, form)
 
 
 def measured_variance(paired: PairedItems) -> MeasuredVariance:

@@ -4,39 +4,31 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.stats.looks import Spending, comparison_alphas, look_alphas, stops
+from evalkit.examine.looking import stops
+from evalkit.stats.looks import comparison_alphas, look_alphas, spent
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("spending", "criticals"),
-    [
-        # One-sided 0.025 at five equal looks, as group-sequential programs print them.
-        (Spending.OBRIEN_FLEMING, (4.8769, 3.3569, 2.6803, 2.2898, 2.0310)),
-        (Spending.POCOCK, (2.4380, 2.4268, 2.4101, 2.3966, 2.3859)),
-    ],
-)
-def test_looks_of_lan_and_demets(spending, criticals):
-    found = [stats.norm.isf(one) for one in look_alphas(FIFTHS, 0.025, spending)]
-    assert found == pytest.approx(criticals, abs=2e-3)
+def test_looks_of_lan_and_demets():
+    found = [stats.norm.isf(one) for one in look_alphas(FIFTHS, 0.025)]
+    # One-sided 0.025 at five equal looks, as group-sequential programs print them.
+    assert found == pytest.approx((2.4380, 2.4268, 2.4101, 2.3966, 2.3859), abs=2e-3)
 
 
 def test_one_look_has_all_and_a_further_one_changes_none_before_it():
-    for spending in Spending:
-        assert look_alphas((1.0,), 0.05, spending) == (pytest.approx(0.05, abs=1e-6),)
-        assert look_alphas(FIFTHS[:3], 0.05, spending) == look_alphas((*FIFTHS[:3], 0.7, 1.0), 0.05, spending)[:3]
+    assert look_alphas((1.0,), 0.05) == (pytest.approx(0.05, abs=1e-6),)
+    assert look_alphas(FIFTHS[:3], 0.05) == look_alphas((*FIFTHS[:3], 0.7, 1.0), 0.05)[:3]
 
 
-@pytest.mark.parametrize("spending", Spending)
 @pytest.mark.parametrize("shares", [FIFTHS, (0.1, 0.5, 0.55, 1.0), (0.5, 0.8)])
-def test_all_looks_together_err_as_often_as_is_spent(spending, shares):
+def test_all_looks_together_err_as_often_as_is_spent(shares):
     rng = np.random.default_rng(61)
     steps = np.sqrt(np.diff(shares, prepend=0.0))
     z = np.cumsum(rng.normal(size=(60_000, len(shares))) * steps, axis=1) / np.sqrt(shares)
-    rejected = np.any(z >= stats.norm.isf(look_alphas(shares, 0.05, spending)), axis=1)
-    assert rejected.mean() == pytest.approx(spending.spent(shares[-1], 0.05), abs=0.003)
-    assert spending.spent(1.0, 0.05) == pytest.approx(0.05)
+    rejected = np.any(z >= stats.norm.isf(look_alphas(shares, 0.05)), axis=1)
+    assert rejected.mean() == pytest.approx(spent(shares[-1], 0.05), abs=0.003)
+    assert spent(1.0, 0.05) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(
@@ -93,11 +85,10 @@ def test_a_suite_without_new_samples_keeps_its_level_and_is_not_spent_for_again(
     assert tuple(second[[0, 2, 4]]) == look_alphas((1 / 3, 2 / 3, 1.0), 0.05)
 
 
-@pytest.mark.parametrize("spending", Spending)
-def test_no_step_of_holms_correction_has_more_than_the_level_of_its_own_alpha(spending):
-    levels = comparison_alphas(UNEQUAL, 0.05, spending)
+def test_no_step_of_holms_correction_has_more_than_the_level_of_its_own_alpha():
+    levels = comparison_alphas(UNEQUAL, 0.05)
     for left in range(1, 5):
-        allowed = np.array(look_alphas(FIFTHS, 0.05 / left, spending))
+        allowed = np.array(look_alphas(FIFTHS, 0.05 / left))
         assert np.all(0.05 / levels.scale[:, 0] / left <= allowed * (1 + 1e-6))
 
 

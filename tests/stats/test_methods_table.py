@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from designs import assumed_variance, greedy_variance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import Design, World, verdict_rates
@@ -12,7 +13,7 @@ from simulation import Design, World, verdict_rates
 from evalkit.model import Verdict
 from evalkit.stats.methods import METHODS, Evidence, Goal, chosen_methods, decide, intervals, power_of
 from evalkit.stats.paired import Form
-from evalkit.stats.variance import DesignVariance, assumed_variance, greedy_variance
+from evalkit.stats.variance import DesignVariance
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 FORMS = {

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from designs import assumed_variance, smallest_margin
 from paired_items import pair_single
 from scipy import stats
 from simulated_scores import simulate_scores
@@ -13,8 +14,8 @@ from evalkit.model import Verdict
 from evalkit.render.words import say
 from evalkit.stats.methods import Goal, judge_difference, power_of
 from evalkit.stats.paired import pair_scores
-from evalkit.stats.power import repeats_for, repeats_to_decide, smallest_margin
-from evalkit.stats.variance import DesignVariance, assumed_variance
+from evalkit.stats.power import repeats_for, repeats_to_decide
+from evalkit.stats.variance import DesignVariance
 
 Z_SUM = stats.norm.ppf(0.95) + stats.norm.ppf(0.9)
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from designs import assumed_variance, stored_variance
 from paired_items import pair_single, swapped
 
 from evalkit.render.words import say
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores
-from evalkit.stats.variance import assumed_variance, measured_variance, stored_variance
+from evalkit.stats.variance import measured_variance
 
 
 def compared(rng, p, q, k_reference, k_candidate, traits=None):
@@ -23,12 +24,6 @@ def test_assumed_is_the_formula_of_the_specification():
     assert design.variance(4, 2) == pytest.approx(design.reference / 4 + design.candidate / 2)
     assert design.standard_error(2, 2) ** 2 == pytest.approx(design.variance(2, 2) + 0.5 / 900)
     assert stored_variance(30, 0.73 * 0.27 * 0.4) == design
-
-
-@pytest.mark.parametrize(("n", "mean", "icc"), [(1, 0.5, 0.5), (30, 1.2, 0.5), (30, 0.5, -0.1)])
-def test_impossible_assumptions_are_refused(n, mean, icc):
-    with pytest.raises(ValueError, match="needs two items"):
-        assumed_variance(n, mean, icc)
 
 
 def test_repeats_measure_the_noise():
