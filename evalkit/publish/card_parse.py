@@ -35,6 +35,9 @@ _NUMBER: Final = re.compile(r"^([+-]?\d{1,9}(?:\.\d{1,12})?|\.\d{1,12})\s*(%?)\s
 _COUNT: Final = re.compile(r"^(\d{1,9})\s*/\s*(\d{1,9})$")
 _FINEST: Final = Decimal("0.0001")  # 0.01 %: what harnesses round to before a table pads it
 _PADDED_CELLS: Final = 4  # so many cells end in zeros by chance in one table of ten thousand
+_OVERALL: Final = re.compile(
+    r"(?:overall|average|avg\.?|mean|macro[- ](?:average|mean)|总体|平均)\s*(?:[(（].*)?", re.IGNORECASE
+)
 _EVIDENCE: Final = re.compile(r"^[-*]\s+(.+?)[:：]\s?n = (\d+)[,、]\s?k = ([\d.]+)(?:/([\d.]+))?[,、]")
 
 
@@ -140,7 +143,7 @@ def parse_markdown(text: str, file: str, card: str) -> tuple[CardTable, ...]:
 
 
 def _table(grid: Grid, file: str, card: str, number: int) -> Iterator[CardTable]:
-    """The comparison table that rows of cells are; none where they are another kind of table."""
+    """The comparison table that rows of cells are, without a row of their mean; none where it is of another kind."""
     line, heads = grid[0]
     columns = _columns(heads)
     if columns is None:
@@ -150,6 +153,7 @@ def _table(grid: Grid, file: str, card: str, number: int) -> Iterator[CardTable]
         return
     reference, candidate = columns
     lines = [(at, cells) for at, cells in grid[1:] if len(cells) > max(columns) and any(cells)]
+    lines = [(at, cells) for at, cells in lines if not _OVERALL.fullmatch(cells[0])]
     read = unpadded([read_cell(cells[column]) for _, cells in lines for column in columns])
     scale = table_scale(read)
     rows = (

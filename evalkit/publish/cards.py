@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from evalkit.config.base import Section
 from evalkit.config.problems import problems
 from evalkit.config.yaml import parse_file
 from evalkit.errors import UsageError, did_you_mean, nearest
-from evalkit.model import Comparison, RunIdentity, Status, SuiteResult, Verdict
+from evalkit.model import Comparison, Macro, RunIdentity, Status, SuiteResult, Verdict
 from evalkit.render.jinja import fill
 from evalkit.render.rows import claims, part_text, suite_row, table_of, value_text
 from evalkit.render.words import Language, one_line, words_of
@@ -32,7 +32,8 @@ class Style(Section):
     """One house style. `columns: scores` is the bare three-column table, `evidence` adds n, k, interval and margin.
 
     `reference` and `candidate` head their columns, with {model} and {chip}; `labels` names rows by suite, with {k};
-    a suite without one keeps its own label. `chips` gives the house spelling of a chip by its lower-case name.
+    a suite without one keeps its own label. `overall` labels the row of the mean over suites, with {n}; without it,
+    there is none. `chips` gives the house spelling of a chip by its lower-case name.
     """
 
     model_config = ConfigDict(strict=True)
@@ -48,11 +49,13 @@ class Style(Section):
     missing: str = "-"
     chips: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
+    overall: Mapping[Literal["en", "zh"], str] = {}
 
-    @field_validator("reference", "candidate", "labels")
+    @field_validator("reference", "candidate", "labels", "overall")
     @classmethod
-    def _known_places(cls, value: str | Mapping[str, str]) -> str | Mapping[str, str]:
-        known, texts = (["chip", "model"], [value]) if isinstance(value, str) else (["k"], list(value.values()))
+    def _known_places(cls, value: str | Mapping[str, str], info: ValidationInfo) -> str | Mapping[str, str]:
+        known = {"labels": ["k"], "overall": ["n"]}.get(info.field_name or "", ["chip", "model"])
+        texts = [value] if isinstance(value, str) else list(value.values())
         unknown = sorted(set(_PLACEHOLDER.findall("".join(texts))) - set(known))
         if unknown:
             told = f"{{{unknown[0]}}} is not known here, only {', '.join(f'{{{name}}}' for name in known)}"
@@ -208,6 +211,7 @@ def card(
         "reference": style.header("reference", model, subject.chip),
         "candidate": style.header("candidate", model, subject.chip),
         "lines": [_line(suite, style, language) for suite in suites],
+        "overall": _overall(comparison.macro, style, language),
         "show_verdict": style.columns == "evidence"
         or comparison.verdict is not Verdict.EQUIVALENT
         or any(s.verdict is not Verdict.EQUIVALENT for s in comparison.suites),
@@ -260,6 +264,17 @@ def _line(suite: SuiteResult, style: Style, language: Language) -> dict[str, Any
         "missing": "".join(words["list"] + text for text in short),
         "row": row,
     }
+
+
+def _overall(macro: Macro | None, style: Style, language: Language) -> list[str]:
+    """Label and scores of the row of the mean over suites; empty where the style or the comparison has none."""
+    if macro is None or not style.overall:
+        return []
+    label = style.overall.get(language, words_of(language)["mean_of_suites"])
+    return [
+        _filled(label, {"n": str(macro.suites)}),
+        *(score_text(m, style) for m in (macro.reference, macro.candidate)),
+    ]
 
 
 def score_text(mean: float | None, style: Style) -> str:

@@ -149,6 +149,14 @@ def test_evalkits_own_cards_read_back_and_pass(example, tmp_path, style, languag
     assert check_tables([table]) == ()
 
 
+@pytest.mark.parametrize("label", ["Average", "**Overall (mean of 2 suites)**", "Avg.", "总体（2 个评测集的平均）"])
+def test_a_row_of_the_mean_is_no_benchmark(label):
+    (table,) = parse_markdown(CARD.replace("`musr_generative`", label), "README.md", "Acme-7B-metax-FlagOS")
+    assert [row.label for row in table.rows] == ["GPQA_Diamond"]
+    (table,) = parse_markdown(CARD.replace("musr_generative", "Average precision"), "README.md", "Acme-7B-metax-FlagOS")
+    assert len(table.rows) == 2
+
+
 def test_the_json_of_collected_tables_has_lines(tmp_path):
     entries = [
         {

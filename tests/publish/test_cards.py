@@ -104,6 +104,31 @@ def test_a_suite_that_is_not_equivalent_brings_the_verdict_column(example):
     assert "candidate 3012 of 3024 samples" in text.lower()
 
 
+def rows_of(text):
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+def test_the_table_ends_with_the_overall_row_where_the_style_has_one(example, tmp_path):
+    made = example.clean()
+    row = "| Overall (mean of 2 suites) |  |  | 68.6 | 68.7 | +0.1 [-0.6, +0.7] | ±1.5 | ✓ EQUIVALENT |"
+    assert rows_of(card(made, load_style("evalkit"), SUBJECT))[-1] == row
+    assert rows_of(card(replace(made, macro=None), load_style("evalkit"), SUBJECT))[-1].startswith("| MMLU")
+    assert not [name for name in style_names() if name != "evalkit" and load_style(name).overall]
+    path = tmp_path / "ours.yaml"
+    path.write_text("extends: flagrelease-2026\noverall: {en: 'Average of {n}'}\n")
+    house = load_style(str(path))
+    assert rows_of(card(made, house, SUBJECT))[-1] == "| Average of 2 | 68.65 | 68.73 |"
+    assert rows_of(card(made, house, SUBJECT, language="zh"))[-1] == "| 总体（2 个评测集的平均） | 68.65 | 68.73 |"
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DEGRADED, Verdict.INCONCLUSIVE])
+def test_the_overall_row_has_its_own_verdict(example, verdict):
+    whole = example.clean()
+    made = replace(whole, verdict=verdict, macro=replace(whole.macro, verdict=verdict))
+    rows = rows_of(card(made, load_style("evalkit"), SUBJECT))
+    assert [verdict.value in row for row in rows] == [False] * (len(rows) - 1) + [True]
+
+
 def test_scores_are_rounded_from_the_exact_mean():
     percent, fraction = load_style("flagrelease-2026"), load_style("flagrelease-2025")
     assert score_text(2 / 3, percent) == "66.67"
@@ -134,6 +159,7 @@ def test_a_projects_own_style_extends_a_house_style(tmp_path, example):
             r"reference: \{k\} is not known here, only \{chip\}, \{model\}",
         ),
         ("extends: flagrelease-2026\nlabels: {a: '{model}'}\n", r"labels: \{model\} is not known here, only \{k\}"),
+        ("extends: flagrelease-2026\noverall: {en: 'Mean, {k}'}\n", r"overall: \{k\} is not known here, only \{n\}"),
         ("extends: flagrelease-2062\n", "did you mean 'flagrelease-2026'?"),
         ("extends: ours.yaml\n", "in a circle"),
         ("extends: none.yaml\n", "there is no style file"),
@@ -227,7 +253,10 @@ def test_a_part_of_a_data_set_is_marked_on_its_row_and_makes_no_card_unasked(exa
     with pytest.raises(UsageError, match=r"makes no card \(GPQA Diamond: .*give --partial"):
         card(made, house, SUBJECT, allow=["invalid"])
     rows = card(made, house, SUBJECT, allow=["partial"]).splitlines()
-    assert [told in row for row in rows if row.startswith("| ")][2:] == [True] + [False] * (len(made.suites) - 1)
+    assert [told in row for row in rows if row.startswith("| ")][2:] == [
+        True,
+        *[False] * (len(made.suites) - 1 + bool(house.overall)),
+    ]
     assert chinese in card(made, house, SUBJECT, allow=["partial"], language="zh")
 
 
