@@ -10,21 +10,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from evalkit.compare.validity import DEFAULT_MARGIN, Policy
 from evalkit.config import EndpointConfig
+from evalkit.config.schema import differences
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, UsageError
-from evalkit.examine import drawn, probe, probe_report
+from evalkit.examine import comparability, drawn, probe, probe_report
 from evalkit.examine.checks import Finding, SuiteNeeds
-from evalkit.examine.doctor import Report, between, quick_check, subject_of
-from evalkit.judging import StoppedError
-from evalkit.model import Message, Probe, Prompt, Reason, Verdict
-from evalkit.options import CompareOptions, ProbeOptions
+from evalkit.examine.contract import Alone, Sheet, alone, held, signed
+from evalkit.examine.doctor import Diagnosis, Report, between, examine_configured, quick_check, subject_of
+from evalkit.judging import StoppedError, now
+from evalkit.model import Comparison, Message, Probe, Prompt, Reason, Verdict
+from evalkit.options import CompareOptions, ContractOptions, ProbeOptions, RunOptions
 from evalkit.run import Observer
 from evalkit.run.execute import Examine, Watch
 from evalkit.run.plan import PlannedSuite, SideRun, chosen_suites, make_plan
+from evalkit.run.sides import load
 from evalkit.tasks.items import by_logprobs
 from evalkit.waits import finished
 
@@ -47,6 +52,7 @@ class Admission:
         self.probe: Probe | None = None
         self._sides, self._options, self._home, self._observer = sides, options, home, observer
         self._turns = any(side.config.launch is not None and side.config.launch.sequential for side in sides)
+        self._plans = [side.plan.digest for side in sides]
         self._up: dict[str, ClientSettings] = {}
         self._reports: list[Report] = []
         self._within = self._look_at_the_probe()
@@ -88,13 +94,10 @@ class Admission:
         wanted = self._options.probe
         if wanted is False or len(self._sides) < 2:
             return False
-        self.probe = probe_report.kept(self._home, self._plans())
+        self.probe = probe_report.kept(self._home, self._plans)
         if self._turns or not all(side.missing for side in self._sides):
             return False
         return bool(wanted) or (self.probe is None and _worth_it(self._sides[1]))
-
-    def _plans(self) -> list[str]:
-        return [side.plan.digest for side in self._sides]
 
     async def _probe_both(self) -> list[str]:
         """The probe with the servers that are up; where nobody asked for it, its own trouble is only said."""
@@ -128,7 +131,7 @@ class Admission:
         except probe.NotSupportedError as error:
             return [f"{error}; going on with the suites"]
         seconds = time.perf_counter() - started
-        more = {"plans": self._plans(), "seconds": round(seconds, 1)}
+        more = {"plans": self._plans, "seconds": round(seconds, 1)}
         report, _told = probe_report.keep(findings, self._home, more)
         self.probe = probe_report.as_told(report)
         if report.stops:
@@ -169,6 +172,60 @@ def _raise_or_note(name: str, findings: Sequence[Finding], watch: Watch) -> None
 def at_once(configs: Sequence[EndpointConfig]) -> int:
     """How many requests at a time both sides take."""
     return min(config.limits.in_flight for config in configs)
+
+
+# ---------------------------------------------------------------- asked for by themselves
+
+
+def diagnosed(files: Sequence[Path], options: RunOptions, *, data: bool, anyway: bool) -> Diagnosis:
+    """All that `evalkit doctor` finds out about one endpoint, or two."""
+    configs = [load(file, options) for file in files]
+    if len(configs) == 2 and not anyway and all(config.suites or config.pack for config in configs):
+        one, two = map(comparability.configured, configs)
+        # Margins are left to `compare`, whose --margin stands over the files'.
+        comparability.refuse_unlike(one, two, Policy(default_margin=DEFAULT_MARGIN))
+    needs = [needs_of(config) if data else () for config in configs]
+    reports = tuple(finished(examine_configured(*one)) for one in zip(configs, needs, strict=True))
+    if len(configs) == 1:
+        return Diagnosis(reports)
+    return Diagnosis(reports, between(*reports), differences(*configs))
+
+
+def probed(
+    reference: Path, candidate: Path, options: ProbeOptions, observer: Observer
+) -> tuple[probe_report.FidelityReport, dict[str, Any], Path]:
+    """All that `evalkit probe` does: what it found, what it stored, and where."""
+    asked = RunOptions(overrides=options.overrides)
+    configs = [load(file, asked) for file in (reference, candidate)]
+    second = None if options.noise is None else load(Path(options.noise), asked)
+    prompts, source, sampler = prompts_for(configs[0], options, observer)
+    greedy = min(options.greedy, len(prompts))
+    plan = probe.Plan(prompts, options.tokens, greedy, options.seed, at_once(configs), sampler=sampler)
+    home = Path(options.out or _home(configs))
+    looks = probe_report.looks_at(home, probe.told_apart(configs[0].name, configs[1].name), plan)
+    observer.step(f"asking both endpoints {len(prompts)} {source}, texts of up to {options.tokens} tokens")
+    in_turn = any(config.launch is not None and config.launch.sequential for config in configs)
+    findings = finished(probe.run_probe(probe.side_of(configs[0]), probe.side_of(configs[1]), plan, in_turn=in_turn))
+    if second is not None:
+        findings = finished(probe.with_second_serving(findings, probe.side_of(second)))
+    enough = probe_report.enough(findings) if options.enough else None
+    more = {"enough": None if enough is None else asdict(enough)} if options.enough else {}
+    return *probe_report.keep(findings, home, more, looks), home
+
+
+def contracted(
+    files: Sequence[Path], options: ContractOptions
+) -> tuple[tuple[Sheet, ...], tuple[Alone, ...], Comparison | None, Path]:
+    """All that `evalkit contract` finds out: of one endpoint what it kept, of two their comparison, and its folder."""
+    configs = [load(file, RunOptions(overrides=options.overrides)) for file in files]
+    sheets = tuple(finished(signed(configs, options.seed)))
+    if len(sheets) == 1:
+        return sheets, alone(sheets[0]), None, Path()
+    return sheets, (), held(sheets[0], sheets[1], now()), Path(options.out or _home(configs) / "contract")
+
+
+def _home(configs: Sequence[EndpointConfig]) -> Path:
+    return configs[0].runs / f"{configs[0].name}--{configs[1].name}"
 
 
 def prompts_for(

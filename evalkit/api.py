@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from evalkit import model
-from evalkit.errors import EndpointError, EvalkitError, StorageError, UsageError
+from evalkit.errors import EvalkitError, RunError, StorageError, UsageError, did_you_mean
 from evalkit.files import check_place
 from evalkit.options import (
     BisectOptions,
@@ -154,7 +154,6 @@ def score(file: PathLike, options: RunOptions | None = None) -> Run:
     Raises:
         RunError: where there is no such run.
     """
-    from evalkit.errors import RunError
     from evalkit.run import execute, journal, sides
     from evalkit.run.anew import read_run
     from evalkit.run.plan import prepare, refreshed
@@ -259,7 +258,6 @@ class Comparison:
     ) -> tuple[list[model.Flip], bool]:
         """As `flips`, as values, and whether they are of the runs (else of what the comparison holds)."""
         from evalkit.compare.flips import Shown, changed
-        from evalkit.errors import RunError, UsageError, did_you_mean
 
         names = [one.suite for one in self.value.suites]
         if suite is not None and suite not in names:
@@ -510,24 +508,9 @@ def doctor(
         LaunchError: where an endpoint that evalkit was to start did not come up.
     """
     from evalkit import admission
-    from evalkit.compare.validity import DEFAULT_MARGIN, Policy
-    from evalkit.config.schema import differences
-    from evalkit.examine import comparability
-    from evalkit.examine.doctor import Diagnosis, between, examine_configured
-    from evalkit.run import sides
-    from evalkit.waits import finished
 
     files = [Path(file) for file in (reference, candidate) if file is not None]
-    configs = [sides.load(file, options or RunOptions()) for file in files]
-    if len(configs) == 2 and not anyway and all(config.suites or config.pack for config in configs):
-        one, two = map(comparability.configured, configs)
-        # Margins are left to `compare`, whose --margin stands over the files'.
-        comparability.refuse_unlike(one, two, Policy(default_margin=DEFAULT_MARGIN))
-    needs = [admission.needs_of(config) if data else () for config in configs]
-    reports = tuple(finished(examine_configured(*one)) for one in zip(configs, needs, strict=True))
-    if len(configs) == 1:
-        return Diagnosis(reports)
-    return Diagnosis(reports, between(*reports), differences(*configs))
+    return admission.diagnosed(files, options or RunOptions(), data=data, anyway=anyway)
 
 
 @dataclass(frozen=True, slots=True)
@@ -558,20 +541,11 @@ def contract(
         LaunchError: where an endpoint that evalkit was to start did not come up.
         StorageError: the disk refuses.
     """
-    from evalkit.examine.contract import alone, held, signed
-    from evalkit.judging import now
-    from evalkit.run import sides
-    from evalkit.waits import finished
+    from evalkit import admission
 
-    chosen = options or ContractOptions()
     files = [Path(file) for file in (reference, candidate) if file is not None]
-    configs = [sides.load(file, RunOptions(overrides=chosen.overrides)) for file in files]
-    sheets = tuple(finished(signed(configs, chosen.seed)))
-    if len(sheets) == 1:
-        return Contract(sheets, alone(sheets[0]))
-    made = Comparison(held(sheets[0], sheets[1], now()), None, None, None)
-    home = Path(chosen.out or configs[0].runs / f"{configs[0].name}--{configs[1].name}" / "contract")
-    return Contract(sheets, comparison=made.store(home))
+    sheets, kept, found, home = admission.contracted(files, options or ContractOptions())
+    return Contract(sheets, kept, None if found is None else Comparison(found).store(home))
 
 
 @dataclass(frozen=True, slots=True)
@@ -601,30 +575,8 @@ def probe(
         UsageError, StorageError: as `compare`.
     """
     from evalkit import admission
-    from evalkit.examine.probe import Plan, run_probe, side_of, told_apart, with_second_serving
-    from evalkit.examine.probe_report import enough, keep, looks_at
-    from evalkit.run import sides
-    from evalkit.waits import finished
 
-    chosen = options or ProbeOptions()
-    asked = RunOptions(overrides=chosen.overrides)
-    configs = [sides.load(Path(file), asked) for file in (reference, candidate)]
-    second = None if chosen.noise is None else sides.load(Path(chosen.noise), asked)
-    prompts, source, sampler = admission.prompts_for(configs[0], chosen, observer)
-    at_once = admission.at_once(configs)
-    made = Plan(prompts, chosen.tokens, min(chosen.greedy, len(prompts)), chosen.seed, at_once, sampler=sampler)
-    home = Path(chosen.out or configs[0].runs / f"{configs[0].name}--{configs[1].name}")
-    looks = looks_at(home, told_apart(configs[0].name, configs[1].name), made)
-    observer.step(f"asking both endpoints {len(prompts)} {source}, texts of up to {chosen.tokens} tokens")
-    in_turn = any(config.launch is not None and config.launch.sequential for config in configs)
-    findings = finished(run_probe(side_of(configs[0]), side_of(configs[1]), made, in_turn=in_turn))
-    if second is not None:
-        findings = finished(with_second_serving(findings, side_of(second)))
-    more: dict[str, Any] = {}
-    if chosen.enough:
-        found = enough(findings)
-        more["enough"] = None if found is None else asdict(found)
-    return Fidelity(*keep(findings, home, more, looks), home)
+    return Fidelity(*admission.probed(Path(reference), Path(candidate), options or ProbeOptions(), observer))
 
 
 def bisect(
@@ -642,13 +594,6 @@ def bisect(
         EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
         StorageError: the disk refuses.
     """
-    from evalkit.examine.bisect import NotJudgedError, bench_of, operators, run
-    from evalkit.render.words import say_all
-    from evalkit.waits import finished
+    from evalkit.examine.bisect import found
 
-    names = operators(options.operators)
-    bench = bench_of(Path(reference), Path(candidate), names, options)
-    try:
-        return finished(run(names, bench, heard, options.most, options.at_once))
-    except NotJudgedError as error:
-        raise EndpointError(f"{error}: {say_all(error.reasons)}") from None
+    return found(Path(reference), Path(candidate), options, heard)

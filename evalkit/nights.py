@@ -8,14 +8,14 @@ at its part of alpha.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from evalkit.compare.columns import ItemText, Labels, ReplyText, Samples, Side, SuiteSide
-from evalkit.model import Comparison, Reason, SuiteResult, Value, Verdict
+from evalkit.compare.columns import Labels, ReplyText, Samples, Side, SuiteSide
+from evalkit.model import Comparison, Macro, Reason, SuiteResult, Value, Verdict
 from evalkit.stats.looks import look_alphas
 
 
@@ -36,13 +36,10 @@ def to_confirm(comparison: Comparison) -> tuple[str, ...]:
     """
     if comparison.exit_code == 0 or comparison.verdict is Verdict.INVALID:
         return ()
-    every = comparison.macro is not None and _red(comparison.macro.verdict, comparison.macro.waiver)
-    red = (one for one in comparison.suites if every or _red(one.verdict, one.waiver))
-    return tuple(dict.fromkeys(one.row_of or one.suite for one in red))
-
-
-def _red(verdict: Verdict, waiver: Reason | None) -> bool:
-    return verdict is not Verdict.EQUIVALENT and waiver is None
+    rows: list[SuiteResult | Macro] = [*comparison.suites, *([comparison.macro] if comparison.macro else [])]
+    red = [one for one in rows if one.verdict is not Verdict.EQUIVALENT and one.waiver is None]
+    asked = comparison.suites if comparison.macro in red else red
+    return tuple(dict.fromkeys(one.row_of or one.suite for one in asked if isinstance(one, SuiteResult)))
 
 
 # ---------------------------------------------------------------- both runs' answers as one side
@@ -55,15 +52,12 @@ def joined(first: Side, second: Side) -> Side:
         before = len(first.suites[suite].samples)
         return first.reply(suite, row) if row < before else second.reply(suite, row - before)
 
-    def item(suite: str, name: str) -> ItemText | None:
-        return first.item(suite, name)
-
     suites = {
         name: _both(one, second.suites[name]) if name in second.suites else one for name, one in first.suites.items()
     }
     identity = replace(first.identity, run_id=f"{first.identity.run_id}+{second.identity.run_id}")
     stopped = first.stopped or second.stopped
-    return replace(first, identity=identity, suites=suites, reply=reply, item=item, stopped=stopped)
+    return replace(first, identity=identity, suites=suites, reply=reply, stopped=stopped)
 
 
 def _both(one: SuiteSide, two: SuiteSide) -> SuiteSide:
@@ -77,9 +71,11 @@ def _both(one: SuiteSide, two: SuiteSide) -> SuiteSide:
     }
     defects = tuple(dict.fromkeys((*one.facts.defects, *two.facts.defects)))
     facts = replace(one.facts, repeats=one.facts.repeats + two.facts.repeats, defects=defects)
-    further = (getattr(side, name) for name in ("options", "second", "p_gold") for side in (one, two))
-    numbered = [_numbered_on(before, after, on) for before, after in zip(further, further, strict=True)]
-    return SuiteSide(facts, Samples(items=left.items, **columns), *numbered)
+    further: list[dict[tuple[str, int], Any]] = [
+        {**getattr(one, name), **{(item, repeat + on): value for (item, repeat), value in getattr(two, name).items()}}
+        for name in ("options", "second", "p_gold")
+    ]
+    return SuiteSide(facts, Samples(items=left.items, **columns), *further)
 
 
 def _appended(one: Any, two: Any) -> Any:
@@ -88,10 +84,6 @@ def _appended(one: Any, two: Any) -> Any:
     names = tuple(dict.fromkeys((*one.names, *two.names)))
     codes = np.asarray([names.index(name) for name in two.names] or [0], dtype=np.int32)[two.codes]
     return Labels(np.concatenate([one.codes, codes]), names)
-
-
-def _numbered_on(one: Mapping[tuple[str, int], Any], two: Mapping[tuple[str, int], Any], on: int) -> dict[Any, Any]:
-    return {**one, **{(item, repeat + on): value for (item, repeat), value in two.items()}}
 
 
 # ---------------------------------------------------------------- what is said of it

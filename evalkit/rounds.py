@@ -20,7 +20,6 @@ import orjson
 from numpy.typing import ArrayLike
 
 from evalkit import codec
-from evalkit.compare.columns import Samples
 from evalkit.compare.pair import align
 from evalkit.compare.tiers import ALARMS, Tiers, overall_reasons
 from evalkit.compare.verdict import Judged as JudgedSuite
@@ -257,7 +256,9 @@ class Walk:
         spent = self.schedule.spent(look, found.alpha)
         decided = {name: at + 1 for name, at in self._decided.items()}
         suites = [one for one in found.suites if not one.row_of and one.suite not in decided]
-        decided |= {one.suite: look + 1 for one in suites if _is_decided(one, found)}
+        mean_open = found.macro is not None and found.macro.verdict is Verdict.INCONCLUSIVE
+        enough = ALARMS if mean_open else (Verdict.EQUIVALENT, *ALARMS)
+        decided |= {one.suite: look + 1 for one in suites if one.verdict in enough}
         rounds = Rounds(look + 1, len(self.schedule.rounds), spent, max(0.0, found.alpha - spent), decided)
         return replace(found, rounds=rounds, reasons=(*found.reasons, _line(rounds)))
 
@@ -303,11 +304,6 @@ class Walk:
         reasons = (*overall_reasons(tiers), _line(rounds))
         found = replace(found, verdict=verdict, exit_code=verdict.exit_code, reasons=reasons, rounds=rounds)
         return replace(found, suites=suites, macro=macro)
-
-
-def _is_decided(suite: SuiteResult, found: Comparison) -> bool:
-    mean_open = found.macro is not None and found.macro.verdict is Verdict.INCONCLUSIVE
-    return suite.verdict in ALARMS or (suite.verdict is Verdict.EQUIVALENT and not mean_open)
 
 
 def _line(rounds: Rounds) -> Reason:
@@ -380,13 +376,13 @@ def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptio
         looked, before = True, looked
         return None if before and lacks else replace(case, sides=(one, two), bank=design.bank)
 
-    planned = read_run(folders[1], None, Part(design, {})).suites
-    return Walk(schedule(design, {name: _size(one.samples) for name, one in planned.items()}), options).result(at)
-
-
-def _size(samples: Samples) -> Size:
-    items = samples.items
-    return Items(items.name, items.stratum, items.cluster), np.bincount(samples.item, minlength=len(items))
+    planned = {name: one.samples for name, one in read_run(folders[1], None, Part(design, {})).suites.items()}
+    tables = {name: one.items for name, one in planned.items()}
+    sizes = {
+        name: (Items(its.name, its.stratum, its.cluster), np.bincount(planned[name].item, minlength=len(its)))
+        for name, its in tables.items()
+    }
+    return Walk(schedule(design, sizes), options).result(at)
 
 
 class Once(Observer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from evalkit import api
 from evalkit.cli import options
+from evalkit.cli.options import Function
 from evalkit.cli.progress import Terminal
 from evalkit.errors import UsageError
 from evalkit.files import write_whole
@@ -26,6 +28,11 @@ def _number(_context: click.Context, parameter: click.Parameter, value: float | 
     if value is not None and math.isnan(value):
         raise click.BadParameter("nan is no number", param=parameter)
     return value
+
+
+def _positive(name: str, most: float, help: str, default: float | None = None) -> Callable[[Function], Function]:  # noqa: A002
+    number = click.FloatRange(0, most, min_open=True)
+    return click.option(name, type=number, callback=_number, default=default, help=help)
 
 
 @click.command("plan")
@@ -62,26 +69,13 @@ def _number(_context: click.Context, parameter: click.Parameter, value: float | 
     callback=_number,
     help="Share of requests that are never answered (default: as a stored run tells, else none).",
 )
-@click.option(
-    "--tokens-per-second",
-    type=click.FloatRange(0, 1e9, min_open=True),
-    callback=_number,
-    default=1000.0,
-    help="What each endpoint generates in all; both are asked at once.",
-)
-@click.option(
+@_positive("--tokens-per-second", 1e9, "What each endpoint generates in all; both are asked at once.", 1000.0)
+@_positive(
     "--tokens-per-answer",
-    type=click.FloatRange(0, 1e9, min_open=True),
-    callback=_number,
-    help="Mean length of an answer, where no stored run tells (default: evalkit's table by suite).",
+    1e9,
+    "Mean length of an answer, where no stored run tells (default: evalkit's table by suite).",
 )
-@click.option(
-    "--gpus",
-    type=click.FloatRange(0, 1e6, min_open=True),
-    callback=_number,
-    default=1.0,
-    help="GPUs that each endpoint runs on, for GPU-hours.",
-)
+@_positive("--gpus", 1e6, "GPUs that each endpoint runs on, for GPU-hours.", 1.0)
 @options.as_json
 def plan(reference: Path, candidate: Path, as_json: bool, write: Path | None, **given: Any) -> int:
     """Plan a comparison of two endpoints without asking either, and without their data sets.
@@ -139,15 +133,8 @@ def _plan_table(made: Forecast) -> Table:
             "?" if hours is None else f"{hours:.1f}",
         )
     if inside is not None and inside.mean is not None:
-        table.add_row(
-            f"mean of {len(made.suites)}",
-            "",
-            "",
-            f"±{made.overall_margin * 100:g}",
-            f"{percent(inside.mean)} %",
-            "",
-            "",
-        )
+        margin = f"±{made.overall_margin * 100:g}"
+        table.add_row(f"mean of {len(made.suites)}", "", "", margin, f"{percent(inside.mean)} %", "", "")
     return table
 
 

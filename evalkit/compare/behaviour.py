@@ -264,7 +264,9 @@ def behaviour_of(
     """The rows of a suite that both sides ran, and alerts for beside its verdict: the stacks do not write the same."""
     left, right = reference.suites[suite].samples, candidate.suites[suite].samples
     alpha = policy.rules.alert_alpha
-    unasked = _missing_rows(left, right, aligned, alpha)
+    missing = (("failed_requests", Status.FAILED), ("unasked_questions", Status.NOT_ASKED))  # of all that were planned
+    masks = [(name, left.status.mask(one), right.status.mask(one)) for name, one in missing]
+    unasked = _rates({name: rate_change(aligned, one, two) for name, one, two in masks}, alpha)
     if not (_answered(left).any() and _answered(right).any()):
         return tuple(unasked), ()  # a side that said nothing behaves in no way
     texts = _text_rows(text_agreement(suite, reference, candidate, aligned), policy.noise.get(suite))
@@ -369,13 +371,6 @@ def _rate_rows(left: Samples, right: Samples, aligned: Aligned, alpha: float) ->
     masks.append(("looping_answers", left.loops, right.loops))
     answered = _answered(left), _answered(right)
     return _rates({name: rate_change(aligned, one, two, answered) for name, one, two in masks}, alpha)
-
-
-def _missing_rows(left: Samples, right: Samples, aligned: Aligned, alpha: float) -> list[BehaviourRow]:
-    """Requests that failed, of all that were planned; and what was never asked."""
-    named = (("failed_requests", Status.FAILED), ("unasked_questions", Status.NOT_ASKED))
-    masks = [(name, left.status.mask(one), right.status.mask(one)) for name, one in named]
-    return _rates({name: rate_change(aligned, one, two) for name, one, two in masks}, alpha)
 
 
 def _answered(samples: Samples) -> NDArray[np.bool_]:

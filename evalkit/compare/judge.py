@@ -55,7 +55,9 @@ def compare(
     deciding = [one for one in judged if one.result.suite not in policy.advisory]
     found = tiers(deciding, policy.overall(*overall), policy, policy.overall_conflict(*overall))
     held = {one.result.suite: one for one in found.judged}
-    judged = [held.get(one.result.suite) or _advisory(one) for one in judged]
+    mark = Reason("policy.advisory")
+    advisory = (replace(one.result, waiver=mark, reasons=(*one.result.reasons, mark)) for one in judged)
+    judged = [held.get(one.result.suite) or replace(one, result=own) for one, own in zip(judged, advisory, strict=True)]
     excused = found.verdict is Verdict.INCONCLUSIVE and policy.on_inconclusive != "fail"
     return Comparison(
         reference=reference.identity,
@@ -92,12 +94,6 @@ def _of(name: str, sides: tuple[Side, Side]) -> tuple[SuiteSide, SuiteSide]:
 def _absent(name: str, sides: tuple[Side, Side], policy: Policy) -> Judged:
     missing, present = ("candidate", sides[0]) if name in sides[0].suites else ("reference", sides[1])
     return absent_suite(name, present.suites[name], missing, policy)
-
-
-def _advisory(judged: Judged) -> Judged:
-    """The suite marked as one that a policy lets decide nothing."""
-    result, mark = judged.result, Reason("policy.advisory")
-    return replace(judged, result=replace(result, waiver=mark, reasons=(*result.reasons, mark)))
 
 
 def _with_behaviour(judged: Judged, reference: Side, candidate: Side, policy: Policy, *, clustered: bool) -> Judged:

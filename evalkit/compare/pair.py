@@ -215,7 +215,8 @@ def _cells(samples: Samples, own: Ints, other: Ints, stride: int) -> Cells:
     """
     most = int(samples.repeat.max()) if len(samples) else stride
     wanted = other[other % stride <= most]
-    if _by_design(samples):
+    asked = np.bincount(samples.item, minlength=len(samples.items))
+    if np.all(samples.repeat < asked[samples.item]):  # it lists the repeats of every item from 0 without a gap
         wanted = wanted[~np.isin(wanted // stride, own // stride)]
     absent = _missing_from(own, wanted)
     key = np.concatenate([own, absent]).astype(np.int64, copy=False)
@@ -225,12 +226,6 @@ def _cells(samples: Samples, own: Ints, other: Ints, stride: int) -> Cells:
         order = np.argsort(key, kind="stable")
         key, row, value = key[order], row[order], value[order]
     return Cells(key, key // stride, key % stride, row, value)
-
-
-def _by_design(samples: Samples) -> bool:
-    """Whether a side lists the repeats of every item from 0 without a gap."""
-    asked = np.bincount(samples.item, minlength=len(samples.items))
-    return bool(np.all(samples.repeat < asked[samples.item]))
 
 
 def _missing_from(own: Ints, wanted: Ints) -> Ints:

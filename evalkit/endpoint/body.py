@@ -97,7 +97,7 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
         reasoning=reasoning,
         finish_reason=finish_reason,
         usage=_usage(document.get("usage")),
-        model=_text_or_none(document.get("model")),
+        model=served if isinstance(served := document.get("model"), str) else None,
         seconds=seconds,
         raw=raw,
         fingerprint=str(document.get("system_fingerprint") or ""),
@@ -251,10 +251,6 @@ def _usage(usage: Any) -> Usage:
 def _count(value: Any) -> int | None:
     """A number of tokens: a whole number that is not negative, and not `true`."""
     return value if value.__class__ is int and value >= 0 else None
-
-
-def _text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _why_not_json(body: bytes, error: ValueError) -> str:

@@ -36,14 +36,11 @@ def echoed_logprobs(document: Any) -> Echo:
         return ()
     end = _prompt_tokens(document)
     return tuple(
-        (token, float(value)) if isinstance(token, str) and _is_logprob(value) else ("", None)
+        (token, float(value))
+        if isinstance(token, str) and isinstance(value, int | float) and value <= _ROUNDING  # which NaN is not
+        else ("", None)
         for token, value in zip(tokens[:end], values[:end], strict=True)
     )
-
-
-def _is_logprob(value: Any) -> bool:
-    """True for a number of at most 0, which NaN is not."""
-    return isinstance(value, int | float) and value <= _ROUNDING
 
 
 def continuation_logprob(echo: Echo, continuation: str) -> float | None:
@@ -82,14 +79,11 @@ def without_echo(document: dict[str, Any], continuation: str) -> dict[str, Any]:
     if first == 0 or DROPPED in document or any(not isinstance(token, str) for token in logprobs["tokens"]):
         return document
     tokens = logprobs["tokens"]
-    kept = {name: value[first:] if _as_long(value, tokens) else value for name, value in logprobs.items()}
+    lists = {name for name, value in logprobs.items() if isinstance(value, list) and len(value) == len(tokens)}
+    kept = {name: value[first:] if name in lists else value for name, value in logprobs.items()}
     before = hashlib.sha256("".join(tokens[:first]).encode(errors="surrogatepass")).hexdigest()
     choice = {**document["choices"][0], "text": "".join(tokens[first:]), "logprobs": kept}
     return {**document, "choices": [choice, *document["choices"][1:]], DROPPED: {"tokens": first, "sha256": before}}
-
-
-def _as_long(value: Any, tokens: list[str]) -> bool:
-    return isinstance(value, list) and len(value) == len(tokens)
 
 
 def _prompt_tokens(document: Any) -> int | None:

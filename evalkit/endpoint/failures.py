@@ -40,7 +40,7 @@ def loads(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError as refused:
         try:
-            return json.loads(data.decode("utf-8-sig"), parse_constant=_null)
+            return json.loads(data.decode("utf-8-sig"), parse_constant=lambda _name: None)
         except RecursionError:
             raise refused from None
 
@@ -60,10 +60,6 @@ def dumps(document: Any) -> bytes:
             raise ValueError("nested too deeply") from refused
     # UTF-16 is where surrogates live: a pair becomes its character, one alone is replaced.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
-
-def _null(_name: str) -> None:
-    return None
 
 
 RETRY_AFTER_LIMIT_SECONDS: Final = 600.0

@@ -201,7 +201,8 @@ class ImageEncoder:
         task = self._running.get(key)
         if task is None:
             task = asyncio.create_task(self._encode(key, ref))
-            task.add_done_callback(_retrieve)
+            # Its failure counts as seen: the one who waited for it may have been cancelled.
+            task.add_done_callback(lambda task: None if task.cancelled() else task.exception())
             self._running[key] = task
         # Others may wait for the same picture: a cancelled request must not take it from them.
         return await asyncio.shield(task)
@@ -243,9 +244,3 @@ class ImageEncoder:
             _, oldest = self._cache.popitem(last=False)
             self.held_bytes -= len(oldest)
         return url
-
-
-def _retrieve(task: asyncio.Task[str]) -> None:
-    """Mark a failure as seen: the one who waited for it may have been cancelled."""
-    if not task.cancelled():
-        task.exception()

@@ -43,8 +43,10 @@ from evalkit.examine.probe_report import FORWARD, SELF, assess
 from evalkit.files import digest, write_whole
 from evalkit.model import Reason, Verdict, said
 from evalkit.options import BisectOptions, RunOptions
+from evalkit.render.words import say_all
 from evalkit.run.plan import served
 from evalkit.run.sides import load
+from evalkit.waits import finished
 
 Operators: TypeAlias = frozenset[str]
 Fails: TypeAlias = Callable[[Operators], bool]
@@ -499,3 +501,17 @@ def bench_of(reference: Path, candidate: Path, names: list[str], options: Bisect
         return side_of(config_with(on), folder / f"server-{key(on)}.log")
 
     return Bench(folder, meant, (side_of(first), candidate_with), asked, time.monotonic)
+
+
+def found(reference: Path, candidate: Path, options: BisectOptions, heard: Callable[[int, Result], None]) -> Bisection:
+    """The operators that make a candidate fail; `heard` is called with every result and its number from 1.
+
+    Raises:
+        EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
+    """
+    names = operators(options.operators)
+    bench = bench_of(reference, candidate, names, options)
+    try:
+        return finished(run(names, bench, heard, options.most, options.at_once))
+    except NotJudgedError as error:
+        raise EndpointError(f"{error}: {say_all(error.reasons)}") from None

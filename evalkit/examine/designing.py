@@ -129,8 +129,6 @@ def _sized(suite: PlannedSuite, size: _Step) -> PlannedSuite:
     samples = (0 if suite.bank else items * repeats[0], items * repeats[1])
     world = suite.world.first(items) if items < suite.items else suite.world
     world = replace(world, repeats=(1, 1) if suite.greedy else repeats)
-    tokens = (
-        None if suite.answer_tokens is None else (samples[0] * suite.answer_tokens, samples[1] * suite.answer_tokens)
-    )
+    tokens = suite.tokens and (samples[0] * (suite.answer_tokens or 0.0), samples[1] * (suite.answer_tokens or 0.0))
     part = items if items < suite.items else suite.part
     return replace(suite, items=items, part=part, repeats=repeats, samples=samples, tokens=tokens, world=world)

@@ -129,6 +129,7 @@ def divergence(first: Sequence[ScoredText], second: Sequence[ScoredText], near_t
     differences = np.concatenate([column[:, 1] for column in kept])
     absolute = np.abs(differences)
     totals = [float(np.abs(column[:, 1]).sum()) / max(WORST_TOKENS, column.shape[0]) for column in columns]
+    losses = [(nats, [int(np.sum(column[:, 1] < -nats)) for column in kept]) for nats in LOSSES_NATS]
     return Divergence(
         sequences=len(kept),
         tokens=differences.size,
@@ -141,7 +142,7 @@ def divergence(first: Sequence[ScoredText], second: Sequence[ScoredText], near_t
         worst_text=max(totals),
         worst_at=int(np.argmax(totals)),
         largest_loss=max(0.0, float(-differences.min())),
-        losses=tuple(_losses(kept, nats) for nats in LOSSES_NATS),
+        losses=tuple(Losses(nats, sum(lost), sum(count > 0 for count in lost)) for nats, lost in losses),
         events=events,
         trend=_trend(kept),
         agreement=_agreement(first, second, near_tie),
@@ -169,11 +170,6 @@ def _k3(difference: FloatArray) -> FloatArray:
 
 def _sums(columns: Sequence[FloatArray], function: Callable[[FloatArray], FloatArray]) -> FloatArray:
     return np.array([function(column[:, 1]).sum() for column in columns])
-
-
-def _losses(columns: Sequence[FloatArray], nats: float) -> Losses:
-    lost = [int(np.sum(column[:, 1] < -nats)) for column in columns]
-    return Losses(nats, sum(lost), sum(count > 0 for count in lost))
 
 
 def _trend(columns: Sequence[FloatArray]) -> Estimate | None:

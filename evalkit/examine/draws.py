@@ -39,7 +39,9 @@ class Rule:
 
     def chances(self, place: Place) -> dict[str, float]:
         """The chance of each listed token at a place, and of all others together under ""."""
-        shifted = {token: nats - self._penalty(place.before.count(token)) for token, nats in place.nats.items()}
+        times = {token: place.before.count(token) for token in place.nats}
+        penalty = {token: self.frequency_penalty * n + self.presence_penalty * (n > 0) for token, n in times.items()}
+        shifted = {token: nats - penalty[token] for token, nats in place.nats.items()}
         sharp = 1.0 / max(self.temperature, 1e-3)
         most = max(shifted.values())
         weights = {token: math.exp((nats - most) * sharp) for token, nats in shifted.items()}
@@ -50,9 +52,6 @@ class Rule:
         kept = self._cut({token: weight / total for token, weight in weights.items()}, rest / total)
         whole = sum(kept.values())
         return {token: chance / whole for token, chance in kept.items()}
-
-    def _penalty(self, times: int) -> float:
-        return self.frequency_penalty * times + self.presence_penalty * (times > 0)
 
     def _cut(self, chances: dict[str, float], rest: float) -> dict[str, float]:
         ordered = sorted(chances.items(), key=lambda one: -one[1])

@@ -114,7 +114,9 @@ def judge_divergence(
     short = _too_little(found)
     if short:
         return Fidelity(Verdict.INVALID, short, p_noise, times)
-    interval = _interval(found, look_alpha(looks))
+    alpha = look_alpha(looks)
+    reach = t_quantile(1 - alpha, found.k3.df) * found.k3.standard_error
+    interval = Interval(found.k3.point - reach, found.k3.point + reach, round(1 - 2 * alpha, 3))
     told: dict[str, Value] = {"measure": "k3", "x": found.k3.point, "interval": interval, "margin": tolerance.k3}
     outside = [Reason("probe.outside", told)] if interval.low > tolerance.k3 else []
     if not outside and found.worst_text > tolerance.worst_text:
@@ -169,11 +171,6 @@ def _too_little(found: Divergence) -> tuple[Reason, ...]:
     if missing > MOST_MISSING * (found.tokens + missing):
         return (Reason("probe.missing", {"n": missing, "all": found.tokens + missing}),)
     return ()
-
-
-def _interval(found: Divergence, alpha: float) -> Interval:
-    reach = t_quantile(1 - alpha, found.k3.df) * found.k3.standard_error
-    return Interval(found.k3.point - reach, found.k3.point + reach, round(1 - 2 * alpha, 3))
 
 
 def _more(found: Divergence, interval: Interval, margin: float) -> Reason:

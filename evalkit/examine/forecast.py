@@ -137,7 +137,9 @@ class Forecast:
 
     def pack(self) -> str:
         """The suites as the YAML of a pack, for `pack: FILE` and `--pack FILE`."""
-        passes = ", ".join(f"{percent(c.verdicts['EQUIVALENT'])} % of {_worse(c.loss_pt)}" for c in self.chances[:3])
+        worse = (f"those {one.loss_pt:g} points worse in every suite" for one in self.chances[1:3])
+        stacks = zip(self.chances, ("equal stacks", *worse), strict=False)
+        passes = ", ".join(f"{percent(one.verdicts['EQUIVALENT'])} % of {what}" for one, what in stacks)
         one, two = (amount(side) for side in self.tokens)
         lines = [
             f"# By `evalkit plan --design`: {self.options.comparisons:,} simulated comparisons.",
@@ -147,10 +149,6 @@ class Forecast:
         lines += [f"overall: {{margin_pt: {self.overall_margin * 100:g}}}"] if len(self.suites) > 1 else []
         lines += ["suites:", *(f"  - {_entry(one)}" for one in self.suites)]
         return "\n".join(lines) + "\n"
-
-
-def _worse(loss_pt: float) -> str:
-    return f"those {loss_pt:g} points worse in every suite" if loss_pt else "equal stacks"
 
 
 def _entry(one: PlannedSuite) -> str:

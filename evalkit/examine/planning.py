@@ -14,7 +14,7 @@ from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import align, headline
 from evalkit.examine.priors import Spread, churn, shape_of, tokens_of
 from evalkit.examine.simulating import Shape, World
-from evalkit.stats.paired import FloatArray, fold
+from evalkit.stats.paired import fold
 from evalkit.stats.variance import mean_within
 
 
@@ -33,8 +33,8 @@ class SuiteAsk:
     `items` is None where nobody knows; `repeats` are the reference's and the candidate's; `stored` is what an earlier
     run of a side holds, with `bank` where it is the reference's and will be reused as it is; `limit` is `max_tokens`,
     `mean_tokens` the user's word on the length of an answer, `profile` names how answers are drawn, and `failed` is the
-    share of requests that are never answered. `part` is the number of
-    items where fewer are asked than there are. `judged` says how a judge grades each side, where one does.
+    share of requests that are never answered. `part` is the number of items where fewer are asked than there are.
+    `judged` says how a judge grades each side, where one does.
     """
 
     suite: str
@@ -59,9 +59,9 @@ class PlannedSuite:
     """What one suite will cost, and what its answers are taken to be.
 
     `samples` and `tokens` are what is still to be asked, by side; `tokens` are None where lengths are unknown.
-    `answer_tokens` is the length of a mean answer, `part` the number of items where some are left out.
-    `judge_calls` is the most that a judge is asked, were every answer
-    another and none graded before (a reply that cannot be read is asked again). `spread` and `length` say whence.
+    `answer_tokens` is the length of a mean answer, `part` the number of items where some are left out. `judge_calls` is
+    the most that a judge is asked, were every answer another and none graded before (a reply that cannot be read is
+    asked again). `spread` and `length` say whence.
     """
 
     suite: str
@@ -123,14 +123,10 @@ def _world(ask: SuiteAsk, shape: Shape, spread: Spread) -> World:
         chances = spread.chances(shape.items.size)
         return World(shape, chances, chances, ask.repeats, ask.margin, ask.right_or_wrong, ask.failed)
     right = Spread(spread.mean, 1.0, "").chances(shape.items.size)
-    return World(shape, right, _churned(right), (1, 1), ask.margin, ask.right_or_wrong, ask.failed)
-
-
-def _churned(right: FloatArray) -> FloatArray:
-    """As many right items lost on the mean as wrong ones gained, the share `churn` in all."""
-    mean = float(right.mean())
+    mean = float(right.mean())  # as many right items are lost as wrong ones gained, the share `churn` in all
     lost, gained = (min(0.5, churn() / 2.0 / part) if part else 0.0 for part in (mean, 1.0 - mean))
-    return np.where(right > 0.5, 1.0 - lost, gained)
+    changed = np.where(right > 0.5, 1.0 - lost, gained)
+    return World(shape, right, changed, (1, 1), ask.margin, ask.right_or_wrong, ask.failed)
 
 
 def _spread(ask: SuiteAsk) -> Spread:

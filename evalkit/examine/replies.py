@@ -164,7 +164,10 @@ async def check_stop(patient: Patient) -> None:
     plain = await patient.needed("stop", NO_ANSWER, QUESTION, max_tokens=REPLY_TOKENS)
     if plain is None:
         return
-    middle = _middle(plain.content)
+    text = plain.content
+    words = [word for word in text.split() if len(word) > 3]
+    # A few characters from the middle that occur there for the first time.
+    middle = next((word for word in words[len(words) // 3 :] if text.index(word) > len(text) // 4), None)
     if middle is None:
         patient.found.say("stop.unseen")
         return
@@ -186,12 +189,6 @@ async def check_stop(patient: Patient) -> None:
     behind = cut.content.partition(stop)[2].rstrip()
     kept = len(behind) < TOKEN_CHARACTERS and len(cut.content) < len(plain.content)
     patient.found.say("stop.kept" if kept else "stop.ignored", severity, text=shown(cut.content), stop=stop)
-
-
-def _middle(text: str) -> str | None:
-    """A few characters from the middle that occur there for the first time."""
-    words = [word for word in text.split() if len(word) > 3]
-    return next((word for word in words[len(words) // 3 :] if text.index(word) > len(text) // 4), None)
 
 
 async def check_choices(patient: Patient) -> None:

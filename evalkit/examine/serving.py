@@ -175,7 +175,10 @@ async def check_addresses(subject: Subject) -> tuple[Subject, Findings]:
             found.say("addresses.model", url=one.url, wanted=settings.model, served=_few(one.found))
         else:
             fit.append(one)
-    _other_software(found, fit)
+    for key in _SOFTWARE:
+        told = {one.url: one.identity[key] for one in fit if key in one.identity}
+        if len(set(told.values())) > 1:
+            found.say("addresses.software", key=key, told="; ".join(f"{url} {value}" for url, value in told.items()))
     urls = tuple(url for url, one in zip(settings.base_urls, seen, strict=True) if one in fit)
     return replace(subject, settings=replace(settings, base_urls=urls)), found
 
@@ -185,13 +188,6 @@ async def _seen(subject: Subject, url: str) -> _Address:
     found = await served_models(alone)
     gone = isinstance(found, Failure) and found.kind is not FailureKind.NOT_FOUND
     return _Address(alone.shown_urls[0], found, {} if gone else await endpoint_identity(alone))
-
-
-def _other_software(found: Findings, living: list[_Address]) -> None:
-    for key in _SOFTWARE:
-        told = {one.url: one.identity[key] for one in living if key in one.identity}
-        if len(set(told.values())) > 1:
-            found.say("addresses.software", key=key, told="; ".join(f"{url} {value}" for url, value in told.items()))
 
 
 WORDS: Final = ("HARBOUR", "LANTERN", "PYRAMID", "ORCHARD", "VOLCANO", "CHIMNEY", "BLANKET", "COMPASS")

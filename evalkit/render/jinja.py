@@ -164,16 +164,12 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
         "text": lambda text: Raw(words.xml_text(text)),
         "cell": lambda text: Raw(words.markdown(f"x{text}")[1:]),
         "code": lambda text: Raw(words.one_line(text).replace("`", "'").replace("|", "/").strip()),
-        "say": _say,
+        # Unlike str.format it cannot reach into the values.
+        "say": lambda text, **values: re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), text),
         "told": say,
         "english": is_english,
         "value": value_text,
     }
-
-
-def _say(text: str, **values: object) -> str:
-    """`text` with {name} replaced by values; unlike str.format it cannot reach into them."""
-    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), text)
 
 
 def _number_writer(output: str) -> Callable[[str], str]:

@@ -140,7 +140,9 @@ def is_claim(note: Reason) -> bool:
 
 def claims(comparison: Comparison, language: Language = "en") -> str:
     """What the overall row and the suites each claim, and what is to be known of parts and of a bank."""
-    told = [] if comparison.macro is None else [_claims(comparison.macro)]
+    told, mean = [], comparison.macro
+    if mean is not None:
+        told.append(Reason("overall.claims", {"n": mean.suites, "margin": mean.margin}))
     told += filter(is_claim, comparison.notes)
     return (" " if language == "en" else "").join(one_line(say(one, language)) for one in told)
 
@@ -230,10 +232,6 @@ def _behaviour_line(row: BehaviourRow, language: Language) -> BehaviourLine:
         low, high = (numbers.significant(interval.low, ROUND_FLOOR), numbers.significant(interval.high, ROUND_CEILING))
     name, unit = word_of("row", row.name, language), word_of("unit", row.unit, language)
     return BehaviourLine(name, unit, sides[0], sides[1], low, high, say(row.alert, language) if row.alert else "")
-
-
-def _claims(macro: Macro) -> Reason:
-    return Reason("overall.claims", {"n": macro.suites, "margin": macro.margin})
 
 
 def _macro_row(macro: Macro, suites: tuple[SuiteResult, ...], language: Language) -> MacroRow:

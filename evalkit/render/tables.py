@@ -114,7 +114,9 @@ class _Layout:
             table.add_row(*row)
         if self.content.macro:
             table.add_section()
-            parts = self._macro_parts(self.content.macro)
+            macro = self.content.macro
+            label = words_of(self.language)["mean_of_suites"].format(n=macro.suites)
+            parts = self._shared(macro, label, (f"{macro.reference:f}", f"{macro.candidate:f}"))
             table.add_row(*(self._stacked(parts, column) for column in columns))
         return table
 
@@ -152,10 +154,6 @@ class _Layout:
             "noise_floor": self._text(floor or "—"),
             "noise_floor_below": self._text(below) if floor else None,
         }
-
-    def _macro_parts(self, macro: MacroRow) -> _Parts:
-        label = words_of(self.language)["mean_of_suites"].format(n=macro.suites)
-        return self._shared(macro, label, (f"{macro.reference:f}", f"{macro.candidate:f}"))
 
     def _shared(self, row: SuiteRow | MacroRow, label: str, sides: tuple[str, str]) -> _Parts:
         """What is said of a suite and of the mean over suites alike."""

@@ -225,10 +225,6 @@ def amount(number: float, *, language: Language = "en") -> str:
     return f"{number:.0f}"
 
 
-def _millions(number: float, *, language: Language) -> str:
-    return f"{numbers.significant(number / (1e6 if language == 'en' else 1e4), digits=3):f}"
-
-
 def _names_told(texts: tuple[str, ...], total: int | None = None, *, language: Language) -> str:
     more = total is not None and len(texts) < total
     return words_of(language)["list"].join((*texts, "…") if more else texts)
@@ -262,7 +258,10 @@ _FORMATS: Final[Mapping[str, tuple[tuple[type, ...], Callable[..., str]]]] = {
     "near": ((Interval,), lambda value, limit, *, language: _span(*numbers.beside(value, limit)[:2], language)),
     "limit": (_NUMBER, _english(lambda value, interval: f"{numbers.beside(interval, value)[2]:f}")),
     "amount": (_NUMBER, amount),
-    "millions": (_NUMBER, _millions),
+    "millions": (
+        _NUMBER,
+        lambda value, *, language: f"{numbers.significant(value / (1e6 if language == 'en' else 1e4), digits=3):f}",
+    ),
     "times": ((str,), _english(lambda value: {"0": "never", "1": "once"}.get(value, f"{value} times"))),
     "in": ((str,), lambda value, group, *, language: word_of(group, value, language)),
     "verdict": ((str,), _verdict),

@@ -188,7 +188,10 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
     session = begin(side)
     shared.watch.notices.extend(moved(side, session))
     with journal.Journal(side.folder) as out:
-        session = manifest.with_items(session, items.write_suites(side.folder, side.plan.loaded, _known_items(side)))
+        last = manifest.earlier(side.folder)
+        same = () if last is None or last.plan != side.plan.digest else last.suites
+        known = {record.suite: record.items_digest for record in same}
+        session = manifest.with_items(session, items.write_suites(side.folder, side.plan.loaded, known))
         if missing:
             try:
                 async with opened(side.config, side.folder / "server.log") as settings:
@@ -196,7 +199,8 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
                     if shared.examine is not None:
                         await shared.examine(side, settings)
                     await shared.gate.through(side.config.name)
-                    session = _with_seen(session, seen)
+                    same_names, open_names = sorted(seen.names.same), sorted(seen.names.open)
+                    session = replace(session, endpoint=seen.identity, same_names=same_names, open_names=open_names)
                     shared.watch.notices.extend(manifest.append(side.folder, session))
                     missing = await possible(side.config, settings, missing, progress)
                     answerers = Answerers(side.config.name, seen.names, _stored_by(side))
@@ -317,14 +321,6 @@ def unasked(side: SideRun, session: Session) -> Session:
     return replace(session, endpoint=last.endpoint or session.endpoint, started=last.started)
 
 
-def _known_items(side: SideRun) -> Mapping[str, str]:
-    """The digests of the items that the last session had, where it was of the same plan."""
-    last = manifest.earlier(side.folder)
-    if last is None or last.plan != side.plan.digest:
-        return {}
-    return {record.suite: record.items_digest for record in last.suites}
-
-
 def _known_lengths(side: SideRun, sides: Sequence[SideRun]) -> Lengths:
     """Mean completion tokens by (suite, item) of what any side has stored: long answers are asked first."""
     sums: dict[tuple[str, str], list[float]] = {}
@@ -355,12 +351,6 @@ def _stored_by(side: SideRun) -> Counter[Answerer]:
     """Who gave the answers to the plan that are stored."""
     places = (side.answered.get(key) for key, *_sample in (side.plan.keyed() if side.answered else ()))
     return Counter(place.by for place in places if place is not None)
-
-
-def _with_seen(session: Session, seen: Seen) -> Session:
-    """The session with what a look at the endpoint found."""
-    same, left_open = sorted(seen.names.same), sorted(seen.names.open)
-    return replace(session, endpoint=seen.identity, same_names=same, open_names=left_open)
 
 
 @dataclass(slots=True)

@@ -28,19 +28,7 @@ from evalkit.resources import __version__
 FORMAT = 1
 _HEADLINES = ("micro", "macro", "nested")
 NAME = "manifest.jsonl"
-_PACKAGES = (
-    "lm_eval",
-    "datasets",
-    "aiohttp",
-    "openai",
-    "orjson",
-    "pillow",
-    "numpy",
-    "scipy",
-    "math-verify",
-    "sympy",
-    "xllamacpp",
-)
+_PACKAGES = ("lm_eval", "datasets", "aiohttp", "openai", "orjson", "pillow", "numpy", "scipy", "math-verify", "sympy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +165,7 @@ def versions() -> Mapping[str, str]:
     from importlib import metadata
 
     found = {"evalkit": __version__, "python": platform.python_version(), "platform": sys.platform}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, "xllamacpp"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -137,19 +137,18 @@ class Finder:
             self._try(self._before + gap // 2, now)
 
     def _try(self, number: int, now: float) -> None:
-        self.number = number
         self._since, self._answers, self._failures, self._tokens, self._seconds = now, 0, 0, 0.0, 0.0
-        self._tell()
+        self._change(number)
 
-    def _tell(self) -> None:
+    def _change(self, number: int) -> None:
+        self.number = number
         for changed in self._watchers:
             changed()
 
     def _settle(self, why: str) -> None:
         """Ends the search at the number before, or, where the first one is too many, at half of it."""
         self.settled, self.why = True, why
-        self.number = self._before or max(1, self.number // 2)
-        self._tell()
+        self._change(self._before or max(1, self.number // 2))
 
 
 def tokens_of(completion_tokens: int | None, characters: int) -> float:
@@ -185,12 +184,8 @@ class PoolSettings:
     @classmethod
     def of(cls, limits: Limits) -> Self:
         """As an endpoint's configuration says."""
-        return cls(
-            concurrency=limits.in_flight,
-            retries=limits.retries,
-            outage_seconds=limits.outage_seconds,
-            permanent_failures_to_stop=limits.permanent_failures_to_stop,
-        )
+        named = {name: getattr(limits, name) for name in ("retries", "outage_seconds", "permanent_failures_to_stop")}
+        return cls(concurrency=limits.in_flight, **named)
 
 
 @dataclass(slots=True)
@@ -321,11 +316,6 @@ class Pool:
         """The most requests in flight, while the endpoint refuses none."""
         return self.settings.concurrency if self.finder is None else self.finder.number
 
-    @property
-    def _allowed(self) -> int:
-        """How many requests may be in flight now."""
-        return 1 if self._down_since is not None else max(1, int(min(self._limit, self._most)))
-
     def _open_slots(self) -> None:
         """Starts as many slots as there may be requests in flight."""
         while self._group is not None and self._slots < self._most and not self._finished():
@@ -336,12 +326,6 @@ class Pool:
         self._lowered = self._now()
         self._open_slots()
         self._notify()
-
-    def _heeded(self, entry: _Waiting) -> bool:
-        """True where a refusal is the finder's business, or was, by a number that has changed since."""
-        if self.finder is None:
-            return False
-        return entry.sent < self._lowered or (self.leads and not self.finder.settled)
 
     async def _work(self) -> None:
         """One slot: takes requests until nothing is left that it may ask."""
@@ -361,7 +345,8 @@ class Pool:
 
     def _take(self, now: float) -> _Waiting | None:
         """The next request, or None where there is none now or the endpoint is not to be asked now."""
-        if self._fatal or self._greeting or self._in_flight >= self._allowed or self._hold_until > now:
+        allowed = 1 if self._down_since is not None else max(1, int(min(self._limit, self._most)))
+        if self._fatal or self._greeting or self._in_flight >= allowed or self._hold_until > now:
             return None
         if self._delayed and self._delayed[0][0] <= now:
             return heappop(self._delayed)[2]
@@ -410,7 +395,8 @@ class Pool:
         try:
             outcome = await self.client.ask(entry.request)
             if self._down_since is not None and self.look_again is not None and not _says_nothing(outcome):
-                outcome = await self._back(outcome, self.look_again)
+                async with self._looking:  # one look is enough for all in flight
+                    outcome = (None if self._down_since is None else await self.look_again()) or outcome
         finally:
             self._in_flight -= 1
         entry.attempts += 1
@@ -421,11 +407,6 @@ class Pool:
             if self._is_refused:
                 await self._greet(entry.request)
             self._notify()
-
-    async def _back(self, outcome: Reply | Failure, look_again: LookAgain) -> Reply | Failure:
-        """The outcome, once its endpoint has been looked at again; one look is enough for all in flight."""
-        async with self._looking:
-            return outcome if self._down_since is None else await look_again() or outcome
 
     def _answered(self, entry: _Waiting, reply: Reply) -> None:
         if self._down_since is not None or self._hold_until:
@@ -514,7 +495,8 @@ class Pool:
 
     def _rate_limited(self, entry: _Waiting, failure: Failure) -> None:
         entry.limited += 1
-        if not self._heeded(entry):
+        searching = self.finder is not None and self.leads and not self.finder.settled
+        if self.finder is None or not (searching or entry.sent < self._lowered):  # else it is the finder's business
             self._limit = max(1.0, min(self._limit, float(self._most)) - 1)
             self._since_limited = 0
         wait = failure.retry_after if failure.retry_after is not None else 0.0

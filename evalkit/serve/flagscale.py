@@ -224,11 +224,10 @@ def _variables(path: Path, tree: Node) -> dict[str, str]:
     if not isinstance(envs, dict):
         raise ConfigError(f"{path}: experiment.envs: must be a mapping of environment variables")
     exported = {name: value.strip("\"'") for name, value in _EXPORT.findall(before)}
-    return exported | {key: _as_text(value) for key, value in envs.items() if not isinstance(value, dict | list)}
-
-
-def _as_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+    plain = {key: "" if value is None else value for key, value in envs.items() if not isinstance(value, dict | list)}
+    return exported | {
+        key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in plain.items()
+    }
 
 
 def is_on(value: str | None) -> bool:
