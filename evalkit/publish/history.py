@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 
 from evalkit import codec
 from evalkit.errors import StorageError, UsageError
-from evalkit.model import Comparison, Interval, Reason, Rounds, RunIdentity, SuiteResult, Value, Verdict
+from evalkit.model import Comparison, Interval, Macro, Reason, Rounds, RunIdentity, SuiteResult, Value, Verdict
 from evalkit.publish.known import OVERALL, Known, known_of, read_day, unknown, without_known
 from evalkit.render.private import is_address_key, without_hosts
 from evalkit.render.rows import stopped_by
@@ -36,7 +36,7 @@ _GRAVEST: Final = (3, 1, 4, 0)
 
 @dataclass(frozen=True, slots=True)
 class SuiteNight:
-    """One suite on one night; numbers as in `model.SuiteResult` (fractions, candidate minus reference)."""
+    """One suite on one night, or the overall row (its items are suites, its k 0); numbers as in `model.SuiteResult`."""
 
     suite: str
     label: str
@@ -56,7 +56,7 @@ class SuiteNight:
 class Night:
     """One line of the history. `night` is a date (YYYY-MM-DD), `created` the comparison's moment.
 
-    `overall` is the verdict of the mean over suites, None where there is none.
+    `overall` is the verdict of the mean over suites, `mean` its row; None where there is none.
     `facts` say what was served and how it was asked, by dotted name: versions, builds, sampling, digests; `stopped`
     says why the suites were not asked, or not to the end, where they were not; `rounds` how far, where in rounds.
     """
@@ -73,6 +73,7 @@ class Night:
     facts: Mapping[str, str]
     stopped: tuple[Reason, ...] = ()
     rounds: Rounds | None = None
+    mean: SuiteNight | None = None
     format: int = FORMAT
 
     @property
@@ -121,7 +122,7 @@ class SuiteTrend:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The nights of one candidate against one reference, oldest first, and its suites in the last night's order."""
+    """The nights of one candidate against one reference, oldest first; suites as on the last, then the overall row."""
 
     name: str
     nights: tuple[Night, ...]
@@ -164,6 +165,7 @@ def night_of(
         facts={**_facts(comparison), **(facts or {})},
         stopped=stopped_by(comparison) if comparison.suites else comparison.reasons,
         rounds=comparison.rounds,
+        mean=None if comparison.macro is None else _mean_night(comparison.macro),
     )
 
 
@@ -182,6 +184,11 @@ def _suite_night(suite: SuiteResult) -> SuiteNight:
         margin=suite.margin,
         reasons=suite.reasons,
     )
+
+
+def _mean_night(mean: Macro) -> SuiteNight:
+    about = (OVERALL, OVERALL, mean.verdict, mean.suites, 0.0, 0.0, mean.reference, mean.candidate)
+    return SuiteNight(*about, mean.difference, mean.ci90, mean.margin, mean.reasons)
 
 
 def _facts(comparison: Comparison) -> dict[str, str]:
@@ -236,13 +243,14 @@ def from_line(line: bytes, place: str) -> Night:
         raise UsageError(f"{place}: was written by a newer evalkit (format {version}): upgrade flagos-evalkit")
     try:
         night = codec.read(Night, line)
-        for reason in (*night.stopped, *(reason for suite in night.suites for reason in suite.reasons)):
+        for reason in (
+            *night.stopped,
+            *(one for row in filter(None, (*night.suites, night.mean)) for one in row.reasons),
+        ):
             check(reason)
-        date.fromisoformat(night.night)
+        read_day(night.night, "night:")
     except (UsageError, ReasonError) as error:
         raise UsageError(f"{place}: {error}: mend or delete the line") from None
-    except ValueError:
-        raise UsageError(f"{place}: night: {night.night!r} is no date: mend or delete the line") from None
     return night
 
 
@@ -260,11 +268,10 @@ def series_of(nights: Iterable[Night]) -> tuple[Series, ...]:
 
 def _suites(nights: Sequence[Night]) -> tuple[SuiteTrend, ...]:
     names = dict.fromkeys(result.suite for night in reversed(nights) for result in night.suites)
-    trends = []
-    for name in names:
-        points = tuple((night, result) for night in nights for result in night.suites if result.suite == name)
-        trends.append(SuiteTrend(name, points[-1][1].label, points, tuple(_episodes(points))))
-    return tuple(trends)
+    rows = [tuple((night, one) for night in nights for one in night.suites if one.suite == name) for name in names]
+    means = tuple((night, night.mean) for night in nights if night.mean is not None)
+    rows += [means] if means else []
+    return tuple(SuiteTrend(some[-1][1].suite, some[-1][1].label, some, tuple(_episodes(some))) for some in rows)
 
 
 def _episodes(points: Sequence[tuple[Night, SuiteNight]]) -> Iterable[Episode]:
@@ -420,7 +427,7 @@ def document(
 def _trend(trend: SuiteTrend, known: Sequence[Known], last: int) -> dict[str, Any]:
     points = []
     for night, result in trend.points[-last:]:
-        about = {"night": night.night, "created": night.created, "candidate_run": night.candidate_run}
+        about = {name: getattr(night, name) for name in ("night", "created", "candidate_run", "rounds")}
         figures = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in {"suite", "label"}}
         points.append({**about, "known": known_for(known, night, result), **figures})
     episodes = []

@@ -32,7 +32,7 @@ _MOST_ABSENT: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class NightRow:
-    """One night of one suite; scores in percent, the margin in points, "k" as tables print it."""
+    """One night of one suite; scores in percent, the margin in points, "k" as tables print it, none of the mean."""
 
     night: Night
     result: SuiteNight
@@ -49,25 +49,38 @@ def night_rows(trend: SuiteTrend, known: Sequence[Known], last: int) -> tuple[Ni
     """The last nights of a suite, oldest first."""
     first_bad = {episode.first_bad.order for episode in trend.episodes}
     return tuple(
-        _row(night, result, known_for(known, night, result), night.order in first_bad)
+        NightRow(
+            night=night,
+            result=result,
+            k="" if result is night.mean else k_text(result.k_reference, result.k_candidate),
+            reference=_percent(result.reference),
+            candidate=_percent(result.candidate),
+            margin=numbers.shortest(numbers.points(result.margin), 1),
+            change=change_of(result.difference, result.interval, result.margin),
+            known=known_for(known, night, result),
+            first_bad=night.order in first_bad,
+        )
         for night, result in trend.points[-last:]
     )
 
 
-def _row(night: Night, result: SuiteNight, known: Known | None, first_bad: bool) -> NightRow:
-    means = (result.reference, result.candidate)
-    reference, candidate = (None if mean is None else numbers.rounded(numbers.points(mean), 1) for mean in means)
-    return NightRow(
-        night=night,
-        result=result,
-        k=k_text(result.k_reference, result.k_candidate),
-        reference=reference,
-        candidate=candidate,
-        margin=numbers.shortest(numbers.points(result.margin), 1),
-        change=change_of(result.difference, result.interval, result.margin),
-        known=known,
-        first_bad=first_bad,
-    )
+def _percent(mean: float | None) -> Decimal | None:
+    return None if mean is None else numbers.rounded(numbers.points(mean), 1)
+
+
+def label_of(trend: SuiteTrend, language: Language) -> str:
+    """What a suite is called, or the overall row."""
+    return words_of(language)["overall"] if trend.points[-1][1] is trend.points[-1][0].mean else trend.label
+
+
+def look_of(night: Night, language: Language, suite: str = "", *, short: bool = False) -> str:
+    """The look at which a suite was decided, or the whole night; "" where all was asked at once."""
+    rounds = night.rounds
+    if rounds is None:
+        return ""
+    look = rounds.decided.get(suite, rounds.look)
+    told = "{look}/{most}" if short else words_of(language)["look" if look else "look_fast"]
+    return told.format(look=look, most=rounds.most)
 
 
 def stopped_night(one: Series, language: Language) -> str:
@@ -90,7 +103,7 @@ def absent(one: Series, trend: SuiteTrend, language: Language) -> str:
     if nights[-1] is one.nights[-1]:
         last = words["absent_last"].format(night=trend.points[-1][0].night)
         told = f"{told}{words['semicolon']}{last}"
-    return f"{trend.label}{words['colon']}{told}"
+    return f"{label_of(trend, language)}{words['colon']}{told}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +131,7 @@ class HistoryTable:
                 continue
             for trend in one.suites:
                 if trend.suite == self.suite:
-                    yield pen.heading(one, trend.label)
+                    yield pen.heading(one, label_of(trend, self.language))
                     yield pen.nights(trend)
                     yield from pen.remarks(one, trend)
 
@@ -136,7 +149,7 @@ class HistoryTable:
             now = rows[-1]
             signs = (console.verdict_word(row.result.verdict, None, ascii_only=self.ascii_only) for row in rows)
             cells = (
-                self._text(trend.label),
+                self._text(label_of(trend, self.language)),
                 self._text("").join(signs),
                 self._text(numbers.change_text(now.change)),
                 self._text(f"±{now.margin:f}"),
@@ -152,38 +165,42 @@ class HistoryTable:
             yield self._text(told)
 
     def heading(self, one: Series, label: str = "") -> Text:
-        """The name of the series and its nights."""
+        """The name of the series and its nights; without a label, the look at which the last was decided, too."""
         words = words_of(self.language)
         span = words["nights"].format(n=len(one.nights), first=one.nights[0].night, last=one.nights[-1].night)
-        parts = [one.name, *([label] if label else []), span]
-        return self._text(words["semicolon"].join(parts))
+        parts = [one.name, label, span, look_of(one.nights[-1], self.language) if not label else ""]
+        return self._text(words["semicolon"].join(filter(None, parts)))
 
     def nights(self, trend: SuiteTrend) -> Table:
         """A row a night, oldest first."""
         words = words_of(self.language)
         table = console.frame(ascii_only=self.ascii_only)
         table.add_column(self._text(words["night"]), no_wrap=True)
-        for name in ("n_k", "ref", "cand", "difference", "margin"):
+        rows = night_rows(trend, self.known, self.last)
+        in_rounds = any(row.night.rounds for row in rows)
+        for name in ("n_k", "ref", "cand", "difference", "margin", *["look_column"] * in_rounds):
             table.add_column(self._text(words[name]), justify="right", no_wrap=True)
         table.add_column(self._text(words["verdict"]))
-        for row in night_rows(trend, self.known, self.last):
+        for row in rows:
             verdict = self._marked(row, [_inside(words["first_bad"])] * row.first_bad)
             figures = (numbers.plain(row.reference), numbers.plain(row.candidate), numbers.change_text(row.change))
-            cells = [row.night.night, f"{row.result.n_items}×{row.k}", *figures, f"±{row.margin:f}"]
+            asked = f"{row.result.n_items}×{row.k}" if row.k else str(row.result.n_items)
+            cells = [row.night.night, asked, *figures, f"±{row.margin:f}"]
+            cells += [look_of(row.night, self.language, trend.suite, short=True)] * in_rounds
             table.add_row(*map(self._text, cells), verdict)
         return table
 
     def remarks(self, one: Series, trend: SuiteTrend) -> list[Text]:
         """What is to be said of a suite: since when it is bad, what changed then, if it is known, what lacks it."""
         words = words_of(self.language)
-        lines = []
+        label, lines = label_of(trend, self.language), []
         if trend.lasting:
-            lines.append(self._text(f"{trend.label}{words['colon']}{self._episode(trend.lasting)}"))
+            lines.append(self._text(f"{label}{words['colon']}{self._episode(trend.lasting)}"))
         night, result = trend.points[-1]
         known = known_for(self.known, night, result)
         if known:
             about = words["known_until"].format(until=known.until, reason=known.reason)
-            lines.append(self._text(f"{trend.label}{words['colon']}{about}"))
+            lines.append(self._text(f"{label}{words['colon']}{about}"))
         gaps = absent(one, trend, self.language)
         return [*lines, self._text(gaps)] if gaps else lines
 
@@ -238,6 +255,8 @@ def page(series: Sequence[Series], known: Sequence[Known], *, last: int = 60, la
         ],
         "series": [(one, [_view(trend, known, last) for trend in one.suites]) for one in series],
         "known": known,
+        "label_of": label_of,
+        "look_of": look_of,
         "version": __version__,
     }
     return fill(folder / "history.html.j2", context)

@@ -71,7 +71,7 @@ def test_the_page(invoke, runs, known, tmp_path):
     done = invoke("history", "--runs", runs, "--known", known, "--html", out)
     assert done.err == f"wrote {out}\n"
     text = out.read_text()
-    assert text.count('<svg class="plot trend"') == 3
+    assert text.count('<svg class="plot trend"') == 4
     assert "known until 2026-11-30: softmax in bf16" in text
 
 

@@ -35,6 +35,15 @@ def test_a_line_reads_back(nights):
         assert from_line(line.rstrip(b"\n"), "here") == night
 
 
+def test_a_line_of_before_the_overall_row_was_kept_reads(nights):
+    made = json.loads(to_line(nights[11]))
+    assert made.pop("mean")["suite"] == "overall"
+    assert from_line(json.dumps(made).encode(), "here") == replace(nights[11], mean=None)
+    made["mean"] = {**json.loads(to_line(nights[11]))["mean"], "reasons": [{"code": "nobody.says", "values": {}}]}
+    with pytest.raises(UsageError, match=r"nobody\.says.*mend or delete the line"):
+        from_line(json.dumps(made).encode(), "here")
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

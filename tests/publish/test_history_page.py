@@ -83,6 +83,39 @@ def test_nights_that_lack_a_suite_are_said(story):
     assert "nights without it" not in page(series_of(nights[:4]), ())
 
 
+def test_the_overall_row_has_a_trend_like_a_suites(story):
+    nights = [night_of(one) for one in story]
+    assert [night.mean is None for night in nights] == [True] * 2 + [False] * 10
+    made = series_of([*nights[:5], replace(nights[5], mean=None), *nights[6:]])
+    known = (Known("overall", date(2026, 11, 9), date(2026, 11, 30), "Ann", "softmax in bf16", 1),)
+    text = " ".join(terminal(HistoryTable(made, known)).split())
+    assert "Overall ✓✓✓?✗✓▼▼? -1.2 [-1.8, -0.5] ±1.5 ? INCONCLUSIVE " in text
+    assert "Overall: bad since 2026-11-10, last good night 2026-11-09" in text
+    assert "Overall: nights without it since its first: 1 (2026-11-06)" in text
+    one = terminal(HistoryTable(made, known, 2, "overall"))
+    assert "2026-11-11    3  70.4   67.8  -2.6 [-3.2, -1.9]    ±1.5   3/5  ▼ DEGRADED (known)" in one
+    assert "<h3>总体 <" in page(made, (), language="zh")
+    assert series_of(nights[:2])[0].suites[-1].suite == "aime24", "no night has an overall row"
+
+
+def test_the_look_is_that_of_the_suite_or_of_the_whole_night(story):
+    def shown(suite):
+        lines = terminal(HistoryTable(made, (), 4, suite)).splitlines()
+        return [line.split("±2.0")[1].split()[0] for line in lines if line.startswith("2026")]
+
+    made = series_of(map(night_of, story))
+    heads = [terminal(HistoryTable(series_of(map(night_of, story[:n])))).splitlines()[0] for n in (9, 10, 11, 12)]
+    assert [head.partition("2026-11-01 to 2026-11-")[2][2:].strip() for head in heads] == [
+        "",
+        "; before the first of 5 rounds",
+        "; look 3 of 5",
+        "; look 5 of 5",
+    ]
+    assert shown("gpqa_diamond") == ["✓", "0/5", "1/5", "2/5"]
+    assert shown("musr") == ["▼", "0/5", "3/5", "4/5"]
+    assert page(made, KNOWN).count("known, look 3 of 5</td>") == 1
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_golden_terminal(series, golden, language):
     golden(f"history.{language}.txt", terminal(HistoryTable(series, KNOWN, language=language)))

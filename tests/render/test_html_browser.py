@@ -265,14 +265,14 @@ def test_the_theme_button_turns_the_page(browser, files):
 def test_the_history_renders_without_errors_requests_or_overflow(browser, files, language, theme, width):
     path = files / f"history-{language}.html"
     visit(browser, path, theme, width)
-    assert js(browser, "return document.querySelectorAll('svg.trend').length") == 3
+    assert js(browser, "return document.querySelectorAll('svg.trend').length") == 4
     assert browser.get_log("browser") == []
     assert [url for url in requests(browser) if not url.startswith("data:")] == [path.as_uri()]
     assert js(browser, "return document.documentElement.scrollWidth") <= width
     heights = js(
         browser, "return [...document.querySelectorAll('svg.trend')].map(s => s.getBoundingClientRect().height)"
     )
-    assert heights == [150, 150, 150]
+    assert heights == [150] * 4
     hollow = js(browser, "return getComputedStyle(document.querySelector('.known path.full')).fill")
     full = js(browser, "return getComputedStyle(document.querySelector('.mark:not(.known) path.full')).fill")
     assert hollow == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 27, 34)"}[theme] != full
