@@ -26,9 +26,9 @@ from evalkit.compare.verdict import Judged as JudgedSuite
 from evalkit.errors import UsageError
 from evalkit.files import digest, write_whole
 from evalkit.judging import Case, Judged, judged, stored_case
-from evalkit.model import Comparison, Difference, Macro, Reason, Rounds, Status, SuiteResult, Verdict
+from evalkit.model import Comparison, Macro, Reason, Rounds, Status, SuiteResult, Verdict
 from evalkit.parts import Design, Items, Look, Part, Size
-from evalkit.run import Observer, Show, manifest
+from evalkit.run import Observer, manifest
 from evalkit.run.anew import read_run
 from evalkit.run.read import is_run
 from evalkit.stats.looks import LookAlphas, comparison_alphas, spent
@@ -36,11 +36,8 @@ from evalkit.stats.methods import check_margin
 from evalkit.stats.paired import IntArray
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from evalkit.foreign.tables import Frame
     from evalkit.options import CompareOptions, JudgeOptions
-    from evalkit.run.execute import Watch
     from evalkit.run.plan import SideRun
 
 NAME: Final = "rounds.json"
@@ -390,25 +387,11 @@ class Once(Observer):
 
     def __init__(self, observer: Observer) -> None:
         self._observer, self._said = observer, set[str]()
+        for name in ("step", "looked", "differences", "display"):
+            setattr(self, name, getattr(observer, name))
 
     def notice(self, sentence: str) -> None:
         """Something that whoever asked should know."""
         if sentence not in self._said:
             self._said.add(sentence)
             self._observer.notice(sentence)
-
-    def step(self, sentence: str) -> None:
-        """What is done now."""
-        self._observer.step(sentence)
-
-    def looked(self, found: Comparison) -> None:
-        """What a look found."""
-        self._observer.looked(found)
-
-    def differences(self, found: tuple[Difference, ...]) -> None:
-        """In what the two configurations differ."""
-        self._observer.differences(found)
-
-    def display(self, watch: Watch) -> AbstractContextManager[Show | None]:
-        """A context for the time of a run."""
-        return self._observer.display(watch)

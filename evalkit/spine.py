@@ -191,7 +191,11 @@ class _Asking:
             UsageError: more is asked for than was fixed at the first look.
         """
         planned, options = self.planned, self.options
-        fixed = rounds.fixed(planned.home, self._sides, planned.plans, options, self._most_rounds())
+        config, plan = self._sides[-1].config, self._sides[-1].plan
+        sampled = any(suite.parameters.get("temperature") != 0 for suite in plan.suites)
+        # As the candidate's pack says, where its suites are sampled; a file without a pack asks all at once.
+        most = find_pack(config.pack, config.suite_folders).rounds if config.pack and sampled else 1
+        fixed = rounds.fixed(planned.home, self._sides, planned.plans, options, most)
         self._rechecks = {side.config.name: _rechecked(side, options, self.observer) for side in self._sides}
         self._sides = [replace(side, rechecked=self._rechecks[side.config.name].found) for side in self._sides]
         self._admission = _admission(self._sides, planned, options, self.observer)
@@ -202,12 +206,6 @@ class _Asking:
         self._bank = fixed.design.bank
         schedule = rounds.schedule(fixed.design, rounds.sizes_of(self._sides[-1]))
         return rounds.Walk(schedule, options).result(self._at, options.rounds, self.observer.looked)
-
-    def _most_rounds(self) -> int:
-        """What the pack of the candidate says, where its suites are sampled; a file without a pack asks all at once."""
-        config = self._sides[-1].config
-        sampled = any(suite.parameters.get("temperature") != 0 for suite in self._sides[-1].plan.suites)
-        return find_pack(config.pack, config.suite_folders).rounds if config.pack and sampled else 1
 
     def _at(self, part: Part | None) -> Case:
         """Asks what is missing of a part, or of all, and reads both sides of it."""

@@ -363,7 +363,9 @@ def _lines(report: dict[str, Any], said: str = "") -> list[str]:
         for sample in without:
             alike.setdefault(_why(sample, said), []).append(_named(sample))
         told = list(alike.items())[:NAMED]
-        lines += [f"    {_some(names)}: {why}" for why, names in told]
+        for why, names in told:  # what is alike is said once
+            more = f"; and {len(names) - ALIKE} more" if len(names) > ALIKE else ""
+            lines.append(f"    {'; '.join(names[:ALIKE])}{more}: {why}")
         unsaid = len(without) - sum(len(names) for _why, names in told)
         if unsaid:
             lines.append(f"    and {unsaid} more for other reasons: `--json` lists them all")
@@ -378,9 +380,3 @@ def _why(sample: dict[str, Any], said: str) -> str:
     error = "" if sample["error"] in said else " ".join(sample["error"].split())[:REASON]
     why = ": ".join(part for part in (sample["failure"], error) if part)
     return str(sample["status"]).replace("_", " ") + (f" ({why})" if why else "")
-
-
-def _some(names: list[str]) -> str:
-    """The first names, and how many more there are: what is alike is said once."""
-    more = len(names) - ALIKE
-    return "; ".join(names[:ALIKE]) + (f"; and {more} more" if more > 0 else "")

@@ -198,8 +198,6 @@ def rate_change(
 
 
 _BETWEEN: Final = 1e-6  # of a step: further from the grid is no rounding
-
-
 _ALERTS: Final = 13
 """Rules of a suite that a rate or a length may break: two here, and the eleven rows of `behaviour.py`."""
 
@@ -227,13 +225,17 @@ class Rules:
 
 def invalid_reasons(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, rules: Rules) -> list[Reason]:
     """The reasons of all rules that are broken; an empty list means that the suite may be judged."""
+    one, two, lacking = aligned.reference, aligned.candidate, list[Reason]()
+    if aligned.coverage < rules.coverage:
+        counts = {"one": one.missing, "ones": len(one), "two": two.missing, "twos": len(two)}
+        lacking = [Reason("coverage", {"share": aligned.coverage, "least": rules.coverage, **counts})]
     return [
         *reference.facts.defects,
         *(defect for defect in candidate.facts.defects if defect not in reference.facts.defects),
         *differing_settings(reference, candidate, aligned),
         *_granularity(reference, candidate),
         *_items(aligned, rules),
-        *_coverage(aligned, rules),
+        *lacking,
         *_answers(reference.samples, candidate.samples, aligned, rules),
         *differing_prompt_lengths(reference.samples, candidate.samples, aligned),
         *_level(reference, candidate),
@@ -267,13 +269,6 @@ def _items(aligned: Aligned, rules: Rules) -> Iterator[Reason]:
         if (share := float(aligned.paired.share[heaviest])) > rules.largest_share:
             name = aligned.layout.items[aligned.paired.item[heaviest]]
             yield Reason("items.heavy", {"item": name, "share": share, "most": rules.largest_share})
-
-
-def _coverage(aligned: Aligned, rules: Rules) -> Iterator[Reason]:
-    if aligned.coverage < rules.coverage:
-        one, two = aligned.reference, aligned.candidate
-        counts = {"one": one.missing, "ones": len(one), "two": two.missing, "twos": len(two)}
-        yield Reason("coverage", {"share": aligned.coverage, "least": rules.coverage, **counts})
 
 
 _APART: Final = 8

@@ -95,18 +95,12 @@ def plan_suite(ask: SuiteAsk) -> PlannedSuite | None:
     shape = shape_of(ask.suite, ask.items) if held is None or held.items.sum() < ask.items else held.first(ask.items)
     spread = _spread(ask)
     told = f"assumed: equal greedy stacks change {churn() * 100:g} % of the items" if ask.greedy else spread.told
+    same = ("suite", "label", "items", "repeats", "margin", "greedy", "bank", "part")
     return PlannedSuite(
-        suite=ask.suite,
-        label=ask.label,
-        items=ask.items,
-        repeats=ask.repeats,
-        margin=ask.margin,
+        **{name: getattr(ask, name) for name in same},
         samples=samples,
         tokens=None if mean is None else (samples[0] * mean, samples[1] * mean),
         answer_tokens=mean,
-        greedy=ask.greedy,
-        bank=ask.bank,
-        part=ask.part,
         spread=told,
         length=length,
         judge_calls=sum(

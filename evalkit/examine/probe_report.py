@@ -176,7 +176,8 @@ def document(report: FidelityReport, findings: Findings, created: str, version: 
     """The probe as one JSON-able document: the verdict, every statistic, the costs, and the plan."""
     plan = {name: getattr(findings.plan, name) for name in ("tokens", "greedy", "seed", "at_once")}
     told = {"format": FORMAT, "kind": "fidelity probe", "created": created, "evalkit_version": version}
-    measured = {"noise": _every(report.noise), "comparisons": _every(report.comparisons)}
+    found = {"noise": report.noise, "comparisons": report.comparisons}
+    measured = {key: {name: one and _statistics(one) for name, one in every.items()} for key, every in found.items()}
     return {**told, "exit_code": report.verdict.exit_code, **asdict(report), **measured, "plan": plan}
 
 
@@ -299,15 +300,10 @@ def _in_common(one: Material, other: Material) -> float:
     return common / length if length else 0.0
 
 
-def _every(found: Mapping[str, Divergence | None]) -> dict[str, dict[str, Any] | None]:
-    return {name: None if one is None else _statistics(one) for name, one in found.items()}
-
-
 def _statistics(one: Divergence) -> dict[str, Any]:
     named = asdict(one)
     at = [position for position in one.first_disagreements if position is not None]
     named["first_disagreements"] = {"texts": len(at), "median_position": median(at) if at else None}
-    named["losses"] = list(named["losses"])
     named["by_sequence"] = [None if math.isnan(value) else round(value, 7) for value in one.by_sequence]
     named["losses"] = list(named["losses"])
     if one.agreement is not None:

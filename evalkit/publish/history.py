@@ -311,17 +311,13 @@ def gate(series: Sequence[Series], known: Sequence[Known], *, lenient: bool = Fa
 
     INCONCLUSIVE is 4, or with `lenient` 0.
     """
-    codes = {_left(night, known).exit_code for night in (one.nights[-1] for one in series)}
+    advisory, codes = Reason("policy.advisory"), set()
+    for night in (one.nights[-1] for one in series):
+        rows = [(result.suite, result.verdict) for result in night.suites if advisory not in result.reasons]
+        rows += [] if night.overall is None else [(OVERALL, night.overall)]
+        codes.add(without_known(rows, known, date.fromisoformat(night.night), night.verdict).exit_code)
     allowed = {Verdict.INCONCLUSIVE.exit_code} if lenient else set()
     return next((code for code in _GRAVEST if code in codes - allowed), 0)
-
-
-def _left(night: Night, known: Sequence[Known]) -> Verdict:
-    """The night's verdict, known differences aside."""
-    advisory = Reason("policy.advisory")
-    rows = [(result.suite, result.verdict) for result in night.suites if advisory not in result.reasons]
-    rows += [] if night.overall is None else [(OVERALL, night.overall)]
-    return without_known(rows, known, date.fromisoformat(night.night), night.verdict)
 
 
 # ---------------------------------------------------------------- the file: lines that are only ever added

@@ -207,7 +207,10 @@ class Journal:
         self._unsynced = False
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            self._cut_torn_end()
+            with self.path.open("rb") as data:
+                torn = torn_at(data, os.fstat(self._descriptor).st_size)
+            if torn is not None:
+                os.ftruncate(self._descriptor, torn)
         except OSError as error:
             self._release()
             raise StorageError(f"{self.path}: cannot be written: {error.strerror}") from error
@@ -264,12 +267,6 @@ class Journal:
                 f"{self.path}: the disk does not take more ({self._problem.strerror}): all answers written before are "
                 "kept; free some space and run again, which asks only what is missing"
             ) from self._problem
-
-    def _cut_torn_end(self) -> None:
-        with self.path.open("rb") as data:
-            torn = torn_at(data, os.fstat(self._descriptor).st_size)
-        if torn is not None:
-            os.ftruncate(self._descriptor, torn)
 
     def _write_on(self) -> None:
         """Writes what waits, a little after the first of it has come, so that what comes with it goes along."""

@@ -68,10 +68,12 @@ async def _flagscale(config: FlagScaleLaunch, base_url_hint: str | None, log_fil
         raise LaunchError("launch: kind flagscale needs `flagscale:`, the path of a serve configuration")
     serve = read_flagscale(config.config, told=FromCommandLine(config.port, config.model_path, config.engine_args))
     base_url = base_url_hint or serve.base_url
+    flaggems = None if config.flaggems is None else str(int(config.flaggems))
+    named = {"USE_FLAGGEMS": flaggems, "GEMS_VENDOR": config.vendor}
     command = Command(
         argv=_flagscale_argv(config, serve),
         log_file=config.log or log_file,
-        env={**_flagscale_variables(config), **config.env},
+        env={**{name: value for name, value in named.items() if value is not None}, **config.env},
         cwd=config.cwd,
         stop_seconds=config.stop_seconds,
         other_logs=((config.cwd or Path()) / serve.log,),
@@ -87,12 +89,6 @@ def _flagscale_argv(config: FlagScaleLaunch, serve: FlagScaleServe) -> tuple[str
     options = [part for option, value in named.items() if value is not None for part in (option, str(value))]
     path = str(Path(config.config or "").absolute())
     return (*config.program, "serve", config.name or serve.name, path, *options)
-
-
-def _flagscale_variables(config: FlagScaleLaunch) -> dict[str, str]:
-    flaggems = None if config.flaggems is None else str(int(config.flaggems))
-    named = {"USE_FLAGGEMS": flaggems, "GEMS_VENDOR": config.vendor}
-    return {name: value for name, value in named.items() if value is not None}
 
 
 async def _llama(config: LlamaCppLaunch, log_file: Path, scratch: Path) -> Server:

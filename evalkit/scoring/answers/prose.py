@@ -69,7 +69,8 @@ def _decided(sentence: str, options: Options) -> str | None:
     for place, mention in enumerate(mentions):
         before, after = sentence[: mention.start], sentence[mention.end :]
         announced = _RE.decision.search(before) or _RE.sought.search(before)
-        won = _RE.superlative.match(after) or _wins(after, options)
+        more = _RE.comparative.match(after)  # of what question and options ask for
+        won = _RE.superlative.match(after) or (more and more["word"].lower() in (options.comparatives or _NEARER))
         if not (announced or won) or _RE.denial.search(before) or _RE.denied.match(after):
             continue
         if not _beside_another(sentence, mentions, place) and not supposed(sentence, mention.start):
@@ -85,12 +86,6 @@ def _beside_another(sentence: str, mentions: list[_Mention], place: int) -> bool
     if before.letter != mention.letter and _RE.side_by_side.fullmatch(sentence, before.end, mention.start):
         return True
     return bool(after) and not _RE.contrast.search(sentence, mention.end, after[0].start)
-
-
-def _wins(after: str, options: Options) -> bool:
-    """Whether the option before `after` is said to be more of what question and options ask for."""
-    found = _RE.comparative.match(after)
-    return found is not None and found["word"].lower() in (options.comparatives or _NEARER)
 
 
 def _justified(text: str, options: Options) -> str | None:

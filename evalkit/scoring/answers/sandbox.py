@@ -115,7 +115,9 @@ def run(files: Mapping[str, bytes], stdin: bytes, limits: Limits) -> Outcome:
     """
     if "main.py" not in files:
         raise ValueError("files need a main.py")
-    bwrap, refused_calls = _bwrap(), _refused_calls()
+    bwrap, refused_calls = _bwrap(), seccomp_filter()
+    if refused_calls is None:
+        raise SandboxError("programs are run under a filter of system calls, which exists for x86-64 and AArch64 only")
     with ExitStack() as stack:
         try:
             group = stack.enter_context(control_group(limits.memory_bytes, limits.processes + _OWN_PROCESSES))
@@ -162,13 +164,6 @@ def _bwrap() -> str:
     if version < _OLDEST:
         raise SandboxError(f"bubblewrap is too old ({told.strip() or 'no version'}): 0.7 or later can limit /tmp")
     return path
-
-
-def _refused_calls() -> bytes:
-    found = seccomp_filter()
-    if found is None:
-        raise SandboxError("programs are run under a filter of system calls, which exists for x86-64 and AArch64 only")
-    return found
 
 
 def _walls(limits: Limits, contents: Mapping[str, IO[bytes]]) -> Iterator[str]:
