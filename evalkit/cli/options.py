@@ -125,9 +125,7 @@ limit = click.option(
     "--limit", type=click.IntRange(min=1), help="Ask only N items of each suite (a larger N only adds items)."
 )
 anyway = click.option(
-    "--anyway",
-    is_flag=True,
-    help="Go on where the two sides say what makes any comparison of them INVALID.",
+    "--anyway", is_flag=True, help="Go on where the two sides say what makes any comparison of them INVALID."
 )
 quiet = click.option("--quiet", "-q", is_flag=True, callback=_hushed, help="No progress, results only.")
 as_json = click.option(

@@ -127,10 +127,7 @@ def garbage_rows(reference: SuiteSide, candidate: SuiteSide) -> Iterator[Behavio
     if not (masks[0].any() or masks[1].any()):
         return
     items = _items(left, masks[0]), _items(right, masks[1])
-    parts = [
-        *_told("reference", left, masks[0], set(items[1])),
-        *_told("candidate", right, masks[1], set(items[0])),
-    ]
+    parts = [*_told("reference", left, masks[0], set(items[1])), *_told("candidate", right, masks[1], set(items[0]))]
     alert = Reason("alert.garbage", {"parts": tuple(parts)}) if parts else None
     one, two = (len(found) / max(1, _answered(samples)) for found, samples in zip(items, (left, right), strict=True))
     yield BehaviourRow("garbage_answers", one, two, "share", None, alert)
@@ -149,8 +146,7 @@ def _told(side: str, samples: Samples, mask: NDArray[np.bool_], others: set[str]
     alone = [Reason("garbage.item", {"item": item, "kind": kind}) for item, kind in words if item not in others]
     if alone:
         yield Reason(
-            "garbage.side",
-            {"side": side, "n": len(alone), "all": _answered(samples), "items": tuple(alone[:_SHOWN])},
+            "garbage.side", {"side": side, "n": len(alone), "all": _answered(samples), "items": tuple(alone[:_SHOWN])}
         )
 
 

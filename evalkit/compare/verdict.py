@@ -38,14 +38,7 @@ from evalkit.model import (
     Value,
     Verdict,
 )
-from evalkit.stats.methods import (
-    DifferenceTest,
-    Evidence,
-    count_flips,
-    difference_test,
-    intervals,
-    judge_difference,
-)
+from evalkit.stats.methods import DifferenceTest, Evidence, count_flips, difference_test, intervals, judge_difference
 from evalkit.stats.paired import (
     FloatArray,
     IntArray,

@@ -185,9 +185,7 @@ def _beside(folder: Path, written: str) -> Path:
 
 
 def warnings_for(
-    config: EndpointConfig,
-    repeats: Mapping[str, int] | None = None,
-    sampling: Mapping[str, Sampling] | None = None,
+    config: EndpointConfig, repeats: Mapping[str, int] | None = None, sampling: Mapping[str, Sampling] | None = None
 ) -> tuple[str, ...]:
     """Sentences about a configuration that does what it says but perhaps not what was meant.
 

@@ -14,18 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evalkit.examine.simulating import (
-    ROWS,
-    Drawn,
-    Gate,
-    Row,
-    World,
-    cases,
-    mean_row,
-    right_answers,
-    simulate,
-    test_row,
-)
+from evalkit.examine.simulating import ROWS, Drawn, Gate, Row, World, cases, mean_row, right_answers, simulate, test_row
 from evalkit.model import Verdict
 from evalkit.parts import LARGE
 from evalkit.stats.looks import LookAlphas, comparison_alphas

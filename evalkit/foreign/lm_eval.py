@@ -18,15 +18,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from evalkit.compare.columns import (
-    NO_TEXT,
-    ItemText,
-    ReplyText,
-    Sample,
-    Side,
-    SuiteFacts,
-    SuiteSide,
-)
+from evalkit.compare.columns import NO_TEXT, ItemText, ReplyText, Sample, Side, SuiteFacts, SuiteSide
 from evalkit.compare.pair import headline
 from evalkit.errors import DataError
 from evalkit.files import digest64, digest_file, json_lines

@@ -192,11 +192,7 @@ _SCRIPT_WORDS: Final = (
 
 
 def report(
-    comparison: Comparison,
-    *,
-    language: Language = "en",
-    include_questions: bool = False,
-    include_hosts: bool = False,
+    comparison: Comparison, *, language: Language = "en", include_questions: bool = False, include_hosts: bool = False
 ) -> str:
     """The whole report as one HTML document, fit to be passed on unless told otherwise.
 

@@ -237,11 +237,7 @@ def _key(ask: judge.Ask, attempt: int) -> str:
 
 
 async def _ask(
-    config: JudgeConfig,
-    folder: Path,
-    asks: Sequence[tuple[judge.Ask, int]],
-    stored: _Graded,
-    progress: Progress,
+    config: JudgeConfig, folder: Path, asks: Sequence[tuple[judge.Ask, int]], stored: _Graded, progress: Progress
 ) -> None:
     """Asks for grades, each with the number of earlier replies that could not be read.
 

@@ -16,14 +16,7 @@ import orjson
 from evalkit.config import EndpointConfig
 from evalkit.endpoint import open_client
 from evalkit.endpoint.echo import continuation_logprob, echoed_logprobs
-from evalkit.endpoint.identity import (
-    Names,
-    Native,
-    ServedModels,
-    endpoint_identity,
-    served_models,
-    served_unlisted,
-)
+from evalkit.endpoint.identity import Names, Native, ServedModels, endpoint_identity, served_models, served_unlisted
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import ConfigError, EndpointError
 from evalkit.model import Failure, FailureKind, Prompt, Reply, Request

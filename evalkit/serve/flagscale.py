@@ -66,10 +66,7 @@ class FlagScaleServe:
 
 
 def read_flagscale(
-    path: Path,
-    overrides: Mapping[str, Any] | None = None,
-    told: FromCommandLine | None = None,
-    asked_by: str = "",
+    path: Path, overrides: Mapping[str, Any] | None = None, told: FromCommandLine | None = None, asked_by: str = ""
 ) -> FlagScaleServe:
     """Read a serve configuration and the files that its `defaults` name.
 

@@ -324,12 +324,7 @@ def truth_of(doc: Mapping[str, Any], options: Options, *, several: bool = False)
 
 
 def settled(
-    found: Extraction,
-    text: str,
-    final: FinalText,
-    options: Options,
-    truth: frozenset[str],
-    flags: tuple[str, ...] = (),
+    found: Extraction, text: str, final: FinalText, options: Options, truth: frozenset[str], flags: tuple[str, ...] = ()
 ) -> Score:
     """The score of what `text` (normalised, without markup), that may be graded of `final`, settled on."""
     if not found.letters or (final.truncated and found.anchor not in STRONG):

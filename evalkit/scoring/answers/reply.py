@@ -25,10 +25,7 @@ def final_text(reply: Reply, closing_tags: Sequence[str] = CLOSING_TAGS) -> Fina
 
 
 def final_text_of(
-    content: str,
-    reasoning: str = "",
-    finish_reason: str | None = "stop",
-    closing_tags: Sequence[str] = CLOSING_TAGS,
+    content: str, reasoning: str = "", finish_reason: str | None = "stop", closing_tags: Sequence[str] = CLOSING_TAGS
 ) -> FinalText:
     """The text after the last of `closing_tags` in `content`, unchanged, or a status that says why there is none.
 
