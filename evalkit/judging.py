@@ -127,7 +127,9 @@ def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: 
     made = made if settle is None else settle(made)
     left = [note for side in case.sides for note in gone(side)]
     beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites if not suite.row_of})
-    claims = (*_part_claimed(made), *_bank_claimed(made, case))
+    asked = (one for one in made.suites if not one.row_of)
+    parts = tuple(one.label for one in asked if any(note.code in _OF_A_PART for note in one.notes))
+    claims = (*([Reason("claims.part", {"labels": parts})] if parts else []), *_bank_claimed(made, case))
     made = replace(made, notes=(*made.notes, *beyond, *case.trouble, *left, *claims), probe=case.probe)
     if options.known is not None:
         from evalkit.publish.known import read_known, waived
@@ -142,14 +144,6 @@ def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: 
 
 
 _OF_A_PART: Final = frozenset({"note.part", "note.categories", "note.without_task", "note.share"})
-
-
-def _part_claimed(made: Comparison) -> Iterator[Reason]:
-    """What is claimed of suites of which a part was asked."""
-    asked = (one for one in made.suites if not one.row_of)
-    parts = tuple(one.label for one in asked if any(note.code in _OF_A_PART for note in one.notes))
-    if parts:
-        yield Reason("claims.part", {"labels": parts})
 
 
 def _bank_claimed(made: Comparison, case: Case) -> Iterator[Reason]:

@@ -192,16 +192,13 @@ def _trend(columns: Sequence[FloatArray]) -> Estimate | None:
 
 def _events(first: Sequence[ScoredText], second: Sequence[ScoredText]) -> Events:
     sides = [[value for text in side for value in text.logprobs] for side in (first, second)]
-    kinds = [_kinds(side) for side in sides]
-    one, two = ({name: int(there.sum()) for name, there in side.items() if there.any()} for side in kinds)
+    kinds: list[dict[str, NDArray[np.bool_]]] = []  # which values are no finite numbers, and why
+    for side in sides:
+        numbers, missing = np.array(side, dtype=np.float64), np.array([value is None for value in side], dtype=bool)
+        kinds.append({"missing": missing, "nan": np.isnan(numbers) & ~missing, "impossible": np.isinf(numbers)})
+    one, two = ({name: int(there.sum()) for name, there in kind.items() if there.any()} for kind in kinds)
     finite = ~np.logical_or.reduce(tuple(kinds[0].values()))
     return Events(one, two, int(np.sum(finite & (kinds[1]["impossible"] | kinds[1]["nan"]))))
-
-
-def _kinds(values: Sequence[float | None]) -> dict[str, NDArray[np.bool_]]:
-    """Which values are no finite numbers, and why."""
-    numbers, missing = np.array(values, dtype=np.float64), np.array([value is None for value in values], dtype=bool)
-    return {"missing": missing, "nan": np.isnan(numbers) & ~missing, "impossible": np.isinf(numbers)}
 
 
 def _agreement(first: Sequence[ScoredText], second: Sequence[ScoredText], near_tie: float) -> ChoiceAgreement | None:

@@ -163,13 +163,10 @@ def places_of(document: Any) -> list[Place]:
         nats: dict[str, float] = {}
         for one in listed if isinstance(listed, list) else ():
             token, value = str(at(one, "token")), at(one, "logprob")
-            if _is_nats(value):  # parts of a character may look alike: they count together
+            if isinstance(value, int | float) and not isinstance(value, bool) and -1e4 < value <= 1e-6:
+                # Parts of a character may look alike: they count together.
                 nats[token] = math.log(math.exp(value) + math.exp(nats.get(token, -math.inf)))
         if not nats or not isinstance(at(entry, "token"), str):
             break  # what was drawn before is unknown from here on
         found.append(Place(entry["token"], nats, tuple(place.drawn for place in found)))
     return found
-
-
-def _is_nats(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -1e4 < value <= 1e-6

@@ -73,16 +73,14 @@ def _cells(row: CardRow) -> Iterator[Said]:
         yield row.line, "zero-score", sentence
 
 
-def row_scale(row: CardRow) -> Scale | None:
-    """The scale of a row: of its numbers that are not 0, the one that is most telling."""
-    scales = [cell.scale for _, cell in row.cells if cell.number and cell.scale]
-    telling: tuple[Scale, ...] = ("count", "percent sign", "percent", "fraction")
-    return next((scale for scale in telling if scale in scales), None)
-
-
 def _scales(table: CardTable) -> list[tuple[CardRow, Scale]]:
     """The rows that have a scale."""
-    return [(row, scale) for row in table.rows if (scale := row_scale(row))]
+    found = []
+    telling: tuple[Scale, ...] = ("count", "percent sign", "percent", "fraction")
+    for row in table.rows:  # of its numbers that are not 0, the most telling one
+        scales = [cell.scale for _, cell in row.cells if cell.number and cell.scale]
+        found += [(row, scale) for scale in telling if scale in scales][:1]
+    return found
 
 
 def _mixed_scales(table: CardTable) -> Iterator[Said]:

@@ -155,7 +155,10 @@ def _table(grid: Grid, file: str, card: str, number: int) -> Iterator[CardTable]
     lines = [(at, cells) for at, cells in grid[1:] if len(cells) > max(columns) and any(cells)]
     lines = [(at, cells) for at, cells in lines if not _OVERALL.fullmatch(cells[0])]
     read = unpadded([read_cell(cells[column]) for _, cells in lines for column in columns])
-    scale = table_scale(read)
+    plain = [cell.number for cell in read if cell.number and cell.scale is None]
+    above = sum(number > 1 for number in plain)
+    # Percent as soon as most plain numbers that decide are above 1.
+    scale: Scale = "percent" if above and 2 * above >= len(plain) else "fraction"
     rows = (
         CardRow(cells[0], benchmark_of(cells[0]), *scaled_row(one, two, scale), at)
         for (at, cells), one, two in zip(lines, read[::2], read[1::2], strict=True)
@@ -214,13 +217,6 @@ def _places(number: Decimal) -> int:
     """How many decimals are written."""
     exponent = number.as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
-
-
-def table_scale(cells: list[Cell]) -> Scale:
-    """The scale of a table's plain numbers: percent as soon as most that decide are above 1."""
-    plain = [cell.number for cell in cells if cell.number and cell.scale is None]
-    above = sum(number > 1 for number in plain)
-    return "percent" if above and 2 * above >= len(plain) else "fraction"
 
 
 def scaled_row(left: Cell, right: Cell, scale: Scale) -> tuple[Cell, Cell]:
