@@ -11,7 +11,8 @@ import argparse
 from typing import Final
 
 import numpy as np
-from decide import ITEMS, STATUSES
+from decide import STATUSES
+from decide_bank import ITEMS
 from scipy.stats import binom
 
 from evalkit.compare.behaviour import _LEAST_CHANGE
@@ -43,7 +44,7 @@ def simulated(comparisons: int, seed: int) -> tuple[BoolArray, BoolArray]:
     alerted, invalid = np.zeros(comparisons, bool), np.zeros(comparisons, bool)
     for suite in pack.suites:
         for status, rate in STATUSES.items():
-            chance = rng.beta(rate * SPREAD, (1 - rate) * SPREAD, ITEMS[suite.name])
+            chance = rng.beta(rate * SPREAD, (1 - rate) * SPREAD, ITEMS[suite.name][0])
             gap, p = _drawn(chance, suite.repeats or 1, comparisons, rng)
             alerted |= (np.abs(gap) >= _LEAST_CHANGE) & (p <= rules.alert_alpha)
             if (limit := INVALID.get(status.value)) is not None:
