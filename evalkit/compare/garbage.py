@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import NO_TEXT, Samples, Side, SuiteSide
-from evalkit.model import BehaviourRow, Prompt, Reason, Reply
+from evalkit.model import BehaviourRow, Prompt, Reason, Reply, Value
 from evalkit.stats.tails import binomial_upper
 
 if TYPE_CHECKING:  # who only grades pairs nothing
@@ -174,7 +174,9 @@ def canned_rows(
                 shares[number] += float(said.mean())
                 size = {"n": len(set(item[said].tolist())), "all": len(set(item.tolist()))}
                 line = line if len(line) <= _LINE else line[: _LINE - 1] + "…"
-                about = {"side": name, **size, "item": aligned.layout.items[item[first]], "text": line}
+                about: dict[str, Value] = {"side": name, **size, "item": aligned.layout.items[item[first]]}
+                # It may be the text of a question, stuck in a cache.
+                about |= {} if sides[number].suites[suite].facts.gated else {"text": line}
                 told.append(Reason("canned.side", about))
     if told:
         alert = Reason("alert.canned", {"parts": tuple(told[:_SHOWN])})

@@ -13,15 +13,17 @@ import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from evalkit.config import EndpointConfig
 from evalkit.config.schema import differences
+from evalkit.examine.asker import Asker, Trial
 from evalkit.examine.doctor import subject_of
-from evalkit.examine.promises import Asker, Trial, formats, limits, marks, sampler, streams, thinking, tools
+from evalkit.examine.promises import TEXTS, formats, limits, marks, sampler, streams, thinking, tools
 from evalkit.model import (
     Comparison,
+    Failure,
     Flips,
     Interval,
     Reason,
@@ -51,7 +53,7 @@ def catalogue() -> Mapping[str, Mapping[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What one endpoint kept and broke, and what asking took."""
+    """What one endpoint kept and broke, and what asking took; `answered` is False where nothing was answered."""
 
     config: EndpointConfig
     started: str
@@ -59,6 +61,7 @@ class Sheet:
     requests: int
     tokens: int
     seconds: float
+    answered: bool = True
 
     def of(self, promise: str) -> dict[str, Trial]:
         """The trials of a promise by case."""
@@ -86,15 +89,17 @@ async def _sheet(config: EndpointConfig, seed: int) -> Sheet:
         announce(f"asking {config.name} some 380 short requests: tools, formats, streams, the sampler, marks")
         asker = Asker(subject_of(config, settings), at_once=4)
         try:
-            ways = await thinking(asker)
-            for group in (tools(asker), streams(asker), limits(asker), formats(asker, ways), sampler(asker)):
-                await group
-                if not asker.answered:
-                    break  # it refuses everything, and would refuse all the rest in the same words
-            await marks(asker, seed)
+            greeting = await asker.ask(TEXTS[1], max_tokens=4)
+            if isinstance(greeting, Failure):
+                asker.note("load.answered", "greeting", None, greeting.detail)
+            ways = await thinking(asker) if asker.answered else []
+            for group in (tools, streams, limits, partial(formats, thinking=ways), sampler, partial(marks, seed=seed)):
+                if asker.answered:  # else it refuses everything, and would refuse all the rest in the same words
+                    await group(asker)
         finally:
             await asker.close()
-    return Sheet(config, started, tuple(asker.trials), asker.requests, asker.tokens, time.monotonic() - clock)
+    seconds = time.monotonic() - clock
+    return Sheet(config, started, tuple(asker.trials), asker.requests, asker.tokens, seconds, asker.answered)
 
 
 # ---------------------------------------------------------------- what the trials say
@@ -103,7 +108,8 @@ async def _sheet(config: EndpointConfig, seed: int) -> Sheet:
 def held(reference: Sheet, candidate: Sheet, created: str) -> Comparison:
     """Two sheets as a comparison whose suites are the promises; `created` is the moment as ISO 8601 text."""
     rows, untold = list[SuiteResult](), list[str]()
-    for name, told in catalogue().items():
+    silent = next((one for one in (reference, candidate) if not one.answered), None)
+    for name, told in catalogue().items() if silent is None else ():
         ours, theirs = reference.of(name), candidate.of(name)
         if any(_known(one) for one in ours.values()):
             rows.append(_row(name, ours, theirs))
@@ -114,6 +120,8 @@ def held(reference: Sheet, candidate: Sheet, created: str) -> Comparison:
     reason = Reason("contract.some", {"labels": worst})
     if verdict is Verdict.EQUIVALENT:
         reason = Reason("contract.all", {"all": len(rows)})
+    elif silent is not None:
+        reason = Reason("contract.silent", {"name": silent.config.name, "seen": silent.trials[0].seen})
     elif not rows:
         reason = Reason("contract.nothing")
     return Comparison(

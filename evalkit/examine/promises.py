@@ -13,136 +13,22 @@ import json
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 from evalkit.endpoint.body import at
-from evalkit.examine.checks import Patient, Subject
+from evalkit.examine.asker import Asker, Call, Said, value_of
 from evalkit.examine.draws import TOP, Places, Rule, held_against
-from evalkit.model import Failure, Message, Reply
+from evalkit.model import Failure
 
 SHORT, LONG = 48, 112
 """Token limits of an answer, and of a tool call or a JSON document."""
-SHOWN: Final = 160
 _THINK: Final = re.compile(r"</?think(?:ing)?>")
 _MARK: Final = re.compile(r"\d{3}-\d{3}")
 WAVES: Final = ((2, 8), (8, 80), (32, 72), (64, 64))
 """Requests in flight at once, and requests, of each wave of marks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One promise in one case. `kept` is None where it cannot be told; `said` is compared with another endpoint's.
-
-    `again` says that it was broken whenever it was asked, of three times, or as no model breaks it.
-    """
-
-    promise: str
-    case: str
-    kept: bool | None
-    seen: str = ""
-    said: str = ""
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call of a tool: its name, its arguments as they came."""
-
-    name: str
-    arguments: str
-
-    @property
-    def parsed(self) -> Any:
-        """The arguments as a value; None where they are no JSON."""
-        try:
-            return json.loads(self.arguments)
-        except ValueError:
-            return None
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a reply holds."""
-
-    text: str
-    reasoning: str
-    calls: tuple[Call, ...]
-    finish: str
-    prompt_tokens: int | None
-    tokens: int | None
-    document: Any
-
-    @classmethod
-    def of(cls, reply: Reply) -> Said:
-        """Reads a reply's body."""
-        document = json.loads(reply.raw)
-        listed = at(document, "choices", 0, "message", "tool_calls")
-        calls = tuple(
-            Call(str(at(one, "function", "name")), _text(at(one, "function", "arguments")))
-            for one in (listed if isinstance(listed, list) else ())
-        )
-        usage = reply.usage
-        finish = reply.finish_reason or ""
-        return cls(
-            reply.content, reply.reasoning, calls, finish, usage.prompt_tokens, usage.completion_tokens, document
-        )
-
-
-def _text(value: Any) -> str:
-    """Arguments as text: some servers send the object itself."""
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
-
-
-class Asker:
-    """One endpoint under test: asked whole and streamed, with so many requests in flight; collects trials.
-
-    `usual` are fields that go with every request that does not say otherwise.
-    """
-
-    def __init__(self, subject: Subject, at_once: int = 4) -> None:
-        self.whole = Patient(subject)
-        self.pieces = Patient(replace(subject, settings=replace(subject.settings, stream=True)))
-        self.trials: list[Trial] = []
-        self.tokens = 0
-        self.usual: dict[str, Any] = {}
-        self._slots = asyncio.Semaphore(at_once)
-
-    @property
-    def requests(self) -> int:
-        """How many were sent."""
-        return self.whole.requests + self.pieces.requests
-
-    @property
-    def answered(self) -> bool:
-        """Whether any request was answered."""
-        return self.whole.answered
-
-    async def ask(self, prompt: str | Sequence[Message], *, stream: bool = False, **fields: Any) -> Said | Failure:
-        """Asks greedily unless said otherwise."""
-        async with self._slots:
-            return await self.at_once(prompt, stream=stream, **fields)
-
-    async def at_once(self, prompt: str | Sequence[Message], *, stream: bool = False, **fields: Any) -> Said | Failure:
-        """As `ask`, however many are in flight."""
-        outcome = await (self.pieces if stream else self.whole).chat(prompt, **{**self.usual, **fields})
-        if isinstance(outcome, Failure):
-            return outcome
-        said = Said.of(outcome)
-        self.tokens += said.tokens or 0
-        return said
-
-    def note(self, promise: str, case: str, kept: bool | None, seen: str = "", said: object = "") -> None:
-        """Adds a trial; what was seen is bounded and printable."""
-        line = "".join(letter if letter.isprintable() else " " for letter in " ".join(seen.split()))[:SHOWN]
-        self.trials.append(Trial(promise, case, kept, "" if kept else line, str(said)))
-
-    async def close(self) -> None:
-        """Closes the connections."""
-        await self.whole.close()
-        await self.pieces.close()
 
 
 # ---------------------------------------------------------------- tools
@@ -360,7 +246,7 @@ def _wrong_json(text: str, schema: Mapping[str, Any]) -> str:
     from jsonschema import Draft202012Validator
 
     try:
-        value = json.loads(text)
+        value = value_of(text)
     except ValueError:
         return f"no JSON: {text!r}"
     error = next(iter(Draft202012Validator(schema).iter_errors(value)), None)

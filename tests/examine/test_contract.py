@@ -10,8 +10,9 @@ from aiohttp.test_utils import TestServer
 
 from evalkit.config import EndpointConfig
 from evalkit.examine import promises
+from evalkit.examine.asker import Asker, Call, Said, Trial, value_of
 from evalkit.examine.contract import Sheet, alone, catalogue, held
-from evalkit.examine.promises import Call, Said, Trial, families, unlike, wrong_call
+from evalkit.examine.promises import families, unlike, wrong_call
 from evalkit.model import Verdict
 from evalkit.render.words import check, say
 
@@ -182,8 +183,28 @@ def test_in_what_a_stream_differs(pieces, said):
     assert said in found and bool(said) == bool(found)
 
 
+@pytest.mark.parametrize("silent", [(True, False), (False, True), (True, True)])
+def test_a_side_that_answers_nothing_makes_the_contract_invalid(silent):
+    sides = [
+        Sheet(CONFIG, "2026-01-01T00:00:00", (Trial("load.answered", "greeting", None, "refused"),), 1, 0, 1.0, False)
+        if quiet
+        else sheet(Trial("load.answered", "a", True))
+        for quiet in silent
+    ]
+    comparison = held(*sides, "2026-01-01T00:00:00+00:00")
+    assert (comparison.verdict, comparison.exit_code, comparison.suites) == (Verdict.INVALID, 3, ())
+    assert say(comparison.reasons[0]) == "a answers nothing: refused"
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"a":' * 3000, "NaN", "", "[" * 60 + "]" * 59])
+def test_what_is_no_document_is_refused_however_deep(text):
+    with pytest.raises(ValueError):
+        value_of(text)
+    assert wrong_call(Call("get_weather", text), families()[0]["tools"])
+
+
 async def test_a_server_that_answers_nothing_is_left_after_the_first_group():
-    asker = promises.Asker(museum_subject())
+    asker = Asker(museum_subject())
     await promises.thinking(asker)
     assert not asker.answered
     await asker.close()

@@ -1,0 +1,139 @@
+"""An endpoint whose promises are tried: asked whole and streamed, what its replies hold, and what each trial showed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+
+from evalkit.endpoint.body import at
+from evalkit.examine.checks import Patient, Subject
+from evalkit.model import Failure, Message, Reply
+
+SHOWN: Final = 160
+DEEPEST: Final = 100
+"""Opening brackets that a JSON text may have: a few are enough for every schema here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One promise in one case. `kept` is None where it cannot be told; `said` is compared with another endpoint's.
+
+    `again` says that it was broken whenever it was asked, of three times, or as no model breaks it.
+    """
+
+    promise: str
+    case: str
+    kept: bool | None
+    seen: str = ""
+    said: str = ""
+    again: bool = False
+
+
+def value_of(text: str) -> Any:
+    """The value of a JSON text; `ValueError` where it is none, or deeper than anything that was asked for."""
+    if text.count("[") + text.count("{") > DEEPEST:
+        raise ValueError("nested too deep")
+    return orjson.loads(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a tool: its name, its arguments as they came."""
+
+    name: str
+    arguments: str
+
+    @property
+    def parsed(self) -> Any:
+        """The arguments as a value; None where they are no JSON."""
+        try:
+            return value_of(self.arguments)
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a reply holds."""
+
+    text: str
+    reasoning: str
+    calls: tuple[Call, ...]
+    finish: str
+    prompt_tokens: int | None
+    tokens: int | None
+    document: Any
+
+    @classmethod
+    def of(cls, reply: Reply) -> Said:
+        """Reads a reply's body."""
+        document = orjson.loads(reply.raw)
+        listed = at(document, "choices", 0, "message", "tool_calls")
+        calls = tuple(
+            Call(str(at(one, "function", "name")), _text(at(one, "function", "arguments")))
+            for one in (listed if isinstance(listed, list) else ())
+        )
+        usage = reply.usage
+        finish = reply.finish_reason or ""
+        return cls(
+            reply.content, reply.reasoning, calls, finish, usage.prompt_tokens, usage.completion_tokens, document
+        )
+
+
+def _text(value: Any) -> str:
+    """Arguments as text: some servers send the object itself."""
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
+class Asker:
+    """One endpoint under test: asked whole and streamed, with so many requests in flight; collects trials.
+
+    `usual` are fields that go with every request that does not say otherwise.
+    """
+
+    def __init__(self, subject: Subject, at_once: int = 4) -> None:
+        self.whole = Patient(subject)
+        self.pieces = Patient(replace(subject, settings=replace(subject.settings, stream=True)))
+        self.trials: list[Trial] = []
+        self.tokens = 0
+        self.usual: dict[str, Any] = {}
+        self._slots = asyncio.Semaphore(at_once)
+
+    @property
+    def requests(self) -> int:
+        """How many were sent."""
+        return self.whole.requests + self.pieces.requests
+
+    @property
+    def answered(self) -> bool:
+        """Whether any request was answered."""
+        return self.whole.answered
+
+    async def ask(self, prompt: str | Sequence[Message], *, stream: bool = False, **fields: Any) -> Said | Failure:
+        """Asks greedily unless said otherwise."""
+        async with self._slots:
+            return await self.at_once(prompt, stream=stream, **fields)
+
+    async def at_once(self, prompt: str | Sequence[Message], *, stream: bool = False, **fields: Any) -> Said | Failure:
+        """As `ask`, however many are in flight."""
+        outcome = await (self.pieces if stream else self.whole).chat(prompt, **{**self.usual, **fields})
+        if isinstance(outcome, Failure):
+            return outcome
+        said = Said.of(outcome)
+        self.tokens += said.tokens or 0
+        return said
+
+    def note(self, promise: str, case: str, kept: bool | None, seen: str = "", said: object = "") -> None:
+        """Adds a trial; what was seen is bounded and printable."""
+        line = "".join(letter if letter.isprintable() else " " for letter in " ".join(seen.split()))[:SHOWN]
+        self.trials.append(Trial(promise, case, kept, "" if kept else line, str(said)))
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self.whole.close()
+        await self.pieces.close()
