@@ -43,7 +43,8 @@ class Cell:
     """A truth: what every suite, or one of them, loses in points, how alike repeats are, and what fails for good.
 
     `bank` are the repeats of a stored reference, without which both sides are asked as the pack says, `rounds` the most
-    rounds. With `unlike` answers are also cut, empty, refused, unreadable or in the reasoning channel, on both sides.
+    rounds (None: the pack's), `failed` the share of requests that are never answered. With `unlike` answers are also
+    cut, empty, refused, unreadable or in the reasoning channel, on both sides.
     """
 
     pack: str
@@ -51,7 +52,7 @@ class Cell:
     all_pt: float = 0.0
     one_pt: Mapping[str, float] = field(default_factory=dict)
     bank: int | None = None
-    rounds: int = 1
+    rounds: int | None = 1
     failed: float = 0.0
     unlike: bool = False
 
@@ -81,13 +82,17 @@ CELLS: Final = {
     "text, LiveBench at -guard": Cell(TEXT, one_pt={"livebench": -4}),
     "text, MuSR at -guard": Cell(TEXT, one_pt={"musr": -4}),
     "text, TheoremQA at -guard": Cell(TEXT, one_pt={"theoremqa": -4}),
-    "text, 5 rounds, identical": Cell(TEXT, rounds=5),
-    "text, 5 rounds, all at -margin": Cell(TEXT, all_pt=-1.5, rounds=5),
-    "text, 5 rounds, GPQA at -guard": Cell(TEXT, one_pt={"gpqa_pooled": -4}, rounds=5),
-    "text, 5 rounds, all 2 worse": Cell(TEXT, all_pt=-2, rounds=5),
-    "text, 5 rounds, all 5 worse": Cell(TEXT, all_pt=-5, rounds=5),
-    "multimodal, 5 rounds, identical": Cell(SEEN, rounds=5),
-    "omni, 5 rounds, identical": Cell(OMNI, rounds=5),
+    "text, in rounds, identical": Cell(TEXT, rounds=None),
+    "text, in rounds, all at -margin": Cell(TEXT, all_pt=-1.5, rounds=None),
+    "text, in rounds, GPQA at -guard": Cell(TEXT, one_pt={"gpqa_pooled": -4}, rounds=None),
+    "text, in rounds, LiveBench at -guard": Cell(TEXT, one_pt={"livebench": -4}, rounds=None),
+    "text, in rounds, all 2 worse": Cell(TEXT, all_pt=-2, rounds=None),
+    "text, in rounds, all 5 worse": Cell(TEXT, all_pt=-5, rounds=None),
+    "multimodal, in rounds, identical": Cell(SEEN, rounds=None),
+    "multimodal, in rounds, all at -margin": Cell(SEEN, all_pt=-1.5, rounds=None),
+    "multimodal, in rounds, BLINK at -guard": Cell(SEEN, one_pt={"blink": -4}, rounds=None),
+    "omni, in rounds, identical": Cell(OMNI, rounds=None),
+    "omni, in rounds, all at -margin": Cell(OMNI, all_pt=-1.5, rounds=None),
     "multimodal, identical": Cell(SEEN),
     "multimodal, all at -margin": Cell(SEEN, all_pt=-1.5),
     "multimodal, all 2 worse": Cell(SEEN, all_pt=-2),
@@ -101,6 +106,7 @@ CELLS: Final = {
     "nightly, bank of 16, MuSR at -guard": Cell(NIGHT, one_pt={"musr": -5}, bank=16),
     "nightly, both fresh, identical": Cell(NIGHT),
     "text, identical, .1 % a side fail": Cell(TEXT, failed=0.001),
+    "text, identical, .5 % fail, asked again": Cell(TEXT, failed=0.005**2),  # the last pass fails as often
     "text, identical, with rates": Cell(TEXT, unlike=True),
 }
 
@@ -133,7 +139,8 @@ def counted(cell: Cell, comparisons: int, seed: int) -> Counter[str]:
         held_against_tables(cell, seed)
         gate = gate_of(cell)
         bank = gate.suites if cell.bank else ()
-        shares = outcome(gate, Trial(cell.rounds, bank, comparisons, seed)).verdicts
+        rounds = cell.rounds or find_pack(cell.pack).rounds
+        shares = outcome(gate, Trial(rounds, bank, comparisons, seed)).verdicts
         found.update({verdict.value: round(share * comparisons) for verdict, share in shares.items()})
         return found
     found[ALERT] = 0
@@ -181,7 +188,7 @@ def held_against_tables(cell: Cell, seed: int) -> None:
     A table has no weights, and counts strata alike: so do the simulated suites here.
     """
     gate = gate_of(cell)
-    gate = replace(gate, suites={name: replace(one, shape=_as_table(one.shape)) for name, one in gate.suites.items()})
+    gate = replace(gate, suites={name: replace(one, shape=as_table(one.shape)) for name, one in gate.suites.items()})
     drawn = next(draws(gate, 1, seed))
     found, rng = judge(gate, drawn), np.random.default_rng(seed)
     sides = [
@@ -194,7 +201,8 @@ def held_against_tables(cell: Cell, seed: int) -> None:
     assert (told.verdict, told.macro.verdict) == (found.overall[0], found.mean[0])
 
 
-def _as_table(shape: Shape) -> Shape:
+def as_table(shape: Shape) -> Shape:
+    """The suite as a score table has it: without weights, strata alike."""
     parts = np.bincount(shape.stratum, weights=shape.items)[shape.stratum]
     return replace(shape, share=shape.items / parts / (shape.stratum.max() + 1))
 

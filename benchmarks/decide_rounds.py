@@ -2,9 +2,10 @@
 
 Seeded. Both sides of flagrelease-text are asked anew. Every comparison draws its answers, and which items of MMLU come
 in which round, and looks at them as `evalkit compare` does: rounds, levels and the look before the first round are
-those of `evalkit.rounds`, `stops` is the rule that ends it. The first comparison of each cell is looked at by that
-module too, from score tables, and must end alike. Tokens are those of a side, at the lengths of `decide_bank.py`; "x
-fixed" holds them against the design without rounds that passes equal stacks as often, between the sizes of the rounds.
+those of `evalkit.rounds`, weights, clusters and strata those of the suites, `stops` is the rule that ends it. The
+first comparison of each cell is looked at by that module too, from score tables, and must end alike. Tokens are those
+of a side, at the lengths of `decide_bank.py`; "x fixed" holds them against the design without rounds that passes equal
+stacks as often, between the sizes of the rounds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
+from decide import as_table
 from decide_bank import ITEMS
 from simulation import beta_means
 
@@ -26,6 +28,7 @@ import evalkit
 from evalkit.compare.columns import Side
 from evalkit.examine import simulating
 from evalkit.examine.looking import Stops, stops
+from evalkit.examine.priors import shape_of
 from evalkit.judging import Case
 from evalkit.model import Verdict
 from evalkit.options import JudgeOptions
@@ -39,6 +42,7 @@ REPEATS: Final = {one.name: one.repeats or 1 for one in PACK.suites}
 MARGINS: Final = {one.name: (one.margin_pt or 0.0) / 100 for one in PACK.suites}
 OVERALL: Final = (PACK.overall.margin_pt if PACK.overall else 2.0) / 100
 ALPHA: Final = 0.05
+SHAPES: Final = {name: shape_of(name, ITEMS[name][0]) for name in REPEATS}
 TOKENS: Final = np.array([ITEMS[name][1] for name in REPEATS])
 SIZES: Final = {
     name: (
@@ -76,7 +80,8 @@ CELLS: Final = {
 class Drawn(NamedTuple):
     """One side's answers to a suite in many comparisons: the first one right or not, right ones by each look.
 
-    Both have a row a comparison and a column an item, in the order in which items come.
+    Both have a row a comparison and a column an item: those of a cluster side by side, and where blocks of items are
+    asked, in the order in which they come.
     """
 
     first: BoolArray
@@ -126,9 +131,9 @@ def simulated(cell: Cell, comparisons: int, seed: int) -> Seen:
     steps = schedule(Design(PACK.rounds, seed, fast=True), SIZES)
     for start in range(0, comparisons, 100):
         drawn = _drawn(cell, steps, min(100, comparisons - start), rng)
-        found.append(_seen(drawn, steps))
+        found.append(_seen(drawn, steps, SHAPES))
         if start == 0:
-            _held_against_the_judge(drawn, steps, found[0])
+            _held_against_the_judge(drawn, steps)
     return Seen(*(np.concatenate(part, axis=-1) for part in zip(*found, strict=True)))
 
 
@@ -152,14 +157,18 @@ def fixed_tokens(seen: Seen, steps: Schedule) -> float:
 
 
 def _drawn(cell: Cell, steps: Schedule, size: int, rng: np.random.Generator) -> dict[str, tuple[Drawn, Drawn]]:
-    """The answers of both sides by suite; each comparison has an order of items of its own."""
+    """The answers of both sides by suite; where blocks of items are asked, each comparison has an order of its own."""
     drawn = {}
     for number, name in enumerate(REPEATS):
-        p = beta_means(0.6, cell.icc, ITEMS[name][0])
-        chances = rng.permuted(np.tile(p, (size, 1)), axis=1)
+        shape = SHAPES[name]
+        p = np.repeat(rng.permutation(beta_means(0.6, cell.icc, shape.items.size)), shape.items)
+        chances = np.tile(p, (size, 1))
+        if p.size >= LARGE:
+            chances = rng.permuted(chances, axis=1)
+        mean = float(p @ np.repeat(shape.share / shape.items, shape.items))
         loss = (cell.all_pt + cell.one_pt.get(name, 0.0)) / 100
         repeats = np.maximum(1, steps.samples[:, number] // p.size)
-        sides = [_answers(q, repeats, rng) for q in (chances, np.maximum(0.0, chances * (1 + loss / p.mean())))]
+        sides = [_answers(q, repeats, rng) for q in (chances, np.maximum(0.0, chances * (1 + loss / mean)))]
         drawn[name] = sides[0], sides[1]
     return drawn
 
@@ -172,33 +181,47 @@ def _answers(chances: FloatArray, repeats: IntArray, rng: np.random.Generator) -
     return Drawn(first, right)
 
 
-def _seen(drawn: Mapping[str, tuple[Drawn, Drawn]], steps: Schedule) -> Seen:
+def _seen(drawn: Mapping[str, tuple[Drawn, Drawn]], steps: Schedule, shapes: Mapping[str, simulating.Shape]) -> Seen:
     tost, alarm = [], []
     for look in range(len(steps.rounds)):
-        rows = [_row(name, drawn[name], look, int(steps.samples[look, at])) for at, name in enumerate(REPEATS)]
+        asked = steps.samples[look].tolist()
+        rows = [_row(name, shapes[name], drawn[name], look, n) for name, n in zip(REPEATS, asked, strict=True)]
         rows.append(simulating.mean_row(rows, simulating.Gate({}, OVERALL, ALPHA)))
         every = np.ones(rows[0].decision.size, np.bool_)
         tost.append([row.p_tost(every) for row in rows])
         alarm.append([row.p_alarm(every) for row in rows])
-    evidence = [
-        [fast_evidence(one, MARGINS[name]) for one in two.first[:, :FAST_ITEMS] * 1.0 - left.first[:, :FAST_ITEMS]]
-        for name, (left, two) in drawn.items()
-    ]
+    evidence = [_first(shapes[name], *two, MARGINS[name]) for name, two in drawn.items()]
     return Seen(np.array(tost), np.array(alarm), np.array(evidence))
 
 
-def _row(name: str, sides: tuple[Drawn, Drawn], look: int, samples: int) -> simulating.Row:
+def _first(shape: simulating.Shape, one: Drawn, two: Drawn, margin: float) -> list[float]:
+    """What the first items say of each comparison: nothing where items do not weigh the same."""
+    each = shape.share / shape.items
+    if not np.allclose(each, each[0]):
+        return [0.0] * len(one.first)
+    return [fast_evidence(part, margin) for part in two.first[:, :FAST_ITEMS] * 1.0 - one.first[:, :FAST_ITEMS]]
+
+
+def _row(name: str, shape: simulating.Shape, sides: tuple[Drawn, Drawn], look: int, samples: int) -> simulating.Row:
     n = ITEMS[name][0]
-    repeats, items = max(1, samples // n), min(n, samples)
-    right = [side.right[look][:, :items] for side in sides]
-    world = simulating.World(simulating.Shape.plain(items), *[np.empty(items)] * 2, (repeats, repeats), MARGINS[name])
-    k = np.full_like(right[0], repeats)
+    repeats = max(1, samples // n)
+    if samples < n:
+        shape = simulating.Shape.plain(samples)
+    starts = np.cumsum(shape.items) - shape.items
+    right = [np.add.reduceat(side.right[look][:, : min(n, samples)], starts, axis=1) for side in sides]
+    empty = np.empty(starts.size)
+    world = simulating.World(shape, empty, empty, (repeats, repeats), MARGINS[name])
+    k = np.broadcast_to(repeats * shape.items, right[0].shape)
     drawn = simulating.Drawn((right[0], right[1]), (k, k))
     return simulating.test_row(simulating.cases(world, drawn)[0], MARGINS[name], ALPHA)
 
 
-def _held_against_the_judge(drawn: Mapping[str, tuple[Drawn, Drawn]], steps: Schedule, seen: Seen) -> None:
-    """Has `evalkit.rounds` look at the first comparison's answers, as score tables, and compares how both end."""
+def _held_against_the_judge(drawn: Mapping[str, tuple[Drawn, Drawn]], steps: Schedule) -> None:
+    """Has `evalkit.rounds` look at the first comparison's answers, as score tables, and compares how both end.
+
+    A table has no weights, and counts strata alike.
+    """
+    seen = _seen(drawn, steps, {name: as_table(shape) for name, shape in SHAPES.items()})
     tables = [pd.concat([_table(name, two[at], steps) for name, two in drawn.items()]) for at in range(2)]
     options = JudgeOptions(pack=PACK.name, flips=0)
     whole = evalkit.judge(tables[0], tables[1], options).sides
@@ -232,7 +255,12 @@ def _table(name: str, side: Drawn, steps: Schedule) -> pd.DataFrame:
             score[:, before:repeats] = np.arange(repeats - before) < came[:, None]
             before = repeats
     names, repeat = np.repeat(np.array(items.names)[order], most), np.tile(np.arange(most), len(order))
-    return pd.DataFrame({"suite": name, "item": names, "repeat": repeat, "score": score.ravel()})
+    table = pd.DataFrame({"suite": name, "item": names, "repeat": repeat, "score": score.ravel()})
+    shape = SHAPES[name]
+    cluster = np.repeat(np.repeat(np.arange(shape.items.size), shape.items), most)
+    if np.any(shape.items > 1):
+        table["cluster"] = [f"{name}-{number}" for number in cluster.tolist()]
+    return table.assign(stratum=shape.stratum[cluster].astype(str)) if shape.stratum.any() else table
 
 
 def _part_of(side: Side, part: Part) -> Side:
