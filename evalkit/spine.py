@@ -26,9 +26,9 @@ from evalkit.model import Comparison, Difference, Reason, RunIdentity
 from evalkit.options import CompareOptions
 from evalkit.parts import Part
 from evalkit.publish.archive import home_of, noise_floors, second_name
-from evalkit.run import Observer, execute, journal, manifest
+from evalkit.run import Observer, answerers, execute, journal, manifest
 from evalkit.run.anew import read_run
-from evalkit.run.manifest import Rechecked
+from evalkit.run.manifest import Rechecked, Session
 from evalkit.run.plan import SideRun, new_session, prepare, refreshed
 from evalkit.run.sides import beside, load, run_sides
 from evalkit.tasks.items import by_logprobs
@@ -91,7 +91,17 @@ def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judge
             (outcome,) = run_sides([replace(run, rechecked=reused.found)], observer)
             sides.append(read_run(run.folder, run.plan.digest))
             trouble += (*beside(outcome), *reused.notes(sides[-1]))
+    sides[1], notes = _of_one_model(sides[1], *(manifest.latest(run.folder, run.plan.digest) for run in runs))
+    trouble += notes
     return judged(Case((sides[0], sides[1]), (), home_of(config.runs, config.name), tuple(trouble)), options)
+
+
+def _of_one_model(again: Side, one: Session, two: Session) -> tuple[Side, tuple[Reason, ...]]:
+    """The second run of an endpoint, not to be judged where another model gave it than the first; notes of both."""
+    defects, notes = answerers.second_run(one, two)
+    facts = {name: replace(of.facts, defects=(*of.facts.defects, *defects)) for name, of in again.suites.items()}
+    suites = {name: replace(of, facts=facts[name]) for name, of in again.suites.items()}
+    return replace(again, suites=suites), notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +330,9 @@ def _confirmed(asking: _Asking, first: Judged, config: EndpointConfig) -> Judged
     (outcome,) = run_sides([second], asking.observer)
     rerun = read_run(second.folder, second.plan.digest)
     execute.restore(config)
+    both = (manifest.latest(second.folder, plan) for plan in (asking.planned.plans[1], second.plan.digest))
+    rerun, notes = _of_one_model(rerun, *both)
     sides = (case.sides[0], nights.joined(case.sides[1], rerun))
-    case = replace(case, sides=sides, trouble=(*case.trouble, *beside(outcome)))
+    case = replace(case, sides=sides, trouble=(*case.trouble, *beside(outcome), *notes))
     made = judged(case, replace(asking.options, alpha=nights.alphas(alpha)[1]))
     return replace(made, comparison=nights.twice(first.comparison, made.comparison, alpha))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from evalkit.errors import EndpointError
@@ -135,9 +135,23 @@ def remarks(session: Session, sessions: Iterable[Session]) -> Iterator[Reason]:
             before = one.endpoint
 
 
+def second_run(one: Session, two: Session) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
+    """Why a second run is none of the first one's model, by the rule of one run; names and builds that both show."""
+    same, left_open = {*one.same_names, *two.same_names}, {*one.open_names, *two.open_names}
+    answered = (*one.answered, *two.answered)
+    both = replace(one, answered=answered, same_names=sorted(same), open_names=sorted(left_open - same))
+    first, second = _counted(_models(one)), _counted(_models(two))
+    why = [Reason("run.second", {"run": one.name, "first": first, "second": second}) for _ in blend(both)]
+    notes = (note for note in remarks(both, ()) if note.code in {"note.names", "note.builds"})
+    return tuple(why), tuple(notes)
+
+
 def _models(session: Session) -> Counter[str]:
     """How many of a run's answers came under each name."""
-    return models({Answerer(row.model, row.fingerprint, row.address): row.answers for row in session.answered})
+    found: Counter[Answerer] = Counter()
+    for row in session.answered:
+        found[Answerer(row.model, row.fingerprint, row.address)] += row.answers
+    return models(found)
 
 
 def _counted(counts: Counter[str]) -> tuple[str, ...]:

@@ -370,6 +370,47 @@ def test_a_night_that_is_not_equivalent_is_asked_again_and_judged_by_all_answers
     assert suite["k_candidate"] == 4  # the folder's present meaning is the first run
 
 
+def another(model, after, wrong=0):
+    """Answers of one text, under another name after so many; the first `wrong` of them are wrong."""
+
+    def spoil(body, number):
+        right = re.findall(r"hint (\w)", body["messages"][-1]["content"])
+        text = f"Answer: {right[-1] if right and number > wrong else 'Z'}"
+        said = {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+        return 200, {
+            **said,
+            "model": "loopback" if number <= after else model,
+            "system_fingerprint": f"f{number > after}",
+        }
+
+    return spoil
+
+
+@pytest.mark.parametrize("model", ["other", "loopback"])
+def test_a_second_run_by_another_model_is_never_judged_with_the_first(endpoint, other_endpoint, config, invoke, model):
+    """By the rule of one run: another name is INVALID, another build of the one model is said."""
+    suites = [{**MANY, "margin_pt": 20}]
+    ref, cand = config("ref", endpoint.url, suites), config("cand", other_endpoint.url, suites)
+    other_endpoint.spoil, endpoint.spoil = another(model, 60, wrong=9), another(model, 60, wrong=2)
+    night = invoke(
+        "compare", ref, cand, "--rerun-on-fail", "--overall-margin", "40", "--quiet", "--json", "--no-doctor"
+    )
+    assert "asking the candidate again" in night.err
+    noise = invoke("aa", ref, "--quiet", "--json", "--stored")
+    for done, name in ((night, "cand"), (noise, "ref")):
+        document = json.loads(done.out)
+        said = told_in(document["suites"][0]["reasons"] if model == "other" else document["notes"])
+        if model == "other":
+            assert (document["verdict"], done.code) == ("INVALID", 3)
+            told = (
+                f"{name}: another model answered its second run: loopback (60) in the first, other (60) in the second"
+            )
+        else:
+            assert document["verdict"] != "INVALID"
+            told = f"{name}: its answers carry several system fingerprints, fFalse (60), fTrue (60)"
+        assert any(one.startswith(told) for one in said), said
+
+
 def test_a_stored_candidate_cannot_be_asked_again(endpoint, config, invoke, tmp_path):
     assert invoke("run", config("cand", endpoint.url, [MANY]), "--quiet").code == 0
     done = invoke("compare", config("ref", endpoint.url, [MANY]), tmp_path / "runs" / "cand", "--rerun-on-fail")

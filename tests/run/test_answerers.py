@@ -13,7 +13,7 @@ from evalkit.errors import EndpointError
 from evalkit.model import Reply, Usage, Verdict
 from evalkit.render.words import say
 from evalkit.run import journal, manifest
-from evalkit.run.answerers import Answerers, blend, remarks, rows
+from evalkit.run.answerers import Answerers, blend, remarks, rows, second_run
 from evalkit.run.manifest import Answered, Session
 from evalkit.run.records import Answerer, framed
 
@@ -107,6 +107,18 @@ def test_names_that_may_be_two_models_and_builds_are_remarked():
     assert names.startswith("cand: its answers came under several names, m (2), n (1), and its list of models does not")
     assert builds.startswith("cand: its answers carry several system fingerprints, fp1 (2), fp2 (1): several builds")
     assert not list(remarks(answered(("m", "fp1", 2), ("/weights/m", "", 1)), []))
+
+
+def test_a_second_run_by_another_model_is_held_against_the_first():
+    (why,), notes = second_run(answered(("m", "", 136)), answered(("q", "", 64)))
+    assert say(why).startswith(
+        "cand: another model answered its second run: m (136) in the first, q (64) in the second"
+    )
+    assert not notes
+    assert second_run(answered(("m", "fp1", 9)), answered(("/weights/m", "fp1", 3), ("", "", 4))) == ((), ())
+    none, notes = second_run(answered(("m", "fp1", 9)), answered(("n", "fp2", 3)))
+    assert [note.code for note in notes] == ["note.names", "note.builds"]
+    assert not none
 
 
 def test_a_single_name_that_nobody_lists_is_remarked():
