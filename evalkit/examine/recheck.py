@@ -2,8 +2,9 @@
 
 Each is asked for twice, first all at once and then one after another, so that a server's own noise shows beside the
 distance to what is stored. Texts decide where the server repeats itself; where it does not, right and wrong do; suites
-by log-likelihood are held to their numbers. Where some of a dozen differ and too few to say why, four dozen are asked
-for. What comes back is no answer of the run: only the counts are kept.
+by log-likelihood are held to their numbers. All suites are asked in turn. Where some of a dozen differ and too few to
+say why, three dozen more of the suites that differ are asked for. What comes back is no answer of the run: only the
+counts are kept.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import nsmallest
+from itertools import chain, zip_longest
 from math import fsum, inf
 from typing import Any, Final, Literal, TypeAlias
 
@@ -29,7 +31,7 @@ from evalkit.model import Failure, Item, Reason, Reply, Request
 from evalkit.run import Observer, journal
 from evalkit.run.grade import Wanted
 from evalkit.run.manifest import Rechecked
-from evalkit.run.plan import PlannedSuite, SideRun
+from evalkit.run.plan import Keyed, PlannedSuite, SideRun
 from evalkit.run.readiness import look
 from evalkit.run.records import ReplyRecord, read_at, told
 from evalkit.scoring.answers.reply import final_text
@@ -187,18 +189,21 @@ async def recheck(side: SideRun) -> Rechecked | None:
         UnreachableError: the endpoint does not answer.
         UsageError: another server answers there.
     """
-    chosen = _chosen(side)
-    if not chosen:
+    ranked = _ranked(side)
+    if not ranked:
         return None
+    chosen = [_chosen(side, sample) for sample in ranked[:ASKED]]
     started = time.perf_counter()
     try:
         async with opened(side.config, side.folder / "server.log") as settings:
             await look(side.config, side.plan, settings)
-            replies = await _asked_twice(side, settings, [one.request for one in chosen[:ASKED]])
-            found = _judged(side, _came(side, chosen, replies))
-            if is_open(found.word, found.differing, found.own_differing) and chosen[ASKED:]:
-                replies += await _asked_twice(side, settings, [one.request for one in chosen[ASKED:]])
-                found = _judged(side, _came(side, chosen, replies))
+            replies = await _asked_twice(side, settings, [one.request for one in chosen])
+            found, differing = _judged(side, _came(side, chosen, replies))
+            more = [sample for sample in ranked[ASKED:] if sample[1].name in differing][: MOST - ASKED]
+            if is_open(found.word, found.differing, found.own_differing) and more:
+                further = [_chosen(side, sample) for sample in more]
+                replies += await _asked_twice(side, settings, [one.request for one in further])
+                found, _ = _judged(side, _came(side, [*chosen, *further], replies))
     except ConfigError as error:
         raise UsageError(f"{error}: {_ADVICE}") from error
     except EndpointError as error:
@@ -227,27 +232,36 @@ def _refusal(side: SideRun, found: Rechecked) -> str:
     )
 
 
-def _chosen(side: SideRun) -> list[_Chosen]:
-    """The stored answers that say most and cost least: texts before log-probabilities, greedy ones before others."""
+def _ranked(side: SideRun) -> list[Keyed]:
+    """The stored answers of all suites in turn, those first that say most and cost least.
 
-    def cost(sample: tuple[str, PlannedSuite, Item, int]) -> tuple[bool, bool, bool, int, str]:
+    Texts stand before log-probabilities, greedy ones before others: of more suites than are asked, these are.
+    """
+
+    def cost(sample: Keyed) -> tuple[bool, bool, bool, int, str]:
         key, suite, item, _repeat = sample
         tokens = side.answered[key].completion_tokens or _TELLING[0]
         beyond = max(_TELLING[0] - tokens, tokens - _TELLING[1], 0)
         pictures, sampled = bool(item.prompt.images), bool(suite.parameters.get("temperature"))
         return by_logprobs(suite.loaded.suite), pictures, sampled, beyond, key
 
-    stored = (sample for sample in side.plan.keyed() if sample[0] in side.answered)
-    chosen = []
-    for key, suite, item, repeat in nsmallest(MOST, stored, key=cost):
-        place = side.answered[key]
-        request = side.plan.request(suite, item, repeat)
-        if not by_logprobs(suite.loaded.suite) and (limit := request.parameters.get("max_tokens")):
-            tokens = place.completion_tokens
-            most = _LONG if tokens is None or tokens > _LONG else 2 * tokens + _SHORT
-            request = replace(request, parameters={**request.parameters, "max_tokens": min(int(limit), most)})
-        chosen.append(_Chosen(suite, item, repeat, request, read_at(place.file, place.offset, key)))
-    return chosen
+    stored: dict[str, list[Keyed]] = {}
+    for sample in side.plan.keyed():
+        if sample[0] in side.answered:
+            stored.setdefault(sample[1].name, []).append(sample)
+    best = sorted((nsmallest(MOST, of, key=cost) for of in stored.values()), key=lambda of: cost(of[0]))
+    return [sample for sample in chain.from_iterable(zip_longest(*best)) if sample is not None]
+
+
+def _chosen(side: SideRun, sample: Keyed) -> _Chosen:
+    key, suite, item, repeat = sample
+    place = side.answered[key]
+    request = side.plan.request(suite, item, repeat)
+    if not by_logprobs(suite.loaded.suite) and (limit := request.parameters.get("max_tokens")):
+        tokens = place.completion_tokens
+        most = _LONG if tokens is None or tokens > _LONG else 2 * tokens + _SHORT
+        request = replace(request, parameters={**request.parameters, "max_tokens": min(int(limit), most)})
+    return _Chosen(suite, item, repeat, request, read_at(place.file, place.offset, key))
 
 
 async def _asked_twice(
@@ -298,13 +312,31 @@ def _came(side: SideRun, chosen: Sequence[_Chosen], replies: Sequence[tuple[Repl
     return came
 
 
-def _judged(side: SideRun, came: Came) -> Rechecked:
-    texts = [one for one in came if not by_logprobs(one[0].suite.loaded.suite)]
-    if not texts:
-        return _judged_by_numbers(came)
-    triples = [_triple(side, one, pair) for one, pair in texts]
-    differing = sum(one.first.differs for one in triples)
-    return Rechecked(decided(triples), len(triples), differing, sum(one.own.differs for one in triples))
+def _judged(side: SideRun, came: Came) -> tuple[Rechecked, set[str]]:
+    """What the replies say, and the suites whose stored replies differ from what the server repeats."""
+    triples: list[Triple] = []
+    gaps: dict[str, list[tuple[float, float]]] = {}
+    differ: list[tuple[str, bool, bool]] = []
+    for one, pair in came:
+        name = one.suite.name
+        if not by_logprobs(one.suite.loaded.suite):
+            triples.append(triple := _triple(side, one, pair))
+            differ.append((name, triple.first.differs, triple.own.differs))
+        elif (gap := _gap(one, pair)) is not None:
+            gaps.setdefault(name, []).append(gap)
+            differ.append((name, gap[0] > _NATS, gap[1] > _NATS))
+    word: Word = decided(triples) if triples else "same" if gaps else "open"
+    counts = sum(first for _, first, _ in differ), sum(own for _, _, own in differ)
+    found = Rechecked(word, len(differ) or len(came), *counts)
+    told = [of for of in gaps.values() if len(of) >= ASKED]
+    if gaps and not triples:
+        told.append([gap for of in gaps.values() for gap in of])
+    for of in told if word != "other" else ():
+        nats, own = (fsum(numbers) / len(of) for numbers in zip(*of, strict=True))
+        if nats > max(_NATS, _TIMES_ITS_OWN * own):
+            return Rechecked("other", len(of), 0, 0, nats=nats), set()
+        found = found if triples else replace(found, nats=nats)
+    return found, {name for name, first, own in differ if first and not own}
 
 
 def _triple(side: SideRun, one: _Chosen, pair: tuple[Reply, Reply]) -> Triple:
@@ -320,20 +352,13 @@ def _triple(side: SideRun, one: _Chosen, pair: tuple[Reply, Reply]) -> Triple:
     return Triple(first, second, own, (known[0], known[1], known[2]) if len(known) == len(values) else None)
 
 
-def _judged_by_numbers(came: Came) -> Rechecked:
-    """Suites by log-likelihood: how far the numbers lie from the stored ones, and from each other."""
-    gaps, own = [], []
-    for one, pair in came:
-        bodies = [one.record.body, *(orjson.loads(reply.raw) for reply in pair)]
-        values = [continuation_logprob(echoed_logprobs(body), one.request.continuation) for body in bodies]
-        if values[0] is not None and values[1] is not None and values[2] is not None:
-            gaps.append(abs(values[1] - values[0]))
-            own.append(abs(values[2] - values[1]))
-    if not gaps:
-        return Rechecked("open", len(came), 0, 0)
-    nats = fsum(gaps) / len(gaps)
-    other = nats > max(_NATS, _TIMES_ITS_OWN * fsum(own) / len(own))
-    return Rechecked("other" if other else "same", len(gaps), 0, 0, nats=nats)
+def _gap(one: _Chosen, pair: tuple[Reply, Reply]) -> tuple[float, float] | None:
+    """How far a new log-probability lies from the stored one, and from the other new one (nats)."""
+    bodies = [one.record.body, *(orjson.loads(reply.raw) for reply in pair)]
+    stored, first, second = (continuation_logprob(echoed_logprobs(body), one.request.continuation) for body in bodies)
+    if stored is None or first is None or second is None:
+        return None
+    return abs(first - stored), abs(second - first)
 
 
 def note(name: str, found: Rechecked) -> Reason:

@@ -198,3 +198,30 @@ def test_two_sides_at_one_address_are_said_to_be_one_server(config, endpoint, ru
     said = f"both sides ask loopback at {endpoint.url}: this compares a server with itself"
     assert said in told(run_evalkit("compare", ref, cand))
     assert said not in told(run_evalkit("compare", ref, config("cand", endpoint.url, [MANY], build="another")))
+
+
+def test_a_server_that_became_worse_in_one_of_several_suites_stops_it(endpoint, other_endpoint, config, run_evalkit):
+    """Its texts are the longest and the costliest: it is asked like the others, and more where it differs."""
+
+    def said(words, worse):
+        def answer(messages):
+            question = messages[-1]["content"]
+            hint = (re.findall(r"hint (\w+)", question) or ["A"])[-1]
+            mathematics = "boxed" in question
+            wrong = worse and mathematics
+            thought = " ".join(f"{words if mathematics else 'so'}{n}" for n in range(400 if mathematics else 20))
+            return f"{thought} \\boxed{{{999 if wrong else hint}}}" if mathematics else f"{thought} Answer: {hint}"
+
+        return answer
+
+    suites = [{**MANY, "margin_pt": 30}, {"name": "aime24", "partial_data": True, "margin_pt": 40}]
+    endpoint.answer = other_endpoint.answer = said("so", worse=False)
+    ref, cand = config("ref", endpoint.url, suites), config("cand", other_endpoint.url, suites)
+    run_evalkit("compare", ref, cand)
+    asked = len(endpoint.requests)
+    other_endpoint.answer = said("but", worse=True)
+    stopped = run_evalkit("compare", ref, cand)
+    assert stopped.returncode == 2, told(stopped)
+    assert "that gave the stored answers of cand" in told(stopped)
+    again = ["boxed" in str(body["messages"]) for body in endpoint.requests[asked:]]
+    assert (len(again), sum(again)) == (24, 12), "each suite is asked in turn, and no more than before"
