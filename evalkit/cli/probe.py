@@ -150,6 +150,8 @@ def contract(reference: Path, candidate: Path | None, as_json: bool, **given: An
         colour = {"broken": "red", "once": "yellow", "kept": "green"}[word]
         line = f"{one.broken or one.cases:>4} of {one.cases:<4} {one.name}"
         click.echo(f"{click.style(f'{word:<7}', fg=colour)}{line}{f'; {one.first}' if one.first else ''}")
+    if not sheet.answered:
+        click.echo(f"{sheet.config.name} answers nothing: {sheet.trials[0].seen}")
     _show_cost(found.sheets)
     return found.exit_code
 
