@@ -1,8 +1,11 @@
 """A dozen stored answers asked for again: what decides that another server gave them, and how seldom it errs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from evalkit.examine import recheck
 from evalkit.examine.recheck import MOST, Pair, Triple, decided, is_open, pair_of
 
 ASKED = 12
@@ -93,3 +96,24 @@ def test_a_pair_ends_where_a_token_limit_cut_it():
     assert pair_of("abcdefgh", "abcd", cut=(False, True)) == Pair(1.0, False)
     assert pair_of("abcdefgh", "abcd", cut=(False, False)) == Pair(1.0, True)
     assert pair_of("abcd", "abcdefgh", cut=(True, False)) == Pair(1.0, False)
+
+
+def test_log_probabilities_beside_texts_are_asked_for_further_and_then_decide(monkeypatch):
+    def asked(name, needs, found):
+        suite = SimpleNamespace(name=name, loaded=SimpleNamespace(suite=SimpleNamespace(needs=needs)))
+        return SimpleNamespace(suite=suite, found=found), ()
+
+    monkeypatch.setattr(recheck, "_triple", lambda _side, one, _pair: one.found)
+    monkeypatch.setattr(recheck, "_gap", lambda one, _pair: one.found)
+    texts = [asked("texts", (), letters(False, False))] * 8
+
+    def numbers(*found):
+        return [asked("numbers", ("prompt_logprobs",), one) for one in found]
+
+    first, differing = recheck._judged(None, [*texts, *numbers((0.9, 0.0), (0.1, 0.0), (0.8, 0.0), (0.0, 0.0))])
+    assert (first.word, first.differing, first.own_differing, differing) == ("same", 2, 0, {"numbers"})
+    assert is_open(first.word, first.differing, first.own_differing)
+    second, _ = recheck._judged(None, [*texts, *numbers(*[(0.6, 0.0)] * 40)])
+    assert (second.word, second.asked, second.nats) == ("other", 40, pytest.approx(0.6))
+    assert recheck._judged(None, [*texts, *numbers(*[(0.6, 0.5)] * 40)])[0].word == "same", "it differs from itself"
+    assert recheck._judged(None, numbers(*[(0.6, 0.0)] * 4))[0].word == "other", "no texts stand beside them"
