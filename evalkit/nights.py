@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from evalkit.compare.columns import Labels, ReplyText, Samples, Side, SuiteSide
 from evalkit.model import Comparison, Macro, Reason, SuiteResult, Value, Verdict
 from evalkit.stats.looks import look_alphas
+
+RERUN_SEEDS: Final = 1_000_003
+"""Added to every base seed for the second run of a night that is not EQUIVALENT."""
 
 
 def alphas(alpha: float) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from evalkit.errors import UsageError
 from evalkit.files import digest, write_whole
 from evalkit.judging import Case, Judged, judged, stored_case
 from evalkit.model import Comparison, Macro, Reason, Rounds, Status, SuiteResult, Verdict
+from evalkit.nights import RERUN_SEEDS
 from evalkit.parts import Design, Items, Look, Part, Size
 from evalkit.run import Observer, manifest
 from evalkit.run.anew import read_run
@@ -38,9 +39,11 @@ from evalkit.stats.paired import IntArray
 if TYPE_CHECKING:
     from evalkit.foreign.tables import Frame
     from evalkit.options import CompareOptions, JudgeOptions
+    from evalkit.run.manifest import Session
     from evalkit.run.plan import SideRun
 
 NAME: Final = "rounds.json"
+_WHY: Final = "answers that were looked at are judged by that design alone; ask for new ones with --again"
 FAST_ALPHA: Final = 0.01
 """So much of an alarm's error is kept for the look before the first round, where there is one: the others spend the
 rest."""
@@ -53,37 +56,42 @@ _BETS: Final = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of a suite: `answers` names all that decides its answers but how many they are."""
+    """What is asked of a suite: `answers` names the candidate's, `samples` of them; the reference's seed and number."""
 
     answers: str
+    seed: int
+    reference: int
     samples: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A comparison's design as it is stored, with what it was made for."""
+    """A comparison's design as it is stored, with what it was made for; `before` names what earlier ones looked at."""
 
     design: Design
-    plans: Sequence[str]
     suites: Mapping[str, Asked]
+    before: Sequence[str] = ()
 
 
 def fixed(
-    home: Path, sides: Sequence[SideRun], plans: tuple[str, str], options: CompareOptions, most: int
+    home: Path, sides: Sequence[SideRun], suites: Mapping[str, Asked], options: CompareOptions, most: int
 ) -> Fixed | None:
     """The design of a comparison: the stored one, or one for at most so many rounds; None where all is asked at once.
 
     `sides` are those with a configuration, the candidate last.
 
     Raises:
-        UsageError: more is asked for than was fixed at the first look.
+        UsageError: what was looked at would be judged otherwise than was fixed at the first look.
     """
-    suites = _asked(sides, plans)
+    if options.again:
+        (home / NAME).unlink(missing_ok=True)
     stored = _read(home)
-    if stored is not None and not options.again:
-        _check_no_longer(home, stored, suites, options)
-        if stored.suites == suites:
-            return replace(stored, plans=plans)
+    if stored is not None and _replays(home, stored, suites):
+        if options.rerun_on_fail or (options.rounds or 0) > stored.design.rounds:
+            option = "--rerun-on-fail" if options.rerun_on_fail else f"--rounds {options.rounds}"
+            told = f"{home / NAME} fixed {stored.design.rounds} rounds before the first look"
+            raise UsageError(f"{option}: {told}: {_WHY}")
+        return stored
     rounds = options.rounds or most
     if rounds < 2 or options.limit is not None or options.rerun_on_fail or not any(side.missing for side in sides):
         return None
@@ -93,38 +101,49 @@ def fixed(
     if len(steps.rounds) < 2:
         return None
     design = replace(design, fast=len(steps.suites) > 1 and steps.fast * _FAST_WORTH <= int(steps.samples[0].sum()))
-    return Fixed(design, plans, suites)
+    before = () if stored is None else (*stored.before, *(one.answers for one in stored.suites.values()))
+    return Fixed(design, suites, before)
 
 
-def _asked(sides: Sequence[SideRun], plans: tuple[str, str]) -> dict[str, Asked]:
-    other = plans[:1] if len(sides) == 1 else ()
-    answers: dict[str, list[object]] = {}
-    for side in sides:
-        for suite in side.plan.suites:
-            answers.setdefault(suite.name, []).append([side.plan.base(suite), suite.base_seed])
-    planned = sides[-1].plan.suites
-    return {suite.name: Asked(digest([answers[suite.name], *other]), suite.planned) for suite in planned}
+def asked(sessions: Sequence[Session], sizes: Mapping[str, Size]) -> dict[str, Asked]:
+    """What both sides are asked, by suite; `sizes` are the candidate's."""
+    first, second = ({suite.suite: suite for suite in session.suites} for session in sessions)
+    served, made = [dict(session.served) for session in sessions], {}
+    for name in [name for name in second if name in first and name in sizes]:
+        one, two = first[name], second[name]
+        answers = digest([name, *served, dict(one.parameters), dict(two.parameters), two.seed])
+        made[name] = Asked(answers, one.seed, one.items * one.repeats, int(sizes[name][1].sum()))
+    return made
 
 
-def _check_no_longer(home: Path, stored: Fixed, suites: Mapping[str, Asked], options: CompareOptions) -> None:
-    """Refuses to add to answers that were looked at.
+def _replays(home: Path, stored: Fixed, suites: Mapping[str, Asked]) -> bool:
+    """Whether this is the comparison that was fixed; false where it is one of other answers.
 
     Raises:
-        UsageError: naming what was fixed and what is asked for now.
+        UsageError: it is one of answers that were looked at, and not of them all or not of them alone.
     """
-    why = "answers that were looked at are not added to; ask for new ones with --again"
-    if stored.suites == suites and options.rerun_on_fail:
-        raise UsageError(f"--rerun-on-fail: {home / NAME} says that this was begun in rounds: {why}")
-    if stored.suites == suites and options.rounds is not None and options.rounds > stored.design.rounds:
-        raise UsageError(
-            f"--rounds {options.rounds}: {home / NAME} fixed {stored.design.rounds} before the first look: {why}"
-        )
-    for name, now in suites.items():
-        before = stored.suites.get(name)
-        if before is None or before.answers != now.answers or now.samples <= before.samples:
-            continue
-        told = f"{now.samples:,} answers are more than the {before.samples:,} that {home / NAME} fixed"
-        raise UsageError(f"{name}: {told} before the first look: {why}")
+    if suites == stored.suites:
+        return True
+    looked = {*stored.before, *(one.answers for one in stored.suites.values())}
+    if not any(one.answers in looked for one in suites.values()):
+        return False
+    both = stored.suites, suites
+    name = next(name for name in (*both[0], *both[1]) if both[0].get(name) != both[1].get(name))
+    was, now = (f"{of[name].reference:,} and {of[name].samples:,}" if name in of else "none" for of in both)
+    told = f"{home / NAME} fixed the answers of both sides before the first look"
+    raise UsageError(f"{told}: {name} {was}, now {now}: {_WHY}")
+
+
+def looked(folder: Path, *, night: bool = False) -> Iterator[Reason]:
+    """A note where a run's answers were looked at in rounds, or in a night that was confirmed: not in that `night`."""
+    *_, now = before = manifest.sessions(folder)
+
+    def answers(of: Session, on: int = 0) -> set[str]:
+        return {digest([dict(of.served), one.suite, dict(one.parameters), one.seed + on]) for one in of.suites}
+
+    rounds, twice = answers(now), set[str]() if night else answers(now, RERUN_SEEDS)
+    if any(answers(one) & (twice | rounds if one.part else twice) for one in before):
+        yield Reason("note.looked", {"name": now.name})
 
 
 def _read(home: Path) -> Fixed | None:
@@ -151,6 +170,15 @@ def store(home: Path, made: Fixed) -> None:
 def sizes_of(side: SideRun) -> dict[str, Size]:
     """What a side plans, by suite."""
     return {suite.name: suite.size for suite in side.plan.suites}
+
+
+def sizes_stored(folder: Path) -> dict[str, Size]:
+    """What the last session of a stored run planned, by suite."""
+    made = {}
+    for name, one in read_run(folder, None, Part(Design(1, 0), {})).suites.items():
+        its = one.samples.items
+        made[name] = Items(its.name, its.stratum, its.cluster), np.bincount(one.samples.item, minlength=len(its))
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,26 +387,20 @@ def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptio
     case = stored_case(scores, options)
     if not all(isinstance(one, Path) and is_run(one) for one in scores):
         return judged(case, options)
-    found, sessions = _read(case.home), [manifest.latest(Path(side.identity.path)) for side in case.sides]
-    if found is None or [*found.plans] != [session.plan for session in sessions]:
-        return judged(case, options)
-    folders, design = [Path(side.identity.path) for side in case.sides], found.design
-    looked = False
+    folders, found = [Path(side.identity.path) for side in case.sides], _read(case.home)
+    sizes = {} if found is None else sizes_stored(folders[1])
+    if found is None or not _replays(case.home, found, asked([*map(manifest.latest, folders)], sizes)):
+        return judged(replace(case, trouble=(*case.trouble, *looked(folders[1]))), options)
+    design, seen = found.design, False
 
     def at(part: Part) -> Case | None:
-        nonlocal looked
+        nonlocal seen
         parts = replace(part, whole=design.bank), part
         one, two = (read_run(folder, None, of) for folder, of in zip(folders, parts, strict=True))
         lacks = any(suite.samples.status.mask(Status.NOT_ASKED).any() for suite in two.suites.values())
-        looked, before = True, looked
+        seen, before = True, seen
         return None if before and lacks else replace(case, sides=(one, two), bank=design.bank)
 
-    planned = {name: one.samples for name, one in read_run(folders[1], None, Part(design, {})).suites.items()}
-    tables = {name: one.items for name, one in planned.items()}
-    sizes = {
-        name: (Items(its.name, its.stratum, its.cluster), np.bincount(planned[name].item, minlength=len(its)))
-        for name, its in tables.items()
-    }
     return Walk(schedule(design, sizes), options).result(at)
 
 

@@ -205,7 +205,7 @@ class _Asking:
         sampled = any(suite.parameters.get("temperature") != 0 for suite in plan.suites)
         # As the candidate's pack says, where its suites are sampled; a file without a pack asks all at once.
         most = find_pack(config.pack, config.suite_folders).rounds if config.pack and sampled else 1
-        fixed = rounds.fixed(planned.home, self._sides, planned.plans, options, most)
+        fixed = rounds.fixed(planned.home, self._sides, self._asked(), options, most)
         self._rechecks = {side.config.name: _rechecked(side, options, self.observer) for side in self._sides}
         self._sides = [replace(side, rechecked=self._rechecks[side.config.name].found) for side in self._sides]
         self._admission = _admission(self._sides, planned, options, self.observer)
@@ -216,6 +216,12 @@ class _Asking:
         self._bank = fixed.design.bank
         schedule = rounds.schedule(fixed.design, rounds.sizes_of(self._sides[-1]))
         return rounds.Walk(schedule, options).result(self._at, options.rounds, self.observer.looked)
+
+    def _asked(self) -> dict[str, rounds.Asked]:
+        both = [*zip(self.planned.folders, self.planned.sides, strict=True)]
+        sessions = [manifest.latest(f) if side is None else new_session(side.config, side.plan) for f, side in both]
+        folder, side = both[1]
+        return rounds.asked(sessions, rounds.sizes_stored(folder) if side is None else rounds.sizes_of(side))
 
     def _at(self, part: Part | None) -> Case:
         """Asks what is missing of a part, or of all, and reads both sides of it."""
@@ -247,7 +253,8 @@ class _Asking:
         sides = one, two
         unasked = _Rechecked(why="a stored run was given")
         notes = tuple(note for side in sides for note in self._rechecks.get(side.identity.name, unasked).notes(side))
-        trouble, found = (*self._trouble, *notes, *_one_server(planned.configs)), planned.found
+        before = () if part else rounds.looked(planned.folders[1], night=self.options.rerun_on_fail)
+        trouble, found = (*self._trouble, *notes, *before, *_one_server(planned.configs)), planned.found
         if len(self._sides) == 1:
             # The configuration says what is compared: suites that only the stored run has are left out.
             asked_for = sides[1 if planned.sides[0] is None else 0].suites.keys()
@@ -326,7 +333,7 @@ def _confirmed(asking: _Asking, first: Judged, config: EndpointConfig) -> Judged
         return replace(first, comparison=nights.once(first.comparison, alpha))
     verdict = first.comparison.verdict.value
     asking.observer.notice(f"{verdict}: {', '.join(suites)}: asking the candidate again with other seeds")
-    second = prepare(execute.second_config(config, suites, execute.RERUN_SEEDS))
+    second = prepare(execute.second_config(config, suites, nights.RERUN_SEEDS))
     (outcome,) = run_sides([second], asking.observer)
     rerun = read_run(second.folder, second.plan.digest)
     execute.restore(config)

@@ -484,8 +484,6 @@ def _begun(side: SideRun) -> Finder | None:
 # Other seeds, other keys: nothing is shared with the first run but the questions.
 
 
-RERUN_SEEDS: Final = 1_000_003
-"""Added to every base seed for the second run of a night that is not EQUIVALENT."""
 AA_SEEDS: Final = 2_000_003
 """Added to every base seed for the second run of `evalkit aa`."""
 

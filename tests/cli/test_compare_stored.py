@@ -368,6 +368,8 @@ def test_a_night_that_is_not_equivalent_is_asked_again_and_judged_by_all_answers
     first = json.loads(invoke("compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand", "--json").out)
     suite = next(one for one in first["suites"] if one["suite"] == "aime24")
     assert suite["k_candidate"] == 4  # the folder's present meaning is the first run
+    assert any("answers of cand were looked at before" in note for note in told_in(first["notes"]))
+    assert not any("were looked at before" in note for note in told_in(document["notes"]))
 
 
 def another(model, after, wrong=0):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,14 +115,70 @@ def test_an_open_comparison_may_stop_early_goes_on_later_and_is_never_made_longe
     longer = run_evalkit("compare", *two, "--rounds", 6, *narrow)
     assert longer.returncode == 2
     assert "--rounds 6:" in longer.stderr
-    assert "fixed 4 before the first look" in longer.stderr
+    assert "fixed 4 rounds before the first look" in longer.stderr
     more = [{**SUITES[0], "repeats": 6}, SUITES[1]]
     for server, name in ((endpoint, "ref"), (other_endpoint, "cand")):
         config(name, server.url, more, sampling=SAMPLED)
     refused = run_evalkit("compare", *two, *narrow)
     assert refused.returncode == 2
-    assert "mmlu_gen_5shot: 360 answers are more than the 240 that " in refused.stderr
+    assert "before the first look: mmlu_gen_5shot 240 and 240, now 360 and 360: " in refused.stderr
     assert len(endpoint.requests) == whole
+
+
+def test_no_other_door_judges_looked_at_answers_once_more(two, endpoint, other_endpoint, config, run_evalkit, tmp_path):
+    narrow = ("--margin", 3, "--no-doctor", "--no-probe", "--stored")
+    assert run_evalkit("compare", *two, "--rounds", 4, *narrow).returncode == 4
+    whole, runs = len(endpoint.requests), [tmp_path / "runs" / name for name in ("ref", "cand")]
+
+    def write(suites):
+        for server, name in ((endpoint, "ref"), (other_endpoint, "cand")):
+            config(name, server.url, suites, sampling=SAMPLED)
+
+    def refused(sides, told, *more):
+        done = run_evalkit("compare", *sides, *more)
+        assert done.returncode == 2, done.stdout
+        for words in ("rounds.json fixed the answers of both sides before the first look", told, "--again"):
+            assert words in done.stderr
+
+    write([SUITES[0], {**SUITES[1], "repeats": 6}])
+    refused(two, "aime24 240 and 240, now 180 and 180", *narrow)
+    write(SUITES[:1])
+    refused(two, "aime24 240 and 240, now none", *narrow)
+    assert len(endpoint.requests) == whole
+    write([{**SUITES[0], "repeats": 6}, SUITES[1]])
+    for side in two:
+        assert run_evalkit("run", side, "--quiet").returncode == 0
+        refused((runs[0], two[1]), "mmlu_gen_5shot 240 and 240, now 360 and", *narrow)
+    refused(runs, "mmlu_gen_5shot 240 and 240, now 360 and 360", "--margin", 3)
+    refused(runs, "mmlu_gen_5shot 240 and 240, now 360 and 360", "--out", tmp_path / "other")
+    elsewhere = [shutil.copytree(run, tmp_path / "elsewhere" / run.name) for run in runs]
+    noted = run_evalkit("compare", *elsewhere)
+    assert "answers of cand were looked at before" in " ".join((noted.stdout + noted.stderr).split())
+    write(SUITES)
+    assert run_evalkit("compare", *two, *narrow, "--json").returncode == 4, "the comparison as it was fixed"
+
+
+def test_answers_that_are_new_are_no_second_look(two, other_endpoint, config, run_evalkit):
+    narrow = ("--margin", 3, "--no-doctor", "--no-probe", "--stored")
+    assert run_evalkit("compare", *two, "--rounds", 4, *narrow).returncode == 4
+    config("cand", other_endpoint.url, SUITES, sampling=SAMPLED, build="another")
+    done = run_evalkit("compare", *two, *narrow, "--rounds", 2, "--json")
+    assert json.loads(done.stdout)["rounds"]["most"] == 2, done.stderr
+    assert "note.looked" not in done.stdout
+    config("cand", other_endpoint.url, SUITES, sampling=SAMPLED)
+    assert run_evalkit("compare", *two, *narrow).returncode == 2, "these were looked at"
+
+
+def test_one_suite_after_another_is_fixed_by_itself_and_not_forgotten(
+    two, endpoint, other_endpoint, config, run_evalkit
+):
+    narrow = ("--margin", 3, "--no-doctor", "--no-probe", "--stored", "--rounds", 2)
+    for suites, code in ((SUITES[:1], 4), (SUITES[1:], 4), ([{**SUITES[0], "repeats": 6}], 2), (SUITES, 2)):
+        for server, name in ((endpoint, "ref"), (other_endpoint, "cand")):
+            config(name, server.url, suites, sampling=SAMPLED)
+        done = run_evalkit("compare", *two, *narrow)
+        assert done.returncode == code, done.stderr
+        assert code == 4 or "aime24 240 and 240, now none" in done.stderr or "mmlu_gen_5shot none, now" in done.stderr
 
 
 def test_a_bank_is_whole_at_every_look_and_only_the_candidate_is_asked_in_rounds(
