@@ -287,8 +287,6 @@ def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, 
     """
     done = api.run(file, RunOptions(overrides=overrides, limit=limit), Terminal(quiet=quiet), **reuse)
     report = _print_run(done, as_json=as_json)
-    for sentence in done.problems:
-        click.echo(f"evalkit: {sentence}", err=True)
     return 0 if done.whole and not any(suite["counts"].get("grade_error") for suite in report["suites"]) else 3
 
 
@@ -304,8 +302,6 @@ def score(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bo
     """
     done = api.score(file, RunOptions(overrides=overrides, limit=limit))
     report = _print_run(done, as_json=as_json)
-    for sentence in done.problems:
-        click.echo(f"evalkit: {sentence}", err=True)
     return 0 if all(suite["valued"] == suite["planned"] for suite in report["suites"]) else 3
 
 
@@ -340,6 +336,8 @@ def _print_run(done: api.Run, *, as_json: bool) -> dict[str, Any]:
         options.print_json(report)
     else:
         click.echo("\n".join(_lines(report, said=str(done.problem or ""))))
+    for sentence in done.problems:
+        click.echo(f"evalkit: {sentence}", err=True)
     return report
 
 

@@ -350,11 +350,7 @@ def _tree(path: Path, above: tuple[Path, ...], files: list[Path]) -> Node:
 
 
 def _parsed(path: Path) -> Node:
-    """One file by itself.
-
-    Raises:
-        SuiteError: where it cannot be read or is no YAML, with the line.
-    """
+    """One file by itself; a `SuiteError` with the line where it cannot be read or is no YAML."""
     try:
         return parse_file(path, tags=(FUNCTION_TAG,))
     except ConfigError as error:

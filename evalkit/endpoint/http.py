@@ -147,7 +147,7 @@ async def whole(content: aiohttp.StreamReader, limit: int, seconds: float) -> by
 
 
 async def beginning(content: aiohttp.StreamReader, silence: float) -> bytes:
-    """The first part of an error's body, or as much as comes soon: the status has said what matters."""
+    """What comes soon of a body of which all that matters is known: an error's, or one behind its `[DONE]`."""
     pieces: list[bytes] = []
     size = 0
     with suppress(aiohttp.ClientError, OSError):
@@ -156,14 +156,6 @@ async def beginning(content: aiohttp.StreamReader, silence: float) -> bytes:
                 pieces.append(chunk)
                 size += len(chunk)
     return b"".join(pieces)[:_ERROR_BODY_BYTES]
-
-
-async def last_bytes(content: aiohttp.StreamReader) -> None:
-    """After `[DONE]` only the end of the body is missing: with it, the connection can be used again."""
-    if not content.at_eof():
-        with suppress(aiohttp.ClientError, OSError):
-            async with asyncio.timeout(_LAST_BYTES_SECONDS):
-                await content.readany()
 
 
 MAX_REDIRECTS: Final = 3
@@ -372,7 +364,7 @@ class Transport:
             waited = between if events else silence
             return Failure(FailureKind.STALL, f"{place(response.url)} sent nothing more for {waited:g} s")
         if ended:
-            await last_bytes(content)
+            await beginning(content, _LAST_BYTES_SECONDS)  # with the body's end the connection can be used again
         body = reply.finish()
         return body if isinstance(body, Failure) else Answer(response.status, response.headers, body)
 

@@ -371,11 +371,7 @@ def _keep_busy(
 
 
 def _failed(names: Sequence[str], results: Mapping[Operators, Result]) -> dict[Operators, bool]:
-    """Whether each set that was measured failed, in the sense that everything on gives to it.
-
-    Raises:
-        NotJudgedError: with nothing on, the candidate cannot be judged.
-    """
+    """Whether each set failed, as everything on means it; `NotJudgedError` where nothing on cannot be judged."""
     none, everything = results.get(frozenset()), results.get(frozenset(names))
     if none is not None and none.verdict is Verdict.INVALID:
         raise NotJudgedError(none.reasons)
@@ -496,11 +492,8 @@ def bench_of(reference: Path, candidate: Path, names: list[str], options: Bisect
         "switch": asdict(switch),
         "plan": {"prompts": options.prompts, "tokens": options.tokens},
     }
-
-    def candidate_with(on: Operators) -> Side:
-        return side_of(config_with(on), folder / f"server-{key(on)}.log")
-
-    return Bench(folder, meant, (side_of(first), candidate_with), asked, time.monotonic)
+    sides = side_of(first), lambda on: side_of(config_with(on), folder / f"server-{key(on)}.log")
+    return Bench(folder, meant, sides, asked, time.monotonic)
 
 
 def found(reference: Path, candidate: Path, options: BisectOptions, heard: Callable[[int, Result], None]) -> Bisection:

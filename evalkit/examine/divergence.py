@@ -134,7 +134,8 @@ def divergence(first: Sequence[ScoredText], second: Sequence[ScoredText], near_t
         sequences=len(kept),
         tokens=differences.size,
         nll_shift=ratio_estimate(_sums(kept, np.negative), size),
-        k3=ratio_estimate(_sums(kept, _k3), size),
+        # expm1 keeps what e^d - 1 - d loses to rounding near 0.
+        k3=ratio_estimate(_sums(kept, lambda difference: np.expm1(difference) - difference), size),
         mean_abs=float(absolute.mean()),
         p99_abs=float(np.quantile(absolute, TAIL)),
         max_abs=float(absolute.max()),
@@ -161,11 +162,6 @@ def _differences(a: ScoredText, b: ScoredText) -> FloatArray:
     one, other = (np.array(text.logprobs, dtype=np.float64) for text in (a, b))  # None becomes NaN
     kept = np.flatnonzero(np.isfinite(one) & np.isfinite(other))
     return np.column_stack((kept, other[kept] - one[kept]))
-
-
-def _k3(difference: FloatArray) -> FloatArray:
-    # expm1 keeps what e^d - 1 - d loses to rounding near 0.
-    return np.expm1(difference) - difference
 
 
 def _sums(columns: Sequence[FloatArray], function: Callable[[FloatArray], FloatArray]) -> FloatArray:

@@ -241,8 +241,7 @@ async def _ask(
 ) -> None:
     """Asks for grades, each with the number of earlier replies that could not be read.
 
-    Raises:
-        EndpointError: where the judge is gone, refuses, or a reply is of another model or build than those before it.
+    An `EndpointError` where the judge is gone, refuses, or a reply is of another model or build than those before it.
     """
     limits = config.limits
     parameters = {key: value for key, value in identity_of(config).parameters.items() if key != "base_seed"}

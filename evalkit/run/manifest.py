@@ -206,11 +206,7 @@ def end_line(content: bytes) -> bytes:
 
 
 def _lines(path: Path) -> list[bytes]:
-    """The sessions' lines of a manifest.
-
-    Raises:
-        RunError: where it cannot be read or is damaged.
-    """
+    """The sessions' lines of a manifest; a `RunError` where it cannot be read or is damaged."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -259,11 +255,7 @@ def earlier(folder: Path) -> Session | None:
 
 
 def _session(path: Path, line: bytes) -> Session:
-    """The session of a line.
-
-    Raises:
-        RunError: where the line lacks something, or says what no session does.
-    """
+    """The session of a line; a `RunError` where it lacks something, or says what no session does."""
     try:
         said = orjson.loads(line)
     except orjson.JSONDecodeError as error:

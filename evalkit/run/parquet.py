@@ -207,11 +207,7 @@ class Table:
 
 
 def _verified(source: Any) -> str:
-    """The SHA-256 of an open file whose checksum fits; read in blocks, for it may be large.
-
-    Raises:
-        ValueError: where it does not fit.
-    """
+    """The SHA-256 of an open file, read in blocks, for it may be large; a `ValueError` where its checksum is wrong."""
     size = source.size()
     source.seek(max(0, size - _BLOCK_BYTES))
     end = source.read()

@@ -133,11 +133,11 @@ class Plan:
     def digest(self) -> str:
         """Names the plan: two plans with the same digest ask the same requests and are scored by the same rules."""
         loaded = attrgetter("prompt_digest", "data_digest", "scorer_id")
-        return digest([[s.name, *_said_repeats(s), self.base(s), s.base_seed, *loaded(s.loaded)] for s in self.suites])
-
-
-def _said_repeats(suite: PlannedSuite) -> list[Any]:
-    return [suite.repeats, dict(suite.by_item)] if suite.by_item else [suite.repeats]
+        said = [
+            [s.name, s.repeats, *([dict(s.by_item)] if s.by_item else []), self.base(s), s.base_seed, *loaded(s.loaded)]
+            for s in self.suites
+        ]
+        return digest(said)
 
 
 def seed_of(base: int, suite: str, item: str, repeat: int) -> int:
@@ -249,11 +249,7 @@ def key_of_suite(config: EndpointConfig, suite: str) -> str:
 
 @contextmanager
 def _said_at(config: EndpointConfig, key: str) -> Iterator[None]:
-    """Puts file, line and key before what is wrong with something that the configuration names.
-
-    Raises:
-        SuiteError, DataError: those of the body, with the place in front.
-    """
+    """Puts file, line and key before the body's `SuiteError` or `DataError` of what the configuration names."""
     try:
         yield
     except (SuiteError, DataError) as error:

@@ -289,11 +289,7 @@ def torn_at(data: BinaryIO, size: int) -> int | None:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """A journal file, and how many bytes it has now.
-
-    Raises:
-        RunError: where it cannot be read, now or in the body.
-    """
+    """A journal file, and how many bytes it has now; a `RunError` where it cannot be read, now or in the body."""
     try:
         with file.open("rb", buffering=1 << 18) as data:
             yield data, os.fstat(data.fileno()).st_size

@@ -113,7 +113,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
         return nothing
     flags: tuple[str, ...] = ("picture",) if doc.get("has_picture") else ()
     try:
-        value = find_answer(final, kind)
+        value = _last_value(_RE.emphasis.sub("", for_maths(final.text)), kind, midway=ends_midway(final))
     except SeveralAnswersError as error:
         return Score(0.0, Status.SCORED, "multiple", str(error), 0.0, flags, {"acc_lenient4": 0.0})
     if value is None:
@@ -162,18 +162,12 @@ def _typed(kind: str, answer: Any) -> Truth | None:
 # ---------------------------------------------------------------- finding the answer
 
 
-def find_answer(final: FinalText, kind: str) -> Value | None:
+def _last_value(text: str, kind: str, *, midway: bool) -> Value | None:
     """The value in the last place that announces one of the type, None where no place does.
 
-    In a text that was cut off, what runs up to its end is no answer: a digit may be missing.
-
-    Raises:
-        SeveralAnswersError: the place holds more than one.
+    In a text that ends `midway`, what runs up to its end is no answer: a digit may be missing. `SeveralAnswersError`
+    where the place holds more than one.
     """
-    return _last_value(_RE.emphasis.sub("", for_maths(final.text)), kind, midway=ends_midway(final))
-
-
-def _last_value(text: str, kind: str, *, midway: bool) -> Value | None:
     announced = (
         place.start for place in places(text) if place.said or "\n" in text[max(0, place.start - 5) : place.start]
     )

@@ -71,11 +71,7 @@ async def launched(
 
 
 async def _ready(server: Server, running: Guarded) -> str:
-    """The address of the server, once it answers there.
-
-    Raises:
-        LaunchError: the server ended, or did not answer in time.
-    """
+    """The address of the server, once it answers there; a `LaunchError` where it ends, or does not in time."""
     import aiohttp
 
     last = "it has not told its port yet"

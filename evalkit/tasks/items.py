@@ -381,11 +381,7 @@ def _unjudged(_doc: Mapping[str, Any], _final: FinalText) -> Score:
 
 
 def _own_scorer(suite: Suite) -> tuple[Scorer, str] | None:
-    """What grades the suite and its identity; None where its task does.
-
-    Raises:
-        SuiteError: naming the key, where the scorer or the preparer is not to be had.
-    """
+    """What grades the suite and its identity, None where its task does; a `SuiteError` where that is not to be had."""
     if suite.prepare is not None:
         _preparer(suite.prepare, suite.file)
     if suite.scorer is None:
