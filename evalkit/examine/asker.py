@@ -114,6 +114,11 @@ class Asker:
         """Whether any request was answered."""
         return self.whole.answered
 
+    @property
+    def calls(self) -> bool:
+        """Whether a required call of a tool was made."""
+        return any(one.kept for one in self.trials if one.promise == "tools.required")
+
     async def ask(self, prompt: str | Sequence[Message], *, stream: bool = False, **fields: Any) -> Said | Failure:
         """Asks greedily unless said otherwise."""
         async with self._slots:

@@ -27,6 +27,8 @@ SHORT, LONG = 48, 112
 """Token limits of an answer, and of a tool call or a JSON document."""
 _THINK: Final = re.compile(r"</?think(?:ing)?>")
 _MARK: Final = re.compile(r"\d{3}-\d{3}")
+FIRST: Final = 3
+"""Families that are asked before a server is taken for one that knows no tools."""
 WAVES: Final = ((2, 8), (8, 80), (32, 72), (64, 64))
 """Requests in flight at once, and requests, of each wave of marks."""
 
@@ -42,7 +44,11 @@ def families() -> tuple[dict[str, Any], ...]:
 
 async def tools(asker: Asker) -> None:
     """Every family with a call required, whole and streamed; choices auto, none and named; a turn of a tool."""
-    await asyncio.gather(*(_required(asker, family) for family in families()))
+    await _turns(asker)
+    for some in (families()[:FIRST], families()[FIRST:]):
+        await asyncio.gather(*(_required(asker, family) for family in some))
+        if not asker.calls:  # it knows no tools, and would write as many essays
+            return
     two = next(one for one in families() if one["name"] == "two tools")
     chosen = two["tools"][1]["function"]["name"]
     named = {"type": "function", "function": {"name": chosen}}
@@ -63,7 +69,6 @@ async def tools(asker: Asker) -> None:
     else:
         names = {call.name for call in said.calls}
         asker.note("tools.named", "named", names == {chosen}, f"calls {', '.join(names) or 'none'}")
-    await _turns(asker)
 
 
 async def _required(asker: Asker, family: Mapping[str, Any]) -> None:
@@ -380,7 +385,7 @@ RECORD: Final = {
 
 
 async def _marked(asker: Asker, case: str, place: int, wave: Sequence[str]) -> None:
-    mark, called = wave[place], place % 2 == 1
+    mark, called = wave[place], place % 2 == 1 and asker.calls
     fields: dict[str, Any] = {"tools": [RECORD], "tool_choice": "required"} if called else {}
     words = f"Record the code {mark}." if called else f"Repeat after me: {mark} {mark} {mark}"
     said = await asker.at_once(words, max_tokens=SHORT if called else 16, **fields)

@@ -37,6 +37,21 @@ def test_a_faithful_server_keeps_every_promise(faithful):
     assert told == set(catalogue()), "every promise of the catalogue is asked"
 
 
+class NoTools(Fault):
+    """A server that drops what it does not know."""
+
+    def request(self, fields):
+        return {key: value for key, value in fields.items() if key not in {"tools", "tool_choice"}}
+
+
+def test_a_server_without_tools_is_not_asked_for_all_of_them(faithful):
+    candidate = asyncio.run(museum.sheet(NoTools(7), 7))
+    assert {one.case for one in candidate.trials if one.promise == "tools.required"} == {
+        f"{family['name']}, {way}" for family in families()[:3] for way in ("whole", "streamed")
+    }
+    assert "tools.required" in museum.found(held(faithful, candidate, "2026-01-01T00:00:00+00:00"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_fault_is_found_and_named(name, faithful):
