@@ -446,13 +446,10 @@ def invalid_for(
         if kinds := _by_kind(summary.counts, summary.failures, _WITHOUT):
             if why is None:
                 return (*broken, *without)
+            counts: dict[str, Value] = {"n": summary.valued, "all": summary.planned}
             because = {"why": why} if why else {}
-            told.append(Reason("missing.why", {"side": side, **_counted(summary), "kinds": kinds, **because}))
+            told.append(Reason("missing.why", {"side": side, **counts, "kinds": kinds, **because}))
     return (*told, *left) if told and codes & {*_OF_MISSING, _NONE_MAY_MISS} else (*broken, *without)
-
-
-def _counted(summary: SideSummary) -> dict[str, Value]:
-    return {"n": summary.valued, "all": summary.planned}
 
 
 def _by_kind(counts: Mapping[str, int], failures: Mapping[str, int], statuses: Iterable[Status]) -> tuple[Reason, ...]:

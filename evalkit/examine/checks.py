@@ -212,9 +212,8 @@ USUAL_SHARE: Final = 0.25
 
 def check_disk(folder: Path, suites: Sequence[SuiteNeeds]) -> Finding:
     """Room in the folder of the runs for every planned reply at a quarter of its token limit, a usual mean."""
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
+    absolute = folder.absolute()
+    existing = next(one for one in (absolute, *absolute.parents) if one.exists())
     free = shutil.disk_usage(existing).free
     needed = sum(map(_stored_bytes, suites))
     values: dict[str, Any] = {"free": free / 1e9, "folder": existing, "needed": needed / 1e9}

@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from evalkit.errors import UsageError
 from evalkit.publish.cards import Benchmark, benchmark_of
+from evalkit.render.numbers import places
 
 Scale: TypeAlias = Literal["percent", "fraction", "percent sign", "count"]
 Grid: TypeAlias = list[tuple[int, list[str]]]
@@ -193,7 +194,7 @@ def read_cell(text: str) -> Cell:
     if not match:
         return Cell(stripped)
     number = Decimal(match[1])
-    step = Decimal(1).scaleb(-_places(number))
+    step = Decimal(1).scaleb(-places(number))
     spread = match[3] is not None
     if match[2]:
         return Cell(stripped, number, "percent sign", number / 100, step / 100, spread=spread)
@@ -205,18 +206,12 @@ def unpadded(cells: Sequence[Cell]) -> list[Cell]:
     zeros: dict[int, list[int]] = {}
     for cell in cells:
         if cell.number:
-            zeros.setdefault(_places(cell.number), []).append(_places(cell.number) - _places(cell.number.normalize()))
-    padding = {places: min(found) for places, found in zeros.items() if len(found) >= _PADDED_CELLS}
+            zeros.setdefault(places(cell.number), []).append(places(cell.number) - places(cell.number.normalize()))
+    padding = {written: min(found) for written, found in zeros.items() if len(found) >= _PADDED_CELLS}
     return [
-        cell if cell.number is None else replace(cell, step=cell.step.scaleb(padding.get(_places(cell.number), 0)))
+        cell if cell.number is None else replace(cell, step=cell.step.scaleb(padding.get(places(cell.number), 0)))
         for cell in cells
     ]
-
-
-def _places(number: Decimal) -> int:
-    """How many decimals are written."""
-    exponent = number.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def scaled_row(left: Cell, right: Cell, scale: Scale) -> tuple[Cell, Cell]:

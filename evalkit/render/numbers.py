@@ -50,6 +50,12 @@ def outward(interval: Interval, decimals: int) -> Range:
     return Range(low, high, shortest(points(interval.level), 0, 2))
 
 
+def places(number: Decimal) -> int:
+    """How many decimals are written."""
+    exponent = number.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
 def shown(interval: Interval, margin: float) -> Range:
     """The interval as every table, sentence and page shows it: outward, with the digits that its margin asks for."""
     return outward(interval, decimals_for(interval, margin))

@@ -154,7 +154,7 @@ _BESIDE: Final = frozenset({"note.unequal", "note.weights"})
 def suite_row(suite: SuiteResult, language: Language = "en") -> SuiteRow:
     """The row of one suite."""
     shown = change_of(suite.difference, suite.ci90, suite.margin)
-    decimals = _places(shown.difference) if shown else 1
+    decimals = numbers.places(shown.difference) if shown else 1
     return SuiteRow(
         suite=suite.suite,
         label=suite.label.strip() or suite.suite,
@@ -230,7 +230,7 @@ def _behaviour_line(row: BehaviourRow, language: Language) -> BehaviourLine:
 
 def _macro_row(macro: Macro, suites: tuple[SuiteResult, ...], language: Language) -> MacroRow:
     shown = numbers.change(macro.difference, macro.ci90, macro.margin)
-    decimals = _places(shown.difference)
+    decimals = numbers.places(shown.difference)
     worst = next((suite for suite in suites if suite.suite == macro.worst_suite), None)
     return MacroRow(
         suites=macro.suites,
@@ -243,11 +243,6 @@ def _macro_row(macro: Macro, suites: tuple[SuiteResult, ...], language: Language
         worst_label=(worst.label or worst.suite) if worst else macro.worst_suite,
         worst_change=change_of(worst.difference, worst.ci90, worst.margin) if worst else None,
     )
-
-
-def _places(value: Decimal) -> int:
-    exponent = value.as_tuple().exponent
-    return -exponent if isinstance(exponent, int) else 0
 
 
 # ---------------------------------------------------------------- three plain sentences a suite
