@@ -99,9 +99,6 @@ def _show_across(across: Sequence[Finding], differences: Sequence[Difference], *
         click.echo("  nothing differs")
 
 
-# ---------------------------------------------------------------- this machine
-
-
 @click.command("bench-client")
 @click.option("--requests", type=click.IntRange(min=1), default=6000, help="Requests in each row.")
 @click.option(

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from evalkit.model import P_GOLD_MARGIN_PT, Reason, RunIdentity, fraction
 
-# ---------------------------------------------------------------- a column of words that repeat, held as numbers
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
@@ -207,9 +205,6 @@ class Side:
     notes: tuple[Reason, ...] = ()
     overall_margin: float | None = None
     stopped: Reason | None = None
-
-
-# ---------------------------------------------------------------- a row of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,6 @@ from evalkit.stats.paired import (
 from evalkit.stats.power import repeats_to_decide
 from evalkit.stats.variance import item_variance, mean_within, measured_variance
 
-# ---------------------------------------------------------------- why a verdict: the numbers that decided
-
 
 def reason_of(test: DifferenceTest, needed: NeededRepeats | None, *, anew: bool = False) -> Reason:
     """Why a suite that may be judged got its verdict; with `anew` only new answers may still decide it."""
@@ -73,9 +71,6 @@ def reason_of(test: DifferenceTest, needed: NeededRepeats | None, *, anew: bool 
     if not test.leans:
         return Reason("inconclusive", values)
     return Reason("inconclusive.worse" if test.point < 0 else "inconclusive.better", values)
-
-
-# ---------------------------------------------------------------- what an undecided suite still needs
 
 
 def needed_repeats(

@@ -94,9 +94,6 @@ def _stored_run(folder: Path) -> StoredRun:
     )
 
 
-# ---------------------------------------------------------------- what came back
-
-
 def records(folder: Path | str) -> Iterator[dict[str, Any]]:
     """Everything that came back in a run, in the clear: a dictionary a reply (with its `body`) or failure.
 

@@ -102,9 +102,6 @@ def _drop_oldest(folder: Path, say: Callable[[str], None]) -> None:
         say(f"removed {', '.join(path.name for path in oldest)}: a folder keeps {EARLIER} earlier comparisons")
 
 
-# ---------------------------------------------------------------- whom a bank has judged
-
-
 _SIDE: Final = re.compile(rb'^"(reference|candidate)": \{"name": "[^"\n]*", "run_id": "([^"\n]*)"', re.MULTILINE)
 _HEAD_BYTES: Final = 1 << 16
 """A document begins with its two sides."""

@@ -248,9 +248,6 @@ def _picture() -> str:
     return "data:image/png;base64," + base64.b64encode(png.getbuffer()).decode("ascii")
 
 
-# ---------------------------------------------------------------- two sides begin together
-
-
 class Gate:
     """Opens when every named side has come; shuts when one is given up before, lest that cost the other a night."""
 

@@ -151,9 +151,6 @@ def musr(row: Row, _settings: Settings) -> Document:
     }
 
 
-# ---------------------------------------------------------------- scoring by log-likelihood
-
-
 def score_logprobs(doc: Mapping[str, Any], logprobs: Sequence[float | None]) -> Score:
     """The score of one item from the log-probabilities (nats) of its options, in their order; None for an unknown one.
 

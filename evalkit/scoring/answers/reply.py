@@ -143,9 +143,6 @@ def first_turn(final: FinalText, *, speakers: bool = True) -> FinalText:
     return replace(final, text=final.text[start:])
 
 
-# ---------------------------------------------------------------- refusals: a label for the reports, for they score 0
-
-
 _BEGINNING: Final = 600  # characters; a refusal says so at once
 
 
