@@ -295,11 +295,7 @@ class Comparison:
         return rendered(self.value, form, options or ReportOptions())
 
     def explain(self, suite: str | None = None, *, language: Language = "en") -> str:
-        """The verdict in three plain sentences a suite.
-
-        Raises:
-            UsageError: where the comparison has no such suite.
-        """
+        """The verdict in three plain sentences a suite. Raises `UsageError`: where the comparison has no such suite."""
         from evalkit.render.rows import explain
 
         check_word(language, ("en", "zh"), "language")

@@ -75,11 +75,7 @@ _LARGEST: Final = 1e20  # a seed may have 64 bits; beyond, points and percent of
 
 
 def checked(made: T) -> T:
-    """The value, where its numbers are such as evalkit writes.
-
-    Raises:
-        UsageError: naming one that is beyond.
-    """
+    """The value, where its numbers are such as evalkit writes. Raises `UsageError`: naming one that is beyond."""
     for place, number in _numbers(made, ""):
         if abs(number) > _LARGEST:
             raise UsageError(f"at {place.lstrip('.')}: there is no such number: {number!s:.40}")

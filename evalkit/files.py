@@ -50,11 +50,7 @@ def digest64(text: str) -> int:
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits.
-
-    Raises:
-        OSError: where it cannot be read.
-    """
+    """SHA-256 of a file's bytes, 64 hexadecimal digits. Raises `OSError`: where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

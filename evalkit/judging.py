@@ -196,11 +196,7 @@ def choices_of(options: JudgeOptions) -> Choices:
 
 
 def policy(options: JudgeOptions, case: Case | None = None) -> Policy:
-    """The policy that the options say.
-
-    Raises:
-        UsageError: for an option that nothing in the case heeds.
-    """
+    """The policy that the options say. Raises `UsageError`: for an option that nothing in the case heeds."""
     if options.include_questions and case is not None and all(side.item is no_item for side in case.sides):
         raise UsageError("--include-questions: has no effect here: neither side holds questions")
     advisory: tuple[str, ...] = ()

@@ -155,11 +155,7 @@ def _read(home: Path) -> Fixed | None:
 
 
 def store(home: Path, made: Fixed) -> None:
-    """Stores a design beside its comparison.
-
-    Raises:
-        StorageError: where the disk refuses.
-    """
+    """Stores a design beside its comparison. Raises `StorageError`: where the disk refuses."""
     home.mkdir(parents=True, exist_ok=True)
     write_whole(home / NAME, orjson.dumps(made, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 

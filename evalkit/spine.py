@@ -289,11 +289,7 @@ class _Rechecked:
 
 
 def _rechecked(side: SideRun, options: CompareOptions, observer: Observer) -> _Rechecked:
-    """Asks for some of a side's stored answers again.
-
-    Raises:
-        UsageError: another server answers.
-    """
+    """Asks for some of a side's stored answers again. Raises `UsageError`: another server answers."""
     found, why = recheck.reused(side, observer, stored=options.stored)
     return _Rechecked(found, "" if side.missing else why)
 

@@ -307,11 +307,7 @@ def task_tree(path: Path) -> Node:
 
 
 def read_task(path: Path) -> dict[str, Any]:
-    """`task_tree` without the places.
-
-    Raises:
-        SuiteError: as `task_tree`.
-    """
+    """`task_tree` without the places. Raises `SuiteError`: as `task_tree`."""
     plain: dict[str, Any] = task_tree(path).plain()
     return plain
 
@@ -358,11 +354,7 @@ def _parsed(path: Path) -> Node:
 
 
 def text_of(path: Path) -> bytes:
-    """A suite's file, unread.
-
-    Raises:
-        SuiteError: it cannot be read, is too large, or is a pipe or device.
-    """
+    """A suite's file, unread. Raises `SuiteError`: it cannot be read, is too large, or is a pipe or device."""
     try:
         return read_bytes(path)
     except ConfigError as error:

@@ -222,11 +222,7 @@ def read_bytes(path: Path, asked_by: str = "") -> bytes:
 
 
 def read_text(path: Path, asked_by: str = "") -> str:
-    """The text of a file.
-
-    Raises:
-        ConfigError: as `read_bytes`, and where it is not UTF-8.
-    """
+    """The text of a file. Raises `ConfigError`: as `read_bytes`, and where it is not UTF-8."""
     raw = read_bytes(path, asked_by)
     try:
         return raw.decode("utf-8-sig")
@@ -246,11 +242,7 @@ def parse(text: str, source: str, interpolate: Interpolate, tags: Collection[str
 
 
 def parse_file(path: Path, asked_by: str = "", tags: Collection[str] = ()) -> Node:
-    """Read a YAML file in which `${...}` is not evalkit's.
-
-    Raises:
-        ConfigError: as `read_text` and `parse`.
-    """
+    """Read a YAML file in which `${...}` is not evalkit's. Raises `ConfigError`: as `read_text` and `parse`."""
     return parse(read_text(path, asked_by), str(path), lambda text, _origin, _key: text, tags)
 
 

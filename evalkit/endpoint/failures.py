@@ -31,11 +31,7 @@ if TYPE_CHECKING:  # who only reads what is stored needs none of the configurati
 
 
 def loads(data: bytes) -> Any:
-    """Read one JSON document.
-
-    Raises:
-        ValueError: it is not JSON, is not UTF-8, or is nested too deeply.
-    """
+    """Read one JSON document. Raises `ValueError`: it is not JSON, is not UTF-8, or is nested too deeply."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as refused:

@@ -299,11 +299,7 @@ Came: TypeAlias = "Sequence[tuple[_Chosen, tuple[Any, Any]]]"
 
 
 def _came(side: SideRun, chosen: Sequence[_Chosen], replies: Sequence[tuple[Reply | Failure, Reply | Failure]]) -> Came:
-    """What came back of what was asked first.
-
-    Raises:
-        UnreachableError: hardly anything.
-    """
+    """What came back of what was asked first. Raises `UnreachableError`: hardly anything."""
     came = [(one, pair) for one, pair in zip(chosen, replies, strict=False) if all(isinstance(x, Reply) for x in pair)]
     if len(came) < min(_LEAST, len(chosen)):
         pairs = zip(chosen, replies, strict=False)

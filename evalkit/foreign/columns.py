@@ -89,32 +89,20 @@ class SamplesBuilder:
     )
 
     def add_item(self, item: ItemFacts) -> None:
-        """Lists an item.
-
-        Raises:
-            ValueError: where its name is taken.
-        """
+        """Lists an item. Raises `ValueError`: where its name is taken."""
         if item.name in self.items:
             raise ValueError(f"item {item.name!r} is listed twice")
         self._codes[item.name] = len(self.items)
         self.items[item.name] = item
 
     def add(self, sample: Sample) -> None:
-        """Appends a sample.
-
-        Raises:
-            KeyError: now or later, for an item that is not listed.
-        """
+        """Appends a sample. Raises `KeyError`: now or later, for an item that is not listed."""
         self._waiting.append(sample)
         if len(self._waiting) >= _BLOCK:
             self._flush()
 
     def samples(self) -> Samples:
-        """The finished columns.
-
-        Raises:
-            KeyError: for an item that is not listed.
-        """
+        """The finished columns. Raises `KeyError`: for an item that is not listed."""
         self._flush()
         columns: dict[str, Any] = {name: column.finished() for name, column in self._columns.items()}
         columns["truncated"] = columns["truncated"] | columns["status"].mask(Status.TRUNCATED)

@@ -45,11 +45,7 @@ class Frame:
         return self.name
 
     def arrow(self) -> Any:
-        """The table as Arrow's.
-
-        Raises:
-            DataError: where it is no frame, or a column holds values of several kinds.
-        """
+        """The table as Arrow's. Raises `DataError`: where it is no frame, or a column holds values of several kinds."""
         import pyarrow as pa
 
         try:

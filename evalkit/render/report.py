@@ -35,11 +35,7 @@ def check_format(form: str, options: ReportOptions) -> None:
 
 
 def rendered(comparison: Comparison, form: str, options: ReportOptions) -> str | bytes:
-    """The comparison in a format.
-
-    Raises:
-        UsageError: as `check_format`, and for a template that cannot be used.
-    """
+    """The comparison in a format. Raises `UsageError`: as `check_format`, and for a template that cannot be used."""
     check_format(form, options)
     language = options.language
     if form == "terminal":

@@ -166,11 +166,7 @@ def forget() -> None:
 
 
 def read_items(folder: Path, digest: str) -> ItemTable:
-    """The items of this digest.
-
-    Raises:
-        RunError: where they are absent or damaged.
-    """
+    """The items of this digest. Raises `RunError`: where they are absent or damaged."""
     path = items_path(folder, digest)
     if (held := _HELD.get(digest)) is not None:
         return held
@@ -194,11 +190,7 @@ class Questions:
     """The questions of the items of a suite, read from its file as they are wanted, with those beside them."""
 
     def __init__(self, folder: Path, digest: str) -> None:
-        """Opens the file.
-
-        Raises:
-            RunError: where it is absent or damaged.
-        """
+        """Opens the file. Raises `RunError`: where it is absent or damaged."""
         self._table = Table(items_path(folder, digest), ITEMS, digest)
         self._rows = {name: row for row, name in enumerate(self._table.values("item"))}
 

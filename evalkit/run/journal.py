@@ -61,11 +61,7 @@ class Index:
 
 
 def index(folder: Path) -> Index:
-    """Reads the journals of a run folder.
-
-    Raises:
-        RunError: where one cannot be read.
-    """
+    """Reads the journals of a run folder. Raises `RunError`: where one cannot be read."""
     replies: dict[str, Place] = {}
     known: dict[Answerer, Answerer] = {}  # one value for all replies of one answerer
     failures: dict[str, FailureRecord] = {}

@@ -157,11 +157,7 @@ class Table:
                 start += len(batch)
 
     def values(self, name: str) -> list[Any]:
-        """A column as Python's own values.
-
-        Raises:
-            RunError: where it is damaged.
-        """
+        """A column as Python's own values. Raises `RunError`: where it is damaged."""
         return [value for _start, piece in self.pieces(name) for value in piece.to_pylist()]
 
     def row(self, row: int, *names: str) -> dict[str, Any]:
@@ -181,11 +177,7 @@ class Table:
             return self._file.read_row_group(number, columns=list(names))
 
     def numbers(self, name: str, kind: type[np.generic] | str) -> NDArray[Any]:
-        """A column of numbers; NaN where there is none.
-
-        Raises:
-            RunError: where it is damaged.
-        """
+        """A column of numbers; NaN where there is none. Raises `RunError`: where it is damaged."""
         column = np.empty(len(self), dtype=kind)
         for start, piece in self.pieces(name):
             column[start : start + len(piece)] = _plain(piece)

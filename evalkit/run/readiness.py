@@ -258,11 +258,7 @@ class Gate:
         self._shut_by: str | None = None
 
     async def through(self, name: str) -> None:
-        """Waits until every side has come here.
-
-        Raises:
-            EndpointError: another side was given up before it came.
-        """
+        """Waits until every side has come here. Raises `EndpointError`: another side was given up before it came."""
         self._missing.discard(name)
         if not self._missing:
             self._changed.set()

@@ -261,11 +261,7 @@ def read_records(file: Path) -> Iterator[tuple[int, Record | Damage]]:
 
 
 def read_at(file: Path, offset: int, key: str) -> ReplyRecord:
-    """The reply with this key, whose record begins at a byte.
-
-    Raises:
-        RunError: where it is not there any more.
-    """
+    """The reply with this key, whose record begins at a byte. Raises `RunError`: where it is not there any more."""
     with _opened(file) as (data, size):
         _end, found = _at(data, offset, size)
     if isinstance(found, ReplyRecord) and found.key == key:

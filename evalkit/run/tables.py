@@ -128,21 +128,13 @@ class RunTables:
     rows: Mapping[str, Rows]
 
     def places(self) -> dict[str, Places]:
-        """By suite where the reply of each sample is.
-
-        Raises:
-            RunError: where they are damaged.
-        """
+        """By suite where the reply of each sample is. Raises `RunError`: where they are damaged."""
         files, offsets = self.scores.numbers("journal", np.int16), self.scores.numbers("offset", np.int64)
         numbers = np.arange(len(self.scores))
         return {name: Places(files[rows], offsets[rows], numbers[rows]) for name, rows in self.rows.items()}
 
     def key(self, number: int) -> str:
-        """The key of the reply of a row of the table.
-
-        Raises:
-            RunError: where it is damaged.
-        """
+        """The key of the reply of a row of the table. Raises `RunError`: where it is damaged."""
         return str(self.scores.row(number, "key")["key"] or "")
 
 

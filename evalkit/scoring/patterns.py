@@ -9,11 +9,7 @@ from pathlib import Path
 
 
 class Patterns:
-    """The patterns of one table, as attributes.
-
-    Raises:
-        AttributeError: the table has no such entry.
-    """
+    """The patterns of one table, as attributes. Raises `AttributeError`: the table has no such entry."""
 
     def __init__(self, table: str) -> None:
         """Those of `table`."""

@@ -281,11 +281,7 @@ _NAMES = ("id", "ID", "item_id", "question_id", "Record ID", "index", "idx")
 
 
 def required(doc: Mapping[str, Any], key: str) -> Any:
-    """The value of `key` in `doc`.
-
-    Raises:
-        DataError: it is absent, None, blank or an empty collection.
-    """
+    """The value of `key` in `doc`. Raises `DataError`: it is absent, None, blank or an empty collection."""
     value = doc.get(key)
     if (
         value is None

@@ -99,11 +99,7 @@ def content_id(*parts: str) -> str:
 
 
 def field(row: Row, *names: str) -> Any:
-    """The first of the columns that is there and not null.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The first of the columns that is there and not null. Raises `ValueError`: there is none."""
     for name in names:
         if row.get(name) is not None:
             return row[name]

@@ -42,11 +42,7 @@ class Picture:
     column: str = ""
 
     def load(self) -> bytes:
-        """The source bytes.
-
-        Raises:
-            OSError: where the file cannot be read any more.
-        """
+        """The source bytes. Raises `OSError`: where the file cannot be read any more."""
         if self.group < 0:
             return self.file.read_bytes()
         return _bytes_of(_GROUPS.cells(self.file, self.group, self.column)[self.row].as_py()) or b""
