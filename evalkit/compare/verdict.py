@@ -150,6 +150,15 @@ _FLAGRANT: Final = 0.001
 """The one-sided level at which the halves of a bank are held to differ, or a judge to have drifted."""
 
 
+def _against(floor: NoiseFloor | None, margin: float) -> NoiseFloor | None:
+    """A stored floor against the margin of this comparison: it was judged by another, or INVALID for other reasons."""
+    if floor is None or floor.interval is None:
+        return floor
+    low, high = floor.interval.low, floor.interval.high
+    beyond = Verdict.DEGRADED if high < -margin else Verdict.ELEVATED if low > margin else Verdict.INCONCLUSIVE
+    return replace(floor, verdict=Verdict.EQUIVALENT if -margin < low and high < margin else beyond)
+
+
 def halves(aligned: Aligned, margin: float, alpha: float) -> NoiseFloor | None:
     """The reference's odd repeats against its even ones; None where no item has both.
 
@@ -300,10 +309,10 @@ def judge_suite(
         return Judged(result, None, aligned)
     test = judge_difference(paired, margin, policy.level(name))
     own, told = judge_noise(reference, candidate, aligned, test)
-    noise = policy.noise.get(name) or halves(aligned, margin, policy.alpha) or own
-    invalid += noise_reasons(noise, margin)
-    if noise is not own:
-        invalid += noise_reasons(own, margin)
+    found = _against(policy.noise.get(name), margin), halves(aligned, margin, policy.alpha), own
+    noise = next((one for one in found if one is not None), None)
+    for one in found:  # each sees what the others cannot: a floor of another day says nothing of this bank
+        invalid += noise_reasons(one, margin)
     cases = worst_cases(aligned, test)
     waits = open_reason(aligned, test, cases) or blind_reason(test, sides[0], reference.facts.chance)
     needed = None

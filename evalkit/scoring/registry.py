@@ -151,12 +151,15 @@ def module_in(file: Path) -> ModuleType:
     home.__path__ = [str(file.parent)]
     module = sys.modules[name] = ModuleType(name)
     module.__file__, module.__package__ = str(file), package
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         # Not by Python's own loader: it would leave compiled code beside the suite, and take it for a changed file's.
         exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)  # noqa: S102 - what the user's suite names
     except BaseException:
         del sys.modules[name]
         raise
+    finally:  # what it imports from beside it leaves none either
+        sys.dont_write_bytecode = written
     _FILES[file] = _digests(package)
     return module
 

@@ -91,3 +91,33 @@ def test_a_steady_judge_has_no_noise_and_the_candidate_s_second_grading_is_not_u
     assert "its noise is 0.00 points" in note(result)
     assert judged(graded(first, []), graded(other, second)).noise_floor is None
     assert judged(graded(first, second[:1]), graded(other, [])).noise_floor is None, "one answer shows no spread"
+
+
+def drifted(n=200):
+    """A bank whose odd repeats are far below its even ones, as where its server became worse between them."""
+    return np.stack([np.r_[np.ones(n - 20), np.zeros(20)], np.r_[np.ones(n // 4), np.zeros(n - n // 4)]], axis=1)
+
+
+def floor(low, high, verdict):
+    return NoiseFloor(Interval(low, high, 0.9), verdict, said("asked again on another day"))
+
+
+def test_a_floor_of_another_day_does_not_switch_off_the_halves_of_the_bank():
+    bank = suite(drifted())
+    policy = Policy(noise={"quiz": floor(-0.01, 0.01, Verdict.EQUIVALENT)})
+    assert judged(bank, bank, policy=policy).verdict is Verdict.INVALID
+    assert judged(bank, bank).verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "margin", "expected"),
+    [
+        (-0.02, 0.02, Verdict.INVALID, 0.06, Verdict.EQUIVALENT),  # INVALID for its missing answers
+        (-0.25, -0.15, Verdict.EQUIVALENT, 0.06, Verdict.INVALID),  # judged at a margin of 40 points
+        (-0.10, -0.04, Verdict.DEGRADED, 0.15, Verdict.EQUIVALENT),  # judged at half a point
+    ],
+)
+def test_a_stored_floor_is_held_against_the_margin_of_this_comparison(low, high, verdict, margin, expected):
+    scores = np.r_[np.ones(300), np.zeros(100)]
+    policy = Policy(noise={"quiz": floor(low, high, verdict)}, default_margin=margin)
+    assert judged(suite(scores), suite(scores), policy=policy).verdict is expected
