@@ -141,7 +141,7 @@ class Model:
             asked = await request.json()
             fields = self.fault.request(dict(asked))
             reply = self.answer(fields)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.005)
             reply = self.fault.reply(asked, reply, self.in_flight)
         finally:
             self.in_flight -= 1

@@ -9,9 +9,11 @@ class Crossed(Fault):
 
     def settle(self):
         self.from_in_flight = self.rng.choice((4, 8))
-        self.last = None
+        self.last, self.next = None, self.rng.randrange(50)
 
     def reply(self, fields, reply, in_flight):
         before, self.last = self.last, reply
-        strikes = in_flight >= self.from_in_flight and self.rng.random() < 0.02
+        self.next -= in_flight >= self.from_in_flight
+        strikes = self.next < 0
+        self.next += 50 * strikes
         return before if strikes and before is not None else reply
