@@ -24,9 +24,9 @@ from evalkit.model import Comparison, Verdict
 
 
 class OtherKernels(Fault):
-    """Logits with an error of a few thousandths, new for every request."""
+    """Logits with an error of a thousandth, new for every request."""
 
-    noise = 3e-3
+    noise = 1e-3
 
 
 class LargePieces(Fault):

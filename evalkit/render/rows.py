@@ -175,8 +175,14 @@ def suite_row(suite: SuiteResult, language: Language = "en") -> SuiteRow:
 
 def part_text(suite: SuiteResult, language: Language = "en") -> str:
     """What of its data set a suite was asked, such as "30 of 756 items"; "" where that is all."""
-    codes = {"note.part": "note.part", "note.categories": "part.categories", "note.without_task": "part.without"}
-    parts = [Reason(codes[note.code], note.values) for note in suite.notes if note.code in codes]
+    parts = []
+    for note in suite.notes:
+        if note.code == "note.part":
+            parts.append(note)
+        elif note.code == "note.categories":
+            parts.append(Reason("part.categories", note.values))
+        elif note.code == "note.without_task":
+            parts.append(Reason("part.without", note.values))
     return words_of(language)["list"].join(dict.fromkeys(say(part, language) for part in parts))
 
 
