@@ -60,7 +60,7 @@ CASES = (
 )
 ONCE, MILLION = 1, 3  # the cases that the goals are about
 LOAD_TIMES, LOAD_MB, HELP_TIMES = 1.3, 250.0, 1.5
-LOAD = "import sys; from pathlib import Path; from evalkit.run.anew import read_run; read_run(Path(sys.argv[1]))"
+LOAD = "import sys; from pathlib import Path; from evalkit.run.repair import read_run; read_run(Path(sys.argv[1]))"
 SHORT = {
     "k": "key", "j": "offset", "s": "suite", "i": "item", "r": "repeat", "v": "value", "st": "status", "why": "reason",
     "a": "answer", "h": "text", "n": "characters", "p": "prompt_tokens", "c": "completion_tokens", "sec": "seconds",

@@ -39,10 +39,10 @@ from evalkit.model import Reply, Usage
 from evalkit.options import JudgeOptions
 from evalkit.rounds import judged_stored
 from evalkit.run import items, journal, manifest
-from evalkit.run.anew import read_run
 from evalkit.run.parquet import sealed
 from evalkit.run.plan import prepare
 from evalkit.run.records import framed, packed, read_records
+from evalkit.run.repair import read_run
 from evalkit.run.sides import load
 
 NAMES = ("reference", "candidate")

@@ -22,7 +22,7 @@ import numpy as np
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.options import option_rows
 from evalkit.model import P_GOLD_MARGIN_PT, Verdict, fraction
-from evalkit.run.anew import read_run
+from evalkit.run.repair import read_run
 from evalkit.stats.methods import judge_difference
 from evalkit.stats.paired import FloatArray, PairedItems, Scores, clustered_mean, pair_scores
 from evalkit.stats.tails import normal_quantile

@@ -19,7 +19,7 @@ from evalkit.config import EndpointConfig
 from evalkit.config.schema import differences
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, UsageError
-from evalkit.examine import comparability, drawn, probe, probe_report
+from evalkit.examine import comparability, probe, probe_report, texts
 from evalkit.examine.checks import Finding, SuiteNeeds
 from evalkit.examine.contract import Alone, Sheet, alone, held, signed
 from evalkit.examine.doctor import Diagnosis, Report, between, examine_configured, quick_check, subject_of
@@ -251,7 +251,7 @@ def prompts_for(
 def sampler_of(suites: Sequence[PlannedSuite]) -> dict[str, float]:
     """How most of the samples are drawn that are not greedy; nothing where all are."""
     most = sorted(suites, key=lambda suite: suite.planned, reverse=True)
-    return next((found for suite in most if (found := drawn.sampler_of(suite.parameters))), {})
+    return next((found for suite in most if (found := texts.sampler_of(suite.parameters))), {})
 
 
 def fits(prompt: Prompt) -> bool:

@@ -129,8 +129,8 @@ def run(
     from evalkit.examine import recheck
     from evalkit.render.words import say
     from evalkit.run import journal, sides
-    from evalkit.run.anew import read_run
     from evalkit.run.plan import prepare, refreshed
+    from evalkit.run.repair import read_run
 
     if stored and again:
         raise UsageError("stored and again: take the stored answers or ask anew, not both")
@@ -155,8 +155,8 @@ def score(file: PathLike, options: RunOptions | None = None) -> Run:
         RunError: where there is no such run.
     """
     from evalkit.run import execute, journal, sides
-    from evalkit.run.anew import read_run
     from evalkit.run.plan import prepare, refreshed
+    from evalkit.run.repair import read_run
     from evalkit.waits import finished
 
     side = prepare(sides.load(Path(file), options or RunOptions()))

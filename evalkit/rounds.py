@@ -30,8 +30,8 @@ from evalkit.model import Comparison, Macro, Reason, Rounds, Status, SuiteResult
 from evalkit.nights import RERUN_SEEDS
 from evalkit.parts import Design, Items, Look, Part, Size
 from evalkit.run import Observer, manifest
-from evalkit.run.anew import read_run
 from evalkit.run.read import is_run
+from evalkit.run.repair import read_run
 from evalkit.stats.looks import LookAlphas, comparison_alphas, spent
 from evalkit.stats.methods import check_margin
 from evalkit.stats.paired import IntArray
@@ -147,11 +147,17 @@ def looked(folder: Path, *, night: bool = False) -> Iterator[Reason]:
 
 
 def _read(home: Path) -> Fixed | None:
-    """The stored design; None where there is none, or it cannot be read: then looks begin anew."""
+    """The stored design; None where there is none.
+
+    Raises:
+        UsageError: it cannot be read: which answers were looked at is unknown then.
+    """
     try:
         return codec.made_of(Fixed, orjson.loads((home / NAME).read_bytes()))
-    except (OSError, ValueError, UsageError):
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, UsageError) as error:
+        raise UsageError(f"{home / NAME}: cannot be read ({error}): {_WHY}") from error
 
 
 def store(home: Path, made: Fixed) -> None:

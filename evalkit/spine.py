@@ -27,9 +27,9 @@ from evalkit.options import CompareOptions
 from evalkit.parts import Part
 from evalkit.publish.archive import home_of, noise_floors, second_name
 from evalkit.run import Observer, answerers, execute, journal, manifest
-from evalkit.run.anew import read_run
 from evalkit.run.manifest import Rechecked, Session
 from evalkit.run.plan import SideRun, new_session, prepare, refreshed
+from evalkit.run.repair import read_run
 from evalkit.run.sides import beside, load, run_sides
 from evalkit.tasks.items import by_logprobs
 from evalkit.tasks.suites import find_pack

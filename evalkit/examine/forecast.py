@@ -25,9 +25,9 @@ from evalkit.options import PlanOptions, ProbeOptions
 from evalkit.render.words import amount, say
 from evalkit.run import Observer
 from evalkit.run.allot import allotted, bank_of
-from evalkit.run.anew import read_run
 from evalkit.run.plan import Chosen, chosen_suites, identity_of, margin_pt_of, overall_margin_pt, sampling_of
 from evalkit.run.read import is_run
+from evalkit.run.repair import read_run
 from evalkit.tasks.items import by_logprobs
 from evalkit.tasks.suites import find_pack
 

@@ -16,7 +16,6 @@ import orjson
 from evalkit import codec
 from evalkit.errors import UsageError
 from evalkit.examine.divergence import Divergence, ScoredText, divergence, near_tie_nats
-from evalkit.examine.drawn import DrawnNll, Greedy, drawn_nll, ends, greedy_texts, judge_drawn
 from evalkit.examine.fidelity import (
     FLOORS,
     MOST_AGAIN,
@@ -29,6 +28,7 @@ from evalkit.examine.fidelity import (
     rule_of_three,
 )
 from evalkit.examine.probe import Asked, Findings, Material, Plan, Scores
+from evalkit.examine.texts import DrawnNll, Greedy, drawn_nll, ends, greedy_texts, judge_drawn
 from evalkit.files import write_whole
 from evalkit.model import Probe, Reason, Verdict
 from evalkit.resources import __version__

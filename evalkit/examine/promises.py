@@ -274,7 +274,7 @@ async def limits(asker: Asker) -> None:
 
 
 async def _twice(
-    asker: Asker, promise: str, prompt: str, kept: Callable[[Said], bool], fields: Mapping[str, Any]
+    asker: Asker, promise: str, prompt: str, kept: Callable[[Said], bool | None], fields: Mapping[str, Any]
 ) -> None:
     """What is broken is broken twice: a first answer may come from another batch."""
     seen = ""
@@ -283,8 +283,8 @@ async def _twice(
         if isinstance(said, Failure):
             asker.note(promise, prompt, None, said.detail)
             return
-        if kept(said):
-            asker.note(promise, prompt, True)
+        if (found := kept(said)) is not False:
+            asker.note(promise, prompt, found)
             return
         seen = f"{said.text!r}, finish_reason {said.finish!r}"
     asker.note(promise, prompt, False, seen)
@@ -305,10 +305,10 @@ def _logprobs_fit(said: Said) -> bool:
     return fits and all(isinstance(value, int | float) and value <= 0 for value in nats)
 
 
-def _one_token(said: Said) -> bool:
-    """The one token that was forced, again and again."""
-    text = said.text
-    return said.tokens == 1 or (text != "" and text == text[: len(text) // (said.tokens or 1)] * (said.tokens or 1))
+def _one_token(said: Said) -> bool | None:
+    """The one token that was forced, again and again; None where it has no text (a mark, a part of a character)."""
+    text, times = said.text, said.tokens or 1
+    return None if not text or times == 1 else text == text[: len(text) // times] * times
 
 
 # ---------------------------------------------------------------- thinking

@@ -66,7 +66,7 @@ def read_side(path: Path | Frame, choices: Choices | None = None) -> Side:
     if isinstance(path, Frame) or kind == "table":
         return read_table(path, choices or Choices())
     if kind == "run":
-        from evalkit.run.anew import read_run
+        from evalkit.run.repair import read_run
 
         return read_run(path)
     if kind == "lm_eval":

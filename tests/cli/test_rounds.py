@@ -125,6 +125,20 @@ def test_an_open_comparison_may_stop_early_goes_on_later_and_is_never_made_longe
     assert len(endpoint.requests) == whole
 
 
+def test_a_damaged_design_does_not_let_the_looks_begin_anew(two, endpoint, run_evalkit, tmp_path):
+    narrow = ("--margin", 3, "--no-doctor", "--no-probe", "--stored")
+    assert run_evalkit("compare", *two, "--rounds", 4, *narrow).returncode == 4
+    asked, design = len(endpoint.requests), tmp_path / "runs" / "ref--cand" / "rounds.json"
+    design.write_bytes(design.read_bytes()[:40])
+    for sides in (two, [tmp_path / "runs" / name for name in ("ref", "cand")]):
+        more = narrow if sides is two else ("--margin", 3)
+        refused = run_evalkit("compare", *sides, *more)
+        assert refused.returncode == 2, refused.stdout
+        assert "rounds.json: cannot be read" in refused.stderr
+        assert "--again" in refused.stderr
+    assert len(endpoint.requests) == asked
+
+
 def test_no_other_door_judges_looked_at_answers_once_more(two, endpoint, other_endpoint, config, run_evalkit, tmp_path):
     narrow = ("--margin", 3, "--no-doctor", "--no-probe", "--stored")
     assert run_evalkit("compare", *two, "--rounds", 4, *narrow).returncode == 4

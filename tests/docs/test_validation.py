@@ -12,7 +12,7 @@ import pytest
 from evalkit.config import load_config
 from evalkit.examine.bisect import most_tests
 from evalkit.examine.probe_report import assess, enough
-from evalkit.run.anew import read_run
+from evalkit.run.repair import read_run
 from evalkit.run.tables import Graded
 from tests.support.stored_run import add_session, suite_record, write_tables
 from tests.support.validation import VALIDATION, load

@@ -218,6 +218,14 @@ def test_what_is_no_document_is_refused_however_deep(text):
     assert wrong_call(Call("get_weather", text), families()[0]["tools"])
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens", "kept"),
+    [("abababab", 4, True), ("abab", 1, None), ("", 4, None), ("abcd", 4, False), ("\ufffd" * 4, 4, True)],
+)
+def test_a_forced_token_comes_again_and_again_or_cannot_be_told(text, tokens, kept):
+    assert promises._one_token(Said(text, "", (), "length", 9, tokens, {})) is kept
+
+
 async def test_a_server_that_answers_nothing_is_left_after_the_first_group():
     asker = Asker(museum_subject())
     await promises.thinking(asker)

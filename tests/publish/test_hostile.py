@@ -18,7 +18,7 @@ from evalkit.publish.history_page import HistoryTable, page
 from evalkit.publish.known import Known, waived
 from evalkit.render.document import from_json, to_json
 from evalkit.run import manifest
-from evalkit.run.anew import read_run
+from evalkit.run.repair import read_run
 from evalkit.run.tables import Graded
 
 HOSTILE = (

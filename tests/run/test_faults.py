@@ -13,8 +13,8 @@ import pytest
 
 from evalkit.config import load_config
 from evalkit.run import execute
-from evalkit.run.anew import read_run
 from evalkit.run.plan import prepare
+from evalkit.run.repair import read_run
 from evalkit.run.scheduler import PoolSettings
 
 ITEMS = 60

@@ -9,10 +9,10 @@ from reasons import told
 
 from evalkit.errors import RunError
 from evalkit.run import items, manifest, parquet, tables
-from evalkit.run.anew import read_run
 from evalkit.run.items import ItemRow, write_items
 from evalkit.run.manifest import Stopped
 from evalkit.run.read import is_run
+from evalkit.run.repair import read_run
 from evalkit.run.tables import Graded
 from tests.support.stored_run import PLAN, add_session, suite_record, write_reply, write_tables
 

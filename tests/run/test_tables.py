@@ -324,7 +324,7 @@ def test_a_disk_that_refuses_is_said(tmp_path, monkeypatch):
 LOAD = """
 import sys
 from pathlib import Path
-from evalkit.run.anew import read_run
+from evalkit.run.repair import read_run
 side = read_run(Path(sys.argv[1]))
 print(side.suites["quiz"].samples.value.sum(), *sorted({"pandas", "pydantic", "scipy"} & set(sys.modules)))
 """

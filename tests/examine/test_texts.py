@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from reasons import told
 
 from evalkit.examine.divergence import Choice, ScoredText
-from evalkit.examine.drawn import DrawnNll, drawn_nll, ends, greedy_texts, judge_drawn, sampler_of
 from evalkit.examine.forcing import Drawn
+from evalkit.examine.texts import DrawnNll, drawn_nll, ends, greedy_texts, judge_drawn, sampler_of
 from evalkit.model import Verdict
 
 
