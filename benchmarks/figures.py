@@ -1,7 +1,8 @@
-"""Every figure of docs/statistics.md anew, under the page's headings: `python benchmarks/figures.py [PART...]`.
+"""The tables of docs/statistics.md anew, under the page's headings: `python benchmarks/figures.py [PART...]`.
 
-The tables are those that the benchmarks print by themselves, one after the other, seeded. `--comparisons N` simulates N
-comparisons a cell everywhere (draws, for p(gold)); without it each has the number that it takes by itself. Hours.
+They are what the benchmarks print by themselves, one after the other, seeded. `--comparisons N` simulates N comparisons
+a cell everywhere (draws, for p(gold)); without it each has the number that it takes by itself. A row of the page that
+says another number is that cell alone with it: `python benchmarks/decide.py CELL --comparisons N`.
 """
 
 from __future__ import annotations
