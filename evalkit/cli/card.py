@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from evalkit.publish.hub import HubFile
     from evalkit.publish.published import PublishedJudgment
 
-HUB_FORMATS: Final = ("eval-results", "model-index", "every-eval-ever")
 _FOR_CARDS: Final = ("style", "chip", "language", "allow_invalid")
 
 
@@ -48,20 +47,7 @@ def command() -> None:
 
 @command.command("make")
 @options.comparison
-@click.option("--style", help="House style: one of evalkit's own by its name, or a .yaml file.")
-@click.option("--chip", help="The candidate's chip, for the column heads of the style.")
-@click.option("--model", help="The model's name to print (default: what the runs call it).")
-@click.option("--language", type=click.Choice(["en", "zh"]), help="English (the default) or Chinese.")
-@click.option(
-    "--into",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Put the card between the two marker lines of this README, or with --hub model-index the scores into its "
-    "front matter; all else in it stays byte for byte.",
-)
-@click.option("--allow-invalid", is_flag=True, help="Print an INVALID or unfinished comparison too, marked so.")
-@click.option("--partial", is_flag=True, help="Publish suites of a part of their data set too, marked so on their row.")
-@click.option("--hub", type=click.Choice(HUB_FORMATS), help="No card, but the candidate's scores for the Hub.")
-@click.option("--source", metavar="URL", help="With --hub: where the evidence can be read.")
+@options.of("card")
 def make(comparison: Path, **given: Any) -> None:
     """Make a model card's table from a stored comparison.
 
@@ -151,7 +137,7 @@ def _hub_file(comparison: Comparison, given: Mapping[str, Any]) -> HubFile:
 
 @command.command("check", short_help="Find what is wrong in the tables of published cards.")
 @click.argument("files", metavar="README.md...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@options.of("card-check")
 def check(files: tuple[Path, ...], as_json: bool) -> int:
     """Check the tables of published cards: what is wrong in each, and what shows when they lie side by side.
 
@@ -180,10 +166,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
 
 @click.command("judge-table")
 @click.argument("files", nargs=-1, required=True, type=options.FILE)
-@options.margin("Tolerance in percentage points, for all rows or for one (default 2).", "METRIC")
-@options.items("How many items a metric has, where evalkit does not know.", "METRIC")
-@options.alpha("Level of each one-sided test; intervals are at 1 - 2 alpha.")
-@options.as_json
+@options.of("judge-table", TableOptions)
 def judge_table(files: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     """Judge published tables: two means a row, a known number of items, no item scores.
 

@@ -26,33 +26,6 @@ NOTE: Final = "note.md"
 _MOST_SUMMARY_BYTES: Final = 1_000_000
 """GitHub takes 1 MiB of summary a step, and shows none of a larger one."""
 
-_SECTIONS: Final = {
-    "What is asked": (
-        "--set",
-        "--limit",
-        "--stored",
-        "--again",
-        "--no-doctor",
-        "--probe",
-        "--rounds",
-        "--rerun-on-fail",
-        "--anyway",
-    ),
-    "How it is judged": (
-        "--margin",
-        "--overall-margin",
-        "--pack",
-        "--policy",
-        "--known",
-        "--alpha",
-        "--on-inconclusive",
-    ),
-    "What is stored": ("--out", "--flips", "--include-questions"),
-    "What is printed": ("--behaviour", "--quiet", "--json"),
-    "Files for CI": ("--junit", "--openmetrics"),
-    "Files of other programs": ("--filter", "--metric", "--dates", "--headline"),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class ForCi:
@@ -64,76 +37,10 @@ class ForCi:
     as_json: bool = False
 
 
-@click.command("compare", cls=options.Sectioned, sections=_SECTIONS)
+@click.command("compare", cls=options.Sectioned, sections=options.sections("compare"))
 @click.argument("reference", type=options.FILE)
 @click.argument("candidate", type=options.FILE)
-@options.overrides
-@options.limit
-@options.anyway
-@options.judging
-@options.reuse
-@options.together(
-    click.option(
-        "--rounds",
-        type=int,
-        metavar="N",
-        help="Ask in at most N rounds, and go on only while it is undecided; 1 asks all at once. Without it, as the "
-        "pack says. What was fixed at the first round is never made longer, and may be cut short.",
-    ),
-    click.option(
-        "--rerun-on-fail",
-        is_flag=True,
-        help="Before a comparison fails, ask the candidate's suites that are not EQUIVALENT once more with other seeds "
-        "and judge all answers; both looks together keep to --alpha.",
-    ),
-    click.option(
-        "--filter",
-        "filters",
-        multiple=True,
-        metavar="[TASK=]NAME",
-        help="lm-eval folders: the filter whose scores count, where a task has several.",
-    ),
-    click.option(
-        "--metric",
-        "metrics",
-        multiple=True,
-        metavar="[TASK=]NAME",
-        help="lm-eval folders: the metric that is the score.",
-    ),
-    click.option(
-        "--dates",
-        type=click.Choice(["latest", "repeats"]),
-        help="lm-eval folders with several runs of a task: take the last, or each as a repeat.",
-    ),
-    click.option(
-        "--headline",
-        "headlines",
-        multiple=True,
-        metavar="[SUITE=]RULE",
-        help="Score tables with a stratum column: micro (mean over items) or macro (mean over strata, the default).",
-    ),
-    click.option(
-        "--no-doctor",
-        is_flag=True,
-        envvar="EVALKIT_NO_DOCTOR",
-        help="Skip the quick check of both endpoints (two short requests each) before they are asked.",
-    ),
-    click.option(
-        "--probe/--no-probe",
-        default=None,
-        envvar="EVALKIT_PROBE",
-        help="First compare log-probabilities as `evalkit probe` does; a DEGRADED candidate is not asked any further. "
-        "By itself where much is to be asked, both are up at once, and each scores a text in one request.",
-    ),
-    click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML, one case a suite."),
-    click.option(
-        "--openmetrics",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Write the figures for GitLab or Prometheus.",
-    ),
-)
-@options.quiet
-@options.as_json
+@options.of("compare", CompareOptions)
 def command(reference: Path, candidate: Path, quiet: bool, as_json: bool, behaviour: bool, **given: Any) -> int:
     """Compare CANDIDATE with REFERENCE: run what is missing, pair, judge, print the table.
 
@@ -273,11 +180,7 @@ REASON: Final = 240
 
 @click.command("run")
 @click.argument("file", type=options.FILE)
-@options.overrides
-@options.limit
-@options.reuse
-@options.quiet
-@options.as_json
+@options.of("run")
 def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, as_json: bool, **reuse: bool) -> int:
     """Run the suites of one endpoint.
 
@@ -292,9 +195,7 @@ def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, 
 
 @click.command("score")
 @click.argument("file", type=options.FILE)
-@options.overrides
-@options.limit
-@options.as_json
+@options.of("score")
 def score(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool) -> int:
     """Grade the stored replies of a run again; no endpoint is asked.
 
@@ -307,12 +208,7 @@ def score(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bo
 
 @click.command("aa")
 @click.argument("reference", type=options.FILE)
-@options.overrides
-@options.limit
-@options.judging
-@options.reuse
-@options.quiet
-@options.as_json
+@options.of("aa", CompareOptions)
 def aa(reference: Path, quiet: bool, as_json: bool, behaviour: bool, **given: Any) -> int:
     """Compare an endpoint with itself: how large is a difference that means nothing?
 

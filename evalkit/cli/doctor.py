@@ -31,11 +31,7 @@ _LISTED_CHECK: Final = 15
 @click.command("doctor")
 @click.argument("reference", type=options.FILE)
 @click.argument("candidate", type=options.FILE, required=False)
-@click.option("--no-data", is_flag=True, help="Do not look at the data sets of the suites.")
-@options.overrides
-@options.anyway
-@options.quiet
-@options.as_json
+@options.of("doctor")
 def doctor(reference: Path, candidate: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Check an endpoint with some sixty short requests; with two files, also what differs between the stacks.
 
@@ -100,18 +96,7 @@ def _show_across(across: Sequence[Finding], differences: Sequence[Difference], *
 
 
 @click.command("bench-client")
-@click.option("--requests", type=click.IntRange(min=1), default=6000, help="Requests in each row.")
-@click.option(
-    "--concurrency", "in_flight", type=click.IntRange(1, 4096), default=64, help="Requests in flight at a time."
-)
-@click.option("--stream", is_flag=True, help="Streamed answers of 250 events.")
-@click.option(
-    "--client",
-    type=click.Choice(["aiohttp", "openai"]),
-    default="aiohttp",
-    help="The client of the configuration's `client:`.",
-)
-@options.as_json
+@options.of("bench-client")
 def bench_client(**settings: Any) -> int:
     """Measure what evalkit's own client costs, on a loopback server that it starts.
 

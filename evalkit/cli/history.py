@@ -19,24 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.group("history", invoke_without_command=True)
-@click.option(
-    "--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"),
-    help="The folder that holds history.jsonl.",
-)  # fmt: skip
-@click.option("--suite", help="Show this suite only, a row a night.")
-@click.option("--last", type=click.IntRange(min=1), default=60, help="At most so many nights.")
-@click.option(
-    "--known", "known_file", type=click.Path(path_type=Path, dir_okay=False),
-    help="YAML list of known differences (suite, from, until, reason): they are marked, never hidden.",
-)  # fmt: skip
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with a plot a suite.")
-@click.option(
-    "--gate",
-    type=click.Choice(["strict", "lenient"]),
-    help="Exit as the last night's verdict says, known differences aside; lenient lets INCONCLUSIVE pass.",
-)
-@options.language
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@options.of("history")
 @click.pass_context
 def command(ctx: click.Context, /, runs: Path, html: Path | None, known_file: Path | None, **given: Any) -> int:
     """Show the history: each suite's differences night by night, the first bad night, and what changed then.
@@ -91,16 +74,7 @@ def _show(series: tuple[Series, ...], known: tuple[Known, ...], given: Mapping[s
 
 @command.command("add")
 @options.comparison
-@click.option(
-    "--runs", type=click.Path(path_type=Path, file_okay=False),
-    help="The folder that holds history.jsonl (default: the one that holds the comparison's folder).",
-)  # fmt: skip
-@click.option("--night", metavar="DATE", help="The night's date (default: when the comparison was made).")
-@click.option("--series", help="Name of the line of nights (default: the names of the two runs).")
-@click.option(
-    "--fact", "facts", multiple=True, metavar="NAME=VALUE",
-    help="What was served that night and the runs do not say, e.g. driver=570.86.",
-)  # fmt: skip
+@options.of("history-add")
 def add(comparison: Path, runs: Path | None, night: str | None, series: str | None, facts: tuple[str, ...]) -> None:
     """Add a night: CMP is the folder that `evalkit compare` stored, or the comparison.json in it.
 

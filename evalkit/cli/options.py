@@ -1,11 +1,14 @@
-"""Options that several commands share, and the option class that they make; what is given to a command, written out."""
+"""The options of all commands, made of `options.toml`, and the option class that they make; handing over results."""
 
 from __future__ import annotations
 
+import math
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -34,17 +37,6 @@ class Sectioned(click.Command):
         for heading, names in {**self.sections, "Other options": others}.items():
             with formatter.section(heading):
                 formatter.write_dl([record for name in names if (record := records[name])])
-
-
-def together(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
-    """Several options as one decorator, listed in this order."""
-
-    def decorate(function: Function) -> Function:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
 
 
 def made(kind: type[Options], given: Mapping[str, Any]) -> Options:
@@ -103,6 +95,13 @@ def read_flips(_context: click.Context, _parameter: click.Parameter, text: str) 
     return int(text)
 
 
+def read_number(_context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """A number that is one: a range lets NaN through."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number", param=parameter)
+    return value
+
+
 def _hushed(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
     if value:
         from evalkit.waits import hush
@@ -114,101 +113,62 @@ def _hushed(_context: click.Context, _parameter: click.Parameter, value: bool) -
 # ---------------------------------------------------------------- the options
 
 
-overrides = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a key of the configuration, e.g. sampling.temperature=0.6.",
-)
-limit = click.option(
-    "--limit", type=click.IntRange(min=1), help="Ask only N items of each suite (a larger N only adds items)."
-)
-anyway = click.option(
-    "--anyway", is_flag=True, help="Go on where the two sides say what makes any comparison of them INVALID."
-)
-quiet = click.option("--quiet", "-q", is_flag=True, callback=_hushed, help="No progress, results only.")
-as_json = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON document on stdout; words for people on stderr."
-)
+_TYPES: Final = {"path": FILE, "folder": FOLDER, "file": click.Path(path_type=Path, dir_okay=False), "int": int}
+_RANGES: Final[Mapping[str, Callable[..., Any]]] = {
+    "int": click.IntRange,
+    "above": partial(click.FloatRange, min_open=True),
+    "below": partial(click.FloatRange, max_open=True),
+    "between": partial(click.FloatRange, min_open=True, max_open=True),
+}
+_READERS: Final = {
+    "margins": read_margins,
+    "items": read_items,
+    "flips": read_flips,
+    "number": read_number,
+    "hushed": _hushed,
+}
+
+
+@cache
+def _tables() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
+
+
+def sections(command: str) -> Mapping[str, Sequence[str]]:
+    """The headings under which the help of a command lists its options."""
+    found: Mapping[str, Sequence[str]] = _tables()["headings"][command]
+    return found
+
+
+def of(command: str, kind: type | None = None) -> Callable[[Function], Function]:
+    """All options of a command, as `options.toml` says; a default that it does not say is that of the option class."""
+    tables = _tables()
+    defaults = {} if kind is None else {one.name: one.default for one in fields(kind) if one.default is not MISSING}
+
+    def decorate(function: Function) -> Function:
+        for name, own in reversed(tables[command].items()):
+            function = _option(name, {**tables["shared"].get(name, {}), **own}, defaults)(function)
+        return function
+
+    return decorate
+
+
+def _option(name: str, said: dict[str, Any], defaults: Mapping[str, Any]) -> Callable[[Function], Function]:
+    to = said.pop("to", name.replace("-", "_"))
+    if to in defaults and not said.get("multiple"):
+        said.setdefault("default", defaults[to])
+    for word, range_of in _RANGES.items():
+        if word in said:
+            said["type"] = range_of(*said.pop(word))
+    if "choice" in said:
+        said["type"] = click.Choice(said.pop("choice"))
+    said["type"] = _TYPES.get(said.get("type", ""), said.get("type"))
+    if "reads" in said:
+        said["callback"] = _READERS[said.pop("reads")]
+    return click.option(*said.pop("names", [f"--{name}"]), to, **said)
+
+
 comparison = click.argument("comparison", metavar="CMP", type=FILE)
-language = click.option("--language", type=click.Choice(["en", "zh"]), default="en", help="English or Chinese.")
-
-
-def margin(what: str, name: str = "SUITE") -> Callable[[Function], Function]:
-    """`--margin [SUITE=]POINTS`, any number of times."""
-    return click.option(
-        "--margin", "margins", multiple=True, metavar=f"[{name}=]POINTS", callback=read_margins, help=what
-    )
-
-
-def alpha(what: str) -> Callable[[Function], Function]:
-    """`--alpha`, the level of each one-sided test."""
-    level = click.FloatRange(0, 0.5, min_open=True, max_open=True)
-    return click.option("--alpha", type=level, default=0.05, help=what)
-
-
-def items(what: str, name: str = "SUITE") -> Callable[[Function], Function]:
-    """`--items NAME=N`, any number of times."""
-    return click.option("--items", multiple=True, metavar=f"{name}=N", callback=read_items, help=what)
-
-
-overall_margin = click.option(
-    "--overall-margin",
-    "overall_margin_pt",
-    type=click.FloatRange(0, 100, min_open=True, max_open=True),
-    metavar="POINTS",
-    help="Tolerance of the mean over several suites, in percentage points (default: the --margin for all, the "
-    "pack's, the files', or 2).",
-)
-
-reuse = together(
-    click.option(
-        "--stored",
-        is_flag=True,
-        help="Take stored answers as they are. Otherwise a dozen are asked for again, and it ends where another server "
-        "answers than the one that gave them.",
-    ),
-    click.option("--again", is_flag=True, help="Ask for everything anew; the old runs are kept under another name."),
-)
-judging = together(
-    margin("Tolerance in percentage points, for all suites or for one; it stands over the files' and packs' own."),
-    overall_margin,
-    click.option(
-        "--pack", metavar="NAME|FILE", help="Take the tolerances of this pack and its suites (`evalkit suites`)."
-    ),
-    click.option(
-        "--policy",
-        metavar="NAME|FILE",
-        help="A YAML file with margins, advisory suites and a rule of thumb, or a rule by its name (flagrelease-5pct, "
-        "cts-2pct): what it would say and how often it errs is shown, and changes no verdict.",
-    ),
-    click.option(
-        "--known",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="A list of differences that somebody accepts for a time: they keep their verdict, and the exit code is "
-        "that of all others.",
-    ),
-    alpha("Level of each one-sided test; intervals are at 1 - 2 alpha."),
-    click.option(
-        "--on-inconclusive",
-        type=click.Choice(["fail", "warn", "pass"]),
-        default="fail",
-        help="What an INCONCLUSIVE comparison ends with: exit code 4, or 0 with or without a warning.",
-    ),
-    click.option("--behaviour", is_flag=True, help="Print all rows beside accuracy, not only those with an alert."),
-    click.option(
-        "--flips",
-        default="40",
-        metavar="N|all",
-        callback=read_flips,
-        help="Changed items of a suite that the stored comparison holds with both replies.",
-    ),
-    click.option(
-        "--include-questions", is_flag=True, help="Store items and replies of gated data sets too, where they changed."
-    ),
-    click.option("--out", type=FOLDER, help="Folder for the comparison (default: beside what is compared)."),
-)
 
 
 # ---------------------------------------------------------------- handing over what was made

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +9,6 @@ import click
 
 from evalkit import api
 from evalkit.cli import options
-from evalkit.cli.options import Function
 from evalkit.cli.progress import Terminal
 from evalkit.errors import UsageError
 from evalkit.files import write_whole
@@ -23,60 +20,10 @@ if TYPE_CHECKING:
     from evalkit.examine.forecast import Forecast
 
 
-def _number(_context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """A number that is one: a range lets NaN through."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("nan is no number", param=parameter)
-    return value
-
-
-def _positive(name: str, most: float, help: str, default: float | None = None) -> Callable[[Function], Function]:  # noqa: A002
-    number = click.FloatRange(0, most, min_open=True)
-    return click.option(name, type=number, callback=_number, default=default, help=help)
-
-
 @click.command("plan")
 @click.argument("reference", type=options.FILE)
 @click.argument("candidate", type=options.FILE)
-@options.overrides
-@options.limit
-@options.anyway
-@options.margin("Tolerance in percentage points, for all suites or for one, in place of the files' own.")
-@options.overall_margin
-@options.alpha("Level of each one-sided test.")
-@click.option(
-    "--power",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.9,
-    help="Wanted chance that equal stacks pass: every suite and their mean EQUIVALENT.",
-)
-@click.option("--design", is_flag=True, help="Search the repeats that reach --power for the fewest tokens.")
-@click.option("--subsets", is_flag=True, help="The design may also ask a part of suites of more than 2,000 items.")
-@click.option("--most-repeats", type=click.IntRange(min=1), default=64, help="A design has no more than these.")
-@click.option(
-    "--write",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Store the design as a pack, for `pack: FILE`.",
-)
-@options.items("How many items a suite has, where its description does not say or the data have fewer.")
-@click.option("--comparisons", type=click.IntRange(min=1), default=1000, help="Simulated comparisons for each truth.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the simulation.")
-@click.option("--rounds", type=click.IntRange(1, 20), help="At most so many rounds, 1 for none (default: the pack's).")
-@click.option(
-    "--failures",
-    type=click.FloatRange(0, 0.5, max_open=True),
-    callback=_number,
-    help="Share of requests that are never answered (default: as a stored run tells, else none).",
-)
-@_positive("--tokens-per-second", 1e9, "What each endpoint generates in all; both are asked at once.", 1000.0)
-@_positive(
-    "--tokens-per-answer",
-    1e9,
-    "Mean length of an answer, where no stored run tells (default: evalkit's table by suite).",
-)
-@_positive("--gpus", 1e6, "GPUs that each endpoint runs on, for GPU-hours.", 1.0)
-@options.as_json
+@options.of("plan", PlanOptions)
 def plan(reference: Path, candidate: Path, as_json: bool, write: Path | None, **given: Any) -> int:
     """Plan a comparison of two endpoints without asking either, and without their data sets.
 

@@ -26,31 +26,7 @@ DEFAULTS: Final = ProbeOptions()
 @click.command("probe")
 @click.argument("reference", type=options.FILE)
 @click.argument("candidate", type=options.FILE)
-@click.option("--prompts", type=click.IntRange(8, 4096), default=DEFAULTS.prompts, help="How many prompts.")
-@click.option("--tokens", type=click.IntRange(8, 4096), default=DEFAULTS.tokens, help="Longest text, in tokens.")
-@click.option(
-    "--greedy",
-    type=click.IntRange(min=0),
-    default=DEFAULTS.greedy,
-    help="Prompts that are also answered greedily, to see where the texts part.",
-)
-@click.option("--neutral", is_flag=True, help="Use the 64 built-in prompts, not those of the configured suites.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the texts.")
-@click.option("--enough", is_flag=True, help="Also say how few of the texts would have given the same verdict.")
-@click.option(
-    "--noise",
-    type=options.FILE,
-    help="The reference served a second, faithful way (another batch size, compiled, eager): how far that lies from it "
-    "counts as its own noise.",
-)
-@options.overrides
-@click.option(
-    "--out",
-    type=options.FOLDER,
-    help="Folder for probe.json and probe_tokens.jsonl (default: the comparison's, beside the runs).",
-)
-@options.quiet
-@options.as_json
+@options.of("probe", ProbeOptions)
 def probe(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Compare the log-probabilities that two endpoints give the same texts.
 
@@ -121,10 +97,7 @@ def _show(report: FidelityReport, document: Mapping[str, Any]) -> None:
 @click.command("contract")
 @click.argument("reference", type=options.FILE)
 @click.argument("candidate", type=options.FILE, required=False)
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the marks that requests carry.")
-@options.overrides
-@click.option("--out", type=options.FOLDER, help="Folder for two endpoints' comparison (default: beside their own).")
-@options.as_json
+@options.of("contract", ContractOptions)
 def contract(reference: Path, candidate: Path | None, as_json: bool, **given: Any) -> int:
     """Hold an endpoint to what its API promises, with some 380 short requests; with two files, one against the other.
 
@@ -189,36 +162,7 @@ def _show_cost(sheets: Sequence[Sheet]) -> None:
 @click.command("bisect")
 @click.argument("reference", type=options.FILE)
 @click.argument("candidate", type=options.FILE)
-@click.option(
-    "--operators",
-    required=True,
-    metavar="A,B,...|@FILE",
-    help="All operators: a comma list, or a file with one name a line.",
-)
-@click.option(
-    "--on",
-    "on",
-    metavar="KEY[=TEMPLATE]",
-    help="Key of the candidate's file that lists what is on, e.g. launch.env.GEMS_INCLUDE or 'launch.argv.9=--ops={}'.",
-)
-@click.option("--off", "off", metavar="KEY[=TEMPLATE]", help="Key that lists what is off, e.g. launch.env.GEMS_UNUSED.")
-@click.option("--prompts", type=click.IntRange(8, 64), default=32, help="Prompts of each probe.")
-@click.option("--tokens", type=click.IntRange(8, 4096), default=64, help="Longest text, in tokens.")
-@click.option(
-    "--at-once",
-    type=click.IntRange(1, 64),
-    default=1,
-    help="Servers at a time: 3 decide two halvings at once, 7 three.",
-)
-@click.option("--most", type=click.IntRange(1), default=16, help="Stop after so many culprits.")
-@options.overrides
-@click.option(
-    "--out",
-    type=options.FOLDER,
-    help="Folder of the probes' results (default: beside the runs); an interrupted bisect goes on from there.",
-)
-@options.quiet
-@options.as_json
+@options.of("bisect", BisectOptions)
 def bisect(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Find the operators that make CANDIDATE fail the fidelity probe against REFERENCE.
 

@@ -28,13 +28,7 @@ if TYPE_CHECKING:
     metavar="FORMAT",
     help=f"One of {', '.join(FORMATS)}; or the path of a template, NAME.md.j2 (.html, .tex, .csv, .txt, .xml, .json).",
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, not to stdout.")
-@options.language
-@click.option("--behaviour", is_flag=True, help="Add the rows beside accuracy (terminal, markdown, latex).")
-@click.option(
-    "--include-questions", is_flag=True, help="HTML: print questions, answers and replies of gated data sets too."
-)
-@click.option("--include-hosts", is_flag=True, help="HTML: print where the endpoints are, and whole paths.")
+@options.of("report", ReportOptions)
 def report(comparison: Path, form: str, out: Path | None, **given: Any) -> None:
     """Render a stored comparison.
 
@@ -58,7 +52,7 @@ def report(comparison: Path, form: str, out: Path | None, **given: Any) -> None:
 @click.command("explain")
 @options.comparison
 @click.argument("suite", required=False)
-@options.language
+@options.of("explain")
 def explain(comparison: Path, suite: str | None, language: api.Language) -> None:
     """Say the verdict in three plain sentences a suite: what was asked, what came out, what may be said.
 
@@ -78,18 +72,7 @@ _SHOWN: Final = 700  # characters of a reply shown after it
 @click.command("flips")
 @options.comparison
 @click.argument("suite", required=False)
-@click.option(
-    "--kind",
-    "kinds",
-    multiple=True,
-    type=click.Choice(api.FLIP_KINDS),
-    help="Only these (default: regressed and improved).",
-)
-@click.option("--item", help="Only the item of this name.")
-@click.option("-n", "--number", type=click.IntRange(min=1), default=10, help="Show at most so many.")
-@click.option("--whole", is_flag=True, help="Show whole replies, not only what follows the first differing word.")
-@click.option("--include-questions", is_flag=True, help="Show items and replies of gated data sets too.")
-@options.as_json
+@options.of("flips")
 def flips(comparison: Path, suite: str | None, whole: bool, as_json: bool, **given: Any) -> None:
     """List the items that changed between two runs, the strongest evidence first.
 

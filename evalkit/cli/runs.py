@@ -11,8 +11,7 @@ from evalkit.cli import options
 
 
 @click.group("runs", invoke_without_command=True)
-@click.option("--runs", type=options.FOLDER, default=Path("runs"), help="The folder that holds the runs.")
-@options.as_json
+@options.of("runs")
 @click.pass_context
 def command(ctx: click.Context, runs: Path, as_json: bool) -> int:
     """List the stored runs with what they take on disk, and verify every record, table and checksum of them.
@@ -52,11 +51,7 @@ def command(ctx: click.Context, runs: Path, as_json: bool) -> int:
 
 @command.command("cat")
 @click.argument("run", type=options.FOLDER)
-@click.option("--suite", help="Records of this suite only.")
-@click.option("--item", help="Records of this item only.")
-@click.option("--repeat", type=click.IntRange(min=0), help="Records of this repeat only; the first is 0.")
-@click.option("--key", help="The record of this key, as a table of scores has it.")
-@click.option("--include-questions", is_flag=True, help="Print replies to questions of gated data sets too.")
+@options.of("runs-cat")
 def cat(run: Path, include_questions: bool, **wanted: str | int | None) -> None:
     """Print what came back in a run, a JSON object a line: each reply with its body, each failure with its reason.
 

@@ -7,14 +7,11 @@ from typing import Any
 
 import click
 
-from evalkit.cli.options import print_json
+from evalkit.cli import options
 
 
 @click.group("suites", invoke_without_command=True)
-@click.option(
-    "--folder", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with suites of yours."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@options.of("suites")
 @click.pass_context
 def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> None:
     """List the suites and packs: items, repeats, margin, headline, licence, where they came from."""
@@ -30,7 +27,7 @@ def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> Non
             "suites": [_described(s) for s in suites],
             "packs": {p.name: [s.model_dump(exclude_unset=True) for s in p.suites] for p in packs.values()},
         }
-        print_json(document)
+        options.print_json(document)
         return
     _print_table(suites)
     click.echo("\nPacks (use as `pack:` in a configuration)")
@@ -75,8 +72,7 @@ def _print_table(suites: list[Any]) -> None:
 
 @command.command("show")
 @click.argument("name")
-@click.option("--item", help="The item's id; without it, the first by id order of the data set.")
-@click.option("--data", type=click.Path(path_type=Path), help="A folder with the data set (or EVALKIT_DATA).")
+@options.of("suites-show")
 @click.pass_obj
 def show(folders: tuple[Path, ...], name: str, item: str | None, data: Path | None) -> None:
     """Print the rendered prompt of an item of suite NAME, and what the scorer expects."""
@@ -85,8 +81,8 @@ def show(folders: tuple[Path, ...], name: str, item: str | None, data: Path | No
     from evalkit.tasks.suites import find_suite
 
     suite = find_suite(name, folders)
-    options = LoadOptions(data=str(data) if data else None, limit=None if item else 1, partial=True)
-    loaded = load_suite(suite, options)
+    wanted = LoadOptions(data=str(data) if data else None, limit=None if item else 1, partial=True)
+    loaded = load_suite(suite, wanted)
     chosen = next((one for one in loaded.items if item is None or one.id == item), None)
     if chosen is None:
         raise SuiteError(f"{name}: has no item {item!r}")
@@ -112,8 +108,7 @@ def _echo(text: str) -> None:
 
 @command.command("check")
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--data", type=click.Path(path_type=Path), help="A folder with the data sets (or EVALKIT_DATA).")
-@click.option("--items", type=click.IntRange(1, 100), default=1, help="So many items of each suite.")
+@options.of("suites-check")
 def check(paths: tuple[Path, ...], data: Path | None, items: int) -> None:
     """Check suites before a run: every key, the data, and the scorer on a right, a wrong and an empty reply.
 
@@ -124,9 +119,9 @@ def check(paths: tuple[Path, ...], data: Path | None, items: int) -> None:
     from evalkit.examine.suite_files import check_files
     from evalkit.tasks.items import LoadOptions
 
-    options = LoadOptions(data=str(data) if data else None, partial=True)
+    wanted = LoadOptions(data=str(data) if data else None, partial=True)
     problems: list[str] = []
-    for found in check_files(paths, options, items):
+    for found in check_files(paths, wanted, items):
         _print_checked(found)
         problems += found.problems
     if problems:
@@ -170,7 +165,7 @@ def init(folder: Path) -> None:
 
 @click.command("schema")
 @click.argument("document", type=click.Choice(["config", "comparison", "policy"]), default="config")
-@click.option("--suite", is_flag=True, help="Of a suite's YAML instead.")
+@options.of("schema")
 def schema(document: str, suite: bool) -> None:
     """Print a JSON Schema.
 
@@ -185,4 +180,4 @@ def schema(document: str, suite: bool) -> None:
         from evalkit.config import json_schema
     else:
         from evalkit.render.document import json_schema
-    print_json(json_schema())
+    options.print_json(json_schema())

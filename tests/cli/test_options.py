@@ -4,7 +4,6 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from evalkit.cli import options
 from evalkit.cli.app import cli
 from evalkit.cli.options import Sectioned
 
@@ -29,7 +28,7 @@ def test_the_help_of_compare_fits_80_columns_and_names_each_option_once():
 
 def test_what_no_heading_claims_stands_last():
     @click.command(cls=Sectioned, sections={"First": ["--two"]})
-    @options.quiet
+    @click.option("--quiet", "-q", is_flag=True)
     @click.option("--two", help="The second.")
     @click.option("--hidden", hidden=True)
     def command(**given): ...
