@@ -81,6 +81,12 @@ class StorageError(EvalkitError):
     exit_code = 3
 
 
+UNREADABLE = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError),
+    *(EOFError, RuntimeError),
+)
+"""What others' libraries raise on bytes or text that they cannot read; which one depends on the byte that is wrong."""
+
 # ----------------------------------------------------------------
 # A word that is not known, and what was probably meant by it
 

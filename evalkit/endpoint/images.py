@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from evalkit.errors import DataError
+from evalkit.errors import UNREADABLE, DataError
 from evalkit.model import ImageRef, Message, Prompt
 
 if TYPE_CHECKING:
@@ -38,21 +38,8 @@ _COMPRESS_LEVEL: Final = 1
 # No EPS, PDF or WMF: their readers start other programs.
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 _MAX_WORKERS: Final = 4
-_DAMAGE: Final = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    AttributeError,
-    EOFError,
-    OverflowError,
-    ZeroDivisionError,
-    struct.error,
-    zlib.error,
-)
-"""What Pillow's readers raise for broken files; which one depends on the byte that is wrong."""
+_DAMAGE: Final = (*UNREADABLE, struct.error, zlib.error)
+"""What Pillow's readers raise for broken files."""
 
 
 class ImageProblem(DataError):  # noqa: N818 - it becomes a Failure of kind IMAGE, not an error of the run

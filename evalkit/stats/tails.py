@@ -134,14 +134,12 @@ def _t_upper(t: float, df: float) -> float:
 
 def _gamma_ratio(a: float) -> float:
     """Gamma(a + 1/2) / Gamma(a) for a > 0."""
-    scale = 1.0
-    while a < _ASYMPTOTIC:
-        scale *= a / (a + 0.5)
-        a += 1.0
+    if a < _ASYMPTOTIC:
+        return math.gamma(a + 0.5) / math.gamma(a)
     series = 0.0
     for coefficient in reversed(_RATIO):
         series = series / a + coefficient
-    return scale * math.sqrt(a) * series
+    return math.sqrt(a) * series
 
 
 def _beta_fraction(a: float, b: float, x: float) -> float:

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import Any, Final
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import UNREADABLE, EvalkitError
 from evalkit.scoring.registry import PRIVATE, module_in
 
 MEMORY_BYTES: Final = 4 << 30  # of address space, per child
@@ -33,19 +33,7 @@ WALL_FACTOR: Final = 4.0  # how much longer than its processor time a call may t
 CALLS_PER_CHILD: Final = 2000  # libraries leak and cache; a fresh child now and then keeps grading repeatable
 
 _KEPT_ENVIRONMENT: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "NLTK_DATA")
-_ORDINARY_ERRORS: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+_ORDINARY_ERRORS: Final = (*UNREADABLE, ImportError, NameError)
 
 
 class GradeError(EvalkitError):

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
-from evalkit.errors import DataError
+from evalkit.errors import UNREADABLE, DataError
 from evalkit.scoring import patterns
 from evalkit.scoring.answers.worker import run_limited
-from evalkit.scoring.livebench.extract import UNREADABLE, Grade, between, boxed, truth_of, without_marks
+from evalkit.scoring.livebench.extract import Grade, between, boxed, truth_of, without_marks
 from evalkit.scoring.registry import name_of
 
 if TYPE_CHECKING:

@@ -10,10 +10,6 @@ from typing import Any, Final, TypeVar
 from evalkit.errors import DataError
 from evalkit.scoring.registry import name_of, required
 
-_PLAIN: Final = (ArithmeticError, AssertionError, AttributeError, LookupError)
-UNREADABLE: Final = (*_PLAIN, RecursionError, SyntaxError, TypeError, ValueError)
-"""What the libraries raise on text that is no table or formula; that one of them is missing is not among it."""
-
 _OPEN, _CLOSE = "<solution>", "</solution>"
 _T = TypeVar("_T")
 

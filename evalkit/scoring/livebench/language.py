@@ -85,23 +85,14 @@ def closest_order(truth: list[str], given: list[str]) -> tuple[list[int], float]
     Likeness is difflib's ratio; of equally close sentences the one that sorts last counts, in its first place, as
     `difflib.get_close_matches` has it. Runs in a worker: a sentence may be as long as the whole reply.
     """
-    from difflib import SequenceMatcher
+    from difflib import SequenceMatcher, get_close_matches
 
     order: list[int] = []
     top = 0.0
-    matcher: SequenceMatcher[str] = SequenceMatcher()
     for sentence in truth:
-        matcher.set_seq2(sentence)
-        best: tuple[float, str] | None = None
-        for candidate in given:
-            matcher.set_seq1(candidate)
-            # Both are upper bounds of the ratio, and far cheaper.
-            if best is not None and min(matcher.real_quick_ratio(), matcher.quick_ratio()) < best[0]:
-                continue
-            best = max(best or (0.0, ""), (matcher.ratio(), candidate))
-        if best is not None:
-            top = max(top, best[0])
-            order.append(given.index(best[1]))
+        for best in get_close_matches(sentence, dict.fromkeys(given), n=1, cutoff=0.0):
+            top = max(top, SequenceMatcher(None, best, sentence).ratio())
+            order.append(given.index(best))
     return order, top
 
 

@@ -8,10 +8,10 @@ from functools import cache, lru_cache
 from itertools import dropwhile, takewhile
 from typing import Any, Final
 
-from evalkit.errors import DataError
+from evalkit.errors import UNREADABLE, DataError
 from evalkit.scoring import patterns
 from evalkit.scoring.answers.worker import run_limited
-from evalkit.scoring.livebench.extract import UNREADABLE, Grade, boxed, distance, solutions, truth_of, without_marks
+from evalkit.scoring.livebench.extract import Grade, boxed, distance, solutions, truth_of, without_marks
 from evalkit.scoring.registry import name_of
 
 SECONDS: Final = 20.0
@@ -289,7 +289,7 @@ def _unreadable() -> tuple[type[Exception], ...]:
     from sympy.parsing.latex.errors import LaTeXParsingError
     from sympy.polys.polyerrors import BasePolynomialError
 
-    return (*UNREADABLE, NotImplementedError, LarkError, BasePolynomialError, LaTeXParsingError)
+    return (*UNREADABLE, LarkError, BasePolynomialError, LaTeXParsingError)
 
 
 def equivalent(truth: str, answer: str) -> bool:
