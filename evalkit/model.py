@@ -206,6 +206,11 @@ class FinalText:
     reason: str = ""
     truncated: bool = False
 
+    @property
+    def midway(self) -> bool:
+        """True where the last word may be unfinished: the server stopped at the limit, no white space follows."""
+        return self.truncated and not self.text[-1:].isspace()
+
 
 @dataclass(frozen=True, slots=True)
 class Score:

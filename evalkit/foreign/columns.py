@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from operator import attrgetter
 from typing import Any, Final
 
@@ -20,30 +21,11 @@ _NAMES: Final = (*WORDS, *NUMBERS)
 _row_of = attrgetter(*_NAMES)
 
 
-class _Codes(dict[str | None, int]):
+def _numbering() -> defaultdict[str | None, int]:
     """Numbers words in the order in which they come; None is no word, like ""."""
-
-    def __missing__(self, word: str | None) -> int:
-        code: int = self[""] if word is None else len(self) - (None in self)
-        self[word] = code
-        return code
-
-
-@dataclass(slots=True)
-class LabelsBuilder:
-    """A column while it is read."""
-
-    codes: array[int] = field(default_factory=lambda: array("i"))
-    _known: _Codes = field(default_factory=_Codes)
-
-    def extend(self, words: Sequence[str | None]) -> None:
-        """Appends rows; None is no word, like ""."""
-        self.codes.extend(map(self._known.__getitem__, words))
-
-    def finished(self) -> Labels:
-        """The finished column."""
-        names = tuple(word for word in self._known if word is not None)
-        return Labels(np.asarray(self.codes, dtype=np.int32), names)
+    known: defaultdict[str | None, int] = defaultdict(count().__next__)
+    known[None] = known[""]
+    return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,33 +42,16 @@ class ItemFacts:
 
 
 @dataclass(slots=True)
-class _Numbers:
-    """A column of numbers while it is read: one piece of memory that grows where it lies, so none is held twice."""
-
-    kind: type[np.generic]
-    _held: bytearray = field(default_factory=bytearray)
-
-    def extend(self, values: Sequence[Any] | NDArray[Any]) -> None:
-        """Appends values; None becomes NaN."""
-        self._held += np.ascontiguousarray(values, dtype=self.kind).data
-
-    def finished(self) -> NDArray[Any]:
-        """The finished column, which nothing can be appended to any more."""
-        return np.frombuffer(self._held, dtype=self.kind)
-
-
-@dataclass(slots=True)
 class SamplesBuilder:
     """The samples of one suite while they are read; an item must be listed before the first of its samples."""
 
     items: dict[str, ItemFacts] = field(default_factory=dict)
     _codes: dict[str, int] = field(default_factory=dict)
     _waiting: list[Sample] = field(default_factory=list)
-    _columns: dict[str, _Numbers | LabelsBuilder] = field(
-        default_factory=lambda: (
-            {name: LabelsBuilder() for name in WORDS} | {name: _Numbers(kind) for name, kind in NUMBERS.items()}
-        )
+    _words: dict[str, defaultdict[str | None, int]] = field(
+        default_factory=lambda: {name: _numbering() for name in WORDS}
     )
+    _pieces: dict[str, list[NDArray[Any]]] = field(default_factory=lambda: {name: [] for name in _NAMES})
 
     def add_item(self, item: ItemFacts) -> None:
         """Lists an item. Raises `ValueError`: where its name is taken."""
@@ -104,7 +69,12 @@ class SamplesBuilder:
     def samples(self) -> Samples:
         """The finished columns. Raises `KeyError`: for an item that is not listed."""
         self._flush()
-        columns: dict[str, Any] = {name: column.finished() for name, column in self._columns.items()}
+        columns: dict[str, Any] = {}
+        for name in _NAMES:
+            kind = NUMBERS.get(name, np.int32)
+            columns[name] = np.concatenate([np.empty(0, kind), *self._pieces.pop(name)])
+        for name, known in self._words.items():
+            columns[name] = Labels(columns[name], tuple(word for word in known if word is not None))
         columns["truncated"] = columns["truncated"] | columns["status"].mask(Status.TRUNCATED)
         return Samples(items=_table(list(self.items.values())), **columns)
 
@@ -114,8 +84,10 @@ class SamplesBuilder:
         rows, self._waiting = self._waiting, []
         columns = dict(zip(_NAMES, zip(*map(_row_of, rows), strict=True), strict=True))
         columns["item"] = tuple(map(self._codes.__getitem__, columns["item"]))
-        for name, column in self._columns.items():
-            column.extend(columns[name])
+        for name, values in columns.items():
+            coded = map(self._words[name].__getitem__, values) if name in self._words else None
+            piece = np.asarray(values, NUMBERS[name]) if coded is None else np.fromiter(coded, np.int32, len(rows))
+            self._pieces[name].append(piece)
 
 
 def _table(items: Sequence[ItemFacts]) -> ItemTable:

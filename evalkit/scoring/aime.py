@@ -17,13 +17,11 @@ from evalkit.scoring import patterns
 from evalkit.scoring.answers.expression import LONGEST, by_value
 from evalkit.scoring.answers.reply import (
     corrections,
-    ends_midway,
     filled_boxes,
     for_maths,
     of_first_turn,
     places,
     scored,
-    unanswered,
     without_answer,
     without_markup,
     without_wrappers,
@@ -92,13 +90,11 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
         DataError: the document has no answer, or one that is no integer.
     """
     truth = _truth(doc)
-    if (nothing := unanswered(final)) is not None:
-        return nothing
     text = for_maths(final.text)
-    boxed = filled_boxes(text, midway=ends_midway(final))
+    boxed = filled_boxes(text, midway=final.midway)
     if boxed:
         return _score_box(boxed[-1], truth, final)
-    answer = _marked(without_markup(text), midway=ends_midway(final))
+    answer = _marked(without_markup(text), midway=final.midway)
     if answer is not None:
         return scored(answer == truth, answer[:LONGEST], final)
     numbers = _RE.last_number.findall(text)

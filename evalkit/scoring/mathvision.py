@@ -23,14 +23,12 @@ from evalkit.scoring.answers.number import equal, whole_number
 from evalkit.scoring.answers.reply import (
     Box,
     boxes,
-    ends_midway,
     filled_boxes,
     for_matching,
     for_maths,
     last_line,
     of_first_turn,
     scored,
-    unanswered,
     without_answer,
     without_markup,
     without_wrappers,
@@ -85,8 +83,6 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     if kind != "open":
         raise DataError(f"{name_of(doc)}: 'type' must be 'choice' or 'open', not {kind!r:.80}")
     truth = _cleaned(str(required(doc, "answer")))
-    if (nothing := unanswered(final)) is not None:
-        return nothing
     found = _open_answer(final)
     if found is None or (final.truncated and not found.strong):
         return without_answer(final, final.text)
@@ -96,14 +92,12 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
 def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
     options = Options.of(doc)
     (truth,) = truth_of(doc, options)
-    if (nothing := unanswered(final)) is not None:
-        return nothing
     choices = [str(choice) for choice in doc["choices"]]
     plain = without_markup(for_matching(final.text))
     bare = without_lists(plain, options)
     if bare != plain:
         final = replace(final, text=bare)
-    boxed = filled_boxes(for_maths(final.text), midway=ends_midway(final))
+    boxed = filled_boxes(for_maths(final.text), midway=final.midway)
     if boxed and not _lettered_after_boxes(bare, options):
         return _lettered(_boxed_letters(boxed[-1], options, choices), truth, final, boxed[-1])
     read = letters.score(doc, final)
@@ -165,7 +159,7 @@ def _lettered(found: str | None, truth: str, final: FinalText, answer: str) -> S
 
 def _open_answer(final: FinalText) -> Given | None:
     """The result that a reply gives."""
-    midway = ends_midway(final)
+    midway = final.midway
     text = for_maths(final.text)
     announced = extract(text, midway=midway)
     if announced is not None:

@@ -28,7 +28,6 @@ from evalkit.scoring.answers.reply import (
     of_first_turn,
     scored,
     tag_content,
-    unanswered,
     without_answer,
     without_markup,
 )
@@ -215,8 +214,6 @@ def score_cmmmu(doc: Mapping[str, Any], final: FinalText) -> Score:
 def _score_true_false(doc: Mapping[str, Any], answer: str, final: FinalText) -> Score:
     if answer not in _TRUE | _FALSE:
         raise DataError(f"{name_of(doc)}: 'answer' must be 对 or 错, not {answer!r:.80}")
-    if (nothing := unanswered(final)) is not None:
-        return nothing
     text = without_markup(for_matching(tag_content(final.text) or final.text))
     found = verdict(text)
     if found is None or (final.truncated and not found.strong):

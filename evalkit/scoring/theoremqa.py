@@ -29,12 +29,10 @@ from evalkit.scoring.answers.reply import (
     READ_CHARS,
     Box,
     boxes_together,
-    ends_midway,
     for_maths,
     of_first_turn,
     places,
     scored,
-    unanswered,
     without_answer,
     without_wrappers,
 )
@@ -109,11 +107,9 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
         DataError: there is no answer, its type is unknown, or it is not of its type.
     """
     kind, truth = truth_of(doc)
-    if (nothing := unanswered(final)) is not None:
-        return nothing
     flags: tuple[str, ...] = ("picture",) if doc.get("has_picture") else ()
     try:
-        value = _last_value(_RE.emphasis.sub("", for_maths(final.text)), kind, midway=ends_midway(final))
+        value = _last_value(_RE.emphasis.sub("", for_maths(final.text)), kind, midway=final.midway)
     except SeveralAnswersError as error:
         return Score(0.0, Status.SCORED, "multiple", str(error), 0.0, flags, {"acc_lenient4": 0.0})
     if value is None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from evalkit.compare.columns import Sample
 from evalkit.foreign import columns
-from evalkit.foreign.columns import ItemFacts, LabelsBuilder, SamplesBuilder
+from evalkit.foreign.columns import ItemFacts, SamplesBuilder
 
 rows = st.lists(
     st.builds(
@@ -80,9 +80,6 @@ def test_a_sample_of_an_item_that_is_not_listed_is_none():
 
 
 def test_no_word_and_the_empty_word_are_one():
-    builder = LabelsBuilder()
-    builder.extend([None, "A"])
-    builder.extend(["", "B", None, "A"])
-    made = builder.finished()
-    assert list(made) == ["", "A", "", "B", "", "A"]
-    assert made.names == ("", "A", "B")
+    made = built([Sample("a", n, 1.0, "scored", answer=word) for n, word in enumerate([None, "A", "", "B", None, "A"])])
+    assert list(made.answer) == ["", "A", "", "B", "", "A"]
+    assert made.answer.names == ("", "A", "B")

@@ -30,14 +30,12 @@ from evalkit.scoring.answers.reply import (
     between_boxes,
     boxes,
     corrections,
-    ends_midway,
     for_matching,
     last_line,
     of_first_turn,
     places,
     scored,
     supposed,
-    unanswered,
     without_answer,
     without_markup,
 )
@@ -299,13 +297,11 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """
     options = Options.of(doc)
     truth = truth_of(doc, options)
-    if (nothing := unanswered(final)) is not None:
-        return nothing
     whole, header = _matchable(final.text), _matchable(str(doc.get("shot_header") or ""))
     text = whole.partition(f"\n{header}")[0] if header else whole  # before it goes on to ask itself the next question
     flags: tuple[str, ...] = ("continued_pattern",) * (len(text) < len(whole))
     text = without_lists(text, options)
-    if ends_midway(final):
+    if final.midway:
         text = _RE.cut_word.sub("", text)  # "the answer is a", and the limit came
     return settled(extract(text, options), text, final, options, truth, flags)
 

@@ -16,13 +16,11 @@ from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
 from evalkit.scoring.answers.number import same_number
 from evalkit.scoring.answers.reply import (
-    ends_midway,
     filled_boxes,
     for_maths,
     of_first_turn,
     places,
     scored,
-    unanswered,
     without_answer,
     without_wrappers,
 )
@@ -51,9 +49,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     truth = for_maths(str(required(doc, "answer")))
     if not _plain(truth):
         raise DataError(f"{name_of(doc)}: nothing is left of 'answer' {truth!r:.80} but markup")
-    if (nothing := unanswered(final)) is not None:
-        return nothing
-    answer = extract(for_maths(final.text), midway=ends_midway(final))
+    answer = extract(for_maths(final.text), midway=final.midway)
     return without_answer(final) if answer is None else by_value(truth, answer, final)
 
 

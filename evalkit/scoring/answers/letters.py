@@ -34,14 +34,12 @@ from evalkit.scoring import patterns
 from evalkit.scoring.answers.choice import Extraction, Options, extract, only, settled, truth_of, without_lists
 from evalkit.scoring.answers.prose import settled_on
 from evalkit.scoring.answers.reply import (
-    ends_midway,
     for_matching,
     is_refusal,
     last_line,
     of_first_turn,
     places,
     supposed,
-    unanswered,
     without_markup,
 )
 
@@ -106,11 +104,9 @@ def score(doc: Mapping[str, Any], final: FinalText, *, several: bool = False) ->
     """
     options = Options.of(doc)
     truth = truth_of(doc, options, several=several)
-    if (nothing := unanswered(final)) is not None:
-        return nothing
     text = without_markup(for_matching(final.text))
     text = without_lists(text, options, several=several)
-    if ends_midway(final):
+    if final.midway:
         text = _RE.cut_word.sub("", text)  # "the answer is a", and the limit came
     found = (read_set if several else read)(text, options)
     return settled(found, text, final, options, truth)

@@ -93,11 +93,6 @@ def without_answer(
     return Score(0.0, status, reason, None, lenient, flags, metrics or {})
 
 
-def ends_midway(final: FinalText) -> bool:
-    """Whether the last word of `final` may be unfinished: the server stopped at the limit, no white space follows."""
-    return final.truncated and not final.text[-1:].isspace()
-
-
 # ---------------------------------------------------------------- a reply that runs on into a turn that is not its own
 
 
@@ -107,6 +102,7 @@ _MOST_TURNS: Final = 50  # so many are told apart before an answer was found
 def of_first_turn(score: Callable[..., Score]) -> Callable[..., Score]:
     """The scorer `score(doc, final)`, of the first turn in `final` that answers, else of all of it.
 
+    Where there is nothing to grade the score is that of `unanswered`.
     A turn ends where a chat template ends it, or, behind a strong answer, where the model invents the next problem or
     speaks for the user; behind a template's turn of the user nothing is read. The flag is "continued_pattern".
     """
@@ -122,7 +118,8 @@ def of_first_turn(score: Callable[..., Score]) -> Callable[..., Score]:
             answers = given.status not in {Status.NO_ANSWER, Status.REFUSED}
             if end["user"] or (answers and (end["mark"] or "weak_anchor" not in given.flags)):
                 return replace(given, flags=(*given.flags, *("continued_pattern",) * bool(final.text[start:].strip())))
-        return score(doc, final, **how)
+        found = score(doc, final, **how)  # a document without its truth is told of whatever was replied
+        return unanswered(final) or found
 
     return of_turn
 

@@ -20,7 +20,6 @@ from evalkit.scoring import patterns
 from evalkit.scoring.answers.number import Quantity, equal, numbers, whole_number
 from evalkit.scoring.answers.reply import (
     READ_CHARS,
-    ends_midway,
     filled_boxes,
     for_maths,
     last_line,
@@ -28,7 +27,6 @@ from evalkit.scoring.answers.reply import (
     places,
     scored,
     tag_content,
-    unanswered,
     without_answer,
     without_markup,
     without_wrappers,
@@ -53,14 +51,12 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
         DataError: the document has no answer, or `accepted` is no list of texts.
     """
     accepted = _accepted(doc)
-    if (nothing := unanswered(final)) is not None:
-        return nothing
     first, _, rest = (tag_content(final.text) or final.text.strip()).partition("\n")
     answer = normalise(first)
     value = float(answer in accepted)
     whole = f" {normalise(final.text[: 2 * READ_CHARS])} "
     lenient = float(any(f" {one} " in whole for one in accepted))
-    if final.truncated and not rest and ends_midway(final):
+    if final.truncated and not rest and final.midway:
         status, reason = (Status.SCORED, "truncated_with_answer") if value else (Status.TRUNCATED, "truncated")
     elif not answer:
         status, reason = Status.NO_ANSWER, "no_answer"
@@ -108,9 +104,7 @@ class Given:
 
 def score_part(final: FinalText, is_right: Callable[[str], bool]) -> Score:
     """The score of a reply by the part of it that holds the answer: 1 where that `is_right`, else 0."""
-    if (nothing := unanswered(final)) is not None:
-        return nothing
-    given = answer_part(final.text, midway=ends_midway(final))
+    given = answer_part(final.text, midway=final.midway)
     if given is None or (final.truncated and not given.strong):
         return without_answer(final, final.text)
     return scored(is_right(given.text), given.text[:400], final, () if given.strong else ("weak_anchor",))

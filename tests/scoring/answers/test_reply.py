@@ -6,7 +6,6 @@ from evalkit.model import FinalText, Reply, Status, Usage
 from evalkit.scoring.answers.reply import (
     READ_CHARS,
     boxes,
-    ends_midway,
     final_text,
     final_text_of,
     for_matching,
@@ -69,9 +68,9 @@ def test_a_reply_that_was_cut_off_after_its_thinking_is_graded_with_care():
     final = final_text_of("<think>a</think>so the Answer", "", "length")
     assert final == FinalText("so the Answer", truncated=True)
     assert unanswered(final) is None
-    assert ends_midway(final)
-    assert not ends_midway(final_text_of("Answer: C\n", "", "length"))
-    assert not ends_midway(final_text_of("Answer: C"))
+    assert final.midway
+    assert not final_text_of("Answer: C\n", "", "length").midway
+    assert not final_text_of("Answer: C").midway
 
 
 def test_a_model_may_have_tags_of_its_own():
