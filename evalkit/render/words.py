@@ -5,8 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -62,7 +61,10 @@ def say(reason: Reason, language: Language = "en") -> str:
     Raises:
         ReasonError: the catalogue has no such code, or its sentence has other places.
     """
-    return "".join(_told(_sentence(reason.code, language), reason, language))
+    told, lacking = _told(iter(_sentence(reason.code, language)), reason, language)
+    if lacking:
+        raise ReasonError(f"{reason.code}: {lacking} is missing")
+    return told
 
 
 def say_all(reasons: Sequence[Reason], language: Language = "en", mark: str = "semicolon") -> str:
@@ -95,20 +97,9 @@ _DEEPEST: Final = 8
 
 def places(code: str, language: Language = "en") -> frozenset[str]:
     """The names of all values that a sentence has a place for."""
-    return frozenset(_names(_sentence(code, language), whole=True))
+    parts = _sentence(code, language)
+    return frozenset(name for part in parts if part.startswith("{") for name in _place(part)[1])
 
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A place of a sentence: the value's name, its format, and what the format needs to know (names, or a group)."""
-
-    name: str
-    form: str
-    more: tuple[str, ...]
-
-
-_Sentence: TypeAlias = "tuple[str | _Place | _Sentence, ...]"
-"""Texts and places; a sentence within is told where all values of its own places are there."""
 
 _TOKEN: Final = re.compile(r"(\{\w+(?::[^{}]*)?\}|[<>])")
 
@@ -119,89 +110,74 @@ def _catalogue() -> dict[str, dict[str, str]]:
 
 
 @cache
-def _sentence(code: str, language: Language) -> _Sentence:
+def _sentence(code: str, language: Language) -> tuple[str, ...]:
+    """The texts and places of a sentence, and the marks between which a part of it stands."""
     if code not in _catalogue():
         raise ReasonError(f"{code!r} is no reason that this evalkit knows")
-    return _parsed(iter(_TOKEN.split(_catalogue()[code][language])))
+    return tuple(_TOKEN.split(_catalogue()[code][language]))
 
 
-def _parsed(tokens: Iterator[str]) -> _Sentence:
-    parts: list[str | _Place | _Sentence] = []
-    for token in tokens:
-        if token == ">":  # noqa: S105 - as below
+@cache
+def _place(part: str) -> tuple[str, tuple[str, ...], str]:
+    """The format of a place, the names of the values that it needs, its own first, and the group of words."""
+    name, _colon, said = part[1:-1].partition(":")
+    form, *more = said.split(" ")
+    return (form, (name,), more[0]) if form == "in" else (form, (name, *more), "")
+
+
+def _told(parts: Iterator[str], reason: Reason, language: Language) -> tuple[str, str]:
+    """What is said up to the end of a part, and the name of a value that it lacks; what stands within may lack one."""
+    said, lacking = "", ""
+    for part in parts:
+        if part == ">":
             break
-        if token == "<":  # noqa: S105 - a mark of the catalogue, no secret
-            parts.append(_parsed(tokens))
-        elif token.startswith("{"):
-            name, _colon, form = token[1:-1].partition(":")
-            kind, *more = form.split(" ")
-            parts.append(_Place(name, kind, tuple(more)))
-        elif token:
-            parts.append(token)
-    return tuple(parts)
+        if part == "<":
+            inner, missing = _told(parts, reason, language)
+            said += "" if missing else inner
+        elif not part.startswith("{"):
+            said += part
+        elif gone := [name for name in _place(part)[1] if name not in reason.values]:
+            lacking = gone[0]
+        else:
+            said += _value(part, reason, language)
+    return said, lacking
 
 
-def _names(sentence: _Sentence, *, whole: bool) -> Iterator[str]:
-    for part in sentence:
-        if isinstance(part, _Place):
-            yield from (part.name, *(() if part.form == "in" else part.more))
-        elif isinstance(part, tuple) and whole:
-            yield from _names(part, whole=True)
-
-
-def _told(sentence: _Sentence, reason: Reason, language: Language) -> Iterator[str]:
-    for part in sentence:
-        if isinstance(part, str):
-            yield part
-        elif isinstance(part, _Place):
-            yield _value(part, reason, language)
-        elif reason.values.keys() >= set(_names(part, whole=False)):
-            yield from _told(part, reason, language)
-
-
-def _value(place: _Place, reason: Reason, language: Language) -> str:
+def _value(part: str, reason: Reason, language: Language) -> str:
     """What stands in a place."""
-    if place.name not in reason.values:
-        raise ReasonError(f"{reason.code}: {place.name} is missing")
-    value = reason.values[place.name]
-    kinds, write = _FORMATS.get(place.form, (_NUMBER, _english(lambda value: format(value, place.form))))
-    more: list[Any] = [place.more[0]] if place.form == "in" else [reason.values.get(name) for name in place.more]
+    form, (name, *more), group = _place(part)
+    value, *others = (reason.values[one] for one in (name, *more))
+    kinds, write, *beside = _FORMATS.get(form, (_NUMBER, lambda value, _: format(value, form)))
     right = isinstance(value, kinds)
     if isinstance(value, tuple):
-        right = right and all(isinstance(one, str) == (place.form == "names") for one in value)
-    if not right or not all(map(isinstance, more, _BESIDE.get(place.form, ()))):
-        raise ReasonError(f"{reason.code}: {place.name} cannot be {value!r} beside {more}")
-    return write(value, *more, language=language)
+        right = right and all(isinstance(one, str) == (form == "names") for one in value)
+    if not right or not all(map(isinstance, others, beside)):
+        raise ReasonError(f"{reason.code}: {name} cannot be {value!r} beside {others}")
+    return str(write(value, *([group] if group else others), language))
 
 
 # ---------------------------------------------------------------- how a value is printed
 
 
-def _plain(value: Any, *, language: Language) -> str:
+# The language stands last in what a writer takes; numbers are the same in every language.
+
+
+def _plain(value: Any, language: Language) -> str:
     if isinstance(value, Reason):
         return say(value, language)
     return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _english(write: Callable[..., str]) -> Callable[..., str]:
-    """The same in every language: numbers."""
-
-    def written(*values: Any, language: Language) -> str:  # noqa: ARG001
-        return write(*values)
-
-    return written
-
-
-def _percent(value: float, decimals: int = 1) -> str:
+def _percent(value: float, _language: Language, decimals: int = 1) -> str:
     return f"{numbers.rounded(numbers.points(value), decimals):f}"
 
 
-def _ends(interval: Interval, margin: float) -> str:
+def _ends(interval: Interval, margin: float, _language: Language) -> str:
     shown = numbers.shown(interval, margin)
     return f"{numbers.signed(shown.low)} … {numbers.signed(shown.high)}"
 
 
-def _between(interval: Interval, margin: float, *, language: Language) -> str:
+def _between(interval: Interval, margin: float, language: Language) -> str:
     shown = numbers.shown(interval, margin)
     side = "better" if shown.low >= 0 else "worse" if shown.high <= 0 else "either"
     return say(Reason(f"between.{side}", {"low": f"{abs(shown.low):f}", "high": f"{abs(shown.high):f}"}), language)
@@ -211,12 +187,12 @@ def _span(low: object, high: object, language: Language) -> str:
     return f"{low:f}{words_of(language)['to']}{high:f}"
 
 
-def _percents(interval: Interval, *, language: Language) -> str:
+def _percents(interval: Interval, language: Language) -> str:
     shown = numbers.outward(interval, 0)
     return _span(shown.low, shown.high, language)
 
 
-def amount(number: float, *, language: Language = "en") -> str:
+def amount(number: float, language: Language = "en") -> str:
     """A large number to three significant digits: 950, 12 k, 3.4 M; Chinese counts in steps of ten thousand."""
     steps = {"en": ((1e9, "G"), (1e6, "M"), (1e3, "k")), "zh": ((1e8, "亿"), (1e4, "万"))}[language]
     for size, unit in steps:
@@ -225,59 +201,52 @@ def amount(number: float, *, language: Language = "en") -> str:
     return f"{number:.0f}"
 
 
-def _names_told(texts: tuple[str, ...], total: int | None = None, *, language: Language) -> str:
-    more = total is not None and len(texts) < total
+def _names_told(texts: tuple[str, ...], *total_and_language: Any) -> str:
+    *total, language = total_and_language
+    more = bool(total) and len(texts) < total[0]
     return words_of(language)["list"].join((*texts, "…") if more else texts)
 
 
-def _verdict(value: str, *, language: Language) -> str:
+def _verdict(value: str, language: Language) -> str:
     return verdict_text(Verdict(value), language) if value in set(Verdict) else value
 
 
 _NUMBER: Final = (int, float)
-_FORMATS: Final[Mapping[str, tuple[tuple[type, ...], Callable[..., str]]]] = {
+_INTERVAL, _TEXT, _TUPLE = (Interval,), (str,), (tuple,)
+_FORMATS: Final[Mapping[str, tuple[Any, ...]]] = {
     "": ((str, int, float, Reason), _plain),
-    "points": (_NUMBER, _english(lambda value: f"{numbers.shortest(numbers.points(value), 0):f}")),
-    "points_2": (_NUMBER, _english(partial(_percent, decimals=2))),
-    "signed": (_NUMBER, _english(lambda value: numbers.signed(numbers.rounded(numbers.points(value), 2)))),
-    "percent": (_NUMBER, _english(_percent)),
-    "percent_0": (_NUMBER, _english(partial(_percent, decimals=0))),
-    "whole": (_NUMBER, _english(lambda value: f"{numbers.shortest(numbers.rounded(numbers.points(value), 1), 0):f}")),
-    "percent_down": (_NUMBER, _english(lambda value: f"{numbers.outward(Interval(value, value, 0), 1).low:f}")),
-    "ends": ((Interval,), _english(_ends)),
-    "low": ((Interval,), _english(lambda value, margin: f"{abs(numbers.shown(value, margin).low):f}")),
-    "high": ((Interval,), _english(lambda value, margin: f"{abs(numbers.shown(value, margin).high):f}")),
-    "level": ((Interval,), _english(lambda value: f"{numbers.shortest(numbers.points(value.level), 0, 2):f}")),
-    "between": ((Interval,), _between),
-    "change": (_NUMBER, _english(lambda value, of, margin: numbers.change_text(numbers.change(value, of, margin)))),
+    "points": (_NUMBER, lambda value, _: f"{numbers.shortest(numbers.points(value), 0):f}"),
+    "points_2": (_NUMBER, partial(_percent, decimals=2)),
+    "signed": (_NUMBER, lambda value, _: numbers.signed(numbers.rounded(numbers.points(value), 2))),
+    "percent": (_NUMBER, _percent),
+    "percent_0": (_NUMBER, partial(_percent, decimals=0)),
+    "whole": (_NUMBER, lambda value, _: f"{numbers.shortest(numbers.rounded(numbers.points(value), 1), 0):f}"),
+    "percent_down": (_NUMBER, lambda value, _: f"{numbers.outward(Interval(value, value, 0), 1).low:f}"),
+    "ends": (_INTERVAL, _ends, _NUMBER),
+    "low": (_INTERVAL, lambda value, margin, _: f"{abs(numbers.shown(value, margin).low):f}", _NUMBER),
+    "high": (_INTERVAL, lambda value, margin, _: f"{abs(numbers.shown(value, margin).high):f}", _NUMBER),
+    "level": (_INTERVAL, lambda value, _: f"{numbers.shortest(numbers.points(value.level), 0, 2):f}"),
+    "between": (_INTERVAL, _between, _NUMBER),
+    "change": (_NUMBER, lambda value, *of: numbers.change_text(numbers.change(value, *of[:2])), Interval, _NUMBER),
     "digits": (
         _NUMBER,
-        _english(lambda value, of, margin: numbers.signed(numbers.change(value, of, margin).difference)),
-    ),
-    "percents": ((Interval,), _percents),
-    "near": ((Interval,), lambda value, limit, *, language: _span(*numbers.beside(value, limit)[:2], language)),
-    "limit": (_NUMBER, _english(lambda value, interval: f"{numbers.beside(interval, value)[2]:f}")),
-    "amount": (_NUMBER, amount),
-    "millions": (
+        lambda value, *of: numbers.signed(numbers.change(value, *of[:2]).difference),
+        Interval,
         _NUMBER,
-        lambda value, *, language: f"{numbers.significant(value / (1e6 if language == 'en' else 1e4), digits=3):f}",
     ),
-    "times": ((str,), _english(lambda value: {"0": "never", "1": "once"}.get(value, f"{value} times"))),
-    "in": ((str,), lambda value, group, *, language: word_of(group, value, language)),
-    "verdict": ((str,), _verdict),
-    "names": ((tuple,), _names_told),
-    "list": ((tuple,), say_all),
-    "commas": ((tuple,), partial(say_all, mark="list")),
+    "percents": (_INTERVAL, _percents),
+    "near": (_INTERVAL, lambda value, limit, language: _span(*numbers.beside(value, limit)[:2], language), _NUMBER),
+    "limit": (_NUMBER, lambda value, interval, _: f"{numbers.beside(interval, value)[2]:f}", Interval),
+    "amount": (_NUMBER, amount),
+    "millions": (_NUMBER, lambda value, of: f"{numbers.significant(value / (1e6 if of == 'en' else 1e4), digits=3):f}"),
+    "times": (_TEXT, lambda value, _: {"0": "never", "1": "once"}.get(value, f"{value} times")),
+    "in": (_TEXT, lambda value, group, language: word_of(group, value, language)),
+    "verdict": (_TEXT, _verdict),
+    "names": (_TUPLE, _names_told, _NUMBER),
+    "list": (_TUPLE, say_all),
+    "commas": (_TUPLE, partial(say_all, mark="list")),
 }
-"""By format: the types that it takes, and the function that prints a value (and what stands beside it)."""
-
-_BESIDE: Final[Mapping[str, tuple[Any, ...]]] = {
-    **dict.fromkeys(("ends", "low", "high", "between", "near", "names"), (_NUMBER,)),
-    **dict.fromkeys(("change", "digits"), (Interval, _NUMBER)),
-    "limit": (Interval,),
-    "in": (str,),
-}
-"""The types of what a format looks at beside the value, in its order."""
+"""By format: the types that it takes, the function that prints a value, and the types of what it looks at beside it."""
 
 
 # ---------------------------------------------------------------- foreign text

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from evalkit import codec
 from evalkit.model import Interval, Reason, Verdict
-from evalkit.render.words import _BESIDE, _FORMATS, _catalogue, _names, _Place, _sentence, say
+from evalkit.render.words import _FORMATS, _catalogue, _place, _sentence, say
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 NUMBER = st.floats(-1e15, 1e15) | st.integers(-(2**53), 2**53)
@@ -17,36 +17,31 @@ WORDS = {"verdict": st.sampled_from([*Verdict, "another"]), "in": TEXT | st.samp
 def places(code, language="en"):
     """The formats of each place of a sentence, by name; those that a format looks at beside its own included."""
     found = {}
-
-    def walk(sentence):
-        for part in sentence:
-            if isinstance(part, _Place):
-                found.setdefault(part.name, set()).add(part.form)
-            elif isinstance(part, tuple):
-                walk(part)
-
-    walk(_sentence(code, language))
+    for part in _sentence(code, language):
+        if part.startswith("{"):
+            form, (name, *_more), _group = _place(part)
+            found.setdefault(name, set()).add(form)
     return found
 
 
 def beside(code):
     """The types of the values that a format looks at beside its own, by name."""
     found = {}
-
-    def walk(sentence):
-        for part in sentence:
-            if isinstance(part, _Place) and part.form != "in":
-                found.update(zip(part.more, _BESIDE.get(part.form, ()), strict=False))
-            elif isinstance(part, tuple):
-                walk(part)
-
-    walk(_sentence(code, "en"))
+    for part in _sentence(code, "en"):
+        if part.startswith("{"):
+            form, (_name, *more), _group = _place(part)
+            found.update(zip(more, _FORMATS.get(form, ())[2:], strict=False))
     return found
 
 
 def needed(code):
     """The names of the places that are always told."""
-    return set(_names(_sentence(code, "en"), whole=False))
+    depth, found = 0, set()
+    for part in _sentence(code, "en"):
+        depth += (part == "<") - (part == ">")
+        if part.startswith("{") and depth == 0:
+            found.update(_place(part)[1])
+    return found
 
 
 def value(form, depth):
