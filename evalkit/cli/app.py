@@ -10,44 +10,14 @@ import signal
 import stat
 import sys
 import traceback
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from evalkit.cli import options
 from evalkit.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EvalkitError, did_you_mean
 
-# name: (module under evalkit.cli, and its name there unless it is `command`; one line of help); imported when used.
-COMMANDS = {
-    "compare": ("compare", "Run what is missing on two endpoints, judge every suite, print the table."),
-    "flips": ("report.flips", "List the items that changed, both replies side by side."),
-    "aa": ("compare.aa", "Compare an endpoint with itself: the noise floor of every difference."),
-    "doctor": ("doctor.doctor", "Check an endpoint before it is asked for hours; with two, what differs between them."),
-    "contract": ("probe.contract", "Hold an endpoint to what its API promises; with two, one against the other."),
-    "probe": ("probe.probe", "Compare the log-probabilities of two endpoints, token by token, in minutes."),
-    "bisect": ("probe.bisect", "Find the operators that make a candidate fail the probe, by halving."),
-    "plan": (
-        "plan.plan",
-        "Say what a comparison will cost and how often its gate answers, before anything is asked; design one.",
-    ),
-    "judge-table": ("card.judge_table", "Say what published tables of two means can support, and what they cannot."),
-    "run": ("compare.run", "Run one endpoint's suites and store every reply."),
-    "score": ("compare.score", "Grade the stored replies of a run again, without asking anything."),
-    "runs": ("runs", "List and verify what is stored, with its size; `runs cat` prints what came back."),
-    "suites": ("suites", "List the suites, show one with the prompt of an item, or check those of your own."),
-    "report": ("report.report", "Render a stored comparison: table, HTML page, CI file, or a template of yours."),
-    "explain": ("report.explain", "Say a verdict in three plain sentences, in English or Chinese."),
-    "card": ("card", "Make a model card's table; `card check` finds what is wrong in published ones."),
-    "history": (
-        "history.command",
-        "Show the nights: trends, the first bad one, what changed then; `history add` adds one.",
-    ),
-    "bench-client": (
-        "doctor.bench_client",
-        "Measure what asking costs this machine: requests/s and CPU of evalkit's client.",
-    ),
-    "schema": ("suites.schema", "Print the JSON Schema of a configuration file, a suite or a document."),
-    "init": ("suites.init", "Write a commented pair of configuration files to start from."),
-}
+COMMANDS: Final = options.commands()
 
 
 class Commands(click.Group):
@@ -61,8 +31,8 @@ class Commands(click.Group):
         """Imports the command's module."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(".")
-        command: click.Command = getattr(importlib.import_module(f"evalkit.cli.{module}"), name or "command")
+        module, _, name = COMMANDS[cmd_name]["at"].partition(".")
+        command: click.Command = getattr(importlib.import_module(f"evalkit.cli.{module}"), name)
         return command
 
     def resolve_command(
@@ -77,7 +47,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Lists the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_module, about) in COMMANDS.items()])
+            formatter.write_dl([(name, command["about"]) for name, command in COMMANDS.items()])
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

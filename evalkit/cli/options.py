@@ -1,4 +1,4 @@
-"""The options of all commands, made of `options.toml`, and the option class that they make; handing over results."""
+"""The options of all commands, made of `commands.toml`, and the option class that they make; handing over results."""
 
 from __future__ import annotations
 
@@ -131,7 +131,12 @@ _READERS: Final = {
 
 @cache
 def _tables() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(Path(__file__).with_name("options.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
+
+
+def commands() -> Mapping[str, Mapping[str, str]]:
+    """The commands in the order in which a newcomer meets them: `at`, where each stands here, `about`, its help."""
+    return _tables()["commands"]
 
 
 def sections(command: str) -> Mapping[str, Sequence[str]]:
@@ -141,7 +146,7 @@ def sections(command: str) -> Mapping[str, Sequence[str]]:
 
 
 def of(command: str, kind: type | None = None) -> Callable[[Function], Function]:
-    """All options of a command, as `options.toml` says; a default that it does not say is that of the option class."""
+    """All options of a command, as `commands.toml` says; a default that it does not say is that of the option class."""
     tables = _tables()
     defaults = {} if kind is None else {one.name: one.default for one in fields(kind) if one.default is not MISSING}
 
