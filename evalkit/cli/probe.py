@@ -188,32 +188,21 @@ def bisect(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given
     if as_json:
         options.print_json(found.document())
     else:
-        click.echo("\n".join(_lines(found)))
+        click.echo(_told(found), nl=False)
         click.echo(f"{found.asked} probes asked, {found.stored} were stored; all are in {found.folder}", err=True)
     return found.exit_code
 
 
-def _lines(bisection: Bisection) -> list[str]:
+def _told(bisection: Bisection) -> str:
     """The result for people."""
+    from evalkit.render.jinja import fill
+    from evalkit.resources import data_folder
+
     found, results, names = bisection.found, bisection.results, frozenset(bisection.names)
-    if found.fails_none:
-        none = results[frozenset()]
-        return ["the candidate fails with every operator off, so none of them is the cause:", f"  {effect(none)}"]
-    if found.passes_all:
-        everything = results[names]
-        return ["nothing is guilty: with every operator on, the candidate passes:", f"  {effect(everything)}"]
-    told = []
-    for culprit in found.culprits:
-        one = results[culprit]
-        alone = "alone" if len(culprit) == 1 else "only together"
-        told.append(f"{' + '.join(sorted(culprit))} ({alone}): {effect(one)}")
-        told += [f"    {reason}" for reason in _why(one)]
-    rest = names - {name for culprit in found.culprits for name in culprit}
-    if not found.complete:
-        told.append(f"there are more: the other {len(rest)} together still fail: {effect(results[rest])} (--most)")
-    elif rest:
-        told.append(f"the other {len(rest)} operators on together: {effect(results[rest])}")
-    return told
+    rest = names.difference(*found.culprits)
+    tried = {"none": results.get(frozenset()), "all": results.get(names), "left": results.get(rest)}
+    context = {"found": found, "results": results, "rest": rest, "effect": effect, **tried}
+    return fill(data_folder("reports") / "bisect.txt.j2", context)
 
 
 def effect(result: Result) -> str:
@@ -228,11 +217,3 @@ def effect(result: Result) -> str:
         f"{result.verdict.value}, k3 {result.k3:.2g} and mean |Δ logprob| {result.mean_abs:.2g} nats per token "
         f"over {result.tokens} tokens"
     )
-
-
-def _why(result: Result) -> list[str]:
-    """The verdict's reasons, or what the server that crashed wrote last."""
-    from evalkit.render.words import say
-
-    told = [say(reason) for reason in result.reasons]
-    return told if result.kind == "verdict" else [line.strip() for one in told for line in one.splitlines()[1:]]
