@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,7 @@ from evalkit.render.jinja import fill
 from evalkit.render.numbers import Change
 from evalkit.render.private import without_folders
 from evalkit.render.rows import change_of, k_text
-from evalkit.render.words import Language, say_all, verdict_text, words_of
+from evalkit.render.words import Language, words_of
 from evalkit.resources import __version__, data_folder
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 
 _MOST_SIGNS: Final = 30
-_MOST_CHANGES: Final = 12
-_MOST_ABSENT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +81,6 @@ def look_of(night: Night, language: Language, suite: str = "", *, short: bool = 
     return told.format(look=look, most=rounds.most)
 
 
-def stopped_night(one: Series, language: Language) -> str:
-    """What is to be said where the suites were not asked on the last night, or not to the end; "" where they were."""
-    last, words = one.nights[-1], words_of(language)
-    if last.suites:
-        return say_all(last.stopped, language)
-    told = words["stopped_night"].format(night=last.night, verdict=verdict_text(last.verdict, language))
-    return words["colon"].join([told, say_all(last.stopped, language)] if last.stopped else [told])
-
-
-def absent(one: Series, trend: SuiteTrend, language: Language) -> str:
-    """On which nights since its first there is nothing of a suite; "" where there is on all."""
-    nights, words = one.without(trend), words_of(language)
-    if not nights:
-        return ""
-    shown = [night.night for night in nights[-_MOST_ABSENT:]]
-    shown = [f"+{len(nights) - len(shown)}"] * (len(nights) > len(shown)) + shown
-    told = words["absent"].format(n=len(nights), nights=words["list"].join(shown))
-    if nights[-1] is one.nights[-1]:
-        last = words["absent_last"].format(night=trend.points[-1][0].night)
-        told = f"{told}{words['semicolon']}{last}"
-    return f"{label_of(trend, language)}{words['colon']}{told}"
-
-
 @dataclass(frozen=True, slots=True)
 class HistoryTable:
     """A rich renderable: a row a suite with its signs night by night, and what is to be said of bad ones.
@@ -133,7 +108,7 @@ class HistoryTable:
                 if trend.suite == self.suite:
                     yield pen.heading(one, label_of(trend, self.language))
                     yield pen.nights(trend)
-                    yield from pen.remarks(one, trend)
+                    yield from pen.remarks(one, [trend])
 
     def overview(self, one: Series) -> RenderResult:
         """The table of a series, then a paragraph for each suite that is bad or known."""
@@ -158,11 +133,7 @@ class HistoryTable:
         yield self.heading(one)
         if one.suites:
             yield table
-        for trend in one.suites:
-            yield from self.remarks(one, trend)
-        told = stopped_night(one, self.language)
-        if told:
-            yield self._text(told)
+        yield from self.remarks(one, one.suites, whole=True)
 
     def heading(self, one: Series, label: str = "") -> Text:
         """The name of the series and its nights; without a label, the look at which the last was decided, too."""
@@ -190,32 +161,18 @@ class HistoryTable:
             table.add_row(*map(self._text, cells), verdict)
         return table
 
-    def remarks(self, one: Series, trend: SuiteTrend) -> list[Text]:
-        """What is to be said of a suite: since when it is bad, what changed then, if it is known, what lacks it."""
-        words = words_of(self.language)
-        label, lines = label_of(trend, self.language), []
-        if trend.lasting:
-            lines.append(self._text(f"{label}{words['colon']}{self._episode(trend.lasting)}"))
-        night, result = trend.points[-1]
-        known = known_for(self.known, night, result)
-        if known:
-            about = words["known_until"].format(until=known.until, reason=known.reason)
-            lines.append(self._text(f"{label}{words['colon']}{about}"))
-        gaps = absent(one, trend, self.language)
-        return [*lines, self._text(gaps)] if gaps else lines
-
-    def _episode(self, episode: Episode) -> str:
-        words = words_of(self.language)
-        since = words["bad_since"].format(night=episode.first_bad.night)
-        if episode.last_good is None:
-            return f"{since}{words['comma']}{words['never_good']}"
-        good = words["last_good"].format(night=episode.last_good.night)
-        shown = [f"{one.name} {one.before or '—'} → {one.after or '—'}" for one in episode.changed[:_MOST_CHANGES]]
-        more = len(episode.changed) - len(shown)
-        shown += [f"+{more}"] * (more > 0)
-        changed = words["list"].join(shown) or words["nothing_changed"]
-        then = _inside(words["changed_then"])
-        return f"{since}{words['comma']}{good}{words['semicolon']}{then}{words['colon']}{changed}"
+    def remarks(self, one: Series, trends: Sequence[SuiteTrend], *, whole: bool = False) -> Iterator[Text]:
+        """What is to be said of some suites, and of the `whole` last night, a paragraph each."""
+        context = {
+            "series": one,
+            "trends": trends,
+            "whole": whole,
+            "known_of": lambda trend: known_for(self.known, *trend.points[-1]),
+            "label_of": label_of,
+            "words": words_of(self.language),
+            "language": self.language,
+        }
+        return map(self._text, fill(data_folder("reports") / "history.txt.j2", context).splitlines())
 
     def _marked(self, row: NightRow, marks: list[str]) -> Text:
         """The verdict, and in brackets that it is known, and other marks."""
@@ -249,10 +206,6 @@ def page(series: Sequence[Series], known: Sequence[Known], *, last: int = 60, la
     style = "".join((folder / "html" / name).read_text(encoding="utf-8") for name in ("report.css", "history.css"))
     context: dict[str, Any] = {
         **page_context(style, language),
-        "said": [
-            [told for told in (stopped_night(one, language), *(absent(one, x, language) for x in one.suites)) if told]
-            for one in series
-        ],
         "series": [(one, [_view(trend, known, last) for trend in one.suites]) for one in series],
         "known": known,
         "label_of": label_of,
