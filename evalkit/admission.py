@@ -29,7 +29,7 @@ from evalkit.options import CompareOptions, ContractOptions, ProbeOptions, RunOp
 from evalkit.run import Observer
 from evalkit.run.execute import Examine, Watch
 from evalkit.run.plan import PlannedSuite, SideRun, chosen_suites, make_plan
-from evalkit.run.sides import load
+from evalkit.run.sides import load, load_all
 from evalkit.tasks.items import by_logprobs
 from evalkit.waits import finished
 
@@ -179,7 +179,7 @@ def at_once(configs: Sequence[EndpointConfig]) -> int:
 
 def diagnosed(files: Sequence[Path], options: RunOptions, *, data: bool, anyway: bool) -> Diagnosis:
     """All that `evalkit doctor` finds out about one endpoint, or two."""
-    configs = [load(file, options) for file in files]
+    configs = load_all(files, options)
     if len(configs) == 2 and not anyway and all(config.suites or config.pack for config in configs):
         one, two = map(comparability.configured, configs)
         # Margins are left to `compare`, whose --margin stands over the files'.
@@ -196,8 +196,8 @@ def probed(
 ) -> tuple[probe_report.FidelityReport, dict[str, Any], Path]:
     """All that `evalkit probe` does: what it found, what it stored, and where."""
     asked = RunOptions(overrides=options.overrides)
-    configs = [load(file, asked) for file in (reference, candidate)]
-    second = None if options.noise is None else load(Path(options.noise), asked)
+    configs = load_all((reference, candidate), asked)
+    second = None if options.noise is None else load(Path(options.noise), asked, reference=True)
     prompts, source, sampler = prompts_for(configs[0], options, observer)
     greedy = min(options.greedy, len(prompts))
     plan = probe.Plan(prompts, options.tokens, greedy, options.seed, at_once(configs), sampler=sampler)
@@ -217,7 +217,7 @@ def contracted(
     files: Sequence[Path], options: ContractOptions
 ) -> tuple[tuple[Sheet, ...], tuple[Alone, ...], Comparison | None, Path]:
     """All that `evalkit contract` finds out: of one endpoint what it kept, of two their comparison, and its folder."""
-    configs = [load(file, RunOptions(overrides=options.overrides)) for file in files]
+    configs = load_all(files, RunOptions(overrides=options.overrides))
     sheets = tuple(finished(signed(configs, options.seed)))
     if len(sheets) == 1:
         return sheets, alone(sheets[0]), None, Path()

@@ -12,6 +12,7 @@ import numpy as np
 
 from evalkit.compare.columns import NO_TEXT, Side, no_item
 from evalkit.compare.judge import compare
+from evalkit.compare.operators import with_operators
 from evalkit.compare.validity import NoiseFloor, Policy, check_names, p_gold_name
 from evalkit.compare.verdict import half
 from evalkit.errors import EvalkitError, UsageError
@@ -33,7 +34,7 @@ class Case:
 
     `home` is where the comparison is stored; `trouble` says what kept a run from being whole; `bank` says
     that the reference was stored before; `noise` holds what the reference against itself showed, by suite; `probe` is
-    what the fidelity probe found before the suites were asked.
+    what the fidelity probe found before the suites were asked; `of_one` says that both are one endpoint's.
     """
 
     sides: tuple[Side, Side]
@@ -43,6 +44,7 @@ class Case:
     bank: bool = False
     noise: Mapping[str, NoiseFloor] = field(default_factory=dict)
     probe: Probe | None = None
+    of_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: 
     rows = [p_gold_name(name) for side in case.sides for name, suite in side.suites.items() if suite.p_gold]
     check_margins(options, [*rows, *(name for side in case.sides for name in side.suites)])
     chosen = replace(policy(options, case), look=look)
-    made = compare(*case.sides, chosen, now(), case.differences)
+    candidate = case.sides[1] if case.of_one else with_operators(*case.sides)
+    made = compare(case.sides[0], candidate, chosen, now(), case.differences)
     made = made if settle is None else settle(made)
     left = [note for side in case.sides for note in gone(side)]
     beyond = chosen.beyond_pack({suite.suite: suite.margin for suite in made.suites if not suite.row_of})
@@ -165,7 +168,7 @@ def judged_halves(path: Path, options: JudgeOptions) -> Judged:
     if not sides[1].suites:
         raise UsageError(f"{path}: asked every item once: there are no halves; give the YAML file to ask a second time")
     home = path.parent / f"{sides[0].identity.name}--{sides[1].identity.name}"
-    return judged(Case(sides, (), home), options)
+    return judged(Case(sides, (), home, of_one=True), options)
 
 
 def differences_of(sides: tuple[Side, Side]) -> tuple[Difference, ...]:

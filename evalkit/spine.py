@@ -54,7 +54,10 @@ def compared(paths: tuple[Path, Path], options: CompareOptions, observer: Observ
             raise UsageError(f"{other}: a score table ends in .csv, .jsonl or .parquet")
         if kind not in {"config", "run"}:
             raise UsageError(f"{path}: only a run folder of evalkit's can stand against a configuration file")
-    configs = [load(path, options.run) if kind == "config" else None for path, kind in zip(paths, kinds, strict=True)]
+    configs = [
+        load(path, options.run, reference=path is paths[0]) if kind == "config" else None
+        for path, kind in zip(paths, kinds, strict=True)
+    ]
     if options.rerun_on_fail and configs[1] is None:
         raise UsageError(f"--rerun-on-fail: {paths[1]} is a stored run: only what has a YAML file can be asked again")
     planned = _plan(paths, (configs[0], configs[1]), options, observer)
@@ -93,15 +96,15 @@ def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judge
             trouble += (*beside(outcome), *reused.notes(sides[-1]))
     sides[1], notes = _of_one_model(sides[1], *(manifest.latest(run.folder, run.plan.digest) for run in runs))
     trouble += notes
-    return judged(Case((sides[0], sides[1]), (), home_of(config.runs, config.name), tuple(trouble)), options)
+    return judged(
+        Case((sides[0], sides[1]), (), home_of(config.runs, config.name), tuple(trouble), of_one=True), options
+    )
 
 
 def _of_one_model(again: Side, one: Session, two: Session) -> tuple[Side, tuple[Reason, ...]]:
     """The second run of an endpoint, not to be judged where another model gave it than the first; notes of both."""
     defects, notes = answerers.second_run(one, two)
-    facts = {name: replace(of.facts, defects=(*of.facts.defects, *defects)) for name, of in again.suites.items()}
-    suites = {name: replace(of, facts=facts[name]) for name, of in again.suites.items()}
-    return replace(again, suites=suites), notes
+    return again.with_defects(defects), notes
 
 
 @dataclass(frozen=True, slots=True)

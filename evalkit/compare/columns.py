@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, get_args, get_type_hints
 
 import numpy as np
@@ -205,6 +205,11 @@ class Side:
     notes: tuple[Reason, ...] = ()
     overall_margin: float | None = None
     stopped: Reason | None = None
+
+    def with_defects(self, defects: tuple[Reason, ...]) -> Side:
+        """The side with further reasons why none of its suites may be judged."""
+        facts = {name: replace(one.facts, defects=(*one.facts.defects, *defects)) for name, one in self.suites.items()}
+        return replace(self, suites={name: replace(one, facts=facts[name]) for name, one in self.suites.items()})
 
 
 @dataclass(frozen=True, slots=True)

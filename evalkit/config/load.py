@@ -106,7 +106,7 @@ MAX_EXTENDS: Final = 10
 # Where a configuration holds paths ("*": any key or index); a relative one counts from the file that holds it.
 _PATH_KEYS: Final = (
     "tls.ca_file judge.tls.ca_file suite_folders.* data data.* flagscale flagscale.config pack runs bank "
-    "launch.config launch.model launch.chat_template_file launch.cwd launch.log"
+    "operators operators.path launch.config launch.model launch.chat_template_file launch.cwd launch.log"
 )
 PATH_KEYS: Final = frozenset(tuple(key.split(".")) for key in _PATH_KEYS.split())
 

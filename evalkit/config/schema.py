@@ -196,6 +196,20 @@ class JudgeConfig(Connection):
         return (self.base_url,)
 
 
+class OperatorsSource(Section):
+    """Where the list of the operators that a server ran is: one of three."""
+
+    path: Path | None = None
+    url: Url | None = None
+    command: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [key for key in ("path", "url", "command") if getattr(self, key)]
+        refuse(len(given) != 1, "operators needs one of path, url and command", *given)
+        return self
+
+
 class EndpointConfig(Connection):
     """One endpoint and what it is asked: one YAML file."""
 
@@ -216,6 +230,7 @@ class EndpointConfig(Connection):
     allow_code_execution: bool = False
     judge: JudgeConfig | None = None
     flagscale: FlagScalePath | None = None
+    operators: Annotated[OperatorsSource, short("path", Path | OperatorsSource)] | None = None
     launch: Launch | None = None
     runs: Path = Path("runs")
 

@@ -474,7 +474,7 @@ def bench_of(reference: Path, candidate: Path, names: list[str], options: Bisect
         UsageError: for a mistake in a file or an option.
     """
     switch = switch_of(options.on, options.off)
-    first = load(reference, RunOptions(overrides=options.overrides))
+    first = load(reference, RunOptions(overrides=options.overrides), reference=True)
 
     def config_with(on: Operators) -> EndpointConfig:
         return load(candidate, RunOptions(overrides=(*options.overrides, switch.override(on, names))))

@@ -14,6 +14,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from evalkit.compare.operators import n_operators
 from evalkit.config.base import Section
 from evalkit.config.problems import problems
 from evalkit.config.yaml import parse_file
@@ -287,8 +288,10 @@ def score_text(mean: float | None, style: Style) -> str:
 
 
 def _identity_text(run: RunIdentity, words: Mapping[str, str]) -> str:
-    """Model, versions, then sampling."""
+    """Model, versions and what was on, then sampling."""
     versions = [f"{name} {version}" for name, version in sorted(run.versions.items())]
+    versions += [run.endpoint["switches"]] if "switches" in run.endpoint else []
+    versions += [] if (number := n_operators(run)) is None else [words["n_operators"].format(n=number)]
     sampling = [f"{name} {value_text(value)}" for name, value in sorted(run.sampling.items())]
     return words["semicolon"].join(words["list"].join(part) for part in ([run.model], versions, sampling) if part)
 

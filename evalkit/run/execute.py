@@ -40,6 +40,7 @@ from evalkit.run.plan import (
 from evalkit.run.readiness import Gate, Seen, look, look_again, possible
 from evalkit.run.records import Answerer, packed
 from evalkit.run.scheduler import Finder, Pool, PoolSettings, Progress
+from evalkit.serve import operators
 from evalkit.serve.launch import opened
 from evalkit.waits import finished
 
@@ -193,6 +194,7 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
         known = {record.suite: record.items_digest for record in same}
         session = manifest.with_items(session, items.write_suites(side.folder, side.plan.loaded, known))
         if missing:
+            began = time.time()
             try:
                 async with opened(side.config, side.folder / "server.log") as settings:
                     seen = await look(side.config, side.plan, settings)
@@ -200,13 +202,16 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
                         await shared.examine(side, settings)
                     await shared.gate.through(side.config.name)
                     same_names, open_names = sorted(seen.names.same), sorted(seen.names.open)
-                    session = replace(session, endpoint=seen.identity, same_names=same_names, open_names=open_names)
+                    told = {**seen.identity, **operators.switches(side.config)}
+                    session = replace(session, endpoint=told, same_names=same_names, open_names=open_names)
                     shared.watch.notices.extend(manifest.append(side.folder, session))
                     missing = await possible(side.config, settings, missing, progress)
                     answerers = Answerers(side.config.name, seen.names, _stored_by(side))
                     asking = _Asking(side, session, settings, seen, answerers)
                     try:
                         await _ask(asking, missing, out, shared)
+                        told |= await operators.proof(side.config, began)
+                        asking.session = replace(asking.session, endpoint={**asking.session.endpoint, **told})
                     finally:
                         session = _ended(asking, shared)
                         manifest.append(side.folder, session)

@@ -17,17 +17,23 @@ from evalkit.options import RunOptions
 from evalkit.run import Observer, execute
 from evalkit.run.plan import SideRun, samplings
 from evalkit.serve.flagscale import with_flagscale
+from evalkit.serve.operators import settled
 from evalkit.tasks.suites import find_pack
 from evalkit.waits import finished
 
 
-def load(path: Path, options: RunOptions) -> EndpointConfig:
+def load_all(paths: Sequence[Path], options: RunOptions) -> list[EndpointConfig]:
+    """The configuration of one file, or of two, of which the first is the reference's; as `load`."""
+    return [load(path, options, reference=path is paths[0] and len(paths) > 1) for path in paths]
+
+
+def load(path: Path, options: RunOptions, *, reference: bool = False) -> EndpointConfig:
     """The configuration of a file, with what the options change; a pack's suites are limited too.
 
     Raises:
         ConfigError: for any mistake in it.
     """
-    config = load_config(path, options.overrides, with_flagscale)
+    config = settled(load_config(path, options.overrides, with_flagscale), reference=reference)
     if options.limit is None:
         return config
     names = [entry.name for entry in find_pack(config.pack, config.suite_folders).suites] if config.pack else []

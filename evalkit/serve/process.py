@@ -13,7 +13,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -157,6 +157,35 @@ def _environment(command: Command) -> dict[str, str]:
     """All that vendors' software needs of evalkit's own environment, and no key that is not this command's."""
     kept = os.environ.keys() - withheld(os.environ)
     return {**{name: os.environ[name] for name in kept}, **command.env}
+
+
+async def output_of(argv: Sequence[str], most_bytes: int, seconds: float) -> bytes:
+    """The beginning of what a command writes; without keys in its environment, and ended when that is read.
+
+    Raises:
+        OSError: it cannot be started, or fails without a word.
+        TimeoutError: it takes longer.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_environment(Command(tuple(argv), Path())),
+        start_new_session=True,
+    )
+    assert process.stdout is not None  # noqa: S101 - a pipe, as said above
+    try:
+        async with asyncio.timeout(seconds):
+            return await process.stdout.readexactly(most_bytes)
+    except asyncio.IncompleteReadError as whole:
+        if not whole.partial and (code := await process.wait()):
+            raise OSError(f"it {_how(code)}") from None
+        return whole.partial
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 def _tell_secrets(process: subprocess.Popen[bytes], command: Command) -> None:

@@ -1,7 +1,7 @@
 """A server of one answer, for tests that have evalkit start one: `python stand_in.py PORT [SECONDS]`.
 
 It comes up after so many seconds. Where the environment names a file in `GPU`, that is the machine's only one: a lock
-that a second engine cannot have, so that it dies.
+that a second engine cannot have, so that it dies. What `OPERATORS` names is written down as FlagGems does.
 """
 
 import fcntl
@@ -40,6 +40,10 @@ def main(port, seconds="0"):
         if "GPU" in os.environ:
             fcntl.flock(gpu, fcntl.LOCK_EX | fcntl.LOCK_NB)
         time.sleep(float(seconds))
+        if "OPERATORS" in os.environ:
+            names = os.environ["OPERATORS"].split()
+            lines = [f"[DEBUG] flag_gems.ops.{name}.{name}: GEMS {name.upper()}\n" for name in names]
+            Path(os.environ["FLAGGEMS_ENABLE_OPLIST_PATH"]).write_text("".join(lines))
         http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
 
 

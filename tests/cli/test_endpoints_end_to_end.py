@@ -254,3 +254,33 @@ def test_an_engine_that_does_not_come_up_is_explained(flagscale, tmp_path, run_e
     assert done.returncode == 3
     assert "BlockingIOError" in done.stderr, "the engine's own log is shown"
     assert "host_0_localhost.output" in done.stderr
+
+
+def of_operators(folder, name, env, operators=None):
+    listed = {"FLAGGEMS_ENABLE_OPLIST_PATH": str(folder / f"{name}.txt")}
+    launch = {"kind": "command", "argv": [sys.executable, str(ENGINE), "{port}"], "sequential": True}
+    written = {} if operators is None else {"OPERATORS": operators}
+    env = {**env, **listed, **written, "FLAGGEMS_LOG_PATH": str(folder / "none.txt")}
+    return endpoint(folder, name, suites=[{"name": "demo", "limit": 24}], launch={**launch, "env": env})
+
+
+@pytest.mark.parametrize(
+    ("ran", "sentence"),
+    [
+        ("mm add", "cand ran 2 operators of FlagGems."),
+        ("", "CUDA is compared with CUDA"),
+        (None, "That FlagOS was active on cand is not proven: no list that is newer"),
+    ],
+)
+def test_a_candidate_of_flagos_is_held_to_the_operators_that_ran(tmp_path, run_evalkit, ran, sentence):
+    reference = of_operators(tmp_path, "ref", {})
+    candidate = of_operators(tmp_path, "cand", {"USE_FLAGGEMS": "1"}, ran)
+    done = run_evalkit("compare", reference, candidate, "--margin", "50", env={"USE_FLAGGEMS": "1"})
+    assert sentence in " ".join(done.stdout.split()), done.stdout + done.stderr
+    said = [manifest.latest(tmp_path / "runs" / name).endpoint for name in ("ref", "cand")]
+    assert said[0]["switches"] == "VLLM_PLUGINS=, USE_FLAGGEMS=0, VLLM_FL_PREFER_ENABLED=false"
+    assert said[1]["switches"] == "USE_FLAGGEMS=1"
+    assert said[1].get("operators") == {"mm add": "2: add, mm", "": "0"}.get(ran)
+    made = tmp_path / "runs" / "ref--cand"
+    card = run_evalkit("card", made, "--style", "evalkit", "--chip", "Ascend", "--partial", "--allow-invalid")
+    assert ("2 operators of FlagGems ran" in card.stdout) == (ran == "mm add")
