@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import ValidationError
@@ -26,31 +28,6 @@ _KINDS: Final = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 _ALSO_CALLED: Final = {
     **dict.fromkeys(("connections", "max_connections", "num_concurrent", "parallel", "workers"), "concurrency"),
     **dict.fromkeys(("timeout", "timeout_seconds", "request_timeout"), "total_seconds"),
-}
-
-_BOUNDS: Final = {
-    "greater_than": ("greater than", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than": ("less than", "lt"),
-    "less_than_equal": ("at most", "le"),
-}
-
-_WANTED: Final = {
-    kind: f"must {what}"
-    for what, kinds in {
-        "be an integer": ("int_type", "int_parsing", "int_from_float"),
-        "be a smaller integer": ("int_parsing_size",),
-        "be a number": ("float_type", "float_parsing"),
-        "be a finite number": ("finite_number",),
-        "be true or false": ("bool_type", "bool_parsing"),
-        "be text": ("string_type",),
-        "not be empty": ("string_too_short",),
-        "be the path of a file or folder": ("path_type",),
-        "be a list": ("tuple_type", "list_type"),
-        "be a mapping": ("dict_type", "mapping_type", "model_type", "model_attributes_type"),
-        "have at least one entry": ("too_short",),
-    }.items()
-    for kind in kinds
 }
 
 
@@ -118,18 +95,9 @@ def _conflict(tree: Node, path: KeyPath, detail: ErrorDetails) -> str:
 
 def _wrong(detail: ErrorDetails) -> str:
     """What a value must be, from pydantic's kind of error."""
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind in _BOUNDS:
-        words, key = _BOUNDS[kind]
-        bound = context[key]
-        return f"must be {words} {int(bound) if bound == int(bound) else bound}"
-    if kind == "literal_error":
-        return f"must be {context['expected']}"
-    if kind == "too_long":
-        return f"must have at most {context.get('max_length')} entries"
-    if kind == "string_pattern_mismatch":
-        return f"must match {context.get('pattern')}"
-    return _WANTED.get(kind, detail["msg"])
+    numbers = {key: int(v) if isinstance(v, float) and v == int(v) else v for key, v in detail.get("ctx", {}).items()}
+    sentences = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    return str(sentences[detail["type"]]).format(**numbers) if detail["type"] in sentences else detail["msg"]
 
 
 def _not(tree: Node, path: KeyPath, kind: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -14,31 +15,10 @@ from evalkit.config.base import NUMBER, Count, Section, Word
 
 ProfileName: TypeAlias = Literal["qwen3_thinking", "qwen3_nothink", "greedy"]
 
-# Qwen3 model card and technical report; `greedy` leaves max_tokens to the suite.
 PROFILES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-    {
-        "qwen3_thinking": {
-            "temperature": 0.6,
-            "top_p": 0.95,
-            "top_k": 20,
-            "min_p": 0.0,
-            "presence_penalty": 0.0,
-            "max_tokens": 32_768,
-            "chat_template_kwargs": {"enable_thinking": True},
-        },
-        "qwen3_nothink": {
-            "temperature": 0.7,
-            "top_p": 0.8,
-            "top_k": 20,
-            "min_p": 0.0,
-            "presence_penalty": 1.5,
-            "max_tokens": 32_768,
-            "chat_template_kwargs": {"enable_thinking": False},
-        },
-        "greedy": {"temperature": 0.0, "top_p": 1.0, "top_k": None, "min_p": None, "presence_penalty": 0.0},
-    }
+    json.loads(Path(__file__).with_name("profiles.json").read_text(encoding="utf-8"))
 )
-
+"""From the Qwen3 model card and technical report; `greedy` leaves max_tokens to the suite."""
 # The Qwen3 report gives AIME a longer limit than every other suite: (profile, how a suite's name begins) -> limit.
 PROFILE_SUITE_TOKENS: Final[Mapping[tuple[str, str], int]] = MappingProxyType({("qwen3_thinking", "aime"): 38_912})
 

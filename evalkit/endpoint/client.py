@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from evalkit.endpoint import body, failures
 from evalkit.endpoint.echo import with_logprobs
@@ -38,17 +38,12 @@ class Replica:
     turn: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """One request's hold on a replica, to be given back once."""
+class Lease(NamedTuple):
+    """One request's hold on a replica, to be given back once: the address to send it to, and the rests before it."""
 
     replica: Replica
+    url: str
     rests_taken: int
-
-    @property
-    def url(self) -> str:
-        """The address to send the request to."""
-        return self.replica.url
 
 
 class Replicas:
@@ -71,7 +66,7 @@ class Replicas:
         self._turn += 1
         chosen.turn = self._turn
         chosen.in_flight += 1
-        return Lease(chosen, chosen.rests_taken)
+        return Lease(chosen, chosen.url, chosen.rests_taken)
 
     def give_back(self, lease: Lease, reached: bool | None) -> None:
         """End a request's hold: `reached` says whether the replica answered, None where nobody knows."""

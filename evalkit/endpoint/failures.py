@@ -11,9 +11,12 @@ import html
 import json
 import math
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -63,55 +66,12 @@ RETRY_AFTER_LIMIT_SECONDS: Final = 600.0
 # Longer than any error message that is read.
 _RAW_CHARACTERS: Final = 10_000
 
-_CONTEXT_CODES: Final = frozenset(
-    {
-        "context_length_exceeded",  # OpenAI and gateways after its model
-        "exceed_context_size_error",  # llama.cpp
-        "context_window_exceeded",
-        "ContextWindowExceededError",  # LiteLLM
-    }
-)
-_CONTEXT_WORDS: Final = re.compile(
-    r"maximum context length"  # vLLM, SGLang, OpenAI, Mistral
-    r"|maximum model length"  # vLLM, a prompt that alone is too long
-    r"|too long to fit into the model"  # vLLM, with pictures
-    r"|longer than the model'?s context length"  # SGLang
-    r"|exceeds? the maximum allowed length"  # SGLang, the scheduler's own check
-    r"|exceeds? the available context size"  # llama.cpp
-    r"|`?inputs`? tokens \+ `?max_new_tokens`? must be"  # TGI
-    r"|`?inputs`? must have less than"  # TGI
-    r"|(?:should not|must not|cannot) exceed `?max_(?:seq_len|input_len|num_tokens)"  # TensorRT-LLM
-    r"|maximum prompt length"  # xAI
-    r"|prompt is too long"  # Anthropic
-    r"|input token count .{0,40}exceeds the maximum"  # Gemini
-    r"|range of input length should be"  # DashScope
-    r"|context window exceeds|exceeds? the (?:model'?s )?context (?:window|length)"
-    r"|max_tokens must be at least 1, got -",  # vLLM before 0.6: what is left of the context is negative
-    re.IGNORECASE,
-)
 # A 500 is here because llama.cpp answered so before it had a code of its own.
 _CONTEXT_STATUSES: Final = frozenset({400, 413, 422, 500})
 
 _UNDER_BASE_URL: Final = ("/completions", "/models")
-_MODEL_CODES: Final = frozenset({"model_not_found"})
-_MODEL_WORDS: Final = re.compile(
-    r"\bmodel\b.{0,300}?(?:does not exist|not exist|not found|not served|not available)|unknown model|no such model",
-    re.IGNORECASE | re.DOTALL,
-)
 _PAGE: Final = "an HTML page"
 _TITLE: Final = re.compile(r"<title[^<>]{0,100}>([^<]{1,200})", re.IGNORECASE)
-
-_KIND_OF_STATUS: Final = {
-    401: FailureKind.AUTH,
-    403: FailureKind.AUTH,
-    404: FailureKind.NOT_FOUND,
-    405: FailureKind.NOT_FOUND,
-    407: FailureKind.AUTH,
-    408: FailureKind.TIMEOUT,
-    410: FailureKind.NOT_FOUND,
-    425: FailureKind.SERVER_ERROR,
-    429: FailureKind.RATE_LIMITED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +81,21 @@ class ServerError:
     message: str
     codes: tuple[str, ...] = ()
 
-    @property
-    def is_context_overflow(self) -> bool:
-        """True where the prompt, or prompt and answer together, do not fit the served context."""
-        return bool(_CONTEXT_CODES.intersection(self.codes) or _CONTEXT_WORDS.search(self.message[:_RAW_CHARACTERS]))
+    def says(self, what: str) -> bool:
+        """Whether it is that of a prompt that does not fit the served context, "context", or of an unknown "model"."""
+        codes, words = _known(what)
+        return bool(codes.intersection(self.codes) or words.search(self.message[:_RAW_CHARACTERS]))
 
-    @property
-    def is_unknown_model(self) -> bool:
-        """True where the server says that it does not serve the model."""
-        return bool(_MODEL_CODES.intersection(self.codes) or _MODEL_WORDS.search(self.message[:_RAW_CHARACTERS]))
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _known(what: str) -> tuple[frozenset[str], re.Pattern[str]]:
+    said = _table()[what]
+    return frozenset(said["codes"]), re.compile("|".join(said["words"]), re.IGNORECASE | re.DOTALL)
 
 
 def of_status(status: int, headers: Mapping[str, str], body: bytes, *, where: str, now: float) -> Failure:
@@ -138,8 +104,8 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes, *, where: st
     `where` is the address for people; `now` is the time in seconds since the epoch, for a Retry-After that is a date.
     """
     error = read_error(body)
-    kind = _KIND_OF_STATUS.get(status)
-    if status in _CONTEXT_STATUSES and error.is_context_overflow:
+    kind = next((FailureKind(kind) for kind, statuses in _table()["statuses"].items() if status in statuses), None)
+    if status in _CONTEXT_STATUSES and error.says("context"):
         kind = FailureKind.CONTEXT_OVERFLOW
     elif kind is None:
         kind = FailureKind.SERVER_ERROR if status >= 500 else FailureKind.BAD_REQUEST
@@ -164,7 +130,7 @@ def of_body(error: ServerError) -> Failure:
 
 
 def _inside(error: ServerError, otherwise: FailureKind, what: str) -> Failure:
-    kind = FailureKind.CONTEXT_OVERFLOW if error.is_context_overflow else otherwise
+    kind = FailureKind.CONTEXT_OVERFLOW if error.says("context") else otherwise
     return Failure(kind, f"{what}: {error.message}", status=200)
 
 
@@ -247,7 +213,7 @@ def _hint(status: int, where: str, error: ServerError) -> str:
     if status == 407:
         return " (the proxy wants a user name and password)"
     if status in {404, 405, 410}:
-        if error.is_unknown_model:
+        if error.says("model"):
             return " (the model is not served there)"
         if where.endswith(_UNDER_BASE_URL):  # a server's own interface lies elsewhere, and not every server has it
             return " (no such path: base_url must end where /chat/completions follows, usually in /v1)"

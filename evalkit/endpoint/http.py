@@ -7,17 +7,20 @@ its status, or a `Failure`. A streamed answer is put together here, so that thos
 from __future__ import annotations
 
 import asyncio
+import builtins
 import io
 import ipaddress
 import os
 import socket
 import ssl
 import time
+import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -33,45 +36,19 @@ from evalkit.resources import __version__
 # ---------------------------------------------------------------- what aiohttp raises, in words for people
 
 
-_LOST: Final = FailureKind.CONNECTION
-# The first class that an error is of decides; aiohttp's errors are OSErrors and TimeoutErrors too.
-_TROUBLES: Final[tuple[tuple[type[BaseException], FailureKind, str], ...]] = (
-    (aiohttp.ConnectionTimeoutError, _LOST, "no connection to {where} within {connect:g} s"),
-    (TimeoutError, FailureKind.STALL, "{where} sent nothing for {silence:g} s"),
-    (
-        aiohttp.ClientHttpProxyError,
-        _LOST,
-        "the proxy would not connect to {where}: HTTP {error.status} {error.message}",
-    ),
-    (aiohttp.ClientResponseError, FailureKind.MALFORMED, "{where} does not speak HTTP as it should: {error.message}"),
-    (aiohttp.ClientPayloadError, _LOST, "the connection to {where} was lost in the middle of the answer"),
-    (aiohttp.InvalidURL, FailureKind.BAD_REQUEST, "{where} is an address that cannot be used"),
-    (
-        aiohttp.ClientConnectorCertificateError,
-        _LOST,
-        (
-            "the TLS certificate of {where} was not accepted: {error.certificate_error}; "
-            "for a private authority give its PEM file as tls: ca_file"
-        ),
-    ),
-    (aiohttp.ClientConnectorSSLError, _LOST, "no TLS with {where}: {reason}; does it speak plain http?"),
-    (aiohttp.ClientConnectorDNSError, _LOST, "the host name of {where} cannot be resolved: {reason}"),
-    (
-        aiohttp.ClientProxyConnectionError,
-        _LOST,
-        "the proxy {error.host}:{error.port} on the way to {where} cannot be reached: {reason}",
-    ),
-    (aiohttp.ClientConnectorError, _LOST, "{reason} at {where}"),
-    (aiohttp.ServerDisconnectedError, _LOST, "{where} closed the connection without an answer"),
-    (BaseException, _LOST, "the connection to {where} broke: {reason}"),
-)
+@cache
+def _troubles() -> list[tuple[type[BaseException], FailureKind, str]]:
+    """Class, kind and sentence, as troubles.toml has them: the first class that an error is of decides."""
+    table = tomllib.loads(Path(__file__).with_name("troubles.toml").read_text(encoding="utf-8"))
+    named = ((getattr(aiohttp, name, None) or getattr(builtins, name), said) for name, said in table.items())
+    return [(of, FailureKind(said.get("kind", FailureKind.CONNECTION)), said["says"]) for of, said in named]
 
 
 def of_trouble(
     error: aiohttp.ClientError | OSError, where: str, settings: ClientSettings, silence: float | None = None
 ) -> Failure:
     """Classify a transport error; `where` is the address for people, `silence` how long was waited for a byte."""
-    kind, sentence = next((kind, sentence) for of, kind, sentence in _TROUBLES if isinstance(error, of))
+    kind, sentence = next((kind, sentence) for of, kind, sentence in _troubles() if isinstance(error, of))
     status = error.status if isinstance(error, aiohttp.ClientHttpProxyError) else None
     if status == 407:
         kind = FailureKind.AUTH

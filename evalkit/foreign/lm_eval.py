@@ -92,13 +92,9 @@ def _chosen_sessions(folder: Path, dates: Dates | None) -> dict[str, list[Sessio
 
 
 def _files(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    level = [folder]
-    for _ in range(_DEPTH):
-        entries = [entry for place in level for entry in sorted(place.iterdir())]
-        found += [entry for entry in entries if entry.suffix in {".json", ".jsonl"}]
-        level = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    return found
+    found = [path for depth in range(_DEPTH) for path in sorted(folder.glob("*/" * depth + "*.json*"))]
+    hidden = [path for path in found if any(part.startswith(".") for part in path.relative_to(folder).parts[:-1])]
+    return [path for path in found if path.suffix in {".json", ".jsonl"} and path not in hidden]
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -223,10 +223,10 @@ class _Texts:
         from evalkit.endpoint.body import generated_logprobs  # most comparisons read scores and few replies
         from evalkit.run.records import read_at
 
-        place = self._places()[suite].at(row)
-        if place is None or not 0 <= place.journal < len(self._journals):
+        number, offset, place = self._places()[suite][:, row].tolist()
+        if offset < 0 or not 0 <= number < len(self._journals):
             return None
-        record = read_at(self._journals[place.journal], place.offset, self._key(place.number))
+        record = read_at(self._journals[number], offset, self._key(place))
         reply = record.reply()
         return ReplyText(reply.content, reply.reasoning, generated_logprobs(record.body))
 

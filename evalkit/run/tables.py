@@ -97,29 +97,6 @@ class SuiteRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a reply is: the number of its journal, the byte at which its record begins, the row of the table."""
-
-    journal: int
-    offset: int
-    number: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Places:
-    """Where the replies of a suite's samples are, by row; an offset of -1 for none."""
-
-    journals: NDArray[np.int16]
-    offsets: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-
-    def at(self, row: int) -> Place | None:
-        """Where the reply of a row is, None without."""
-        offset = int(self.offsets[row])
-        return None if offset < 0 else Place(int(self.journals[row]), offset, int(self.numbers[row]))
-
-
-@dataclass(frozen=True, slots=True)
 class RunTables:
     """The items and the scores of a plan: what a comparison needs of every sample, and where its reply is."""
 
@@ -127,11 +104,15 @@ class RunTables:
     suites: Mapping[str, SuiteRows]
     rows: Mapping[str, Rows]
 
-    def places(self) -> dict[str, Places]:
-        """By suite where the reply of each sample is. Raises `RunError`: where they are damaged."""
+    def places(self) -> dict[str, NDArray[np.int64]]:
+        """By suite where the replies of its samples are: their journals, where their records begin there, their rows.
+
+        Three rows of numbers, a column a sample; a record that begins at -1 is none. Raises `RunError`: where they are
+        damaged.
+        """
         files, offsets = self.scores.numbers("journal", np.int16), self.scores.numbers("offset", np.int64)
-        numbers = np.arange(len(self.scores))
-        return {name: Places(files[rows], offsets[rows], numbers[rows]) for name, rows in self.rows.items()}
+        every = np.stack([files, offsets, np.arange(len(self.scores))])
+        return {name: every[:, rows] for name, rows in self.rows.items()}
 
     def key(self, number: int) -> str:
         """The key of the reply of a row of the table. Raises `RunError`: where it is damaged."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lm_eval.api.samplers import ContextSampler
@@ -51,13 +52,6 @@ def accuracy(rule: str | Scorer, doc: Doc, results: Results) -> dict[str, float]
     return {"acc": sum(values) / len(values)}
 
 
-def _hook(name: str) -> Hook:
-    def process_results(doc: Doc, results: Results) -> dict[str, float]:
-        return accuracy(name, doc, results)
-
-    return process_results
-
-
 def __getattr__(name: str) -> Hook:
     """The hook of the scorer `name`, so that `!function evalkit.scoring.hooks.NAME` is there for each of `SCORERS`.
 
@@ -65,7 +59,7 @@ def __getattr__(name: str) -> Hook:
     """
     if name not in SCORERS or name == "option_logprobs":  # which reads log-probabilities, no text
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _hook(name)
+    return partial(accuracy, name)
 
 
 # ---------------------------------------------------------------- suites whose items weigh differently
