@@ -13,15 +13,21 @@ from typing import Final, Literal
 
 from evalkit.errors import UsageError, did_you_mean
 
+LEAST_POINTS: Final = 0.1
+"""A smaller margin needs millions of answers; whoever writes one means a fraction."""
+
 
 def check_points(points: float, where: str) -> float:
     """A tolerance in percentage points, as it is.
 
     Raises:
-        UsageError: where it does not lie between 0 and 100; `where` says whose it is.
+        UsageError: where it does not lie between 0 and 100, or is so small that a fraction was meant; `where` says
+            whose it is.
     """
     if not 0 < points < 100:
         raise UsageError(f"{where}: {points:g} is not between 0 and 100 percentage points")
+    if points < LEAST_POINTS:
+        raise UsageError(f"{where}: {points:g} percentage points; for {points:.0%} write {points * 100:g}")
     return points
 
 

@@ -17,7 +17,9 @@ import click
 from evalkit.cli import options
 from evalkit.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, EvalkitError, did_you_mean
 
-COMMANDS: Final = options.commands()
+GROUPS: Final = options.commands()
+COMMANDS: Final = {name: command for group in GROUPS.values() for name, command in group.items()}
+COMPLETE: Final = "_EVALKIT_COMPLETE"
 
 
 class Commands(click.Group):
@@ -45,22 +47,33 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Lists the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command["about"]) for name, command in COMMANDS.items()])
+        """Lists the commands by group, without importing them."""
+        for group, commands in GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(f"{name:<12}", command["about"]) for name, command in commands.items()])
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="flagos-evalkit", prog_name="evalkit")
+@click.option("--language", type=click.Choice(["en", "zh"]), help="English or Chinese (or EVALKIT_LANGUAGE).")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(debug: bool) -> None:
+def cli(language: str | None, debug: bool) -> None:
     """Shows whether a ported model is still the same model.
 
     Suites run on two OpenAI-compatible endpoints, are paired item by item and judged against a tolerance.
+
+    \b
+    Start with
+      evalkit init                                     two files to fill in
+      evalkit doctor reference.yaml candidate.yaml     is anything amiss
+      evalkit compare reference.yaml candidate.yaml    the verdict
+
     Exit codes: 0 equivalent, 1 degraded or elevated, 2 usage, 3 invalid, 4 inconclusive, 70 internal, 130 interrupted.
-    """
+    """  # noqa: D301 - click reads \b: these lines are not to be wrapped
     if debug:
         os.environ["EVALKIT_DEBUG"] = "1"
+    if language is not None:
+        os.environ["EVALKIT_LANGUAGE"] = language
 
 
 def run() -> None:
@@ -79,13 +92,17 @@ def run() -> None:
         show_on(lambda sentence: click.echo(f"evalkit: {sentence}", err=True))
     try:
         # click's own `main` would end with 1, a verdict's code, where the reader of our output goes away.
+        _complete()
         with cli.make_context("evalkit", sys.argv[1:]) as context:
             result: Any = cli.invoke(context)
         code = result if isinstance(result, int) else 0
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.ClickException as error:
-        error.show()
+        where = getattr(error, "ctx", None)
+        click.echo(f"evalkit: {error.format_message()}", err=True)
+        if where is not None:
+            click.echo(f"`{where.command_path} --help` has the options", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: all answers that came back are kept; run again to go on", err=True)
@@ -99,6 +116,14 @@ def run() -> None:
     except Exception as error:  # noqa: BLE001 - the last stop: a defect of ours ends with 70 and says so
         code = _unforeseen(error)
     sys.exit(_flushed(code))
+
+
+def _complete() -> None:
+    """Ends with what a shell may put there, where it asks for that."""
+    if asked := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        raise click.exceptions.Exit(shell_complete(cli, {}, "evalkit", COMPLETE, asked))
 
 
 def _unforeseen(error: Exception) -> int:

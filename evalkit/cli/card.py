@@ -75,7 +75,7 @@ def _print_card(made: api.Comparison, given: Mapping[str, Any]) -> None:
         given["style"],
         chip=given["chip"] or "",
         name=given["model"] or "",
-        language=given["language"] or "en",
+        language=given["language"] or options.spoken(),
         allow=allowed,
     )
     if given["into"] is None:

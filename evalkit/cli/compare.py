@@ -88,9 +88,10 @@ def show(made: api.Comparison, chosen: JudgeOptions, *, as_json: bool, behaviour
     for note in comparison.notes:
         # How a stored side came about was said before anything else, and claims stand in the table.
         if note.code != "note.stored" and (as_json or not is_claim(note)):
-            click.echo(f"evalkit: {say(note)}", err=True)
+            click.echo(f"evalkit: {say(note, options.spoken())}", err=True)
     if comparison.verdict.exit_code != comparison.exit_code and chosen.on_inconclusive == "warn":
-        click.echo(f"evalkit: warning: {comparison.verdict.value} is no pass: {say(comparison.reasons[0])}", err=True)
+        why = say(comparison.reasons[0], options.spoken())
+        click.echo(f"evalkit: warning: {comparison.verdict.value} is no pass: {why}", err=True)
     return comparison.exit_code
 
 
@@ -100,11 +101,12 @@ def _print(comparison: Comparison, *, behaviour: bool) -> None:
     from evalkit.render.tables import TerminalTable
 
     if behaviour:
-        Console().print(TerminalTable(comparison, behaviour=True))
+        Console().print(TerminalTable(comparison, options.spoken(), behaviour=True))
         return
     alerts = [tuple(row for row in suite.behaviour if row.alert) for suite in comparison.suites]
     suites = tuple(replace(suite, behaviour=rows) for suite, rows in zip(comparison.suites, alerts, strict=True))
-    Console().print(TerminalTable(replace(comparison, suites=suites), behaviour=any(alerts)))
+    table = TerminalTable(replace(comparison, suites=suites), options.spoken(), behaviour=any(alerts))
+    Console().print(table)
 
 
 # ---------------------------------------------------------------- for continuous integration

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from evalkit.errors import UsageError
 from evalkit.options import check_points
+
+if TYPE_CHECKING:
+    from evalkit.render.words import Language
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Options = TypeVar("Options")
@@ -134,8 +138,8 @@ def _tables() -> dict[str, dict[str, Any]]:
     return tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
 
 
-def commands() -> Mapping[str, Mapping[str, str]]:
-    """The commands in the order in which a newcomer meets them: `at`, where each stands here, `about`, its help."""
+def commands() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    """The commands by the group of `evalkit --help`: `at`, where each stands here, `about`, its line of help."""
     return _tables()["commands"]
 
 
@@ -174,6 +178,11 @@ def _option(name: str, said: dict[str, Any], defaults: Mapping[str, Any]) -> Cal
 
 
 comparison = click.argument("comparison", metavar="CMP", type=FILE)
+
+
+def spoken() -> Language:
+    """The language of what is printed for people: `evalkit --language`, or EVALKIT_LANGUAGE; else English."""
+    return "zh" if os.environ.get("EVALKIT_LANGUAGE") == "zh" else "en"
 
 
 # ---------------------------------------------------------------- handing over what was made

@@ -138,15 +138,16 @@ def _show_pair(made: api.Comparison, sheets: Sequence[Sheet], *, as_json: bool) 
     if as_json:
         click.echo(to_json(made.value).decode(), nl=False)
         return
+    language = options.spoken()
     kept = [row for row in made.value.suites if row.verdict is Verdict.EQUIVALENT]
     click.echo(f"{SYMBOLS[Verdict.EQUIVALENT]} {len(kept)} promises of {len(made.value.suites)}: no difference")
     for row in made.value.suites:
         # What both sides break alike is no difference, and worth a line.
         if row.verdict is not Verdict.EQUIVALENT or "both" in row.reasons[0].values:
-            click.echo(f"{SYMBOLS[row.verdict]} {row.label}: {say(row.reasons[0])}")
+            click.echo(f"{SYMBOLS[row.verdict]} {row.label}: {say(row.reasons[0], language)}")
     for note in made.value.notes:
-        click.echo(f"  {say(note)}")
-    click.echo(f"{SYMBOLS[made.verdict]} {made.verdict.value}: {say(made.value.reasons[0])}")
+        click.echo(f"  {say(note, language)}")
+    click.echo(f"{SYMBOLS[made.verdict]} {made.verdict.value}: {say(made.value.reasons[0], language)}")
     _show_cost(sheets)
     click.echo(f"stored in {made.file}; `evalkit report {made.folder}` shows every promise", err=True)
 

@@ -14,7 +14,7 @@ from evalkit.cli import options
 @options.of("suites")
 @click.pass_context
 def command(ctx: click.Context, folders: tuple[Path, ...], as_json: bool) -> None:
-    """List the suites and packs: items, repeats, margin, headline, licence, where they came from."""
+    """List the suites and packs: items, repeats, margin, headline, where they came from; licences with --json."""
     ctx.obj = folders
     if ctx.invoked_subcommand is not None:
         return
@@ -52,19 +52,18 @@ def _print_table(suites: list[Any]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name, justify in (("suite", "left"), ("items", "right"), ("k", "right"), ("margin", "right")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for name in ("headline", "licence", "from"):
+    for name in ("headline", "from"):
         table.add_column(name, overflow="fold")
     for suite in suites:
-        licence = f"{suite.licence} (gated)" if suite.gated else suite.licence
         items = "" if suite.rows is None else str(suite.rows)
         needs = f"; needs {', '.join(suite.needs)}" if suite.needs else ""
+        gated = "; gated" if suite.gated else ""
         table.add_row(
             suite.name,
             items,
             str(suite.repeats),
             f"{suite.margin_pt:g} pt",
-            suite.headline + needs,
-            licence,
+            suite.headline + needs + gated,
             suite.origin,
         )
     Console().print(table)
@@ -181,3 +180,22 @@ def schema(document: str, suite: bool) -> None:
     else:
         from evalkit.render.document import json_schema
     options.print_json(json_schema())
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete evalkit's commands, options and files.
+
+    \b
+    bash: evalkit completion bash > ~/.local/share/bash-completion/completions/evalkit
+    zsh:  evalkit completion zsh > ~/.zfunc/_evalkit    (a folder of your fpath)
+    fish: evalkit completion fish > ~/.config/fish/completions/evalkit.fish
+    """  # noqa: D301 - click reads \b: these lines are not to be wrapped
+    from click.shell_completion import get_completion_class
+
+    from evalkit.cli.app import COMPLETE, cli
+
+    kind = get_completion_class(shell)
+    if kind is not None:
+        click.echo(kind(cli, {}, "evalkit", COMPLETE).source())

@@ -44,6 +44,7 @@ from evalkit.config.sampling import Sampling, SamplingOverrides
 from evalkit.config.yaml import Origins
 from evalkit.errors import ConfigError
 from evalkit.model import Difference
+from evalkit.options import LEAST_POINTS
 
 CLOSING_TAGS: Final = ("</think>", "</thinking>", "</thought>")
 
@@ -134,7 +135,7 @@ class SuiteChoice(Section):
     name: Word
     label: Word | None = None
     repeats: Count | None = None
-    margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] | None = None
+    margin_pt: Annotated[float, Field(ge=LEAST_POINTS, le=100), NUMBER] | None = None
     limit: Count | None = None
     partial_data: bool = False
     settings: dict[str, JsonValue] = Field(default_factory=dict)
@@ -144,7 +145,7 @@ class SuiteChoice(Section):
 class Overall(Section):
     """How the mean over several suites is judged."""
 
-    margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER]
+    margin_pt: Annotated[float, Field(ge=LEAST_POINTS, le=100), NUMBER]
 
 
 SuiteChoiceOrName = Annotated[SuiteChoice, short("name", str | SuiteChoice)]

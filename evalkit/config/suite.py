@@ -18,6 +18,7 @@ from evalkit.config.schema import JSON_SCHEMA_DIALECT, Overall, SuiteChoiceOrNam
 from evalkit.config.yaml import KeyPath, Node, Origin, dotted, find, parse_file, read_bytes
 from evalkit.errors import ConfigError, SuiteError
 from evalkit.model import DEFAULT_MARGIN_PT, P_GOLD_MARGIN_PT
+from evalkit.options import LEAST_POINTS
 
 FUNCTION_TAG: Final = "!function"
 MAX_INCLUDES: Final = 100
@@ -115,8 +116,8 @@ class SuiteFields(Section):
     right_or_wrong: bool = False
     rows: Count | None = None
     repeats: Count = 1
-    margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] = DEFAULT_MARGIN_PT
-    p_gold_margin_pt: Annotated[float, Field(gt=0, le=100), NUMBER] = P_GOLD_MARGIN_PT
+    margin_pt: Annotated[float, Field(ge=LEAST_POINTS, le=100), NUMBER] = DEFAULT_MARGIN_PT
+    p_gold_margin_pt: Annotated[float, Field(ge=LEAST_POINTS, le=100), NUMBER] = P_GOLD_MARGIN_PT
     chance: Annotated[float, Field(ge=0, lt=1), NUMBER] | None = None
     licence: Word = "see the data set"
     gated: bool = False
@@ -242,6 +243,7 @@ class Pack(PackFile):
 
 
 Points = Annotated[float, Field(gt=0, lt=100), NUMBER]
+Margin = Annotated[float, Field(ge=LEAST_POINTS, lt=100), NUMBER]
 
 
 class Rule(Section):
@@ -264,9 +266,9 @@ class PolicyFile(Section):
     """What decides a comparison: margins in percentage points, suites that do not decide, a rule of thumb beside."""
 
     about: OneLine = ""
-    margin_pt: Points | None = None
-    margins_pt: dict[Word, Points] = Field(default_factory=dict)
-    overall_margin_pt: Points | None = None
+    margin_pt: Margin | None = None
+    margins_pt: dict[Word, Margin] = Field(default_factory=dict)
+    overall_margin_pt: Margin | None = None
     advisory: tuple[Word, ...] = ()
     rule: Rule | None = None
 
