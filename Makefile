@@ -2,15 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The versions that the tests last passed with; `make setup CONSTRAINTS=/dev/null` takes the newest of everything.
+CONSTRAINTS ?= constraints.txt
 
-.PHONY: demo demo-multimodal test test-slow coverage check format bench docs docs-commands pictures dist setup clean
+.PHONY: demo demo-multimodal test test-slow coverage check format bench docs docs-commands pictures constraints dist setup clean
 
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[demo]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[demo]' --group dev \
+	  || { echo 'not all of $(CONSTRAINTS) is to be had here; the newest that fit are taken'; \
+	       $(BIN)/python -m pip install --quiet --editable '.[demo]' --group dev; }
 	$(BIN)/python -m pip install --quiet --no-deps 'llama-index-core==0.14.25' # carries the sentence model of LiveBench's rules
 	touch $@
 
@@ -60,6 +64,12 @@ docs-commands: setup
 # The pictures of README and docs, from the runs of `make demo`; needs chromium and chromedriver.
 pictures: demo
 	$(BIN)/python examples/demo/pictures.py
+
+# The constraints anew, from what is installed now; `make test` passes first.
+constraints: setup
+	sed -n '1p' constraints.txt > constraints.new
+	$(BIN)/python -m pip freeze --exclude-editable | grep '==' | grep -v '^llama-index' | LC_ALL=C sort -f >> constraints.new
+	mv constraints.new constraints.txt
 
 dist: setup
 	$(BIN)/python -m build --no-isolation

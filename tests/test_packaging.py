@@ -5,12 +5,18 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import evalkit
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,3 +70,55 @@ def test_what_the_installed_package_says_of_itself():
     assert about["Requires-Python"] == ">=3.11"
     (script,) = [entry for entry in metadata.entry_points(group="console_scripts") if entry.name == "evalkit"]
     assert script.value == "evalkit.cli:main"
+
+
+def test_the_constraints_name_every_dependency_with_a_version_that_the_project_allows():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()[1:]
+    pinned = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
+    assert all(pinned.values()), "names and versions only"
+    wanted = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["demo"],
+        *(one for group in project["dependency-groups"].values() for one in group if isinstance(one, str)),
+    ]
+    for requirement in map(Requirement, wanted):
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), str(requirement)
+
+
+@pytest.mark.parametrize(
+    ("file", "schema"),
+    [
+        (file, schema)
+        for folder, schema in (("workflows", "github-workflows"), ("ISSUE_TEMPLATE", "github-issue-forms"))
+        for file in sorted((ROOT / ".github" / folder).glob("*.yml"))
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_what_the_platform_reads_is_as_its_schema_says(file, schema):
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_release_is_made_of_the_version_that_its_tag_names():
+    steps = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]["build"]["steps"]
+    (check,) = (step["run"] for step in steps if "GITHUB_REF_NAME" in step.get("run", ""))
+    for tag, code in ((f"v{evalkit.__version__}", 0), ("v0.0.0", 1)):
+        done = subprocess.run(["bash", "-c", check], cwd=ROOT, env={**os.environ, "GITHUB_REF_NAME": tag})
+        assert done.returncode == code
+
+
+def test_the_image_copies_what_the_wheel_is_built_from():
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    targets = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = [
+        *targets["packages"],
+        *targets["force-include"],
+        project["project"]["readme"],
+        "constraints.txt",
+        "LICENSE",
+    ]
+    assert not {Path(one).parts[0] for one in needed} & set(ignored)
+    assert "USER evalkit" in (ROOT / "Dockerfile").read_text()
