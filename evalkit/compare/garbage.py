@@ -8,8 +8,10 @@ rate would hide it. So it would a server's error message that comes as a good re
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -38,23 +40,9 @@ _LINE: Final = 120  # characters of it that are told
 _UNDECODABLE: Final = "\N{REPLACEMENT CHARACTER}"
 
 _SCRIPTS: Final = {
-    "Cyrillic": "\u0400-\u052f",
-    "Armenian": "\u0530-\u058f",
-    "Hebrew": "\u0590-\u05ff",
-    "Arabic": "\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff",
-    "Indic": "\u0900-\u0dff",
-    "Thai": "\u0e00-\u0e7f",
-    "Lao": "\u0e80-\u0eff",
-    "Tibetan": "\u0f00-\u0fff",
-    "Myanmar": "\u1000-\u109f",
-    "Georgian": "\u10a0-\u10ff",
-    "Ethiopic": "\u1200-\u139f",
-    "Khmer": "\u1780-\u17ff",
-    "Kana": "\u3040-\u30ff",
-    "Han": "\u3400-\u4dbf\u4e00-\u9fff",
-    "Hangul": "\u1100-\u11ff\uac00-\ud7af",
+    name: re.compile(f"[{ranges}]")
+    for name, ranges in tomllib.loads(Path(__file__).with_name("scripts.toml").read_text(encoding="utf-8")).items()
 }
-_LETTERS_OF: Final = {name: re.compile(f"[{ranges}]") for name, ranges in _SCRIPTS.items()}
 
 # ---------------------------------------------------------------- one reply
 
@@ -92,7 +80,7 @@ def _strange(text: str, prompt: Prompt, finish_reason: str | None) -> str:
     if _UNDECODABLE in whole and _UNDECODABLE not in asked:
         return "undecodable"
     letters = sum(map(str.isalpha, text))
-    for name, pattern in _LETTERS_OF.items():
+    for name, pattern in _SCRIPTS.items():
         own = len(pattern.findall(text))
         if own >= _LETTERS and own >= _FOREIGN * letters and not pattern.search(asked):
             return name

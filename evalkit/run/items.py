@@ -23,7 +23,7 @@ from evalkit.compare.columns import ItemTable, ItemText
 from evalkit.errors import RunError, StorageError
 from evalkit.files import digest64, write_whole
 from evalkit.model import Item
-from evalkit.run.parquet import AGAIN, Table, encoded
+from evalkit.run.parquet import AGAIN, Table, columns_of, encoded
 
 if TYPE_CHECKING:
     from evalkit.tasks.items import LoadedSuite
@@ -32,21 +32,7 @@ STORE: Final = "store"
 _DIGITS: Final = 32
 _ROWS_A_GROUP: Final = 1 << 12  # a text is read with those beside it
 
-ITEMS: Final[Mapping[str, str]] = {
-    "suite": "string",
-    "item": "string",
-    "task": "string",
-    "stratum": "list<string>",  # the headings under the suite, outermost first
-    "cluster": "string?",  # the passage or question that several items share
-    "weight": "double",  # relative
-    "document": "uint64",  # 64 bits of a digest of the question's data
-    "prompt": "uint64",  # 64 bits of a digest of what was sent
-    "tags": "map<string, string>?",  # (heading, word) under which the item is counted beside its stratum
-    "question": "string?",  # the last turn of the prompt, for people
-    "target": "string?",  # the right answer, for people
-    "doc": "string?",  # JSON: the document that the scorer reads
-}
-"""The columns of a table of items."""
+ITEMS: Final = columns_of("items")
 
 _ITEM_NUMBERS: Final[Mapping[str, str]] = {"weight": "f8", "document": "u8", "prompt": "u8"}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -35,6 +36,13 @@ _WORDS: Final = frozenset({"suite", "task", "item", "cluster", *WORDS})
 _SEAL: Final = b"crc32c\x18\x08"  # the key in the file's metadata, and how Parquet says that eight bytes follow
 _UNSEALED: Final = b"00000000"
 _BLOCK_BYTES: Final = 1 << 20
+
+
+def columns_of(table: str) -> Mapping[str, str]:
+    """The columns of "scores" or "items", as columns.toml says what they are; `?` marks those that may be null."""
+    tables: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("columns.toml").read_text("utf-8"))
+    return tables[table]
+
 
 # ---------------------------------------------------------------- written
 

@@ -20,35 +20,9 @@ from evalkit.errors import RunError
 from evalkit.files import write_whole
 from evalkit.model import Status
 from evalkit.parts import Items, Part
-from evalkit.run.parquet import AGAIN, Table, encoded
+from evalkit.run.parquet import AGAIN, Table, columns_of, encoded
 
-SCORES: Final[Mapping[str, str]] = {
-    "suite": "string",
-    "item": "string",
-    "repeat": "int32",
-    "value": "double?",  # the score in [0, 1]; null where there is none, which is no score of 0
-    "status": "string",  # what became of the sample (`model.Status`)
-    "reason": "string?",  # the scorer's own word, or why a request failed
-    "answer": "string?",  # what was read from the reply
-    "failure": "string?",  # why there is no reply (`model.FailureKind`)
-    "lenient": "double?",  # the score if the answer had been looked for less strictly; a diagnosis only
-    "truncated": "bool",  # the server stopped at the token limit
-    "loops": "bool",  # the reply ends in a loop
-    "garbage": "string?",  # why the reply is no text at all (a word of `compare.garbage`)
-    "characters": "int64?",  # of thinking and answer
-    "prompt_tokens": "int64?",  # as the server counts them
-    "completion_tokens": "int64?",
-    "seconds": "double?",  # from request to whole reply, the last attempt's
-    "at": "double?",  # when the reply was kept or what failed was first sent, in seconds since 1970
-    "address": "string?",  # the base address that it came from
-    "text": "uint64",  # 64 bits of the SHA-256 of thinking and answer, 0 without
-    "flags": "list<string>?",  # known oddities of the reply
-    "metrics": "map<string, double>?",  # further numbers of the scorer
-    "key": "string?",  # names the reply in the journal
-    "journal": "int16",  # which of the files that the table's metadata name holds it
-    "offset": "int64",  # the byte at which its record begins there, -1 where there is none
-}
-"""The columns of a table of scores; `?` marks those that may be null."""
+SCORES: Final = columns_of("scores")
 
 
 @dataclass(frozen=True, slots=True)

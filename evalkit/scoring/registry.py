@@ -11,6 +11,7 @@ import hashlib
 import math
 import reprlib
 import sys
+import tomllib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,23 +30,7 @@ Preparer: TypeAlias = Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]],
 
 T = TypeVar("T")
 
-SCORERS: Final[Mapping[str, str]] = {
-    "choice": "evalkit.scoring.answers.choice:score",
-    "option_logprobs": "evalkit.scoring.multiple_choice:score_logprobs",
-    "integer": "evalkit.scoring.aime:score",
-    "expression": "evalkit.scoring.answers.expression:score",
-    "short": "evalkit.scoring.answers.short:score",
-    "theoremqa": "evalkit.scoring.theoremqa:score",
-    "livebench": "evalkit.scoring.livebench:score",
-    "mmmu": "evalkit.scoring.mmmu:score",
-    "mmmu_pro": "evalkit.scoring.answers.letters:score",
-    "cmmmu": "evalkit.scoring.mmmu:score_cmmmu",
-    "cii_bench": "evalkit.scoring.answers.letters:score",
-    "blink": "evalkit.scoring.answers.letters:score",
-    "mathvision": "evalkit.scoring.mathvision:score",
-    "ocrbench": "evalkit.scoring.perception:score",
-    "judged": "evalkit.scoring.answers.judge:score",
-}
+SCORERS: Final[Mapping[str, str]] = tomllib.loads(Path(__file__).with_name("scorers.toml").read_text(encoding="utf-8"))
 
 
 def scorer(name: str, suite_file: Path | None = None) -> Scorer:

@@ -72,17 +72,14 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How much of a suite's figures is the judge's own.
+    """How much of a suite's difference is the judge's own.
 
-    The standard deviations are over the judge's repeats, of the suite's mean score on each side and of the paired
-    difference, as fractions; None with fewer than two repeats. `unjudged` counts answers that no ask could grade;
-    `identical` counts (item, repeat) pairs whose two sides gave the same text.
+    The standard deviation is over the judge's repeats, of the paired difference of the means, as a fraction; None with
+    fewer than two repeats. `unjudged` counts answers that no ask could grade; `identical` counts (item, repeat) pairs
+    whose two sides gave the same text.
     """
 
-    reference_sd: float | None
-    candidate_sd: float | None
     difference_sd: float | None
-    repeats: int
     unjudged: int
     identical: int
 
@@ -299,21 +296,14 @@ def noise(
         for place, reference in sides["reference"].items()
         if place in sides["candidate"]
     ]
-    complete = [(series[one], series[other]) for one, other in pairs if None not in {*series[one], *series[other]}]
-    # The mean of all grades of a side under each repeat of the judge.
-    reference_means, candidate_means = (
-        [statistics.fmean(grades) for grades in zip(*(pair[side] for pair in complete), strict=True)] for side in (0, 1)
-    )
-    differences = [c - r for r, c in zip(reference_means, candidate_means, strict=True)]
+    gaps = [
+        [c - r for r, c in zip(series[one], series[other], strict=True) if r is not None and c is not None]
+        for one, other in pairs
+    ]
+    whole = (gap for gap in gaps if len(gap) == repeats)
+    differences = [statistics.fmean(gap) for gap in zip(*whole, strict=True)]
     return Noise(
-        reference_sd=_sd(reference_means),
-        candidate_sd=_sd(candidate_means),
-        difference_sd=_sd(differences),
-        repeats=repeats,
+        difference_sd=statistics.stdev(differences) if len(differences) > 1 else None,
         unjudged=unjudged,
         identical=sum(reference.answer.strip() == candidate.answer.strip() for reference, candidate in pairs),
     )
-
-
-def _sd(values: Sequence[float]) -> float | None:
-    return statistics.stdev(values) if len(values) > 1 else None
