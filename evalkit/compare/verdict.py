@@ -14,18 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.compare import validity
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side, SuiteSide
 from evalkit.compare.pair import Aligned, asked_twice, headline
-from evalkit.compare.validity import (
-    NoiseFloor,
-    Policy,
-    blind_reason,
-    invalid_for,
-    invalid_reasons,
-    lacking_reasons,
-    open_reason,
-    worst_cases,
-)
+from evalkit.compare.validity import NoiseFloor, Policy
 from evalkit.model import (
     BreakdownRow,
     Flips,
@@ -290,14 +282,14 @@ def judge_suite(
     name = reference.facts.suite
     margin = policy.margin(name, reference)
     invalid = [*policy.margin_conflict(name, reference.facts, candidate.facts)]
-    invalid += invalid_reasons(reference, candidate, aligned, policy.rules)
+    invalid += validity.invalid_reasons(reference, candidate, aligned, policy.rules)
     invalid += [unequal] if unequal else []
     sides = _summaries(reference, candidate, aligned)
-    without, noted = tuple(lacking_reasons(*sides)), (*reference.facts.notes, *candidate.facts.notes)
+    without, noted = tuple(validity.lacking_reasons(*sides)), (*reference.facts.notes, *candidate.facts.notes)
     lacking = reference.facts.lacking, candidate.facts.lacking
     result = replace(
         _unjudged(name, reference, *sides, margin),
-        reasons=invalid_for(invalid, sides, lacking),
+        reasons=validity.invalid_for(invalid, sides, lacking),
         coverage=aligned.coverage,
         gated=reference.facts.gated or candidate.facts.gated,
         data_digest=reference.facts.digests.get("data", ""),
@@ -313,8 +305,8 @@ def judge_suite(
     noise = next((one for one in found if one is not None), None)
     for one in found:  # each sees what the others cannot: a floor of another day says nothing of this bank
         invalid += noise_reasons(one, margin)
-    cases = worst_cases(aligned, test)
-    waits = open_reason(aligned, test, cases) or blind_reason(test, sides[0], reference.facts.chance)
+    cases = validity.worst_cases(aligned, test)
+    waits = validity.open_reason(aligned, test, cases) or validity.blind_reason(test, sides[0], reference.facts.chance)
     needed = None
     if not invalid and test.decision is Verdict.INCONCLUSIVE:
         needed = needed_repeats(paired, test, (reference, candidate), sides, policy)
@@ -322,7 +314,7 @@ def judge_suite(
     result = replace(
         _with_difference(result, aligned, paired, test),
         verdict=Verdict.INVALID if invalid else Verdict.INCONCLUSIVE if waits else test.decision,
-        reasons=invalid_for(invalid, sides, lacking)
+        reasons=validity.invalid_for(invalid, sides, lacking)
         if invalid
         else (waits or reason_of(test, needed, anew=policy.look is not None),),
         needed_repeats=needed,

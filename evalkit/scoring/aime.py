@@ -14,18 +14,8 @@ from typing import Any, Final
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
 from evalkit.scoring import patterns
+from evalkit.scoring.answers import reply
 from evalkit.scoring.answers.expression import LONGEST, by_value
-from evalkit.scoring.answers.reply import (
-    corrections,
-    filled_boxes,
-    for_maths,
-    of_first_turn,
-    places,
-    scored,
-    without_answer,
-    without_markup,
-    without_wrappers,
-)
 from evalkit.scoring.answers.short import number_given
 from evalkit.scoring.registry import name_of, required
 from evalkit.scoring.rows import Document, Row, Settings, by_row, clean, content_id, field, text_of
@@ -79,7 +69,7 @@ def math_500(row: Row, _settings: Settings) -> Document:
     }
 
 
-@of_first_turn
+@reply.of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply whose answer is an integer: 1 where it is `doc["answer"]` (an int, or a string such as "033").
 
@@ -90,17 +80,17 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
         DataError: the document has no answer, or one that is no integer.
     """
     truth = _truth(doc)
-    text = for_maths(final.text)
-    boxed = filled_boxes(text, midway=final.midway)
+    text = reply.for_maths(final.text)
+    boxed = reply.filled_boxes(text, midway=final.midway)
     if boxed:
         return _score_box(boxed[-1], truth, final)
-    answer = _marked(without_markup(text), midway=final.midway)
+    answer = _marked(reply.without_markup(text), midway=final.midway)
     if answer is not None:
-        return scored(answer == truth, answer[:LONGEST], final)
+        return reply.scored(answer == truth, answer[:LONGEST], final)
     numbers = _RE.last_number.findall(text)
     flags = ("lenient_only",) if numbers else ()
     lenient = float(bool(numbers) and _canonical(numbers[-1]) == truth)
-    return without_answer(final, lenient=lenient, flags=flags)
+    return reply.without_answer(final, lenient=lenient, flags=flags)
 
 
 def _truth(doc: Mapping[str, Any]) -> str:
@@ -112,7 +102,7 @@ def _truth(doc: Mapping[str, Any]) -> str:
 
 
 def _score_box(content: str, truth: str, final: FinalText) -> Score:
-    plain = _RE.noise.sub("", without_wrappers(content).replace("{,}", ",")).strip().rstrip(".").strip()
+    plain = _RE.noise.sub("", reply.without_wrappers(content).replace("{,}", ",")).strip().rstrip(".").strip()
     plain = _RE.remark.sub("", plain)  # "33 (thirty-three)"
     if plain.count("=") == 1:
         plain = plain.partition("=")[2].strip()
@@ -127,7 +117,7 @@ def _score_box(content: str, truth: str, final: FinalText) -> Score:
     ):
         return by_value(truth, plain, final)
     answer = (plain if integer is None else integer)[:LONGEST]
-    return scored(answer == truth, answer, final)
+    return reply.scored(answer == truth, answer, final)
 
 
 def _integer(text: str) -> str | None:
@@ -161,11 +151,11 @@ def _canonical(digits: str) -> str:
 def _marked(text: str, *, midway: bool) -> str | None:
     """The last number that a marker announces: an integer's digits, or a decimal as it stands."""
     found, last = None, 0
-    for place in places(text):
+    for place in reply.places(text):
         if place.firm:
             found = _number_at(text, place.start, said=place.said, midway=midway) or found
             last = place.start
-    for start in corrections(text, last) if found else ():
+    for start in reply.corrections(text, last) if found else ():
         found = _number_at(text, start, said=False, midway=midway) or found
     return found
 

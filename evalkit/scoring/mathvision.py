@@ -16,23 +16,10 @@ from typing import Any, Final
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
-from evalkit.scoring.answers import choice, letters
+from evalkit.scoring.answers import choice, letters, reply
 from evalkit.scoring.answers.choice import Options, option_of, truth_of, without_lists
 from evalkit.scoring.answers.expression import LONGEST, by_value, extract, spelled_alike
 from evalkit.scoring.answers.number import equal, whole_number
-from evalkit.scoring.answers.reply import (
-    Box,
-    boxes,
-    filled_boxes,
-    for_matching,
-    for_maths,
-    last_line,
-    of_first_turn,
-    scored,
-    without_answer,
-    without_markup,
-    without_wrappers,
-)
 from evalkit.scoring.answers.short import Given, answer_part, number_given
 from evalkit.scoring.registry import name_of, required
 from evalkit.scoring.rows import LETTERS, Document, Row, Settings, by_row, columns_of, letter_of, question_of, text_of
@@ -67,7 +54,7 @@ def mathvision(row: Row, _settings: Settings) -> Document:
     }
 
 
-@of_first_turn
+@reply.of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply: 1 for the right option or an equal result, else 0.
 
@@ -85,7 +72,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     truth = _cleaned(str(required(doc, "answer")))
     found = _open_answer(final)
     if found is None or (final.truncated and not found.strong):
-        return without_answer(final, final.text)
+        return reply.without_answer(final, final.text)
     return _flagged(_same(truth, _cleaned(found.text), final), strong=found.strong)
 
 
@@ -93,11 +80,11 @@ def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
     options = Options.of(doc)
     (truth,) = truth_of(doc, options)
     choices = [str(choice) for choice in doc["choices"]]
-    plain = without_markup(for_matching(final.text))
+    plain = reply.without_markup(reply.for_matching(final.text))
     bare = without_lists(plain, options)
     if bare != plain:
         final = replace(final, text=bare)
-    boxed = filled_boxes(for_maths(final.text), midway=final.midway)
+    boxed = reply.filled_boxes(reply.for_maths(final.text), midway=final.midway)
     if boxed and not _lettered_after_boxes(bare, options):
         return _lettered(_boxed_letters(boxed[-1], options, choices), truth, final, boxed[-1])
     read = letters.score(doc, final)
@@ -108,8 +95,8 @@ def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
     if found is None or (final.truncated and not found.strong):
         return read
     letter = _value_letter(found.text, choices)
-    start, _ = last_line(bare)
-    listed = not found.strong and option_of(last_line(bare[:start])[1], options)
+    start, _ = reply.last_line(bare)
+    listed = not found.strong and option_of(reply.last_line(bare[:start])[1], options)
     if letter is None or listed:
         return read
     return _flagged(_lettered(letter, truth, final, found.text), strong=found.strong)
@@ -118,12 +105,12 @@ def _score_choice(doc: Mapping[str, Any], final: FinalText) -> Score:
 def _lettered_after_boxes(text: str, options: Options) -> bool:
     """Whether `text` goes on, behind its last box, to announce a letter: the question asks for one."""
     found = choice.extract(text, options)
-    return found.anchor == "P1" and found.start >= max(box.end for box in boxes(text) or [Box("", 0, 0)])
+    return found.anchor == "P1" and found.start >= max(box.end for box in reply.boxes(text) or [reply.Box("", 0, 0)])
 
 
 def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> str | None:
     """The letters that the content of a box gives: one, or several (which is no answer); None for no option."""
-    plain = _RE.gap.sub(" ", without_wrappers(without_markup(content))).strip(" {}")
+    plain = _RE.gap.sub(" ", reply.without_wrappers(reply.without_markup(content))).strip(" {}")
     several = _RE.several.fullmatch(plain)
     if several and set(named := re.findall("[A-Z]", plain)) <= set(options.letters) and not options.letter_of(plain):
         return "".join(named)
@@ -132,7 +119,7 @@ def _boxed_letters(content: str, options: Options, choices: Sequence[str]) -> st
     found = _RE.boxed_letter.match(plain)
     if found and (letter := found["bracketed"] or found["bare"]) in options.letters:
         return str(letter)
-    if value := choice.value_in_box(without_markup(for_matching(content)), options):
+    if value := choice.value_in_box(reply.without_markup(reply.for_matching(content)), options):
         return "".join(value.letters)
     # "2+2\\sqrt{7} = (A)", or the letter in a box inside the box.
     bracketed = {letter for letter in re.findall(r"\(([A-Z])\)", plain) if letter in options.letters}
@@ -147,20 +134,20 @@ def _value_letter(answer: str, choices: Sequence[str]) -> str | None:
     same = [
         letter
         for letter, choice in zip(LETTERS, choices, strict=False)
-        if spelled_alike(for_maths(choice), answer) or _same(_cleaned(choice), given, FinalText("")).value == 1
+        if spelled_alike(reply.for_maths(choice), answer) or _same(_cleaned(choice), given, FinalText("")).value == 1
     ]
     return same[0] if len(same) == 1 else None
 
 
 def _lettered(found: str | None, truth: str, final: FinalText, answer: str) -> Score:
-    score = scored(found == truth, ",".join(found) if found else answer[:LONGEST], final)
+    score = reply.scored(found == truth, ",".join(found) if found else answer[:LONGEST], final)
     return replace(score, reason="multiple") if found and len(found) > 1 and not final.truncated else score
 
 
 def _open_answer(final: FinalText) -> Given | None:
     """The result that a reply gives."""
     midway = final.midway
-    text = for_maths(final.text)
+    text = reply.for_maths(final.text)
     announced = extract(text, midway=midway)
     if announced is not None:
         return Given(announced, strong=True)
@@ -183,12 +170,12 @@ def _same(truth: str, answer: str, final: FinalText) -> Score:
         value = 0.0
     else:
         return by_value(truth, answer, final)
-    return scored(value, answer[:LONGEST], final)
+    return reply.scored(value, answer[:LONGEST], final)
 
 
 def _cleaned(text: str) -> str:
     r"""A result without wrappers, dollars, a leading `x =` and mixed numbers, which become fractions."""
-    text = without_wrappers(_RE.unit_in_roman.sub("", for_maths(text))).replace("\\!", "")
+    text = reply.without_wrappers(_RE.unit_in_roman.sub("", reply.for_maths(text))).replace("\\!", "")
     text = _RE.gap.sub(" ", text).strip()
     text = _RE.name.sub("", text, count=1) if _RE.name.match(text) else text
 

@@ -21,16 +21,8 @@ from typing import Any, Final
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
 from evalkit.scoring import patterns
-from evalkit.scoring.answers import letters
+from evalkit.scoring.answers import letters, reply
 from evalkit.scoring.answers.number import equal, whole_number
-from evalkit.scoring.answers.reply import (
-    for_matching,
-    of_first_turn,
-    scored,
-    tag_content,
-    without_answer,
-    without_markup,
-)
 from evalkit.scoring.answers.short import matches, number_given, score_part
 from evalkit.scoring.registry import name_of, required
 from evalkit.scoring.rows import (
@@ -168,7 +160,7 @@ def _label(value: object) -> str:
 # ---------------------------------------------------------------- scores
 
 
-@of_first_turn
+@reply.of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply to a question of MMMU: 1 for the right option or for one of the right open answers, else 0.
 
@@ -187,7 +179,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     return score_part(final, lambda given: any(matches(given, truth) for truth in truths))
 
 
-@of_first_turn
+@reply.of_first_turn
 def score_cmmmu(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply to a question of CMMMU: 1 for exactly the right letters, verdict or text, else 0.
 
@@ -214,12 +206,12 @@ def score_cmmmu(doc: Mapping[str, Any], final: FinalText) -> Score:
 def _score_true_false(doc: Mapping[str, Any], answer: str, final: FinalText) -> Score:
     if answer not in _TRUE | _FALSE:
         raise DataError(f"{name_of(doc)}: 'answer' must be 对 or 错, not {answer!r:.80}")
-    text = without_markup(for_matching(tag_content(final.text) or final.text))
+    text = reply.without_markup(reply.for_matching(reply.tag_content(final.text) or final.text))
     found = verdict(text)
     if found is None or (final.truncated and not found.strong):
-        return without_answer(final, text)
+        return reply.without_answer(final, text)
     flags = () if found.strong else ("weak_anchor",)
-    return scored(found.true == (answer in _TRUE), "对" if found.true else "错", final, flags)
+    return reply.scored(found.true == (answer in _TRUE), "对" if found.true else "错", final, flags)
 
 
 # ---------------------------------------------------------------- Chinese verdicts, and answers that fill a blank
@@ -274,9 +266,9 @@ def fills(given: str, truth: str) -> bool:
     characters, no further negation and, where it is a single character, none of its rivals (乙 is not 甲乙丙).
     """
     wanted = _bare(truth)
-    number = whole_number(for_matching(truth))
+    number = whole_number(reply.for_matching(truth))
     if number is not None:
-        answer = number_given(for_matching(given))
+        answer = number_given(reply.for_matching(given))
         return answer is not None and equal(answer, number)
     answer_text = _bare(given)
     if not wanted or answer_text == wanted:

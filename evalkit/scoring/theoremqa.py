@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
+from evalkit.scoring.answers import reply
 from evalkit.scoring.answers.number import (
     LONGEST_FIELD,
     Number,
@@ -24,17 +25,6 @@ from evalkit.scoring.answers.number import (
     last_number,
     read_list,
     read_number,
-)
-from evalkit.scoring.answers.reply import (
-    READ_CHARS,
-    Box,
-    boxes_together,
-    for_maths,
-    of_first_turn,
-    places,
-    scored,
-    without_answer,
-    without_wrappers,
 )
 from evalkit.scoring.registry import name_of, required
 from evalkit.scoring.rows import Document, Row, Settings, by_row, clean, content_id, text_of
@@ -96,7 +86,7 @@ class Verdict:
     flags: tuple[str, ...] = ()
 
 
-@of_first_turn
+@reply.of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score one reply, 0 or 1; `metrics["acc_lenient4"]` (and `lenient`) is the verdict with the original's 4 %.
 
@@ -109,14 +99,14 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     kind, truth = truth_of(doc)
     flags: tuple[str, ...] = ("picture",) if doc.get("has_picture") else ()
     try:
-        value = _last_value(_RE.emphasis.sub("", for_maths(final.text)), kind, midway=final.midway)
+        value = _last_value(_RE.emphasis.sub("", reply.for_maths(final.text)), kind, midway=final.midway)
     except SeveralAnswersError as error:
         return Score(0.0, Status.SCORED, "multiple", str(error), 0.0, flags, {"acc_lenient4": 0.0})
     if value is None:
         return _unanswered(final, kind, truth, flags)
     verdict = compare(kind, truth, value)
     lenient = float(verdict.lenient)
-    found = scored(verdict.right, _shown(value), final, (*flags, *verdict.flags))
+    found = reply.scored(verdict.right, _shown(value), final, (*flags, *verdict.flags))
     return replace(found, lenient=lenient, metrics={"acc_lenient4": lenient})
 
 
@@ -165,10 +155,10 @@ def _last_value(text: str, kind: str, *, midway: bool) -> Value | None:
     where the place holds more than one.
     """
     announced = (
-        place.start for place in places(text) if place.said or "\n" in text[max(0, place.start - 5) : place.start]
+        place.start for place in reply.places(text) if place.said or "\n" in text[max(0, place.start - 5) : place.start]
     )
     fields = [_line_at(text, start) for start in deque(announced, maxlen=_MOST_PLACES)]
-    fields += boxes_together(text, midway=midway)[-_MOST_PLACES:]
+    fields += reply.boxes_together(text, midway=midway)[-_MOST_PLACES:]
     for field in sorted(fields, key=lambda field: field.start, reverse=True):
         answer = field.content[:LONGEST_FIELD].strip(" \t*_")
         try:
@@ -180,7 +170,7 @@ def _last_value(text: str, kind: str, *, midway: bool) -> Value | None:
     return None
 
 
-def _line_at(text: str, start: int) -> Box:
+def _line_at(text: str, start: int) -> reply.Box:
     """The rest of the line, or, where that is the opening of a formula, of the next line with something in it."""
     end = start
     for _ in range(4):
@@ -189,12 +179,12 @@ def _line_at(text: str, start: int) -> Box:
         if end == len(text) or text[start : min(end, start + LONGEST_FIELD)].strip(" \t*"):
             break
         start = end + 1
-    return Box(text[start : min(end, start + LONGEST_FIELD)].partition("</answer>")[0], start, end, open=True)
+    return reply.Box(text[start : min(end, start + LONGEST_FIELD)].partition("</answer>")[0], start, end, open=True)
 
 
 def _read_bool(field: str) -> bool | None:
     """The truth value with which the field begins; a token elsewhere ("not known to be false") says nothing."""
-    text = without_wrappers(field).strip()
+    text = reply.without_wrappers(field).strip()
     found = _RE.token.match(text)
     if found is None:
         return None
@@ -205,7 +195,7 @@ def _read_bool(field: str) -> bool | None:
 
 def _read_option(field: str) -> str | None:
     """The first option letter, where the field begins with it; "a" before a word is an article."""
-    text = without_wrappers(field).strip()
+    text = reply.without_wrappers(field).strip()
     found = _RE.option.match(text)
     if found is None:
         return None
@@ -286,11 +276,11 @@ def _compare_lists(kind: str, truth: Sequence[float], value: Sequence[Number]) -
 
 
 def _unanswered(final: FinalText, kind: str, truth: Truth, flags: tuple[str, ...]) -> Score:
-    guess = last_number(final.text[-READ_CHARS:]) if kind in {"integer", "float"} else None
+    guess = last_number(final.text[-reply.READ_CHARS :]) if kind in {"integer", "float"} else None
     lenient = guess is not None and not final.truncated and compare(kind, truth, guess).lenient
     if guess is not None:
         flags = (*flags, "lenient_only")
-    return without_answer(final, final.text, lenient=float(lenient), flags=flags, metrics={"acc_lenient4": 0.0})
+    return reply.without_answer(final, final.text, lenient=float(lenient), flags=flags, metrics={"acc_lenient4": 0.0})
 
 
 def _shown(value: Value) -> str:

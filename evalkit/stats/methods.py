@@ -22,19 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evalkit.model import Flips, Interval, Verdict
+from evalkit.stats import tails
 from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, PairedItems, floored_difference
-from evalkit.stats.tails import (
-    binomial_upper,
-    elementwise,
-    independent_limits,
-    independent_statistic,
-    normal_quantile,
-    proportion,
-    t_quantile,
-    t_sf,
-    tango_limits,
-    tango_statistic,
-)
 from evalkit.stats.variance import DesignVariance
 
 Limits: TypeAlias = tuple[FloatArray, FloatArray]
@@ -156,12 +145,12 @@ class Method:
     def test(self, evidence: Evidence, delta: ArrayLike) -> Limits:
         """The p-values of H0: difference <= delta (small: it is above), and of H0: difference >= delta."""
         statistic, df = self.statistic(evidence, delta), self.df(evidence)
-        return elementwise(t_sf, statistic, df), elementwise(t_sf, -statistic, df)
+        return tails.elementwise(tails.t_sf, statistic, df), tails.elementwise(tails.t_sf, -statistic, df)
 
 
 def _critical(level: ArrayLike) -> FloatArray:
     """The normal quantile that leaves half of 1 - level above it."""
-    return elementwise(t_quantile, 0.5 + np.asarray(level) / 2.0, math.inf)
+    return tails.elementwise(tails.t_quantile, 0.5 + np.asarray(level) / 2.0, math.inf)
 
 
 def _means(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
@@ -171,14 +160,14 @@ def _means(evidence: Evidence) -> tuple[FloatArray, FloatArray]:
 def t_limits(point: ArrayLike, se: ArrayLike, df: ArrayLike, level: ArrayLike) -> Limits:
     """The ends of the symmetric interval point +- t * se, kept within [-1, 1]; arrays broadcast."""
     point = np.asarray(point, dtype=np.float64)
-    reach = elementwise(t_quantile, 0.5 + np.asarray(level) / 2.0, df) * np.asarray(se)
+    reach = tails.elementwise(tails.t_quantile, 0.5 + np.asarray(level) / 2.0, df) * np.asarray(se)
     return np.maximum(-1.0, point - reach), np.minimum(1.0, point + reach)
 
 
 def _t_power(design: DesignVariance, repeats: tuple[float, float], goal: Goal) -> float:
     """By the t distribution shifted to the true difference."""
     se, sd = design.standard_error(*repeats), math.sqrt(design.variance(*repeats))
-    reach = t_quantile(1.0 - goal.alpha, design.df) * se
+    reach = tails.t_quantile(1.0 - goal.alpha, design.df) * se
     distance = abs(goal.shift)
     if goal.verdict is Verdict.EQUIVALENT:
         near, far = goal.margin - distance - reach, goal.margin + distance - reach
@@ -189,7 +178,7 @@ def _t_power(design: DesignVariance, repeats: tuple[float, float], goal: Goal) -
 def _reached(distance: float, sd: float, df: float) -> float:
     """P(estimate's error < distance) for an error of standard deviation sd."""
     if sd > 0.0:
-        return t_sf(-distance / sd, df)
+        return tails.t_sf(-distance / sd, df)
     return 1.0 if distance > 0.0 else 0.0
 
 
@@ -198,10 +187,10 @@ def _tango_power(design: DesignVariance, repeats: tuple[float, float], goal: Goa
     n, distance = round(design.df) + 1, abs(goal.shift)
     churn = min(1.0, max(distance, n * design.variance(*repeats) + distance**2))
     lost, gained, chance = _likely_flips(n, (churn + distance) / 2.0, (churn - distance) / 2.0)
-    critical = normal_quantile(1.0 - goal.alpha)
-    at_lower = tango_statistic(lost, gained, n, -goal.margin)
+    critical = tails.normal_quantile(1.0 - goal.alpha)
+    at_lower = tails.tango_statistic(lost, gained, n, -goal.margin)
     if goal.verdict is Verdict.EQUIVALENT:
-        reached = (at_lower > critical) & (tango_statistic(lost, gained, n, goal.margin) < -critical)
+        reached = (at_lower > critical) & (tails.tango_statistic(lost, gained, n, goal.margin) < -critical)
     else:  # a loss; a gain as large is its mirror image
         reached = at_lower < -critical
     return float(np.sum(chance[reached]))
@@ -243,8 +232,8 @@ METHODS: Final = (
         name="unpaired score",
         design="two published means without items",
         suits=lambda form: form.unpaired,
-        interval=lambda one, level: independent_limits(_means(one), (one.n, one.n), _critical(level)),
-        statistic=lambda one, delta: independent_statistic(_means(one), (one.n, one.n), delta),
+        interval=lambda one, level: tails.independent_limits(_means(one), (one.n, one.n), _critical(level)),
+        statistic=lambda one, delta: tails.independent_statistic(_means(one), (one.n, one.n), delta),
         power=_t_power,
         normal=True,
     ),
@@ -252,8 +241,8 @@ METHODS: Final = (
         name="tango",
         design="one repeat a side, every score 0 or 1, items weigh the same and stand alone",
         suits=lambda form: np.logical_and(form.settled, form.plain),
-        interval=lambda one, level: tango_limits(one.lost, one.gained, one.n, _critical(level)),
-        statistic=lambda one, delta: tango_statistic(one.lost, one.gained, one.n, delta),
+        interval=lambda one, level: tails.tango_limits(one.lost, one.gained, one.n, _critical(level)),
+        statistic=lambda one, delta: tails.tango_statistic(one.lost, one.gained, one.n, delta),
         power=_tango_power,
         normal=True,
     ),
@@ -365,7 +354,7 @@ def judge_means(
     the interval is about twice as wide. For items that repeat each other give the effective number as `n_items`. Raises
     `ValueError` for values outside their ranges.
     """
-    rates = [proportion(mean * n_items, n_items) for mean in (reference, candidate)]
+    rates = [tails.proportion(mean * n_items, n_items) for mean in (reference, candidate)]
     return _judge(Evidence.of_means(rates[0], rates[1], n_items), margin, alpha)
 
 
@@ -386,7 +375,7 @@ def _judge(evidence: Evidence, margin: float, alpha: float) -> DifferenceTest:
     lows, highs = (ends.ravel().tolist() for ends in method.interval(evidence, np.array(levels)[:, None]))
     above, below = (ps.ravel().tolist() for ps in method.test(evidence, np.array([[-margin], [margin]])))
     df = float(method.df(evidence)[0])
-    width = (highs[0] - lows[0]) / (2.0 * normal_quantile(1.0 - alpha))
+    width = (highs[0] - lows[0]) / (2.0 * tails.normal_quantile(1.0 - alpha))
     return DifferenceTest(
         point=float(evidence.point[0]),
         se=width if math.isinf(df) else float(evidence.se[0]),
@@ -453,7 +442,7 @@ def difference_test(paired: PairedItems, *, draws: int = 10_000, seed: int = 0) 
 
 def exact_mcnemar(lost: int, gained: int) -> NoDifference:
     """McNemar's exact conditional test: lost ~ Binomial(lost + gained, 1/2) where nothing differs."""
-    degraded, elevated = (binomial_upper(count, lost + gained, 0.5) for count in (lost, gained))
+    degraded, elevated = (tails.binomial_upper(count, lost + gained, 0.5) for count in (lost, gained))
     return NoDifference(min(1.0, 2.0 * min(degraded, elevated)), degraded, elevated)
 
 
