@@ -17,10 +17,10 @@ from evalkit.codec import first_difference
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side
 from evalkit.compare.garbage import canned_rows, garbage_rows
 from evalkit.compare.options import option_rows
-from evalkit.compare.pair import Aligned, Cells
+from evalkit.compare.pair import Aligned
 from evalkit.compare.validity import NoiseFloor, Policy, RateChange, rate_change
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
-from evalkit.stats.paired import median
+from evalkit.stats.paired import fold, median
 from evalkit.stats.tails import poisson_lower, ratio_estimate, wilson
 from evalkit.stats.variance import log_ratio
 
@@ -336,10 +336,9 @@ def _length_rows(left: Samples, right: Samples, aligned: Aligned, alpha: float) 
     columns = left.completion_tokens, right.completion_tokens
     if np.isnan(columns[0]).all() or np.isnan(columns[1]).all():
         unit, columns = "characters", (left.characters, right.characters)
-    one, two = (
-        _item_means(cells, column, len(aligned.layout.items))
-        for cells, column in zip(aligned.shared, columns, strict=True)
-    )
+    items = len(aligned.layout.items)
+    sides = zip(aligned.shared, columns, strict=True)
+    one, two = (fold(cells.item, cells.column(values), items)[1] for cells, values in sides)
     ratio = log_ratio(one, two)
     if ratio is None:
         return []
@@ -354,15 +353,6 @@ def _length_rows(left: Samples, right: Samples, aligned: Aligned, alpha: float) 
         BehaviourRow("answer_length", float(one[both].mean()), float(two[both].mean()), unit),
         BehaviourRow("answer_length_ratio", None, ratio.ratio, "times", ratio.interval, alert),
     ]
-
-
-def _item_means(cells: Cells, values: NDArray[np.float64], n_items: int) -> NDArray[np.float64]:
-    column = cells.column(values)
-    known = ~np.isnan(column)
-    counts = np.bincount(cells.item[known], minlength=n_items)
-    sums = np.bincount(cells.item[known], weights=column[known], minlength=n_items)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(counts > 0, sums / counts, np.nan))
 
 
 def _rate_rows(left: Samples, right: Samples, aligned: Aligned, alpha: float) -> list[BehaviourRow]:

@@ -130,8 +130,7 @@ def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def repeats(samples: Samples) -> float:
     """The harmonic mean of the repeats that have a value, over items that have one; 0 where none has."""
     counts = np.bincount(samples.item[~np.isnan(samples.value)])
-    asked = counts[counts > 0]
-    return float(asked.size / np.sum(1.0 / asked)) if asked.size else 0.0
+    return harmonic_mean(counts[counts > 0]) if counts.any() else 0.0
 
 
 # ---------------------------------------------------------------- the noise floors

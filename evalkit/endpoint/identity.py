@@ -102,7 +102,8 @@ def _document(answer: Answer, where: str) -> dict[str, Any] | Failure:
         # The standard library's reader keeps NaN and Infinity, which are findings here.
         document = json.loads(answer.body)
     except (ValueError, RecursionError):
-        return Failure(FailureKind.MALFORMED, f"the answer of {where} is not JSON", status=answer.status)
+        what = failures.read_error(answer.body).message if failures.looks_like_html(answer.body) else "not JSON"
+        return Failure(FailureKind.MALFORMED, f"the answer of {where} is {what}", status=answer.status)
     error = failures.in_band(document)
     if error is not None:
         return failures.of_body(error)
@@ -269,16 +270,10 @@ def _fields(answer: Answer, wanted: Mapping[str, tuple[str | int, ...]]) -> dict
 
 
 def _models(answer: Answer, where: str) -> ServedModels | Failure:
-    if answer.status != 200:
-        return failures.of_status(answer.status, answer.headers, answer.body, where=where, now=time.time())
-    try:
-        document = failures.loads(answer.body)
-    except ValueError as error:
-        what = (
-            failures.read_error(answer.body).message if failures.looks_like_html(answer.body) else f"no JSON: {error}"
-        )
-        return Failure(FailureKind.MALFORMED, f"the list of models of {where} is {what}", status=200)
-    entries = document.get("data") if isinstance(document, dict) else None
+    document = _document(answer, where)
+    if isinstance(document, Failure):
+        return document
+    entries = document.get("data")
     if not isinstance(entries, list):
         return Failure(FailureKind.MALFORMED, f"{where} has no list of models", status=200)
     named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)][:_MOST_MODELS]

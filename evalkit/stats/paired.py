@@ -164,8 +164,8 @@ def pair_scores(reference: Scores, candidate: Scores, traits: ItemTraits | None 
     candidate_k, candidate_mean, candidate_var = fold(candidate.item, candidate.score, n_items)
     rows = np.flatnonzero((reference_k > 0) & (candidate_k > 0))
     return PairedItems(
-        reference_mean=reference_mean[rows],
-        candidate_mean=candidate_mean[rows],
+        reference_mean=np.clip(reference_mean[rows], 0.0, 1.0),
+        candidate_mean=np.clip(candidate_mean[rows], 0.0, 1.0),
         reference_k=reference_k[rows],
         candidate_k=candidate_k[rows],
         reference_var=reference_var[rows],
@@ -194,7 +194,6 @@ def fold(item: NDArray[np.integer], score: FloatArray, n_items: int) -> tuple[In
     mean = np.full(n_items, np.nan)
     asked = k > 0
     mean[asked] = np.bincount(item, weights=score, minlength=n_items)[asked] / k[asked]
-    np.clip(mean, 0.0, 1.0, out=mean)
     variance = np.full(n_items, np.nan)
     repeated = k > 1
     if repeated.any():
