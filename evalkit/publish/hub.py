@@ -175,9 +175,14 @@ def _yaml(data: object) -> str:
 
 KEY: Final = "model-index"
 _OURS: Final = re.compile(r"n=\d+, .*, evalkit \S+")  # a metric's name as `hub.model_index` writes it
-_EMPTY: Final = re.compile(r"\s*---(?:\r\n|\r|\n)(?=---[ \t]*(?:\r\n|\n|$))")
-_OPENING: Final = re.compile(r"\s*(?=---(?:\r|\n|$))")
-_ENCODING_MARK: Final = "\N{ZERO WIDTH NO-BREAK SPACE}"
+_FRONT: Final = re.compile(  # how it begins, the keys, how it ends; or only how it begins, where it never ends
+    r"(\N{ZERO WIDTH NO-BREAK SPACE}?\s*---(?:\r?\n|\r|$))(?:((?:.*?\n)??)(---[ \t]*(?:\r?\n|$)))?", re.DOTALL
+)
+# The key, and the lines that are indented or begin with a dash; blank lines and comments may stand between.
+_INDEX: Final = re.compile(
+    rf"^(['\"]?){KEY}\1[ \t]*:.*\n(?:(?:[ \t]*(?:#.*)?\r?\n)*(?:[ \t]+[^\s#]|-).*\n)*", re.MULTILINE
+)
+_MARK: Final = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 
 def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = False) -> bytes:
@@ -192,69 +197,39 @@ def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = Fa
         UsageError: the file is not UTF-8, or its front matter is not closed, no YAML mapping or not one that can be
             edited.
     """
-    from huggingface_hub.repocard import REGEX_YAML_BLOCK
-
     text = decoded(file)
-    mark, text = (_ENCODING_MARK, text[1:]) if text.startswith(_ENCODING_MARK) else ("", text)
-    newline = "\r\n" if "\r\n" in text.partition("\n")[0] + "\n" else "\n"
-    empty = _EMPTY.match(text)
-    if empty:
-        return (
-            mark + text[: empty.end()] + _yaml({KEY: [entry]}).replace("\n", newline) + text[empty.end() :]
-        ).encode()
-    match = REGEX_YAML_BLOCK.search(text)
-    if match is None:
-        opening = _OPENING.match(text)
-        if opening:  # a second block above it would be the file's front matter, and this one its text
-            line = text.count("\n", 0, opening.end()) + 1
-            raise UsageError(
-                f"line {line}: the front matter that begins here is never closed: put a line --- below its last key"
-            )
-        return (mark + f"---\n{_yaml({KEY: [entry]})}---\n".replace("\n", newline) + text).encode()
-    block = match.group(2)
-    data, span = _read(block, text.count("\n", 0, match.start(2)) + 1)
+    newline = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
+    front = _FRONT.match(text)
+    if front is None:
+        mark, rest = text[: text.startswith(_MARK)], text.removeprefix(_MARK)
+        return (mark + f"---\n{_yaml({KEY: [entry]})}---\n".replace("\n", newline) + rest).encode()
+    begin, block, end = front.groups()
+    line = begin.partition("---")[0].count("\n") + 1
+    if end is None:  # a second block above it would be the file's front matter, and this one its text
+        raise UsageError(
+            f"line {line}: the front matter that begins here is never closed: put a line --- below its last key"
+        )
+    data = _read(block, line + 1)
     new = _yaml({KEY: _merged(data.get(KEY), entry, named=named)}).replace("\n", newline)
-    if span is None:
-        gap = newline if block and not block.endswith("\n") else ""
-        edited = block + gap + new.removesuffix(newline)
-    else:
-        edited = (block[: span[0]] + new + block[span[1] :]).removesuffix(newline if span[1] == len(block) else "")
-    _check(data, edited)
-    return (mark + text[: match.start(2)] + edited + text[match.end(2) :]).encode()
-
-
-def _read(block: str, line: int) -> tuple[dict[str, Any], tuple[int, int] | None]:
-    """The front matter as data, and from where to where in it the `model-index` stands; `line` is its first line."""
-    try:
-        root, data = yaml.compose(block, Loader=yaml.SafeLoader), yaml.safe_load(block)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {line + mark.line}: " if mark else ""
-        raise UsageError(f"{place}the front matter is not YAML: mend it first") from None
-    if root is None:
-        return {}, None
-    if not isinstance(root, yaml.MappingNode) or root.flow_style:
-        raise UsageError("the front matter is not a YAML mapping, one key a line: mend it first")
-    places = [
-        (key.start_mark.index, _end(value, block))
-        for key, value in root.value
-        if isinstance(key, yaml.ScalarNode) and key.value == KEY
-    ]
+    places = [found.span() for found in _INDEX.finditer(block)] or [(len(block), len(block))]
     if len(places) > 1:
         raise UsageError(f"the front matter has {KEY} twice: leave one")
-    return data, places[0] if places else None
+    edited = block[: places[0][0]] + new + block[places[0][1] :]
+    _check(data, edited)
+    return (begin + edited + text[front.start(3) :]).encode()
 
 
-def _end(node: yaml.Node, block: str) -> int:
-    """Where the line ends on which a value ends; a block's own end mark is where the next key begins."""
-    while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last = node.value[-1]
-        node = last[1] if isinstance(node, yaml.MappingNode) else last
-    end: int = node.end_mark.index
-    if end and block[end - 1] == "\n":
-        return end
-    found = block.find("\n", end)
-    return len(block) if found < 0 else found + 1
+def _read(block: str, line: int) -> dict[str, Any]:
+    """The front matter as data; `line` is its first line."""
+    try:
+        data = yaml.safe_load(block)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none is a ValueError
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {line + min(mark.line, len(block.splitlines()) - 1)}: " if mark else ""
+        raise UsageError(f"{place}the front matter is not YAML: mend it first") from None
+    if not isinstance(data, dict | None) or block.lstrip().startswith("{"):
+        raise UsageError("the front matter is not a YAML mapping, one key a line: mend it first")
+    return data or {}
 
 
 def _merged(old: Any, entry: Mapping[str, Any], *, named: bool) -> list[Any]:
