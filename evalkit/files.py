@@ -154,8 +154,7 @@ def column_names(path: Path) -> list[str] | None:
         DataError: naming the file, where it cannot be read.
     """
     if path.suffix in {".csv", ".tsv"}:
-        with _csv(path) as (names, _cells):
-            return names
+        return next(([name.strip() for name in cells] for _line, cells in _csv_lines(path)), [])
     if path.suffix == ".parquet":
         with parquet_file(path) as file:
             return list(file.schema_arrow.names)
@@ -207,25 +206,18 @@ def _json_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     yield from rows
 
 
-@contextmanager
-def _csv(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
-    """The names in the header, and (line, cells) of what comes after it."""
+def _csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells), from the header on."""
     import csv  # most commands read none
 
     csv.field_size_limit(MOST_LINE_BYTES)
     line = 0
-
-    def cells() -> Iterator[tuple[int, list[str]]]:
-        nonlocal line
-        for values in reader:
-            line = reader.line_num
-            yield line, values
-
     try:
         with path.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.reader(text, delimiter="\t" if path.suffix == ".tsv" else ",")
-            names = [name.strip() for name in next(reader, [])]
-            yield names, cells()
+            for cells in reader:
+                line = reader.line_num
+                yield line, cells
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -233,12 +225,13 @@ def _csv(path: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with _csv(path) as (names, rows):
-        for line, cells in rows:
-            if cells and len(cells) != len(names):
-                raise DataError(f"{path}:{line}: has {len(cells)} cells, the header {len(names)}")
-            if cells:
-                yield line, dict(zip(names, cells, strict=True))
+    lines = _csv_lines(path)
+    names = [name.strip() for name in next(lines, (0, []))[1]]
+    for line, cells in lines:
+        if cells and len(cells) != len(names):
+            raise DataError(f"{path}:{line}: has {len(cells)} cells, the header {len(names)}")
+        if cells:
+            yield line, dict(zip(names, cells, strict=True))
 
 
 @contextmanager

@@ -167,14 +167,6 @@ REASON_CHARACTERS: Final = 2_000
 TRIES: Final = 2
 
 
-class NotJudgedError(EndpointError):
-    """With nothing on, the candidate cannot be judged; `reasons` say why."""
-
-    def __init__(self, reasons: tuple[Reason, ...]) -> None:
-        super().__init__("with nothing on, the candidate cannot be judged")
-        self.reasons = reasons
-
-
 @dataclass(frozen=True, slots=True)
 class Result:
     """One set of operators and what the candidate did with it on.
@@ -371,10 +363,10 @@ def _keep_busy(
 
 
 def _failed(names: Sequence[str], results: Mapping[Operators, Result]) -> dict[Operators, bool]:
-    """Whether each set failed, as everything on means it; `NotJudgedError` where nothing on cannot be judged."""
+    """Whether each set failed, as everything on means it. Raises `EndpointError`: nothing on cannot be judged."""
     none, everything = results.get(frozenset()), results.get(frozenset(names))
     if none is not None and none.verdict is Verdict.INVALID:
-        raise NotJudgedError(none.reasons)
+        raise EndpointError(f"with nothing on, the candidate cannot be judged: {say_all(none.reasons)}")
     failing = {Verdict.DEGRADED}
     if everything is not None and everything.verdict is not Verdict.EQUIVALENT:
         shown = everything.verdict is Verdict.DEGRADED
@@ -504,7 +496,4 @@ def found(reference: Path, candidate: Path, options: BisectOptions, heard: Calla
     """
     names = operators(options.operators)
     bench = bench_of(reference, candidate, names, options)
-    try:
-        return finished(run(names, bench, heard, options.most, options.at_once))
-    except NotJudgedError as error:
-        raise EndpointError(f"{error}: {say_all(error.reasons)}") from None
+    return finished(run(names, bench, heard, options.most, options.at_once))

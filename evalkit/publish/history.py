@@ -170,19 +170,13 @@ def night_of(
 
 
 def _suite_night(suite: SuiteResult) -> SuiteNight:
+    same = ("suite", "verdict", "n_items", "k_reference", "k_candidate", "difference", "margin", "reasons")
     return SuiteNight(
-        suite=suite.suite,
+        **{name: getattr(suite, name) for name in same},
         label=suite.label or suite.suite,
-        verdict=suite.verdict,
-        n_items=suite.n_items,
-        k_reference=suite.k_reference,
-        k_candidate=suite.k_candidate,
         reference=suite.reference.mean,
         candidate=suite.candidate.mean,
-        difference=suite.difference,
         interval=suite.ci90,
-        margin=suite.margin,
-        reasons=suite.reasons,
     )
 
 

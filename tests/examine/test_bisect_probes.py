@@ -8,7 +8,7 @@ from toy import Model
 
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, LaunchError
-from evalkit.examine.bisect import Bench, NotJudgedError, Result, most_tests, run
+from evalkit.examine.bisect import Bench, Result, most_tests, run
 from evalkit.examine.probe import Plan, Side, neutral_prompts
 from evalkit.model import Verdict, said
 
@@ -134,6 +134,6 @@ async def test_what_everything_on_is_says_what_a_failure_is(everything, guilty, 
 
 
 async def test_a_candidate_that_cannot_be_judged_with_nothing_on_ends_it():
-    with pytest.raises(NotJudgedError):
+    with pytest.raises(EndpointError, match="with nothing on, the candidate cannot be judged"):
         await run(NAMES, Told(lambda on: Verdict.INVALID), lambda _number, _result: None, 16, 3)
     assert len(asyncio.all_tasks()) == 1
