@@ -10,6 +10,7 @@ import pytest
 from evalkit.config import FlagScaleLaunch, load_config
 from evalkit.config.schema import differences
 from evalkit.serve.flagscale import with_flagscale
+from evalkit.serve.operators import OFF, says_flagos
 from evalkit.tasks.suites import find_pack
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -63,8 +64,9 @@ def test_vllm_starts_the_same_command_with_other_variables(pair):
     assert reference.launch.chooses_port
     assert reference.launch.sequential
     assert candidate.launch.sequential
-    assert "USE_FLAGGEMS" not in reference.launch.env
-    assert candidate.launch.env["USE_FLAGGEMS"] == "1"
+    assert reference.launch.env == OFF
+    assert says_flagos(candidate.launch.env)
+    assert all(candidate.launch.env[name] != value for name, value in OFF.items())
     assert candidate.launch.env["GEMS_VENDOR"] == ("metax" if pair.set else "nvidia")
 
 

@@ -1,9 +1,11 @@
 """Reads a FlagScale serve configuration: which engine serves what where, with which arguments and variables.
 
-Only YAML and FlagScale's own rules, no import of it (read at FlagScale 0.8 and 1.0 alpha):
+Only YAML and FlagScale's own rules, no import of it (read at FlagScale 0.6.5, 0.8.0, 0.9.0 and main of 2025-11):
 
-    port     launch.port (`--port`), else experiment.runner.deploy.port, else engine_args.port, else 8000
+    port     launch.port (`--port`), else the port of experiment.runner.deploy (0.8: of experiment.deploy), else
+             8000 where deploy.use_fs_serve is not false (Ray Serve), else engine_args.port, else 8000
              (SGLang and llama.cpp listen on 30000 and 8080 then: FlagScale passes them no port)
+    0.6      serve.model_args.vllm_model stands for engine_args, and there is no deploy
     model    engine_args.served_model_name (a list: its first), else engine_args.model
     merging  vLLM: engine_args over engine_args_specific.vllm; SGLang and llama.cpp: the specific ones over engine_args
 """
@@ -12,8 +14,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,19 +37,21 @@ _GROUP: Final = re.compile(r"[A-Za-z0-9_./@-]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class FromCommandLine:
-    """What `flagscale serve` is told beside the file: it wins over the file."""
+    """What `flagscale serve` is told beside the file, and wins over it; `env` is added to evalkit's environment."""
 
     port: int | None = None
     model_path: str | None = None
     engine_args: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class FlagScaleServe:
     """One served model as its configuration says. `env` holds variables as text, `engine_args` the merged arguments.
 
-    `host` is where to ask (127.0.0.1 for a server that listens everywhere); `nodes` is the hostfile of a multi-node
-    setup; `log` is where FlagScale writes the engine's output, relative to its working folder.
+    `host` is where to ask (127.0.0.1 for a server that listens everywhere); `nodes` says what spreads the server over
+    several machines or engines, if anything does; `log` is where FlagScale writes the engine's output, relative to its
+    working folder.
     """
 
     name: str
@@ -82,8 +88,10 @@ def read_flagscale(
         for part in reversed(key.split(".")):
             nested = {part: nested}
         tree = merge(tree, as_node(nested, Origin("overrides")))
-    resolved = tree.mapped(lambda text, origin, _path: _filled(text, origin, tree))
-    return _read(path, resolved, told or FromCommandLine())
+    told = told or FromCommandLine()
+    around = {**os.environ, **told.env}
+    resolved = tree.mapped(lambda text, origin, _path: _filled(text, origin, tree, around))
+    return _read(path, resolved, told)
 
 
 def _composed(path: Path, asked_by: str) -> Node:
@@ -127,8 +135,11 @@ def as_node(value: Any, origin: Origin) -> Node:
     return Node(value, origin)
 
 
-def _filled(text: str, origin: Origin, root: Node, depth: int = 0) -> Any:
-    """OmegaConf's references: `${oc.env:NAME}`, `${oc.env:NAME,default}` and `${dotted.key}` from the root."""
+def _filled(text: str, origin: Origin, root: Node, around: Mapping[str, str], depth: int = 0) -> Any:
+    """OmegaConf's references: `${oc.env:NAME}`, `${oc.env:NAME,default}` and `${dotted.key}` from the root.
+
+    `around` are the environment's variables.
+    """
 
     def value(match: re.Match[str]) -> Any:
         shown = f"{origin}: {match[0]}"
@@ -139,13 +150,13 @@ def _filled(text: str, origin: Origin, root: Node, depth: int = 0) -> Any:
             name, comma, default = (part.strip() for part in argument.partition(","))
             if resolver != "oc.env" or not ENVIRONMENT_NAME.fullmatch(name):
                 raise ConfigError(f"{shown}: evalkit knows ${{oc.env:NAME}} and ${{a.dotted.key}} only")
-            if name not in os.environ and not comma:
+            if name not in around and not comma:
                 raise ConfigError(f"{shown}: the environment variable {name} is not set: export it")
-            return os.environ.get(name, default)
+            return around.get(name, default)
         node = find(root, tuple(int(part) if part.isdecimal() else part for part in match[1].split(".")))
         if node is None or isinstance(node.value, Mapping | tuple):
             raise ConfigError(f"{shown}: there is no such value in the configuration")
-        return _filled(node.value, origin, root, depth + 1) if isinstance(node.value, str) else node.value
+        return _filled(node.value, origin, root, around, depth + 1) if isinstance(node.value, str) else node.value
 
     whole = _REFERENCE.fullmatch(text)
     return value(whole) if whole else _REFERENCE.sub(lambda match: str(value(match)), text)
@@ -163,12 +174,22 @@ def _read(path: Path, tree: Node, told: FromCommandLine) -> FlagScaleServe:
     model = arguments.get("model")
     if not isinstance(model, str) or not model:
         raise ConfigError(f"{item.origin}: engine_args.model is missing: the path or name of the served model")
-    port = told.port or _at(tree, "experiment.runner.deploy.port") or arguments.get("port") or DEFAULT_PORTS[engine]
+    deploy = _at(tree, "experiment.runner.deploy") or _at(tree, "experiment.deploy")
+    deploy = deploy if isinstance(deploy, dict) else {}
+    # FlagScale 0.6 has neither `deploy` nor Ray Serve in between, nor a serve_id.
+    direct = item.child("serve_id") is None or not deploy.get("use_fs_serve", True)
+    behind = arguments.get("port") or DEFAULT_PORTS[engine] if direct else 8000
+    port = told.port or deploy.get("port") or behind
     if not str(port).isdecimal() or not 0 < int(port) < 65_536:
         raise ConfigError(f"{path}: the port must be a number from 1 to 65535, not {port!r}")
     host = str(arguments.get("host") or LOCAL)
     served = arguments.get("served_model_name")
-    nodes = _at(tree, "experiment.runner.hostfile")
+    hostfile, kind = (_at(tree, f"experiment.runner.{key}") for key in ("hostfile", "type"))
+    spread = {
+        f"a hostfile ({hostfile})": hostfile,
+        "runner.type: cloud": kind == "cloud",
+        "prefill_decode_disaggregation": deploy.get("prefill_decode_disaggregation"),
+    }
     return FlagScaleServe(
         name=str(_at(tree, "experiment.exp_name") or path.stem),
         engine=engine,
@@ -178,7 +199,7 @@ def _read(path: Path, tree: Node, told: FromCommandLine) -> FlagScaleServe:
         port=int(port),
         env=_variables(path, tree),
         engine_args=arguments | {"port": int(port)},
-        nodes=str(nodes) if nodes else None,
+        nodes=next((words for words, said in spread.items() if said), None),
         log=Path(str(_at(tree, "experiment.exp_dir") or "outputs")) / "serve_logs" / "host_0_localhost.output",
     )
 
@@ -192,6 +213,12 @@ def _item(path: Path, tree: Node) -> Node:
     serve = tree.child("serve")
     if serve is None:
         raise ConfigError(f"{path}: has no serve: section; is it FlagScale's serve.yaml, with its defaults?")
+    if _at(tree, "action") == "auto_tune":
+        raise ConfigError(f"{path}: action: auto_tune starts many servers in turn and keeps none: set it to run")
+    if (old := find(serve, ("model_args", "vllm_model"))) is not None:
+        options = {key.replace("-", "_"): node for key, node in old.children().items()}
+        options |= {"model": options.pop("model_tag")} if "model_tag" in options else {}
+        return Node({"engine": Node("vllm", old.origin), "engine_args": Node(options, old.origin)}, old.origin)
     for item in serve.value if isinstance(serve.value, tuple) else ():
         if item.child("serve_id") is not None:
             return item
@@ -257,6 +284,7 @@ def with_flagscale(tree: Node) -> Node:
     path, overrides = _given(source)
     if path is None:
         return tree  # the schema says what is wrong
+    path = _by_name(path, "flagscale" if launch is None else str((_at(launch, "program") or ["flagscale"])[-1]))
     found = read_flagscale(path, overrides, _told(launch), f"{source.origin}: flagscale: ")
     said = {"config": str(path), "overrides": overrides, "engine": found.engine, "engine_args": found.engine_args}
     said["env"] = {name: value for name, value in found.env.items() if ENVIRONMENT_NAME.fullmatch(name)}
@@ -284,9 +312,18 @@ def _given(source: Node) -> tuple[Path | None, dict[str, Any]]:
     return Path(path) if usable else None, overrides if isinstance(overrides, dict) else {}
 
 
+def _by_name(path: Path, program: str) -> Path:
+    """The serve configuration of an example of the installed FlagScale, where its name is given and no file."""
+    if path.exists() or path.suffix or (installed := shutil.which(program)) is None:
+        return path
+    examples = Path(installed).resolve().parents[1].glob("lib/python3*/site-packages/flag_scale/examples")
+    files = (f"{path.name}/conf/{file}.yaml" for file in ("serve", f"config_{path.name}"))
+    return next((folder / file for folder, file in product(examples, files) if (folder / file).is_file()), path)
+
+
 def _told(launch: Node | None) -> FromCommandLine:
     """What `launch` passes to `flagscale serve`; values of a wrong kind are left for the schema to refuse."""
-    kinds = {"port": int, "model_path": str, "engine_args": dict}
+    kinds = {"port": int, "model_path": str, "engine_args": dict, "env": dict}
     said = {} if launch is None else {key: _at(launch, key) for key in kinds}
     usable: dict[str, Any] = {key: value for key, value in said.items() if type(value) is kinds[key]}
     return FromCommandLine(**usable)
@@ -300,8 +337,8 @@ def _check_launch(launch: Node, overrides: Mapping[str, Any], found: FlagScaleSe
         )
     if found.nodes is not None:
         raise ConfigError(
-            f"{launch.origin}: launch: the serve configuration has a hostfile ({found.nodes}): FlagScale's start over "
-            "several machines ends every Python process of theirs; start it by hand, and leave launch out"
+            f"{launch.origin}: launch: the serve configuration has {found.nodes}: FlagScale's start over several "
+            "machines or engines ends every Python process of theirs; start it by hand, and leave launch out"
         )
     wanted = launch.child("flaggems")
     told = found.env.get(SWITCH)

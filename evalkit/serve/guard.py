@@ -10,8 +10,9 @@ other groups or sessions is found too: the guard adopts orphans (PR_SET_CHILD_SU
 the kernel kills the command (PR_SET_PDEATHSIG).
 
 Arguments: the file descriptor whose end means "stop", the one to tell on, evalkit's process number, the seconds
-between SIGTERM and SIGKILL, and the command. One JSON object a line is told: `{"pid": n}` when the command runs,
-`{"error": text}` when it cannot be started, `{"exit": code}` when it ended by itself (minus the signal's number).
+between SIGTERM and SIGKILL, and the command. A byte before that end says that nobody used the server yet: then five
+seconds are enough. One JSON object a line is told: `{"pid": n}` when the command runs, `{"error": text}` when it cannot
+be started, `{"exit": code}` when it ended by itself (minus the signal's number).
 Standard input says how secrets look (`Spellings` in `evalkit/config/redact.py`, as JSON), standard output is the log.
 """
 
@@ -36,6 +37,7 @@ KILL_AGAIN_SECONDS = 0.1
 GIVE_UP_SECONDS = 10.0
 LAST_WORDS_SECONDS = 1.0
 QUIET_SECONDS = 1.0
+UNUSED_SECONDS = 5.0
 READ_BYTES = 1 << 16
 LINE_BYTES = 1 << 16
 # More than any secret takes, in whichever spelling.
@@ -150,6 +152,8 @@ class Guard:
         """Waits until something happens, for a second at most; true where evalkit is gone or has had enough."""
         ready, _, _ = select.select([self._life, self._wakeup], [], [], PARENT_CHECK_SECONDS)
         self._drain()
+        if self._life in ready and os.read(self._life, 1):
+            self._stop_seconds = min(self._stop_seconds, UNUSED_SECONDS)
         return self._told_to_stop or self._life in ready or os.getppid() != self._parent
 
     def _drain(self) -> None:

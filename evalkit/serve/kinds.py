@@ -16,11 +16,22 @@ from evalkit.config.launch import KNOWN_MODEL, PORT_MARK
 from evalkit.errors import ConfigError, LaunchError
 from evalkit.resources import data_folder
 from evalkit.serve.flagscale import FlagScaleServe, FromCommandLine, read_flagscale
-from evalkit.serve.process import LOCAL, Command, Server, free_port, guarded, host_and_port, refuse_a_taken_port
+from evalkit.serve.process import (
+    LOCAL,
+    Command,
+    Server,
+    free_port,
+    guarded,
+    host_and_port,
+    output_of,
+    refuse_a_taken_port,
+)
 from evalkit.waits import announce
 
 STANDIN_STOP_SECONDS: Final = 5.0
 TEMPLATE_BYTES: Final = 100_000  # an argument of a process has room for 128 KiB
+HELP_BYTES: Final = 65_536
+HELP_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.2
 _ANY_PORT: Final = "set launch.port to 0 for a free one"
 
@@ -66,12 +77,13 @@ async def _flagscale(config: FlagScaleLaunch, base_url_hint: str | None, log_fil
     """
     if config.config is None:
         raise LaunchError("launch: kind flagscale needs `flagscale:`, the path of a serve configuration")
-    serve = read_flagscale(config.config, told=FromCommandLine(config.port, config.model_path, config.engine_args))
+    told = FromCommandLine(config.port, config.model_path, config.engine_args, config.env)
+    serve = read_flagscale(config.config, told=told)
     base_url = base_url_hint or serve.base_url
     flaggems = None if config.flaggems is None else str(int(config.flaggems))
     named = {"USE_FLAGGEMS": flaggems, "GEMS_VENDOR": config.vendor}
     command = Command(
-        argv=_flagscale_argv(config, serve),
+        argv=_flagscale_argv(config, serve, await _flagscale_help(config.program)),
         log_file=config.log or log_file,
         env={**{name: value for name, value in named.items() if value is not None}, **config.env},
         cwd=config.cwd,
@@ -83,12 +95,31 @@ async def _flagscale(config: FlagScaleLaunch, base_url_hint: str | None, log_fil
     return Server(command, lambda: base_url, "/v1/models", config.ready_seconds)
 
 
-def _flagscale_argv(config: FlagScaleLaunch, serve: FlagScaleServe) -> tuple[str, ...]:
-    engine = json.dumps(config.engine_args) if config.engine_args else None
-    named = {"--model-path": config.model_path, "--port": config.port, "--engine-args": engine}
+async def _flagscale_help(program: tuple[str, ...]) -> str:
+    """What `serve --help` says; a program that cannot be asked takes what versions 0.9 do, and its start says why."""
+    try:
+        return str(await output_of((*program, "serve", "--help"), HELP_BYTES, HELP_SECONDS))
+    except (OSError, TimeoutError):
+        return "--model-path --port --engine-args"
+
+
+def _flagscale_argv(config: FlagScaleLaunch, serve: FlagScaleServe, told: str) -> tuple[str, ...]:
+    """The command line by what its help has `told`: `serve NAME FILE`, or newer `serve NAME --config FILE`.
+
+    Raises:
+        LaunchError: an option is wanted that this version lacks.
+    """
+    model_path, engine_args = config.model_path, config.engine_args
+    if model_path is not None and "=" in model_path:  # Hydra would split it; what is in JSON is quoted
+        model_path, engine_args = None, {"model": model_path, **engine_args}
+    engine = json.dumps(engine_args) if engine_args else None
+    named = {"--model-path": model_path, "--port": config.port, "--engine-args": engine}
     options = [part for option, value in named.items() if value is not None for part in (option, str(value))]
-    path = str(Path(config.config or "").absolute())
-    return (*config.program, "serve", config.name or serve.name, path, *options)
+    if lacking := [option for option in options[::2] if option not in told]:
+        raise LaunchError(f"launch: `serve` of this FlagScale has no {lacking[0]}: change the serve configuration")
+    file = str(Path(config.config or "").absolute())
+    place = ("--config", file) if "--config" in told else (file,)
+    return (*config.program, "serve", config.name or serve.name, *place, *options)
 
 
 async def _llama(config: LlamaCppLaunch, log_file: Path, scratch: Path) -> Server:

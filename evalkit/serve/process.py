@@ -118,6 +118,8 @@ async def guarded(command: Command) -> AsyncIterator[Guarded]:
         finally:
             transport.close()
     finally:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(life, b"" if running.base_url else b"!")
         os.close(life)  # the order to stop
         await asyncio.to_thread(_wait, process, command.stop_seconds + GUARD_SECONDS)
 

@@ -118,7 +118,8 @@ def flagscale(toy, tmp_path):
             "port": int(toy("vllm", name="m").url.split(":")[2].split("/")[0]),
         }
         serve = [{"serve_id": "vllm_model", "engine": "vllm", "engine_args": arguments}]
-        experiment = {"exp_name": "m", "task": {"type": "serve"}, "envs": {"USE_FLAGGEMS": switch}}
+        runner, task = {"deploy": {"use_fs_serve": False}}, {"type": "serve"}
+        experiment = {"exp_name": "m", "task": task, "runner": runner, "envs": {"USE_FLAGGEMS": switch}}
         (tmp_path / "conf" / f"{name}.yaml").write_text(yaml.safe_dump({"experiment": experiment, "serve": serve}))
         endpoint = {"name": name, "flagscale": f"conf/{name}.yaml", "sampling": SETTLED}
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(endpoint))

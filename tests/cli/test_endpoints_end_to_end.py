@@ -194,6 +194,8 @@ def test_the_number_in_flight_is_found_said_and_stored(replica, tmp_path, run_ev
 STAND_IN = """#!{python}
 import os, pathlib, re, subprocess, sys
 
+if "--help" in sys.argv:
+    raise SystemExit
 verb, name, file = sys.argv[1:4]
 port = re.search(r"port: (\\d+)", pathlib.Path(file).read_text())[1]
 with open(os.environ["RECORD"], "a") as record:
@@ -284,3 +286,13 @@ def test_a_candidate_of_flagos_is_held_to_the_operators_that_ran(tmp_path, run_e
     made = tmp_path / "runs" / "ref--cand"
     card = run_evalkit("card", made, "--style", "evalkit", "--chip", "Ascend", "--partial", "--allow-invalid")
     assert ("2 operators of FlagGems ran" in card.stdout) == (ran == "mm add")
+
+
+def test_two_stacks_may_take_turns_at_one_port(tmp_path, run_evalkit):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    launch = {"kind": "command", "argv": [sys.executable, str(ENGINE), str(port)], "sequential": True}
+    where = {"base_url": f"http://127.0.0.1:{port}/v1", "launch": launch, "suites": [{"name": "demo", "limit": 6}]}
+    files = [endpoint(tmp_path, name, **where) for name in ("ref", "cand")]
+    done = run_evalkit("compare", *files, "--json")
+    assert json.loads(done.stdout)["suites"][0]["coverage"] == 1.0, done.stdout + done.stderr

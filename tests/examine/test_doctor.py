@@ -433,6 +433,8 @@ async def test_one_server_under_two_names(toy):
         await doctor.quick_check(subject(one, name, launched=True)) for one, name in ((server, "a"), (other, "b"))
     ]
     assert not [f for f in doctor.between(*launched) if f.check == "two servers"], "evalkit started both: they are two"
+    in_turn = [await doctor.quick_check(subject(server, name, launched=True)) for name in ("a", "b")]
+    assert not [f for f in doctor.between(*in_turn) if f.check == "two servers"], "one port, one after the other"
 
 
 async def test_stacks_that_differ(toy):

@@ -18,9 +18,14 @@ from evalkit.serve.launch import opened
 STAND_IN = """#!{python}
 import argparse, json, os, pathlib, re, subprocess, sys
 
+if "--help" in sys.argv:
+    print(os.environ.get("HELP", "serve MODEL_NAME [YAML_PATH] --model-path --port --engine-args"))
+    raise SystemExit
 record = {{"argv": sys.argv[1:], "cwd": os.getcwd()}}
 record["env"] = {{k: os.environ.get(k) for k in ("USE_FLAGGEMS", "GEMS_VENDOR", "EXTRA")}}
 pathlib.Path(os.environ["RECORD"]).write_text(json.dumps(record))
+if "--config" in sys.argv:
+    sys.argv.remove("--config")
 parser = argparse.ArgumentParser()
 parser.add_argument("verb")
 parser.add_argument("name")
@@ -180,3 +185,23 @@ async def test_a_program_that_is_not_there_and_a_port_that_is_taken(stack):
         with pytest.raises(LaunchError, match=r"already in use: .*set launch\.port"):
             async with opened(config, folder / "server.log"):
                 raise AssertionError("it must not come up")
+
+
+async def test_the_newer_command_line_is_known_by_its_help_and_so_is_what_it_lacks(stack, monkeypatch):
+    monkeypatch.setenv("HELP", "serve [OPTIONS] MODEL --config -c PATH --stop")
+    config, folder = stack()
+    async with opened(config, folder / "server.log"):
+        pass
+    told = stack.record()["argv"]
+    assert told == ["serve", "demo_8b", "--config", str(folder / "conf" / "serve.yaml")]
+    config, folder = stack(port=free_port())
+    with pytest.raises(LaunchError, match="of this FlagScale has no --port: change the serve configuration"):
+        async with opened(config, folder / "server.log"):
+            raise AssertionError("it must not come up")
+
+
+async def test_a_model_path_that_hydra_would_split_goes_another_way(stack):
+    config, folder = stack(model_path="/nfs/step=100", engine_args={"seed": 3})
+    async with opened(config, folder / "server.log"):
+        pass
+    assert stack.record()["argv"][3:] == ["--engine-args", '{"model": "/nfs/step=100", "seed": 3}']

@@ -91,6 +91,63 @@ def test_the_port_by_order_of_precedence(serve):
     assert read_flagscale(without).port == 8000
 
 
+def test_ray_serve_which_is_the_default_listens_where_deploy_says(serve):
+    assert read_flagscale(serve(**{"{use_fs_serve: false}": "{use_fs_serve: true, port: 9011}"})).port == 9011
+    assert read_flagscale(serve(**{"{use_fs_serve: false}": "{port: 9011}"})).port == 9011
+    assert read_flagscale(serve(**{"{use_fs_serve: false}": "{}"})).port == 8000
+
+
+def test_flagscale_0_8_has_deploy_in_another_place(serve):
+    older = {"    deploy: {use_fs_serve: false}\n": "  deploy: {use_fs_serve: false, port: 9011}\n"}
+    assert read_flagscale(serve(**older)).port == 9011
+
+
+def test_flagscale_0_6_has_one_model_and_no_deploy(serve):
+    model = "model_args:\n  vllm_model: {model-tag: /models/demo, port: 4567, action-args: [trust-remote-code]}\n"
+    main = SERVE.replace("    deploy: {use_fs_serve: false}\n", "")
+    found = read_flagscale(serve(main, model))
+    assert (found.model, found.port, found.engine) == ("/models/demo", 4567, "vllm")
+
+
+def test_a_search_for_settings_is_no_server(serve):
+    with pytest.raises(ConfigError, match="auto_tune starts many servers"):
+        read_flagscale(serve(**{"action: run": "action: auto_tune"}))
+
+
+def test_what_launch_says_reaches_the_references(serve, tmp_path, monkeypatch):
+    monkeypatch.delenv("DEMO_MODEL", raising=False)
+    serve(**{"DEMO_MODEL,/models/demo": "DEMO_MODEL"})
+    launch = "launch: {kind: flagscale, env: {DEMO_MODEL: /nfs/demo}}"
+    text = f"name: flagos\nflagscale: conf/serve.yaml\n{launch}\n"
+    config = load_config(endpoint(tmp_path, text), (), with_flagscale)
+    assert config.flagscale.engine_args["model"] == "/nfs/demo"
+
+
+@pytest.mark.parametrize("more", ["type: cloud", "hostfile: hosts", "deploy: {prefill_decode_disaggregation: true}"])
+def test_what_runs_on_several_machines_or_engines_is_not_started(serve, tmp_path, more):
+    plain = "    hostfile: null\n    deploy: {use_fs_serve: false}\n"
+    serve(**{plain: f"    {more}\n"})
+    text = "name: flagos\nflagscale: conf/serve.yaml\n"
+    load_config(endpoint(tmp_path, text), (), with_flagscale)
+    with pytest.raises(ConfigError, match="start it by hand, and leave launch out"):
+        load_config(endpoint(tmp_path, text + "launch: {kind: flagscale}\n"), (), with_flagscale)
+
+
+def test_an_example_of_the_installed_flagscale_is_known_by_its_name(serve, tmp_path, monkeypatch):
+    examples = tmp_path / "env" / "lib" / "python3.12" / "site-packages" / "flag_scale" / "examples"
+    (examples / "demo").mkdir(parents=True)
+    serve().parent.rename(examples / "demo" / "conf")
+    program = tmp_path / "env" / "bin" / "flagscale"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    config = load_config(endpoint(tmp_path, "name: flagos\nflagscale: demo\n"), (), with_flagscale)
+    assert config.base_url == "http://127.0.0.1:9010/v1"
+    with pytest.raises(ConfigError, match=r"flagscale: .*other"):
+        load_config(endpoint(tmp_path, "name: flagos\nflagscale: other\n"), (), with_flagscale)
+
+
 @pytest.mark.parametrize(("engine", "port"), [("sglang", 30001), ("llama_cpp", 9010)])
 def test_other_engines_take_the_later_flag(serve, engine, port):
     found = read_flagscale(serve(**{"engine: vllm": f"engine: {engine}"}))

@@ -524,6 +524,22 @@ def test_nothing_outlives_an_evalkit_that_is_killed(folder, number, habit):
     assert ends(helper)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_still_loading_is_not_waited_for(folder, number):
+    """It may take minutes to heed SIGTERM, and has answered nobody: ten minutes of `stop_seconds` are not for it."""
+    files = {"name": "loads", "model": "m", "suites": ["demo"], "runs": str(folder / "runs")}
+    argv = [sys.executable, "server.py", "{port}", "stubborn", "helper", "loads-for-ever"]
+    launch = {"kind": "command", "argv": argv, "stop_seconds": 600, "cwd": str(folder), "health_path": "/never"}
+    (folder / "loads.yaml").write_text(json.dumps({**files, "launch": launch}))
+    program = [sys.executable, "-m", "evalkit", "run", "loads.yaml", "--quiet"]
+    user = subprocess.Popen(program, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server, helper = pid_in(folder / "server.pid"), pid_in(folder / "helper.pid")
+    user.send_signal(number)
+    assert user.wait(PATIENCE_SECONDS) == 130
+    assert ends(server)
+    assert ends(helper)
+
+
 async def test_a_command_without_a_server_can_be_waited_for(tmp_path):
     short = Command(argv=(sys.executable, "-c", "raise SystemExit(5)"), log_file=tmp_path / "log")
     async with guarded(short) as running:
