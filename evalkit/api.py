@@ -528,7 +528,7 @@ class Contract:
 def contract(
     reference: PathLike, candidate: PathLike | None = None, options: ContractOptions | None = None
 ) -> Contract:
-    """Holds an endpoint to what its API promises, with some 380 short requests; with two files, one against the other.
+    """Holds an endpoint to what its API promises, with some 390 short requests; with two files, one against the other.
 
     Two are paired case by case, and the comparison, whose suites are the promises, is stored beside their runs.
 

@@ -465,6 +465,10 @@ class Difference:
     candidate: str
 
 
+CONTRACT: Final = "contract-"
+"""What the id of a side begins with that was held to a contract."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
     """Which run a side was: enough to find it again and to print under a table."""
@@ -564,3 +568,8 @@ class Comparison:
     probe: Probe | None = None
     rounds: Rounds | None = None
     schema_version: int = COMPARISON_SCHEMA_VERSION
+
+    @property
+    def of_contract(self) -> bool:
+        """Whether its suites are the promises of `evalkit contract`, which are no accuracy."""
+        return self.candidate.run_id.startswith(CONTRACT)

@@ -15,11 +15,13 @@ import math
 import random
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from aiohttp import web
 
 TEXT: Final = """
+yes la sea city
 river lantern stone cloud seven garden winter signal copper harbour violet engine paper north silver window bread valley
 mirror candle forest thunder bridge pocket letter island marble orange tower velvet ladder meadow comet anchor basket
 cedar drift ember falcon glacier hollow ivory jungle kettle lemon mantle nectar opal pepper quartz ribbon saddle timber
@@ -29,29 +31,37 @@ WORDS: Final = tuple(TEXT.split())
 END: Final = "<end>"
 CODE: Final = re.compile(r"\d{3}-\d{3}")
 NOTHING: Final[Mapping[str, Any]] = {}
+PICTURE_TOKENS: Final = 66
 
 
 class Fault:
     """A server's fault; this one is none. `source` says where it was met, `expected` by which promises it should show.
 
-    `rng` draws its switch point (`settle`) and when it strikes; `noise` is the error of the model's logits, as other
-    kernels have it.
+    `rng` draws its switch point (`settle`) and when it strikes; `seconds` is what a reply takes.
     """
 
     source = ""
     expected: tuple[str, ...] = ()
-    noise = 0.0
+    seconds = 0.005
 
     def __init__(self, seed: int = 0) -> None:
-        self.rng = random.Random(seed)
+        self.seed, self.rng = seed, random.Random(seed)
         self.settle()
 
     def settle(self) -> None:
         """Draws the switch point."""
 
+    def refuses(self) -> bool:
+        """Whether the next request is answered with 503."""
+        return False
+
     def request(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The request as the model gets it."""
         return fields
+
+    def logits(self, chances: dict[str, float], text: str, in_flight: int) -> dict[str, float]:
+        """The log-probabilities of the next word after prompt and words, as these kernels compute them."""
+        return chances
 
     def reply(self, fields: Mapping[str, Any], reply: dict[str, Any], in_flight: int) -> dict[str, Any]:
         """The reply as it is sent; `in_flight` is how many requests are under way."""
@@ -61,19 +71,19 @@ class Fault:
         """The deltas of a streamed reply."""
         return pieces
 
+    def ending(self, finish: str, usage: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The finish reason and the usage that a stream ends with."""
+        return finish, usage
 
-def nats(prompt: str, words: list[str], noise: float = 0.0) -> dict[str, float]:
-    """Log-probabilities of the next word, with an error of so many nats."""
-    digest = hashlib.sha256("\0".join((prompt, *words[-6:])).encode()).digest()
-    rng = random.Random(digest)
+
+@cache
+def nats(prompt: str, words: tuple[str, ...], goes_on: bool) -> dict[str, float]:
+    """Log-probabilities after these words; where it does not go on, the answer is long enough."""
+    rng = random.Random(hashlib.sha256("\0".join((prompt, *words)).encode()).digest())
     logits = {word: rng.gauss(0.0, 1.7) for word in (*WORDS, END)}
-    logits[END] = -9.0 if len(words) < 24 else 9.0
-    if words and ("la la" in prompt or "times" in prompt):
-        logits[words[-1]] = (
-            max(logits[word] for word in WORDS) + 0.2
-        )  # it likes to repeat itself, so that penalties show
-    if noise:
-        logits = {word: logit + random.gauss(0.0, noise) for word, logit in logits.items()}
+    logits[END] = -9.0 if goes_on else 9.0
+    if told := re.search(r"\b(la|yes) \1 \1\b", prompt):  # it goes on as it is asked to, so that penalties show
+        logits[words[-1] if words else told[1]] = max(logits[word] for word in WORDS) + 3.0
     whole = math.log(sum(map(math.exp, logits.values())))
     return {word: logit - whole for word, logit in logits.items()}
 
@@ -113,7 +123,27 @@ def filled(schema: Mapping[str, Any], text: str, rng: random.Random) -> Any:
         return [filled(schema["items"], text, rng) for _ in range(schema.get("minItems", 1))]
     if kind in {"integer", "number"}:
         return max(schema.get("minimum", 1), 1)
-    return True if kind == "boolean" else (CODE.findall(text) or [rng.choice(WORDS)])[0]
+    told = CODE.findall(text) or re.findall(r"\w*[^\x00-\x7f]\w*", text)  # as a model copies a name
+    return True if kind == "boolean" else (told or [rng.choice(WORDS)])[0]
+
+
+def called(fields: Mapping[str, Any], text: str, rng: random.Random) -> list[dict[str, Any]]:
+    """Calls of the tool that is named; else of every one that is offered, or of one where calls come one at a time."""
+    offered = [one["function"] for one in fields["tools"]]
+    if isinstance(fields["tool_choice"], dict):
+        offered = [one for one in offered if one["name"] == fields["tool_choice"]["function"]["name"]]
+    calls = []
+    for tool in offered if fields.get("parallel_tool_calls", True) else offered[:1]:
+        arguments = json.dumps(filled(tool["parameters"], text, rng), ensure_ascii=False)
+        function = {"name": tool["name"], "arguments": arguments}
+        calls.append({"id": f"call-{rng.randrange(10**9)}", "type": "function", "function": function})
+    return calls
+
+
+def biased(chances: dict[str, float], fields: Mapping[str, Any]) -> dict[str, float]:
+    """Log-probabilities with the logit_bias of a request; a token's number is its place among the words."""
+    bias = {WORDS[int(key) % len(WORDS)]: float(value) for key, value in (fields.get("logit_bias") or {}).items()}
+    return {word: nat + bias.get(word, 0.0) for word, nat in chances.items()}
 
 
 class Model:
@@ -136,12 +166,14 @@ class Model:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """One completion."""
         self.requests += 1
+        if self.fault.refuses():
+            return web.json_response({"error": {"message": "restarting"}}, status=503, headers={"Retry-After": "0"})
         self.in_flight += 1
         try:
             asked = await request.json()
             fields = self.fault.request(dict(asked))
             reply = self.answer(fields)
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(self.fault.seconds)
             reply = self.fault.reply(asked, reply, self.in_flight)
         finally:
             self.in_flight -= 1
@@ -152,7 +184,8 @@ class Model:
     def answer(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The whole reply to a request."""
         prompt = json.dumps([fields["messages"], fields.get("tools")], ensure_ascii=False)
-        tokens = len(prompt) // 4
+        prompt, pictures = re.subn(r"data:image/[^\"]*", "picture", prompt)
+        tokens = len(prompt) // 4 + PICTURE_TOKENS * pictures
         choices = [self.choice(fields, prompt, number) for number in range(int(fields.get("n") or 1))]
         used = sum(one.pop("tokens") for one in choices)
         usage = {"prompt_tokens": tokens, "completion_tokens": used, "total_tokens": tokens + used}
@@ -165,11 +198,9 @@ class Model:
         forced = fields.get("tool_choice")
         message: dict[str, Any] = {"role": "assistant", "content": ""}
         if fields.get("tools") and forced not in {None, "auto", "none"} if not isinstance(forced, dict) else True:
-            name = forced["function"]["name"] if isinstance(forced, dict) else fields["tools"][0]["function"]["name"]
-            tool = next(one["function"] for one in fields["tools"] if one["function"]["name"] == name)
-            arguments = json.dumps(filled(tool["parameters"], text, rng), ensure_ascii=False)
-            call = {"id": "call", "type": "function", "function": {"name": name, "arguments": arguments}}
-            return self.done({**message, "content": None, "tool_calls": [call]}, "tool_calls", len(arguments) // 4 + 1)
+            calls = called(fields, text, rng)
+            used = sum(len(call["function"]["arguments"]) // 4 + 1 for call in calls)
+            return self.done({**message, "content": None, "tool_calls": calls}, "tool_calls", used)
         if (asked := fields.get("response_format")) is not None:
             schema = asked.get("json_schema", NOTHING).get("schema", {"type": "object", "properties": {"a": {}}})
             body = json.dumps(filled(schema, text, rng))
@@ -187,13 +218,15 @@ class Model:
             length = {"low": 20, "high": 200}.get(str(fields.get("reasoning_effort")), 60)
             length = min(length, int(fields.get("max_tokens") or length))
             message["reasoning_content"] = " ".join(rng.choices(WORDS[:50], k=length))
-        words: list[str] = []
+        words, asked = list[str](), re.findall(r"\w+", str(fields["messages"][-1].get("content")))
         listed: list[dict[str, Any]] = []
         stops, finish = fields.get("stop") or (), "length"
         thought = len(message.get("reasoning_content", "").split())
         for _ in range(int(fields.get("max_tokens") or 256) - thought):
-            chances = nats(prompt, words, self.fault.noise)
-            word = WORDS[0] if fields.get("logit_bias") else drawn(chances, words, fields, rng)
+            exact = nats(prompt, tuple(words[-6:]), len(words) < 24)
+            chances = self.fault.logits(exact, f"{prompt}{words}", self.in_flight)
+            before = [*asked, *words] if fields.get("penalise_prompt") else words
+            word = drawn(biased(chances, fields), before, fields, rng)
             top = sorted(chances, key=lambda one: -chances[one])[: int(fields.get("top_logprobs") or 1)]
             nearest = [{"token": f"{one} ", "logprob": chances[one]} for one in top]
             listed.append({"token": f"{word} ", "logprob": chances[word], "top_logprobs": nearest})
@@ -216,7 +249,7 @@ class Model:
         """The reply in pieces."""
         choice = reply["choices"][0]
         message, pieces = choice["message"], list[dict[str, Any]]()
-        for key in ("reasoning_content", "content"):
+        for key in ("reasoning_content", "reasoning", "content"):
             pieces += [{key: f"{word} "} for word in (message.get(key) or "").split(" ")[:-1]]
             if last := (message.get(key) or "").rpartition(" ")[2]:
                 pieces.append({key: last})
@@ -231,9 +264,10 @@ class Model:
         head = {"id": "c", "object": "chat.completion.chunk", "model": "toy"}
         for piece in self.fault.pieces(asked, pieces):
             await self.event(response, {**head, "choices": [{"index": 0, "delta": piece, "finish_reason": None}]})
-        end = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
+        finish, usage = self.fault.ending(choice["finish_reason"], reply["usage"])
+        end = {"index": 0, "delta": {}, "finish_reason": finish, "logprobs": choice["logprobs"]}
         await self.event(response, {**head, "choices": [end], "usage": None})
-        await self.event(response, {**head, "choices": [], "usage": reply["usage"]})
+        await self.event(response, {**head, "choices": [], "usage": usage})
         await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response

@@ -99,9 +99,9 @@ def _show(report: FidelityReport, document: Mapping[str, Any]) -> None:
 @click.argument("candidate", type=options.FILE, required=False)
 @options.of("contract", ContractOptions)
 def contract(reference: Path, candidate: Path | None, as_json: bool, **given: Any) -> int:
-    """Hold an endpoint to what its API promises, with some 380 short requests; with two files, one against the other.
+    """Hold an endpoint to what its API promises, with some 390 short requests; with two files, one against the other.
 
-    Tools in sixteen schemas, whole and streamed; response_format, stop, n, logprobs, logit_bias; texts streamed and
+    Tools in eighteen schemas, whole and streamed; response_format, stop, n, logprobs, logit_bias; texts streamed and
     whole; thinking; up to 64 requests in flight that carry marks; and the sampler, measured by what it draws.
     Two endpoints are paired case by case: what both break alike is no difference.
 
@@ -154,7 +154,8 @@ def _show_pair(made: api.Comparison, sheets: Sequence[Sheet], *, as_json: bool) 
 
 def _show_cost(sheets: Sequence[Sheet]) -> None:
     for one in sheets:
-        click.echo(f"{one.config.name}: {one.requests} requests, {one.tokens:,} tokens, {one.seconds:.0f} s")
+        left = f"; {one.left} requests were left out, as it is slow" if one.left else ""
+        click.echo(f"{one.config.name}: {one.requests} requests, {one.tokens:,} tokens, {one.seconds:.0f} s{left}")
 
 
 # ---------------------------------------------------------------- which operators

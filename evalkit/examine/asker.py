@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,8 +15,10 @@ import orjson
 
 from evalkit.endpoint.body import at
 from evalkit.examine.checks import Patient, Subject
-from evalkit.model import Failure, Message, Reply
+from evalkit.model import Failure, FailureKind, Message, Reply
 
+LATE: Final = Failure(FailureKind.TIMEOUT, "left out: the time was spent")
+"""Stands in for the reply to a request that was not sent, because the server is too slow for all of them."""
 SHOWN: Final = 160
 DEEPEST: Final = 100
 """Opening brackets that a JSON text may have: a few are enough for every schema here."""
@@ -23,7 +28,8 @@ DEEPEST: Final = 100
 class Trial:
     """One promise in one case. `kept` is None where it cannot be told; `said` is compared with another endpoint's.
 
-    `again` says that it was broken whenever it was asked, of three times, or as no model breaks it.
+    `again` says that it was broken whenever it was asked, of three times, or as no model breaks it; `refused` that no
+    reply came.
     """
 
     promise: str
@@ -32,6 +38,7 @@ class Trial:
     seen: str = ""
     said: str = ""
     again: bool = False
+    refused: bool = False
 
 
 def value_of(text: str) -> Any:
@@ -43,10 +50,11 @@ def value_of(text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of a tool: its name, its arguments as they came."""
+    """A call of a tool: its name, its arguments as they came, its id."""
 
     name: str
     arguments: str
+    id: str = ""
 
     @property
     def parsed(self) -> Any:
@@ -75,32 +83,40 @@ class Said:
         document = orjson.loads(reply.raw)
         listed = at(document, "choices", 0, "message", "tool_calls")
         calls = tuple(
-            Call(str(at(one, "function", "name")), _text(at(one, "function", "arguments")))
+            Call(str(at(one, "function", "name")), _text(at(one, "function", "arguments")), str(at(one, "id") or ""))
             for one in (listed if isinstance(listed, list) else ())
         )
         usage = reply.usage
-        finish = reply.finish_reason or ""
+        finish = str(at(document, "choices", 0, "finish_reason") or "")  # as the server says it
         return cls(
             reply.content, reply.reasoning, calls, finish, usage.prompt_tokens, usage.completion_tokens, document
         )
 
 
 def _text(value: Any) -> str:
-    """Arguments as text: some servers send the object itself."""
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    """Arguments as text; what some servers send instead, the object itself, is made one that is no JSON."""
+    return value if isinstance(value, str) else "" if value is None else f"no text but {json.dumps(value)}"
+
+
+def away(failure: Failure) -> bool:
+    """Whether a server was not there, or busy, rather than unwilling: it may have been started anew."""
+    return failure.kind in {FailureKind.CONNECTION, FailureKind.RATE_LIMITED} or failure.status in {502, 503, 504}
 
 
 class Asker:
     """One endpoint under test: asked whole and streamed, with so many requests in flight; collects trials.
 
-    `usual` are fields that go with every request that does not say otherwise.
+    `usual` are fields that go with every request that does not say otherwise. After `until`, a moment of the monotonic
+    clock, nothing more is sent: `left` counts what was not.
     """
 
     def __init__(self, subject: Subject, at_once: int = 4) -> None:
         self.whole = Patient(subject)
         self.pieces = Patient(replace(subject, settings=replace(subject.settings, stream=True)))
         self.trials: list[Trial] = []
-        self.tokens = 0
+        self.tokens = self.left = 0
+        self.doubts = Counter[str]()
+        self.until = math.inf
         self.usual: dict[str, Any] = {}
         self._slots = asyncio.Semaphore(at_once)
 
@@ -126,6 +142,9 @@ class Asker:
 
     async def at_once(self, prompt: str | Sequence[Message], *, stream: bool = False, **fields: Any) -> Said | Failure:
         """As `ask`, however many are in flight."""
+        if time.monotonic() > self.until:
+            self.left += 1
+            return LATE
         outcome = await (self.pieces if stream else self.whole).chat(prompt, **{**self.usual, **fields})
         if isinstance(outcome, Failure):
             return outcome
@@ -137,6 +156,25 @@ class Asker:
         """Adds a trial; what was seen is bounded and printable."""
         line = "".join(letter if letter.isprintable() else " " for letter in " ".join(seen.split()))[:SHOWN]
         self.trials.append(Trial(promise, case, kept, "" if kept else line, str(said)))
+
+    def failed(self, promise: str, case: str, failure: Failure, kept: bool | None = None) -> None:
+        """Adds the trial of a request that got no reply; none where it was not sent, or nobody was there."""
+        if failure is not LATE and not away(failure):
+            self.note(promise, case, kept, failure.detail)
+            self.trials[-1] = replace(self.trials[-1], refused=True)
+
+    def hold(self, promise: str, case: str, said: Said | Failure, wrong: Callable[[Said], str | None]) -> None:
+        """Adds the trial of a reply: `wrong` says what is wrong with it, "" for nothing, None where nobody can tell."""
+        if isinstance(said, Failure):
+            self.failed(promise, case, said)
+        else:
+            found = wrong(said)
+            self.note(promise, case, None if found is None else not found, found or "")
+
+    def counted(self, case: str, said: Said | Failure) -> None:
+        """Notes of how many tokens a prompt was counted, which two endpoints must agree on."""
+        if isinstance(said, Said):
+            self.note("prompt.tokens", case, None if said.prompt_tokens is None else True, said=said.prompt_tokens)
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -1,4 +1,4 @@
-"""Does an endpoint do what its API says, and do two do the same? Some 380 short requests a side.
+"""Does an endpoint do what its API says, and do two do the same? Some 390 short requests a side.
 
 A promise is a row like a suite: its cases are items that are kept or broken. Two endpoints are paired case by case: the
 candidate is DEGRADED where it breaks what the reference keeps, by the rule that `reports/contract.toml` gives the
@@ -20,8 +20,10 @@ from evalkit.config import EndpointConfig
 from evalkit.config.schema import differences
 from evalkit.examine.asker import Asker, Trial
 from evalkit.examine.doctor import subject_of
-from evalkit.examine.promises import TEXTS, formats, limits, marks, sampler, streams, thinking, tools
+from evalkit.examine.draws import sampler
+from evalkit.examine.promises import FIRM, TEXTS, formats, limits, marks, pictures, streams, thinking, tools
 from evalkit.model import (
+    CONTRACT,
     Comparison,
     Failure,
     Flips,
@@ -41,8 +43,8 @@ from evalkit.waits import announce
 
 ALPHA: Final = 0.01
 """The chance, over all promises that a model may break, that a faithful candidate is DEGRADED by any (Bonferroni)."""
-FIRM: Final = 2
-"""So many broken cases make a firm promise a broken one, or one that is broken whenever it is asked."""
+SECONDS: Final = 100, 60
+"""After the first so long, a slow server is asked for marks only, and for these so long."""
 
 
 @cache
@@ -53,7 +55,10 @@ def catalogue() -> Mapping[str, Mapping[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What one endpoint kept and broke, and what asking took; `answered` is False where nothing was answered."""
+    """What one endpoint kept and broke, and what asking took; `answered` is False where nothing was answered.
+
+    `left` counts requests that were not sent, as the server is too slow.
+    """
 
     config: EndpointConfig
     started: str
@@ -62,6 +67,7 @@ class Sheet:
     tokens: int
     seconds: float
     answered: bool = True
+    left: int = 0
 
     def of(self, promise: str) -> dict[str, Trial]:
         """The trials of a promise by case."""
@@ -73,7 +79,7 @@ class Sheet:
         cost = {"requests": f"{self.requests:,}", "tokens": f"{self.tokens:,}", "seconds": f"{self.seconds:.0f}"}
         config = self.config
         told = {} if config.build is None else {"build": config.build}
-        return RunIdentity(config.name, f"contract-{self.started}", config.model, "", self.started, told, cost, {})
+        return RunIdentity(config.name, f"{CONTRACT}{self.started}", config.model, "", self.started, told, cost, {})
 
 
 async def signed(configs: Sequence[EndpointConfig], seed: int = 0) -> list[Sheet]:
@@ -86,20 +92,26 @@ async def signed(configs: Sequence[EndpointConfig], seed: int = 0) -> list[Sheet
 async def _sheet(config: EndpointConfig, seed: int) -> Sheet:
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()), time.monotonic()
     async with opened(config, config.runs / config.name / "server.log") as settings:
-        announce(f"asking {config.name} some 380 short requests: tools, formats, streams, the sampler, marks")
+        announce(f"asking {config.name} some 390 short requests: tools, formats, streams, the sampler, marks")
         asker = Asker(subject_of(config, settings), at_once=4)
+        asker.until = clock + SECONDS[0]
         try:
             greeting = await asker.ask(TEXTS[1], max_tokens=4)
             if isinstance(greeting, Failure):
                 asker.note("load.answered", "greeting", None, greeting.detail)
             ways = await thinking(asker) if asker.answered else []
-            for group in (tools, streams, limits, partial(formats, thinking=ways), sampler, partial(marks, seed=seed)):
+            for group in (tools, streams, limits, partial(formats, thinking=ways), sampler, pictures):
                 if asker.answered:  # else it refuses everything, and would refuse all the rest in the same words
                     await group(asker)
+            if asker.answered:
+                asker.until = time.monotonic() + SECONDS[1]
+                await marks(asker, seed)
         finally:
             await asker.close()
     seconds = time.monotonic() - clock
-    return Sheet(config, started, tuple(asker.trials), asker.requests, asker.tokens, seconds, asker.answered)
+    return Sheet(
+        config, started, tuple(asker.trials), asker.requests, asker.tokens, seconds, asker.answered, asker.left
+    )
 
 
 # ---------------------------------------------------------------- what the trials say
@@ -110,11 +122,16 @@ def held(reference: Sheet, candidate: Sheet, created: str) -> Comparison:
     rows, untold = list[SuiteResult](), list[str]()
     silent = next((one for one in (reference, candidate) if not one.answered), None)
     for name, told in catalogue().items() if silent is None else ():
-        ours, theirs = reference.of(name), candidate.of(name)
-        if any(_known(one) for one in ours.values()):
-            rows.append(_row(name, ours, theirs))
-        else:
+        row = _row(name, told, reference.of(name), candidate.of(name))
+        if row is None:
             untold.append(told["name"])
+        else:
+            rows.append(row)
+    left = [
+        Reason("contract.left", {"name": one.config.name, "n": one.left, "requests": one.requests})
+        for one in (reference, candidate)
+        if one.left
+    ]
     verdict = Verdict.over(row.verdict for row in rows)
     worst = tuple(row.label for row in rows if row.verdict is verdict)
     reason = Reason("contract.some", {"labels": worst})
@@ -136,7 +153,7 @@ def held(reference: Sheet, candidate: Sheet, created: str) -> Comparison:
         alpha=ALPHA,
         created=created,
         evalkit_version=__version__,
-        notes=(Reason("contract.untold", {"labels": tuple(untold)}),) if untold else (),
+        notes=(*left, *((Reason("contract.untold", {"labels": tuple(untold)}),) if untold else ())),
     )
 
 
@@ -166,33 +183,34 @@ def alone(sheet: Sheet) -> tuple[Alone, ...]:
     return tuple(found)
 
 
-def _row(name: str, reference: Mapping[str, Trial], candidate: Mapping[str, Trial]) -> SuiteResult:
-    told = catalogue()[name]
-    cases = [case for case, one in reference.items() if _known(one) and _known(candidate.get(case))]
-    if not cases:
-        case, first = next((case, candidate.get(case)) for case, one in reference.items() if _known(one))
-        reason = Reason("contract.refused", {"case": case, "seen": "" if first is None else first.seen})
-        return _suite(name, told["name"], Verdict.DEGRADED, reason, (0, 0, 0, 0))
-    pairs = [(reference[case], candidate[case]) for case in cases]
+def _row(
+    name: str, told: Mapping[str, str], reference: Mapping[str, Trial], candidate: Mapping[str, Trial]
+) -> SuiteResult | None:
+    """A promise as a row, of the cases that are known of both, or refused by the candidate; None without any."""
+    found = [(one, candidate[case]) for case, one in reference.items() if one.kept is not None and case in candidate]
+    pairs = [(one, two) for one, two in found if two.kept is not None or two.refused]
+    if not pairs:
+        return None
     alike = told["held"] == "alike"
-    lost = [(one, two) for one, two in pairs if (one.said != two.said if alike else one.kept and not two.kept)]
+    lost = [
+        (one, two)
+        for one, two in pairs
+        if one.kept and (two.refused or (one.said != two.said if alike else not two.kept))
+    ]
     gained = sum(not one.kept and bool(two.kept) for one, two in pairs)
     both = sum(not one.kept and not two.kept for one, two in pairs)
     sure = len(lost) >= FIRM or any(two.again for _one, two in lost)
     verdict = _judged(told["held"], len(lost), gained, sure=sure)
     if lost:
         one, two = lost[0]
-        seen = f"{two.said}, on the reference {one.said}" if alike else two.seen
-        values: dict[str, Value] = {"n": len(cases), "lost": len(lost), "case": two.case, "seen": seen}
+        seen = f"{two.said}, on the reference {one.said}" if alike and not two.refused else two.seen
+        values: dict[str, Value] = {"n": len(pairs), "lost": len(lost), "case": two.case, "seen": seen}
         broken = verdict is Verdict.DEGRADED
-        reason = Reason("contract.broken", values) if broken else Reason("contract.few", values)
+        lead = Reason(f"lead.{told['lead']}")
+        reason = Reason("contract.broken", {**values, "lead": lead}) if broken else Reason("contract.few", values)
     else:
-        reason = Reason("contract.kept", {"n": len(cases), **({"both": both} if both else {})})
-    return _suite(name, told["name"], verdict, reason, (len(cases), len(lost), gained, both))
-
-
-def _known(trial: Trial | None) -> bool:
-    return trial is not None and trial.kept is not None
+        reason = Reason("contract.kept", {"n": len(pairs), **({"both": both} if both else {})})
+    return _suite(name, told["name"], verdict, reason, (len(pairs), len(lost), gained, both))
 
 
 def _judged(how: str, lost: int, gained: int, *, sure: bool) -> Verdict:

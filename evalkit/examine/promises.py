@@ -1,14 +1,16 @@
-"""What an API promises, asked of one endpoint: tools, formats, streams, limits, thinking, load, the sampler.
+"""What an API promises, asked of one endpoint: tools, formats, streams, limits, thinking, pictures, load.
 
 Each group asks some requests and leaves a `Trial` for each promise that a reply keeps or breaks. Which promises there
 are, what they are called and how strictly they are held stands in `reports/contract.toml`; what a verdict needs, in
-`contract.py`. No promise here asks what a model knows.
+`contract.py`; the sampler, in `draws.py`. No promise here asks what a model knows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import difflib
+import io
 import json
 import random
 import re
@@ -19,17 +21,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from evalkit.endpoint.body import at
-from evalkit.examine.asker import Asker, Call, Said, value_of
-from evalkit.examine.draws import TOP, Places, Rule, held_against
-from evalkit.model import Failure
+from evalkit.examine.asker import LATE, Asker, Call, Said, away, value_of
+from evalkit.examine.draws import TOP
+from evalkit.model import Failure, FailureKind
 
 SHORT, LONG = 48, 112
 """Token limits of an answer, and of a tool call or a JSON document."""
 _THINK: Final = re.compile(r"</?think(?:ing)?>")
+_ESCAPED: Final = re.compile(r"\\u[0-9a-fA-F]{4}|&(?:#\d+|quot|amp);")
 _MARK: Final = re.compile(r"\d{3}-\d{3}")
+FIRM: Final = 2
+"""So many broken cases make a firm promise a broken one, or one that is broken whenever it is asked."""
+DOUBTS: Final = 4
+"""Broken cases of a promise that are asked again."""
 FIRST: Final = 3
 """Families that are asked before a server is taken for one that knows no tools."""
-WAVES: Final = ((2, 8), (8, 80), (32, 72), (64, 64))
+WAVES: Final = ((2, 4), (8, 72), (32, 60), (64, 64))
 """Requests in flight at once, and requests, of each wave of marks."""
 
 
@@ -45,33 +52,43 @@ def families() -> tuple[dict[str, Any], ...]:
 async def tools(asker: Asker) -> None:
     """Every family with a call required, whole and streamed; choices auto, none and named; a turn of a tool."""
     await _turns(asker)
+    several: list[bool] = []
     for some in (families()[:FIRST], families()[FIRST:]):
-        await asyncio.gather(*(_required(asker, family) for family in some))
+        for family, replies in zip(some, await asyncio.gather(*(_required(asker, one) for one in some)), strict=True):
+            if len(family["tools"]) > 1:  # and as many things are asked for
+                several += [len(said.calls) > 1 for said in replies if isinstance(said, Said) and said.calls]
         if not asker.calls:  # it knows no tools, and would write as many essays
             return
-    two = next(one for one in families() if one["name"] == "two tools")
-    chosen = two["tools"][1]["function"]["name"]
-    named = {"type": "function", "function": {"name": chosen}}
+    if several:
+        how = {0: "one at a time", len(several): "at once"}.get(sum(several))
+        asker.note("tools.parallel", "calls", None if how is None else True, said=how)
+    two = next(one for one in families() if len(one["tools"]) > 1)
     for family in (families()[0], families()[6], two):
-        for choice in ("auto", "none"):
-            case = f"{family['name']}, {choice}"
-            said = await asker.ask(family["prompt"], tools=family["tools"], tool_choice=choice, max_tokens=SHORT)
-            if isinstance(said, Failure):
-                asker.note(f"tools.{choice}", case, None, said.detail)
-            elif choice == "none":
-                asker.note("tools.none", case, not said.calls, "calls a tool all the same")
-            else:
-                ended = said.finish in {"tool_calls", "length"}
-                asker.note("tools.auto", case, ended or not said.calls, f"finish_reason {said.finish!r}")
-    said = await asker.ask(two["prompt"], tools=two["tools"], tool_choice=named, max_tokens=LONG)
-    if isinstance(said, Failure):
-        asker.note("tools.named", "named", None, said.detail)
-    else:
-        names = {call.name for call in said.calls}
-        asker.note("tools.named", "named", names == {chosen}, f"calls {', '.join(names) or 'none'}")
+        for choice, wrong in (("auto", _ended), ("none", _called)):
+            case, fields = f"{family['name']}, {choice}", {"tools": family["tools"], "tool_choice": choice}
+            said = await asker.ask(family["prompt"], max_tokens=SHORT, **fields)
+            asker.hold(f"tools.{choice}", case, said, wrong)
+    chosen = two["tools"][1]["function"]["name"]
+    fields = {"tools": two["tools"], "tool_choice": {"type": "function", "function": {"name": chosen}}}
+    for case in ("whole", "streamed"):
+        said = await asker.ask(two["prompt"], stream=case == "streamed", max_tokens=LONG, **fields)
+        asker.hold("tools.named", case, said, partial(_others, chosen=chosen))
 
 
-async def _required(asker: Asker, family: Mapping[str, Any]) -> None:
+def _ended(said: Said) -> str:
+    return f"finish_reason {said.finish!r}" if said.calls and said.finish not in {"tool_calls", "length"} else ""
+
+
+def _called(said: Said) -> str:
+    return "calls a tool all the same" if said.calls else ""
+
+
+def _others(said: Said, chosen: str) -> str:
+    names = {call.name for call in said.calls}
+    return "" if names == {chosen} else f"calls {', '.join(sorted(names)) or 'none'}"
+
+
+async def _required(asker: Asker, family: Mapping[str, Any]) -> tuple[Said | Failure, Said | Failure]:
     name, fields = family["name"], {"tools": family["tools"], "tool_choice": "required", "max_tokens": LONG}
 
     async def ask(*, stream: bool) -> Said | Failure:
@@ -80,15 +97,19 @@ async def _required(asker: Asker, family: Mapping[str, Any]) -> None:
     whole, pieces = await asyncio.gather(ask(stream=False), ask(stream=True))
     for said, way in ((whole, "whole"), (pieces, "streamed")):
         case = f"{name}, {way}"
-        if isinstance(said, Failure):
-            asker.note("tools.required", case, None, said.detail)
-            continue
-        cut = said.finish == "length"
-        asker.note("tools.required", case, None if cut and not said.calls else bool(said.calls), "no call", _told(said))
-        if said.calls and not cut:
+        asker.hold("tools.required", case, said, _uncalled)
+        if isinstance(said, Said) and said.calls and said.finish != "length":
             wrong = next(filter(None, (wrong_call(call, family["tools"]) for call in said.calls)), "")
             asker.note("tools.valid", case, not wrong, wrong)
+            ids = [call.id for call in said.calls]
+            asker.note("tools.ids", case, all(ids) and len({*ids}) == len(ids), f"ids {', '.join(ids)}")
+    asker.counted(f"tools: {name}", whole)
     await _alike(asker, "tools.streamed", name, ask, (whole, pieces))
+    return whole, pieces
+
+
+def _uncalled(said: Said) -> str | None:
+    return "" if said.calls else None if said.finish == "length" else "no call"
 
 
 def _told(said: Said) -> str:
@@ -106,30 +127,49 @@ def wrong_call(call: Call, offered: Sequence[Mapping[str, Any]]) -> str:
     if call.parsed is None:
         return f"arguments are no JSON: {call.arguments!r}"
     error = next(iter(Draft202012Validator(schema).iter_errors(call.parsed)), None)
-    return "" if error is None else f"arguments break the schema: {error.message}"
+    if error is not None:
+        return f"arguments break the schema: {error.message}"
+    values = json.dumps(call.parsed, ensure_ascii=False)
+    return f"characters are mangled: {call.arguments}" if mangled(values) else ""
+
+
+def mangled(text: str) -> bool:
+    """Whether characters were decoded wrongly on their way: as Latin-1, cut, or escaped twice."""
+    try:
+        wrong = text.encode("latin-1").decode("utf-8") != text
+    except UnicodeError:
+        wrong = False
+    return wrong or "\ufffd" in text or bool(_ESCAPED.search(text))
 
 
 async def _turns(asker: Asker) -> None:
-    """A history with a tool's turn, and one with earlier reasoning: taken, and as many prompt tokens on both sides."""
-    family = families()[0]
+    """Histories with a tool's turn, earlier reasoning, a system's message, parts: taken, and counted alike."""
+    family, user, river = families()[0], {"role": "user"}, {"role": "user", "content": "Name a river."}
     call = {"id": "call00001", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}
     turn = [
-        {"role": "user", "content": family["prompt"]},
+        {**user, "content": family["prompt"]},
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call00001", "content": "4 degrees, rain"},
     ]
     thought = [
-        {"role": "user", "content": "Name a river."},
+        river,
         {"role": "assistant", "content": "The Rhine.", "reasoning_content": "A river in Europe comes to mind first."},
-        {"role": "user", "content": "And another?"},
+        {**user, "content": "And another?"},
     ]
-    for case, messages, fields in (("a tool's turn", turn, {"tools": family["tools"]}), ("reasoning", thought, {})):
+    parts = [{"type": "text", "text": text} for text in ("Here is a question.", "Name a river.", "Say why.")]
+    histories: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+        "a tool's turn": (turn, {"tools": family["tools"]}),
+        "reasoning": (thought, {}),
+        "a system's message": ([{"role": "system", "content": "Answer like a pirate, in verse."}, river], {}),
+        "parts": ([{**user, "content": parts}], {}),
+    }
+    for case, (messages, fields) in histories.items():
         said = await asker.ask(messages, max_tokens=8, **fields)
+        asker.counted(f"history: {case}", said)
         if isinstance(said, Failure):
-            asker.note("history", case, False, said.detail)
+            asker.failed("history", case, said, kept=False)
         else:
             asker.note("history", case, True)
-            asker.note("prompt.tokens", f"history: {case}", True, said=said.prompt_tokens)
 
 
 # ---------------------------------------------------------------- streamed and whole
@@ -140,23 +180,36 @@ async def _alike(
     promise: str,
     case: str,
     ask: Callable[..., Awaitable[Said | Failure]],
-    came: tuple[Said | Failure, Said | Failure],
+    came: Sequence[Said | Failure],
 ) -> None:
-    """Whether the streamed reply is the whole one; told only where the server gives the whole one twice alike."""
-    whole, pieces = came
-    if isinstance(whole, Failure) or isinstance(pieces, Failure):
-        failed = pieces if isinstance(pieces, Failure) else None
-        asker.note(promise, case, None if isinstance(whole, Failure) else False, failed.detail if failed else "")
+    """Whether streamed replies are the whole one, which comes first; told only where that comes alike three times."""
+    whole, pieces = came[0], [one for one in came[1:] if isinstance(one, Said)]
+    failed = next((one for one in came if isinstance(one, Failure)), None)
+    if isinstance(whole, Failure) or failed is not None:
+        asker.failed(promise, case, failed or LATE, kept=None if failed is whole else False)
         return
-    wrong = unlike(whole, pieces)
-    if not wrong:
-        asker.note(promise, case, True)
+    wrong = next(((one, found) for one in pieces if (found := unlike(whole, one))), None)
+    asker.doubts[promise] += wrong is not None
+    if wrong is None or asker.doubts[promise] > DOUBTS:
+        asker.note(promise, case, True if wrong is None else None, "as with others before")
         return
-    again, streamed = await asyncio.gather(ask(stream=False), ask(stream=True))
-    steady = isinstance(again, Said) and not unlike(whole, again)
-    asker.note(promise, case, False if steady else None, wrong)
-    if steady and (isinstance(streamed, Failure) or unlike(whole, streamed)):
+    more = await asyncio.gather(*(ask(stream=stream) for stream in (False, False, True, True)))
+    steady = all(isinstance(one, Said) and not unlike(whole, one) for one in more[:2])
+    asker.note(promise, case, False if steady else None, wrong[1])
+    spoilt = sum(isinstance(one, Failure) or bool(unlike(whole, one)) for one in (*pieces, *more[2:]))
+    # Where two tokens are as likely as each other, another continuation may come by chance; nothing else does.
+    if steady and spoilt >= FIRM and not _drifts(whole, wrong[0]):
         asker.trials[-1] = replace(asker.trials[-1], again=True)
+
+
+def _drifts(whole: Said, pieces: Said) -> bool:
+    """Whether a streamed reply reads like another answer, not like the whole one spoilt."""
+    if len(whole.calls) != len(pieces.calls) or any(call.parsed is None for call in pieces.calls):
+        return False
+    texts = ((whole.text, pieces.text), (whole.reasoning, pieces.reasoning))
+    changed = [_lost(one, two) for one, two in texts if one != two]
+    calls = [[(call.name, call.parsed) for call in one.calls] for one in (whole, pieces)]
+    return "differs" in changed or (not changed and calls[0] != calls[1])
 
 
 def unlike(whole: Said, pieces: Said) -> str:
@@ -168,8 +221,9 @@ def unlike(whole: Said, pieces: Said) -> str:
             return f"{name} {_lost(one, two)}: {two!r}, whole {one!r}"
     if whole.finish != pieces.finish:
         return f"finish_reason {pieces.finish!r}, whole {whole.finish!r}"
-    if pieces.tokens is None or whole.tokens not in {None, pieces.tokens}:
-        return f"usage says {pieces.tokens} tokens, whole {whole.tokens}"
+    for ours, theirs in ((whole.tokens, pieces.tokens), (whole.prompt_tokens, pieces.prompt_tokens)):
+        if theirs is None or ours not in {None, theirs}:
+            return f"usage says {theirs} tokens, whole {ours}"
     return ""
 
 
@@ -203,8 +257,9 @@ async def _streamed(asker: Asker, text: str, **fields: Any) -> None:
     async def ask(*, stream: bool) -> Said | Failure:
         return await asker.ask(text, stream=stream, **fields)
 
-    came = await asyncio.gather(ask(stream=False), ask(stream=True))
-    await _alike(asker, "stream.text", text, ask, (came[0], came[1]))
+    came = await asyncio.gather(ask(stream=False), ask(stream=True), ask(stream=True))
+    asker.counted(text, came[0])
+    await _alike(asker, "stream.text", text, ask, came)
 
 
 # ---------------------------------------------------------------- formats and limits
@@ -218,12 +273,17 @@ FORMATS: Final[Mapping[str, dict[str, Any]]] = {
         "properties": {"days": {"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 2}},
         "required": ["days"],
     },
+    "nested": {
+        "type": "object",
+        "properties": {"lamp": {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}},
+        "required": ["lamp"],
+    },
 }
 UNASKED: Final = "Tell me a short story about a lighthouse."
 
 
 async def formats(asker: Asker, thinking: Sequence[Mapping[str, Any]]) -> None:
-    """JSON where the prompt asks for prose, as a server must force it; under each way of thinking that there is."""
+    """JSON where the prompt asks for prose, as a server must force it; under each way of thinking, and streamed."""
     jobs: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         ("any object", {"type": "json_object"}, {"type": "object"})
     ]
@@ -231,25 +291,26 @@ async def formats(asker: Asker, thinking: Sequence[Mapping[str, Any]]) -> None:
         closed = {**schema, "additionalProperties": False}
         asked = {"name": name, "schema": closed, "strict": True}
         jobs.append((name, {"type": "json_schema", "json_schema": asked}, closed))
+    ways: dict[str, Mapping[str, Any]] = {"": {}, ", streamed": {"stream": True}}
+    for way in thinking:
+        ways[f", thinking {'on' if way['chat_template_kwargs']['enable_thinking'] else 'off'}"] = way
 
     async def one(case: str, asked: Mapping[str, Any], schema: Mapping[str, Any], more: Mapping[str, Any]) -> None:
-        words = "".join(f", thinking {'on' if way['enable_thinking'] else 'off'}" for way in more.values())
         prompt = f"{UNASKED} Reply in JSON." if asked["type"] == "json_object" else UNASKED
         said = await asker.ask(prompt, response_format=asked, max_tokens=LONG, **more)
-        if isinstance(said, Failure):
-            asker.note("format.schema", case + words, None, said.detail)
-        elif said.finish == "length" and said.text.lstrip()[:1] in {"", "{"}:
-            asker.note("format.schema", case + words, None, "cut before its end")
-        else:
-            wrong = _wrong_json(said.text, schema)
-            asker.note("format.schema", case + words, not wrong, wrong)
+        asker.hold("format.schema", case, said, partial(_wrong_json, schema=schema))
 
-    await asyncio.gather(*(one(*job, more) for job in jobs for more in ({}, *thinking)))
+    await asyncio.gather(
+        *(one(name + words, asked, schema, more) for name, asked, schema in jobs for words, more in ways.items())
+    )
 
 
-def _wrong_json(text: str, schema: Mapping[str, Any]) -> str:
+def _wrong_json(said: Said, schema: Mapping[str, Any]) -> str | None:
     from jsonschema import Draft202012Validator
 
+    text = said.text
+    if said.finish == "length" and text.lstrip()[:1] in {"", "{"}:
+        return None  # cut before its end
     try:
         value = value_of(text)
     except ValueError:
@@ -258,63 +319,89 @@ def _wrong_json(text: str, schema: Mapping[str, Any]) -> str:
     return "" if error is None else f"breaks the schema: {error.message}"
 
 
+ABSENT: Final = "\u2603\u2603"
+"""No answer has it."""
+
+
 async def limits(asker: Asker) -> None:
-    """stop, max_tokens, n, logprobs, logit_bias, and a parameter that there is not."""
+    """stop, max_tokens, n, logprobs, logit_bias, whole and streamed, and a parameter that there is not."""
     plain = await asker.ask(TEXTS[0], max_tokens=SHORT)
     if isinstance(plain, Said) and (words := re.findall(r"\w{4,}", plain.text)[3:]):
         stop = words[len(words) // 2]
         kept = partial(_stopped, whole=plain.text, stop=stop)
-        await _twice(asker, "limit.stop", TEXTS[0], kept, {"max_tokens": SHORT, "stop": [stop]})
-    await _twice(asker, "limit.max_tokens", TEXTS[0], lambda said: (said.tokens or 5) <= 5, {"max_tokens": 5})
-    await _twice(asker, "limit.n", TEXTS[1], lambda said: len(at(said.document, "choices") or ()) == 2, {"n": 2})
-    await _twice(asker, "limit.logprobs", TEXTS[1], _logprobs_fit, {"logprobs": True, "top_logprobs": 2})
-    await _twice(asker, "limit.logit_bias", TEXTS[1], _one_token, {"logit_bias": {"100": 100}})
+        # Whichever of several a server forgets, one of the two shows it.
+        for case, stops in (("whole", [stop, ABSENT]), ("streamed", [ABSENT, stop])):
+            await _twice(asker, "limit.stop", case, kept, {"max_tokens": SHORT, "stop": stops})
+    for case in ("whole", "streamed"):
+        await _twice(asker, "limit.max_tokens", case, _within, {"max_tokens": 5})
+        await _twice(asker, "limit.logprobs", case, _logprobs_fit, {"logprobs": True, "top_logprobs": TOP})
+    await _twice(asker, "limit.n", "whole", _two, {"n": 2})
+    await _twice(asker, "limit.logit_bias", "whole", _forced, {"logit_bias": {"100": 100}})
     said = await asker.ask(TEXTS[1], max_tokens=4, evalkit_made_this_up=1)
-    asker.note("unknown", "made up", True, said="refused" if isinstance(said, Failure) else "ignored")
+    if said is not LATE:
+        asker.note("unknown", "made up", True, said="refused" if isinstance(said, Failure) else "ignored")
 
 
 async def _twice(
-    asker: Asker, promise: str, prompt: str, kept: Callable[[Said], bool | None], fields: Mapping[str, Any]
+    asker: Asker, promise: str, case: str, wrong: Callable[[Said], str | None], fields: Mapping[str, Any]
 ) -> None:
     """What is broken is broken twice: a first answer may come from another batch."""
-    seen = ""
-    for _ in range(2):
-        said = await asker.ask(prompt, **{"max_tokens": 4, **fields})
-        if isinstance(said, Failure):
-            asker.note(promise, prompt, None, said.detail)
+    for last in (False, True):
+        said = await asker.ask(TEXTS[0], stream=case == "streamed", **{"max_tokens": 6, **fields})
+        if last or isinstance(said, Failure) or not wrong(said):
+            asker.hold(promise, case, said, wrong)
             return
-        if (found := kept(said)) is not False:
-            asker.note(promise, prompt, found)
-            return
-        seen = f"{said.text!r}, finish_reason {said.finish!r}"
-    asker.note(promise, prompt, False, seen)
 
 
-def _stopped(said: Said, whole: str, stop: str) -> bool:
+def _stopped(said: Said, whole: str, stop: str) -> str:
     """Cut before the stop text, wherever the answer has it."""
-    return stop not in said.text and (said.finish == "stop" or not whole.startswith(said.text))
+    kept = stop not in said.text and (said.finish == "stop" or not whole.startswith(said.text))
+    return "" if kept else f"{said.text!r} was to end before {stop!r}, finish_reason {said.finish!r}"
 
 
-def _logprobs_fit(said: Said) -> bool:
+def _within(said: Said) -> str:
+    tokens = said.tokens or 5
+    kept = tokens < 5 or (tokens == 5 and said.finish == "length")
+    return "" if kept else f"{tokens} tokens of 5, finish_reason {said.finish!r}"
+
+
+def _two(said: Said) -> str:
+    choices = at(said.document, "choices")
+    found = len(choices) if isinstance(choices, list) else 0
+    return "" if found == 2 else f"{found} choices of 2"
+
+
+def _logprobs_fit(said: Said) -> str:
     content = at(said.document, "choices", 0, "logprobs", "content")
     if not isinstance(content, list) or said.tokens is None:
-        return False
-    nats = [at(one, "logprob") for one in content]
+        return "there are none"
     # The token that ends an answer is counted by some servers and listed by others.
-    fits = abs(len(content) - said.tokens) <= 1
-    return fits and all(isinstance(value, int | float) and value <= 0 for value in nats)
+    if abs(len(content) - said.tokens) > 1:
+        return f"{len(content)} of {said.tokens} tokens have one"
+    nats = [at(one, "logprob") for one in content]
+    if not all(isinstance(value, int | float) and value <= 0 for value in nats):
+        return f"no log-probability: {nats}"
+    listed = [at(one, "top_logprobs") for one in content]
+    least = min(len(top) if isinstance(top, list) else 0 for top in listed) if listed else TOP
+    return "" if least >= TOP else f"{least} alternatives of {TOP}"
 
 
-def _one_token(said: Said) -> bool | None:
+def _forced(said: Said) -> str | None:
     """The one token that was forced, again and again; None where it has no text (a mark, a part of a character)."""
     text, times = said.text, said.tokens or 1
-    return None if not text or times == 1 else text == text[: len(text) // times] * times
+    if not text or times == 1:
+        return None
+    return "" if text == text[: len(text) // times] * times else f"{text!r} is not one token {times} times"
 
 
 # ---------------------------------------------------------------- thinking
 
 
-RIDDLES: Final = ("Is 91 a prime number?", "What is 17 times 23?", "Which weekday comes 100 days after a Monday?")
+RIDDLES: Final = (
+    "Is 91 a prime number? Say yes or no.",
+    "What is 17 times 23?",
+    "Which weekday comes 100 days after a Monday?",
+)
 
 
 async def thinking(asker: Asker) -> list[dict[str, Any]]:
@@ -323,32 +410,70 @@ async def thinking(asker: Asker) -> list[dict[str, Any]]:
     All else is then asked with it off: an answer that is still thinking at its limit says nothing.
     """
     ways: list[dict[str, Any]] = [{"chat_template_kwargs": {"enable_thinking": on}} for on in (True, False)]
-    on, off = await asyncio.gather(*(asker.ask(RIDDLES[0], max_tokens=4 * LONG, **way) for way in ways))
-    if isinstance(on, Failure) or isinstance(off, Failure) or not (_thinks(on) or _thinks(off)):
-        asker.note("thinking.switch", "on and off", None, "no answer thinks")
+    on = await asker.ask(RIDDLES[0], max_tokens=4 * LONG, **ways[0])
+    off = on if isinstance(on, Failure) or not _thinks(on) else await asker.ask(RIDDLES[0], max_tokens=LONG, **ways[1])
+    if isinstance(on, Failure) or isinstance(off, Failure) or off is on:
+        asker.failed("thinking.switch", "on", off if isinstance(off, Failure) else THOUGHTLESS)
         return []
-    asker.note("thinking.switch", "on", _thinks(on), "thinks not")
+    asker.note("thinking.switch", "on", True)
     asker.note("thinking.switch", "off", not _thinks(off), "thinks all the same")
     for case, said in (("on", on), ("off", off)):
         left = bool(_THINK.search(said.text)) and bool(said.reasoning)
         asker.note("thinking.tags", case, not left, f"tags are left in the answer: {said.text[:80]!r}")
+        asker.hold("thinking.answer", case, said, _unanswered)
     await _streamed(asker, RIDDLES[0], max_tokens=4 * LONG, **ways[0])
     for riddle in RIDDLES:
-        low, high = await asyncio.gather(
-            *(asker.ask(riddle, max_tokens=8 * LONG, reasoning_effort=effort) for effort in ("low", "high"))
-        )
+        efforts = [asker.ask(riddle, max_tokens=8 * LONG, reasoning_effort=effort) for effort in ("low", "high")]
+        low, high = await asyncio.gather(*efforts)
         if isinstance(low, Failure) or isinstance(high, Failure):
-            asker.note("thinking.effort", riddle, None)
+            asker.failed("thinking.effort", riddle, low if isinstance(low, Failure) else THOUGHTLESS)
             continue
         longer = (high.tokens or 0) > (low.tokens or 0)
         asker.note("thinking.effort", riddle, longer, f"{high.tokens} tokens at high effort, {low.tokens} at low")
+        asker.hold("thinking.answer", riddle, low, _unanswered)
     if not _thinks(off):
         asker.usual = ways[1]
     return ways
 
 
+THOUGHTLESS: Final = Failure(FailureKind.BAD_REQUEST, "no answer thinks")
+
+
+def _unanswered(said: Said) -> str | None:
+    return None if said.finish != "stop" else "" if said.text.strip() else "ends without an answer after its thoughts"
+
+
 def _thinks(said: Said) -> bool:
     return bool(said.reasoning.strip()) or bool(_THINK.search(said.text))
+
+
+# ---------------------------------------------------------------- pictures
+
+
+PICTURES: Final = 10
+
+
+async def pictures(asker: Asker) -> None:
+    """One to ten pictures in a prompt, which two endpoints must count as as many tokens; a server may take none."""
+    for number in range(1, PICTURES + 1):
+        urls = [f"data:image/png;base64,{base64.b64encode(_square(shade)).decode()}" for shade in range(number)]
+        parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+        text = {"type": "text", "text": "What is there to see?"}
+        said = await asker.ask([{"role": "user", "content": [*parts, text]}], max_tokens=1)
+        case = f"{number} picture{'s' * (number > 1)}"
+        if isinstance(said, Failure):  # more than so many, it will not take either
+            asker.failed("prompt.pictures", case, said)
+            return
+        asker.note("prompt.pictures", case, True, said=said.prompt_tokens)
+
+
+@cache
+def _square(shade: int) -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (112, 84), (20 * shade, 120, 240 - 20 * shade)).save(out, "PNG")
+    return out.getvalue()
 
 
 # ---------------------------------------------------------------- marks under load
@@ -387,13 +512,15 @@ RECORD: Final = {
 async def _marked(asker: Asker, case: str, place: int, wave: Sequence[str]) -> None:
     mark, called = wave[place], place % 2 == 1 and asker.calls
     fields: dict[str, Any] = {"tools": [RECORD], "tool_choice": "required"} if called else {}
-    words = f"Record the code {mark}." if called else f"Repeat after me: {mark} {mark} {mark}"
-    said = await asker.at_once(words, max_tokens=SHORT if called else 16, **fields)
+    words = f"Record the code {mark}." if called else f"Repeat after me: {mark} {mark}"
+    limit = SHORT if called else 12
+    said = await asker.at_once(words, max_tokens=limit, **fields)
+    if isinstance(said, Failure) and away(said):
+        said = await asker.ask(words, max_tokens=limit, **fields)  # with fewer in flight, and later
     if isinstance(said, Failure):
-        asker.note("load.answered", case, False, said.detail)
+        asker.failed("load.answered", case, said, kept=False)
         return
     asker.note("load.answered", case, True)
-    asker.note("prompt.tokens", f"marks: {case}", True, said=said.prompt_tokens)
     text = " ".join((said.text, said.reasoning, *(call.arguments for call in said.calls)))
     foreign = sorted({*_MARK.findall(text)} & {*wave} - {mark})
     asker.note("load.marks", case, not foreign, f"{mark} was sent, {', '.join(foreign)} came back")
@@ -404,87 +531,3 @@ async def _marked(asker: Asker, case: str, place: int, wave: Sequence[str]) -> N
         asker.note("load.arguments", case, not wrong, wrong)
         if not said.calls[0].arguments.strip():  # no model writes nothing: the parser lost what there was
             asker.trials[-1] = replace(asker.trials[-1], again=True)
-
-
-# ---------------------------------------------------------------- the sampler
-
-
-OPEN: Final = (
-    "Name any animal, then any city, then any colour.",
-    "Write one sentence that nobody has written before.",
-    "Write the word yes twelve times.",
-    "la la la la la la",
-)
-ASKED: Final[Mapping[str, tuple[Rule, dict[str, Any]]]] = {
-    "temperature": (Rule(temperature=0.3), {"temperature": 0.3}),
-    "top_p": (Rule(top_p=0.4), {"temperature": 1.0, "top_p": 0.4}),
-    "top_k": (Rule(top_k=3), {"temperature": 1.0, "top_k": 3}),
-    "min_p": (Rule(min_p=0.3), {"temperature": 1.0, "min_p": 0.3}),
-    "frequency_penalty": (Rule(frequency_penalty=2.0), {"temperature": 1.0, "frequency_penalty": 2.0}),
-    "presence_penalty": (Rule(presence_penalty=2.0), {"temperature": 1.0, "presence_penalty": 2.0}),
-}
-NEUTRAL: Final[dict[str, Any]] = {"top_k": -1, "min_p": 0.0}
-"""Switches off what a server would fill in; left out where it refuses them."""
-DRAWN_TOKENS: Final = 12
-SEEDS: Final = (1, 2)
-
-
-async def sampler(asker: Asker) -> None:
-    """Draws under each parameter, held against the server's own log-probabilities; seeds; the repetition penalty."""
-    tried = await asker.ask(OPEN[0], max_tokens=1, temperature=1.0, seed=1, **NEUTRAL)
-    neutral = NEUTRAL if isinstance(tried, Said) else {}
-    places = Places()
-
-    async def draw(prompt: str, seed: int, fields: Mapping[str, Any]) -> Said | Failure:
-        sent = {**neutral, "logprobs": True, "top_logprobs": TOP, "max_tokens": DRAWN_TOKENS, **fields}
-        return await asker.ask(prompt, seed=seed, **sent)
-
-    cases = [(prompt, seed) for prompt in OPEN for seed in SEEDS]
-    plain = await asyncio.gather(*(draw(prompt, seed, {"temperature": 1.0}) for prompt, seed in cases))
-    drawn = [
-        place
-        for (prompt, _seed), said in zip(cases, plain, strict=True)
-        if isinstance(said, Said)
-        for place in places.plain(prompt, said.document)
-    ]
-    _judge(asker, "plain", Rule(), drawn)
-    for name, (rule, fields) in ASKED.items():
-        said = await asyncio.gather(*(draw(prompt, seed + 10, fields) for prompt, seed in cases))
-        drawn = [
-            place
-            for (prompt, _seed), one in zip(cases, said, strict=True)
-            if isinstance(one, Said)
-            for place in places.under(prompt, one.document)
-        ]
-        _judge(asker, name, rule, drawn)
-    await _seeds(asker, draw, cases[:3], plain)
-    for prompt in OPEN[:2]:
-        one, two = await asyncio.gather(
-            *(asker.ask(prompt, max_tokens=SHORT, repetition_penalty=penalty) for penalty in (1.0, 2.0))
-        )
-        known = isinstance(one, Said) and isinstance(two, Said)
-        kept = known and (one.text, one.reasoning) != (two.text, two.reasoning)  # type: ignore[union-attr]
-        asker.note("sampler.repetition_penalty", prompt, kept if known else None, "changes nothing")
-
-
-def _judge(asker: Asker, name: str, rule: Rule, drawn: Sequence[Any]) -> None:
-    found = held_against(rule, drawn)
-    seen = f"{found.tokens} tokens were drawn as with {found.favours} (e-value {found.e_value:.1g})"
-    asker.note(f"sampler.{name}", "draws", not found.broken if found.tokens >= len(OPEN) else None, seen)
-
-
-async def _seeds(
-    asker: Asker,
-    draw: Callable[[str, int, Mapping[str, Any]], Awaitable[Said | Failure]],
-    cases: Sequence[tuple[str, int]],
-    before: Sequence[Said | Failure],
-) -> None:
-    again = [await draw(prompt, seed, {"temperature": 1.0}) for prompt, seed in cases]
-    for (prompt, seed), one, two in zip(cases, before, again, strict=False):
-        known = isinstance(one, Said) and isinstance(two, Said)
-        same = known and one.text == two.text  # type: ignore[union-attr]
-        asker.note("sampler.seed", f"{prompt} seed {seed}", same if known else None, "gives another text again")
-    texts = [said.text for said in before if isinstance(said, Said)]
-    if len(texts) == len(before):
-        pairs = [texts[number] != texts[number + 1] for number in range(0, len(texts), 2)]
-        asker.note("sampler.seed_varies", "two seeds", any(pairs), "all seeds give the same texts")

@@ -183,8 +183,11 @@ def card(
     of its data set says so.
 
     Raises:
-        UsageError: the comparison is INVALID or incomplete, or of a part of a data set, and `allow` does not hold that.
+        UsageError: the comparison is INVALID or incomplete, or of a part of a data set, and `allow` does not hold that;
+            or it is of a contract.
     """
+    if comparison.of_contract:
+        raise UsageError("this comparison makes no card: it is of a contract, whose promises are no accuracy")
     suites = [suite for suite in comparison.suites if not suite.row_of]
     parts = [f"{suite.label or suite.suite}: {part}" for suite in suites if (part := part_text(suite))]
     if parts and "partial" not in allow:

@@ -16,6 +16,7 @@ import evalkit
 from evalkit import codec
 from evalkit.compare.behaviour import BehaviourRow
 from evalkit.compare.verdict import reason_of
+from evalkit.examine.contract import catalogue
 from evalkit.model import Interval, NeededRepeats, Reason, Status, Verdict, said
 from evalkit.render import words
 from evalkit.render.document import from_json, to_json
@@ -51,6 +52,8 @@ def written_codes(node):
         return set()
     if isinstance(node, ast.JoinedStr) and ast.unparse(node) == "f'between.{side}'":
         return {"between.better", "between.worse", "between.either"}
+    if isinstance(node, ast.JoinedStr) and node.values[0].value == "lead.":  # as reports/contract.toml says
+        return {f"lead.{told['lead']}" for told in catalogue().values()}
     raise AssertionError(f"line {node.lineno}: write the code of a reason out: {ast.unparse(node)}")
 
 
