@@ -296,7 +296,7 @@ class Comparison:
 
     def explain(self, suite: str | None = None, *, language: Language = "en") -> str:
         """The verdict in three plain sentences a suite. Raises `UsageError`: where the comparison has no such suite."""
-        from evalkit.render.rows import explain
+        from evalkit.render.report import explain
 
         check_word(language, ("en", "zh"), "language")
         return explain(self.value, suite, language=language)

@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.model import Comparison, Macro, Reason, SuiteResult, Verdict
+from evalkit.model import Comparison, Reason, Verdict
 from evalkit.options import ReportOptions
 from evalkit.render.jinja import fill, render_template
 from evalkit.render.private import fit_to_pass_on
-from evalkit.render.rows import beside_label, part_text, probe_sentence, sentences, stopped_by
-from evalkit.render.words import Language, one_line, say, say_all
+from evalkit.render.rows import (
+    beside_label,
+    claims,
+    overall,
+    paragraph,
+    part_text,
+    probe_sentence,
+    sentences,
+    stopped_by,
+)
+from evalkit.render.words import Language, one_line, say, say_all, words_of
 from evalkit.resources import data_folder
 
 FORMATS: Final = ("terminal", "markdown", "csv", "latex", "json", "html", "junit", "openmetrics", "summary")
@@ -69,12 +78,37 @@ def _terminal(comparison: Comparison, options: ReportOptions) -> str:
     return text.getvalue()
 
 
+def explain(comparison: Comparison, suite: str | None = None, *, language: Language = "en") -> str:
+    """The overall verdict in one sentence and each suite in three; or one suite only, by its name.
+
+    Raises:
+        UsageError: the comparison has no such suite.
+    """
+    names = [result.suite for result in comparison.suites]
+    if suite is not None and suite not in names:
+        raise UsageError(f"the comparison has no suite {suite!r}{did_you_mean(suite, names)}")
+    context = {
+        "comparison": comparison,
+        "suites": [result for result in comparison.suites if suite in {None, result.suite}],
+        "whole": suite is None,
+        "stopped": stopped_by(comparison),
+        "overall": overall(comparison, language),
+        "claims": claims(comparison, language),
+        "probe": probe_sentence(comparison.probe, language),
+        "paragraph": paragraph,
+        "part_text": part_text,
+        "beside_label": beside_label,
+        "words": words_of(language),
+        "language": language,
+    }
+    return fill(data_folder("reports") / "explain.txt.j2", context).strip() + "\n"
+
+
 def notebook(comparison: Comparison) -> str:
     """The verdict and the table as HTML for a notebook; what models and servers said is escaped."""
     from markdown_it import MarkdownIt
 
     from evalkit.render import words
-    from evalkit.render.rows import overall
     from evalkit.render.tables import table_text
 
     text = (
@@ -92,7 +126,6 @@ Undecided: TypeAlias = Literal["fail", "warn", "pass"]
 Platform: TypeAlias = Literal["github", "gitlab"]
 
 _MOST_DIFFERENCES: Final = 100
-_LONGEST_ANNOTATION: Final = 4000
 _OUTCOMES: Final[Mapping[Verdict, str]] = {
     Verdict.EQUIVALENT: "pass",
     Verdict.DEGRADED: "failure",
@@ -180,40 +213,19 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
 
     As the summary, they do not say where the endpoints are.
     """
-    comparison = fit_to_pass_on(comparison)
-    open_level = {"fail": "error", "warn": "warning", "pass": "notice"}[undecided]
-    told = []
-    if comparison.suites and (stopped := stopped_by(comparison)):
-        told.append(("error", "evalkit: an endpoint was not asked to the end", say_all(stopped)))
-    for suite in (one for one in comparison.suites if one.verdict is not Verdict.EQUIVALENT):
-        level = _level(suite, open_level)
-        _, found, means = sentences(suite)
-        codes = ", ".join(dict.fromkeys(reason.code for reason in suite.reasons))
-        said = [means] if suite.ci90 is None else [found, means]
-        said += [f"{say(reason)}." for reason in suite.reasons[1:]]  # the first is said in the sentences
-        title = f"evalkit: {suite.label or suite.suite} is {suite.verdict.value}{beside_label(part_text(suite), 'en')}"
-        told.append((level, title, " ".join(said) + (f" ({codes})" if codes else "")))
-    if (row := comparison.macro) is not None and row.verdict is not Verdict.EQUIVALENT:
-        level = _level(row, open_level)
-        told.append((level, f"evalkit: the mean over suites is {row.verdict.value}", say_all(row.reasons)))
-    if not comparison.suites:
-        why = say_all(comparison.reasons) or "the comparison holds no suites"
-        told.append(("error", f"evalkit is {comparison.verdict.value}", why))
-    return "".join(
-        f"::{level} title={_message(title).replace(':', '%3A').replace(',', '%2C')}::{_message(text)}\n"
-        for level, title, text in told
-    )
-
-
-def _level(row: SuiteResult | Macro, open_level: str) -> str:
-    if row.waiver is not None:
-        return "warning"
-    return open_level if row.verdict is Verdict.INCONCLUSIVE else "error"
-
-
-def _message(text: str) -> str:
-    """Text as the data of a workflow command, which is one line."""
-    return one_line(text[:_LONGEST_ANNOTATION]).replace("%", "%25")
+    shown = fit_to_pass_on(comparison)
+    context = {
+        "verdict": shown.verdict,
+        "reasons": shown.reasons,
+        "stopped": stopped_by(shown),
+        "suites": shown.suites,
+        "mean": shown.macro,
+        "open_level": {"fail": "error", "warn": "warning", "pass": "notice"}[undecided],
+        "sentences": sentences,
+        "part_text": part_text,
+        "beside_label": beside_label,
+    }
+    return fill(data_folder("reports") / "annotations.txt.j2", context)
 
 
 def openmetrics(comparison: Comparison) -> str:

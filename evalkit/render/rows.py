@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
-from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import (
     BehaviourRow,
     Comparison,
@@ -23,7 +22,7 @@ from evalkit.model import (
 )
 from evalkit.render import numbers
 from evalkit.render.numbers import Change, Range
-from evalkit.render.words import Language, one_line, say, verdict_text, word_of, words_of
+from evalkit.render.words import Language, one_line, say, word_of, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,32 +254,6 @@ def _macro_row(macro: Macro, suites: tuple[SuiteResult, ...], language: Language
 # What was asked, what came out, what may be said.
 
 
-def explain(comparison: Comparison, suite: str | None = None, *, language: Language = "en") -> str:
-    """The overall verdict in one sentence and each suite in three; or one suite only, by its name.
-
-    Raises:
-        UsageError: the comparison has no such suite.
-    """
-    if suite is not None:
-        chosen = next((result for result in comparison.suites if result.suite == suite), None)
-        if chosen is None:
-            names = [result.suite for result in comparison.suites]
-            raise UsageError(f"the comparison has no suite {suite!r}{did_you_mean(suite, names)}")
-        return _paragraph(chosen, language) + "\n"
-    stopped = stopped_by(comparison)
-    parts = [one_line(say(reason, language)) for reason in stopped]
-    parts += [overall(comparison, language), *(_paragraph(result, language) for result in comparison.suites)]
-    if comparison.macro is not None:
-        parts.append(_overall_paragraph(comparison.macro, language))
-    if said := claims(comparison, language):
-        parts.append(said)
-    if not comparison.suites and not stopped:
-        parts += [one_line(say(reason, language)) for reason in comparison.reasons]
-    elif comparison.probe is not None:
-        parts.append(probe_sentence(comparison.probe, language))
-    return "\n\n".join(parts) + "\n"
-
-
 def stopped_by(comparison: Comparison) -> tuple[Reason, ...]:
     """What kept a side from being asked to the end: the first of the comparison's reasons."""
     return tuple(reason for reason in comparison.reasons if reason.code == "side.stopped")
@@ -323,23 +296,12 @@ def sentences(suite: SuiteResult, language: Language = "en") -> tuple[str, str, 
     return asked, found, means
 
 
-def _paragraph(suite: SuiteResult, language: Language) -> str:
-    label = one_line(suite.label or suite.suite)
-    separator = " " if language == "en" else ""
-    label += beside_label(part_text(suite, language), language)
-    verdict = f"{label}{words_of(language)['colon']}{verdict_text(suite.verdict, language)}"
+def paragraph(suite: SuiteResult, language: Language = "en") -> str:
+    """The three sentences of a suite, and its further reasons in a fourth."""
     told = [*sentences(suite, language)]
     if len(suite.reasons) > 1:  # the first stands in the sentences
         told.append(one_line(say(Reason("means.also", {"reasons": suite.reasons[1:]}), language)))
-    return f"{verdict}\n{separator.join(told)}"
-
-
-def _overall_paragraph(macro: Macro, language: Language) -> str:
-    """What the overall row says."""
-    words = words_of(language)
-    head = words["mean_of_suites"].format(n=macro.suites) + words["colon"] + verdict_text(macro.verdict, language)
-    why = words["semicolon"].join(one_line(say(reason, language)) for reason in macro.reasons)
-    return f"{head}\n{why}{words['stop']}"
+    return (" " if language == "en" else "").join(told)
 
 
 def _asked(row: SuiteRow) -> Reason:

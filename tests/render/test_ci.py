@@ -8,8 +8,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from evalkit.model import Interval, Reason, Verdict, said
-from evalkit.render.report import github_annotations, junit, openmetrics, outcome, platform, summary
-from evalkit.render.rows import explain
+from evalkit.render.report import explain, github_annotations, junit, openmetrics, outcome, platform, summary
 from evalkit.render.words import LANGUAGES
 
 

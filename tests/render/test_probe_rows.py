@@ -10,8 +10,8 @@ from evalkit.model import Interval, Probe, Reason, Verdict, said
 from evalkit.render.document import from_json, to_json
 from evalkit.render.html import report
 from evalkit.render.private import without_hosts
-from evalkit.render.report import github_annotations, junit, summary
-from evalkit.render.rows import explain, probe_sentence
+from evalkit.render.report import explain, github_annotations, junit, summary
+from evalkit.render.rows import probe_sentence
 from evalkit.render.tables import TerminalTable
 from evalkit.render.words import say
 

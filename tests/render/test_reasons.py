@@ -21,7 +21,7 @@ from evalkit.model import Interval, NeededRepeats, Reason, Status, Verdict, said
 from evalkit.render import words
 from evalkit.render.document import from_json, to_json
 from evalkit.render.html import report
-from evalkit.render.rows import explain
+from evalkit.render.report import explain
 from evalkit.render.tables import table_text
 from evalkit.render.words import ReasonError, check, is_english, say, words_of
 from evalkit.resources import data_folder

@@ -7,7 +7,8 @@ import pytest
 
 from evalkit.errors import UsageError
 from evalkit.model import Interval, NeededRepeats, Reason, Verdict, said
-from evalkit.render.rows import explain, sentences
+from evalkit.render.report import explain
+from evalkit.render.rows import sentences
 from evalkit.render.words import LANGUAGES
 
 

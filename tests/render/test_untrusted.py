@@ -23,7 +23,7 @@ from evalkit.publish.cards import BEGIN, END, CardSubject, card, into, load_styl
 from evalkit.publish.hub import every_eval_ever, model_index
 from evalkit.render import report as ci
 from evalkit.render.html import report
-from evalkit.render.rows import explain
+from evalkit.render.report import explain
 from evalkit.render.tables import TerminalTable, table_text
 from evalkit.render.words import LANGUAGES, say
 
