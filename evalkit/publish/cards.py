@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -19,9 +19,9 @@ from evalkit.config.base import Section
 from evalkit.config.problems import problems
 from evalkit.config.yaml import parse_file
 from evalkit.errors import UsageError, did_you_mean, nearest
-from evalkit.model import Comparison, Macro, RunIdentity, Status, SuiteResult, Verdict
+from evalkit.model import Comparison, Macro, Status, SuiteResult, Verdict
 from evalkit.render.jinja import fill
-from evalkit.render.rows import claims, part_text, suite_row, table_of, value_text
+from evalkit.render.rows import claims, part_text, suite_row, table_of
 from evalkit.render.words import Language, one_line, words_of
 from evalkit.resources import data_folder
 
@@ -79,6 +79,11 @@ class Style(Section):
     def label(self, suite: str, own_label: str, k: str) -> str:
         """The row label of a suite that was asked `k` times."""
         return _filled(self.labels[suite], {"k": k}) if suite in self.labels else own_label
+
+    def overall_label(self, mean: Macro, language: Language) -> str:
+        """The label of the row of the mean over suites; "" where the style has no such row."""
+        label = self.overall.get(language, words_of(language)["mean_of_suites"]) if self.overall else ""
+        return _filled(label, {"n": str(mean.suites)})
 
 
 def style_names() -> tuple[str, ...]:
@@ -215,14 +220,12 @@ def card(
         "reference": style.header("reference", model, subject.chip),
         "candidate": style.header("candidate", model, subject.chip),
         "lines": [_line(suite, style, language) for suite in suites],
-        "overall": _overall(comparison.macro, style, language),
+        "overall": comparison.macro and style.overall_label(comparison.macro, language),
         "show_verdict": style.columns == "evidence"
         or comparison.verdict is not Verdict.EQUIVALENT
         or any(s.verdict is not Verdict.EQUIVALENT for s in comparison.suites),
-        "versions": [
-            {"word": words[side], "text": _identity_text(getattr(comparison, side), words)}
-            for side in ("reference", "candidate")
-        ],
+        "score": partial(score_text, style=style),
+        "n_operators": n_operators,
     }
     return fill(data_folder("reports") / "card.md.j2", context)
 
@@ -250,35 +253,12 @@ def incomplete(suite: SuiteResult) -> bool:
 
 
 def _line(suite: SuiteResult, style: Style, language: Language) -> dict[str, Any]:
-    """One row as the template shows it; `missing` says what the scores are short of."""
-    row = suite_row(suite)
-    words = words_of(language)
-    short = [
-        words["valued_of"].format(side=words[side], valued=summary.valued, planned=summary.planned)
-        for side, summary in (("reference", suite.reference), ("candidate", suite.candidate))
-        if summary.valued < summary.planned
-    ]
-    label, part = style.label(suite.suite, row.label, row.k), part_text(suite, language)
-    return {
-        # A suite's own label names the categories that it lacks already.
-        "label": f"{label}{words['open']}{part}{words['close']}" if part and part not in label else label,
-        "reference": score_text(suite.reference.mean, style),
-        "candidate": score_text(suite.candidate.mean, style),
-        "incomplete": incomplete(suite),
-        "missing": "".join(words["list"] + text for text in short),
-        "row": row,
-    }
-
-
-def _overall(macro: Macro | None, style: Style, language: Language) -> list[str]:
-    """Label and scores of the row of the mean over suites; empty where the style or the comparison has none."""
-    if macro is None or not style.overall:
-        return []
-    label = style.overall.get(language, words_of(language)["mean_of_suites"])
-    return [
-        _filled(label, {"n": str(macro.suites)}),
-        *(score_text(m, style) for m in (macro.reference, macro.candidate)),
-    ]
+    """One row as the template shows it."""
+    row, words, part = suite_row(suite), words_of(language), part_text(suite, language)
+    label = style.label(suite.suite, row.label, row.k)
+    # A suite's own label names the categories that it lacks already.
+    label = f"{label}{words['open']}{part}{words['close']}" if part and part not in label else label
+    return {"label": label, "row": row, "suite": suite, "incomplete": incomplete(suite)}
 
 
 def score_text(mean: float | None, style: Style) -> str:
@@ -288,15 +268,6 @@ def score_text(mean: float | None, style: Style) -> str:
     value = Decimal(repr(float(mean))) * (100 if style.scale == "percent" else 1)
     text = f"{value.quantize(Decimal(1).scaleb(-style.decimals), ROUND_HALF_EVEN):f}"
     return text + "%" if style.percent_sign else text
-
-
-def _identity_text(run: RunIdentity, words: Mapping[str, str]) -> str:
-    """Model, versions and what was on, then sampling."""
-    versions = [f"{name} {version}" for name, version in sorted(run.versions.items())]
-    versions += [run.endpoint["switches"]] if "switches" in run.endpoint else []
-    versions += [] if (number := n_operators(run)) is None else [words["n_operators"].format(n=number)]
-    sampling = [f"{name} {value_text(value)}" for name, value in sorted(run.sampling.items())]
-    return words["semicolon"].join(words["list"].join(part) for part in ([run.model], versions, sampling) if part)
 
 
 def decoded(file: bytes) -> str:
