@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The versions that the tests last passed with; `make setup CONSTRAINTS=/dev/null` takes the newest of everything.
 CONSTRAINTS ?= constraints.txt
+# Many tests start evalkit as a process; images that forbid compiled files would have each compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo demo-multimodal test test-slow coverage check format bench docs docs-commands pictures constraints dist setup clean
 

@@ -143,14 +143,14 @@ def _by_address(events: _Events, names: Sequence[str], about: Mapping[str, Value
 
 def _by_time(events: _Events, about: Mapping[str, Value]) -> Iterator[Reason]:
     edges = codes_of(np.linspace(0, events.at.size, _STRETCHES + 1).astype(np.int64))
-    n = edges.size - 1
-    windows = [(int(edges[i]), int(edges[j])) for i in range(n) for j in range(i + 1, n + 1) if (i, j) != (0, n)]
-    if not windows:
+    starts, stops = edges[np.array(np.triu_indices(edges.size, 1))]
+    part = stops - starts < events.at.size
+    if not part.any():
         return
-    start, stop = _densest(events, windows)
+    start, stop = _densest(events, starts[part], stops[part])
     inside = np.zeros(events.at.size, dtype=np.bool_)
     inside[start:stop] = True
-    if events.upper(inside) * len(windows) > ALPHA / _TESTS:
+    if events.upper(inside) * int(part.sum()) > ALPHA / _TESTS:
         return
     values: dict[str, Value] = {**about, **_counts(events, inside), "since": _clock(events.at[start])}
     if stop < events.at.size:
@@ -159,12 +159,11 @@ def _by_time(events: _Events, about: Mapping[str, Value]) -> Iterator[Reason]:
         yield Reason("cluster.since", values)
 
 
-def _densest(events: _Events, windows: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The window that has the most events beyond what its suites' rates give it, in standard deviations.
+def _densest(events: _Events, start: Ints, stop: Ints) -> tuple[int, int]:
+    """The start and stop of the window with the most events beyond what its suites' rates give, in standard deviations.
 
     What lasts to the end is the simpler story: a window that ends before it must stand out clearly more.
     """
-    start, stop = np.asarray(windows).T
     excess, variance = np.zeros(start.size), np.zeros(start.size)
     for code in codes_of(events.suite[events.hits]).tolist():
         own = events.suite == code
@@ -174,7 +173,8 @@ def _densest(events: _Events, windows: Sequence[tuple[int, int]]) -> tuple[int, 
         excess += hits - drawn * rate
         variance += drawn * (n - drawn) / max(1, n - 1) * rate * (1 - rate)
     spread = np.where(variance > 0, excess / np.sqrt(np.maximum(variance, 1e-12)), -np.inf)
-    return windows[int(np.argmax(np.where(stop == events.hits.size, 1.1, 1.0) * spread))]
+    best = int(np.argmax(np.where(stop == events.hits.size, 1.1, 1.0) * spread))
+    return int(start[best]), int(stop[best])
 
 
 def _counts(events: _Events, inside: Mask) -> dict[str, Value]:

@@ -60,8 +60,14 @@ def t_quantile(probability: float, df: float) -> float:
     if probability == 0.5:
         return 0.0
     upper = min(probability, 1.0 - probability)
-    found = _solve(lambda t: t_sf(t, df), upper, max(-normal_quantile(upper), 1e-3))
-    return found if probability > 0.5 else -found
+    z = -normal_quantile(upper)  # and from it by the expansion of E. A. Cornish and R. A. Fisher (1938)
+    t, step = z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df * df), math.inf
+    while abs(step) > 1e-8:  # Newton's in the logarithms, where far tails are straight; the next error is its square
+        density = math.exp(-(df + 1) / 2 * math.log1p(t * t / df)) * _gamma_ratio(df / 2) / math.sqrt(math.pi * df)
+        tail = _t_upper(t, df)
+        step = math.log(tail / upper) * tail / (density * t)
+        t *= math.exp(step)
+    return t if probability > 0.5 else -t
 
 
 def elementwise(function: Callable[[float, float], float], first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
@@ -144,24 +150,19 @@ def _gamma_ratio(a: float) -> float:
 
 def _beta_fraction(a: float, b: float, x: float) -> float:
     """The continued fraction of the incomplete beta function (DLMF 8.17.22), by W. J. Lentz's method."""
-    c, d = 1.0, 1.0 / _kept(1.0 - (a + b) * x / (a + 1.0))
+    c, d = 1.0, 1.0 / (1.0 - (a + b) * x / (a + 1.0) or _TINY)
     value = d
     for m in range(1, _MOST_STEPS):
         even = m * (b - m) * x / ((a + 2 * m - 1.0) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1.0))
         step = 1.0
         for term in (even, odd):
-            d, c = 1.0 / _kept(1.0 + term * d), _kept(1.0 + term / c)
+            d, c = 1.0 / (1.0 + term * d or _TINY), 1.0 + term / c or _TINY
             step = d * c
             value *= step
         if abs(step - 1.0) < 4 * _ENOUGH:
             break
     return value
-
-
-def _kept(value: float) -> float:
-    """The value, kept away from 0."""
-    return value if abs(value) > _TINY else _TINY
 
 
 def _solve(tail: Callable[[float], float], upper: float, start: float) -> float:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from compare_factory import NOW, beta_chances, binary, side, suite
 
-from evalkit.compare.clusters import ALPHA
+from evalkit.compare.clusters import ALPHA, cluster_notes
 from evalkit.compare.judge import compare
+from evalkit.compare.pair import align
 from evalkit.compare.validity import Policy
 from evalkit.model import Status
 from evalkit.render.words import say
@@ -132,9 +133,17 @@ def of_equal_stacks(rng, n):
     return sides
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(600, marks=pytest.mark.slow)])
 def test_equal_stacks_are_left_in_peace(count):
-    """The order of time is that of difficulty, as a run asks long answers first."""
-    rng = np.random.default_rng(11)
-    alarms = sum(bool(notes(*of_equal_stacks(rng, int(rng.integers(40, 400))))) for _ in range(count))
-    assert alarms <= ALPHA * count, alarms
+    """The order of time is that of difficulty, as a run asks long answers first.
+
+    Three alarms in 600 are too many: at a rate of ALPHA there would be as many in 94 of 100 such tests.
+    """
+    rng, alarms = np.random.default_rng(11), 0
+    for _ in range(count):
+        one, two = (
+            side(name, *parts)
+            for name, parts in zip("ab", of_equal_stacks(rng, int(rng.integers(40, 400))), strict=True)
+        )
+        alarms += bool(cluster_notes(one, two, {"quiz": align(one.suites["quiz"], two.suites["quiz"])}))
+    assert alarms <= ALPHA * count / 3, alarms

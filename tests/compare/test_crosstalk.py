@@ -15,7 +15,7 @@ from evalkit.files import digest64
 from evalkit.render.words import say
 
 SYLLABLES = ("kal", "mor", "tis", "ven", "dru", "ano", "ebi", "uro", "ilo", "spe", "qui", "zan", "hol", "ret", "fum")
-WORDS = ["".join(three) for three in product(SYLLABLES, repeat=3)]
+WORDS = np.array(["".join(three) for three in product(SYLLABLES, repeat=3)])
 STOCK = "Let us think about this step by step. First of all we look at what is given and then at what is asked for."
 
 

@@ -34,15 +34,23 @@ def triples_of(rng, rate, *, repeats_itself=False, other=None):
     return [Triple(a, b, c, right if a.differs or b.differs else None) for a, b, c, right in rows]
 
 
+def left_open(dozen):
+    counts = (sum(pair.differs for pair in pairs) for pairs in ([t.first for t in dozen], [t.own for t in dozen]))
+    return is_open(decided(dozen), *counts)
+
+
 def word_of(triples):
     """As `recheck` decides: by a dozen, and where these leave it open by four."""
     dozen = triples[:ASKED]
-    counts = [sum(pair.differs for pair in pairs) for pairs in ([t.first for t in dozen], [t.own for t in dozen])]
-    return decided(triples if is_open(decided(dozen), *counts) else dozen)
+    return decided(triples if left_open(dozen) else dozen)
 
 
 def said_of(rng, rate, **more):
-    return word_of([one for _ in range(DOZENS) for one in triples_of(rng, rate, **more)])
+    """As `word_of`; the further dozens are drawn only where they are asked for."""
+    dozen = triples_of(rng, rate, **more)
+    if not left_open(dozen):
+        return decided(dozen)
+    return decided([*dozen, *(one for _ in range(1, DOZENS) for one in triples_of(rng, rate, **more))])
 
 
 def test_a_server_that_lost_a_quarter_of_its_answers_is_found_though_a_dozen_do_not_show_it():
@@ -51,14 +59,17 @@ def test_a_server_that_lost_a_quarter_of_its_answers_is_found_though_a_dozen_do_
     assert word_of(([lost] * 3 + [kept] * 9) * DOZENS) == "other"
 
 
-@pytest.mark.parametrize("count", [2_000, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_a_faithful_server_is_hardly_ever_called_another(count):
-    """Rates from none to a token in three; the last one is a server that batches otherwise now than when it was run."""
+@pytest.mark.slow
+def test_a_faithful_server_is_hardly_ever_called_another():
+    """Rates from none to a token in three; the last one is a server that batches otherwise now than when it was run.
+
+    Of 5,000 at most 2: were one in a thousand called another, three or more would be in 87 of 100 such tests.
+    """
     rng = np.random.default_rng(1)
     cases = [(0.0, False), (1 / 500, False), (1 / 129, False), (1 / 30, False), (1 / 3, False), (1 / 129, True)]
     for rate, repeats_itself in cases:
-        false = sum(said_of(rng, rate, repeats_itself=repeats_itself) == "other" for _ in range(count))
-        assert false < max(2, count / 1000), (rate, repeats_itself, false)
+        false = sum(said_of(rng, rate, repeats_itself=repeats_itself) == "other" for _ in range(5_000))
+        assert false <= 2, (rate, repeats_itself, false)
 
 
 @pytest.mark.parametrize(("rate", "other", "least"), [(0.0, 1 / 3, 200), (1 / 500, 1 / 3, 195), (1 / 129, 1 / 3, 170)])

@@ -145,7 +145,7 @@ async def test_what_waits_for_the_last_pass_is_recorded_where_the_endpoint_goes_
         Scripted(script), settings, lambda r, o: outcomes.append((r.key, o)), {"s": Progress()}, rng=random.Random(0)
     )
     with pytest.raises(EndpointError):
-        await pool.run(requests(200))
+        await pool.run(requests(60))
     assert dict(outcomes)["s0"].kind is FailureKind.TIMEOUT
 
 
