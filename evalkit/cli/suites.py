@@ -182,6 +182,27 @@ def schema(document: str, suite: bool) -> None:
     options.print_json(json_schema())
 
 
+@click.command("facts")
+@click.argument("program", default="python3")
+@options.of("facts")
+def facts(program: str, as_json: bool) -> None:
+    """Print what a server runs on: chip, count, driver, firmware and the versions that decide what it computes.
+
+    PROGRAM is the server's: `vllm`, `/opt/env/bin/python`. Run it where the server runs; the last line is a `build:`.
+    """
+    from evalkit.serve.facts import build_of
+    from evalkit.serve.facts import facts as facts_of
+    from evalkit.waits import finished
+
+    found = finished(facts_of(program))
+    if as_json:
+        options.print_json({**found, "build": build_of(found)})
+        return
+    for name, text in found.items():
+        click.echo(f"{name:<14}{text.strip()}")
+    click.echo(f"build: {build_of(found)}" if found else "nothing is known of it: no engine's packages, no chip's tool")
+
+
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

@@ -40,7 +40,7 @@ from evalkit.run.plan import (
 from evalkit.run.readiness import Gate, Seen, look, look_again, possible
 from evalkit.run.records import Answerer, packed
 from evalkit.run.scheduler import Finder, Pool, PoolSettings, Progress
-from evalkit.serve import operators
+from evalkit.serve import facts, operators
 from evalkit.serve.launch import opened
 from evalkit.waits import finished
 
@@ -211,6 +211,8 @@ async def _run_side(side: SideRun, shared: _Shared) -> Outcome:
                     try:
                         await _ask(asking, missing, out, shared)
                         told |= await operators.proof(side.config, began)
+                        if program := facts.program_of(side.config):
+                            told |= {f"facts.{name}": text for name, text in (await facts.facts(program)).items()}
                         asking.session = replace(asking.session, endpoint={**asking.session.endpoint, **told})
                     finally:
                         session = _ended(asking, shared)

@@ -16,6 +16,7 @@ from evalkit.model import Reason, said
 from evalkit.options import RunOptions
 from evalkit.run import Observer, execute
 from evalkit.run.plan import SideRun, samplings
+from evalkit.serve.facts import with_build
 from evalkit.serve.flagscale import with_flagscale
 from evalkit.serve.operators import settled
 from evalkit.tasks.suites import find_pack
@@ -33,7 +34,7 @@ def load(path: Path, options: RunOptions, *, reference: bool = False) -> Endpoin
     Raises:
         ConfigError: for any mistake in it.
     """
-    config = settled(load_config(path, options.overrides, with_flagscale), reference=reference)
+    config = with_build(settled(load_config(path, options.overrides, with_flagscale), reference=reference))
     if options.limit is None:
         return config
     names = [entry.name for entry in find_pack(config.pack, config.suite_folders).suites] if config.pack else []
