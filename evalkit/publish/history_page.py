@@ -12,7 +12,7 @@ from evalkit.publish.known import Known
 from evalkit.render import numbers
 from evalkit.render import terminal as console
 from evalkit.render.html import page_context, scale_to
-from evalkit.render.jinja import fill
+from evalkit.render.jinja import fill, own
 from evalkit.render.numbers import Change
 from evalkit.render.private import without_folders
 from evalkit.render.rows import change_of, k_text
@@ -163,16 +163,16 @@ class HistoryTable:
 
     def remarks(self, one: Series, trends: Sequence[SuiteTrend], *, whole: bool = False) -> Iterator[Text]:
         """What is to be said of some suites, and of the `whole` last night, a paragraph each."""
-        context = {
-            "series": one,
-            "trends": trends,
-            "whole": whole,
-            "known_of": lambda trend: known_for(self.known, *trend.points[-1]),
-            "label_of": label_of,
-            "words": words_of(self.language),
-            "language": self.language,
-        }
-        return map(self._text, fill(data_folder("reports") / "history.txt.j2", context).splitlines())
+        told = own(
+            "history.txt.j2",
+            self.language,
+            series=one,
+            trends=trends,
+            whole=whole,
+            known_of=lambda trend: known_for(self.known, *trend.points[-1]),
+            label_of=label_of,
+        )
+        return map(self._text, told.splitlines())
 
     def _marked(self, row: NightRow, marks: list[str]) -> Text:
         """The verdict, and in brackets that it is known, and other marks."""

@@ -20,7 +20,7 @@ from evalkit.model import Comparison, Flip, Interval, SuiteResult
 from evalkit.render import numbers
 from evalkit.render.jinja import fill
 from evalkit.render.private import fit_to_pass_on
-from evalkit.render.rows import overall, probe_sentence, sentences, suite_row, table_of
+from evalkit.render.rows import overall, probe_sentence, suite_row, table_of
 from evalkit.render.words import Language, clean, words_of
 from evalkit.resources import data_folder
 
@@ -229,22 +229,11 @@ def report(
 
 def _view(suite: SuiteResult, language: Language) -> dict[str, Any]:
     """One suite as the template shows it; the difference of a heading only where it has an interval."""
-    breakdown = [
-        {
-            "heading": " / ".join(row.heading),
-            "n": row.n_items,
-            "reference": numbers.rounded(numbers.points(row.reference), 1),
-            "candidate": numbers.rounded(numbers.points(row.candidate), 1),
-            "change": numbers.change(row.difference, row.ci90, suite.margin) if row.ci90 else None,
-        }
-        for row in suite.breakdown
-    ]
+    changes = [row.ci90 and numbers.change(row.difference, row.ci90, suite.margin) for row in suite.breakdown]
     return {
         "row": suite_row(suite, language),
         "result": suite,
-        "sentences": sentences(suite, language),
-        "churn": numbers.rounded(numbers.points(suite.flips.churn), 1),
-        "breakdown": breakdown,
+        "breakdown": [*zip(suite.breakdown, changes, strict=True)],
     }
 
 

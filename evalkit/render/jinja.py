@@ -18,7 +18,15 @@ from evalkit import codec
 from evalkit.errors import UsageError
 from evalkit.model import Comparison, Reason
 from evalkit.render import numbers, words
-from evalkit.render.rows import probe_sentence, table_of, value_text
+from evalkit.render.rows import (
+    beside_label,
+    paragraph,
+    part_text,
+    probe_sentence,
+    sentences,
+    table_of,
+    value_text,
+)
 from evalkit.render.words import SYMBOLS, Language, is_english, say, verdict_text, words_of
 from evalkit.resources import data_folder
 
@@ -79,6 +87,11 @@ def fill(path: Path, context: Mapping[str, Any]) -> str:
         return environment.get_template(path.name).render(context)
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise UsageError(f"{path}{_line_of(error, path.name)}: {error}") from error
+
+
+def own(name: str, language: Language = "en", **values: Any) -> str:
+    """Fill one of evalkit's own templates, which sees `words` and `language` beside the values."""
+    return fill(data_folder("reports") / name, {"words": words_of(language), "language": language, **values})
 
 
 def _format_of(path: Path) -> str:
@@ -169,6 +182,11 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
         "told": say,
         "english": is_english,
         "value": value_text,
+        "percent": lambda share: numbers.rounded(numbers.points(share), 1),
+        "part": part_text,
+        "beside": beside_label,
+        "sentences": sentences,
+        "paragraph": paragraph,
     }
 
 

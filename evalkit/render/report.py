@@ -10,19 +10,10 @@ from typing import Any, Final, Literal, TypeAlias
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.model import Comparison, Reason, Verdict
 from evalkit.options import ReportOptions
-from evalkit.render.jinja import fill, render_template
+from evalkit.render.jinja import own, render_template
 from evalkit.render.private import fit_to_pass_on
-from evalkit.render.rows import (
-    beside_label,
-    claims,
-    overall,
-    paragraph,
-    part_text,
-    probe_sentence,
-    sentences,
-    stopped_by,
-)
-from evalkit.render.words import Language, one_line, say, say_all, words_of
+from evalkit.render.rows import beside_label, claims, overall, part_text, probe_sentence, sentences, stopped_by
+from evalkit.render.words import Language, one_line, say, say_all
 from evalkit.resources import data_folder
 
 FORMATS: Final = ("terminal", "markdown", "csv", "latex", "json", "html", "junit", "openmetrics", "summary")
@@ -87,21 +78,18 @@ def explain(comparison: Comparison, suite: str | None = None, *, language: Langu
     names = [result.suite for result in comparison.suites]
     if suite is not None and suite not in names:
         raise UsageError(f"the comparison has no suite {suite!r}{did_you_mean(suite, names)}")
-    context = {
-        "comparison": comparison,
-        "suites": [result for result in comparison.suites if suite in {None, result.suite}],
-        "whole": suite is None,
-        "stopped": stopped_by(comparison),
-        "overall": overall(comparison, language),
-        "claims": claims(comparison, language),
-        "probe": probe_sentence(comparison.probe, language),
-        "paragraph": paragraph,
-        "part_text": part_text,
-        "beside_label": beside_label,
-        "words": words_of(language),
-        "language": language,
-    }
-    return fill(data_folder("reports") / "explain.txt.j2", context).strip() + "\n"
+    told = own(
+        "explain.txt.j2",
+        language,
+        comparison=comparison,
+        suites=[result for result in comparison.suites if suite in {None, result.suite}],
+        whole=suite is None,
+        stopped=stopped_by(comparison),
+        overall=overall(comparison, language),
+        claims=claims(comparison, language),
+        probe=probe_sentence(comparison.probe, language),
+    )
+    return told.strip() + "\n"
 
 
 def notebook(comparison: Comparison) -> str:
@@ -177,8 +165,8 @@ def junit(comparison: Comparison, *, undecided: Undecided = "fail") -> bytes:
         message = f"{probe.verdict.value}: {say_all(probe.reasons)}"
         explained = [probe_sentence(probe), *map(say, probe.reasons)]
         cases.insert(0, _case("fidelity probe", result, probe.verdict, probe.reasons, explained, message=message))
-    context = {"comparison": comparison, "cases": cases, "notes": "\n".join(map(say, comparison.notes))}
-    return fill(data_folder("reports") / "junit.xml.j2", context).encode()
+    notes = "\n".join(map(say, comparison.notes))
+    return own("junit.xml.j2", comparison=comparison, cases=cases, notes=notes).encode()
 
 
 def _case(
@@ -214,22 +202,11 @@ def github_annotations(comparison: Comparison, *, undecided: Undecided = "fail")
     As the summary, they do not say where the endpoints are.
     """
     shown = fit_to_pass_on(comparison)
-    context = {
-        "verdict": shown.verdict,
-        "reasons": shown.reasons,
-        "stopped": stopped_by(shown),
-        "suites": shown.suites,
-        "mean": shown.macro,
-        "open_level": {"fail": "error", "warn": "warning", "pass": "notice"}[undecided],
-        "sentences": sentences,
-        "part_text": part_text,
-        "beside_label": beside_label,
-    }
-    return fill(data_folder("reports") / "annotations.txt.j2", context)
+    open_level = {"fail": "error", "warn": "warning", "pass": "notice"}[undecided]
+    return own("annotations.txt.j2", comparison=shown, stopped=stopped_by(shown), open_level=open_level)
 
 
 def openmetrics(comparison: Comparison) -> str:
     """OpenMetrics text for GitLab's metrics report or a Prometheus textfile collector. Ratios are fractions."""
     partial = [suite.suite for suite in comparison.suites if part_text(suite)]
-    context = {"comparison": comparison, "verdicts": list(Verdict), "partial": partial}
-    return fill(data_folder("reports") / "metrics.txt.j2", context)
+    return own("metrics.txt.j2", comparison=comparison, verdicts=list(Verdict), partial=partial)
