@@ -374,7 +374,7 @@ def compare(
         from evalkit import spine
 
         return _kept(spine.compared(paths, chosen, observer), chosen, observer)
-    judging.nothing_is_asked(chosen)
+    judging.nothing_is_asked(chosen, *paths)
     return _kept(judged_stored(paths, chosen), chosen, observer)
 
 
@@ -396,7 +396,7 @@ def aa(reference: PathLike, options: CompareOptions | None = None, observer: Obs
         from evalkit import spine
 
         return _kept(spine.second_run(path, chosen, observer), chosen, observer)
-    judging.nothing_is_asked(chosen)
+    judging.nothing_is_asked(chosen, path)
     return _kept(judging.judged_halves(path, chosen), chosen, observer)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -13,7 +14,7 @@ import numpy as np
 from evalkit.compare.columns import NO_TEXT, Side, no_item
 from evalkit.compare.judge import compare
 from evalkit.compare.operators import with_operators
-from evalkit.compare.validity import NoiseFloor, Policy, check_names, p_gold_name
+from evalkit.compare.validity import NO_JOURNAL, NoiseFloor, Policy, Rules, check_names, p_gold_name
 from evalkit.compare.verdict import half
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.foreign import HEADLINES, Choices, Named
@@ -23,6 +24,7 @@ from evalkit.model import Comparison, Difference, Probe, Reason, Value, Verdict,
 from evalkit.options import CompareOptions, JudgeOptions
 from evalkit.parts import Look
 from evalkit.publish.archive import candidates_of, noise_floors
+from evalkit.run import journal
 
 if TYPE_CHECKING:
     from evalkit.config.suite import Pack
@@ -77,10 +79,6 @@ def stored_case(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions
             f"{scores[1]}: both sides are the same: nothing can differ (`evalkit aa` shows a side's own noise)"
         )
     sides = read_pair(*scores, choices_of(options))
-    if kind_of(scores[0]) == "run" and sides[0].identity.run_id == sides[1].identity.run_id:
-        raise UsageError(
-            f"{scores[1]}: is a copy of {scores[0]}: nothing can differ (`evalkit aa` shows a side's own noise)"
-        )
     folder = Path() if isinstance(scores[0], Frame) else scores[0].parent
     home = folder / f"{sides[0].identity.name}--{sides[1].identity.name}"
     notes = tuple(note for side in sides for note in stored_notes(side))
@@ -125,6 +123,7 @@ def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: 
     rows = [p_gold_name(name) for side in case.sides for name, suite in side.suites.items() if suite.p_gold]
     check_margins(options, [*rows, *(name for side in case.sides for name in side.suites)])
     chosen = replace(policy(options, case), look=look)
+    _refuse_copy(*case.sides)
     candidate = case.sides[1] if case.of_one else with_operators(*case.sides)
     made = compare(case.sides[0], candidate, chosen, now(), case.differences)
     made = made if settle is None else settle(made)
@@ -144,6 +143,28 @@ def judged(case: Case, options: JudgeOptions, look: Look | None = None, settle: 
         said, _places = read_policy(options.policy)
         made = made if said.rule is None else ruled(made, str(options.policy), said.rule)
     return Judged(made, case.home, case.sides)
+
+
+_LOOKED_AT: Final = 1_000
+_COPIED: Final = 0.1
+
+
+def _refuse_copy(*sides: Side) -> None:
+    """Raises `UsageError` where one side's answers are the other's: no two come at the same moments, as fast."""
+    one, two = (set(_moments(side)) for side in sides)
+    if len(one & two) > _COPIED * max(len(one), len(two)):
+        places = [side.identity.path or side.identity.name for side in reversed(sides)]
+        raise UsageError(
+            "{}: is a copy of {}: nothing can differ (`evalkit aa` shows a side's own noise)".format(*places)
+        )
+
+
+def _moments(side: Side) -> Iterator[tuple[object, ...]]:
+    """What tells the first answers of each suite from all others: the item, when it was answered, and how fast."""
+    for name, suite in side.suites.items():
+        few = suite.samples.rows(np.flatnonzero(~np.isnan(suite.samples.at))[:_LOOKED_AT])
+        items = (few.items.name[place] for place in few.item.tolist())
+        yield from zip(repeat(name), items, few.at.tolist(), few.seconds.tolist(), few.text.tolist(), strict=False)
 
 
 _OF_A_PART: Final = frozenset({"note.part", "note.categories", "note.without_task", "note.share"})
@@ -219,6 +240,7 @@ def policy(options: JudgeOptions, case: Case | None = None) -> Policy:
         default_margin=default,
         overall_margin=overall,
         pack=options.pack or "",
+        rules=Rules(accepted=frozenset({NO_JOURNAL} if options.stored else ())),
         on_inconclusive=options.on_inconclusive,
         bank=case is not None and case.bank,
         noise={} if case is None else case.noise,
@@ -267,15 +289,16 @@ def check_margins(options: JudgeOptions, suites: Iterable[str]) -> None:
             )
 
 
-def nothing_is_asked(options: CompareOptions) -> None:
+def nothing_is_asked(options: CompareOptions, *paths: Path) -> None:
     """An option that has no effect on stored sides is a mistake, not a wish."""
+    proven = all(kind_of(path) != "run" or journal.files(path) for path in paths)
     given = {
         "--set": options.overrides,
         "--limit": options.limit,
         "--rerun-on-fail": options.rerun_on_fail,
         "--probe": options.probe,
         "--anyway": options.anyway,
-        "--stored": options.stored,
+        "--stored": options.stored and proven,
         "--again": options.again,
         "--rounds": options.rounds,
     }

@@ -91,8 +91,9 @@ class JudgeOptions(Tolerances):
     The `Tolerances` stand over those of `pack`, all over the sides' own. `overall_margin_pt` is the tolerance of the
     mean over several suites (None: `margin_pt`, the pack's, the sides' own, or 2 points). `on_inconclusive` says
     whether INCONCLUSIVE ends with exit code 4 ("fail") or 0. `flips` bounds the changed items of a suite that are held
-    with both replies (None: all); `include_questions` holds those of gated data sets as well. `out` is the
-    folder for the comparison; without it the folder is beside what is compared.
+    with both replies (None: all); `include_questions` holds those of gated data sets as well. `stored` takes
+    stored answers as they are: no server is asked whether they are its own, and scores count whose journal is gone.
+    `out` is the folder for the comparison; without it the folder is beside what is compared.
 
     `policy` names a policy of evalkit's own or is its file (docs/comparing.md): margins below those given here, suites
     that are advisory, and a rule of thumb that is shown beside the verdict.
@@ -112,6 +113,7 @@ class JudgeOptions(Tolerances):
     on_inconclusive: Literal["fail", "warn", "pass"] = "fail"
     flips: int | None = 40
     include_questions: bool = False
+    stored: bool = False
     out: str | Path | None = None
     filters: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
@@ -138,8 +140,8 @@ class CompareOptions(JudgeOptions):
     where much is to be asked and it costs little. `rerun_on_fail` asks all at once, and the candidate again before a
     comparison fails. `rounds` bounds the rounds in which it is asked otherwise (1: all at once; None: as the pack has).
     `anyway` asks where what the two sides say makes the comparison INVALID whatever is answered. Before stored answers
-    are reused a dozen are asked for again, and another server stops the comparison; `stored` takes them as they are,
-    and `again` asks for all anew (the old runs are kept under another name).
+    are reused a dozen are asked for again, and another server stops the comparison; `again` asks for all anew (the old
+    runs are kept under another name).
     """
 
     overrides: tuple[str, ...] = ()
@@ -148,7 +150,6 @@ class CompareOptions(JudgeOptions):
     probe: bool | None = None
     rerun_on_fail: bool = False
     anyway: bool = False
-    stored: bool = False
     again: bool = False
     rounds: int | None = None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -134,16 +134,22 @@ def _replays(home: Path, stored: Fixed, suites: Mapping[str, Asked]) -> bool:
     raise UsageError(f"{told}: {name} {was}, now {now}: {_WHY}")
 
 
-def looked(folder: Path, *, night: bool = False) -> Iterator[Reason]:
-    """A note where a run's answers were looked at in rounds, or in a night that was confirmed: not in that `night`."""
-    *_, now = before = manifest.sessions(folder)
+def looked(folder: Path, now: Session, *, night: bool = False) -> tuple[Reason, ...]:
+    """A note where answers of `now` were looked at in rounds.
+
+    Raises:
+        UsageError: they were looked at in a night that was confirmed, and this is no `night`: both looks share alpha.
+    """
+    before = manifest.known(folder)
 
     def answers(of: Session, on: int = 0) -> set[str]:
         return {digest([dict(of.served), one.suite, dict(one.parameters), one.seed + on]) for one in of.suites}
 
-    rounds, twice = answers(now), set[str]() if night else answers(now, RERUN_SEEDS)
-    if any(answers(one) & (twice | rounds if one.part else twice) for one in before):
-        yield Reason("note.looked", {"name": now.name})
+    rounds, twice = answers(now), answers(now, RERUN_SEEDS)
+    if not night and any(answers(one) & twice for one in before):
+        told = "its answers were looked at in a night that was confirmed, and are judged with those of its second run"
+        raise UsageError(f"{folder}: {told}: compare the YAML files with --rerun-on-fail, or ask anew with --again")
+    return (Reason("note.looked", {"name": now.name}),) * any(one.part and answers(one) & rounds for one in before)
 
 
 def _read(home: Path) -> Fixed | None:
@@ -392,7 +398,7 @@ def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptio
     folders, found = [Path(side.identity.path) for side in case.sides], _read(case.home)
     sizes = {} if found is None else sizes_stored(folders[1])
     if found is None or not _replays(case.home, found, asked([*map(manifest.latest, folders)], sizes)):
-        return judged(replace(case, trouble=(*case.trouble, *looked(folders[1]))), options)
+        return judged(replace(case, trouble=(*case.trouble, *looked(folders[1], manifest.latest(folders[1])))), options)
     design, seen = found.design, False
 
     def at(part: Part) -> Case | None:

@@ -194,6 +194,7 @@ class _Asking:
         self._rechecks: dict[str, _Rechecked] = {}
         self._admission: Admission | None = None
         self._trouble: tuple[Reason, ...] = ()
+        self._before: tuple[Reason, ...] = ()
         self._was_asked = False
 
     def judged(self) -> Judged:
@@ -208,7 +209,9 @@ class _Asking:
         sampled = any(suite.parameters.get("temperature") != 0 for suite in plan.suites)
         # As the candidate's pack says, where its suites are sampled; a file without a pack asks all at once.
         most = find_pack(config.pack, config.suite_folders).rounds if config.pack and sampled else 1
-        fixed = rounds.fixed(planned.home, self._sides, self._asked(), options, most)
+        sessions = self._sessions()
+        self._before = rounds.looked(planned.folders[1], sessions[1], night=options.rerun_on_fail)
+        fixed = rounds.fixed(planned.home, self._sides, self._asked(sessions), options, most)
         self._rechecks = {side.config.name: _rechecked(side, options, self.observer) for side in self._sides}
         self._sides = [replace(side, rechecked=self._rechecks[side.config.name].found) for side in self._sides]
         self._admission = _admission(self._sides, planned, options, self.observer)
@@ -220,10 +223,12 @@ class _Asking:
         schedule = rounds.schedule(fixed.design, rounds.sizes_of(self._sides[-1]))
         return rounds.Walk(schedule, options).result(self._at, options.rounds, self.observer.looked)
 
-    def _asked(self) -> dict[str, rounds.Asked]:
-        both = [*zip(self.planned.folders, self.planned.sides, strict=True)]
-        sessions = [manifest.latest(f) if side is None else new_session(side.config, side.plan) for f, side in both]
-        folder, side = both[1]
+    def _sessions(self) -> list[Session]:
+        both = zip(self.planned.folders, self.planned.sides, strict=True)
+        return [manifest.latest(f) if side is None else new_session(side.config, side.plan) for f, side in both]
+
+    def _asked(self, sessions: Sequence[Session]) -> dict[str, rounds.Asked]:
+        folder, side = self.planned.folders[1], self.planned.sides[1]
         return rounds.asked(sessions, rounds.sizes_stored(folder) if side is None else rounds.sizes_of(side))
 
     def _at(self, part: Part | None) -> Case:
@@ -256,7 +261,7 @@ class _Asking:
         sides = one, two
         unasked = _Rechecked(why="a stored run was given")
         notes = tuple(note for side in sides for note in self._rechecks.get(side.identity.name, unasked).notes(side))
-        before = () if part else rounds.looked(planned.folders[1], night=self.options.rerun_on_fail)
+        before = () if part else self._before
         trouble, found = (*self._trouble, *notes, *before, *_one_server(planned.configs)), planned.found
         if len(self._sides) == 1:
             # The configuration says what is compared: suites that only the stored run has are left out.

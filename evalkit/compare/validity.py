@@ -202,12 +202,17 @@ _ALERTS: Final = 13
 """Rules of a suite that a rate or a length may break: two here, and the eleven rows of `behaviour.py`."""
 
 
+NO_JOURNAL: Final = "run.no_journal"
+"""The defect of a run with scores and nothing that they were made from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The limits of the rules; shares are fractions of planned samples.
 
     A gap in truncated or reasoning-only answers counts where it exceeds its limit and its p-value is at most
     `alert_alpha`, as for what is told beside accuracy; equal stacks break any such rule with that chance at most.
+    Defects whose codes are `accepted` count for nothing.
     """
 
     coverage: float = 0.98
@@ -217,6 +222,7 @@ class Rules:
     reasoning_only_gap: float = 0.005
     items: int = 20
     largest_share: float = 0.1
+    accepted: frozenset[str] = frozenset()
 
     def among(self, suites: int) -> Rules:
         """The rules for each of so many suites, so that `alert_alpha` holds over all of them together."""
@@ -226,12 +232,13 @@ class Rules:
 def invalid_reasons(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned, rules: Rules) -> list[Reason]:
     """The reasons of all rules that are broken; an empty list means that the suite may be judged."""
     one, two, lacking = aligned.reference, aligned.candidate, list[Reason]()
+    own = reference.facts.defects
+    defects = (*own, *(defect for defect in candidate.facts.defects if defect not in own))
     if aligned.coverage < rules.coverage:
         counts = {"one": one.missing, "ones": len(one), "two": two.missing, "twos": len(two)}
         lacking = [Reason("coverage", {"share": aligned.coverage, "least": rules.coverage, **counts})]
     return [
-        *reference.facts.defects,
-        *(defect for defect in candidate.facts.defects if defect not in reference.facts.defects),
+        *(defect for defect in defects if defect.code not in rules.accepted),
         *differing_settings(reference, candidate, aligned),
         *_granularity(reference, candidate),
         *_items(aligned, rules),

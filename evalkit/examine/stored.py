@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from evalkit.errors import RunError
 from evalkit.run import journal, manifest
-from evalkit.run.read import graded_bytes, verified
+from evalkit.run.read import verified
 from evalkit.run.records import Damage, read_records
 
 # ---------------------------------------------------------------- how much there will be
@@ -79,7 +79,8 @@ def _stored_run(folder: Path) -> StoredRun:
     try:
         if (folder / manifest.NAME).is_file():
             session = manifest.latest(folder)
-            if graded_bytes(verified(folder, session).scores) and not journal.files(folder):
+            verified(folder, session)
+            if not journal.files(folder):
                 problems.append(f"{folder}: its {journal.NAME} is gone: nothing shows what its scores were made from")
     except RunError as error:
         problems.append(str(error))

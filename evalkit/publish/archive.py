@@ -132,9 +132,9 @@ def home_of(runs: Path, name: str) -> Path:
 
 
 def noise_floors(reference: Side) -> dict[str, NoiseFloor]:
-    """The floors by suite of the stored comparison of the reference with itself; empty where there is none.
+    """The floors by suite of the stored comparison of this very run with itself; empty where there is none.
 
-    A suite counts where data, prompts and model are those of the reference.
+    One of other answers, asked before or under other settings, says nothing of these.
 
     Raises:
         UsageError: where there is one that cannot be read.
@@ -144,15 +144,8 @@ def noise_floors(reference: Side) -> dict[str, NoiseFloor]:
     if not reference.identity.path or not file.is_file():
         return {}
     made = read(file)
-    if made.reference.model != reference.identity.model:
-        return {}
-    floors = {}
-    for suite in made.suites:
-        side = reference.suites.get(suite.suite)
-        own = (("data", suite.data_digest), ("prompts", suite.protocol_digest))
-        if side is not None and all(side.facts.digests.get(key, "") == digest for key, digest in own):
-            floors[suite.suite] = floor_of(suite, made)
-    return floors
+    same = made.reference.run_id == reference.identity.run_id
+    return {suite.suite: floor_of(suite, made) for suite in made.suites if same}
 
 
 def floor_of(suite: SuiteResult, made: Comparison) -> NoiseFloor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import Floats, item_shares
 from evalkit.config import EndpointConfig
 from evalkit.errors import ConfigError
+from evalkit.files import digest
+from evalkit.run import journal, manifest
 from evalkit.run.read import is_run, stored_side
 from evalkit.stats.allocation import cheapest_repeats, steadied_variance
 from evalkit.stats.paired import fold
@@ -24,15 +27,35 @@ def bank_of(config: EndpointConfig) -> Mapping[str, SuiteSide]:
     """
     if config.bank is None:
         return {}
-    place = f"{config.where('bank') or config.name}: bank: {config.bank}"
-    if config.bank.resolve() == (config.runs / config.name).resolve():
-        raise ConfigError(f"{place}: is this side's own run: how often it is asked must not follow from its answers")
+    place, own = _place(config), config.runs / config.name
+    begun = [{one.run_id for one in manifest.known(folder)} for folder in (own, config.bank)]
+    if config.bank.resolve() == own.resolve() or begun[0] & begun[1]:
+        told = "is this side's own run, or a copy of it"
+        raise ConfigError(f"{place}: {told}: how often it is asked must not follow from its answers")
     if not is_run(config.bank):
         raise ConfigError(f"{place}: is no run folder: ask the reference first (`evalkit run`), or remove the key")
     suites = stored_side(config.bank).suites
     if not any(np.any(suite.samples.repeat > 0) for suite in suites.values()):
         raise ConfigError(f"{place}: asked every item once: without repeats nothing says how its answers vary")
     return suites
+
+
+def bank_digest(config: EndpointConfig, served: Mapping[str, Any]) -> str:
+    """SHA-256 over how far the journals of a side's bank reach; "" where it has none. `served` is what answers.
+
+    Raises:
+        ConfigError: it was another when the side's repeats were allotted, whose answers may have been looked at since.
+    """
+    found = "" if config.bank is None else digest(journal.extents(config.bank))
+    before = manifest.known(config.runs / config.name) if found else []
+    if any(one.bank not in {"", found} and one.served == served for one in before):
+        told = "has other answers than when it allotted this side's repeats: give back the bank as it was"
+        raise ConfigError(f"{_place(config)}: {told}, or give this side another `name:`")
+    return found
+
+
+def _place(config: EndpointConfig) -> str:
+    return f"{config.where('bank') or config.name}: bank: {config.bank}"
 
 
 def allotted(bank: Mapping[str, SuiteSide], repeats: Mapping[str, int]) -> dict[str, dict[str, int]]:

@@ -325,7 +325,8 @@ def unasked(side: SideRun, session: Session) -> Session:
     session = as_before(session, last)
     stopped = last.stopped if side.missing else None
     session = replace(session, part=session.part or (last.part if side.missing else None), stopped=stopped)
-    return replace(session, endpoint=last.endpoint or session.endpoint, started=last.started)
+    endpoint = last.endpoint or session.endpoint
+    return replace(session, endpoint=endpoint, started=last.started, nonce=last.nonce)
 
 
 def _known_lengths(side: SideRun, sides: Sequence[SideRun]) -> Lengths:

@@ -117,7 +117,7 @@ class Session:
     `endpoint` what the server said of itself. `answered` counts who gave the plan's answers, of earlier sessions too;
     `same_names` and `open_names` are what the endpoint calls the model, and what may be a name of it; `stopped` is None
     where nothing ended the session early; `rechecked` says what came of asking for stored answers again; `part` is what
-    of the plan was to be asked, None for all.
+    of the plan was to be asked, None for all; `bank` is the digest of the bank that allotted its repeats, "" for none.
     """
 
     name: str
@@ -138,11 +138,13 @@ class Session:
     rechecked: Rechecked | None = None
     part: Part | None = None
     format: int = 1
+    nonce: str = ""
+    bank: str = ""
 
     @property
     def run_id(self) -> str:
-        """Twelve digits that name what was asked of whom, and when it was begun."""
-        return digest([self.name, self.started, self.plan])[:12]
+        """Twelve digits that name what was asked of whom, and when it was begun; `nonce` tells two of one second."""
+        return digest([self.name, self.started, self.plan, *filter(None, [self.nonce])])[:12]
 
     def identity(self, path: str) -> RunIdentity:
         """Which run this is; the user's word on what is served there is part of the endpoint."""
@@ -228,6 +230,15 @@ def sessions(folder: Path) -> list[Session]:
     return [_session(folder / NAME, line) for line in _lines(folder / NAME)]
 
 
+def known(folder: Path) -> list[Session]:
+    """As `sessions`; none where the folder is no run, or its manifest is damaged and will be begun anew."""
+    try:
+        lines = _lines(folder / NAME)
+    except RunError:
+        return []
+    return [_session(folder / NAME, line) for line in lines]
+
+
 def latest(folder: Path, plan: str | None = None) -> Session:
     """The last session of the folder's manifest; with `plan`, the last one of the plan with that digest.
 
@@ -247,11 +258,8 @@ def earlier(folder: Path) -> Session | None:
     Raises:
         RunError: where another version of evalkit wrote it.
     """
-    try:
-        lines = _lines(folder / NAME)
-    except RunError:
-        return None
-    return _session(folder / NAME, lines[-1])
+    found = known(folder)
+    return found[-1] if found else None
 
 
 def _session(path: Path, line: bytes) -> Session:

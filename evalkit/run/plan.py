@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from evalkit.files import digest
 from evalkit.model import Item, Reason, Request
 from evalkit.parts import Part, Size, items_of
 from evalkit.run import journal, manifest
-from evalkit.run.allot import allotted, bank_of
+from evalkit.run.allot import allotted, bank_digest, bank_of
 from evalkit.run.manifest import Rechecked, Session, SuiteRecord
 from evalkit.scoring.answers import judge
 from evalkit.tasks.items import LoadedSuite, LoadOptions, by_logprobs, load_suite
@@ -75,13 +76,14 @@ class Plan:
     """Everything one endpoint is to be asked. `served` identifies what answers: model, build, launch settings.
 
     `notes` say what was asked for and is not in the plan, and why; `overall_margin_pt` is the tolerance that the file
-    or its pack names for the mean over suites.
+    or its pack names for the mean over suites; `bank` is the digest of the bank that allotted repeats.
     """
 
     suites: tuple[PlannedSuite, ...]
     served: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     overall_margin_pt: float | None = None
+    bank: str = ""
     _bases: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     _keys: list[str] = field(default_factory=list, repr=False, compare=False, init=False)
 
@@ -333,8 +335,8 @@ def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
         raise DataError("\n".join(absent))
     if not planned:
         raise ConfigError(f"{config.where('suites') or config.name}: nothing is left to run: {'; '.join(notes)}")
-    planned = [*_by_item(planned, bank_of(config), notes)]
-    return Plan(tuple(planned), served(config), tuple(notes), overall_margin_pt(config))
+    planned, serving = [*_by_item(planned, bank_of(config), notes)], served(config)
+    return Plan(tuple(planned), serving, tuple(notes), overall_margin_pt(config), bank_digest(config, serving))
 
 
 def _by_item(planned: list[PlannedSuite], bank: Mapping[str, SuiteSide], notes: list[str]) -> Iterator[PlannedSuite]:
@@ -451,6 +453,8 @@ def new_session(config: EndpointConfig, plan: Plan) -> Session:
         suites=[suite_record(suite) for suite in plan.suites],
         overall_margin_pt=plan.overall_margin_pt,
         format=manifest.FORMAT,
+        nonce=secrets.token_hex(8),
+        bank=plan.bank,
     )
 
 

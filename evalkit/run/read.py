@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
+from evalkit.compare.validity import NO_JOURNAL
 from evalkit.errors import RunError
 from evalkit.model import Reason, Status, Value, fraction
 from evalkit.parts import Part
@@ -65,13 +66,14 @@ def stored_side(folder: Path, plan: str | None = None, part: Part | None = None)
     stored = verified(folder, session, part)
     notes: list[Reason] = []
     texts = _Texts(folder, session, stored)
+    unproven = () if journal.files(folder) else (Reason(NO_JOURNAL, {"run": session.name}),)
     suites = {
-        record.suite: SuiteSide(_facts(record, rows, session), rows.samples, rows.options, rows.second, rows.p_gold)
+        record.suite: SuiteSide(
+            _facts(record, rows, session, unproven), rows.samples, rows.options, rows.second, rows.p_gold
+        )
         for record in session.suites
         if (rows := stored.suites.get(record.suite)) is not None
     }
-    if graded_bytes(stored.scores) and not journal.files(folder):
-        notes.append(Reason("note.no_journal", {"name": session.name}))
     sessions = manifest.sessions(folder)
     notes += [*remarks(session, sessions), *_narrower(session, sessions)]
     overall = None if session.overall_margin_pt is None else fraction(session.overall_margin_pt)
@@ -164,10 +166,10 @@ def sampled(parameters: Mapping[str, Any]) -> dict[str, str]:
     return {f"sampling.{key}": str(value) for key, value in parameters.items() if key not in _NO_SAMPLING}
 
 
-def _facts(record: SuiteRecord, rows: SuiteRows, session: Session) -> SuiteFacts:
+def _facts(record: SuiteRecord, rows: SuiteRows, session: Session, unproven: tuple[Reason, ...]) -> SuiteFacts:
     facts = facts_of(record)
     notes = (*facts.notes, *_judge_noise(rows, session.name))
-    defects = (*blend(session), *_defects(record, rows, session.name))
+    defects = (*unproven, *blend(session), *_defects(record, rows, session.name))
     return replace(facts, notes=notes, lacking=_lacking(record, rows, session), defects=defects)
 
 

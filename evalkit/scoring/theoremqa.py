@@ -166,8 +166,19 @@ def _last_value(text: str, kind: str, *, midway: bool) -> Value | None:
         except SeveralAnswersError:
             raise SeveralAnswersError(answer[:200]) from None
         if value is not None:
-            return value
+            given = _corrected(text, field.start, kind)
+            return value if given is None else given
     return None
+
+
+def _corrected(text: str, start: int, kind: str) -> Value | None:
+    """The last value that stands by itself behind a word that takes back what was said from `start` on."""
+    given = None
+    for place in reply.corrections(text, start):
+        told = _RE.alone.match(text, place)
+        read = _READERS[kind](told[0].strip()) if told else None
+        given = given if read is None else read
+    return given
 
 
 def _line_at(text: str, start: int) -> reply.Box:

@@ -11,6 +11,7 @@ import pytest
 from reasons import told_in
 
 from evalkit.publish.archive import EARLIER, home_of
+from evalkit.run.repair import read_run
 
 MANY = {"name": "mmlu_gen_5shot", "partial_data": True, "margin_pt": 10}
 
@@ -318,6 +319,10 @@ def test_an_endpoint_against_itself_gives_the_noise_floor(endpoint, other_endpoi
     assert len(endpoint.requests) == 2 * 30 * 4  # nothing was asked again
     halves = invoke("aa", tmp_path / "runs" / "ref", "--json")
     assert json.loads(halves.out)["candidate"]["name"] == "ref-odd"
+    for more, asked in ((("--set", "sampling.temperature=0.9"), "--stored"), ((), "--again")):
+        anew = invoke("compare", ref, cand, "--json", "--quiet", "--no-doctor", asked, *more)
+        floor = json.loads(anew.out)["suites"][0]["noise_floor"]
+        assert floor != own["ci90"], "of another run, or of other settings, aa said nothing"
 
 
 def test_a_harness_that_differs_from_itself_makes_comparisons_invalid(
@@ -365,11 +370,14 @@ def test_a_night_that_is_not_equivalent_is_asked_again_and_judged_by_all_answers
     asked = [body for body in other_endpoint.requests if "boxed" in str(body["messages"])]
     assert len(asked) == 240
     assert len({body["seed"] for body in asked}) == 240
-    first = json.loads(invoke("compare", tmp_path / "runs" / "ref", tmp_path / "runs" / "cand", "--json").out)
-    suite = next(one for one in first["suites"] if one["suite"] == "aime24")
-    assert suite["k_candidate"] == 4  # the folder's present meaning is the first run
-    assert any("answers of cand were looked at before" in note for note in told_in(first["notes"]))
-    assert not any("were looked at before" in note for note in told_in(document["notes"]))
+    runs = tmp_path / "runs" / "ref", tmp_path / "runs" / "cand"
+    assert read_run(runs[1]).suites["aime24"].facts.repeats == 4  # the folder's present meaning is the first run
+    for sides in (runs, (runs[0], cand), (ref, cand, "--stored"), (ref, cand, "--stored", "--rounds", 3)):
+        done = invoke("compare", *sides, *judged, "--quiet", "--no-doctor")
+        assert done.code == 2, "one look more at the full alpha"
+        assert "runs/cand: its answers were looked at in a night" in done.err
+        assert "--rerun-on-fail" in done.err
+    assert len([body for body in other_endpoint.requests if "boxed" in str(body["messages"])]) == 240
 
 
 def another(model, after, wrong=0):

@@ -12,6 +12,7 @@ from evalkit.run import items
 from evalkit.run.tables import Graded
 
 KEYS = [f"{number:032x}" for number in range(4)]
+AT = {"ref": 1_800_000_000.0, "cand": 1_800_000_100.5}
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def runs(tmp_path):
         folder = tmp_path / "runs" / name
         offsets = [write_reply(folder / "journal.records", f"{name} {n}", key, f"q{n}") for n, key in enumerate(KEYS)]
         rows = [
-            Graded(f"q{n}", 0, 1.0, "scored", suite="quiz", key=key, offset=offset)
+            Graded(f"q{n}", 0, 1.0, "scored", suite="quiz", key=key, offset=offset, at=AT[name] + n, seconds=0.5)
             for n, (key, offset) in enumerate(zip(KEYS, offsets, strict=True))
         ]
         write_tables(folder, rows)
@@ -126,3 +127,26 @@ def test_a_copy_of_a_run_is_no_other_side(runs, invoke):
     done = invoke("compare", runs / "ref", runs / "copied")
     assert done.code == 2
     assert "copied: is a copy of" in done.err
+
+
+def test_two_runs_of_one_name_and_second_are_two_and_a_copy_is_one_whatever_its_manifest_says(runs, invoke):
+    for name in ("ref", "cand"):
+        (runs / name / "manifest.jsonl").unlink()
+        add_session(runs / name, suites=[suite_record(items=4)], started="2026-01-01T00:00:00")
+    done = invoke("compare", runs / "ref", runs / "cand")
+    assert done.code != 2, done.err
+    shutil.copytree(runs / "ref", runs / "copied")
+    (runs / "copied" / "manifest.jsonl").unlink()
+    add_session(runs / "copied", suites=[suite_record(items=4)], name="other", started="2026-02-02", nonce="1")
+    assert "copied: is a copy of" in invoke("compare", runs / "ref", runs / "copied").err
+
+
+def test_scores_without_their_journal_prove_nothing_unless_somebody_says_so(runs, invoke):
+    """The reference's scores, copied into a candidate's folder whose journal is gone."""
+    (runs / "cand" / "journal.records").unlink()
+    done = invoke("compare", runs / "ref", runs / "cand", "--margin", 60)
+    assert (done.code, "cand: its journal is gone" in done.out) == (3, True), done.out
+    taken = invoke("compare", runs / "ref", runs / "cand", "--margin", 60, "--stored")
+    assert "its journal is gone" not in taken.out
+    refused = invoke("compare", runs / "ref", runs / "ref", "--stored")
+    assert "--stored: has no effect here" in refused.err

@@ -1,16 +1,19 @@
 """Repeats by item from a stored bank: what the plan asks, that asking on asks no more, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from compare_factory import beta_chances, binary, suite
+from stored_run import add_session, suite_record, write_reply, write_tables
 
 from evalkit.config import load_config
 from evalkit.errors import ConfigError
 from evalkit.run import plan as planning
-from evalkit.run.allot import allotted, bank_of
+from evalkit.run.allot import allotted, bank_digest, bank_of
 from evalkit.run.plan import make_plan
+from evalkit.run.tables import Graded
 
 
 def lengthy(scores, tokens, **facts):
@@ -91,3 +94,35 @@ def test_what_is_no_bank_is_refused_with_its_line(tmp_path, bank, told):
     )
     with pytest.raises(ConfigError, match=rf"cand.yaml:4: bank: .*{told}"):
         bank_of(load_config(path))
+
+
+@pytest.fixture
+def stored_bank(tmp_path):
+    """A bank of two repeats, and the configuration of a side that names it."""
+    folder = tmp_path / "runs" / "bank"
+    write_reply(folder / "journal.records", "x")
+    write_tables(folder, [Graded("a", repeat, 1.0, "scored", suite="aime24", at=1.0 + repeat) for repeat in (0, 1)])
+    add_session(folder, suites=[suite_record("aime24", items=1, repeats=2)], name="bank", nonce="7")
+    path = tmp_path / "cand.yaml"
+    path.write_text("name: cand\nbase_url: http://localhost:1/v1\nmodel: acme\nbank: runs/bank\nsuites: [aime24]\n")
+    return folder, load_config(path, [f"runs={tmp_path / 'runs'}"])
+
+
+def test_a_copy_of_a_sides_own_run_is_no_bank_of_it(stored_bank, tmp_path):
+    folder, config = stored_bank
+    assert set(bank_of(config)) == {"aime24"}
+    shutil.copytree(folder, tmp_path / "runs" / "cand")
+    with pytest.raises(ConfigError, match=r"cand.yaml:4: bank: .*is this side's own run, or a copy of it"):
+        bank_of(config)
+
+
+def test_a_bank_that_has_grown_allots_no_answers_anew_that_may_have_been_looked_at(stored_bank, tmp_path):
+    folder, config = stored_bank
+    served = {"model": "acme"}
+    before = bank_digest(config, served)
+    add_session(tmp_path / "runs" / "cand", name="cand", served=served, bank=before)
+    assert bank_digest(config, served) == before
+    write_reply(folder / "journal.records", "one more", key="2" * 32)
+    with pytest.raises(ConfigError, match=r"cand.yaml:4: bank: .*has other answers than when it allotted"):
+        bank_digest(config, served)
+    assert bank_digest(config, {"model": "acme", "build": "new"}), "of another build nothing was looked at"

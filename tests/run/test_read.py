@@ -123,14 +123,14 @@ def test_a_journal_that_lies_elsewhere_is_never_read(run, tmp_path):
 
 
 def test_a_suite_that_must_be_whole_says_what_is_missing(run):
-    (defect,) = told(read_run(run(suites=[suite_record(complete=True)])).suites["quiz"].facts.defects)
+    *_, defect = told(read_run(run(suites=[suite_record(complete=True)])).suites["quiz"].facts.defects)
     assert "2 of 5 requests have no answer" in defect
 
 
 def test_answers_that_no_judge_graded_withhold_the_verdict(run):
     rows = [replace(ROWS[0], item=f"q{n}") for n in range(40)]
     rows.append(Graded("last", 0, None, "grade_error", "unjudged", suite="quiz", offset=4))
-    (defect,) = told(read_run(run(rows)).suites["quiz"].facts.defects)
+    *_, defect = told(read_run(run(rows)).suites["quiz"].facts.defects)
     assert "1 of 41 answers are unjudged" in defect
 
 
@@ -196,16 +196,12 @@ def test_a_run_without_scores_says_what_makes_them(run):
         read_run(folder)
 
 
-def test_a_journal_that_is_gone_is_said(run, tmp_path):
+def test_scores_without_the_journal_that_they_come_from_are_a_defect(run, tmp_path):
     write_reply(tmp_path / "ref" / "journal.records", "x")
     folder = run()
-    assert not [note for note in read_run(folder).notes if note.code == "note.no_journal"]
+    assert not read_run(folder).suites["quiz"].facts.defects
     (folder / "journal.records").unlink()
-    assert "ref: its journal is gone" in told(read_run(folder).notes)[0]
-
-
-def test_a_run_that_never_had_a_journal_has_lost_none(run):
-    assert not [note for note in read_run(run()).notes if note.code == "note.no_journal"]
+    assert "ref: its journal is gone" in told(read_run(folder).suites["quiz"].facts.defects)[0]
 
 
 @pytest.mark.parametrize("name", ["journal.records", "journal-2.records"])

@@ -419,11 +419,11 @@ def _with_another(text: str, value: Value, options: Options) -> Value:
     return replace(value, letters=(*value.letters, letter)) if letter and letter in options.letters else value
 
 
-def _corrected(text: str, start: int, options: Options) -> Iterator[Value]:
-    """P1: the letters that are given instead of an answer that ends at `start`: "Wait, actually C."."""
+def _corrected(text: str, start: int, options: Options, *, by_text: bool = False) -> Iterator[Value]:
+    """P1: what is given instead of an answer that ends at `start`: "Wait, actually C."; options' texts if `by_text`."""
     for position in corrections(text, start):
         value = value_at(text, position, options)
-        if value and not value.by_text and _RE.alone.match(text, value.end):
+        if value and by_text >= value.by_text and _RE.alone.match(text, value.end):
             yield value
 
 
@@ -449,7 +449,7 @@ def value_in_box(content: str, options: Options) -> Value | None:
 
 
 def _from_lines(text: str, options: Options, weak: list[Value]) -> Extraction:
-    """P4, else M1, else P5."""
+    """P4, else M1, else P5; what a first line gives may be taken back: "False. Wait, True"."""
     start, line = last_line(text)
     line = line.strip()
     before = last_line(text[:start])[1]
@@ -459,8 +459,9 @@ def _from_lines(text: str, options: Options, weak: list[Value]) -> Extraction:
     first, _, others = text.lstrip().partition("\n")
     next_label = _RE.next_label.search(others)
     letter = _first(first, options)
+    back = [value.letters for value in _corrected(text, 0, options, by_text=True)]
     if letter and not (next_label and abs(ord(next_label[1].upper()) - ord(letter)) == 1):  # not the first of several
-        return Extraction((letter,), "P4")
+        return Extraction(back[-1] if back else (letter,), "P4")
     if letter := _led_to(line, options) or _told(line, options):
         return Extraction((letter,), "P4")
     if letter := only(options, _stated(text, options)):
@@ -469,8 +470,9 @@ def _from_lines(text: str, options: Options, weak: list[Value]) -> Extraction:
     named = named or (_begun(first, options) if alone else None)
     after_marker = [value for value in weak if value.start >= start and value.end - value.start >= SHORTEST_BARE_TEXT]
     if named:
-        return Extraction((named,), "P5")
-    return Extraction(after_marker[-1].letters, "P5") if after_marker else Extraction()
+        return Extraction(back[-1] if back else (named,), "P5")
+    given = [*(value.letters for value in after_marker), *back]
+    return Extraction(given[-1], "P5") if given else Extraction()
 
 
 def option_of(line: str, options: Options) -> str | None:

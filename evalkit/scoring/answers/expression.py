@@ -73,17 +73,21 @@ def extract(text: str, *, midway: bool = False) -> str | None:
 def by_value(truth: str, answer: str, final: FinalText) -> Score:
     """The score of `answer`, which a reply gave, against `truth`."""
     flags: tuple[str, ...] = ()
-    if spelled_alike(truth, answer) or same_number(truth, answer):
+    based = [_RE.based.fullmatch(without_wrappers(text).strip()) for text in (truth, answer)]
+    if any(based):  # 11_2 is neither 11 nor 11_3, and math-verify drops a subscript
+        value = float(all(based) and len({found.groups() for found in based if found}) == 1)
+    elif spelled_alike(truth, answer) or same_number(truth, answer):
         value = 1.0
     elif len(answer) > LONGEST:
         value, flags = 0.0, ("too_long",)
     else:
         try:
             value = float(run_limited(f"{__name__}:same_value", [truth, answer], SECONDS, ["math_verify"]))
-        except GradeTimeout:
-            return Score(None, Status.GRADE_ERROR, "grade_timeout", answer)
-        except GradeError:
-            return Score(None, Status.GRADE_ERROR, "grade_error", answer)
+        except GradeError as error:
+            if not _RE.tower.search(answer) or _RE.tower.search(truth):
+                reason = "grade_timeout" if isinstance(error, GradeTimeout) else "grade_error"
+                return Score(None, Status.GRADE_ERROR, reason, answer)
+            value, flags = 0.0, ("too_large",)  # no number that a plain truth could be
     return scored(value, answer[:LONGEST], final, flags)
 
 

@@ -142,8 +142,9 @@ def grade(reply: str, *, cut_off: bool = False) -> float | None:
     A JSON object that stands by itself decides by its `score`, whatever else it holds; a line `Score: x` does where
     there is no object, and a number with which the reply begins where there is neither. What stands in quotation marks
     or behind "The answer says:" is not the judge's. All that it states otherwise, in prose or as a correction too, must
-    be the same, and one that stands by itself must begin or end the reply. Out of range, fractions, percentages and
-    decimal commas are None: a guess at what was meant would be a grade that nobody gave. Of a reply that was `cut_off`
+    be the same, and one that stands by itself must begin or end the reply. Out of range, fractions, percentages, sums,
+    ranges, scales of another end than 1 ("1 (of 10)"), decimal commas and what is taken back are None: a guess at what
+    was meant would be a grade that nobody gave. Of a reply that was `cut_off`
     only an object counts, for a number may lack digits.
     """
     text = unicodedata.normalize("NFKC", reply)
@@ -161,8 +162,9 @@ def grade(reply: str, *, cut_off: bool = False) -> float | None:
     own = [one for one in said if one.is_own(text)]
     if not any(one.is_at_edge(text) for one in own) or len(values := {one.value for one in said}) > 1:
         return None
-    changed = None if cut_off else _RE.changed.search(text, min(one.end for one in own))
-    return None if changed and float(changed["value"]) not in values else values.pop()
+    changed = () if cut_off else _RE.changed.finditer(text, min(one.end for one in own))
+    taken_back = any(one["back"] or float(one["value"] or one["grade"]) not in values for one in changed)
+    return None if taken_back else values.pop()
 
 
 _LEAD: Final = 120  # characters before a grade that say whose it is
@@ -207,9 +209,11 @@ def _of_objects(text: str) -> Iterator[_Stated]:
         except (ValueError, RecursionError):
             position, failed = brace.end(), failed + 1
             continue
-        for key, value in pairs:
-            if key.strip().lower() in {"score", "grade"}:
-                yield _Stated(value.strip() if isinstance(value, str) else "", brace.start(), position, is_object=True)
+        grades = [value for key, value in pairs if _RE.score_key.fullmatch(key)]
+        limits = [value for key, value in pairs if grades and _RE.limit_key.fullmatch(key)]
+        # A grade out of ten is none: it has no written form here, and so no value.
+        for value in (*grades, *("" for limit in limits if not _RE.limit.fullmatch(str(limit)))):
+            yield _Stated(value.strip() if isinstance(value, str) else "", brace.start(), position, is_object=True)
 
 
 def _of_lines(text: str) -> Iterator[_Stated]:

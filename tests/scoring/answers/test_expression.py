@@ -92,8 +92,27 @@ def test_a_comparison_without_end_has_no_verdict(monkeypatch, error, reason):
 
 def test_a_tower_of_powers_really_is_stopped(monkeypatch):
     monkeypatch.setattr(expression, "SECONDS", 0.5)
-    assert graded("7", r"\boxed{9^{9^{9^{9}}}}").reason == "grade_timeout"
+    for tower in (r"9^{9^{9^{9}}}", r"10^{10^{10}}", "9**9**9**9", r"2^{1000000000}"):
+        result = graded("7", rf"\boxed{{{tower}}}")
+        assert (result.value, result.reason) == (0.0, "wrong"), "no number that 7 could be"
+    assert graded(r"9^{9^{9^{8}}}", r"\boxed{9^{9^{9^{9}}}}").reason == "grade_timeout"
     assert graded("7", r"\boxed{14/2}").value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer", "right"),
+    [
+        ("11_2", "11_2", True),
+        ("11_2", "(11)_{2}", True),
+        ("11_2", "11", False),
+        ("11_2", "3", False),
+        ("11_2", "11_3", False),
+        ("11", "11_2", False),
+        ("x_1", "x_1", True),
+    ],
+)
+def test_a_number_to_a_base_is_not_one_to_another(truth, answer, right):
+    assert graded(truth, rf"\boxed{{{answer}}}").value == float(right)
 
 
 def test_an_endless_answer_is_wrong_and_is_not_compared(monkeypatch):

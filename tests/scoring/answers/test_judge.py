@@ -142,6 +142,50 @@ def test_what_a_judge_quotes_is_not_its_grade_and_what_it_takes_back_is_asked_ag
     assert grade(reply) == expected
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"score": 1.0}\nHmm, on reflection the count is wrong, so 0.0.',
+        '{"score": 1.0}\n\nI take that back: {"score": 0.2}',
+        '{"score": 1.0}\nI take that back.',
+        '{"score": 0.9} -- no, that is too generous; make it 0.3',
+        '{"score": 1.0}\nThat was a mistake. The right grade is 0.4.',
+        '{"score": 0.4, "revised_score": 0.9}',
+    ],
+)
+def test_a_grade_that_is_taken_back_is_asked_for_again(reply):
+    assert grade(reply) is None
+
+
+@pytest.mark.parametrize(
+    "rest", [" (of 10)", " on a scale of 10", ".0 - 0.5 = 0.5", " on a 1-5 scale", ", scale 0 to 10"]
+)
+def test_a_grade_of_another_scale_and_a_sum_are_none(rest):
+    assert grade(f"Score: 1{rest}") is None
+    assert grade(f"Score: 1{rest}\nThe year is missing.") is None
+
+
+@pytest.mark.parametrize(
+    "reply", ["Score: 0.4-0.6", "Score: 0.5 or 0.6", "Score: 0.3\u20130.5", '{"score": 1, "out_of": 10}']
+)
+def test_a_range_is_no_grade_and_neither_is_one_of_ten(reply):
+    assert grade(reply) is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ('{"score": 0.7}\nThe answer names the man but not the pier.', 0.7),
+        ('{"score": 0.5}\nOne of two parts is right, which should be 12 and 14.', 0.5),
+        ('{"score": 1.0, "max_score": 1}', 1.0),
+        ("Score: 0.7, as one of 3 parts is missing", 0.7),
+        ('{"score": 0.7}\nHence the score is 0.7.', 0.7),
+    ],
+)
+def test_a_reason_beside_a_grade_takes_nothing_back(reply, expected):
+    assert grade(reply) == expected
+
+
 def test_tricky_replies(tricky):
     rows = [json.loads(line) for line in (tricky / "judge_reply.jsonl").open()]
     assert len(rows) >= 15

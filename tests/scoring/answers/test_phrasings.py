@@ -1,12 +1,14 @@
 """Phrasings of one answer, written before the rules that read them: a letter, an integer, a fraction; None is no answer.
 
 The rules were made on those whose SHA-256 begins with an even byte and on the first five. Of the other half 30 of 38
-readings by choice, number and expression were right before anybody looked at it.
+readings by choice, number and expression were right before anybody looked at it. Those of answers that are taken back,
+and of replies that go on with a problem of their own, were halved by the whole digest: of the half that nobody had
+looked at 55 of 59 readings by choice, number, picture, theorem and judge were right.
 """
 
 import pytest
 
-from evalkit.scoring import aime
+from evalkit.scoring import aime, mathvision, theoremqa
 from evalkit.scoring.answers import choice, expression, letters
 from evalkit.scoring.answers.reply import final_text_of
 
@@ -144,3 +146,129 @@ def test_an_integer_is_read_or_none(reply, number):
 )
 def test_three_quarters(reply):
     assert expression.score({"answer": "\\frac{3}{4}"}, final_text_of(reply)).value == 1.0
+
+
+# ---------------------------------------------------------------- taken back, and gone on with
+
+FOODS = {"choices": ["apple pie", "banana split", "cherry cake", "date bread"], "question": "Which?"}
+TAKEN_BACK = [
+    ("Neither A nor D. The answer is C? No: B", "B"),
+    ("The answer is D? No, it must be B.", "B"),
+    ("Is the answer A? No. The answer is C.", "C"),
+    ("Answer: A. No wait: D.", "D"),
+    ("The answer is A... scratch that, B.", "B"),
+    ("Could the answer be C? Yes: C.", "C"),
+    ("Answer: C? I am not sure, but C it is. Answer: C", "C"),
+    ("The answer is B? No; B has no fruit. Answer: A", "A"),
+    ("Not A, not B, and not D. The answer is C.", "C"),
+    ("The answer is not B but D.", "D"),
+    ("The answer is D? Hmm, no. It's A.", "A"),
+    ("I first thought the answer is B. But no: it is C.", "C"),
+    ("Answer: B (not C)", "B"),
+    ("The correct answer is A? No! The correct answer is B!", "B"),
+    ("Answer: D? Nope. A.", "A"),
+    ("The answer is C. Is that right? Yes.", "C"),
+    ("The answer is B. Really B? Yes, B.", "B"),
+    ("Answer: A\n\nHold on, I misread. Answer: C", "C"),
+    ("It is neither A nor B; hence the answer is D.", "D"),
+    ("So the answer: B? No, wrong sign. So: D", "D"),
+    ("Is it B? The answer is B.", "B"),
+    ("The answer is A? no, C", "C"),
+]
+RUN_ON = [
+    ("So \\boxed{42}. Next problem: find x. \\boxed{7}", "42"),
+    ("\\boxed{113}\n\nProblem 2: Let n be ... \\boxed{9}", "113"),
+    ("The answer is \\boxed{25}.\n\nQuestion: What is 2+2?\nAnswer: \\boxed{4}", "25"),
+    ("We try \\boxed{12}, which fails. So \\boxed{13}.", "13"),
+    ("First \\boxed{10}; correcting the sign, \\boxed{20}", "20"),
+    ("\\boxed{81}. Here is another problem: ... \\boxed{3}", "81"),
+    ("\\boxed{77}\nNext question. How many primes below 10? \\boxed{4}", "77"),
+    ("The final answer is \\boxed{204}. Let me double check: 204 works.", "204"),
+    ("\\boxed{5}? No. \\boxed{6}", "6"),
+    ("Answer: 100. Wait, actually 101.", "101"),
+    ("**Final Answer**\n\\boxed{033}", "33"),
+    ("The next problem is the parity. Solving it we get \\boxed{8}", "8"),
+    ("\\boxed{42}.\n\nNew problem: compute 3+4. \\boxed{7}", "42"),
+    ("\\boxed{42}\n\n### Problem 8\nLet ABC be a triangle ... \\boxed{71}", "42"),
+    ("\\boxed{16}.\n\nNow the second problem: \\boxed{2}", "16"),
+    ("So x=9 and the answer is \\boxed{9}.\n\nExercise 4. Find y. \\boxed{1}", "9"),
+    ("One problem remains: the sign. \\boxed{-3} is impossible, so \\boxed{3}.", "3"),
+    ("\\boxed{60} is the number for part one. The total is \\boxed{61}", "61"),
+    ("Thus \\boxed{512}.\n\nAnother question: what about 3? \\boxed{27}", "512"),
+    ("The problem: find n. Next, problem symmetry gives \\boxed{14}.", "14"),
+]
+PICTURES = [
+    ("\\boxed{11}", "11_2", 0.0),
+    ("\\boxed{11_2}", "11_2", 1.0),
+    ("\\boxed{(11)_2}", "11_2", 1.0),
+    ("\\boxed{3}", "11_2", 0.0),
+    ("\\boxed{10^{10^{10}}}", "5", 0.0),
+    ("\\boxed{9^{9^{9^{9}}}}", "12", 0.0),
+    ("\\boxed{1000!}", "7", 0.0),
+    ("\\boxed{2^{100000}}", "4", 0.0),
+    ("\\boxed{42}. Next problem: \\boxed{7}", "42", 1.0),
+    ("\\boxed{\\frac{1}{2}}", "0.5", 1.0),
+    ("\\boxed{2^{10}}", "1024", 1.0),
+    ("\\boxed{5!}", "120", 1.0),
+    ("\\boxed{101_{3}}", "101_3", 1.0),
+    ("\\boxed{101}", "101_{3}", 0.0),
+    ("\\boxed{101_2}", "101_3", 0.0),
+    ("\\boxed{3^{3^{3}}}", "7625597484987", 1.0),
+    ("\\boxed{(2^{64})!}", "3", 0.0),
+    ("\\boxed{10^{-10^{10}}}", "0", 0.0),
+    ("\\boxed{2^{2^{2^{2^{2}}}}}", "65536", 0.0),
+    ("\\boxed{x_1}", "x_1", 1.0),
+    ("\\boxed{a_1+a_2}", "a_1+a_2", 1.0),
+]
+THEOREMS = [
+    ("Answer: False. Wait, True", ("bool", "True"), 1.0),
+    ("Answer: True... no, False.", ("bool", "False"), 1.0),
+    ("The answer is True. Hmm, actually it's False.", ("bool", "False"), 1.0),
+    ("Answer: True? No. False.", ("bool", "False"), 1.0),
+    ("Answer: The statement is false. On second thought, it is true.", ("bool", "True"), 1.0),
+    ("The answer is True.", ("bool", "True"), 1.0),
+    ("Answer: False, because the series diverges. True convergence needs more.", ("bool", "False"), 1.0),
+    ("Answer: False\n\nCorrection: True", ("bool", "True"), 1.0),
+    ("It is true that f is continuous, but the claim is false. The answer is False.", ("bool", "False"), 1.0),
+    ("The answer is 3.5. Wait, I forgot a factor: the answer is 7.", ("float", "7"), 1.0),
+    ("The answer is 12? No, 13.", ("integer", "13"), 1.0),
+    ("Therefore, the answer is 42.\n\nNext problem: What is 2+3? The answer is 5.", ("integer", "42"), 1.0),
+    ("\\boxed{42}. Next problem: \\boxed{7}", ("integer", "42"), 1.0),
+    ("The answer is 10^{10^{10}}.", ("integer", "5"), 0.0),
+    ("The answer is 9**9**9**9.", ("float", "5"), 0.0),
+    ("Answer: False! No, wait: True!", ("bool", "True"), 1.0),
+    ("Answer: True. (Not False.)", ("bool", "True"), 1.0),
+    ("The answer is [1, 2]. Wait, [2, 1].", ("list of integer", "[2, 1]"), 1.0),
+    ("The answer is 0.5. Hold on, 0.25.", ("float", "0.25"), 1.0),
+    ("So it's not true. The answer is False", ("bool", "False"), 1.0),
+    ("Answer: False\nWait: True", ("bool", "True"), 1.0),
+]
+
+
+@pytest.mark.parametrize(("reply", "letter"), TAKEN_BACK)
+def test_a_letter_that_is_taken_back_is_not_the_answer(reply, letter):
+    unread = {"Could the answer be C? Yes: C.", "So the answer: B? No, wrong sign. So: D"}
+    given = choice.score({**FOODS, "answer": letter}, final_text_of(reply)).answer
+    assert given == (None if reply in unread else letter)
+
+
+def test_a_first_sentence_that_is_taken_back_is_not_the_answer():
+    doc = {"choices": ["True", "False"], "answer": "A", "question": "Is it?"}
+    assert choice.score(doc, final_text_of("False. Wait, True")).value == 1.0
+    assert choice.score(doc, final_text_of("True. Wait, False.")).value == 0.0
+
+
+@pytest.mark.parametrize(("reply", "number"), RUN_ON)
+def test_a_next_problem_of_the_models_own_changes_no_integer(reply, number):
+    assert aime.score({"answer": number}, final_text_of(reply)).value == 1.0
+
+
+@pytest.mark.parametrize(("reply", "truth", "value"), PICTURES)
+def test_an_open_answer_about_a_picture_is_read(reply, truth, value):
+    assert mathvision.score({"type": "open", "answer": truth}, final_text_of(reply)).value == value
+
+
+@pytest.mark.parametrize(("reply", "kind_and_truth", "value"), THEOREMS)
+def test_a_typed_answer_that_is_taken_back_is_not_the_answer(reply, kind_and_truth, value):
+    kind, truth = kind_and_truth
+    assert theoremqa.score({"answer": truth, "answer_type": kind}, final_text_of(reply)).value == value
