@@ -2,8 +2,8 @@
 
 Seeded. Comparisons with a known truth are simulated as `evalkit plan` does it, with the weights, clusters and strata of
 the suites; the first of each cell is also written as score tables and held against what `evalkit.judge` says of them.
-Cells in which requests fail for good, or answers are also cut or refused, go through the whole comparison each time:
-the tables are read once and their scores drawn anew. Item chances come from a Beta distribution with mean 0.6; a loss
+Cells in which answers are also cut or refused go through the whole comparison each time: the tables are read once and
+their scores drawn anew. Item chances come from a Beta distribution with mean 0.6; a loss
 takes from each item in proportion to what it has, and every comparison asks the same items.
 """
 
@@ -135,7 +135,7 @@ ALERT: Final = "an alert beside accuracy"
 def counted(cell: Cell, comparisons: int, seed: int) -> Counter[str]:
     """How many of the cell's comparisons end with each verdict, and with an alert where answers are simulated too."""
     found: Counter[str] = Counter({verdict.value: 0 for verdict in Verdict})
-    if not cell.failed and not cell.unlike:
+    if not cell.unlike:
         held_against_tables(cell, seed)
         gate = gate_of(cell)
         bank = gate.suites if cell.bank else ()
@@ -176,7 +176,7 @@ def gate_of(cell: Cell) -> Gate:
         made = plan_suite(ask)
         assert made is not None
         p = spread.chances(made.world.shape.items.size)
-        worlds[ask.suite] = replace(made.world, reference=p, candidate=p)
+        worlds[ask.suite] = replace(made.world, reference=p, candidate=p, failed=cell.failed)
     assert pack.overall is not None
     losses = {name: (cell.all_pt + cell.one_pt.get(name, 0.0)) / 100 for name in worlds}
     return Gate(worlds, pack.overall.margin_pt / 100).shifted(losses)
@@ -215,8 +215,12 @@ def _table(name: str, world: World, drawn: Answers, side: int, rng: np.random.Ge
     order = np.lexsort((rng.random(cluster.size), cluster))
     score = np.empty(cluster.size)
     score[order] = place < drawn.right[side][0][cluster]
+    gone = np.empty(cluster.size, np.bool_)
+    gone[order] = place >= drawn.answered[side][0][cluster]
+    score[gone] = np.nan
     columns = {"suite": name, "item": [f"{name}-{c}-{p // k}" for c, p in zip(cluster, place, strict=True)]}
     columns |= {"repeat": place % k, "score": score, "cluster": [f"{name}-{c}" for c in cluster]}
+    columns["status"] = np.where(gone, Status.FAILED.value, Status.SCORED.value)
     strata = {"stratum": shape.stratum[cluster].astype(str)} if shape.stratum.any() else {}
     return pd.DataFrame({**columns, **strata})
 
@@ -233,7 +237,7 @@ def simulated(cell: Cell, comparisons: int, seed: int) -> Iterator[Comparison]:
     options = JudgeOptions(pack=cell.pack, flips=0)
     sides: tuple[Side, Side] | None = None
     for _ in range(comparisons):
-        drawn = [_drawn(truth, cell.failed, rates, rng) for truth in truths]
+        drawn = [_drawn(truth, rates, rng) for truth in truths]
         if sides is None:
             said = [t.assign(score=d.score, status=d.words()) for t, d in zip(tables, drawn, strict=True)]
             told = evalkit.judge(said[0], said[1], options)
@@ -258,7 +262,7 @@ class Drawn:
         return [WORDS[code] for code in self.status.tolist()]
 
 
-WORDS: Final = (Status.SCORED.value, Status.FAILED.value, *(status.value for status in STATUSES))
+WORDS: Final = (Status.SCORED.value, *(status.value for status in STATUSES))
 
 
 def _judged(
@@ -309,16 +313,14 @@ def _rates(truth: Mapping[str, FloatArray], rng: np.random.Generator) -> FloatAr
     return np.cumsum(np.concatenate(found, axis=1), axis=0)
 
 
-def _drawn(truth: Mapping[str, FloatArray], failed: float, rates: FloatArray | None, rng: np.random.Generator) -> Drawn:
+def _drawn(truth: Mapping[str, FloatArray], rates: FloatArray | None, rng: np.random.Generator) -> Drawn:
     p = np.concatenate([chances.ravel() for chances in truth.values()])
     score = (rng.random(p.size) < p).astype(np.float64)
     status = np.zeros(p.size, dtype=np.int32)
     if rates is not None:
         place = (rng.random(p.size) >= rates).sum(axis=0)
-        status = np.where(place < len(STATUSES), place + 2, 0).astype(np.int32)
+        status = np.where(place < len(STATUSES), place + 1, 0).astype(np.int32)
         score[status > 0] = 0.0
-    lost = rng.random(p.size) < failed
-    score[lost], status[lost] = np.nan, 1
     return Drawn(score, status)
 
 

@@ -27,7 +27,7 @@ from simulation import beta_means
 import evalkit
 from evalkit.compare.columns import Side
 from evalkit.examine import simulating
-from evalkit.examine.looking import Stops, stops
+from evalkit.examine.looking import Stops, p_values, stops
 from evalkit.examine.priors import shape_of
 from evalkit.judging import Case
 from evalkit.model import Verdict
@@ -42,6 +42,7 @@ REPEATS: Final = {one.name: one.repeats or 1 for one in PACK.suites}
 MARGINS: Final = {one.name: (one.margin_pt or 0.0) / 100 for one in PACK.suites}
 OVERALL: Final = (PACK.overall.margin_pt if PACK.overall else 2.0) / 100
 ALPHA: Final = 0.05
+_ROWS: Final = 25  # comparisons drawn together: the first items of a small suite are the same for all of them
 SHAPES: Final = {name: shape_of(name, ITEMS[name][0]) for name in REPEATS}
 TOKENS: Final = np.array([ITEMS[name][1] for name in REPEATS])
 SIZES: Final = {
@@ -126,11 +127,11 @@ def main() -> None:
 
 
 def simulated(cell: Cell, comparisons: int, seed: int) -> Seen:
-    """So many comparisons of the cell, a hundred at a time; the first ends as `evalkit.rounds` ends it."""
+    """So many comparisons of the cell; the first ends as `evalkit.rounds` ends it."""
     rng, found = np.random.default_rng(seed), []
     steps = schedule(Design(PACK.rounds, seed, fast=True), SIZES)
-    for start in range(0, comparisons, 100):
-        drawn = _drawn(cell, steps, min(100, comparisons - start), rng)
+    for start in range(0, comparisons, _ROWS):
+        drawn = _drawn(cell, steps, min(_ROWS, comparisons - start), rng)
         found.append(_seen(drawn, steps, SHAPES))
         if start == 0:
             _held_against_the_judge(drawn, steps)
@@ -182,16 +183,16 @@ def _answers(chances: FloatArray, repeats: IntArray, rng: np.random.Generator) -
 
 
 def _seen(drawn: Mapping[str, tuple[Drawn, Drawn]], steps: Schedule, shapes: Mapping[str, simulating.Shape]) -> Seen:
-    tost, alarm = [], []
+    looks, tost = [], []
     for look in range(len(steps.rounds)):
         asked = steps.samples[look].tolist()
         rows = [_row(name, shapes[name], drawn[name], look, n) for name, n in zip(REPEATS, asked, strict=True)]
         rows.append(simulating.mean_row(rows, simulating.Gate({}, OVERALL, ALPHA)))
-        every = np.ones(rows[0].decision.size, np.bool_)
-        tost.append([row.p_tost(every) for row in rows])
-        alarm.append([row.p_alarm(every) for row in rows])
+        looks.append(rows)
+        tost.append([row.p_tost(np.ones(row.decision.size, np.bool_)) for row in rows])
+    alarm = p_values(looks, steps.levels(ALPHA))[1]
     evidence = [_first(shapes[name], *two, MARGINS[name]) for name, two in drawn.items()]
-    return Seen(np.array(tost), np.array(alarm), np.array(evidence))
+    return Seen(np.array(tost), alarm, np.array(evidence))
 
 
 def _first(shape: simulating.Shape, one: Drawn, two: Drawn, margin: float) -> list[float]:
@@ -244,6 +245,8 @@ def _table(name: str, side: Drawn, steps: Schedule) -> pd.DataFrame:
     items, most = SIZES[name][0], REPEATS[name]
     parts = [Part(steps.design, {name: number}) for number in range(PACK.rounds + 1)]
     order = np.argsort(-np.sum([part.repeats(name, *SIZES[name]) for part in parts], axis=0), kind="stable")
+    if SHAPES[name].stratum.any():  # the first items are of all strata, and weigh differently
+        order = np.arange(order.size)
     score = np.zeros((len(items.names), most))
     before = 0
     for look, number in enumerate(steps.rounds):

@@ -79,7 +79,7 @@ class Look:
     """One look of several: the level of each suite's one-sided tests, and of their mean's as "".
 
     An alarm's p-value is multiplied by the row's number in `scales` and held against `alarm`, after Holm's correction.
-    `more` says that a further round may come; `kept` is the overall row of the look that decided it.
+    `kept` is the overall row of the look that decided it.
     """
 
     alphas: Mapping[str, float]

@@ -32,7 +32,7 @@ from evalkit.parts import Design, Items, Look, Part, Size
 from evalkit.run import Observer, manifest
 from evalkit.run.read import is_run
 from evalkit.run.repair import read_run
-from evalkit.stats.looks import LookAlphas, comparison_alphas, spent
+from evalkit.stats.looks import LookAlphas, comparison_alphas, spent_late
 from evalkit.stats.methods import check_margin
 from evalkit.stats.paired import IntArray
 
@@ -213,7 +213,7 @@ class Schedule:
     def spent(self, look: int, alpha: float) -> float:
         """What the overall row has spent of alpha by a look (from 0)."""
         noise = np.sum(1.0 / self.samples, axis=1)
-        return spent(float(noise[-1] / noise[look]), alpha)
+        return spent_late(float(noise[-1] / noise[look]), alpha)
 
 
 def schedule(design: Design, sizes: Mapping[str, Size]) -> Schedule:

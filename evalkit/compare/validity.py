@@ -176,6 +176,8 @@ def rate_change(
     Only cells that both sides planned count. `looked_at` says which samples of either side can show it; without it a
     cell that a side planned and does not list has no such event and counts among the cells.
     """
+    if not (reference.any() or candidate.any()):
+        return RateChange((0, 0), (len(aligned.both[0]), len(aligned.both[1])))
     n_items, sides = len(aligned.layout.items), aligned.shared
     flags = []
     for side, mask, seen in zip(sides, (reference, candidate), looked_at or (None, None), strict=True):

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evalkit.compare.tiers import ALARMS
 from evalkit.examine.simulating import ROWS, Drawn, Gate, Row, World, cases, mean_row, right_answers, simulate, test_row
 from evalkit.model import Verdict
 from evalkit.parts import LARGE
 from evalkit.stats.looks import LookAlphas, comparison_alphas
-from evalkit.stats.methods import intervals
+from evalkit.stats.methods import decide, intervals
 from evalkit.stats.multiplicity import holm
 from evalkit.stats.paired import BoolArray, FloatArray, IntArray
 
@@ -58,7 +59,7 @@ def simulate_rounds(gate: Gate, rounds: int, bank: Collection[str], comparisons:
     for start in range(0, comparisons, ROWS):
         size = min(ROWS, comparisons - start)
         looks = _looks(gate, len(samples), bank, size, streams)
-        found = stops(*_p_values(looks, levels), levels)
+        found = stops(*p_values(looks, levels), levels)
         words += _words(found, looks[-1])
         asked += [samples[until - 1, place].sum() for place, until in enumerate(found.asked)]
     shares = asked / comparisons / samples[-1]
@@ -111,15 +112,16 @@ def _suite_looks(world: World, rounds: int, bank: bool, size: int, rng: np.rando
     return found
 
 
-def _p_values(looks: list[list[Row]], levels: LookAlphas) -> tuple[FloatArray, FloatArray]:
-    """For `stops`: 0 or 1 for EQUIVALENT at the look's level; of alarms only those that one look would give."""
+def p_values(looks: list[list[Row]], levels: LookAlphas) -> tuple[FloatArray, FloatArray]:
+    """For `stops`: 0 or 1 for EQUIVALENT at the look's level, and an alarm's where a row is beyond at it, else 1."""
     shape = len(looks), len(looks[0]), looks[0][0].decision.size
     tost, alarm = np.ones(shape), np.ones(shape)
     for look, rows in enumerate(looks):
         for place, row in enumerate(rows):
-            low, high = intervals(row.evidence, 1.0 - 2.0 * float(levels.alphas[look, place]))
-            tost[look, place] = np.where((low > -row.margin) & (high < row.margin), 0.0, 1.0)
-            beyond = np.isin(row.decision, (Verdict.DEGRADED, Verdict.ELEVATED))
+            ends = intervals(row.evidence, 1.0 - 2.0 * float(levels.alphas[look, place]))
+            decision = decide(*ends, row.margin)
+            tost[look, place, decision == Verdict.EQUIVALENT] = 0.0
+            beyond = np.isin(decision, ALARMS)
             if beyond.any():
                 alarm[look, place, beyond] = row.p_alarm(beyond)
     return tost, alarm

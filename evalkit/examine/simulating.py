@@ -14,15 +14,16 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.compare.tiers import ALARMS
+from evalkit.compare.validity import Rules
 from evalkit.model import Verdict
 from evalkit.stats.methods import Evidence, chosen_methods, decide, intervals
 from evalkit.stats.multiplicity import holm, macro_error
 from evalkit.stats.paired import BoolArray, FloatArray, Form, IntArray, effective_number, unseen_flips
-from evalkit.stats.tails import normal_quantile
+from evalkit.stats.tails import fisher_exact, normal_quantile
 
 ROWS: Final = 100  # simulated comparisons held in memory at once
 _TABLED: Final = 16  # answers a cluster up to which drawing from a table is faster than numpy's binomial
-_ALARMS: Final = (Verdict.DEGRADED, Verdict.ELEVATED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,30 +219,47 @@ def right_answers(asked: IntArray, chance: FloatArray, size: int, rng: np.random
 
 
 def judge(gate: Gate, drawn: Mapping[str, Drawn]) -> Outcome:
-    """The verdicts of comparisons that came out like this, by the rule of `compare.tiers`."""
+    """The verdicts of comparisons that came out like this, by the rules of `compare.tiers` and `unequal_failures`.
+
+    Too few pairs (`Rules.coverage`) are not looked at: what fails so often is known before anything is drawn.
+    """
     tests = {
         name: [test_row(case, world.margin, gate.alpha) for case in cases(world, drawn[name])]
         for name, world in gate.suites.items()
     }
     waits = {name: _turned(several) for name, several in tests.items()}
-    rows = [several[0] for several in tests.values()]
+    rows, unequal = [several[0] for several in tests.values()], _unequal(gate, drawn)
     if len(rows) < 2:
         ((name, row),) = zip(gate.suites, rows, strict=True)
         alone = np.where(waits[name], Verdict.INCONCLUSIVE, row.decision)
+        alone[unequal[0]] = Verdict.INVALID
         return Outcome(alone, None, {name: alone})
     means = [mean_row(several, gate) for several in zip(*tests.values(), strict=True)]
     everything = [*rows, means[0]]
-    alarms: BoolArray = np.array([np.isin(row.decision, _ALARMS) for row in everything], np.bool_)
+    alarms: BoolArray = np.array([np.isin(row.decision, ALARMS) for row in everything], np.bool_)
     some: BoolArray = np.any(alarms, axis=0)  # where no row alarms there is nothing to correct
     if some.any():
         alarms[:, some] &= holm(np.stack([row.p_alarm(some) for row in everything])) > gate.alpha
     opened = [*waits.values(), _turned(means)]
     held = [
-        np.where(taken | wait, Verdict.INCONCLUSIVE, row.decision)
-        for row, taken, wait in zip(everything, alarms, opened, strict=True)
+        np.where(bad, Verdict.INVALID, np.where(taken | wait, Verdict.INCONCLUSIVE, row.decision))
+        for row, taken, wait, bad in zip(everything, alarms, opened, [*unequal, unequal.any(axis=0)], strict=True)
     ]
     overall = np.array([Verdict.over(column) for column in zip(*held, strict=True)], object)
     return Outcome(overall, held[-1], dict(zip(gate.suites, held, strict=False)))
+
+
+def _unequal(gate: Gate, drawn: Mapping[str, Drawn]) -> BoolArray:
+    """Where items lack an answer on one side more often than on the other, by Holm: (suites, comparisons)."""
+    found = np.ones((len(gate.suites), len(next(iter(drawn.values())).right[0])))
+    for number, (name, world) in enumerate(gate.suites.items()):
+        items, n = world.shape.items, int(world.shape.items.sum())
+        asked = zip(world.repeats, drawn[name].answered, strict=True)
+        one, two = (np.minimum(items, items * k - came).sum(axis=1).tolist() for k, came in asked)
+        found[number] = [
+            fisher_exact(lacking, (n, n)) if any(lacking) else 1.0 for lacking in zip(one, two, strict=True)
+        ]
+    return np.asarray(holm(found) <= Rules().failure_alpha)
 
 
 def _turned(tests: Sequence[Row]) -> BoolArray:

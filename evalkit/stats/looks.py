@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,13 +17,22 @@ _POINTS: Final = 401  # of the recursion over each region that goes on
 _FAR: Final = 8.0  # standard deviations beyond which nothing is left
 
 
-def spent(share: float, alpha: float) -> float:
-    """The error that is spent once this share (0 to 1) of the planned information is there: about evenly (Pocock)."""
+Spending: TypeAlias = Callable[[float, float], float]
+"""The error that is spent of alpha once a share (0 to 1) of the planned information is there: all of it at 1."""
+
+
+def spent_evenly(share: float, alpha: float) -> float:
+    """Pocock's type: what is far off is seen at the first look, and the last has little left."""
     return alpha * math.log1p((math.e - 1.0) * share)
 
 
+def spent_late(share: float, alpha: float) -> float:
+    """Most is kept for the last looks: K. Kim and D. L. DeMets, Biometrika 74 (1987) 149-154, rho = 2."""
+    return alpha * share**2
+
+
 @lru_cache(maxsize=256)
-def look_alphas(shares: tuple[float, ...], alpha: float) -> tuple[float, ...]:
+def look_alphas(shares: tuple[float, ...], alpha: float, spent: Spending = spent_evenly) -> tuple[float, ...]:
     """The one-sided alpha for `judge_difference` at each look; `shares` of the planned information, the last at most 1.
 
     Stopping at the first look that rejects keeps a one-sided test at what is spent by then, at most `alpha`, whenever
@@ -77,8 +87,8 @@ def _simpson(low: float, high: float) -> tuple[FloatArray, FloatArray]:
 class LookAlphas(NamedTuple):
     """The levels of a comparison's looks, each (looks, rows): the suites' rows, and their mean's as the last.
 
-    `alphas` are those of the one-sided tests for EQUIVALENT; an alarm's p-value is multiplied by `scale` and then held,
-    after Holm's correction, against `alarm`.
+    `alphas` are those of the intervals and one-sided tests; the p-value of a row that is beyond its margin by them is
+    multiplied by `scale` and then held, after Holm's correction, against `alarm`.
     """
 
     alphas: FloatArray
@@ -89,21 +99,23 @@ class LookAlphas(NamedTuple):
 def comparison_alphas(samples: ArrayLike, alpha: float, fast: float = 0.0) -> LookAlphas:
     """The levels where so many `samples` (looks, suites) of each suite are there at each look, at the last all of them.
 
-    A suite that has no more samples than at the look before is not looked at again: its level stays. The variance of
-    the suites' mean is taken to be that of samples that are equally noisy. Alarms have `alpha` less `fast`, which is
-    kept for failing fast. A step of Holm's correction over `left` rows comes at no more than the look's level for
-    alpha / left (Y. Ye et al., Statistics in Medicine 32 (2013) 1112-1124): such levels are not proportional to alpha.
+    A row's own tests spend late, as a pass is worth most at full power; alarms spend evenly, as what is broken is worth
+    no further look. A suite that has no more samples than at the look before is not looked at again: its level stays.
+    The variance of the suites' mean is taken to be that of samples that are equally noisy. Alarms have `alpha` less
+    `fast`, which is kept for failing fast. A step of Holm's correction over `left` rows comes at no more than the
+    look's level for alpha / left, to which such levels are not proportional (Y. Ye et al., Statistics in Medicine 32
+    (2013) 1112-1124).
     """
     counts = np.asarray(samples, dtype=np.float64)
     every = np.column_stack([counts, 1.0 / np.sum(1.0 / counts, axis=1)]) if counts.shape[1] > 1 else counts
     alarm, steps = alpha - fast, {1, every.shape[1]}
 
-    def level(shares: FloatArray, total: float) -> FloatArray:
+    def level(shares: FloatArray, total: float, spent: Spending) -> FloatArray:
         distinct, places = np.unique(shares, return_inverse=True)
-        return np.asarray(look_alphas(tuple(distinct.tolist()), total))[places]
+        return np.asarray(look_alphas(tuple(distinct.tolist()), total, spent))[places]
 
-    def levels(total: float) -> FloatArray:
-        return np.column_stack([level(column / column[-1], total) for column in every.T])
+    def levels(total: float, spent: Spending) -> FloatArray:
+        return np.column_stack([level(column / column[-1], total, spent) for column in every.T])
 
-    allowed = np.min([left * levels(alarm / left) for left in steps], axis=0)
-    return LookAlphas(levels(alpha), alarm / allowed, alarm)
+    allowed = np.min([left * levels(alarm / left, spent_evenly) for left in steps], axis=0)
+    return LookAlphas(levels(alpha, spent_late), alarm / allowed, alarm)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from evalkit.examine.looking import stops
-from evalkit.stats.looks import comparison_alphas, look_alphas, spent
+from evalkit.stats.looks import comparison_alphas, look_alphas, spent_evenly, spent_late
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -21,12 +21,25 @@ def test_one_look_has_all_and_a_further_one_changes_none_before_it():
     assert look_alphas(FIFTHS[:3], 0.05) == look_alphas((*FIFTHS[:3], 0.7, 1.0), 0.05)[:3]
 
 
+def test_late_spending_keeps_most_for_the_last_looks():
+    found = look_alphas(FIFTHS, 0.025, spent_late)
+    below = stats.norm.isf(found)
+    for number in range(1, 6):  # what no look up to this one passes, by another program
+        times = np.array(FIFTHS[:number])
+        alike = np.sqrt(np.minimum.outer(times, times) / np.maximum.outer(times, times))
+        kept = stats.multivariate_normal(np.zeros(number), alike).cdf(below[:number], rng=np.random.default_rng(number))
+        assert 1 - kept == pytest.approx(0.025 * times[-1] ** 2, abs=2e-5)
+    assert found[0] < look_alphas(FIFTHS, 0.025)[0] / 5
+    assert found[-1] > 1.4 * look_alphas(FIFTHS, 0.025)[-1]
+
+
+@pytest.mark.parametrize("spent", [spent_evenly, spent_late])
 @pytest.mark.parametrize("shares", [FIFTHS, (0.1, 0.5, 0.55, 1.0), (0.5, 0.8)])
-def test_all_looks_together_err_as_often_as_is_spent(shares):
+def test_all_looks_together_err_as_often_as_is_spent(shares, spent):
     rng = np.random.default_rng(61)
     steps = np.sqrt(np.diff(shares, prepend=0.0))
     z = np.cumsum(rng.normal(size=(60_000, len(shares))) * steps, axis=1) / np.sqrt(shares)
-    rejected = np.any(z >= stats.norm.isf(look_alphas(shares, 0.05)), axis=1)
+    rejected = np.any(z >= stats.norm.isf(look_alphas(shares, 0.05, spent)), axis=1)
     assert rejected.mean() == pytest.approx(spent(shares[-1], 0.05), abs=0.003)
     assert spent(1.0, 0.05) == pytest.approx(0.05)
 
@@ -82,7 +95,7 @@ def test_alarms_at_all_margins_together_keep_their_error_over_all_looks(fast):
 def test_a_suite_without_new_samples_keeps_its_level_and_is_not_spent_for_again():
     second = LEVELS.alphas[:, 1]
     assert second[0] == second[1] != second[2] == second[3] != second[4]
-    assert tuple(second[[0, 2, 4]]) == look_alphas((1 / 3, 2 / 3, 1.0), 0.05)
+    assert tuple(second[[0, 2, 4]]) == look_alphas((1 / 3, 2 / 3, 1.0), 0.05, spent_late)
 
 
 def test_no_step_of_holms_correction_has_more_than_the_level_of_its_own_alpha():
