@@ -7,6 +7,7 @@ What is found there can end the comparison: then nothing is asked, and why is it
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,16 +22,18 @@ from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, UsageError
 from evalkit.examine import comparability, probe, probe_report, texts
 from evalkit.examine.checks import Finding, SuiteNeeds
-from evalkit.examine.contract import Alone, Sheet, alone, held, signed
+from evalkit.examine.contract import Alone, Sheet, alone, found_before, held, sheet_of, signed
 from evalkit.examine.doctor import Diagnosis, Report, between, examine_configured, quick_check, subject_of
 from evalkit.judging import StoppedError, now
 from evalkit.model import Comparison, Message, Probe, Prompt, Reason, Verdict
 from evalkit.options import CompareOptions, ContractOptions, ProbeOptions, RunOptions
+from evalkit.publish import archive
 from evalkit.run import Observer
 from evalkit.run.execute import Examine, Watch
 from evalkit.run.plan import PlannedSuite, SideRun, chosen_suites, make_plan
 from evalkit.run.sides import load, load_all
 from evalkit.tasks.items import by_logprobs
+from evalkit.tasks.suites import find_pack
 from evalkit.waits import finished
 
 WORTH_SAMPLES: Final = 2_000
@@ -55,7 +58,13 @@ class Admission:
         self._plans = [side.plan.digest for side in sides]
         self._up: dict[str, ClientSettings] = {}
         self._reports: list[Report] = []
+        packs = [find_pack(one.config.pack, one.config.suite_folders) for one in sides if one.config.pack]
+        self._wanted = options.probe if options.probe is not None else any(one.probe for one in packs) or None
         self._within = self._look_at_the_probe()
+        self._contract = any(one.contract for one in packs) and len(sides) == 2 and all(one.missing for one in sides)
+        if self._contract and self._turns:
+            observer.notice("the pack's contract is left out, as the servers take turns: run `evalkit contract`")
+            self._contract = False
 
     def ahead(self) -> None:
         """The probe that is asked for by name where the suites do not have both servers up at once.
@@ -64,7 +73,7 @@ class Admission:
             StoppedError: the candidate is shown to differ.
             EndpointError: an endpoint does not answer.
         """
-        if not self._options.probe or self._within or not any(side.missing for side in self._sides):
+        if not self._wanted or self._within or not any(side.missing for side in self._sides):
             return
         if len(self._sides) < 2:
             self._observer.notice("--probe needs both endpoints: one side is a stored run")
@@ -74,7 +83,7 @@ class Admission:
 
     def examiner(self) -> Callable[[Watch], Examine] | None:
         """What looks at each endpoint once it is up and before it is asked; None where nothing is to be done."""
-        if not self._options.doctor and not self._within:
+        if not (self._options.doctor or self._within or self._contract):
             return None
 
         def of(watch: Watch) -> Examine:
@@ -82,6 +91,8 @@ class Admission:
                 if self._options.doctor:
                     await self._examine(side, settings, watch)
                 self._up[side.config.name] = settings
+                if self._contract and len(self._up) == len(self._sides):
+                    await self._hold_to_contract()
                 if self._within and len(self._up) == len(self._sides):
                     watch.notices.extend(await self._probe_both())
 
@@ -91,7 +102,7 @@ class Admission:
 
     def _look_at_the_probe(self) -> bool:
         """Whether the probe runs while the servers are up for the suites; takes what an earlier session found."""
-        wanted = self._options.probe
+        wanted = self._wanted
         if wanted is False or len(self._sides) < 2:
             return False
         self.probe = probe_report.kept(self._home, self._plans)
@@ -99,13 +110,28 @@ class Admission:
             return False
         return bool(wanted) or (self.probe is None and _worth_it(self._sides[1]))
 
+    async def _hold_to_contract(self) -> None:
+        """The contract with the servers that are up; kept as a comparison of its own, in `contract` beside the probe.
+
+        Raises:
+            StoppedError: the candidate breaks a promise that the reference keeps.
+        """
+        sheets = await asyncio.gather(*(sheet_of(side.config, self._up[side.config.name]) for side in self._sides))
+        made = held(sheets[0], sheets[1], now())
+        where = archive.store(made, self._home / "contract", self._observer.notice)
+        if made.verdict is Verdict.DEGRADED:
+            broken = [row for row in made.suites if row.verdict is made.verdict]
+            told = Reason("stopped.contract", {"labels": tuple(row.label for row in broken)})
+            raise StoppedError(made.verdict, (told, *(row.reasons[0] for row in broken)), self.probe)
+        self._observer.step(f"contract: {made.verdict.value} after {sheets[1].seconds:.0f} s; stored in {where}")
+
     async def _probe_both(self) -> list[str]:
         """The probe with the servers that are up; where nobody asked for it, its own trouble is only said."""
         up = [probe.side_of(side.config, opened=nullcontext(self._up[side.config.name])) for side in self._sides]
         try:
             return await self._probed(up)
         except EndpointError as error:
-            if self._options.probe:
+            if self._wanted:
                 raise
             return [f"the fidelity probe came to nothing: {error}"]
 
@@ -121,7 +147,7 @@ class Admission:
             DEFAULTS.tokens,
             DEFAULTS.greedy,
             at_once=at_once([side.config for side in self._sides]),
-            slow_methods=bool(self._options.probe),
+            slow_methods=bool(self._wanted),
             sampler=sampler_of(self._sides[0].plan.suites),
         )
         self._observer.step(f"probe: asking both endpoints {len(plan.prompts)} built-in prompts first")
@@ -188,7 +214,8 @@ def diagnosed(files: Sequence[Path], options: RunOptions, *, data: bool, anyway:
     reports = tuple(finished(examine_configured(*one)) for one in zip(configs, needs, strict=True))
     if len(configs) == 1:
         return Diagnosis(reports)
-    return Diagnosis(reports, between(*reports), differences(*configs))
+    across = (*between(*reports), *found_before(_home(configs) / "contract"))
+    return Diagnosis(reports, across, differences(*configs))
 
 
 def probed(

@@ -16,8 +16,10 @@ import hashlib
 import importlib
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from aiohttp.test_utils import TestServer
@@ -82,79 +84,104 @@ async def beside(fault: Fault) -> str:
     return f" {told[0]} | {told[1]} |"
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What a server at one seed was found to break, and what it cost; `beside` is what else finds something."""
+
+    names: frozenset[str]
+    requests: int
+    tokens: int
+    seconds: float
+    beside: str = ""
+
+
+@cache
+def kinds() -> Mapping[str, type[Fault]]:
+    """Every fault and faithful variant, by the name of its class."""
+    return {kind.__name__: kind for kind in (*faults(), *FAITHFUL)}
+
+
+@cache
+def reference(seed: int) -> Sheet:
+    """The faithful server at a seed."""
+    return asyncio.run(sheet(Fault(seed), seed))
+
+
+def trial(name: str, seed: int, more: bool) -> Trial:
+    """A server at one seed against the faithful one; with `more`, by doctor and comparison too."""
+    made = asyncio.run(sheet(kinds()[name](seed), seed))
+    names = frozenset(found(held(reference(seed), made, made.started)))
+    told = asyncio.run(beside(kinds()[name](seed))) if more else ""
+    return Trial(names, made.requests, made.tokens, made.seconds, told)
+
+
 @dataclass
 class Row:
     """What became of one server at several seeds."""
 
     kind: type[Fault]
-    names: list[set[str]]
-    sheets: list[Sheet]
+    trials: list[Trial]
 
     @property
     def seen(self) -> int:
         """At how many seeds something was found."""
-        return sum(bool(names) for names in self.names)
+        return sum(bool(one.names) for one in self.trials)
 
     @property
     def right(self) -> int:
         """At how many seeds a promise that the fault breaks was named."""
-        return sum(bool(names & {*self.kind.expected}) for names in self.names)
+        return sum(bool(one.names & {*self.kind.expected}) for one in self.trials)
 
-    def line(self, more: str) -> str:
+    def line(self) -> str:
         """The row of the table."""
-        n = len(self.sheets)
-        costs = zip(*((one.requests, one.tokens, one.seconds) for one in self.sheets), strict=True)
+        n = len(self.trials)
+        costs = zip(*((one.requests, one.tokens, one.seconds) for one in self.trials), strict=True)
         requests, tokens, seconds = (sum(numbers) / n for numbers in costs)
-        by = Counter(name for names in self.names for name in names).most_common(3)
+        by = Counter(name for one in self.trials for name in sorted(one.names)).most_common(3)
         told = ", ".join(f"{name} {count}" for name, count in by) or "nothing"
         spent = f"{requests:.0f} | {tokens:.0f} | {seconds:.1f}"
-        path, about = self.kind.__module__.rpartition(".")[2], (self.kind.__doc__ or "").strip()
-        source = f"[{path}]({self.kind.source})" if self.kind.source else f"{path}: {about}"
-        return f"| {source} | {self.seen}/{n} | {self.right}/{n} | {told} | {spent} |{more}"
-
-
-async def rows(kinds: Sequence[type[Fault]], seeds: int, references: dict[int, Sheet], *, more: bool) -> list[Row]:
-    """Every server at every seed, against a faithful one; prints each as it comes."""
-    made = []
-    for kind in kinds:
-        row = Row(kind, [], [])
-        for seed in range(seeds):
-            if seed not in references:
-                references[seed] = await sheet(Fault(seed), seed)
-            row.sheets.append(await sheet(kind(seed), seed))
-            row.names.append(found(held(references[seed], row.sheets[-1], row.sheets[-1].started)))
-        print(row.line(await beside(kind(0)) if more else ""), flush=True)
-        made.append(row)
-    return made
+        path = self.kind.__module__.rpartition(".")[2]
+        source = f"[{path}]({self.kind.source})" if self.kind.source else self.kind.__name__
+        return f"| {source} | {self.seen}/{n} | {self.right}/{n} | {told} | {spent} |{self.trials[0].beside}"
 
 
 def summed(name: str, of: Sequence[Row]) -> str:
     """How many of these were found, and named right."""
-    n = sum(len(row.sheets) for row in of)
+    n = sum(len(row.trials) for row in of)
     seen, right = sum(row.seen for row in of), sum(row.right for row in of)
     return f"{name}: {len(of)} faults, found {seen} of {n}, named right {right} of {n}"
 
 
-async def main() -> int:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="FAULT", help="names of faults (default: all)")
+    parser.add_argument(
+        "names", nargs="*", metavar="FAULT", help="names of faults (default: all, and what is faithful)"
+    )
     parser.add_argument("--seeds", type=int, default=10, help="seeds of each fault")
     parser.add_argument("--faithful", type=int, default=24, help="seeds of each faithful variant")
     parser.add_argument("--beside", action="store_true", help="also what doctor and a comparison find, at one seed")
+    parser.add_argument("--processes", type=int, default=1, help="servers that are asked at a time")
     options = parser.parse_args()
     chosen = [kind for kind in faults() if not options.names or kind.__module__.rpartition(".")[2] in options.names]
-    columns = ["fault", "found", "named right", "by", "requests", "tokens", "seconds"]
+    asked = [(kind, options.seeds) for kind in chosen]
+    asked += [(kind, options.faithful) for kind in FAITHFUL if not options.names]
+    jobs = [(kind.__name__, seed, options.beside and seed == 0) for kind, seeds in asked for seed in range(seeds)]
+    columns = ["server", "found", "named right", "by", "requests", "tokens", "seconds"]
     columns += ["doctor (requests)", "comparison (requests)"] if options.beside else []
     print(f"| {' | '.join(columns)} |\n|{' :-- |' * len(columns)}")
-    references: dict[int, Sheet] = {}
-    made = await rows(chosen, options.seeds, references, more=options.beside)
-    right = await rows(FAITHFUL if not options.names else (), options.faithful, references, more=False)
-    print(f"\n{summed('put aside', [row for row in made if put_aside(row.kind)])}")
-    print(summed("the others", [row for row in made if not put_aside(row.kind)]))
-    print(f"faithful: {sum(row.seen for row in right)} of {sum(len(row.sheets) for row in right)} runs are flagged")
-    missed = [row.kind.__name__ for row in made if row.seen < 0.9 * len(row.sheets)]
+    made = []
+    with ProcessPoolExecutor(options.processes) as pool:
+        done = pool.map(trial, *zip(*jobs, strict=True))
+        for kind, seeds in asked:
+            made.append(Row(kind, [next(done) for _ in range(seeds)]))
+            print(made[-1].line(), flush=True)
+    faulty, right = [row for row in made if row.kind.expected], [row for row in made if not row.kind.expected]
+    print(f"\n{summed('put aside', [row for row in faulty if put_aside(row.kind)])}")
+    print(summed("the others", [row for row in faulty if not put_aside(row.kind)]))
+    print(f"faithful: {sum(row.seen for row in right)} of {sum(len(row.trials) for row in right)} runs are flagged")
+    missed = [row.kind.__name__ for row in faulty if row.seen < 0.9 * len(row.trials)]
     return int(bool(missed) or any(row.seen for row in right))
 
 
 if __name__ == "__main__":
-    raise SystemExit(asyncio.run(main()))
+    raise SystemExit(main())

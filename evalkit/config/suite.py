@@ -227,9 +227,14 @@ class ForeignFile(LmEvalSection):
 
 
 class PackFile(Section):
-    """A named list of suites with tolerances: a file under `packs/`."""
+    """A named list of suites with tolerances: a file under `packs/`.
+
+    `contract` and `probe` say what both endpoints are held to before the suites are asked.
+    """
 
     about: OneLine = ""
+    contract: bool = False
+    probe: bool = False
     overall: Overall | None = None
     rounds: Annotated[int, Field(ge=1, le=20), NUMBER] = 5
     suites: Annotated[tuple[SuiteChoiceOrName, ...], Field(min_length=1)]
@@ -440,9 +445,7 @@ def parse_pack(path: Path) -> Pack:
     """
     tree = _parsed(path)
     file = checked(PackFile, tree.plain(), lambda: tree)
-    return Pack.model_construct(
-        name=path.stem, file=path, about=file.about, overall=file.overall, rounds=file.rounds, suites=file.suites
-    )
+    return Pack.model_construct(name=path.stem, file=path, **dict(file))
 
 
 def policy_schema() -> dict[str, Any]:

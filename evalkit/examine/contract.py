@@ -11,14 +11,17 @@ from __future__ import annotations
 import asyncio
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Final
 
 from evalkit.config import EndpointConfig
 from evalkit.config.schema import differences
+from evalkit.endpoint.settings import ClientSettings
 from evalkit.examine.asker import Asker, Trial
+from evalkit.examine.checks import Finding, finding
 from evalkit.examine.doctor import subject_of
 from evalkit.examine.draws import sampler
 from evalkit.examine.promises import FIRM, TEXTS, formats, limits, marks, pictures, streams, thinking, tools
@@ -36,6 +39,8 @@ from evalkit.model import (
     Value,
     Verdict,
 )
+from evalkit.publish import archive
+from evalkit.render.words import say
 from evalkit.resources import __version__, data_folder
 from evalkit.serve.launch import opened
 from evalkit.stats.tails import binomial_upper, normal_quantile, tango_limits
@@ -90,24 +95,29 @@ async def signed(configs: Sequence[EndpointConfig], seed: int = 0) -> list[Sheet
 
 
 async def _sheet(config: EndpointConfig, seed: int) -> Sheet:
-    started, clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()), time.monotonic()
     async with opened(config, config.runs / config.name / "server.log") as settings:
-        announce(f"asking {config.name} some 390 short requests: tools, formats, streams, the sampler, marks")
-        asker = Asker(subject_of(config, settings), at_once=4)
-        asker.until = clock + SECONDS[0]
-        try:
-            greeting = await asker.ask(TEXTS[1], max_tokens=4)
-            if isinstance(greeting, Failure):
-                asker.note("load.answered", "greeting", None, greeting.detail)
-            ways = await thinking(asker) if asker.answered else []
-            for group in (tools, streams, limits, partial(formats, thinking=ways), sampler, pictures):
-                if asker.answered:  # else it refuses everything, and would refuse all the rest in the same words
-                    await group(asker)
-            if asker.answered:
-                asker.until = time.monotonic() + SECONDS[1]
-                await marks(asker, seed)
-        finally:
-            await asker.close()
+        return await sheet_of(config, settings, seed)
+
+
+async def sheet_of(config: EndpointConfig, settings: ClientSettings, seed: int = 0) -> Sheet:
+    """The sheet of an endpoint that is up; `seed` chooses its marks."""
+    started, clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()), time.monotonic()
+    announce(f"asking {config.name} some 390 short requests: tools, formats, streams, the sampler, marks")
+    asker = Asker(subject_of(config, settings), at_once=4)
+    asker.until = clock + SECONDS[0]
+    try:
+        greeting = await asker.ask(TEXTS[1], max_tokens=4)
+        if isinstance(greeting, Failure):
+            asker.note("load.answered", "greeting", None, greeting.detail)
+        ways = await thinking(asker) if asker.answered else []
+        for group in (tools, streams, limits, partial(formats, thinking=ways), sampler, pictures):
+            if asker.answered:  # else it refuses everything, and would refuse all the rest in the same words
+                await group(asker)
+        if asker.answered:
+            asker.until = time.monotonic() + SECONDS[1]
+            await marks(asker, seed)
+    finally:
+        await asker.close()
     seconds = time.monotonic() - clock
     return Sheet(
         config, started, tuple(asker.trials), asker.requests, asker.tokens, seconds, asker.answered, asker.left
@@ -257,3 +267,13 @@ def _suite(name: str, label: str, verdict: Verdict, reason: Reason, counts: tupl
         coverage=1.0,
         flips=Flips(lost, gained, (lost + gained) / n if n else 0.0),
     )
+
+
+def found_before(folder: Path) -> Iterator[Finding]:
+    """What the last contract that is stored in a folder, if there is one, found broken or left open."""
+    if (folder / archive.NAME).exists():
+        made = archive.read(folder)
+        for row in made.suites:
+            if row.verdict is not Verdict.EQUIVALENT:
+                code = "contract.broken" if row.verdict is Verdict.DEGRADED else "contract.open"
+                yield finding(code, name=row.label, said=say(row.reasons[0]), created=made.created)

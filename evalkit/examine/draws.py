@@ -50,11 +50,12 @@ class Rule:
 
     def chances(self, place: Place) -> dict[str, float]:
         """The chance of each listed token at a place, and of all others together under ""."""
-        times = {token: place.before.count(token) for token in place.nats}
-        if self.of_prompt:
-            times = {token: n + place.prompt.count(token.strip()) for token, n in times.items()}
-        penalty = {token: self.frequency_penalty * n + self.presence_penalty * (n > 0) for token, n in times.items()}
-        shifted = {token: nats - penalty[token] for token, nats in place.nats.items()}
+        shifted = place.nats
+        if self.frequency_penalty or self.presence_penalty:
+            prompt = place.prompt if self.of_prompt else ()
+            times = {token: place.before.count(token) + prompt.count(token.strip()) for token in shifted}
+            each, once = self.frequency_penalty, self.presence_penalty
+            shifted = {token: nats - each * times[token] - once * (times[token] > 0) for token, nats in shifted.items()}
         sharp = 1.0 / max(self.temperature, 1e-3)
         most = max(shifted.values())
         weights = {token: math.exp((nats - most) * sharp) for token, nats in shifted.items()}
@@ -67,6 +68,8 @@ class Rule:
         return {token: chance / whole for token, chance in kept.items()}
 
     def _cut(self, chances: dict[str, float], rest: float) -> dict[str, float]:
+        if self.top_p == 1.0 and not self.top_k and not self.min_p:
+            return {**chances, "": rest}
         ordered = sorted(chances.items(), key=lambda one: -one[1])
         kept, mass = dict[str, float](), 0.0
         for number, (token, chance) in enumerate(ordered):

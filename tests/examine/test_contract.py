@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestServer
 
-from evalkit import Comparison
+import evalkit
+from evalkit import CompareOptions, Comparison
 from evalkit.config import EndpointConfig
 from evalkit.examine import promises
 from evalkit.examine.asker import Asker, Call, Said, Trial, value_of
@@ -93,6 +94,39 @@ def test_the_commands_say_what_is_kept_and_what_is_broken(run_process, tmp_path)
     document = json.loads(pair.stdout)
     assert "sampler.top_p" in {one["suite"] for one in document["suites"] if one["verdict"] == "DEGRADED"}
     assert (tmp_path / "runs" / "ref--cand" / "contract" / "comparison.json").is_file()
+
+
+PACK = "about: a few minutes\nrounds: 1\ncontract: true\nsuites:\n  - {name: codes, margin_pt: 5}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [Fault, FAULTS["top_p"]])
+def test_a_pack_with_a_contract_holds_both_to_it_before_its_suites(fault, tmp_path):
+    (tmp_path / "pack.yaml").write_text(PACK)
+
+    async def both():
+        one, two = Model(thinks=True), Model(fault(3), thinks=True)
+        async with TestServer(one.app()) as reference, TestServer(two.app()) as candidate:
+            files = []
+            for name, server in (("ref", reference), ("cand", candidate)):
+                files.append(tmp_path / f"{name}.yaml")
+                about = f"name: {name}\nbase_url: {server.make_url('/v1')}\nmodel: toy\nruns: {tmp_path}/runs\n"
+                files[-1].write_text(f"{about}suite_folders: [{MUSEUM}]\npack: {tmp_path}/pack.yaml\n")
+            made = await asyncio.to_thread(evalkit.compare, *files, CompareOptions(probe=False))
+            asked = two.requests
+            return made, asked, await asyncio.to_thread(evalkit.doctor, *files, data=False, anyway=True)
+
+    made, asked, diagnosis = asyncio.run(both())
+    stored = evalkit.load_comparison(tmp_path / "runs" / "ref--cand" / "contract")
+    broken = [one for one in diagnosis.document()["between"] if one["check"] == "contract"]
+    if fault is Fault:
+        assert (made.verdict, stored.verdict, broken) == (Verdict.EQUIVALENT, Verdict.EQUIVALENT, [])
+        assert asked > 550, "the contract's requests and the suite's"
+    else:
+        assert (made.verdict, stored.verdict, made.value.suites) == (Verdict.DEGRADED, Verdict.DEGRADED, ())
+        assert made.value.reasons[0].code == "stopped.contract"
+        assert asked < 450, "the suite is not asked"
+        assert "top_p is drawn as asked" in broken[0]["what"] and diagnosis.exit_code == 3
 
 
 def test_an_option_without_effect_is_refused(run_evalkit, tmp_path):
