@@ -69,7 +69,7 @@ def command(reference: Path, candidate: Path, quiet: bool, as_json: bool, behavi
 
 def show(made: api.Comparison, chosen: JudgeOptions, *, as_json: bool, behaviour: bool) -> int:
     """Prints a comparison, says where it is stored and what to know of it, and gives the exit code."""
-    from evalkit.render.rows import is_claim
+    from evalkit.render.rows import is_claim, next_step
     from evalkit.render.words import say
 
     comparison = made.value
@@ -85,6 +85,7 @@ def show(made: api.Comparison, chosen: JudgeOptions, *, as_json: bool, behaviour
                 runs = comparison.reference, comparison.candidate
                 one, two = (f"{run.name} (run {run.run_id}, {run.started[:16]})" for run in runs)
                 click.echo(f"it compares {one} with {two}", err=True)
+            click.echo(say(next_step(comparison, str(made.folder)), options.spoken()), err=True)
     for note in comparison.notes:
         # How a stored side came about was said before anything else, and claims stand in the table.
         if note.code != "note.stored" and (as_json or not is_claim(note)):

@@ -109,6 +109,17 @@ class Table:
     claims: str
 
 
+def next_step(comparison: Comparison, folder: str) -> Reason:
+    """What to do after a verdict; `folder` is where the comparison is stored."""
+    said = {"folder": folder}
+    after = {
+        Verdict.EQUIVALENT: Reason("next.equivalent", said),
+        Verdict.INCONCLUSIVE: Reason("next.inconclusive", said),
+        Verdict.INVALID: Reason("next.invalid", said),
+    }
+    return after.get(comparison.verdict) or Reason("next.differs", said)
+
+
 def table_of(comparison: Comparison, language: Language = "en") -> Table:
     """The rows of a comparison, in its order."""
     macro = comparison.macro

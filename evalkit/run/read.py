@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from evalkit.compare.columns import ItemText, ReplyText, Side, SuiteFacts, SuiteSide
-from evalkit.compare.validity import NO_JOURNAL
 from evalkit.errors import RunError
 from evalkit.model import Reason, Status, Value, fraction
 from evalkit.parts import Part
@@ -66,7 +65,7 @@ def stored_side(folder: Path, plan: str | None = None, part: Part | None = None)
     stored = verified(folder, session, part)
     notes: list[Reason] = []
     texts = _Texts(folder, session, stored)
-    unproven = () if journal.files(folder) else (Reason(NO_JOURNAL, {"run": session.name}),)
+    unproven = () if journal.files(folder) else (Reason("run.no_journal", {"run": session.name}),)
     suites = {
         record.suite: SuiteSide(
             _facts(record, rows, session, unproven), rows.samples, rows.options, rows.second, rows.p_gold

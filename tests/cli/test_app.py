@@ -69,3 +69,17 @@ def test_a_table_is_printed_in_the_language_that_was_asked_for(way, run_evalkit,
     done = run_evalkit(*before, "compare", tmp_path / "a.csv", tmp_path / "b.csv", env=env)
     assert done.returncode == 0, done.stderr
     assert "✓ 等效" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("worse", "told"),
+    [(0, "evalkit card {folder} --style"), (60, "evalkit flips {folder}"), (8, "evalkit explain {folder}")],
+)
+def test_after_a_verdict_it_is_said_what_to_do_next(worse, told, run_evalkit, tmp_path):
+    for file, lost in (("a.csv", 0), ("b.csv", worse)):
+        rows = "".join(f"s,{n},0,{int(n % 2 and not n < lost)}\n" for n in range(400))
+        (tmp_path / file).write_text("suite,item,repeat,score\n" + rows)
+    done = run_evalkit("compare", tmp_path / "a.csv", tmp_path / "b.csv", "--out", tmp_path / "out")
+    last = [line for line in done.stderr.splitlines() if line.startswith("next: ")]
+    assert len(last) == 1
+    assert told.format(folder=tmp_path / "out") in last[0]
