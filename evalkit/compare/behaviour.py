@@ -21,7 +21,7 @@ from evalkit.compare.pair import Aligned
 from evalkit.compare.validity import NoiseFloor, Policy, RateChange, rate_change
 from evalkit.model import BehaviourRow, Interval, Reason, Status, Value
 from evalkit.stats.paired import fold, median
-from evalkit.stats.tails import poisson_lower, ratio_estimate, wilson
+from evalkit.stats.tails import fisher_exact, poisson_lower, ratio_estimate, wilson
 from evalkit.stats.variance import log_ratio
 
 # ---------------------------------------------------------------- two replies as texts
@@ -101,6 +101,7 @@ FAITHFUL_NATS: Final = 0.05
 
 _CHARACTERS_PER_TOKEN = 4.0  # where a server does not count tokens
 _MOST_SPLITS = 300  # differing replies that are read to see where they split
+_LONG_ALPHA = 1e-4  # of three cuts each
 _MOST_LOGPROBS = 200  # replies whose log-probabilities are compared
 
 Rows = NDArray[np.int64]
@@ -112,7 +113,8 @@ class Agreement:
 
     `interval` is Wilson's at 95 %. For greedy runs with differing texts: `position` is the median number of characters
     before the first difference, `tokens_per_split` how many tokens are written alike per split, and
-    `most_tokens_per_split` its upper 95 % limit (how good it may still be); None otherwise.
+    `most_tokens_per_split` its upper 95 % limit (how good it may still be); None otherwise. `long` is the prompt length
+    (tokens) from which replies part much more often, and how often from there on and below.
     """
 
     same: int
@@ -121,6 +123,7 @@ class Agreement:
     position: float | None = None
     tokens_per_split: float | None = None
     most_tokens_per_split: float | None = None
+    long: tuple[int, float, float] | None = None
 
     @property
     def share(self) -> float:
@@ -156,7 +159,29 @@ def text_agreement(suite: str, reference: Side, candidate: Side, aligned: Aligne
     differing = int((~same).sum())
     alike = float(np.nansum(lengths[one[same]])) + differing * float(np.nanmean(before))
     most = alike / poisson_lower(differing, 0.05)
-    return Agreement(bare.same, bare.pairs, interval, median(positions), alike / differing, most)
+    long = _long_prompts(~same, left.samples.prompt_tokens[one], lengths[one])
+    return Agreement(bare.same, bare.pairs, interval, median(positions), alike / differing, most, long)
+
+
+def _long_prompts(
+    parted: NDArray[np.bool_], prompts: NDArray[np.float64], answers: NDArray[np.float64]
+) -> tuple[int, float, float] | None:
+    """The longest prompts, a half to an eighth, where replies to them part much more often than to others.
+
+    Not where answers to them are longer, too: these have more places to part at.
+    """
+    known = ~np.isnan(prompts) & ~np.isnan(answers)
+    for share in (0.5, 0.25, 0.125) if known.any() else ():
+        cut = float(np.quantile(prompts[known], 1 - share, method="higher"))
+        sides = known & (prompts >= cut), known & (prompts < cut)
+        cells = int(np.count_nonzero(sides[0])), int(np.count_nonzero(sides[1]))
+        hits = int(np.count_nonzero(sides[0] & parted)), int(np.count_nonzero(sides[1] & parted))
+        if min(cells) == 0 or np.mean(answers[sides[0]]) > 1.5 * np.mean(answers[sides[1]]):
+            continue
+        rates = hits[0] / cells[0], hits[1] / cells[1]
+        if rates[0] > 2 * rates[1] and fisher_exact(hits, cells) <= _LONG_ALPHA:
+            return int(cut), rates[0], rates[1]
+    return None
 
 
 def logprob_distance(suite: str, reference: Side, candidate: Side, aligned: Aligned) -> BehaviourRow | None:
@@ -304,7 +329,11 @@ def _agreement_alert(agreement: Agreement, own: float | None) -> Reason | None:
     if own is not None and agreement.interval.high >= own:
         return None
     splits = {"tokens": agreement.tokens_per_split, "usual": FAITHFUL_TOKENS_PER_SPLIT}
-    return Reason("alert.texts", {"share": agreement.share, "pairs": agreement.pairs, **splits})
+    values: dict[str, Value] = {"share": agreement.share, "pairs": agreement.pairs, **splits}
+    if agreement.long is None:
+        return Reason("alert.texts", values)
+    from_tokens, long, short = agreement.long
+    return Reason("alert.texts_long", {**values, "from_tokens": from_tokens, "long": long, "short": short})
 
 
 def _seed_row(aligned: Aligned) -> Iterator[BehaviourRow]:

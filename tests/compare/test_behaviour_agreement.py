@@ -1,12 +1,15 @@
 """Text agreement and log-probabilities: what faithful stacks look like, what broken ones do, and the rule between."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from compare_factory import side, with_replies
 
-from evalkit.compare.behaviour import FAITHFUL_TOKENS_PER_SPLIT, logprob_distance, text_agreement
+from evalkit.compare.behaviour import FAITHFUL_TOKENS_PER_SPLIT, _agreement_alert, logprob_distance, text_agreement
 from evalkit.compare.columns import ReplyText
 from evalkit.compare.pair import align
+from evalkit.render.words import say
 
 QUESTIONS = 200
 
@@ -24,6 +27,26 @@ def agreement(differing: int, **more):
     texts = [f"The answer is number {i:03d}." for i in range(QUESTIONS)]
     others = ["The answer was." if i < differing else text for i, text in enumerate(texts)]
     return text_agreement("quiz", *sides(texts, others, **more))
+
+
+@pytest.mark.parametrize(
+    ("long", "answers", "found"),
+    [(range(50), 8.0, True), (range(150, 200), 8.0, False), (range(0, 200, 4), 8.0, False), (range(50), 24.0, False)],
+)
+def test_replies_that_part_where_prompts_are_long_lead_to_what_long_prompts_need(long, answers, found):
+    """Fifty replies differ; fifty prompts are long, the same or others, and answers to these no longer, or longer."""
+    prompts = np.where(np.isin(np.arange(QUESTIONS), long), 6000.0, 300.0)
+    lengths = [answers if number in long else 8.0 for number in range(QUESTIONS)]
+    texts = [f"The answer is number {i:03d}." for i in range(QUESTIONS)]
+    one, two, aligned = sides(texts, [*["The answer was."] * 50, *texts[50:]], tokens=lengths)
+    (quiz,) = one.suites.values()
+    one = replace(one, suites={"quiz": replace(quiz, samples=replace(quiz.samples, prompt_tokens=prompts))})
+    made = text_agreement("quiz", one, two, aligned)
+    assert made.long == ((6000, 1.0, 0.0) if found else None)
+    alert = _agreement_alert(made, None)
+    assert alert.code == ("alert.texts_long" if found else "alert.texts")
+    assert ("chunked prefill" in say(alert)) is found
+    assert ("chat template" in say(alert)) is not found
 
 
 def test_share_position_and_rate():
