@@ -22,7 +22,8 @@ from evalkit.examine.simulating import Gate, simulate
 from evalkit.examine.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
 from evalkit.model import Verdict, fraction
 from evalkit.options import PlanOptions, ProbeOptions
-from evalkit.render.words import amount, say
+from evalkit.render.jinja import own
+from evalkit.render.words import say
 from evalkit.run import Observer
 from evalkit.run.allot import allotted, bank_of
 from evalkit.run.plan import Chosen, chosen_suites, identity_of, margin_pt_of, overall_margin_pt, sampling_of
@@ -137,23 +138,7 @@ class Forecast:
 
     def pack(self) -> str:
         """The suites as the YAML of a pack, for `pack: FILE` and `--pack FILE`."""
-        worse = (f"those {one.loss_pt:g} points worse in every suite" for one in self.chances[1:3])
-        stacks = zip(self.chances, ("equal stacks", *worse), strict=False)
-        passes = ", ".join(f"{percent(one.verdicts['EQUIVALENT'])} % of {what}" for one, what in stacks)
-        one, two = (amount(side) for side in self.tokens)
-        lines = [
-            f"# By `evalkit plan --design`: {self.options.comparisons:,} simulated comparisons.",
-            f"# Passes {passes}.",
-            f"# {one} tokens on the reference, {two} on the candidate.",
-        ]
-        lines += [f"overall: {{margin_pt: {self.overall_margin * 100:g}}}"] if len(self.suites) > 1 else []
-        lines += ["suites:", *(f"  - {_entry(one)}" for one in self.suites)]
-        return "\n".join(lines) + "\n"
-
-
-def _entry(one: PlannedSuite) -> str:
-    limit = "" if one.part is None else f", limit: {one.part}"
-    return f"{{name: {one.suite}, repeats: {one.repeats[1]}, margin_pt: {one.margin * 100:g}{limit}}}"
+        return own("pack.txt.j2", plan=self, percent_of=percent)
 
 
 def percent(share: float) -> int:

@@ -20,7 +20,7 @@ from evalkit.config.problems import problems
 from evalkit.config.yaml import parse_file
 from evalkit.errors import UsageError, did_you_mean, nearest
 from evalkit.model import Comparison, Macro, Status, SuiteResult, Verdict
-from evalkit.render.jinja import fill
+from evalkit.render.jinja import own
 from evalkit.render.rows import claims, part_text, suite_row, table_of
 from evalkit.render.words import Language, one_line, words_of
 from evalkit.resources import data_folder
@@ -212,8 +212,6 @@ def card(
         "comparison": comparison,
         "table": table_of(comparison),
         "claims": claims(comparison, language),
-        "words": words,
-        "language": language,
         "style": style,
         "warning": warning,
         "first": style.first[language] if language in style.first else words["suite"],
@@ -227,7 +225,7 @@ def card(
         "score": partial(score_text, style=style),
         "n_operators": n_operators,
     }
-    return fill(data_folder("reports") / "card.md.j2", context)
+    return own("card.md.j2", language, **context)
 
 
 def unpublishable(comparison: Comparison, language: Language) -> str:

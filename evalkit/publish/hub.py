@@ -20,9 +20,8 @@ from evalkit.errors import UsageError
 from evalkit.model import Comparison, SideSummary, SuiteResult, Verdict
 from evalkit.publish.cards import decoded, incomplete, own_data
 from evalkit.render import numbers
-from evalkit.render.jinja import fill
+from evalkit.render.jinja import own
 from evalkit.render.rows import part_text, suite_row
-from evalkit.resources import data_folder
 
 EVERY_EVAL_EVER_VERSION: Final = "0.3.0"
 
@@ -105,7 +104,7 @@ def every_eval_ever(
         retrieved = int(datetime.fromisoformat(comparison.created).timestamp())
     except ValueError:
         raise UsageError(f"the comparison's time {comparison.created!r} is not an ISO 8601 date and time") from None
-    context = {
+    context: dict[str, Any] = {
         "version": EVERY_EVAL_EVER_VERSION,
         "comparison": comparison,
         "run": run,
@@ -117,7 +116,7 @@ def every_eval_ever(
         "parts": {suite.suite: part_text(suite) for suite in kept},
         "generation": _generation(run.sampling),
     }
-    record = json.loads(fill(data_folder("reports") / "every_eval_ever.json.j2", context))
+    record = json.loads(own("every_eval_ever.json.j2", **context))
     return HubFile(json.dumps(record, ensure_ascii=False, indent=1) + "\n", tuple(left_out))
 
 

@@ -182,6 +182,7 @@ def _filters(output: str) -> dict[str, Callable[..., object]]:
         "told": say,
         "english": is_english,
         "value": value_text,
+        "amount": words.amount,
         "percent": lambda share: numbers.rounded(numbers.points(share), 1),
         "part": part_text,
         "beside": beside_label,

@@ -265,27 +265,6 @@ _MARKDOWN: Final = re.compile(r"([\\`*\[\]<>|~&#$])")
 _MARKDOWN_UNDERSCORE: Final = re.compile(r"(?<![^\W_])_")
 # First on a line, a slash is a command to GitLab ("/approve") and two colons are one to GitHub.
 _MARKDOWN_START: Final = re.compile(r"^(\s*)(?:([-+=/]|:(?=:))|(\d{1,9})([.)])(?=\s|$))")
-_LATEX: Final = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\char34{}",
-    "'": r"\textquotesingle{}",
-    "`": r"\textasciigrave{}",
-    "[": r"{[}",
-    "]": r"{]}",
-}
-_LATEX_TABLE: Final = str.maketrans(_LATEX)
 
 
 def clean(text: str) -> str:
@@ -330,7 +309,12 @@ def xml_value(text: str) -> str:
 
 def latex(text: str) -> str:
     """Text for LaTeX's text mode: no command, no alignment character, no ligature."""
-    return re.sub("-(?=-)", "-{}", one_line(text).translate(_LATEX_TABLE))
+    return re.sub("-(?=-)", "-{}", one_line(text).translate(_latex()))
+
+
+@cache
+def _latex() -> dict[int, str]:
+    return str.maketrans(_entries("latex.toml")["characters"])
 
 
 def csv_cell(text: str) -> str:
