@@ -177,7 +177,7 @@ def judge_table(files: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     The intervals are unpaired, about twice as wide as a comparison of item scores would give. Each row gets a
     sentence: what the table supports, or why it supports nothing. Exits with the gravest verdict of all rows.
     """
-    from evalkit.publish.published import gravest
+    from evalkit.model import Verdict
 
     chosen = options.made(TableOptions, given)
     tables = api.judge_tables(files, chosen)
@@ -186,22 +186,21 @@ def judge_table(files: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     else:
         for table in tables:
             _print_judged(table.name, table.judgments)
-    return gravest([one for table in tables for one in table.judgments]).exit_code
+    return Verdict.over(one.verdict for table in tables for one in table.judgments).exit_code
 
 
 def _print_judged(name: str, judgments: Sequence[PublishedJudgment]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from evalkit.publish.published import mean_over_rows
     from evalkit.render import numbers
+    from evalkit.render.terminal import sheet
     from evalkit.render.words import one_line, say
 
     console = Console()
-    table = Table(title=Text(one_line(name)), title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for head in ("metric", "n", "ref.", "cand.", "difference [interval]", "verdict"):
-        table.add_column(head, justify="left" if head in {"metric", "verdict"} else "right")
+    table = sheet("metric", "n", "ref.", "cand.", "difference [interval]", "verdict", left={"metric", "verdict"})
+    table.title, table.title_justify = Text(one_line(name)), "left"
     for one in judgments:
         scores = ["-" if score is None else f"{score * 100:.2f}" for score in (one.reference, one.candidate)]
         change = "-"

@@ -64,9 +64,11 @@ def _show_plan(made: Forecast) -> None:
 
 def _plan_table(made: Forecast) -> Table:
     from evalkit.examine.forecast import percent
+    from evalkit.render.terminal import sheet
     from evalkit.render.words import amount
 
-    table, speed = _table("suite", "items", "k", "margin", "passes", "tokens", "hours"), made.options.tokens_per_second
+    table = sheet("suite", "items", "k", "margin", "passes", "tokens", "hours", left={"suite"})
+    speed = made.options.tokens_per_second
     inside = made.chances[0] if made.chances else None
     for one in made.suites:
         hours = one.hours(speed)
@@ -88,21 +90,12 @@ def _plan_table(made: Forecast) -> Table:
 def _chances_table(made: Forecast) -> Table:
     """How the whole comparison ends, by verdict and truth."""
     from evalkit.examine.forecast import percent
+    from evalkit.render.terminal import sheet
 
     truths = ["equal", *(f"{one.loss_pt:g} pt worse" for one in made.chances[1:])]
-    table = _table("were every suite", *truths)
+    table = sheet("were every suite", *truths, left={"were every suite"})
     for verdict in ("EQUIVALENT", "DEGRADED", "INCONCLUSIVE"):
         table.add_row(verdict, *(f"{percent(one.verdicts[verdict])} %" for one in made.chances))
-    return table
-
-
-def _table(first: str, *heads: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(first, no_wrap=first != "suite")
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
     return table
 
 

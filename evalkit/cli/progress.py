@@ -162,19 +162,19 @@ def look_line(found: Comparison) -> str:
 def _table(watch: Watch, look: str = "") -> Any:
     import asyncio
 
-    from rich.table import Table
     from rich.text import Text
+
+    from evalkit.render.terminal import sheet
 
     try:
         now = asyncio.get_running_loop().time()
     except RuntimeError:
         # rich draws from a thread of its own, where the loop's clock is the monotonic one.
         now = time.monotonic()
-    table = Table(box=None, padding=(0, 2, 0, 0), caption_justify="left")
+    table = sheet("side", "suite", "done", "failed", "tok/s", "left", left={"side", "suite"})
+    table.caption_justify = "left"
     if waiting := [*waits(watch), *([look] if look else [])]:
         table.caption = Text("\n".join(waiting), style="yellow")  # a server's words, so no markup
-    for name in ("side", "suite", "done", "failed", "tok/s", "left"):
-        table.add_column(name, justify="left" if name in {"side", "suite"} else "right")
     for row in rows(watch, now):
         speed = "" if row.tokens_per_second is None else f"{row.tokens_per_second:.0f}"
         ended = row.note or duration(row.eta_seconds)

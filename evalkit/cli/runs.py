@@ -30,14 +30,13 @@ def command(ctx: click.Context, runs: Path, as_json: bool) -> int:
         options.print_json({"runs": listed, "disk_bytes": whole})
     else:
         from rich.console import Console
-        from rich.table import Table
         from rich.text import Text
 
+        from evalkit.render.terminal import sheet
         from evalkit.render.words import amount
 
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for head in ("run", "last session", "suites", "answers", "failures", "on disk"):
-            table.add_column(head, justify="right" if head in {"answers", "failures", "on disk"} else "left")
+        words = ("run", "last session", "suites")
+        table = sheet(*words, "answers", "failures", "on disk", left=words)
         for one in found:
             numbers = f"{one.answers:,}", f"{one.failures:,}", f"{amount(one.disk_bytes)}B"
             table.add_row(Text(one.folder.name), one.started[:16], Text(", ".join(one.suites)), *numbers)

@@ -167,9 +167,3 @@ def mean_over_rows(judgments: Sequence[PublishedJudgment], alpha: float = 0.05) 
     """The mean over the rows that may be judged, each counting once; None where none may. It decides nothing."""
     rows = [(test.point, test.se, test.df) for one in judgments if (test := one.test) is not None]
     return macro_test(rows, DEFAULT_MARGIN, alpha) if rows else None
-
-
-def gravest(judgments: Sequence[PublishedJudgment]) -> Verdict:
-    """The gravest verdict of the rows; INVALID without any."""
-    order = (Verdict.INVALID, Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INCONCLUSIVE, Verdict.EQUIVALENT)
-    return next((verdict for verdict in order if any(one.verdict is verdict for one in judgments)), Verdict.INVALID)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from evalkit.errors import UsageError
-from evalkit.model import DEFAULT_MARGIN_PT, fraction
+from evalkit.model import DEFAULT_MARGIN_PT, Verdict, fraction
 from evalkit.options import TableOptions
 from evalkit.publish.card_parse import Cell, parse_file, read_cell, scaled_row
 from evalkit.publish.cards import benchmark_of
-from evalkit.publish.published import PublishedJudgment, PublishedRow, gravest, judge_row, mean_over_rows
+from evalkit.publish.published import PublishedJudgment, PublishedRow, judge_row, mean_over_rows
 
 # Headlines that are no shares of right answers, and how many questions stand behind them (LiveBench: about).
 _GRADED: Final = {"livebench": 1000, "mm_vet_v2": 517}
@@ -31,7 +31,7 @@ class JudgedTable:
         mean = mean_over_rows(self.judgments, alpha)
         return {
             "table": self.name,
-            "verdict": gravest(self.judgments).value,
+            "verdict": Verdict.over(one.verdict for one in self.judgments).value,
             "rows": [_row_document(one) for one in self.judgments],
             "mean": mean and {"difference": mean.point, "ci90": [mean.ci90.low, mean.ci90.high]},
         }

@@ -184,11 +184,7 @@ def scale_to(margins: Sequence[float], intervals: Sequence[Interval | None], wid
 # The content-security policy allows exactly the report's own style and script, by their SHA-256, and no request at all.
 
 
-_SCRIPT_WORDS: Final = (
-    "all_suites", "all_kinds", "all_reasons", "shown", "regressed", "improved", "changed", "other_answer", "question",
-    "target", "answer", "score", "repeat", "none", "alike", "cut", "same_text", "empty_reply", "reference", "candidate",
-    "heading", "withheld",
-)  # fmt: skip
+_SCRIPT_WORD: Final = re.compile(r"\bwords\.(\w+)")
 
 
 def report(
@@ -206,9 +202,8 @@ def report(
     folder = data_folder("reports")
     style = (folder / "html" / "report.css").read_text(encoding="utf-8")
     script = (folder / "html" / "report.js").read_text(encoding="utf-8")
-    script_words = {
-        key: word for key, word in words_of(language).items() if key in _SCRIPT_WORDS or key.startswith("status_")
-    }
+    used = {*_SCRIPT_WORD.findall(script), "regressed", "improved", "changed"}
+    script_words = {key: word for key, word in words_of(language).items() if key in used or key.startswith("status_")}
     context: dict[str, Any] = {
         "comparison": comparison,
         "table": table_of(comparison, language),

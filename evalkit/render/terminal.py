@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from evalkit.model import Verdict
@@ -33,6 +34,16 @@ def frame(*, ascii_only: bool, title: str | None = None) -> RichTable:
         pad_edge=False,
         show_edge=False,
     )
+
+
+def sheet(*heads: str, left: Collection[str]) -> RichTable:
+    """An empty table without rules; the columns that are not to stand on the `left` hold numbers."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head in heads:
+        table.add_column(head, justify="left" if head in left else "right", no_wrap=head not in left)
+    return table
 
 
 FIRST_WIDE: Final = "\u2e80"  # the first character of the scripts that are written without spaces

@@ -3,7 +3,7 @@
 import pytest
 
 from evalkit.model import Verdict
-from evalkit.publish.published import PublishedRow, gravest, judge_row, mean_over_rows, possible_sizes
+from evalkit.publish.published import PublishedRow, judge_row, mean_over_rows, possible_sizes
 from evalkit.render.words import say
 from evalkit.stats.methods import judge_means
 
@@ -102,6 +102,6 @@ def test_margin_and_alpha_count():
 def test_over_the_rows_of_a_card():
     judged = [judge_row(row(0.669, 0.673, 14042)), judge_row(row(0.7, 0.767, 30)), judge_row(row(None, 0.5, 100))]
     assert mean_over_rows(judged).point == pytest.approx((0.004 + 0.067) / 2)
-    assert gravest(judged) is Verdict.INVALID
-    assert gravest(judged[:2]) is Verdict.INCONCLUSIVE
-    assert (gravest([]), mean_over_rows([])) == (Verdict.INVALID, None)
+    assert Verdict.over(one.verdict for one in judged) is Verdict.INVALID
+    assert Verdict.over(one.verdict for one in judged[:2]) is Verdict.INCONCLUSIVE
+    assert (Verdict.over(one.verdict for one in []), mean_over_rows([])) == (Verdict.INVALID, None)
