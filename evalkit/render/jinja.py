@@ -18,15 +18,7 @@ from evalkit import codec
 from evalkit.errors import UsageError
 from evalkit.model import Comparison, Reason
 from evalkit.render import numbers, words
-from evalkit.render.rows import (
-    beside_label,
-    paragraph,
-    part_text,
-    probe_sentence,
-    sentences,
-    table_of,
-    value_text,
-)
+from evalkit.render.rows import beside_label, paragraph, part_text, probe_sentence, sentences, table_of, value_text
 from evalkit.render.words import SYMBOLS, Language, is_english, say, verdict_text, words_of
 from evalkit.resources import data_folder
 
