@@ -25,7 +25,7 @@ from evalkit.config.suite import SuiteFields
 from evalkit.publish.cards import BEGIN, END
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 RUN = re.compile(r"<!-- run: (\w+) -->\n\Z")
 RUN_KINDS = ("console", "pycon")
@@ -38,6 +38,14 @@ def blocks(path):
     for match in FENCE.finditer(text):
         named = RUN.search(text[: match.start()])
         yield text.count("\n", 0, match.start()) + 1, match["kind"].strip(), match["body"], named and named[1]
+
+
+def test_the_chinese_readme_has_the_commands_verdicts_and_exit_codes_of_the_english_one():
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
+    for pattern in (r"^\| `(evalkit [\w-]+)", r"^\| ([A-Z]{6,}).*\| (\d) \|$", r"^(\w+): .*#"):
+        found = [re.findall(pattern, text, re.MULTILINE) for text in (english, chinese)]
+        assert found[0]
+        assert found[0] == found[1]
 
 
 def test_every_block_says_what_it_is():
