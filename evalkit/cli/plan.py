@@ -50,10 +50,13 @@ def _show_plan(made: Forecast) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from evalkit.render.words import amount
+
     console = Console()
     console.print(_plan_table(made))
     for one in made.suites:
-        judged = f"; at most {one.judge_calls:,} judge calls" if one.judge_calls else ""
+        read = f" ({amount(one.judge_tokens)} tokens to read)"
+        judged = f"; at most {one.judge_calls:,} judge calls{read}" if one.judge_calls else ""
         console.print(Text(f"{one.label}: spread {one.spread}; length {one.length}{judged}"))
     for sentence in made.problems:
         console.print(Text(sentence))

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from evalkit.compare.columns import Side, SuiteSide
-from evalkit.compare.validity import Policy, Rules, check_names
+from evalkit.compare.validity import Policy, check_names
 from evalkit.config import EndpointConfig
 from evalkit.errors import RunError, UsageError
 from evalkit.examine import comparability
@@ -32,7 +32,6 @@ from evalkit.run.repair import read_run
 from evalkit.tasks.items import by_logprobs
 from evalkit.tasks.suites import find_pack
 
-LEAST_PAIRED: Final = Rules().coverage
 PROBE: Final = ProbeOptions()
 LOSSES_PT: Final = (0, 1, 2, 3, 5)
 """Points that every suite is worse by in what is simulated."""
@@ -132,7 +131,8 @@ class Forecast:
         }
 
     def _suite(self, one: PlannedSuite) -> dict[str, Any]:
-        said = {item.name: getattr(one, item.name) for item in fields(one) if item.name != "world"}
+        said = {item.name: getattr(one, item.name) for item in fields(one) if item.name not in {"world", "judged"}}
+        said |= {"judge_calls": one.judge_calls, "judge_tokens": one.judge_tokens}
         hours = one.hours(self.options.tokens_per_second)
         return {**said, "hours": hours, "disk_bytes": self.bytes_of.get(one.suite)}
 
@@ -165,13 +165,13 @@ def forecast(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOption
             problems.append(f"{ask.suite}: {unknown}: say --items {ask.suite}=N")
         else:
             suites.append(planned_suite)
-            if (1.0 - ask.failed) ** 2 < LEAST_PAIRED:
-                problems.append(
-                    f"{ask.suite}: {ask.failed:.1%} of requests without an answer leave too few pairs: INVALID"
-                )
     overall = _overall(configs, options)
     found = planned_suites(tuple(suites), overall, options, _rounds(configs, tuple(suites), options))
     found = replace(found, suites=tuple(_by_item(found.suites, configs[1])))
+    by_name = {ask.suite: ask for ask in asks}
+    for one in found.suites:
+        told = one.obstacles(by_name[one.suite], options.power, options.alpha)
+        problems += [f"{one.suite}: {sentence}" for sentence in told]
     return replace(found, problems=(*problems, *found.problems), bytes_of=_bytes_of(found.suites, configs))
 
 
@@ -335,6 +335,8 @@ def _ask(
         stored=known,
         bank=bank,
         judged=_judged(pair[0], configs),
+        chance=pair[0].suite.chance,
+        p_gold_margin=fraction(pair[0].suite.p_gold_margin_pt) if by_logprobs(pair[0].suite) else None,
         failed=_failed(known) if options.failures is None else options.failures,
         part=items if items is not None and rows is not None and items < rows else None,
     )

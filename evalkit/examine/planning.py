@@ -6,16 +6,25 @@ Spread, shape and lengths come from a stored run of either side where there is o
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import align, headline
-from evalkit.examine.priors import Spread, churn, shape_of, tokens_of
+from evalkit.compare.validity import Rules
+from evalkit.examine.priors import Spread, churn, p_gold_spread, shape_of, tokens_of
 from evalkit.examine.simulating import Shape, World
+from evalkit.scoring.answers.judge import Case, judge_messages
 from evalkit.stats.paired import fold
+from evalkit.stats.tails import normal_quantile, normal_sf
 from evalkit.stats.variance import mean_within
+
+_ASKED_OF_JUDGE: Final = sum(len(str(message)) for message in judge_messages(Case("", "", "")))
+"""Characters of what a judge is asked beside the question, the truth and the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,8 @@ class SuiteAsk:
     run of a side holds, with `bank` where it is the reference's and will be reused as it is; `limit` is `max_tokens`,
     `mean_tokens` the user's word on the length of an answer, `profile` names how answers are drawn, and `failed` is the
     share of requests that are never answered. `part` is the number of items where fewer are asked than there are.
-    `judged` says how a judge grades each side, where one does.
+    `judged` says how a judge grades each side, where one does; `chance` is the mean of blind guesses, and
+    `p_gold_margin` the margin of the further row of a suite by log-likelihood.
     """
 
     suite: str
@@ -52,6 +62,8 @@ class SuiteAsk:
     judged: tuple[Judging, Judging] | None = None
     failed: float = 0.0
     part: int | None = None
+    chance: float | None = None
+    p_gold_margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +71,8 @@ class PlannedSuite:
     """What one suite will cost, and what its answers are taken to be.
 
     `samples` and `tokens` are what is still to be asked, by side; `tokens` are None where lengths are unknown.
-    `answer_tokens` is the length of a mean answer, `part` the number of items where some are left out. `judge_calls` is
-    the most that a judge is asked, were every answer another and none graded before (a reply that cannot be read is
-    asked again). `spread` and `length` say whence.
+    `answer_tokens` is the length of a mean answer, `part` the number of items where some are left out. `spread` and
+    `length` say whence.
     """
 
     suite: str
@@ -77,8 +88,37 @@ class PlannedSuite:
     part: int | None
     spread: str
     length: str
-    judge_calls: int
+    judged: tuple[Judging, Judging] | None
     world: World = field(repr=False, compare=False)
+
+    @property
+    def judge_calls(self) -> int:
+        """The most that a judge is asked, were every answer another, none graded before and every reply readable."""
+        return sum(
+            judging.repeats * (self.items * repeats + min(judging.noise_items, self.items))
+            for judging, repeats in zip(self.judged or (), self.repeats, strict=self.judged is not None)
+        )
+
+    @property
+    def judge_tokens(self) -> float:
+        """What a judge reads for that: its instructions (four characters a token) and the answers."""
+        return self.judge_calls * (_ASKED_OF_JUDGE / 4 + (self.answer_tokens or 0.0))
+
+    def obstacles(self, ask: SuiteAsk, power: float, alpha: float) -> Iterator[str]:
+        """What keeps equal stacks from passing and is not simulated: missing pairs, chance, a p(gold) of few items."""
+        if (1.0 - ask.failed) ** 2 < Rules().coverage:
+            yield f"{ask.failed:.1%} of requests without an answer leave too few pairs: INVALID"
+        shape, p = self.world.shape, self.world.reference
+        mean = float(shape.share @ p)
+        variance = (p - mean) ** 2 + p * (1.0 - p) / shape.items / self.world.repeats[0]
+        reach = max(self.margin, normal_quantile(0.975) * math.sqrt(float(shape.share**2 @ variance)))
+        if ask.chance and mean - reach <= ask.chance:
+            yield f"a mean of {mean:.0%} is not shown to lie above chance, {ask.chance:.0%}: never EQUIVALENT"
+        if ask.p_gold_margin is not None:
+            z = ask.p_gold_margin * math.sqrt(self.items) / p_gold_spread()
+            passes = max(0.0, 1.0 - 2.0 * normal_sf(z - normal_quantile(1.0 - alpha)))
+            if passes < power:
+                yield f"its p(gold) row passes only {math.floor(100 * passes)} % of equal stacks with so few items"
 
     def hours(self, tokens_per_second: float) -> float | None:
         """Time of the slower side, both being asked at once."""
@@ -95,7 +135,7 @@ def plan_suite(ask: SuiteAsk) -> PlannedSuite | None:
     shape = shape_of(ask.suite, ask.items) if held is None or held.items.sum() < ask.items else held.first(ask.items)
     spread = _spread(ask)
     told = f"assumed: equal greedy stacks change {churn() * 100:g} % of the items" if ask.greedy else spread.told
-    same = ("suite", "label", "items", "repeats", "margin", "greedy", "bank", "part")
+    same = ("suite", "label", "items", "repeats", "margin", "greedy", "bank", "part", "judged")
     return PlannedSuite(
         **{name: getattr(ask, name) for name in same},
         samples=samples,
@@ -103,10 +143,6 @@ def plan_suite(ask: SuiteAsk) -> PlannedSuite | None:
         answer_tokens=mean,
         spread=told,
         length=length,
-        judge_calls=sum(
-            judging.repeats * (ask.items * repeats + min(judging.noise_items, ask.items))
-            for judging, repeats in zip(ask.judged or (), ask.repeats, strict=ask.judged is not None)
-        ),
         world=_world(ask, shape, spread),
     )
 

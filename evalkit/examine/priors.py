@@ -67,6 +67,11 @@ def churn() -> float:
     return float(_table()["churn"])
 
 
+def p_gold_spread() -> float:
+    """The standard deviation of an item's change of p(gold) between faithful stacks."""
+    return float(_table()["p_gold"])
+
+
 def tokens_of(suite: str, profile: str | None) -> tuple[float, str] | None:
     """The length of a mean answer under a sampling profile, and its source; None for a suite not in the table."""
     known: Mapping[str, Any] = _table()["suites"].get(suite, {})

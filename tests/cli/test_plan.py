@@ -213,6 +213,8 @@ def test_the_calls_of_a_judge_are_counted(endpoint, config, invoke, theirs, limi
     assert suite["judge_calls"] == calls
     shown = " ".join(invoke("plan", *files, *FEW, *limited).out.split())
     assert shown.count(f"at most {calls:,} judge calls") == 2, "for the suite, and in all"
+    assert suite["judge_tokens"] > calls * (suite["answer_tokens"] + 500)
+    assert "tokens to read)" in shown
     assert not endpoint.requests
 
 

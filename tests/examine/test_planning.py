@@ -1,14 +1,16 @@
 """Plans before a run: what is asked, how items and answers are simulated, from stored runs or stated assumptions."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from compare_factory import beta_chances, binary, judged, revalued, suite
+from scipy import stats
 
 from evalkit.compare.validity import Policy
 from evalkit.examine.forecast import planned_suites
-from evalkit.examine.planning import SuiteAsk, plan_suite
+from evalkit.examine.planning import Judging, SuiteAsk, plan_suite
 from evalkit.examine.priors import Spread, items_of, shape_of, tokens_of
 from evalkit.model import Verdict
 from evalkit.options import PlanOptions
@@ -134,3 +136,33 @@ def test_chances_have_the_mean_and_the_spread_that_were_asked_for(icc):
     assert p.mean() == pytest.approx(0.7, abs=0.005)
     assert np.mean(p * (1 - p)) == pytest.approx(0.7 * 0.3 * (1 - icc), abs=0.004)
     assert Spread.measured(0.7, 0.7 * 0.3 * (1 - icc)).icc == pytest.approx(icc)
+
+
+def obstacles(**more):
+    ask = replace(ASK, **more)
+    return list(plan_suite(ask).obstacles(ask, 0.9, 0.05))
+
+
+def test_a_mean_near_chance_is_said_to_decide_nothing():
+    assert obstacles(chance=0.25) == []
+    (told,) = obstacles(chance=0.59)
+    assert told == "a mean of 60% is not shown to lie above chance, 59%: never EQUIVALENT"
+    assert obstacles(chance=0.5, margin=0.12) != []
+
+
+def test_few_items_are_said_to_decide_no_p_gold():
+    assert obstacles(p_gold_margin=0.005, items=1430) == []
+    (told,) = obstacles(p_gold_margin=0.005, items=30)
+    assert told.startswith("its p(gold) row passes only ")
+    # By another road: what a t interval says of so many differences of that spread.
+    drawn = np.random.default_rng(1).normal(0.0, 0.0125, (4000, 30))
+    reach = stats.t.isf(0.05, 29) * drawn.std(axis=1, ddof=1) / np.sqrt(30)
+    share = np.mean(np.abs(drawn.mean(axis=1)) + reach < 0.005)
+    assert float(re.search(r"(\d+) %", told)[1]) / 100 == pytest.approx(share, abs=0.04)
+
+
+def test_a_design_counts_the_judges_calls_of_its_own_repeats():
+    made = plan_suite(replace(ASK, judged=(Judging(1, 0), Judging(1, 0))))
+    more = replace(made, repeats=(2 * made.repeats[0], 2 * made.repeats[1]))
+    assert more.judge_calls == 2 * made.judge_calls > 0
+    assert more.judge_tokens == 2 * made.judge_tokens
