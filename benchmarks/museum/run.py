@@ -155,7 +155,7 @@ def summed(name: str, of: Sequence[Row]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="FAULT", help="names of faults (default: all, and what is faithful)"
+        "names", nargs="*", metavar="NAME", help="files of faults, classes of faithful variants (default: all)"
     )
     parser.add_argument("--seeds", type=int, default=10, help="seeds of each fault")
     parser.add_argument("--faithful", type=int, default=24, help="seeds of each faithful variant")
@@ -164,7 +164,7 @@ def main() -> int:
     options = parser.parse_args()
     chosen = [kind for kind in faults() if not options.names or kind.__module__.rpartition(".")[2] in options.names]
     asked = [(kind, options.seeds) for kind in chosen]
-    asked += [(kind, options.faithful) for kind in FAITHFUL if not options.names]
+    asked += [(kind, options.faithful) for kind in FAITHFUL if not options.names or kind.__name__ in options.names]
     jobs = [(kind.__name__, seed, options.beside and seed == 0) for kind, seeds in asked for seed in range(seeds)]
     columns = ["server", "found", "named right", "by", "requests", "tokens", "seconds"]
     columns += ["doctor (requests)", "comparison (requests)"] if options.beside else []

@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -22,6 +24,12 @@ LATE: Final = Failure(FailureKind.TIMEOUT, "left out: the time was spent")
 SHOWN: Final = 160
 DEEPEST: Final = 100
 """Opening brackets that a JSON text may have: a few are enough for every schema here."""
+
+
+@cache
+def asked() -> dict[str, Any]:
+    """What is asked, in words: tools with a question each, histories, texts, schemas, parameters."""
+    return dict(json.loads(Path(__file__).with_name("asked.json").read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ import asyncio
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from evalkit.endpoint.body import at
-from evalkit.examine.asker import Asker, Said
+from evalkit.examine.asker import Asker, Said, asked
 from evalkit.model import Failure
 
 LIMIT: Final = 10_000.0
@@ -99,19 +99,7 @@ class Place:
         return max(0.0, 1.0 - sum(map(math.exp, self.nats.values())))
 
 
-GREEDY: Final = Rule(temperature=0.05)
-INSTEAD: Final[Mapping[str, Rule]] = {
-    "temperature 1 and no cut-off": Rule(),
-    "temperature 0": GREEDY,
-    "temperature 0.3": Rule(temperature=0.3),
-    "temperature 0.6": Rule(temperature=0.6),
-    "temperature 0.8": Rule(temperature=0.8),
-    "temperature 1.5": Rule(temperature=1.5),
-    "top_p 0.8": Rule(top_p=0.8),
-    "top_p 0.95": Rule(top_p=0.95),
-    "top_k 1": Rule(top_k=1),
-    "min_p 0.05": Rule(min_p=0.05),
-}
+INSTEAD: Final = {name: Rule(**said) for name, said in asked()["instead"].items()}
 """What servers were seen to do in place of what was asked."""
 
 
@@ -178,31 +166,22 @@ def _chance(chances: Mapping[str, float], raw: Mapping[str, float], drawn: str) 
     return (1.0 - SLACK) * chances.get(token, 0.0) + SLACK * max(raw.get(token, 0.0), 1e-6)
 
 
-@dataclass(slots=True)
-class Places:
-    """Reads places off replies; `first` holds, by prompt, what the plain request reported for the first token."""
+def under(first: Mapping[tuple[str, ...], Place], prompt: str, document: Any) -> list[Place]:
+    """The drawn tokens of a reply under other parameters than the plain one, whose first place of each prompt is known.
 
-    first: dict[str, Mapping[str, float]] = field(default_factory=dict)
-
-    def plain(self, prompt: str, document: Any) -> list[Place]:
-        """Those of a reply at temperature 1 without cut-offs, and remembers what its first token was drawn from."""
-        places = places_of(document, prompt)
-        if places:
-            self.first.setdefault(prompt, places[0].nats)
+    Only the first where the server reports what is left after the parameters, not what they were applied to.
+    """
+    places = places_of(prompt, document)
+    plain = first.get(places[0].prompt) if places else None
+    if plain is None:
+        return []
+    token = max(plain.nats, key=lambda one: plain.nats[one])
+    if abs(places[0].nats.get(token, -math.inf) - plain.nats[token]) <= SAME_NATS:
         return places
-
-    def under(self, prompt: str, document: Any) -> list[Place]:
-        """Those of a reply under other parameters; only the first where the server reports what is left after them."""
-        places, first = places_of(document, prompt), self.first.get(prompt)
-        if not places or first is None:
-            return []
-        token = max(first, key=lambda one: first[one])
-        if abs(places[0].nats.get(token, -math.inf) - first[token]) <= SAME_NATS:
-            return places
-        return [Place(places[0].drawn, first, (), places[0].prompt)]
+    return [replace(plain, drawn=places[0].drawn)]
 
 
-def places_of(document: Any, prompt: str = "") -> list[Place]:
+def places_of(prompt: str, document: Any) -> list[Place]:
     """The drawn tokens of a chat reply with the log-probabilities around them; as far as they can be used."""
     content = at(document, "choices", 0, "logprobs", "content")
     found: list[Place] = []
@@ -224,20 +203,8 @@ def places_of(document: Any, prompt: str = "") -> list[Place]:
 # ---------------------------------------------------------------- what is asked
 
 
-OPEN: Final = (
-    "Name any animal, then any city, then any colour.",
-    "Write one sentence that nobody has written before.",
-    "Go on like this: yes yes yes yes yes yes",
-    "Go on like this: la la la la la la",
-)
-ASKED: Final[Mapping[str, tuple[Rule, dict[str, Any]]]] = {
-    "temperature": (Rule(temperature=0.3), {"temperature": 0.3}),
-    "top_p": (Rule(top_p=0.4), {"temperature": 1.0, "top_p": 0.4}),
-    "top_k": (Rule(top_k=3), {"temperature": 1.0, "top_k": 3}),
-    "min_p": (Rule(min_p=0.3), {"temperature": 1.0, "min_p": 0.3}),
-    "frequency_penalty": (Rule(frequency_penalty=2.0), {"temperature": 1.0, "frequency_penalty": 2.0}),
-    "presence_penalty": (Rule(presence_penalty=2.0), {"temperature": 1.0, "presence_penalty": 2.0}),
-}
+OPEN: Final[Sequence[str]] = asked()["open"]
+ASKED: Final = {name: (Rule(**said), {"temperature": 1.0, **said}) for name, said in asked()["parameters"].items()}
 NEUTRAL: Final[dict[str, Any]] = {"top_k": -1, "min_p": 0.0}
 """Switches off what a server would fill in; left out where it refuses them."""
 DRAWN_TOKENS: Final = 12
@@ -248,13 +215,13 @@ CASES: Final = tuple((prompt, seed) for prompt in OPEN for seed in SEEDS)
 async def sampler(asker: Asker) -> None:
     """Draws under each parameter, held against the server's own log-probabilities; seeds, choices, greedy decoding."""
     tried = await asker.ask(OPEN[0], max_tokens=1, temperature=1.0, seed=1, **NEUTRAL)
-    draw, places = partial(_draw, asker, NEUTRAL if isinstance(tried, Said) else {}), Places()
+    draw = partial(_draw, asker, NEUTRAL if isinstance(tried, Said) else {})
     plain = await asyncio.gather(*(draw(*case, {"temperature": 1.0}) for case in CASES))
-    _judge(asker, "plain", Rule(), _places(places.plain, plain))
-    drawn = {
-        name: _places(places.under, await asyncio.gather(*(draw(prompt, seed + 10, fields) for prompt, seed in CASES)))
-        for name, (_rule, fields) in ASKED.items()
-    }
+    raw, drawn = _places(places_of, plain), dict[str, list[Place]]()
+    _judge(asker, "plain", Rule(), raw)
+    for name, (_rule, fields) in ASKED.items():
+        came = await asyncio.gather(*(draw(prompt, seed + 10, fields) for prompt, seed in CASES))
+        drawn[name] = _places(partial(under, {place.prompt: place for place in raw if not place.before}), came)
     of_prompt = _penalised(asker, drawn)
     for name, (rule, _fields) in ASKED.items():
         _judge(asker, name, replace(rule, of_prompt=of_prompt), drawn[name])
@@ -307,11 +274,14 @@ def _judge(asker: Asker, name: str, rule: Rule, drawn: Sequence[Place]) -> None:
 
 def _seeds(asker: Asker, before: Sequence[Said | Failure], again: Sequence[Said | Failure]) -> None:
     """Whether seeds repeat their texts, whatever else is in flight, and whether two give two."""
-    both = zip(before, again, strict=True)
-    pairs = [(one, two) for one, two in both if isinstance(one, Said) and isinstance(two, Said)]
+    pairs = [
+        (one, two) for one, two in zip(before, again, strict=True) if isinstance(one, Said) and isinstance(two, Said)
+    ]
     parted = [(one, two) for one, two in pairs if one.text != two.text]
     # Half of each stake is kept back: a server may heed a seed here and there.
-    bets = [0.5 + 0.5 * math.exp(unseeded(places_of(one.document), places_of(two.document))) for one, two in pairs]
+    bets = [
+        0.5 + 0.5 * math.exp(unseeded(places_of("", one.document), places_of("", two.document))) for one, two in pairs
+    ]
     seen = "".join(f"{one.text!r} becomes {two.text!r}" for one, two in parted[:1])
     kept = math.prod(bets) < LIMIT if any(bet != 1.0 for bet in bets) else None
     asker.note("sampler.seed", "same seeds", kept, f"as if there were no seed: {seen}")
@@ -345,8 +315,8 @@ def _same(said: Said) -> str | None:
 
 def _unlikely(said: Said) -> str | None:
     """The first token that is not the likeliest of those listed with it."""
-    for place in places_of(said.document):
+    for place in places_of("", said.document):
         most = max(place.nats, key=lambda token: place.nats[token])
         if place.nats.get(place.drawn, -math.inf) < place.nats[most] - SAME_NATS:
             return f"{place.drawn!r} is not the likeliest token, {most!r} is"
-    return "" if places_of(said.document) else None
+    return "" if places_of("", said.document) else None

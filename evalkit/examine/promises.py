@@ -17,11 +17,10 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, Final
 
 from evalkit.endpoint.body import at
-from evalkit.examine.asker import LATE, Asker, Call, Said, away, value_of
+from evalkit.examine.asker import LATE, Asker, Call, Said, asked, away, value_of
 from evalkit.examine.draws import TOP
 from evalkit.model import Failure, FailureKind
 
@@ -34,6 +33,9 @@ FIRM: Final = 2
 """So many broken cases make a firm promise a broken one, or one that is broken whenever it is asked."""
 DOUBTS: Final = 4
 """Broken cases of a promise that are asked again."""
+FAMILIES: Final[Sequence[dict[str, Any]]] = asked()["tools"]
+TEXTS: Final[Sequence[str]] = asked()["texts"]
+RIDDLES: Final[Sequence[str]] = asked()["riddles"]
 FIRST: Final = 3
 """Families that are asked before a server is taken for one that knows no tools."""
 WAVES: Final = ((2, 4), (8, 72), (32, 60), (64, 64))
@@ -43,17 +45,17 @@ WAVES: Final = ((2, 4), (8, 72), (32, 60), (64, 64))
 # ---------------------------------------------------------------- tools
 
 
-@cache
-def families() -> tuple[dict[str, Any], ...]:
-    """The tools that are offered, each with a question that wants one."""
-    return tuple(json.loads(Path(__file__).with_name("tools.json").read_text(encoding="utf-8")))
+CHOICES: Final[Mapping[str, Callable[[Said], str]]] = {
+    "auto": lambda said: "another finish_reason" if said.calls and said.finish not in {"tool_calls", "length"} else "",
+    "none": lambda said: "calls a tool all the same" if said.calls else "",
+}
 
 
 async def tools(asker: Asker) -> None:
     """Every family with a call required, whole and streamed; choices auto, none and named; a turn of a tool."""
     await _turns(asker)
     several: list[bool] = []
-    for some in (families()[:FIRST], families()[FIRST:]):
+    for some in (FAMILIES[:FIRST], FAMILIES[FIRST:]):
         for family, replies in zip(some, await asyncio.gather(*(_required(asker, one) for one in some)), strict=True):
             if len(family["tools"]) > 1:  # and as many things are asked for
                 several += [len(said.calls) > 1 for said in replies if isinstance(said, Said) and said.calls]
@@ -62,30 +64,20 @@ async def tools(asker: Asker) -> None:
     if several:
         how = {0: "one at a time", len(several): "at once"}.get(sum(several))
         asker.note("tools.parallel", "calls", None if how is None else True, said=how)
-    two = next(one for one in families() if len(one["tools"]) > 1)
-    for family in (families()[0], families()[6], two):
-        for choice, wrong in (("auto", _ended), ("none", _called)):
+    two = next(one for one in FAMILIES if len(one["tools"]) > 1)
+    for family in (FAMILIES[0], FAMILIES[6], two):
+        for choice, wrong in CHOICES.items():
             case, fields = f"{family['name']}, {choice}", {"tools": family["tools"], "tool_choice": choice}
             said = await asker.ask(family["prompt"], max_tokens=SHORT, **fields)
             asker.hold(f"tools.{choice}", case, said, wrong)
     chosen = two["tools"][1]["function"]["name"]
     fields = {"tools": two["tools"], "tool_choice": {"type": "function", "function": {"name": chosen}}}
+    other = f"calls others than {chosen}, or none"
     for case in ("whole", "streamed"):
         said = await asker.ask(two["prompt"], stream=case == "streamed", max_tokens=LONG, **fields)
-        asker.hold("tools.named", case, said, partial(_others, chosen=chosen))
-
-
-def _ended(said: Said) -> str:
-    return f"finish_reason {said.finish!r}" if said.calls and said.finish not in {"tool_calls", "length"} else ""
-
-
-def _called(said: Said) -> str:
-    return "calls a tool all the same" if said.calls else ""
-
-
-def _others(said: Said, chosen: str) -> str:
-    names = {call.name for call in said.calls}
-    return "" if names == {chosen} else f"calls {', '.join(sorted(names)) or 'none'}"
+        asker.hold(
+            "tools.named", case, said, lambda one: "" if {call.name for call in one.calls} == {chosen} else other
+        )
 
 
 async def _required(asker: Asker, family: Mapping[str, Any]) -> tuple[Said | Failure, Said | Failure]:
@@ -97,7 +89,7 @@ async def _required(asker: Asker, family: Mapping[str, Any]) -> tuple[Said | Fai
     whole, pieces = await asyncio.gather(ask(stream=False), ask(stream=True))
     for said, way in ((whole, "whole"), (pieces, "streamed")):
         case = f"{name}, {way}"
-        asker.hold("tools.required", case, said, _uncalled)
+        asker.hold("tools.required", case, said, lambda one: None if _cut(one) else "" if one.calls else "no call")
         if isinstance(said, Said) and said.calls and said.finish != "length":
             wrong = next(filter(None, (wrong_call(call, family["tools"]) for call in said.calls)), "")
             asker.note("tools.valid", case, not wrong, wrong)
@@ -108,8 +100,8 @@ async def _required(asker: Asker, family: Mapping[str, Any]) -> tuple[Said | Fai
     return whole, pieces
 
 
-def _uncalled(said: Said) -> str | None:
-    return "" if said.calls else None if said.finish == "length" else "no call"
+def _cut(said: Said) -> bool:
+    return said.finish == "length" and not said.calls
 
 
 def _told(said: Said) -> str:
@@ -144,27 +136,8 @@ def mangled(text: str) -> bool:
 
 async def _turns(asker: Asker) -> None:
     """Histories with a tool's turn, earlier reasoning, a system's message, parts: taken, and counted alike."""
-    family, user, river = families()[0], {"role": "user"}, {"role": "user", "content": "Name a river."}
-    call = {"id": "call00001", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}
-    turn = [
-        {**user, "content": family["prompt"]},
-        {"role": "assistant", "content": "", "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "call00001", "content": "4 degrees, rain"},
-    ]
-    thought = [
-        river,
-        {"role": "assistant", "content": "The Rhine.", "reasoning_content": "A river in Europe comes to mind first."},
-        {**user, "content": "And another?"},
-    ]
-    parts = [{"type": "text", "text": text} for text in ("Here is a question.", "Name a river.", "Say why.")]
-    histories: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
-        "a tool's turn": (turn, {"tools": family["tools"]}),
-        "reasoning": (thought, {}),
-        "a system's message": ([{"role": "system", "content": "Answer like a pirate, in verse."}, river], {}),
-        "parts": ([{**user, "content": parts}], {}),
-    }
-    for case, (messages, fields) in histories.items():
-        said = await asker.ask(messages, max_tokens=8, **fields)
+    for case, history in asked()["histories"].items():
+        said = await asker.ask(history["messages"], max_tokens=8, tools=history.get("tools"))
         asker.counted(f"history: {case}", said)
         if isinstance(said, Failure):
             asker.failed("history", case, said, kept=False)
@@ -238,16 +211,6 @@ def _lost(whole: str, pieces: str) -> str:
     return "repeats a piece" if kinds <= {"equal", "insert"} else "differs"
 
 
-TEXTS: Final = (
-    "Write two sentences about the sea.",
-    "Count from one to twelve in words.",
-    "用中文写两句关于春天的话。",
-    "Write a line with five emoji about food.",
-    "Schreibe einen Satz mit den Wörtern Äpfel, Öl und Straße.",
-    "Write a Python function that adds two numbers.",
-)
-
-
 async def streams(asker: Asker) -> None:
     """Some texts whole and streamed."""
     await asyncio.gather(*(_streamed(asker, text, max_tokens=SHORT) for text in TEXTS))
@@ -265,43 +228,25 @@ async def _streamed(asker: Asker, text: str, **fields: Any) -> None:
 # ---------------------------------------------------------------- formats and limits
 
 
-FORMATS: Final[Mapping[str, dict[str, Any]]] = {
-    "number": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
-    "choice": {"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"]},
-    "list": {
-        "type": "object",
-        "properties": {"days": {"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 2}},
-        "required": ["days"],
-    },
-    "nested": {
-        "type": "object",
-        "properties": {"lamp": {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}},
-        "required": ["lamp"],
-    },
-}
-UNASKED: Final = "Tell me a short story about a lighthouse."
-
-
 async def formats(asker: Asker, thinking: Sequence[Mapping[str, Any]]) -> None:
     """JSON where the prompt asks for prose, as a server must force it; under each way of thinking, and streamed."""
     jobs: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         ("any object", {"type": "json_object"}, {"type": "object"})
     ]
-    for name, schema in FORMATS.items():
-        closed = {**schema, "additionalProperties": False}
-        asked = {"name": name, "schema": closed, "strict": True}
-        jobs.append((name, {"type": "json_schema", "json_schema": asked}, closed))
+    for name, schema in asked()["schemas"].items():
+        form = {"name": name, "schema": schema, "strict": True}
+        jobs.append((name, {"type": "json_schema", "json_schema": form}, schema))
     ways: dict[str, Mapping[str, Any]] = {"": {}, ", streamed": {"stream": True}}
     for way in thinking:
         ways[f", thinking {'on' if way['chat_template_kwargs']['enable_thinking'] else 'off'}"] = way
 
-    async def one(case: str, asked: Mapping[str, Any], schema: Mapping[str, Any], more: Mapping[str, Any]) -> None:
-        prompt = f"{UNASKED} Reply in JSON." if asked["type"] == "json_object" else UNASKED
-        said = await asker.ask(prompt, response_format=asked, max_tokens=LONG, **more)
+    async def one(case: str, form: Mapping[str, Any], schema: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+        prompt = asked()["unasked"] + " Reply in JSON." * (form["type"] == "json_object")
+        said = await asker.ask(prompt, response_format=form, max_tokens=LONG, **more)
         asker.hold("format.schema", case, said, partial(_wrong_json, schema=schema))
 
     await asyncio.gather(
-        *(one(name + words, asked, schema, more) for name, asked, schema in jobs for words, more in ways.items())
+        *(one(name + words, form, schema, more) for name, form, schema in jobs for words, more in ways.items())
     )
 
 
@@ -397,13 +342,6 @@ def _forced(said: Said) -> str | None:
 # ---------------------------------------------------------------- thinking
 
 
-RIDDLES: Final = (
-    "Is 91 a prime number? Say yes or no.",
-    "What is 17 times 23?",
-    "Which weekday comes 100 days after a Monday?",
-)
-
-
 async def thinking(asker: Asker) -> list[dict[str, Any]]:
     """Whether thinking can be switched and measured out; gives the ways to ask for it, on and off.
 
@@ -494,24 +432,9 @@ async def marks(asker: Asker, seed: int = 0) -> None:
         await asyncio.gather(*(one(place, wave, slots, in_flight) for place in range(number)))
 
 
-RECORD: Final = {
-    "type": "function",
-    "function": {
-        "name": "record",
-        "description": "Records a code.",
-        "parameters": {
-            "type": "object",
-            "properties": {"code": {"type": "string"}},
-            "required": ["code"],
-            "additionalProperties": False,
-        },
-    },
-}
-
-
 async def _marked(asker: Asker, case: str, place: int, wave: Sequence[str]) -> None:
     mark, called = wave[place], place % 2 == 1 and asker.calls
-    fields: dict[str, Any] = {"tools": [RECORD], "tool_choice": "required"} if called else {}
+    fields: dict[str, Any] = {"tools": [asked()["record"]], "tool_choice": "required"} if called else {}
     words = f"Record the code {mark}." if called else f"Repeat after me: {mark} {mark}"
     limit = SHORT if called else 12
     said = await asker.at_once(words, max_tokens=limit, **fields)
@@ -527,7 +450,7 @@ async def _marked(asker: Asker, case: str, place: int, wave: Sequence[str]) -> N
     if not called:
         asker.note("load.echo", case, mark in text, f"{mark} was to be repeated: {said.text!r}")
     elif said.calls and said.finish != "length":
-        wrong = wrong_call(said.calls[0], [RECORD])
+        wrong = wrong_call(said.calls[0], [asked()["record"]])
         asker.note("load.arguments", case, not wrong, wrong)
         if not said.calls[0].arguments.strip():  # no model writes nothing: the parser lost what there was
             asker.trials[-1] = replace(asker.trials[-1], again=True)

@@ -14,7 +14,7 @@ from evalkit.config import EndpointConfig
 from evalkit.examine import promises
 from evalkit.examine.asker import Asker, Call, Said, Trial, value_of
 from evalkit.examine.contract import Sheet, alone, catalogue, held
-from evalkit.examine.promises import families, unlike, wrong_call
+from evalkit.examine.promises import FAMILIES, unlike, wrong_call
 from evalkit.model import Verdict
 from evalkit.render.words import check, say
 
@@ -50,7 +50,7 @@ class NoTools(Fault):
 def test_a_server_without_tools_is_not_asked_for_all_of_them(faithful):
     candidate = asyncio.run(museum.sheet(NoTools(7), 7))
     assert {one.case for one in candidate.trials if one.promise == "tools.required"} == {
-        f"{family['name']}, {way}" for family in families()[:3] for way in ("whole", "streamed")
+        f"{family['name']}, {way}" for family in FAMILIES[:3] for way in ("whole", "streamed")
     }
     assert "tools.required" in museum.found(held(faithful, candidate, "2026-01-01T00:00:00+00:00"))
 
@@ -215,7 +215,7 @@ def test_nothing_that_could_be_told_is_no_pass():
 
 
 def test_there_are_sixteen_families_of_tools_with_names_of_their_own():
-    names = [family["name"] for family in families()]
+    names = [family["name"] for family in FAMILIES]
     assert len(set(names)) == len(names) >= 16
 
 
@@ -235,12 +235,12 @@ def test_there_are_sixteen_families_of_tools_with_names_of_their_own():
     ],
 )
 def test_calls_are_held_against_their_schema(arguments, said):
-    found = wrong_call(Call("get_weather", arguments), families()[0]["tools"])
+    found = wrong_call(Call("get_weather", arguments), FAMILIES[0]["tools"])
     assert said in found and bool(said) == bool(found)
 
 
 def test_a_tool_that_was_not_offered_is_wrong():
-    assert "not offered" in wrong_call(Call("rm", "{}"), families()[0]["tools"])
+    assert "not offered" in wrong_call(Call("rm", "{}"), FAMILIES[0]["tools"])
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_a_side_that_answers_nothing_makes_the_contract_invalid(silent):
 def test_what_is_no_document_is_refused_however_deep(text):
     with pytest.raises(ValueError):
         value_of(text)
-    assert wrong_call(Call("get_weather", text), families()[0]["tools"])
+    assert wrong_call(Call("get_weather", text), FAMILIES[0]["tools"])
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.examine.draws import LIMIT, Place, Places, Rule, held_against, places_of
+from evalkit.examine.draws import LIMIT, Place, Rule, held_against, places_of, under, unseeded
 
 ASKED = {
     "plain": Rule(),
@@ -96,7 +97,7 @@ def test_chances_sum_to_one_and_cuts_keep_the_likeliest(logits, temperature, top
 )
 @settings(max_examples=200, deadline=None)
 def test_any_document_is_read(document):
-    for place in places_of(document):
+    for place in places_of("", document):
         assert all(value <= 1e-6 for value in place.nats.values())
 
 
@@ -110,15 +111,53 @@ def reply(*entries):
 
 def test_only_the_first_token_counts_where_a_server_reports_what_the_parameters_left():
     raw, cut = {"a": math.log(0.6), "b": math.log(0.4)}, {"a": 0.0}
-    places = Places()
-    assert len(places.plain("p", reply(("a", raw), ("b", raw)))) == 2
-    assert len(places.under("p", reply(("a", raw), ("b", raw)))) == 2
-    (first,) = places.under("p", reply(("a", cut), ("a", cut)))
-    assert first.nats == raw
-    assert places.under("another prompt", reply(("a", raw))) == []
+    first = {place.prompt: place for place in places_of("p", reply(("a", raw), ("b", raw))) if not place.before}
+    assert [place.before for place in under(first, "p", reply(("a", raw), ("b", raw)))] == [(), ("a",)]
+    (place,) = under(first, "p", reply(("b", cut | {"b": -30.0}), ("a", cut)))
+    assert (place.drawn, place.nats) == ("b", raw)
+    assert under(first, "another prompt", reply(("a", raw))) == []
+
+
+def test_a_seed_that_is_ignored_is_told_from_kernels_that_part_texts():
+    rng = random.Random(3)
+
+    def places(tokens):
+        nats = {"a": math.log(0.3), "b": math.log(0.3), "c": math.log(0.4)}
+        return [Place(token, nats) for token in tokens]
+
+    texts = [rng.choices("abc", k=12) for _ in range(8)]
+    anew = [rng.choices("abc", k=12) for _ in range(8)]
+    parted = [[*text[:9], *"abc"] for text in texts]
+
+    def against(others):
+        pairs = zip(texts, others, strict=True)
+        return math.prod(0.5 + 0.5 * math.exp(unseeded(places(one), places(two))) for one, two in pairs)
+
+    assert against(anew) >= LIMIT
+    assert against(texts) < 1 and against(parted) < 1
+
+
+@pytest.mark.parametrize("name", ["frequency", "presence"])
+def test_penalties_that_count_the_prompt_are_told_from_those_that_do_not(name):
+    asked = ASKED[name]
+    too = replace(asked, of_prompt=True)
+
+    def drawn_by(rule, seed):
+        rng, found = random.Random(seed), []
+        for _ in range(16):
+            nats = vocabulary(rng, "t7")
+            chances = rule.chances(Place("", nats, (), ("t7",) * 6))
+            token = rng.choices(list(chances), list(chances.values()))[0]
+            found.append(Place(token, dict(sorted(nats.items(), key=lambda one: -one[1])[:20]), (), ("t7",) * 6))
+        return found
+
+    for used, other in ((asked, too), (too, asked)):
+        places = [place for seed in range(12) for place in drawn_by(used, seed)]
+        assert held_against(other, places, {"": used}).broken
+        assert not held_against(used, places, {"": other}).broken
 
 
 def test_parts_of_a_character_that_look_alike_count_together():
     entry = {"token": "\ufffd", "logprob": -1.0, "top_logprobs": [{"token": "\ufffd", "logprob": math.log(0.25)}] * 2}
-    (place,) = places_of({"choices": [{"logprobs": {"content": [entry]}}]})
+    (place,) = places_of("", {"choices": [{"logprobs": {"content": [entry]}}]})
     assert place.nats["\ufffd"] == pytest.approx(math.log(0.5))
