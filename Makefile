@@ -58,10 +58,11 @@ bench: setup
 docs: setup
 	$(BIN)/python -m zensical build --strict --clean
 
-# The help of every command; a test says when this is due.
+# The help of every command, all keys, all reasons; a test says when this is due.
 docs-commands: setup
 	$(BIN)/python docs/reference.py > docs/commands.md
 	$(BIN)/python docs/suite_keys.py
+	$(BIN)/python docs/reference_pages.py
 
 # The pictures of README and docs, from the runs of `make demo`; needs chromium and chromedriver.
 pictures: demo

@@ -26,7 +26,7 @@ def tables() -> str:
     parts = []
     for title, name in SECTIONS:
         section = schema["$defs"][name]
-        rows = [_row(key, about, key in section.get("required", ())) for key, about in section["properties"].items()]
+        rows = [row(key, about, key in section.get("required", ())) for key, about in section["properties"].items()]
         parts.append(
             "\n".join([f"### {title}\n", "| key | value | without it | meaning |", "|---|---|---|---|", *rows])
         )
@@ -35,7 +35,8 @@ def tables() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _row(key: str, about: Mapping[str, Any], needed: bool) -> str:
+def row(key: str, about: Mapping[str, Any], needed: bool) -> str:
+    """A key as a row of a table: its values, what holds without it, what it means."""
     kinds = list(dict.fromkeys(_kinds(about)))
     without = "needed" if needed else _default(about.get("default"))
     return f"| `{key}` | {', or '.join(kinds)} | {without} | {about['description'].replace('|', '&#124;')} |"
@@ -47,8 +48,10 @@ def _default(value: Any) -> str:
 
 def _kinds(about: Mapping[str, Any]) -> Iterator[str]:
     """What a value may be, in words."""
-    given = about.get("anyOf", [about])
-    text = any(one.get("type") == "string" for one in given)  # where a number is taken as it was written
+    given = about.get("anyOf") or about.get("oneOf") or [about]
+    text = any(
+        one.get("type") == "string" and "const" not in one for one in given
+    )  # where a number is taken as it was written
     for one in given:
         kind = one.get("type")
         if text and kind == "integer":
@@ -56,10 +59,14 @@ def _kinds(about: Mapping[str, Any]) -> Iterator[str]:
         if "enum" in one:
             yield f"one of {', '.join(one['enum'])}"
         elif kind == "array":
-            inner = one["items"]
+            inner = one.get("items", {})
             yield f"list of {', '.join(inner['enum'])}" if "enum" in inner else "list"
         elif kind in {"integer", "number"}:
             yield f"{'whole ' if kind == 'integer' else ''}number{_bounds(one)}"
+        elif "const" in one:
+            yield f"`{one['const']}`"
+        elif "anyOf" in one or "oneOf" in one:
+            yield from _kinds(one)
         elif "$ref" in one or kind == "object":
             yield "mapping"
         elif kind != "null":

@@ -17,10 +17,12 @@ import sys
 from pathlib import Path
 
 import commands
+import jsonschema
 import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from evalkit.config import json_schema
 from evalkit.config.suite import SuiteFields
 from evalkit.publish.cards import BEGIN, END
 
@@ -327,6 +329,22 @@ def test_the_page_on_suites_has_every_key_of_the_schema():
     written = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8")
     assert written == suite_keys.page(), "docs/suites.md is old: `make docs-commands` writes its tables anew"
     assert all(f"| `{key}` |" in written for key in SuiteFields.model_fields)
+
+
+def test_the_pages_of_keys_and_of_reasons_are_whole_and_their_examples_right():
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import reference_pages as pages
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    for name, page in pages.PAGES.items():
+        written = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        assert written == page(), f"docs/{name} is old: `make docs-commands` writes it anew"
+    schema = json_schema()
+    assert schema["$defs"].keys() == pages.SECTIONS.keys() | pages.SAME
+    for _where, example in pages.SECTIONS.values():
+        whole = {"name": "a", "base_url": "http://a/v1", "model": "m", "suites": ["aime24"], **yaml.safe_load(example)}
+        jsonschema.validate(whole, schema)
 
 
 def test_the_page_of_commands_is_what_help_prints():
