@@ -139,12 +139,9 @@ class Node:
     def walk(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
         """This node and all below it, each with its path."""
         yield path, self
-        if isinstance(self.value, Mapping):
-            for key, node in self.value.items():
-                yield from node.walk((*path, key))
-        elif isinstance(self.value, tuple):
-            for index, node in enumerate(self.value):
-                yield from node.walk((*path, index))
+        inner = enumerate(self.value) if isinstance(self.value, tuple) else self.children().items()
+        for key, node in inner:
+            yield from node.walk((*path, key))
 
 
 def find(tree: Node, path: KeyPath) -> Node | None:

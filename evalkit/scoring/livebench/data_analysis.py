@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from evalkit.errors import UNREADABLE, DataError
 from evalkit.scoring import patterns
 from evalkit.scoring.answers.worker import run_limited
-from evalkit.scoring.livebench.extract import Grade, between, boxed, truth_of, without_marks
+from evalkit.scoring.livebench.extract import Grade, between, boxed, plain_box, truth_of
 from evalkit.scoring.registry import name_of
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ def grade_cta(doc: Mapping[str, Any], text: str) -> Grade:
     truth = _folded(raw)
     if not truth:
         raise DataError(f"{name_of(doc)} has a truth without letters or digits: {raw!r}.")
-    content = boxed(text) if "\\boxed{" in text else None
-    answer = text if content is None else without_marks(content, "\\text{", "}", "\\")
+    found = plain_box(text) if "\\boxed{" in text else []
+    answer = found[0] if found else text
     # The strict reading wants whole words: "id" at the end of "the class is id", not of "grid".
     words, wanted = [_folded(word) for word in answer.split()], len(raw.split())
     return Grade(
         value=float(_folded(answer).endswith(truth)),
         answer=answer.strip() or None,
-        anchored=content is not None,
+        anchored=bool(found),
         strict=float("".join(words[-wanted:]) == truth),
     )
 

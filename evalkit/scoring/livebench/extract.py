@@ -60,6 +60,12 @@ def boxed(text: str) -> str | None:
     return None if end is None else inside[1:end].replace("$", "").replace("fbox", "boxed")
 
 
+def plain_box(text: str) -> list[str]:
+    r"""The content of `boxed` without `\text{}` and backslashes; nothing where there is no box."""
+    content = boxed(text)
+    return [] if content is None else [without_marks(content, "\\text{", "}", "\\")]
+
+
 def without_marks(text: str, *marks: str) -> str:
     """The text with every occurrence of the marks taken out, one mark after another."""
     for mark in marks:

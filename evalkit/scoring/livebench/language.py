@@ -15,6 +15,7 @@ from evalkit.scoring.livebench.extract import (
     boxed,
     distance,
     malformed_solutions,
+    plain_box,
     solutions,
     truth_of,
     without_marks,
@@ -45,7 +46,9 @@ def grade_connections_new(doc: Mapping[str, Any], text: str) -> Grade:
     """From 2024-11-25: the words in the solution tags (or the box), cut into fours; the share of true groups."""
     words = truth_of(doc).split(",")
     truth = _groups(words)
-    blocks = _connection_blocks(text)
+    joined = text.replace("\n", "")
+    blocks = solutions(text) or solutions(joined) or malformed_solutions(text) or malformed_solutions(joined)
+    blocks = blocks or plain_box(text)
     given = [word for block in blocks for word in block.replace("\n", "").split(",")]
     if len(blocks) > 1:
         given = given[-len(words) :]
@@ -117,15 +120,6 @@ def _groups(words: Iterable[str]) -> list[set[str]]:
             groups.append(set())
         groups[-1].add(word.strip().lower())
     return groups
-
-
-def _connection_blocks(text: str) -> list[str]:
-    joined = text.replace("\n", "")
-    for blocks in (solutions(text), solutions(joined), malformed_solutions(text), malformed_solutions(joined)):
-        if blocks:
-            return blocks
-    content = boxed(text)
-    return [] if content is None else [without_marks(content, "\\text{", "}", "\\")]
 
 
 def _plot_summary(text: str) -> str:
@@ -293,9 +287,7 @@ def _meanings(word: str) -> set[str]:
 
 
 def _blocks(text: str, wanted: int) -> list[str]:
-    blocks = solutions(text) or malformed_solutions(text)
-    if not blocks and (content := boxed(text)) is not None:
-        blocks = [without_marks(content, "\\text{", "}", "\\")]
+    blocks = solutions(text) or malformed_solutions(text) or plain_box(text)
     last_line = text.strip().rsplit("\n", 1)[-1]
     if not blocks and last_line.count(",") == wanted - 1:
         blocks = [last_line]
