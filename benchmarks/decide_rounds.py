@@ -4,8 +4,8 @@ Seeded. Both sides of flagrelease-text are asked anew. Every comparison draws it
 in which round, and looks at them as `evalkit compare` does: rounds, levels and the look before the first round are
 those of `evalkit.rounds`, weights, clusters and strata those of the suites, `stops` is the rule that ends it. The
 first comparison of each cell is looked at by that module too, from score tables, and must end alike. Tokens are those
-of a side, at the lengths of `decide_bank.py`; "x fixed" holds them against the design without rounds that passes equal
-stacks as often, between the sizes of the rounds.
+of a side, at the lengths of `decide_bank.py`; "against all at once" holds them against the design without rounds that
+passes equal stacks as often, between the sizes of the rounds.
 """
 
 from __future__ import annotations
@@ -108,22 +108,28 @@ def main() -> None:
     parser.add_argument("--comparisons", type=int, default=1000, help="simulated comparisons for each cell")
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
-    steps = schedule(Design(PACK.rounds, options.seed, fast=True), SIZES)
-    fixed = {}
-    print("| cell | comparisons | EQUIVALENT | alarm | before round 1 | looks | M tokens | x fixed |")
-    print("| :-- | --: | --: | --: | --: | --: | --: | --: |")
+    fixed: dict[float, float] = {}
+    print(f"| cell | comparisons | EQUIVALENT | DEGRADED | {' | '.join(HEADS)} |")
+    print(f"| :-- | --: | --: | --: |{' --: |' * len(HEADS)}")
     for name in options.cells or CELLS:
-        cell = CELLS[name]
-        seen = simulated(cell, options.comparisons, options.seed)
-        ended, tokens = ends(seen, steps)
-        if cell.icc not in fixed:
-            equal = seen if cell == Cell(icc=cell.icc) else simulated(Cell(icc=cell.icc), 400, options.seed)
-            fixed[cell.icc] = fixed_tokens(equal, steps)
-        shares = [ended.equivalent & ~seen.fast, ended.alarms.any(axis=0) | seen.fast, seen.fast]
-        told = " | ".join(f"{100 * one.mean():.1f}" for one in shares)
-        looks = np.where(seen.fast, 0, ended.asked.max(axis=0)).mean()
-        cost = f"{looks:.2f} | {tokens.mean() / 1e6:.1f} | {tokens.mean() / fixed[cell.icc]:.2f}"
-        print(f"| {name} | {options.comparisons:,} | {told} | {cost} |", flush=True)
+        cells = told(CELLS[name], options.comparisons, options.seed, fixed)
+        print(f"| {name} | {options.comparisons:,} | {' | '.join(cells)} |", flush=True)
+
+
+HEADS: Final = ("before round 1", "looks", "M tokens a side", "against all at once")
+
+
+def told(cell: Cell, comparisons: int, seed: int, fixed: dict[float, float]) -> list[str]:
+    """A cell's numbers: EQUIVALENT, DEGRADED and `HEADS`; `fixed` keeps the tokens of the fixed design by ICC."""
+    seen, steps = simulated(cell, comparisons, seed), schedule(Design(PACK.rounds, seed, fast=True), SIZES)
+    ended, tokens = ends(seen, steps)
+    if cell.icc not in fixed:
+        equal = seen if cell == Cell(icc=cell.icc) else simulated(Cell(icc=cell.icc), 400, seed)
+        fixed[cell.icc] = fixed_tokens(equal, steps)
+    shares = [ended.equivalent & ~seen.fast, ended.alarms.any(axis=0) | seen.fast, seen.fast]
+    looks, mean = np.where(seen.fast, 0, ended.asked.max(axis=0)).mean(), tokens.mean()
+    cost = [f"{looks:.1f}", f"{mean / 1e6:.1f}", f"{mean / fixed[cell.icc]:.2f}"]
+    return [*(f"{100 * one.mean():.1f}" for one in shares), *cost]
 
 
 def simulated(cell: Cell, comparisons: int, seed: int) -> Seen:

@@ -31,6 +31,38 @@ def test_parts_are_printed_under_their_headings(monkeypatch, capsys):
     assert told.count("| 3 |") == 1
 
 
+def rows_under(heading):
+    """The rows of the first table under a heading of the page, heads first, each a list of cells."""
+    lines = PAGE.partition(f"\n### {heading}\n")[2].partition("\n#")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+
+
+@pytest.mark.parametrize(("part", "rows"), [("decide", figures.PACKS), ("decide_rounds", figures.ROUNDS)])
+def test_the_page_has_the_rows_that_are_printed_and_no_other(part, rows):
+    heads, *named = rows_under(figures.PARTS[part][0])
+    assert heads == list(figures.HEADS[part])
+    assert {row[0]: row[-1] for row in named} == {label: f"{n:,}" for label, (_cell, n) in rows.items()}
+    assert all(len(row) == len(heads) for row in named)
+
+
+def test_every_table_of_numbers_stands_under_the_heading_of_a_part():
+    headings = {heading for heading, _option in figures.PARTS.values()}
+    sections = re.split(r"^#{2,3} ", PAGE, flags=re.MULTILINE)
+    tabled = {one.partition("\n")[0] for one in sections if re.search(r"^\|.*\| *[0-9.,]+ *\|$", one, re.MULTILINE)}
+    assert tabled
+    assert tabled <= headings
+    assert f"Of {figures.CUT[1]} equal ones with 17 % of answers cut" in PAGE
+
+
+@pytest.mark.slow
+def test_a_row_is_printed_as_the_page_has_it(monkeypatch, capsys):
+    monkeypatch.setattr(figures, "PACKS", dict([*figures.PACKS.items()][8:9]))
+    monkeypatch.setattr(figures, "CUT", (figures.CUT[0], 1))
+    figures.packs(None)
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| nightly"))
+    assert row in PAGE
+
+
 def test_an_unknown_part_is_named(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["figures.py", "decied"])
     with pytest.raises(SystemExit, match="2"):
