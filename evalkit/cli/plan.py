@@ -50,6 +50,7 @@ def _show_plan(made: Forecast) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from evalkit.render.jinja import own
     from evalkit.render.words import amount
 
     console = Console()
@@ -62,7 +63,7 @@ def _show_plan(made: Forecast) -> None:
         console.print(Text(sentence))
     if made.suites:
         console.print(_chances_table(made))
-        console.print(Text(_cost(made)))
+        console.print(Text(" ".join(own("plan.txt.j2", plan=made).split())))
 
 
 def _plan_table(made: Forecast) -> Table:
@@ -100,18 +101,3 @@ def _chances_table(made: Forecast) -> Table:
     for verdict in ("EQUIVALENT", "DEGRADED", "INCONCLUSIVE"):
         table.add_row(verdict, *(f"{percent(one.verdicts[verdict])} %" for one in made.chances))
     return table
-
-
-def _cost(made: Forecast) -> str:
-    from evalkit.render.words import amount
-
-    samples, calls = sum(sum(one.samples) for one in made.suites), sum(one.judge_calls for one in made.suites)
-    judged = f"at most {calls:,} judge calls, " if calls else ""
-    one, two = (amount(side) for side in made.tokens)
-    hours = " and ".join(dict.fromkeys(f"{side:.1f}" for side in made.gpu_hours))
-    early = f" at most; equal stacks take {amount(sum(made.expected_tokens))} on the mean" if made.rounds > 1 else ""
-    return (
-        f"in all {samples:,} samples, {judged}{one} tokens on the reference and {two} on the candidate (with "
-        f"{amount(made.probe_tokens)} for the probe), {made.disk_bytes / 1e9:.2g} GB on disk, {made.hours:.1f} hours "
-        f"at {made.options.tokens_per_second:g} tokens/s on each side, {hours} GPU-hours a side{early}"
-    )

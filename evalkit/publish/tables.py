@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from evalkit.errors import UsageError
+from evalkit.files import column_names, numbered_rows
 from evalkit.model import DEFAULT_MARGIN_PT, Verdict, fraction
 from evalkit.options import TableOptions
 from evalkit.publish.card_parse import Cell, parse_file, read_cell, scaled_row
@@ -78,27 +78,17 @@ def _card_tables(file: Path, options: TableOptions) -> Iterator[tuple[str, list[
 
 
 def _csv_tables(file: Path, options: TableOptions) -> Iterator[tuple[str, list[PublishedRow]]]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as content:
-            reader = csv.DictReader(content)
-            lines, columns = list(reader), reader.fieldnames or ()
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{file}: cannot be read as CSV in UTF-8: {error}") from error
+    columns = column_names(file) or ()
     for name in ("metric", "reference", "candidate"):
         if name not in columns:
             raise UsageError(f"{file}: has no column {name!r}; it needs metric, reference, candidate and may have n, k")
-    if not lines:
-        raise UsageError(f"{file}: holds no row: a table of means has one a benchmark")
     cards: dict[str, list[PublishedRow]] = {}
-    for number, line in enumerate(lines, 2):
-        n = _whole(line.get("n"), f"{file}:{number}: n")
-        made = _row(
-            line["metric"], (read_cell(line["reference"] or ""), read_cell(line["candidate"] or "")), n, options
-        )
-        k = _whole(line.get("k"), f"{file}:{number}: k")
+    for number, line in numbered_rows(file):
+        n, k = (_whole(line.get(name), f"{file}:{number}: {name}") for name in ("n", "k"))
+        made = _row(line["metric"], (read_cell(line["reference"]), read_cell(line["candidate"])), n, options)
         cards.setdefault(line.get("card") or file.stem, []).append(made if k is None else replace(made, trials=k))
+    if not cards:
+        raise UsageError(f"{file}: holds no row: a table of means has one a benchmark")
     yield from cards.items()
 
 
