@@ -47,13 +47,11 @@ def _described(suite: Any) -> dict[str, Any]:
 
 def _print_table(suites: list[Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name, justify in (("suite", "left"), ("items", "right"), ("k", "right"), ("margin", "right")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for name in ("headline", "from"):
-        table.add_column(name, overflow="fold")
+    from evalkit.render.terminal import sheet
+
+    table = sheet("suite", "items", "k", "margin", "headline", "from", left={"suite", "headline", "from"})
+    table.columns[0].no_wrap = True
     for suite in suites:
         items = "" if suite.rows is None else str(suite.rows)
         needs = f"; needs {', '.join(suite.needs)}" if suite.needs else ""

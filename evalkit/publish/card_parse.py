@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from evalkit.errors import UsageError
-from evalkit.publish.cards import Benchmark, benchmark_of
+from evalkit.publish.cards import Benchmark, benchmark_of, pattern
 from evalkit.render.numbers import places
 
 Scale: TypeAlias = Literal["percent", "fraction", "percent sign", "count"]
@@ -24,22 +24,8 @@ Grid: TypeAlias = list[tuple[int, list[str]]]
 """Rows of a table: the line in the file, and the cells."""
 
 _LARGEST_FILE: Final = 20_000_000
-_REFERENCE: Final = re.compile(
-    r"(?:[-_ ](?:h100|h800|h20|a100|a800|nv|nvidia))?[-_ ](?:cuda|origin)$"
-    r"|[-_ (]+(?:reference|baseline)\)?$|^(?:reference|baseline|参考端)$",
-    re.IGNORECASE,
-)
-_CANDIDATE: Final = re.compile(r"flagos|^(?:candidate|待测端)$", re.IGNORECASE)
-_DIFFERENCE: Final = re.compile(r"^(?:difference|diff\.?|delta|差值)\b", re.IGNORECASE)
-_PIPELINE_SUFFIX: Final = re.compile(r"(?:-[A-Za-z]+)?-FlagOS$", re.IGNORECASE)
-_NUMBER: Final = re.compile(r"^([+-]?\d{1,9}(?:\.\d{1,12})?|\.\d{1,12})\s*(%?)\s*(\(?\s*±[^)]*\)?)?$")
-_COUNT: Final = re.compile(r"^(\d{1,9})\s*/\s*(\d{1,9})$")
 _FINEST: Final = Decimal("0.0001")  # 0.01 %: what harnesses round to before a table pads it
 _PADDED_CELLS: Final = 4  # so many cells end in zeros by chance in one table of ten thousand
-_OVERALL: Final = re.compile(
-    r"(?:overall|average|avg\.?|mean|macro[- ](?:average|mean)|总体|平均)\s*(?:[(（].*)?", re.IGNORECASE
-)
-_EVIDENCE: Final = re.compile(r"^[-*]\s+(.+?)[:：]\s?n = (\d+)[,、]\s?k = ([\d.]+)(?:/([\d.]+))?[,、]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +134,13 @@ def _table(grid: Grid, file: str, card: str, number: int) -> Iterator[CardTable]
     line, heads = grid[0]
     columns = _columns(heads)
     if columns is None:
-        bare = next((head for head in heads[1:] if _DIFFERENCE.search(head)), "")
+        bare = next((head for head in heads[1:] if pattern("difference").search(head)), "")
         if re.search(r"cuda|origin|reference|参考", bare, re.IGNORECASE):
             yield CardTable(file, number, line, card, bare, bare, "", (), bare_difference=True)
         return
     reference, candidate = columns
     lines = [(at, cells) for at, cells in grid[1:] if len(cells) > max(columns) and any(cells)]
-    lines = [(at, cells) for at, cells in lines if not _OVERALL.fullmatch(cells[0])]
+    lines = [(at, cells) for at, cells in lines if not pattern("overall").fullmatch(cells[0])]
     read = unpadded([read_cell(cells[column]) for _, cells in lines for column in columns])
     plain = [cell.number for cell in read if cell.number and cell.scale is None]
     above = sum(number > 1 for number in plain)
@@ -171,26 +157,33 @@ def _table(grid: Grid, file: str, card: str, number: int) -> Iterator[CardTable]
 def _columns(heads: list[str]) -> tuple[int, int] | None:
     """The columns of reference and candidate, or None where the heads do not say."""
     reference = next(
-        (i for i, head in enumerate(heads) if i and _REFERENCE.search(head) and not _DIFFERENCE.search(head)), None
+        (
+            i
+            for i, head in enumerate(heads)
+            if i and pattern("reference").search(head) and not pattern("difference").search(head)
+        ),
+        None,
     )
-    candidate = next((i for i, head in enumerate(heads) if i and i != reference and _CANDIDATE.search(head)), None)
+    candidate = next(
+        (i for i, head in enumerate(heads) if i and i != reference and pattern("candidate").search(head)), None
+    )
     return None if reference is None or candidate is None else (reference, candidate)
 
 
 def model_of(reference_head: str) -> str:
     """The model that a reference column is about, comparable between cards: no owner, no stack, lower case."""
-    model = _REFERENCE.sub("", reference_head.strip())
-    return _PIPELINE_SUFFIX.sub("", model).rsplit("/", 1)[-1].lower()
+    model = pattern("reference").sub("", reference_head.strip())
+    return pattern("pipeline_suffix").sub("", model).rsplit("/", 1)[-1].lower()
 
 
 def read_cell(text: str) -> Cell:
     """A cell as it stands, before the table's scale is known."""
     stripped = text.strip().strip("*").strip()
-    count = _COUNT.match(stripped)
+    count = pattern("count").match(stripped)
     if count and int(count[2]) > 0:
         value = Decimal(count[1]) / Decimal(count[2])
         return Cell(stripped, Decimal(count[1]), "count", value)
-    match = _NUMBER.match(stripped)
+    match = pattern("number").match(stripped)
     if not match:
         return Cell(stripped)
     number = Decimal(match[1])
@@ -240,7 +233,7 @@ def _rounded_before(cell: Cell) -> Cell:
 def _evidence(text: str) -> Mapping[str, dict[str, Any]]:
     """`n` and `k` by row label, from the provenance lines that evalkit puts below its cards."""
     found: dict[str, dict[str, Any]] = {}
-    for match in filter(None, map(_EVIDENCE.match, text.splitlines())):
+    for match in filter(None, map(pattern("evidence").match, text.splitlines())):
         label = re.sub(r"\\([^\w\s])", r"\1", match[1])
         found[label] = {"n": int(match[2]), "k": (Decimal(match[3]), Decimal(match[4] or match[3]))}
     return found

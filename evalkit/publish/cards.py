@@ -294,22 +294,6 @@ def into(file: bytes, card_text: str) -> bytes:
     return file[: begins[0].end()] + body.replace(b"\n", newline) + file[ends[0].start() :]
 
 
-_MARKS: Final = re.compile(
-    r"""[@_(\s-]*\b(?:pass|avg|mean|maj|cons)\s?@\s?\d*(?:/\d+)?\)?  # (Pass@1), @avg1, (Avg@16/8)
-      | _?@avg\d*(?:/\d+)?                                                    # a mark without its number
-      | \(\s*(?:acc\.?|em|exact\ match|chrf)\s*\)                    # (Acc.)
-      | [_\s-]*\d+-?(?:few)?-?shots?\b                               # -0shot, _5fewshot
-      | [_\s-]*\d+fewshot_?
-      | \((?:transformers|vllm)\ version\)
-      | \((?:invalid|incomplete)[^)]*\)
-      | [↑↓]
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
-_VARIANT: Final = re.compile(r"[-_ ]((?:no)?think(?:ing)?)$", re.IGNORECASE)
-_TRIALS: Final = re.compile(r"(?:pass|avg)\s?@?\s?(\d+)", re.IGNORECASE)
-
-
 @dataclass(frozen=True, slots=True)
 class Benchmark:
     """A benchmark as a label names it. `sizes` are its possible numbers of questions; `trials` what the label states.
@@ -334,10 +318,10 @@ class Benchmark:
 
 def benchmark_of(label: str) -> Benchmark:
     """The benchmark that a row label means."""
-    variant = _VARIANT.search(label.strip())
+    variant = pattern("variant").search(label.strip())
     stem = label.strip()[: variant.start()] if variant else label
-    trials = _TRIALS.search(label)
-    key = _key(_MARKS.sub(" ", stem))
+    trials = pattern("trials").search(label)
+    key = _key(pattern("marks").sub(" ", stem))
     name, _spelling = _names().get(key, (None, ""))
     entry = own_data("benchmarks")[name] if name else {}
     sizes = {_key(one): n for one, n in entry.get("n_of", {}).items()}.get(key, entry.get("n", []))
@@ -378,6 +362,12 @@ def own_data(name: str) -> Mapping[str, Any]:
     """A YAML file of the folder `reports`: what is known of benchmarks, of chips, of data sets on the Hub."""
     content: dict[str, Any] = yaml.safe_load((data_folder("reports") / f"{name}.yaml").read_text("utf-8"))
     return content
+
+
+@cache
+def pattern(name: str) -> re.Pattern[str]:
+    """One of the patterns of how published cards write things."""
+    return re.compile(own_data("card_patterns")[name], re.IGNORECASE | re.VERBOSE)
 
 
 @cache
