@@ -156,17 +156,10 @@ def _table(grid: Grid, file: str, card: str, number: int) -> Iterator[CardTable]
 
 def _columns(heads: list[str]) -> tuple[int, int] | None:
     """The columns of reference and candidate, or None where the heads do not say."""
-    reference = next(
-        (
-            i
-            for i, head in enumerate(heads)
-            if i and pattern("reference").search(head) and not pattern("difference").search(head)
-        ),
-        None,
-    )
-    candidate = next(
-        (i for i, head in enumerate(heads) if i and i != reference and pattern("candidate").search(head)), None
-    )
+    names = ("reference", "difference", "candidate")
+    is_reference, is_difference, is_candidate = (pattern(name).search for name in names)
+    reference = next((i for i, head in enumerate(heads) if i and is_reference(head) and not is_difference(head)), None)
+    candidate = next((i for i, head in enumerate(heads) if i and i != reference and is_candidate(head)), None)
     return None if reference is None or candidate is None else (reference, candidate)
 
 
