@@ -15,6 +15,8 @@ from aiohttp import web
 from hypothesis import HealthCheck, settings
 from toy import Toy
 
+from evalkit.endpoint.identity import Native
+from evalkit.examine import checks
 from evalkit.render.jinja import fill
 
 # How long an example takes is the machine's affair.
@@ -43,6 +45,9 @@ def _own_surroundings(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVALKIT_CACHE", str(shared / "evalkit-cache"))
         patch.setenv("HF_HUB_OFFLINE", "1")
+        # Between two attempts at a server that does as it is told nothing is gained by waiting.
+        patch.setattr(checks, "PAUSE_SECONDS", 0.01)
+        patch.setattr(Native.__init__, "__defaults__", ((0.01, 0.01),))
         yield
 
 
@@ -68,7 +73,15 @@ def pytest_addoption(parser):
     parser.addoption("--regen-golden", action="store_true", help="write the golden files anew; review the diff")
 
 
-LONG = {"run/test_faults.py", "compare/test_promises.py", "cli/test_bisect.py", "cli/test_admission.py"}
+LONG = {
+    "run/test_faults.py",
+    "compare/test_promises.py",
+    "cli/test_bisect.py",
+    "cli/test_admission.py",
+    "multimodal/test_judge.py",
+    "test_api.py",
+    "test_packaging.py",
+}
 """Files of which `make test` has a minute or half of one."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import importlib
 import os
 import signal
@@ -78,9 +77,6 @@ def cli(language: str | None, debug: bool) -> None:
 
 def run() -> None:
     """Runs the command line and ends the process with the verdict's or the error's exit code."""
-    # A command makes much that stays and few cycles: going through all of it as often as Python does by itself takes a
-    # sixth of the processor time that a sample costs.
-    gc.set_threshold(10_000, 20, 50)
     # A cluster's "stop" is SIGTERM, a closed terminal's SIGHUP: treated as Ctrl-C, so that launched servers end and the
     # journal closes. Who started this with `nohup` wants it to go on without a terminal.
     signal.signal(signal.SIGTERM, _end)

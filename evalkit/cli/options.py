@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from evalkit.errors import UsageError
-from evalkit.options import check_points
+from evalkit.resources import toml_table
 
 if TYPE_CHECKING:
     from evalkit.render.words import Language
@@ -60,6 +59,8 @@ def read_margins(
     """The tolerances by name and the one for all others (percentage points) that `[NAME=]POINTS` texts say."""
     margins: dict[str, float] = {}
     default: float | None = None
+    from evalkit.options import check_points
+
     for text in texts:
         name, named, points = text.rpartition("=")
         if named and not name.strip():
@@ -133,30 +134,29 @@ _READERS: Final = {
 }
 
 
-@cache
-def _tables() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(Path(__file__).with_name("commands.toml").read_text(encoding="utf-8"))
+def _table(name: str) -> dict[str, Any]:
+    return toml_table(Path(__file__).with_name("commands.toml"), name)
 
 
 def commands() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
     """The commands by the group of `evalkit --help`: `at`, where each stands here, `about`, its line of help."""
-    return _tables()["commands"]
+    return _table("commands")
 
 
 def sections(command: str) -> Mapping[str, Sequence[str]]:
     """The headings under which the help of a command lists its options."""
-    found: Mapping[str, Sequence[str]] = _tables()["headings"][command]
+    found: Mapping[str, Sequence[str]] = _table("headings")[command]
     return found
 
 
 def of(command: str, kind: type | None = None) -> Callable[[Function], Function]:
     """All options of a command, as `commands.toml` says; a default that it does not say is that of the option class."""
-    tables = _tables()
+    shared = _table("shared")
     defaults = {} if kind is None else {one.name: one.default for one in fields(kind) if one.default is not MISSING}
 
     def decorate(function: Function) -> Function:
-        for name, own in reversed(tables[command].items()):
-            function = _option(name, {**tables["shared"].get(name, {}), **own}, defaults)(function)
+        for name, own in reversed(_table(command).items()):
+            function = _option(name, {**shared.get(name, {}), **own}, defaults)(function)
         return function
 
     return decorate

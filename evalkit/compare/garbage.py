@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -39,10 +40,12 @@ _UNSPACED: Final = re.compile("[\u2e80-\uffdc]")  # letters without spaces betwe
 _LINE: Final = 120  # characters of it that are told
 _UNDECODABLE: Final = "\N{REPLACEMENT CHARACTER}"
 
-_SCRIPTS: Final = {
-    name: re.compile(f"[{ranges}]")
-    for name, ranges in tomllib.loads(Path(__file__).with_name("scripts.toml").read_text(encoding="utf-8")).items()
-}
+
+@cache
+def _scripts() -> dict[str, re.Pattern[str]]:
+    told = tomllib.loads(Path(__file__).with_name("scripts.toml").read_text(encoding="utf-8"))
+    return {name: re.compile(f"[{ranges}]") for name, ranges in told.items()}
+
 
 # ---------------------------------------------------------------- one reply
 
@@ -80,7 +83,7 @@ def _strange(text: str, prompt: Prompt, finish_reason: str | None) -> str:
     if _UNDECODABLE in whole and _UNDECODABLE not in asked:
         return "undecodable"
     letters = sum(map(str.isalpha, text))
-    for name, pattern in _SCRIPTS.items():
+    for name, pattern in _scripts().items():
         own = len(pattern.findall(text))
         if own >= _LETTERS and own >= _FOREIGN * letters and not pattern.search(asked):
             return name
@@ -104,7 +107,7 @@ def is_garbage(samples: Samples, other: Samples) -> NDArray[np.bool_]:
     """Which replies of a side are garbage: a script is only where the other side answers nowhere in it."""
     used = other.garbage.counts()
     return samples.garbage.mask(
-        *(word for word in samples.garbage.names if word and not (word in _SCRIPTS and word in used))
+        *(word for word in samples.garbage.names if word and not (word in _scripts() and word in used))
     )
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,7 +14,7 @@ from evalkit.endpoint import open_client
 from evalkit.endpoint.settings import Client, ClientSettings, Materialise
 from evalkit.examine.stored import ITEM_BYTES, SCORED_REQUEST_BYTES, answer_bytes
 from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
-from evalkit.resources import data_folder
+from evalkit.resources import data_folder, toml_table
 from evalkit.waits import announce
 
 ATTEMPTS: Final = 3
@@ -52,14 +50,9 @@ class Finding:
     fix: str = ""
 
 
-@cache
-def _catalogue() -> dict[str, dict[str, str]]:
-    return tomllib.loads((data_folder("reports") / "findings.toml").read_text(encoding="utf-8"))
-
-
 def finding(code: str, severity: Severity | None = None, **values: Any) -> Finding:
     """What `reports/findings.toml` says under a code, with values; `severity` where it is another than there."""
-    told = _catalogue()[code]
+    told = toml_table(data_folder("reports") / "findings.toml", code)
     words = {part: told.get(part, "").format_map(values) for part in ("what", "why", "fix")}
     return Finding(code.partition(".")[0], severity or Severity(told.get("severity", "ok")), **words)
 
@@ -74,7 +67,8 @@ class Findings(list[Finding]):
     def failed(self, check: str, outcome: Failure, why: str, severity: Severity = Severity.PROBLEM) -> None:
         """A question got no answer."""
         tls = outcome.kind is FailureKind.CONNECTION and "TLS" in outcome.detail
-        fix = _catalogue()["failed"].get("tls" if tls else outcome.kind.value, "")
+        fixes = toml_table(data_folder("reports") / "findings.toml", "failed")
+        fix = fixes.get("tls" if tls else outcome.kind.value, "")
         self.append(Finding(check, severity, outcome.detail, why, fix))
 
 

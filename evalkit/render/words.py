@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 import os
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final, Literal, TypeAlias
 
 from evalkit.model import Interval, Reason, Verdict
 from evalkit.render import numbers
-from evalkit.resources import data_folder
+from evalkit.resources import data_folder, toml_table
 
 Language: TypeAlias = Literal["en", "zh"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
@@ -27,7 +28,8 @@ class ReasonError(ValueError):
 @cache
 def words_of(language: Language) -> Mapping[str, str]:
     """The fixed words by name (`reports/words.toml`)."""
-    return {name: entry[language] for name, entry in _entries("words.toml").items()}
+    entries = tomllib.loads((data_folder("reports") / "words.toml").read_text(encoding="utf-8"))
+    return {name: entry[language] for name, entry in entries.items()}
 
 
 def verdict_text(verdict: Verdict, language: Language) -> str:
@@ -44,12 +46,6 @@ def word_of(group: str, name: str, language: Language) -> str:
 def is_english(text: str) -> bool:
     """True where a page in Chinese should mark a text as English."""
     return bool(text) and (text.isascii() or not re.search("[\u3400-\u9fff]", text))
-
-
-def _entries(file: str) -> dict[str, dict[str, str]]:
-    import tomllib
-
-    return tomllib.loads((data_folder("reports") / file).read_text(encoding="utf-8"))
 
 
 # ---------------------------------------------------------------- reasons
@@ -105,16 +101,13 @@ _TOKEN: Final = re.compile(r"(\{\w+(?::[^{}]*)?\}|[<>])")
 
 
 @cache
-def _catalogue() -> dict[str, dict[str, str]]:
-    return _entries("reasons.toml")
-
-
-@cache
 def _sentence(code: str, language: Language) -> tuple[str, ...]:
     """The texts and places of a sentence, and the marks between which a part of it stands."""
-    if code not in _catalogue():
-        raise ReasonError(f"{code!r} is no reason that this evalkit knows")
-    return tuple(_TOKEN.split(_catalogue()[code][language]))
+    try:
+        entry = toml_table(data_folder("reports") / "reasons.toml", code)
+    except KeyError:
+        raise ReasonError(f"{code!r} is no reason that this evalkit knows") from None
+    return tuple(_TOKEN.split(entry[language]))
 
 
 @cache
@@ -314,7 +307,7 @@ def latex(text: str) -> str:
 
 @cache
 def _latex() -> dict[int, str]:
-    return str.maketrans(_entries("latex.toml")["characters"])
+    return str.maketrans(toml_table(data_folder("reports") / "latex.toml", "characters"))
 
 
 def csv_cell(text: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -135,7 +134,7 @@ class Lock:
             self._file.close()
             raise RunError(f"{folder}: is in use by {owner}: wait for it, or give this run another name") from error
         self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        self._file.write(f"process {os.getpid()} on {os.uname().nodename}\n".encode())
         self._file.flush()
 
     def release(self) -> None:

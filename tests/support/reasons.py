@@ -1,13 +1,16 @@
 """Any reason of the catalogue, with values that its places take; and a reason as the sentence that people read."""
 
 import json
+import tomllib
 
 from hypothesis import strategies as st
 
 from evalkit import codec
 from evalkit.model import Interval, Reason, Verdict
-from evalkit.render.words import _FORMATS, _catalogue, _place, _sentence, say
+from evalkit.render.words import _FORMATS, _place, _sentence, say
+from evalkit.resources import data_folder
 
+CODES = tuple(tomllib.loads((data_folder("reports") / "reasons.toml").read_text(encoding="utf-8")))
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 NUMBER = st.floats(-1e15, 1e15) | st.integers(-(2**53), 2**53)
 INTERVALS = st.tuples(*[st.floats(-1e15, 1e15)] * 3).map(lambda t: Interval(min(t[:2]), max(t[:2]), t[2]))
@@ -62,7 +65,7 @@ def value(form, depth):
 @st.composite
 def reasons(draw, depth=0):
     """Any reason; deep ones end in foreign texts."""
-    code = "said" if depth > 2 else draw(st.sampled_from(tuple(_catalogue())))
+    code = "said" if depth > 2 else draw(st.sampled_from(CODES))
     values = {}
     for name, forms in places(code).items():
         # Of several formats of a place the one that takes least: a margin is a number wherever it stands.
