@@ -1,9 +1,10 @@
 """Replies that belong to another question which the server had in hand at the same time: requests that were mixed up.
 
-Two things show it. A reply says what the other side replies to that other question, and hardly anything of what it
+Three things show it. A reply says what the other side replies to that other question, and hardly anything of what it
 replies to its own: by its words, weighed by how few replies have them. Or, where replies are too short to say anything,
-more lost answers than chance allows are the answer to one question in flight, on this side and not on the other. A
-letter or a small number is the answer to many questions, and shows nothing.
+more lost answers than chance allows are the answer to one question in flight, on this side and not on the other. Or
+replies of some length are word for word those to another question, on this side and not on the other. A letter or a
+small number is the answer to many questions, and shows nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _ALIKE: Final = 0.4  # of a reply's weight in words, shared with the reply to th
 _OWN: Final = 0.5  # of that at most is shared with the reply to its own
 _RARE: Final = 0.02  # of the replies have a rare word, or a single one
 _HOLDERS: Final = 2  # questions that a telling answer is the answer to
+_COPIED_CHARACTERS: Final = 40  # a shorter reply may be that to several questions
 _LEAST: Final = 3
 _ALPHA: Final = 1e-4
 _ON_BOTH: Final = 0.01
@@ -46,8 +48,10 @@ def crossed_row(suite: str, reference: Side, candidate: Side, aligned: Aligned) 
     looks = _Look(suite, (reference, candidate), aligned, 0), _Look(suite, (candidate, reference), aligned, 1)
     crossed = [look.by_words() for look in looks]
     trials = [look.trials(found) for look, found in zip(looks, crossed, strict=True)]
+    copies = [look.copies() for look in looks]
     for number in (0, 1):
         crossed[number] |= _by_answers(trials[number], trials[1 - number])
+        crossed[number] |= _by_answers(copies[number], copies[1 - number], copied=True)
     if not any(crossed):
         return None
     parts = []
@@ -77,16 +81,19 @@ class _Trial:
     chance: float
 
 
-def _by_answers(trials: Sequence[_Trial], others: Sequence[_Trial]) -> dict[int, int]:
+def _by_answers(trials: Sequence[_Trial], others: Sequence[_Trial], *, copied: bool = False) -> dict[int, int]:
     """Rows whose answers are those of questions in flight, where that is more than chance and the data explain.
 
-    `others` are the other side's: questions that lie near each other have near answers on both sides.
+    `others` are the other side's: questions that lie near each other have near answers on both sides. Texts that are
+    `copied` tell enough by themselves where the other side has hardly any: everything may have been in flight at once.
     """
     hits = {trial.row: trial.other for trial in trials if trial.other is not None}
     theirs = sum(trial.other is not None for trial in others)
-    if len(hits) < _LEAST or upper_of_unequal(len(hits), [trial.chance for trial in trials]) > _ALPHA:
+    if len(hits) < _LEAST:
         return {}
-    return hits if binomial_upper(len(hits), len(hits) + theirs, 0.5) <= _ON_BOTH else {}
+    on_both = binomial_upper(len(hits), len(hits) + theirs, 0.5)
+    by_chance = upper_of_unequal(len(hits), [trial.chance for trial in trials])
+    return hits if (by_chance <= _ALPHA and on_both <= _ON_BOTH) or (copied and on_both <= _ALPHA) else {}
 
 
 class _Look:
@@ -205,12 +212,34 @@ class _Look:
             codes = [code for code in codes if self._cluster[code] != self._cluster[self._code[row]]]
             if row in found or not codes or len(codes) > _HOLDERS:
                 continue
-            beside = self._beside(row)
-            here = [code for code in codes if code in beside]
-            others = max(1, len(self._names) - 1)
-            chance = 1.0 - (1.0 - min(1.0, beside.size / others)) ** len(codes)
-            trials.append(_Trial(row, here[0] if here else None, chance))
+            trials.append(self._trial(row, codes))
         return trials
+
+    def copies(self) -> list[_Trial]:
+        """The replies of some length that are word for word those to another question or two, one a text."""
+        own, worth = self._own, np.nan_to_num(self._own.value)
+        long = (own.characters >= _COPIED_CHARACTERS) & (own.text != NO_TEXT) & ~np.isnan(own.at)
+        rows = np.flatnonzero(long & ~own.status.mask(Status.REFUSED))
+        _texts, group, counts = np.unique(own.text[rows], return_inverse=True, return_counts=True)
+        by_text: dict[int, list[int]] = {}
+        for place in np.flatnonzero(counts[group] > 1).tolist():
+            by_text.setdefault(int(group[place]), []).append(int(rows[place]))
+        trials = []
+        for same in by_text.values():
+            # Whose reply it is answers right, or came first.
+            copy = min(same, key=lambda row: (worth[row], -own.at[row]))
+            codes = {int(code) for code in self._code[same] if self._cluster[code] != self._cluster[self._code[copy]]}
+            if 0 < len(codes) <= _HOLDERS:
+                trials.append(self._trial(copy, sorted(codes)))
+        return trials
+
+    def _trial(self, row: int, codes: Sequence[int]) -> _Trial:
+        """Whether one of these other questions was in flight with a row, and how likely that was."""
+        beside = self._beside(row)
+        here = [code for code in codes if code in beside]
+        others = max(1, len(self._names) - 1)
+        chance = 1.0 - (1.0 - min(1.0, beside.size / others)) ** len(codes)
+        return _Trial(row, here[0] if here else None, chance)
 
 
 class _Flight:

@@ -131,7 +131,8 @@ def load_config(
     except ValidationError as error:
         raise ConfigError(redacted(problems(error, tree), interpolator.secrets)) from None
     places = {dotted(key): node.origin for key, node in tree.walk() if key}
-    config.remember_origins(Origins(MappingProxyType(places), frozenset(interpolator.secrets)))
+    found = frozenset(interpolator.secrets), frozenset(interpolator.handed)
+    config.remember_origins(Origins(MappingProxyType(places), *found))
     remember(config.known_secrets())
     return config
 

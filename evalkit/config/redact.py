@@ -36,6 +36,11 @@ _HARMLESS: Final = re.compile(
     r"(?:^|[_.-])(?:bos|eos|pad|unk|sep|cls|mask|stop|start|end|image|video|audio|think|next|per|first|last)[_.-]token$",
     re.IGNORECASE,
 )
+# Of variables alone: a configuration's max_tokens is no secret.
+_SECRET_VARIABLE: Final = re.compile(
+    r"(?:^|_)(?:\w*KEYS|KEYRING|KEY_?ID|PAT|PASS|TOKENS|SECRETS|PASSWORDS|CREDENTIALS)$", re.IGNORECASE
+)
+_PASSWORD: Final = re.compile(r"://[^\s/?#@:]*:([^\s/@]+)@")
 _URL: Final = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s'\"<>]{1,2000}")
 # Inside one argument, as in `sh -c "HF_TOKEN=... vllm serve --api-key ..."`: assignments, then options.
 _VALUE: Final = r"""("[^"]*"|'[^']*'|[^\s'"]+)"""
@@ -69,6 +74,18 @@ def secrets_of_query(url: str) -> set[str]:
     except ValueError:
         return set()
     return {value for name, value in pairs if _is_secret_in_query(name)}
+
+
+def secrets_of_header(name: str, value: str) -> set[str]:
+    """What of a header is secret: it, the token of "Bearer <token>", a Basic password in clear, cookies' values."""
+    scheme, _, token = value.partition(" ")
+    found = {value, token}
+    if scheme.lower() == "basic":
+        pair = base64.b64decode(token + "==", validate=False).decode(errors="replace") if token.isascii() else ""
+        found |= {pair, pair.partition(":")[2]}
+    if name.lower() == "cookie":
+        found |= {cookie.partition("=")[2].strip() for cookie in value.split(";")}
+    return found - {""}
 
 
 def _redacted_query(query: str) -> str:
@@ -147,7 +164,7 @@ _ANY_ESCAPED: Final = r"\\{1,4}(?:u[0-9a-f]{4}|x[0-9a-f]{2}|.)|%(?:25)?[0-9a-f]{
 _IN_BASE64: Final = {"+": r"(?:[+-]|%2B)", "/": r"(?:\\{0,4}/|_|%2F)"}
 _SHORT: Final = {"\n": "n", "\r": "r", "\t": "t"}
 # Letters and digits that are escaped, as ordinary texts have few.
-_ESCAPES: Final = r"\\u00[3-7]|\\x[3-7]|%[3-7]|%25[3-7]|&#"
+_ESCAPES: Final = r"\\u00[3-7]|\\x[3-7]|%[3-7]|%25[3-7]|&#|(?:[0-9a-f]{2}[: -]){7}"
 _RUN: Final = re.compile("[a-z0-9]+")
 
 
@@ -165,7 +182,7 @@ class Spellings:
 
 
 def spellings(secrets: Iterable[str]) -> Spellings:
-    r"""How servers may spell `secrets`: in upper or lower case, escaped in whole or in part, in base64, in hex.
+    r"""How servers may spell `secrets`: in any case, escaped in whole or in part, in base64, in hex, also with colons.
 
     An escaped character has backslashes before it, or is `\u0073`, `\x73`, `%73`, `%2573`, `&#115;`, `&#x73;` or what
     HTML calls it. Base64 is found wherever the secret begins in it, in both alphabets, of secrets of eight characters,
@@ -201,7 +218,8 @@ def _encoded(form: str) -> str:
 
 def _digits(form: str) -> str:
     rest = len(form) - 2 * _COMPARED
-    return form[: 2 * _COMPARED] + (f"[0-9a-f]{{0,{rest}}}" if rest > 0 else "")
+    digits = "[: -]?".join(form[place : place + 2] for place in range(0, min(len(form), 2 * _COMPARED), 2))
+    return digits + (f"[0-9a-f: -]{{0,{rest * 3 // 2}}}" if rest > 0 else "")
 
 
 def _character(one: str) -> str:
@@ -250,14 +268,16 @@ def remember(secrets: Iterable[str]) -> None:
 def withheld(variables: Mapping[str, str]) -> list[str]:
     """The names of variables that no server is handed: it needs none of them, or its `launch.env` says so.
 
-    Those whose names say that they are secret, those that hold what was remembered, and addresses with a key in them.
+    Those whose names say that they are secret, those in which what was remembered stands, and addresses with a key or,
+    but for proxies, a password in them.
     """
     return [name for name, value in variables.items() if _is_secret_variable(name, value)]
 
 
 def _is_secret_variable(name: str, value: str) -> bool:
-    named = is_secret_name(name) and name not in _FOLDERS
-    return named or value in _said or ("?" in value and bool(secrets_of_query(value)))
+    named = is_secret_name(name) or (not value.isdigit() and _SECRET_VARIABLE.search(name))
+    address = (_PASSWORD.search(value) and not name.lower().endswith("proxy")) or secrets_of_query(value)
+    return bool((named and name not in _FOLDERS) or address or any(secret in value for secret in _said))
 
 
 def secrets_of_process(argv: Sequence[str], env: Mapping[str, str], known: Iterable[str] = ()) -> tuple[str, ...]:
@@ -270,7 +290,8 @@ def secrets_of_process(argv: Sequence[str], env: Mapping[str, str], known: Itera
     named = [variables[name] for name in withheld(variables)]
     pairs = [(given, told) for given, told in zip(argv, redacted(list(argv), (), "argv"), strict=True) if given != told]
     options = [given if told == REDACTED else given.partition("=")[2] for given, told in pairs]
-    lines = {line for one in (*known, *named, *options) for line in one.splitlines()}
+    passwords = [password for one in named for password in _PASSWORD.findall(one)]
+    lines = {line for one in (*known, *named, *passwords, *options) for line in one.splitlines()}
     return tuple(line for line in lines if len(line) >= MIN_SECRET_CHARACTERS)
 
 
@@ -288,8 +309,7 @@ class Redactor:
     def __init__(self, api_key: str | None, headers: Mapping[str, str], urls: Iterable[str] = ()) -> None:
         asked = {secret for url in urls if "?" in url for secret in secrets_of_query(url)}
         keys = {api_key or "", *asked}
-        # The token of "Bearer <token>" on its own, too.
-        both = {name: {value, value.partition(" ")[2]} for name, value in headers.items()}
+        both = {name: secrets_of_header(name, value) for name, value in headers.items()}
         long_enough = (value for value in keys.union(*both.values()) if len(value) >= MIN_ECHO_CHARACTERS)
         echoed = frozenset(filter(None, map(_printable, long_enough)))
         self._echoed = _compiled(echoed) if echoed else None

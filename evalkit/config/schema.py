@@ -39,7 +39,7 @@ from evalkit.config.base import (
     short,
 )
 from evalkit.config.launch import CommandLaunch, FlagScaleLaunch, FlagScalePath, Launch, LlamaCppLaunch, OcrLaunch
-from evalkit.config.redact import redacted
+from evalkit.config.redact import MIN_SECRET_CHARACTERS, REDACTED, redacted, secrets_of_header
 from evalkit.config.sampling import Sampling, SamplingOverrides
 from evalkit.config.yaml import Origins
 from evalkit.errors import ConfigError
@@ -309,12 +309,16 @@ class EndpointConfig(Connection):
         own = _secrets_of(self) | (_secrets_of(self.judge) if self.judge else set())
         return frozenset(self._origins.secrets | own) - {""}
 
+    def handed_secrets(self) -> frozenset[str]:
+        """What servers are handed out of this process's environment, which may be secret whatever its name says."""
+        return frozenset(one for one in self._origins.handed if len(one) >= MIN_SECRET_CHARACTERS)
+
 
 def _secrets_of(connection: Connection) -> set[str]:
     """The API key and the header values of a connection."""
     key = os.environ.get(connection.api_key_env, "").strip() if connection.api_key_env else ""
-    values = connection.request_headers().values()
-    return {key, *values, *(value.rpartition(" ")[2] for value in values)}  # "Bearer abc": abc alone is the secret
+    headers = connection.request_headers()
+    return {key}.union(*(secrets_of_header(name, value) for name, value in headers.items()))
 
 
 # ----------------------------------------------------------------
@@ -365,6 +369,10 @@ def public_dump(config: EndpointConfig) -> dict[str, Any]:
     "***", and so is every known secret (API keys, header values, variables with secret names) wherever it turns up.
     """
     dump: dict[str, Any] = redacted(_raw(config), config.known_secrets())
+    for section in (dump.get("launch") or {}, dump.get("flagscale") or {}):
+        for name, value in (section.get("env") or {}).items():
+            if any(handed in str(value) for handed in config.handed_secrets()):
+                section["env"][name] = REDACTED
     return dump
 
 

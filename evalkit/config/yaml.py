@@ -60,6 +60,7 @@ class Origins:
 
     places: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}), compare=False)
     secrets: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    handed: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def where(self, key: str) -> str:
         """The place of a dotted key, else of the nearest section around it, else ""."""
@@ -405,11 +406,14 @@ _MARK: Final = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 class Interpolator:
     """Fills environment variables in; `secrets` gathers the values of variables whose names say that they are secret.
 
+    `handed` gathers those of others that stand under an `env`, for a server.
+
     As in a shell, the default stands in for a variable that is unset or empty; `$${` is a literal `${`.
     """
 
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     secrets: set[str] = field(default_factory=set, repr=False)
+    handed: set[str] = field(default_factory=set, repr=False)
 
     def __call__(self, text: str, origin: Origin, key: str) -> str:
         """`text` with its variables filled in.
@@ -435,6 +439,8 @@ class Interpolator:
             filled = self.environment.get(name, "")
             if filled and is_secret_name(name):
                 self.secrets.add(filled)
+            elif filled and ".env." in key:
+                self.handed.add(filled)
             return filled or default
 
         return _MARK.sub(value, text)

@@ -13,6 +13,7 @@ import orjson
 
 from evalkit.endpoint import failures
 from evalkit.endpoint.failures import malformed
+from evalkit.files import digest
 from evalkit.model import Failure, FailureKind, Message, Reply, Request, Usage
 
 CHAT_PATH: Final = "/chat/completions"
@@ -97,11 +98,29 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
         reasoning=reasoning,
         finish_reason=finish_reason,
         usage=_usage(document.get("usage")),
-        model=served if isinstance(served := document.get("model"), str) else None,
+        model=label(served) if isinstance(served := document.get("model"), str) else None,
         seconds=seconds,
         raw=raw,
-        fingerprint=str(document.get("system_fingerprint") or ""),
+        fingerprint=label(document.get("system_fingerprint")),
     )
+
+
+_LONGEST_LABEL: Final = 300  # a path of a hub's cache is a name, too
+_MOST_WORDS: Final = 4
+_MOST_FOREIGN: Final = 20
+
+
+def label(told: Any) -> str:
+    """What a server calls its model or build, as it may be stored and shown; "" for nothing.
+
+    A text that is no name, long or of many words, may be a question that a server quotes: its digest stands for it.
+    """
+    text = "" if told is None or told is False else str(told)
+    foreign = sum(not one.isascii() for one in text[: _LONGEST_LABEL + 1])
+    long = len(text) > _LONGEST_LABEL or len(text.split()) > _MOST_WORDS or foreign > _MOST_FOREIGN
+    if long or "?" in text or not text.isprintable():
+        return f"(no name, {digest(text)[:12]})"
+    return text
 
 
 def ending(choice: Mapping[str, Any]) -> str | Failure | None:

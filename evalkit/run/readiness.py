@@ -15,6 +15,7 @@ import orjson
 
 from evalkit.config import EndpointConfig
 from evalkit.endpoint import open_client
+from evalkit.endpoint.body import label
 from evalkit.endpoint.echo import continuation_logprob, echoed_logprobs
 from evalkit.endpoint.identity import Names, Native, ServedModels, endpoint_identity, served_models, served_unlisted
 from evalkit.endpoint.settings import Client, ClientSettings
@@ -88,7 +89,7 @@ async def _look(config: EndpointConfig, plan: Plan, settings: ClientSettings) ->
         _check_model(config, plan, settings, found)
     identity = await endpoint_identity(settings)
     root = found.root(config.model)
-    told = {**identity, **({"root": root} if root else {}), "served": ", ".join(sorted(found.ids))}
+    told = {**identity, **({"root": root} if root else {}), "served": ", ".join(sorted(map(label, found.ids)))}
     return _seen(told, found.names(config.model), settings)
 
 
@@ -143,24 +144,40 @@ async def possible(
 
 
 async def _no_logprobs(client: Client) -> str | None:
-    """Why the endpoint cannot be asked for the log-probabilities of a prompt; None where it can."""
-    text = "Two and two make four. Three and three make six."
-    parameters = {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0}
-    outcome = await client.ask(Request("probe", "", "", 0, Prompt(digest="probe", text=text), parameters))
-    if isinstance(outcome, Failure):
-        why = outcome.detail
-    elif not outcome.content.startswith(text):
-        why = "its reply does not begin with the prompt"
-    elif not (echo := echoed_logprobs(orjson.loads(outcome.raw))):
-        why = "its reply has no log-probabilities"
-    elif continuation_logprob(echo, text[-3:]) is not None:
-        return None
-    else:
-        why = "its reply gives no numbers for the last tokens of the prompt"
-    return (
+    """Why the endpoint cannot be asked for the log-probabilities of a prompt; None where it can.
+
+    A number that is none, which a server may give to one prompt, is the failure of an item and not of a suite.
+    """
+    why: str | None = None
+    for text in _SCORED:
+        why = await _unscored(client, text)
+        if why != _NO_NUMBERS:
+            break
+    return why and (
         f"needs /v1/completions with `echo` and `logprobs`, which this endpoint does not give ({why}): serve the "
         "model with vLLM, or take the suite out"
     )
+
+
+_NO_NUMBERS: Final = "its reply gives no numbers for the last tokens of the prompt"
+_SCORED: Final = (
+    "Two and two make four. Three and three make six.",
+    "The sun rises in the east and sets in the west.",
+    "A week has seven days, and a year has twelve months.",
+)
+
+
+async def _unscored(client: Client, text: str) -> str | None:
+    """Why the endpoint does not give the log-probabilities of this prompt; None where it does."""
+    parameters = {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0.0}
+    outcome = await client.ask(Request("probe", "", "", 0, Prompt(digest="probe", text=text), parameters))
+    if isinstance(outcome, Failure):
+        return outcome.detail
+    if not outcome.content.startswith(text):
+        return "its reply does not begin with the prompt"
+    if not (echo := echoed_logprobs(orjson.loads(outcome.raw))):
+        return "its reply has no log-probabilities"
+    return _NO_NUMBERS if continuation_logprob(echo, text[-3:]) is None else None
 
 
 # ---------------------------------------------------------------- pictures

@@ -22,7 +22,7 @@ import google_crc32c
 import orjson
 import zstandard
 
-from evalkit.endpoint.body import stored_reply
+from evalkit.endpoint.body import label, stored_reply
 from evalkit.endpoint.echo import without_echo
 from evalkit.errors import RunError
 from evalkit.model import Failure, FailureKind, Reply, Request
@@ -74,7 +74,7 @@ class ReplyRecord:
     def answerer(self) -> Answerer:
         """Who gave the answer, as far as the body says it."""
         model, build = self.body.get("model"), self.body.get("system_fingerprint")
-        return Answerer(model if isinstance(model, str) else "", str(build or ""), self.address)
+        return Answerer(label(model) if isinstance(model, str) else "", label(build), self.address)
 
     def reply(self) -> Reply:
         """The reply, read from the body by the rules that the client reads a fresh one by; its `raw` is empty.

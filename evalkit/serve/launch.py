@@ -40,7 +40,7 @@ async def opened(config: EndpointConfig, log_file: Path) -> AsyncIterator[Client
         yield ClientSettings.of(config, config.urls)
         return
     hint = config.urls[0] if config.urls else None
-    async with launched(config.launch, hint, log_file, config.known_secrets()) as server:
+    async with launched(config.launch, hint, log_file, config.known_secrets() | config.handed_secrets()) as server:
         yield ClientSettings.of(config, config.urls or (server.base_url,))
 
 

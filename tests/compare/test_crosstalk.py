@@ -190,3 +190,38 @@ def test_garbage_is_nobody_elses_reply():
     right[:10] = 0.0
     bad, wrong = ["!" * 200] * 60, np.zeros(60)
     assert alert(result(side("one", asked, good, ["A"] * 60, right), side("two", asked, bad, [""] * 60, wrong))) is None
+
+
+def alike(n, who):
+    """Replies without a rare word, each another: what words say tells nothing of them."""
+    return [
+        f"{who} {number:04d}-{number * 7919 % 10007:05d}: I'd say it is {number % 4}, as far as I see"
+        for number in range(n)
+    ]
+
+
+@pytest.mark.parametrize(("in_flight", "named"), [(8, 15), (200, 20)])
+def test_replies_that_are_word_for_word_those_to_others_in_flight_are_named(in_flight, named):
+    asked, letters = questions(200), list("ABCD" * 50)
+    right, wrong, bad = np.ones(200), np.ones(200), alike(200, "b")
+    for copy in range(0, 200, 10):
+        bad[copy], wrong[copy] = bad[copy + 3], 0.0
+    one, two = side("one", asked, alike(200, "a"), letters, right), side("two", asked, bad, letters, wrong, in_flight)
+    told = say(alert(result(one, two)))
+    assert told.startswith(f"of 200 replies of the candidate, {named} "), told
+    assert "item00000 has that of item00003" in told
+
+
+def test_texts_that_both_sides_repeat_and_short_ones_are_no_copies():
+    asked, letters = questions(200), list("ABCD" * 50)
+    both = [f"{text} {number}" for number, text in enumerate([STOCK] * 100)] * 2
+    assert (
+        alert(result(side("one", asked, both, letters, np.ones(200)), side("two", asked, both, letters, np.ones(200))))
+        is None
+    )
+    short = [f"Answer {number}" for number in range(100)] * 2
+    own = replies(asked, 5)
+    assert (
+        alert(result(side("one", asked, own, letters, np.ones(200)), side("two", asked, short, letters, np.ones(200))))
+        is None
+    )

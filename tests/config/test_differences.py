@@ -117,3 +117,16 @@ def test_stored_dumps_differ_where_the_configurations_did():
     left, right = endpoint(limits={"retries": 1}), endpoint(limits={"retries": 2}, suites=["mmlu"])
     stored = [json.loads(json.dumps(public_dump(config))) for config in (left, right)]
     assert stored_differences(*stored) == differences(left, right)
+
+
+def test_what_a_server_is_handed_out_of_the_environment_is_stored_nowhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("OWN", "q7w8e9r0t1y2")
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "name: a\nmodel: m\nlaunch: {kind: command, argv: [serve, '{port}'], env: {OWN: '${OWN}', MODE: plain}}\n"
+        "suites: [aime24]\n"
+    )
+    config = load_config(path)
+    assert public_dump(config)["launch"]["env"] == {"OWN": "***", "MODE": "plain"}
+    assert config.launch.env["OWN"] == "q7w8e9r0t1y2"
+    assert "q7w8e9r0t1y2" in config.handed_secrets()

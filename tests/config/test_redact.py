@@ -252,3 +252,59 @@ def test_the_secrets_of_a_process_are_those_of_its_variables_and_options():
     )
     assert {"from-an-option", "inside-an-option", "from-a-variable", "known-before"} <= set(found)
     assert not {"/home/somebody", "short", "8000"} & set(found)
+
+
+@pytest.mark.parametrize("separator", [":", " ", "-"])
+def test_a_key_in_separated_hex_is_taken_out(separator):
+    said = separator.join(f"{byte:02x}" for byte in KEY.encode())
+    for one in (said, said.upper()):
+        redactor = Redactor(KEY, {})
+        assert redactor.clean(f"id {one}.") == "id [redacted]."
+        assert redactor.body(f'{{"id": "{one}"}}'.encode()) == b'{"id": "[redacted]"}'
+        assert redacted(one, [KEY]) == "***"
+
+
+def test_a_basic_password_and_a_cookie_are_secrets_in_clear():
+    word = base64.b64encode(b"alice:open-sesame-1").decode()
+    redactor = Redactor(None, {"Authorization": f"Basic {word}", "Cookie": "lang=en; session=q7w8e9r0t1"})
+    assert redactor.clean("user alice, password open-sesame-1, session q7w8e9r0t1") == (
+        "user alice, password [redacted], session [redacted]"
+    )
+    assert redactor.body(b"alice:open-sesame-1 q7w8e9r0t1 en") == b"[redacted] [redacted] en"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KEYRING", "k1"),
+        ("OPENAI_API_KEYS", "sk-one,sk-two"),
+        ("GITHUB_PAT", "x"),
+        ("AWS_ACCESS_KEY_ID", "AKIA1"),
+        ("HF_TOKENS", "hf_one"),
+        ("DB_URL", "postgres://user:open-sesame@db/x"),
+        ("WRAP", "--header 'X: remembered-key-1' -v"),
+    ],
+)
+def test_no_server_is_handed_a_key_whatever_holds_it(name, value, monkeypatch):
+    monkeypatch.setattr(redact, "_said", {"remembered-key-1"})
+    assert redact.withheld({name: value}) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("VLLM_MAX_TOKENS", "4096"),
+        ("PATH", "/usr/bin"),
+        ("PWD", "/home/me"),
+        ("COMPASS", "north"),
+        ("https_proxy", "http://user:pw@proxy:3128"),
+        ("HF_ENDPOINT", "https://hf-mirror.com"),
+        ("CUDA_VISIBLE_DEVICES", "0,1"),
+    ],
+)
+def test_what_a_server_needs_is_handed_on(name, value):
+    assert redact.withheld({name: value}) == []
+
+
+def test_a_password_in_an_address_is_a_secret_of_the_process_by_itself():
+    assert "open-sesame" in secrets_of_process((), {"DB_URL": "postgres://user:open-sesame@db/x"})

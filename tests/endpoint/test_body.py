@@ -1,6 +1,7 @@
 """Requests as they are sent; replies as they are read."""
 
 import gzip
+import re
 
 import orjson
 import pytest
@@ -319,3 +320,27 @@ def test_texts_arrive_as_they_were_sent(content, reasoning, tokens):
     document = answer({"content": content, "reasoning_content": reasoning}) | {"usage": {"completion_tokens": tokens}}
     reply = read(document)
     assert (reply.content, reply.reasoning, reply.usage.completion_tokens) == (content, reasoning, tokens)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "A uniform rod of mass M lies at rest on a table. Which of these is its period",
+        "Which?",
+        "one\ntwo",
+        "x" * 301,
+        "\u4e00\u4e2a" * 11,
+    ],
+)
+def test_a_name_that_is_a_text_is_kept_by_its_digest_alone(told):
+    found = read(answer() | {"system_fingerprint": told, "model": told})
+    assert found.fingerprint == found.model
+    assert re.fullmatch(r"\(no name, [0-9a-f]{12}\)", found.model)
+    assert read(answer() | {"model": f"{told}!"}).model != found.model, "two of them are two models"
+
+
+@pytest.mark.parametrize(
+    "told", ["Qwen/Qwen3-8B", "Qwen3 30B (A3B)", "/models/" + "hub/" * 60 + "snapshot", "fp_44709d6fcb"]
+)
+def test_a_name_stays_as_it_is(told):
+    assert read(answer() | {"model": told, "system_fingerprint": told}).model == told

@@ -6,6 +6,8 @@ both can hang on what a model writes. A comparison that does not end has no verd
 
 from __future__ import annotations
 
+import math
+import re
 from collections import deque
 from collections.abc import Mapping
 from itertools import accumulate
@@ -31,6 +33,7 @@ VERSION: Final = 1
 
 SECONDS: Final = 5.0  # of processor time, per comparison
 LONGEST: Final = 1000  # characters; longer "answers" are loops of a model that lost its way
+_MOST_DIGITS: Final = 300
 _PLACES: Final = 100  # so many markers from the end are looked at
 
 _RE: Final = patterns.of("expression")
@@ -80,6 +83,8 @@ def by_value(truth: str, answer: str, final: FinalText) -> Score:
         value = 1.0
     elif len(answer) > LONGEST:
         value, flags = 0.0, ("too_long",)
+    elif is_huge(answer) and not _RE.tower.search(truth):
+        value, flags = 0.0, ("too_large",)
     else:
         try:
             value = float(run_limited(f"{__name__}:same_value", [truth, answer], SECONDS, ["math_verify"]))
@@ -89,6 +94,16 @@ def by_value(truth: str, answer: str, final: FinalText) -> Score:
                 return Score(None, Status.GRADE_ERROR, reason, answer)
             value, flags = 0.0, ("too_large",)  # no number that a plain truth could be
     return scored(value, answer[:LONGEST], final, flags)
+
+
+def is_huge(answer: str) -> bool:
+    """Whether all of `answer` is a power, or a tower of powers, of whole numbers with more than 300 digits."""
+    exponent = 1.0
+    for base in reversed(re.findall(r"\d+", answer) if _RE.powers.fullmatch(answer) else []):
+        if exponent * math.log10(max(int(base), 1)) > _MOST_DIGITS:
+            return True
+        exponent = float(base) ** exponent
+    return False
 
 
 def same_value(truth: str, answer: str) -> bool:
