@@ -106,7 +106,9 @@ def gone(side: Side) -> Iterator[Reason]:
         at = np.concatenate([np.where(samples.text == NO_TEXT, np.nan, samples.at) for samples in told])
         own = np.concatenate([samples.address.mask(url, f"{url}/") for samples in told]) & ~np.isnan(at)
         last = at[own].max() if own.any() else np.inf
-        after, n = int((at > last).sum()), int(own.sum())
+        # What was asked before is a straggler of a slower one, and could not go to this address any more.
+        began = at - np.concatenate([np.nan_to_num(samples.seconds) for samples in told])
+        after, n = int((began > last).sum()), int(own.sum())
         if n and (1.0 - n / int((at <= last).sum())) ** after <= _GONE:
             when = datetime.fromtimestamp(int(last), UTC).strftime("%Y-%m-%d %H:%M:%S")
             yield Reason("note.gone", {"name": side.identity.name, "address": url, "n": n, "at": when, "after": after})

@@ -45,3 +45,15 @@ def test_an_address_that_dies_in_mid_run_is_named():
 )
 def test_chance_and_what_is_said_elsewhere_is_left_in_peace(where, urls):
     assert list(gone(answered(where, urls))) == []
+
+
+def test_stragglers_of_a_slower_replica_do_not_mean_that_the_faster_one_is_gone():
+    """Nine answers in ten came from the fast one, the last eight from the slow one, which were asked before."""
+
+    def row(item, _repeat, made):
+        slow = item % 10 == 0 or item >= 192
+        at, seconds = (START + item + 40, 60.0) if slow else (START + item, 1.0)
+        return {**made, "text": 5 + item, "at": at, "seconds": seconds, "address": URLS[slow]}
+
+    asked_before = side("ref", suite(np.ones(200), row=row))
+    assert list(gone(replace(asked_before, config={"base_urls": list(URLS)}))) == []

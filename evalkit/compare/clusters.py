@@ -98,7 +98,9 @@ def _piece(
     else:
         rows = np.flatnonzero(known if kind == "failed" else known & ~failed)
         hits = (failed if kind == "failed" else garbage)[rows]
-    return _Events(hits, counter, own.at[rows], codes[own.address.codes[rows]], np.zeros(rows.size, dtype=np.int64))
+    # By when they were asked: long answers, which are lost and cut more often, are the last to come.
+    began = own.at - np.where(failed, 0.0, np.nan_to_num(own.seconds))
+    return _Events(hits, counter, began[rows], codes[own.address.codes[rows]], np.zeros(rows.size, dtype=np.int64))
 
 
 def _changes(aligned: Aligned, number: int, columns: Sequence[Floats]) -> tuple[Ints, Floats]:

@@ -73,7 +73,7 @@ def model_index(
     kept, left_out = _publishable(comparison, partial=partial)
     results = []
     for suite in kept:
-        place, part = own_data("hub").get(suite.suite, {}), part_text(suite)
+        place, part = own_data("hub").get(suite.suite, {}), _part(suite, suite.candidate)
         results.append(
             EvalResult(
                 task_type="text-generation",
@@ -113,7 +113,9 @@ def every_eval_ever(
         "source_url": source_url,
         "suites": kept,
         "places": own_data("hub"),
-        "parts": {suite.suite: part_text(suite) for suite in kept},
+        "parts": {
+            suite.suite: _part(suite, suite.reference if side == "reference" else suite.candidate) for suite in kept
+        },
         "generation": _generation(run.sampling),
     }
     record = json.loads(own("every_eval_ever.json.j2", **context))
@@ -146,14 +148,20 @@ def _publishable(comparison: Comparison, *, partial: bool) -> tuple[list[SuiteRe
     return kept, left_out
 
 
+def _part(suite: SuiteResult, side: SideSummary) -> str:
+    """What of a suite stands behind a side's score: "30 of 198 items", "199 of 200 answers"; "" where that is all."""
+    answers = f"{side.valued:,} of {side.planned:,} answers" if side.valued < side.planned else ""
+    return ", ".join(filter(None, (part_text(suite), answers)))
+
+
 def _percent(side: SideSummary) -> float:
     return float(numbers.rounded(numbers.points(side.mean or 0.0), 2))
 
 
 def _note(suite: SuiteResult, comparison: Comparison) -> str:
     """n, k, the difference with its interval, the margin and the verdict, in one line."""
-    row = suite_row(suite)
-    parts = [f"n={row.n}", *([row.part] if row.part else []), f"k={row.k}"]
+    row, part = suite_row(suite), _part(suite, suite.candidate)
+    parts = [f"n={row.n}", *([part] if part else []), f"k={row.k}"]
     if row.change:
         parts.append(
             f"{numbers.change_text(row.change)} pt"

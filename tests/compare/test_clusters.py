@@ -147,3 +147,23 @@ def test_equal_stacks_are_left_in_peace(count):
         )
         alarms += bool(cluster_notes(one, two, {"quiz": align(one.suites["quiz"], two.suites["quiz"])}))
     assert alarms <= ALPHA * count / 3, alarms
+
+
+def test_long_answers_that_come_last_and_are_lost_are_no_bad_hour():
+    """Thirty stragglers of a slower replica end the run; asked they were all over it."""
+    rng = np.random.default_rng(7)
+    scores = np.ones(300)
+    worse = scores.copy()
+    slow = rng.choice(300, 30, replace=False)
+    worse[slow] = 0.0
+
+    def change(item, row):
+        late = 400.0 if item in slow else 0.0
+        return {**row, "seconds": 5.0 + late, "at": row["at"] + late}
+
+    assert notes([timed(scores)], [timed(worse, change=change)]) == []
+
+    def at_once(item, row):
+        return {**row, "seconds": 5.0, "at": row["at"] + (400.0 if item in slow else 0.0)}
+
+    assert notes([timed(scores)], [timed(worse, change=at_once)]), "asked at the end, too: that is an hour"

@@ -97,3 +97,18 @@ def test_a_part_of_a_data_set_is_published_only_so_marked(example):
     whole = into_front_matter(readme, model_index(example.clean()).entry)
     assert whole.count(b"Idavidrein/gpqa") == 1, "the part gives way to the whole"
     assert b"198 items" not in whole
+
+
+def test_a_score_of_fewer_answers_than_were_asked_says_so(example):
+    first, *others = example.clean().suites
+    few = replace(first.candidate, valued=first.candidate.planned - 1)
+    made = replace(example.clean(), suites=(replace(first, candidate=few), *others))
+    told = f"{few.valued:,} of {few.planned:,} answers"
+    result = model_index(made).entry["results"][0]
+    assert result["dataset"]["name"].endswith(f"({told})")
+    assert told in result["metrics"][0]["name"]
+    assert told in parse_eval_result_entries(yaml.safe_load(eval_results(made).text))[0].notes
+    record = json.loads(every_eval_ever(made, "candidate").text)
+    assert record["evaluation_results"][0]["source_data"]["additional_details"]["part"] == told
+    whole = json.loads(every_eval_ever(made, "reference").text)
+    assert "part" not in whole["evaluation_results"][0]["source_data"]["additional_details"]
