@@ -58,7 +58,6 @@ def read_margins(
 ) -> tuple[dict[str, float], float | None]:
     """The tolerances by name and the one for all others (percentage points) that `[NAME=]POINTS` texts say."""
     margins: dict[str, float] = {}
-    default: float | None = None
     from evalkit.options import check_points
 
     for text in texts:
@@ -66,16 +65,11 @@ def read_margins(
         if named and not name.strip():
             raise click.BadParameter(f"{text!r} names no suite before the =", param_hint="--margin")
         try:
-            margin = check_points(float(points), text)
-        except ValueError:
-            raise click.BadParameter(f"{text!r} is not POINTS or SUITE=POINTS", param_hint="--margin") from None
-        except UsageError as error:
-            raise click.BadParameter(str(error), param_hint="--margin") from None
-        if name:
-            margins[name] = margin
-        else:
-            default = margin
-    return margins, default
+            margins[name] = check_points(float(points), text)
+        except (ValueError, UsageError) as error:
+            told = str(error) if isinstance(error, UsageError) else f"{text!r} is not POINTS or SUITE=POINTS"
+            raise click.BadParameter(told, param_hint="--margin") from None
+    return margins, margins.pop("", None)
 
 
 def read_items(

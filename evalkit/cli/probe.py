@@ -197,14 +197,12 @@ def bisect(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given
 
 def _told(bisection: Bisection) -> str:
     """The result for people."""
-    from evalkit.render.jinja import fill
-    from evalkit.resources import data_folder
+    from evalkit.render.jinja import own
 
     found, results, names = bisection.found, bisection.results, frozenset(bisection.names)
     rest = names.difference(*found.culprits)
-    tried = {"none": results.get(frozenset()), "all": results.get(names), "left": results.get(rest)}
-    context = {"found": found, "results": results, "rest": rest, "effect": effect, **tried}
-    return fill(data_folder("reports") / "bisect.txt.j2", context)
+    tried: dict[str, Any] = {"none": results.get(frozenset()), "all": results.get(names), "left": results.get(rest)}
+    return own("bisect.txt.j2", found=found, results=results, rest=rest, effect=effect, **tried)
 
 
 def effect(result: Result) -> str:

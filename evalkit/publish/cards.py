@@ -219,9 +219,6 @@ def card(
         "candidate": style.header("candidate", model, subject.chip),
         "lines": [_line(suite, style, language) for suite in suites],
         "overall": comparison.macro and style.overall_label(comparison.macro, language),
-        "show_verdict": style.columns == "evidence"
-        or comparison.verdict is not Verdict.EQUIVALENT
-        or any(s.verdict is not Verdict.EQUIVALENT for s in comparison.suites),
         "score": partial(score_text, style=style),
         "n_operators": n_operators,
     }

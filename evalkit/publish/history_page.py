@@ -12,7 +12,7 @@ from evalkit.publish.known import Known
 from evalkit.render import numbers
 from evalkit.render import terminal as console
 from evalkit.render.html import page_context, scale_to
-from evalkit.render.jinja import fill, own
+from evalkit.render.jinja import own
 from evalkit.render.numbers import Change
 from evalkit.render.private import without_folders
 from evalkit.render.rows import change_of, k_text
@@ -114,8 +114,8 @@ class HistoryTable:
         """The table of a series, then a paragraph for each suite that is bad or known."""
         words = words_of(self.language)
         table = console.frame(ascii_only=self.ascii_only)
-        table.add_column(self._text(words["suite"]), overflow="fold")
-        table.add_column(self._text(words["trend"]), overflow="fold")
+        for name in ("suite", "trend"):
+            table.add_column(self._text(words[name]), overflow="fold")
         table.add_column(self._text(f"{words['last_night']}{words['colon']}{words['difference']}"), justify="right")
         table.add_column(self._text(words["margin"]), justify="right", no_wrap=True)
         table.add_column(self._text(words["verdict"]), no_wrap=True)
@@ -152,8 +152,9 @@ class HistoryTable:
         for name in ("n_k", "ref", "cand", "difference", "margin", *["look_column"] * in_rounds):
             table.add_column(self._text(words[name]), justify="right", no_wrap=True)
         table.add_column(self._text(words["verdict"]))
+        first_bad = words["first_bad"][:1].lower() + words["first_bad"][1:]  # it stands within a sentence
         for row in rows:
-            verdict = self._marked(row, [_inside(words["first_bad"])] * row.first_bad)
+            verdict = self._marked(row, [first_bad] * row.first_bad)
             figures = (numbers.plain(row.reference), numbers.plain(row.candidate), numbers.change_text(row.change))
             asked = f"{row.result.n_items}×{row.k}" if row.k else str(row.result.n_items)
             cells = [row.night.night, asked, *figures, f"±{row.margin:f}"]
@@ -187,11 +188,6 @@ class HistoryTable:
         return console.text(text, ascii_only=self.ascii_only)
 
 
-def _inside(phrase: str) -> str:
-    """A phrase as it stands within a sentence."""
-    return phrase[:1].lower() + phrase[1:]
-
-
 # ---------------------------------------------------------------- the page: a plot and a table a suite
 # Made as the report is: one file, inline SVG, a policy that allows the page's own style and nothing else; no script.
 
@@ -212,7 +208,7 @@ def page(series: Sequence[Series], known: Sequence[Known], *, last: int = 60, la
         "look_of": look_of,
         "version": __version__,
     }
-    return fill(folder / "history.html.j2", context)
+    return own("history.html.j2", language, **context)
 
 
 def _view(trend: SuiteTrend, known: Sequence[Known], last: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from evalkit import codec
 from evalkit.model import Comparison, Flip, Interval, SuiteResult
 from evalkit.render import numbers
-from evalkit.render.jinja import fill
+from evalkit.render.jinja import own
 from evalkit.render.private import fit_to_pass_on
 from evalkit.render.rows import overall, probe_sentence, suite_row, table_of
 from evalkit.render.words import Language, clean, words_of
@@ -219,7 +219,7 @@ def report(
         "shown_items": sum(flip.reference_score != flip.candidate_score for flip in comparison.flips),
         "questions_left_out": not include_questions and any(suite.gated for suite in comparison.suites),
     }
-    return fill(folder / "report.html.j2", context)
+    return own("report.html.j2", language, **context)
 
 
 def _view(suite: SuiteResult, language: Language) -> dict[str, Any]:
@@ -237,8 +237,6 @@ def page_context(style: str, language: Language, script: str = "") -> dict[str, 
     scripts = f" script-src '{_digest(script)}';" if script else ""
     allowed = f"default-src 'none'; style-src '{_digest(style)}';{scripts} img-src data:"
     return {
-        "words": words_of(language),
-        "language": language,
         "html_language": {"en": "en", "zh": "zh-CN"}[language],
         "policy": f"{allowed}; base-uri 'none'; form-action 'none'",
         # Both are evalkit's own files.

@@ -13,7 +13,7 @@ from evalkit.options import ReportOptions
 from evalkit.render.jinja import own, render_template
 from evalkit.render.private import fit_to_pass_on
 from evalkit.render.rows import beside_label, claims, overall, part_text, probe_sentence, sentences, stopped_by
-from evalkit.render.words import Language, one_line, say, say_all
+from evalkit.render.words import Language, markdown, one_line, say, say_all
 from evalkit.resources import data_folder
 
 FORMATS: Final = ("terminal", "markdown", "csv", "latex", "json", "html", "junit", "openmetrics", "summary")
@@ -96,12 +96,9 @@ def notebook(comparison: Comparison) -> str:
     """The verdict and the table as HTML for a notebook; what models and servers said is escaped."""
     from markdown_it import MarkdownIt
 
-    from evalkit.render import words
     from evalkit.render.tables import table_text
 
-    text = (
-        f"**{comparison.verdict.value}** {words.markdown(overall(comparison))}\n\n{table_text(comparison, 'markdown')}"
-    )
+    text = f"**{comparison.verdict.value}** {markdown(overall(comparison))}\n\n{table_text(comparison, 'markdown')}"
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
 
 
