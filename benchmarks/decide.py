@@ -33,6 +33,7 @@ from evalkit.judging import policy
 from evalkit.model import Comparison, Status, Verdict
 from evalkit.options import JudgeOptions
 from evalkit.stats.paired import FloatArray
+from evalkit.tasks.items import by_logprobs
 from evalkit.tasks.suites import find_pack, find_suite
 
 MEAN: Final = 0.6
@@ -105,6 +106,9 @@ CELLS: Final = {
     "nightly, bank of 16, all 3 worse": Cell(NIGHT, all_pt=-3, bank=16),
     "nightly, bank of 16, MuSR at -guard": Cell(NIGHT, one_pt={"musr": -5}, bank=16),
     "nightly, both fresh, identical": Cell(NIGHT),
+    "nightly-logprob, bank of 16, identical": Cell(f"{NIGHT}-logprob", bank=16),
+    "nightly-logprob, bank of 16, all at -margin": Cell(f"{NIGHT}-logprob", all_pt=-2, bank=16),
+    "nightly-logprob, bank of 16, all 3 worse": Cell(f"{NIGHT}-logprob", all_pt=-3, bank=16),
     "text, identical, .1 % a side fail": Cell(TEXT, failed=0.001),
     "text, identical, .5 % fail, asked again": Cell(TEXT, failed=0.005**2),  # the last pass fails as often
     "text, identical, with rates": Cell(TEXT, unlike=True),
@@ -159,8 +163,9 @@ def asked(cell: Cell) -> Iterator[SuiteAsk]:
         suite = find_suite(one.name)
         repeats, items = one.repeats or suite.repeats, one.limit or suite.rows or items_of(one.name)
         margin = (one.margin_pt or suite.margin_pt) / 100
-        sides, bank = (cell.bank or repeats, repeats), cell.bank is not None
-        yield SuiteAsk(one.name, suite.label, items, sides, margin, False, suite.right_or_wrong, bank=bank)
+        greedy, bank = by_logprobs(suite), cell.bank is not None
+        sides = (repeats if greedy else cell.bank or repeats, repeats)
+        yield SuiteAsk(one.name, suite.label, items, sides, margin, greedy, suite.right_or_wrong, bank=bank)
 
 
 def tokens(cell: Cell) -> float:
@@ -176,7 +181,8 @@ def gate_of(cell: Cell) -> Gate:
         made = plan_suite(ask)
         assert made is not None
         p = spread.chances(made.world.shape.items.size)
-        worlds[ask.suite] = replace(made.world, reference=p, candidate=p, failed=cell.failed)
+        drawn = made.world if ask.greedy else replace(made.world, reference=p, candidate=p)
+        worlds[ask.suite] = replace(drawn, failed=cell.failed)
     assert pack.overall is not None
     losses = {name: (cell.all_pt + cell.one_pt.get(name, 0.0)) / 100 for name in worlds}
     return Gate(worlds, pack.overall.margin_pt / 100).shifted(losses)

@@ -45,6 +45,15 @@ PACKS: Final = {
     f"{_NIGHT}, every suite worse by the overall margin of 2 points": ("nightly, bank of 16, all at -margin", 1000),
     f"{_NIGHT}, MuSR alone worse by its guard of 5 points": ("nightly, bank of 16, MuSR at -guard", 1000),
     f"{_NIGHT}, every suite 3 points worse": ("nightly, bank of 16, all 3 worse", 1000),
+    "nightly-logprob against a bank of 16, equal": ("nightly-logprob, bank of 16, identical", 1000),
+    "nightly-logprob against a bank of 16, every suite worse by the overall margin of 2 points": (
+        "nightly-logprob, bank of 16, all at -margin",
+        1000,
+    ),
+    "nightly-logprob against a bank of 16, every suite 3 points worse": (
+        "nightly-logprob, bank of 16, all 3 worse",
+        1000,
+    ),
     f"{_SEEN}, equal": ("multimodal, in rounds, identical", 1000),
     f"{_SEEN}, every suite worse by 1.5 points": ("multimodal, in rounds, all at -margin", 1000),
     f"{_SEEN}, BLINK alone worse by its guard of 4 points": ("multimodal, in rounds, BLINK at -guard", 1000),

@@ -21,6 +21,7 @@ NOISE = 2 * (0.05 * 0.95 / N) ** 0.5
         ("flagrelease-multimodal", None, -2, 40e6),
         ("flagrelease-omni", None, -2, 150e6),
         ("nightly", 16, -3, 20e6),
+        ("nightly-logprob", 16, -3, 20e6),
     ],
 )
 def test_a_pack_passes_equal_stacks_and_none_that_is_worse(pack, bank, worse_pt, tokens):
