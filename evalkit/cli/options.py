@@ -57,9 +57,9 @@ def read_margins(
     _context: click.Context, _parameter: click.Parameter, texts: Sequence[str]
 ) -> tuple[dict[str, float], float | None]:
     """The tolerances by name and the one for all others (percentage points) that `[NAME=]POINTS` texts say."""
-    margins: dict[str, float] = {}
     from evalkit.options import check_points
 
+    margins: dict[str, float] = {}
     for text in texts:
         name, named, points = text.rpartition("=")
         if named and not name.strip():
