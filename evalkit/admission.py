@@ -113,8 +113,7 @@ class Admission:
     async def _hold_to_contract(self) -> None:
         """The contract with the servers that are up; kept as a comparison of its own, in `contract` beside the probe.
 
-        Raises:
-            StoppedError: the candidate breaks a promise that the reference keeps.
+        Raises `StoppedError`: the candidate breaks a promise that the reference keeps.
         """
         sheets = await asyncio.gather(*(sheet_of(side.config, self._up[side.config.name]) for side in self._sides))
         made = held(sheets[0], sheets[1], now())

@@ -151,8 +151,7 @@ def run(
 def score(file: PathLike, options: RunOptions | None = None) -> Run:
     """Grades the stored replies of a run again, as its file says now; no endpoint is asked.
 
-    Raises:
-        RunError: where there is no such run.
+    Raises `RunError`: where there is no such run.
     """
     from evalkit.run import execute, journal, sides
     from evalkit.run.plan import prepare, refreshed
@@ -170,8 +169,7 @@ def score(file: PathLike, options: RunOptions | None = None) -> Run:
 def load_run(folder: PathLike) -> Run:
     """A stored side: a run folder of evalkit's, an output folder of lm-eval, or a score table.
 
-    Raises:
-        UsageError: where it cannot be read.
+    Raises `UsageError`: where it cannot be read.
     """
     from evalkit.foreign.sources import read_side
 
@@ -221,8 +219,7 @@ class Comparison:
         Columns: suite, item, stratum (headings joined by " / "), reference and candidate (mean scores), difference,
         k_reference, k_candidate (samples that count), share (of the suite's number, they sum to 1).
 
-        Raises:
-            RunError: where the runs are gone, or have become others.
+        Raises `RunError`: where the runs are gone, or have become others.
         """
         from evalkit.frames import items
 
@@ -287,8 +284,7 @@ class Comparison:
 
         terminal (100 columns), markdown, csv, latex, json, html, junit, openmetrics, summary.
 
-        Raises:
-            UsageError: for another format, or an option that the format does not know.
+        Raises `UsageError`: for another format, or an option that the format does not know.
         """
         from evalkit.render.report import rendered
 
@@ -315,8 +311,7 @@ class Comparison:
         `style` is one of evalkit's own by its name or a .yaml file, `name` the model's name to print. What is INVALID
         or unfinished, and what is a part of a data set, makes a card only where `allow` holds "invalid" or "partial".
 
-        Raises:
-            UsageError: for a style that there is not or that wants a `chip`; for what must not be published.
+        Raises `UsageError`: for a style that there is not or that wants a `chip`; for what must not be published.
         """
         from evalkit.publish.cards import CardSubject, card, load_style
 
@@ -328,8 +323,7 @@ class Comparison:
     def store(self, folder: PathLike, observer: Observer = SILENT) -> Comparison:
         """Stores the comparison as `comparison.json` in a folder; an earlier one there is kept under another name.
 
-        Raises:
-            StorageError: the folder cannot be written.
+        Raises `StorageError`: the folder cannot be written.
         """
         from evalkit.publish.archive import store
 
@@ -383,8 +377,7 @@ def aa(reference: PathLike, options: CompareOptions | None = None, observer: Obs
 
     A YAML file is asked every item a second time; of a stored run, odd repeats are held against even ones.
 
-    Raises:
-        UsageError, EndpointError, StorageError: as `compare`.
+    Raises `UsageError, EndpointError, StorageError`: as `compare`.
     """
     from evalkit import judging
     from evalkit.foreign.sources import kind_of
@@ -406,8 +399,7 @@ def judge(reference: Scores, candidate: Scores, options: JudgeOptions | None = N
     A frame (pandas, or an Arrow table) has one row a sample with the columns of a score table: suite, item, repeat,
     score (0 to 1, or missing), and optionally cluster, stratum, status.
 
-    Raises:
-        UsageError: for something that cannot be read, naming row and column; for two of different kinds.
+    Raises `UsageError`: for something that cannot be read, naming row and column; for two of different kinds.
     """
     from evalkit.rounds import judged_stored
 
@@ -423,8 +415,7 @@ def judge_tables(files: Sequence[PathLike], options: TableOptions | None = None)
     Files are model cards (Markdown), JSON lists of collected tables, or CSV files with the columns metric, reference,
     candidate and optionally n (items), k (repeats) and card. Intervals are unpaired.
 
-    Raises:
-        UsageError: for a file that cannot be read or holds no table that compares two stacks.
+    Raises `UsageError`: for a file that cannot be read or holds no table that compares two stacks.
     """
     from evalkit.publish.tables import judged_tables
 
@@ -434,8 +425,7 @@ def judge_tables(files: Sequence[PathLike], options: TableOptions | None = None)
 def load_comparison(path: PathLike) -> Comparison:
     """A stored comparison: its folder, or the `comparison.json` in it.
 
-    Raises:
-        UsageError: there is none, or it cannot be read.
+    Raises `UsageError`: there is none, or it cannot be read.
     """
     from evalkit.publish import archive
 
@@ -476,8 +466,7 @@ def plan(
 ) -> Forecast:
     """What a comparison will cost and which of its gates can decide; asks nothing and needs no data set.
 
-    Raises:
-        UsageError: for a mistake in what was given.
+    Raises `UsageError`: for a mistake in what was given.
     """
     from evalkit.examine.forecast import forecast
     from evalkit.run import sides

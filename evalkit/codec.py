@@ -58,8 +58,7 @@ def _plain(value: object) -> object:
 def read(kind: type[T], data: str | bytes) -> T:
     """A dataclass from its JSON; nothing is guessed, converted or ignored.
 
-    Raises:
-        UsageError: naming the place in the document and what is wrong there.
+    Raises `UsageError`: naming the place in the document and what is wrong there.
     """
     from pydantic import ValidationError  # 0.1 s that `--help` must not pay
 
@@ -124,8 +123,7 @@ def made_of(kind: type[T], said: Any) -> T:
 
     Fields may be strings, numbers, booleans, null, mappings and sequences of those, and such dataclasses.
 
-    Raises:
-        UsageError: naming the key and what is wrong with it.
+    Raises `UsageError`: naming the key and what is wrong with it.
     """
     if not isinstance(said, dict):
         raise UsageError(f"{said!r:.40} is no object")

@@ -22,8 +22,7 @@ MOST_LINE_BYTES: Final = 1 << 28
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spaces; equal values give equal bytes.
 
-    Raises:
-        TypeError: for a value that is no JSON.
+    Raises `TypeError`: for a value that is no JSON.
     """
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)
 
@@ -61,8 +60,7 @@ def digest_file(path: Path) -> str:
 def check_place(path: Path, whose: str) -> None:
     """Refuses a file that cannot come to lie where it is wanted, before there is anything to write.
 
-    Raises:
-        StorageError: the nearest folder above it is none, or may not be written; `whose` names the option.
+    Raises `StorageError`: the nearest folder above it is none, or may not be written; `whose` names the option.
     """
     near = next(folder for folder in path.absolute().parents if folder.exists())
     if not (near.is_dir() and os.access(near, os.W_OK | os.X_OK)):
@@ -72,8 +70,7 @@ def check_place(path: Path, whose: str) -> None:
 def write_whole(path: Path, content: bytes | Iterable[bytes], *, private: bool = False) -> None:
     """Writes a file so that a reader, or one who comes after a power cut, finds all of it or what was there before.
 
-    Raises:
-        StorageError: as `whole_file`.
+    Raises `StorageError`: as `whole_file`.
     """
     with whole_file(path, private=private) as out:
         out.writelines([content] if isinstance(content, bytes) else content)
@@ -86,8 +83,7 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     Folders that are missing are made. A file that was there keeps its permissions, a new one may be read by others
     unless it is `private`; a link stays a link; what is no plain file (`/dev/stdout`, a pipe) is written to as it is.
 
-    Raises:
-        StorageError: where the disk refuses, or the body met an OSError.
+    Raises `StorageError`: where the disk refuses, or the body met an OSError.
     """
     try:
         if path.exists() and not path.is_file():
@@ -135,8 +131,7 @@ def _sync_folder(folder: Path) -> None:
 def numbered_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """(line, row) of a jsonl, csv or tsv file, (row from 1, row) of a list in JSON; of a Parquet file its `columns`.
 
-    Raises:
-        DataError: naming file and line, where it cannot be read.
+    Raises `DataError`: naming file and line, where it cannot be read.
     """
     if path.suffix in {".csv", ".tsv"}:
         return _csv_rows(path)
@@ -150,8 +145,7 @@ def numbered_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[
 def column_names(path: Path) -> list[str] | None:
     """What the columns of a file are called; of JSON, the keys of its first row, and None where there is no row.
 
-    Raises:
-        DataError: naming the file, where it cannot be read.
+    Raises `DataError`: naming the file, where it cannot be read.
     """
     if path.suffix in {".csv", ".tsv"}:
         return next(([name.strip() for name in cells] for _line, cells in _csv_lines(path)), [])
@@ -165,8 +159,7 @@ def column_names(path: Path) -> list[str] | None:
 def json_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """(line, byte at which it begins, row) of a file with a JSON object a line; empty lines are no rows.
 
-    Raises:
-        DataError: naming file and line, where it cannot be read.
+    Raises `DataError`: naming file and line, where it cannot be read.
     """
     offset = 0
     try:
@@ -238,8 +231,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def parquet_file(path: Path) -> Iterator[Any]:
     """A Parquet file that is open, as pyarrow's `ParquetFile`.
 
-    Raises:
-        DataError: naming the file, where it cannot be read, now or in the body.
+    Raises `DataError`: naming the file, where it cannot be read, now or in the body.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

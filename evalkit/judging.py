@@ -183,8 +183,7 @@ def _bank_claimed(made: Comparison, case: Case) -> Iterator[Reason]:
 def judged_halves(path: Path, options: JudgeOptions) -> Judged:
     """A stored run against itself: its odd repeats against its even ones.
 
-    Raises:
-        UsageError: where it was asked every item once.
+    Raises `UsageError`: where it was asked every item once.
     """
     whole = read_side(path)
     sides = (half(whole, odd=False), half(whole, odd=True))

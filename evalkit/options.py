@@ -20,9 +20,8 @@ LEAST_POINTS: Final = 0.1
 def check_points(points: float, where: str) -> float:
     """A tolerance in percentage points, as it is.
 
-    Raises:
-        UsageError: where it does not lie between 0 and 100, or is so small that a fraction was meant; `where` says
-            whose it is.
+    Raises `UsageError`: where it does not lie between 0 and 100, or is so small that a fraction was meant; `where` says
+    whose it is.
     """
     if not 0 < points < 100:
         raise UsageError(f"{where}: {points:g} is not between 0 and 100 percentage points")
@@ -34,8 +33,7 @@ def check_points(points: float, where: str) -> float:
 def check_word(word: str, known: Sequence[str], where: str) -> None:
     """Refuses a word that is none of the known ones.
 
-    Raises:
-        UsageError: with the nearest; `where` says what the word is for.
+    Raises `UsageError`: with the nearest; `where` says what the word is for.
     """
     if word not in known:
         raise UsageError(f"{where}: {word!r} is not known{did_you_mean(word, known)}")
@@ -44,8 +42,7 @@ def check_word(word: str, known: Sequence[str], where: str) -> None:
 def check_range(given: float, least: float, most: float, where: str) -> None:
     """Refuses a number that lies outside what it may be, the bounds included.
 
-    Raises:
-        UsageError: with the bounds; `where` says what the number is.
+    Raises `UsageError`: with the bounds; `where` says what the number is.
     """
     if not least <= given <= most:
         bounds = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"

@@ -19,8 +19,7 @@ _IN_THE_CHECKOUT = {"start": "examples/start", "standins": "examples/standins", 
 def data_folder(name: str) -> Path:
     """The shipped folder `name` (suites, reports, start ...): beside this package, else the checkout's own.
 
-    Raises:
-        FileNotFoundError: where the installation is broken and neither exists.
+    Raises `FileNotFoundError`: where the installation is broken and neither exists.
     """
     packed = _PACKAGE / "_data" / name
     if packed.is_dir():
@@ -57,8 +56,7 @@ def cache_folder() -> Path:
 def tidy(folder: Path, pattern: str, keep: Path, *, seconds: float, most_bytes: int) -> None:
     """Removes the files of a cache that were not used for so long, and the longest unused above a size in all.
 
-    Raises:
-        OSError: where the folder cannot be read.
+    Raises `OSError`: where the folder cannot be read.
     """
     entries = sorted(((entry.stat(), entry) for entry in folder.glob(pattern)), key=lambda e: -e[0].st_mtime)
     held = 0

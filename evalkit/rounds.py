@@ -80,8 +80,7 @@ def fixed(
 
     `sides` are those with a configuration, the candidate last.
 
-    Raises:
-        UsageError: what was looked at would be judged otherwise than was fixed at the first look.
+    Raises `UsageError`: what was looked at would be judged otherwise than was fixed at the first look.
     """
     if options.again:
         (home / NAME).unlink(missing_ok=True)
@@ -119,8 +118,7 @@ def asked(sessions: Sequence[Session], sizes: Mapping[str, Size]) -> dict[str, A
 def _replays(home: Path, stored: Fixed, suites: Mapping[str, Asked]) -> bool:
     """Whether this is the comparison that was fixed; false where it is one of other answers.
 
-    Raises:
-        UsageError: it is one of answers that were looked at, and not of them all or not of them alone.
+    Raises `UsageError`: it is one of answers that were looked at, and not of them all or not of them alone.
     """
     if suites == stored.suites:
         return True
@@ -155,8 +153,7 @@ def looked(folder: Path, now: Session, *, night: bool = False) -> tuple[Reason, 
 def _read(home: Path) -> Fixed | None:
     """The stored design; None where there is none.
 
-    Raises:
-        UsageError: it cannot be read: which answers were looked at is unknown then.
+    Raises `UsageError`: it cannot be read: which answers were looked at is unknown then.
     """
     try:
         return codec.made_of(Fixed, orjson.loads((home / NAME).read_bytes()))
@@ -251,8 +248,7 @@ class Walk:
     def result(self, at: At, most: int | None = None, heard: Callable[[Comparison], None] | None = None) -> Judged:
         """Asks and looks until the comparison is decided, or `most` looks are taken.
 
-        Raises:
-            UsageError: not even the first look can be taken.
+        Raises `UsageError`: not even the first look can be taken.
         """
         made = self._fast(at) if self.schedule.design.fast else None
         if made is not None:
@@ -389,8 +385,7 @@ def fast_evidence(differences: ArrayLike, margin: float) -> float:
 def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions) -> Judged:
     """The comparison of two scored things of one kind; nothing is asked. What was asked in rounds is looked at so.
 
-    Raises:
-        UsageError: for a mistake in what was given.
+    Raises `UsageError`: for a mistake in what was given.
     """
     case = stored_case(scores, options)
     if not all(isinstance(one, Path) and is_run(one) for one in scores):

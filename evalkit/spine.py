@@ -76,8 +76,7 @@ def compared(paths: tuple[Path, Path], options: CompareOptions, observer: Observ
 def second_run(path: Path, options: CompareOptions, observer: Observer) -> Judged:
     """An endpoint against itself: asked a second time, with other seeds, as a run of its own.
 
-    Raises:
-        EvalkitError: as `compared`.
+    Raises `EvalkitError`: as `compared`.
     """
     config = load(path, options.run)
     second = execute.second_config(config, None, execute.AA_SEEDS, second_name(config.name))
@@ -169,8 +168,7 @@ def _stored(folder: Path) -> tuple[str, str]:
 def _refuse_unlike(folders: Sequence[Path], sides: Sequence[SideRun | None], options: CompareOptions) -> None:
     """Refuses a comparison that is INVALID whatever is answered.
 
-    Raises:
-        ConfigError: naming what differs and where.
+    Raises `ConfigError`: naming what differs and where.
     """
     asked = [suite.name for side in sides if side is not None for suite in side.plan.suites]
     said = [

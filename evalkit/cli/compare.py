@@ -118,8 +118,7 @@ def write_for_ci(comparison: Comparison, folder: Path, wanted: ForCi) -> None:
 
     GitHub gets a job summary and annotations, GitLab a note in `folder`, the comparison's; with EVALKIT_CI=off neither.
 
-    Raises:
-        StorageError: a file cannot be written.
+    Raises `StorageError`: a file cannot be written.
     """
     on_platform = os.environ.get("EVALKIT_CI") != "off" and {"GITHUB_ACTIONS", "GITLAB_CI"} & set(os.environ)
     if not (on_platform or wanted.junit or wanted.openmetrics):

@@ -192,8 +192,7 @@ def print_json(document: Any) -> None:
 def deliver(content: str | bytes, out: Path | None) -> None:
     """Writes to a file and says so on stderr, or prints to stdout.
 
-    Raises:
-        StorageError: the file cannot be written.
+    Raises `StorageError`: the file cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
     if out is None:

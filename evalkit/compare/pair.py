@@ -32,8 +32,7 @@ def item_shares(strata: Sequence[Path], weights: Floats, rule: str) -> tuple[Flo
     headings under one heading weigh the same (LiveBench: task, category, overall). Inside the innermost heading that
     the rule looks at, items count by weight.
 
-    Raises:
-        ValueError: for another rule.
+    Raises `ValueError`: for another rule.
     """
     if rule == "micro":
         total = float(weights.sum())
@@ -172,8 +171,7 @@ def align(reference: SuiteSide, candidate: SuiteSide) -> Aligned:
     A cell enters where its counterpart, if the other side planned it, has a value too: a failure on one side then
     never looks like a change. An item enters where both sides have such a cell.
 
-    Raises:
-        DataError: where a side lists an (item, repeat) twice.
+    Raises `DataError`: where a side lists an (item, repeat) twice.
     """
     left, right = reference.samples, candidate.samples
     same_names = left.items.name == right.items.name

@@ -45,9 +45,8 @@ def _overridden(tree: Node, text: str, interpolate: Interpolate) -> Node:
     `suites.0.repeats` is a key of a list entry, `suites.mmlu.repeats` one of the entry of that name. Messages name the
     key and never the value, which may be secret.
 
-    Raises:
-        ConfigError: no `=`, an empty part of the key, a value that is not YAML, no such entry of a list, or a key under
-            something that is no mapping.
+    Raises `ConfigError`: no `=`, an empty part of the key, a value that is not YAML, no such entry of a list, or a key
+    under something that is no mapping.
     """
     key, equals, value = text.partition("=")
     parts = tuple(key.strip().split("."))

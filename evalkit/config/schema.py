@@ -165,8 +165,7 @@ class Connection(Section):
     def api_key(self) -> str | None:
         """The API key from the environment, None where `api_key_env` is not given.
 
-        Raises:
-            ConfigError: the variable is unset or empty.
+        Raises `ConfigError`: the variable is unset or empty.
         """
         if self.api_key_env is None:
             return None

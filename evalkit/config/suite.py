@@ -307,8 +307,7 @@ def where(file: Path, key: str) -> str:
 def task_tree(path: Path) -> Node:
     """One lm-eval YAML file with its `include:` chain merged and the place of every key, functions as text.
 
-    Raises:
-        SuiteError: where a file cannot be read, is no mapping, or includes itself; with the line.
+    Raises `SuiteError`: where a file cannot be read, is no mapping, or includes itself; with the line.
     """
     return _tree(path, (), [])
 
@@ -322,8 +321,7 @@ def read_task(path: Path) -> dict[str, Any]:
 def chain(path: Path) -> list[Path]:
     """The file and every file that it includes, in the order in which they are read.
 
-    Raises:
-        SuiteError: as `task_tree`.
+    Raises `SuiteError`: as `task_tree`.
     """
     files: list[Path] = []
     _tree(path, (), files)
@@ -381,8 +379,7 @@ def is_suite(raw: Mapping[str, Any]) -> bool:
 def checked(model: type[S], given: Any, tree: Callable[[], Node]) -> S:
     """What was read, checked by its model; `tree` has the places of it, for the sentences.
 
-    Raises:
-        SuiteError: everything that is wrong, one line each, with file, line, key and what it must be.
+    Raises `SuiteError`: everything that is wrong, one line each, with file, line, key and what it must be.
     """
     try:
         return model.model_validate(given)
@@ -393,8 +390,7 @@ def checked(model: type[S], given: Any, tree: Callable[[], Node]) -> S:
 def check_suite(path: Path, raw: Mapping[str, Any]) -> SuiteFile:
     """What `read_task` gave for a suite's file, checked.
 
-    Raises:
-        SuiteError: everything that is wrong, one line each, with file, line, key and what it must be.
+    Raises `SuiteError`: everything that is wrong, one line each, with file, line, key and what it must be.
     """
     return checked(SuiteFile, raw, lambda: task_tree(path))
 
@@ -402,8 +398,7 @@ def check_suite(path: Path, raw: Mapping[str, Any]) -> SuiteFile:
 def check_fields(fields: Mapping[str, Any]) -> SuiteFields:
     """What stands under `metadata: evalkit:`, as lm-eval hands it to a loader of documents, checked.
 
-    Raises:
-        SuiteError: everything that is wrong, one line each, without a line of the file.
+    Raises `SuiteError`: everything that is wrong, one line each, without a line of the file.
     """
     return checked(SuiteFields, fields, lambda: Node({}, Origin("metadata.evalkit")))
 
@@ -411,8 +406,7 @@ def check_fields(fields: Mapping[str, Any]) -> SuiteFields:
 def parse_suite(path: Path, origin: str, raw: Mapping[str, Any] | None = None) -> Suite | None:
     """The suite that a YAML file describes; None for a file without `metadata: evalkit:`, and for a part of a group.
 
-    Raises:
-        SuiteError: everything that is wrong, one line each, with file, line, key and what it must be.
+    Raises `SuiteError`: everything that is wrong, one line each, with file, line, key and what it must be.
     """
     raw = read_task(path) if raw is None else raw
     if not is_suite(raw):
@@ -440,8 +434,7 @@ def parse_suite(path: Path, origin: str, raw: Mapping[str, Any] | None = None) -
 def parse_pack(path: Path) -> Pack:
     """The pack that a file describes.
 
-    Raises:
-        SuiteError: everything that is wrong, one line each, with file, line, key and what it must be.
+    Raises `SuiteError`: everything that is wrong, one line each, with file, line, key and what it must be.
     """
     tree = _parsed(path)
     file = checked(PackFile, tree.plain(), lambda: tree)

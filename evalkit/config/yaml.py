@@ -200,8 +200,7 @@ class _Fast(getattr(yaml, "CSafeLoader", _Composer)):  # type: ignore[misc] # li
 def read_bytes(path: Path, asked_by: str = "") -> bytes:
     """What a file holds, which is bounded so that a wrong path cannot fill the memory; `asked_by` begins messages.
 
-    Raises:
-        ConfigError: it cannot be read, is too large, or is a pipe or device, which may never come to an end.
+    Raises `ConfigError`: it cannot be read, is too large, or is a pipe or device, which may never come to an end.
     """
     try:
         # Opening a pipe that nobody writes to would wait for somebody who does.
@@ -232,9 +231,8 @@ def read_text(path: Path, asked_by: str = "") -> str:
 def parse(text: str, source: str, interpolate: Interpolate, tags: Collection[str] = ()) -> Node:
     """Read one YAML document; `source` is how messages name the file, scalars with one of `tags` are text.
 
-    Raises:
-        ConfigError: not YAML, too large or nested too deeply, a key twice, an unknown tag, or what `interpolate` says;
-            one line for each problem.
+    Raises `ConfigError`: not YAML, too large or nested too deeply, a key twice, an unknown tag, or what `interpolate`
+    says; one line for each problem.
     """
     return _read(text, (), _Builder(source, lines=True, interpolate=interpolate, tags=tags))
 
@@ -247,8 +245,7 @@ def parse_file(path: Path, asked_by: str = "", tags: Collection[str] = ()) -> No
 def parse_value(text: str, path: KeyPath, source: str, interpolate: Interpolate) -> Node:
     """Read the value of an override for the key `path`; it has no lines, and no text is null.
 
-    Raises:
-        ConfigError: as for `parse`.
+    Raises `ConfigError`: as for `parse`.
     """
     return _read(text, path, _Builder(source, lines=False, interpolate=interpolate))
 
@@ -418,8 +415,7 @@ class Interpolator:
     def __call__(self, text: str, origin: Origin, key: str) -> str:
         """`text` with its variables filled in.
 
-        Raises:
-            ConfigError: a variable is unset and has no default, or a `${` is not closed.
+        Raises `ConfigError`: a variable is unset and has no default, or a `${` is not closed.
         """
 
         def value(match: re.Match[str]) -> str:

@@ -113,8 +113,7 @@ _REFUSALS: Final = frozenset({401, 403, 404, 405, 407, 410})
 class AiohttpClient:
     """Makes one attempt for a request, over aiohttp; use it from one event loop.
 
-    Raises:
-        ConfigError: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
+    Raises `ConfigError`: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
     """
 
     def __init__(self, settings: ClientSettings, materialise: Materialise | None = None) -> None:

@@ -47,8 +47,7 @@ def loads(data: bytes) -> Any:
 def dumps(document: Any) -> bytes:
     """Write a document that `loads` made as one line of valid JSON in UTF-8.
 
-    Raises:
-        ValueError: it holds a number beyond any float, or is nested too deeply.
+    Raises `ValueError`: it holds a number beyond any float, or is nested too deeply.
     """
     try:
         return orjson.dumps(document)

@@ -100,8 +100,7 @@ async def whole(content: aiohttp.StreamReader, limit: int, seconds: float) -> by
 
     A server that drips is never silent: what has begun must be whole within `seconds`.
 
-    Raises:
-        DripError: it was not whole in time.
+    Raises `DripError`: it was not whole in time.
     """
     chunk = await content.readany()
     if content.at_eof():  # the usual case: it came in one piece
@@ -196,8 +195,7 @@ _hop: ContextVar[_Hop | None] = ContextVar("_hop", default=None)
 class Transport:
     """A pool of connections to one endpoint; connects on first use, inside the running event loop.
 
-    Raises:
-        ConfigError: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
+    Raises `ConfigError`: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
     """
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -385,8 +383,7 @@ def _timeout(settings: ClientSettings, silence: float) -> aiohttp.ClientTimeout:
 def endpoint_url(base_url: str, path: str) -> URL:
     """The address of `path` under a base address; a query of the base address stays at the end.
 
-    Raises:
-        ConfigError: the address has a host or port that cannot be.
+    Raises `ConfigError`: the address has a host or port that cannot be.
     """
     try:
         base = URL(base_url)
@@ -487,8 +484,7 @@ def environment_proxy(url: URL) -> Proxy | None:
     HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count, in either case. aiohttp's own `trust_env` asks again for
     every request, in a thread, and reads the password file `~/.netrc` besides, which an endpoint must not get to see.
 
-    Raises:
-        ConfigError: the variable holds no address, or one of a kind that cannot be used (SOCKS).
+    Raises `ConfigError`: the variable holds no address, or one of a kind that cannot be used (SOCKS).
     """
     proxies = getproxies_environment()
     host = url.host or ""

@@ -39,8 +39,7 @@ class Native:
     Paths that begin with `/v1/` are taken below the base address, all others below its root. `requests` counts what was
     sent, repeated attempts included.
 
-    Raises:
-        ConfigError: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
+    Raises `ConfigError`: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
     """
 
     def __init__(self, settings: ClientSettings, pauses_seconds: tuple[float, ...] = PAUSES_SECONDS) -> None:

@@ -52,8 +52,7 @@ def normalise(source: bytes, max_pixels: int | None = None) -> Image.Image:
     `max_pixels` is a limit on width x height, not a target: a larger picture is refused. Of an animation the first
     frame is taken; of 16-bit samples the high byte.
 
-    Raises:
-        ImageProblem: the bytes are no picture, are damaged, or decode to more than is allowed.
+    Raises `ImageProblem`: the bytes are no picture, are damaged, or decode to more than is allowed.
     """
     from PIL import Image, ImageOps
 
@@ -78,8 +77,7 @@ def normalise(source: bytes, max_pixels: int | None = None) -> Image.Image:
 def encode(source: bytes, max_pixels: int | None = None) -> str:
     """Normalise a picture and write it as a PNG data URL; equal pixels give equal bytes under one zlib.
 
-    Raises:
-        ImageProblem: as `normalise`.
+    Raises `ImageProblem`: as `normalise`.
     """
     picture = normalise(source, max_pixels)
     png = io.BytesIO()
@@ -170,16 +168,14 @@ class ImageEncoder:
     async def messages(self, prompt: Prompt) -> tuple[Message, ...]:
         """Return the prompt's messages with every `image_ref` part replaced by an `image_url` part, in place.
 
-        Raises:
-            ImageProblem: a picture cannot be read or decoded, or a part refers to a picture that is not there.
+        Raises `ImageProblem`: a picture cannot be read or decoded, or a part refers to a picture that is not there.
         """
         return tuple([await self._message(message, prompt.images) for message in prompt.messages])
 
     async def picture(self, ref: ImageRef) -> str:
         """The data URL of one picture: encode it, or find it in the cache, or wait for the encoding that is under way.
 
-        Raises:
-            ImageProblem: as `messages`.
+        Raises `ImageProblem`: as `messages`.
         """
         key = (ref.digest, ref.max_pixels)
         if key in self._cache:

@@ -35,8 +35,7 @@ _silence: ContextVar[float | None] = ContextVar("_silence", default=None)
 class OpenAIClient(AiohttpClient):
     """Asks an endpoint through `openai.AsyncOpenAI`; use it from one event loop.
 
-    Raises:
-        ConfigError: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
+    Raises `ConfigError`: the TLS authorities cannot be read, or a proxy of the environment cannot be used.
     """
 
     def __init__(self, settings: ClientSettings, materialise: Materialise | None = None) -> None:

@@ -50,8 +50,7 @@ class ClientSettings:
     within a request; None: as `between_pieces` and `before_answer` say. `max_body_bytes` bounds a reply after
     decompression; a streamed one is counted with the framing of its events. `concurrency` bounds connections.
 
-    Raises:
-        ConfigError: an address that is none or holds a password, a number out of range, a `ca_file` that is none.
+    Raises `ConfigError`: an address that is none or holds a password, a number out of range, a `ca_file` that is none.
     """
 
     base_urls: tuple[str, ...]
@@ -71,8 +70,7 @@ class ClientSettings:
     def of(cls, config: Connection, urls: tuple[str, ...]) -> Self:
         """How a client reaches the server of a configuration at these addresses.
 
-        Raises:
-            ConfigError: an address or file that cannot be used; names its place in the configuration.
+        Raises `ConfigError`: an address or file that cannot be used; names its place in the configuration.
         """
         limits, api_key = config.limits, config.api_key()
         try:
@@ -140,8 +138,7 @@ class ClientSettings:
 def trusted(ca_file: Path) -> ssl.SSLContext:
     """The TLS settings that trust the authorities of a PEM file, and no others.
 
-    Raises:
-        ConfigError: it cannot be read as one.
+    Raises `ConfigError`: it cannot be read as one.
     """
     try:
         return ssl.create_default_context(cafile=ca_file)

@@ -89,8 +89,7 @@ def search(names: Sequence[str], fails: Fails, most_culprits: int = MOST_CULPRIT
     No set is asked for twice. A candidate whose failures do not grow with the set (one operator hides another's fault)
     is met too: each round begins at a set that was seen to pass and one that was seen to fail.
 
-    Raises:
-        ValueError: there are no names, or one is there twice.
+    Raises `ValueError`: there are no names, or one is there twice.
     """
     if not names or len(set(names)) != len(names):
         raise ValueError("the operators must be at least one, and none of them twice")
@@ -422,8 +421,7 @@ class Switch:
 def operators(given: str | Sequence[str]) -> list[str]:
     """The names of a list, a comma list, or a file behind an @ (one a line, or commas; # begins a comment).
 
-    Raises:
-        UsageError: the file cannot be read, there is no name, or one is there twice.
+    Raises `UsageError`: the file cannot be read, there is no name, or one is there twice.
     """
     if isinstance(given, str):
         text = given
@@ -446,8 +444,7 @@ def operators(given: str | Sequence[str]) -> list[str]:
 def switch_of(on_key: str | None, off_key: str | None) -> Switch:
     """The switch that KEY or KEY=TEMPLATE says, of operators that are on or off; one of the two is given.
 
-    Raises:
-        UsageError: for both or neither, or a template without {}.
+    Raises `UsageError`: for both or neither, or a template without {}.
     """
     if (on_key is None) == (off_key is None):
         raise UsageError("give --on KEY (the key lists what is on) or --off KEY (it lists what is off), one of the two")
@@ -462,8 +459,7 @@ def bench_of(reference: Path, candidate: Path, names: list[str], options: Bisect
 
     Each set has a server log of its own: a server's last words must be its own.
 
-    Raises:
-        UsageError: for a mistake in a file or an option.
+    Raises `UsageError`: for a mistake in a file or an option.
     """
     switch = switch_of(options.on, options.off)
     first = load(reference, RunOptions(overrides=options.overrides), reference=True)
@@ -491,8 +487,7 @@ def bench_of(reference: Path, candidate: Path, names: list[str], options: Bisect
 def found(reference: Path, candidate: Path, options: BisectOptions, heard: Callable[[int, Result], None]) -> Bisection:
     """The operators that make a candidate fail; `heard` is called with every result and its number from 1.
 
-    Raises:
-        EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
+    Raises `EndpointError`: the reference does not answer, or cannot be compared with the candidate with nothing on.
     """
     names = operators(options.operators)
     bench = bench_of(reference, candidate, names, options)

@@ -79,8 +79,7 @@ def unlike(reference: Side, candidate: Side, policy: Policy) -> Unlike:
 def refuse_unlike(reference: Side, candidate: Side, policy: Policy) -> None:
     """Refuses what would be INVALID whatever is answered.
 
-    Raises:
-        ConfigError: naming each thing with its suites, and where both sides say it.
+    Raises `ConfigError`: naming each thing with its suites, and where both sides say it.
     """
     by_sentence: dict[str, list[str]] = {}
     for suite, reason in unlike(reference, candidate, policy):

@@ -89,8 +89,7 @@ def look_alpha(looks: tuple[int, ...] = (1,)) -> float:
 
     Over all three comparisons and all looks, up to eight times the first one's tokens, that is at most 0.05.
 
-    Raises:
-        ValueError: for looks that do not rise, or beyond eight times the first.
+    Raises `ValueError`: for looks that do not rise, or beyond eight times the first.
     """
     return look_alphas(tuple(tokens / (MOST_AGAIN * looks[0]) for tokens in looks), ALPHA / COMPARISONS)[-1]
 

@@ -149,9 +149,8 @@ def percent(share: float) -> int:
 def forecast(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOptions, observer: Observer) -> Forecast:
     """Plans a comparison of a reference and a candidate; asks neither.
 
-    Raises:
-        UsageError: for a suite that does not load, a number of items for a suite that is not planned, or two files that
-            make the comparison INVALID, unless the options say `anyway`.
+    Raises `UsageError`: for a suite that does not load, a number of items for a suite that is not planned, or two files
+    that make the comparison INVALID, unless the options say `anyway`.
     """
     asks, problems = _asks(configs, options, observer)
     for name in options.items.keys() - {ask.suite for ask in asks}:

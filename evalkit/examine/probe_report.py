@@ -188,8 +188,7 @@ def keep(
 
     `looks` are those of `looks_at`; without any this is the first.
 
-    Raises:
-        StorageError: where the disk refuses.
+    Raises `StorageError`: where the disk refuses.
     """
     now = asked_tokens(findings.plan)
     before = looks or (now,)
@@ -211,8 +210,7 @@ def looks_at(home: Path, names: Sequence[str], plan: Plan) -> list[int]:
 
     Asking again what was asked before, or less, is no further look.
 
-    Raises:
-        UsageError: more would be asked than the first look allows.
+    Raises `UsageError`: more would be asked than the first look allows.
     """
     now, before = asked_tokens(plan), []
     try:

@@ -159,8 +159,7 @@ class UnreachableError(EndpointError):
 def reused(side: SideRun, observer: Observer, *, stored: bool) -> tuple[Rechecked | None, str]:
     """What came of asking for some of a side's stored answers again, or why nothing was; with `stored` they are taken.
 
-    Raises:
-        UsageError: another server answers.
+    Raises `UsageError`: another server answers.
     """
     if not side.answered or side.missing == sum(suite.planned for suite in side.plan.suites):
         return None, ""

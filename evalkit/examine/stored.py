@@ -62,8 +62,7 @@ class StoredRun:
 def stored_runs(runs: Path | str = "runs") -> list[StoredRun]:
     """The runs under a folder, the oldest first; all that they hold is read and verified.
 
-    Raises:
-        RunError: where there is no such folder.
+    Raises `RunError`: where there is no such folder.
     """
     root = Path(runs)
     if not root.is_dir():
@@ -98,8 +97,7 @@ def _stored_run(folder: Path) -> StoredRun:
 def records(folder: Path | str) -> Iterator[dict[str, Any]]:
     """Everything that came back in a run, in the clear: a dictionary a reply (with its `body`) or failure.
 
-    Raises:
-        RunError: where the folder holds none, or a file is damaged, which is said after the last record.
+    Raises `RunError`: where the folder holds none, or a file is damaged, which is said after the last record.
     """
     files = journal.files(Path(folder))
     if not files:

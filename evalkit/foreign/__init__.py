@@ -26,8 +26,7 @@ class Named:
     def parse(cls, option: str, given: tuple[str, ...], allowed: tuple[str, ...] = ()) -> Named:
         """The choice that an option's values say.
 
-        Raises:
-            UsageError: for a value that is not allowed, or two that contradict each other.
+        Raises `UsageError`: for a value that is not allowed, or two that contradict each other.
         """
         said: dict[str, str] = {}  # by suite, "" for all
         for text in given:

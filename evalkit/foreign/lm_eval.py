@@ -195,8 +195,7 @@ class _Suite:
 def read_lm_eval(folder: Path, choices: Choices) -> Side:
     """The side that an output folder of lm-eval holds; no endpoint and no data set is needed.
 
-    Raises:
-        DataError: where files are missing or damaged, or a filter or metric must be named.
+    Raises `DataError`: where files are missing or damaged, or a filter or metric must be named.
     """
     by_task = _chosen_sessions(folder, choices.dates)
     latest = max((found[-1] for found in by_task.values()), key=lambda session: session.date)

@@ -36,8 +36,7 @@ _ABOUT: dict[str, tuple[str, Kind]] = {
 def kind_of(path: Path | Frame) -> Kind:
     """What a path holds, by its name and its files.
 
-    Raises:
-        RunError: for a folder that holds neither a run nor lm-eval's output.
+    Raises `RunError`: for a folder that holds neither a run nor lm-eval's output.
     """
     from evalkit.run.read import is_run
 
@@ -59,8 +58,7 @@ def kind_of(path: Path | Frame) -> Kind:
 def read_side(path: Path | Frame, choices: Choices | None = None) -> Side:
     """The side that a run folder, an output folder of lm-eval or a score table holds; nothing is asked of an endpoint.
 
-    Raises:
-        UsageError: where it cannot be read, or is a configuration file.
+    Raises `UsageError`: where it cannot be read, or is a configuration file.
     """
     kind = kind_of(path)
     if isinstance(path, Frame) or kind == "table":
@@ -81,8 +79,7 @@ def read_side(path: Path | Frame, choices: Choices | None = None) -> Side:
 def sides_of(comparison: Comparison, folder: Path | None) -> tuple[Side, Side]:
     """The two runs that a comparison was made from; `folder` is where it is stored: they may have moved with it.
 
-    Raises:
-        RunError: where one is gone, or has become another.
+    Raises `RunError`: where one is gone, or has become another.
     """
     sides = []
     for identity in (comparison.reference, comparison.candidate):
@@ -103,8 +100,7 @@ def sides_of(comparison: Comparison, folder: Path | None) -> tuple[Side, Side]:
 def read_pair(reference: Path | Frame, candidate: Path | Frame, choices: Choices) -> tuple[Side, Side]:
     """Two stored sides of the same kind, with names of their own.
 
-    Raises:
-        UsageError: where they are of different kinds, or cannot be read, or nothing in them heeds a choice.
+    Raises `UsageError`: where they are of different kinds, or cannot be read, or nothing in them heeds a choice.
     """
     kinds = kind_of(reference), kind_of(candidate)
     if kinds[0] != kinds[1]:

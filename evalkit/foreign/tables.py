@@ -59,8 +59,7 @@ class Frame:
 def read_table(path: Path | Frame, choices: Choices) -> Side:
     """The side that a score table holds.
 
-    Raises:
-        DataError: naming file (or side), line (of a frame: row, from 1) and column of the first row that is none.
+    Raises `DataError`: naming file (or side), line (of a frame: row, from 1) and column of the first row that is none.
     """
     suites: defaultdict[str, SamplesBuilder] = defaultdict(SamplesBuilder)
     unused: list[str] = []

@@ -30,8 +30,7 @@ _CREATED: Final = re.compile(rb'^"created": "([^"\n]*)".*$', re.MULTILINE)
 def read(path: Path) -> Comparison:
     """The comparison of a file, or of the folder that `evalkit compare` stored it in.
 
-    Raises:
-        UsageError: there is none, or it cannot be read.
+    Raises `UsageError`: there is none, or it cannot be read.
     """
     file = path / NAME if path.is_dir() else path
     try:
@@ -45,8 +44,7 @@ def read(path: Path) -> Comparison:
 def store(comparison: Comparison, folder: Path, say: Callable[[str], None]) -> Path:
     """Writes the comparison into its folder; says where an earlier one went, and which of those were removed.
 
-    Raises:
-        StorageError: the folder cannot be written.
+    Raises `StorageError`: the folder cannot be written.
     """
     file, document = folder / NAME, to_json(comparison)
     try:
@@ -136,8 +134,7 @@ def noise_floors(reference: Side) -> dict[str, NoiseFloor]:
 
     One of other answers, asked before or under other settings, says nothing of these.
 
-    Raises:
-        UsageError: where there is one that cannot be read.
+    Raises `UsageError`: where there is one that cannot be read.
     """
     run = Path(reference.identity.path)
     file = home_of(run.parent, reference.identity.name) / NAME

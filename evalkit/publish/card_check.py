@@ -169,8 +169,7 @@ _FEW: Final = 3
 def check_cards(paths: Iterable[Path]) -> tuple[CardFinding, ...]:
     """All findings in the tables of some files, compared with one another.
 
-    Raises:
-        UsageError: a file cannot be read, or none of them holds a comparison table.
+    Raises `UsageError`: a file cannot be read, or none of them holds a comparison table.
     """
     return check_tables([table for path in paths for table in parse_file(path)])
 

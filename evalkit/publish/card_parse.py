@@ -87,8 +87,7 @@ class CardTable:
 def parse_file(path: Path) -> tuple[CardTable, ...]:
     """The comparison tables of a file, Markdown unless its name ends in .json.
 
-    Raises:
-        UsageError: the file is not there, too large, not UTF-8, or not the JSON that is read.
+    Raises `UsageError`: the file is not there, too large, not UTF-8, or not the JSON that is read.
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:

@@ -94,8 +94,7 @@ def style_names() -> tuple[str, ...]:
 def load_style(name: str) -> Style:
     """A style by its name, or by the path of a YAML file.
 
-    Raises:
-        UsageError: no such style, or a file that is wrong; names the file and the key.
+    Raises `UsageError`: no such style, or a file that is wrong; names the file and the key.
     """
     path = _path_of(name)
     try:
@@ -187,9 +186,8 @@ def card(
     A fourth column gives each verdict as soon as one of them is not EQUIVALENT. A row of a suite that was not asked all
     of its data set says so.
 
-    Raises:
-        UsageError: the comparison is INVALID or incomplete, or of a part of a data set, and `allow` does not hold that;
-            or it is of a contract.
+    Raises `UsageError`: the comparison is INVALID or incomplete, or of a part of a data set, and `allow` does not hold
+    that; or it is of a contract.
     """
     if comparison.of_contract:
         raise UsageError("this comparison makes no card: it is of a contract, whose promises are no accuracy")
@@ -276,8 +274,7 @@ def decoded(file: bytes) -> str:
 def into(file: bytes, card_text: str) -> bytes:
     """The file with the card between its two marker lines; every byte outside them is kept, line ends included.
 
-    Raises:
-        UsageError: the two markers are not there exactly once and in order, or the file is not UTF-8.
+    Raises `UsageError`: the two markers are not there exactly once and in order, or the file is not UTF-8.
     """
     decoded(file)
     begins, ends = list(_BEGIN_LINE.finditer(file)), list(_END_LINE.finditer(file))

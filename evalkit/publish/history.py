@@ -146,8 +146,7 @@ def night_of(
         series: default: the names of candidate and reference.
         facts: what the user knows beside what the runs say.
 
-    Raises:
-        UsageError: the night is no date.
+    Raises `UsageError`: the night is no date.
     """
     day = night or comparison.created[:10]
     read_day(day, "the night")
@@ -226,8 +225,7 @@ def to_line(night: Night) -> bytes:
 def from_line(line: bytes, place: str) -> Night:
     """Read a line back; nothing is guessed.
 
-    Raises:
-        UsageError: no line of a history, or one of a newer evalkit; `place` names the file and the line.
+    Raises `UsageError`: no line of a history, or one of a newer evalkit; `place` names the file and the line.
     """
     try:
         version = json.loads(line).get("format")
@@ -323,8 +321,7 @@ NAME: Final = "history.jsonl"
 def read(path: Path) -> list[Night]:
     """The nights of a file in the order in which they were added; a torn last line is dropped.
 
-    Raises:
-        UsageError: the file cannot be read, holds something else, or a night that lies in the future.
+    Raises `UsageError`: the file cannot be read, holds something else, or a night that lies in the future.
     """
     try:
         data = path.read_bytes()

@@ -200,9 +200,8 @@ def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = Fa
         entry: `{"name": ..., "results": [...]}`.
         named: the name was asked for; otherwise the one model that the file names keeps its name.
 
-    Raises:
-        UsageError: the file is not UTF-8, or its front matter is not closed, no YAML mapping or not one that can be
-            edited.
+    Raises `UsageError`: the file is not UTF-8, or its front matter is not closed, no YAML mapping or not one that can
+    be edited.
     """
     text = decoded(file)
     newline = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"

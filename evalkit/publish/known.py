@@ -108,8 +108,7 @@ _KEYS: Final = ("suite", "from", "until", "by", "reason")
 def read_known(path: Path) -> tuple[Known, ...]:
     """The known differences of a file.
 
-    Raises:
-        UsageError: the file cannot be read, or an entry is wrong; names the line and the key.
+    Raises `UsageError`: the file cannot be read, or an entry is wrong; names the line and the key.
     """
     from evalkit.publish.cards import read_yaml  # and pydantic, which what has no such list does not need
 
@@ -143,8 +142,7 @@ def _entry(entry: Any, line: int, place: str) -> Known:
 def read_day(value: Any, place: str) -> date:
     """A date, which YAML reads where it is not quoted.
 
-    Raises:
-        UsageError: it is none; `place` says where it stands.
+    Raises `UsageError`: it is none; `place` says where it stands.
     """
     with suppress(ValueError):
         day = date.fromisoformat(value) if isinstance(value, str) else value

@@ -29,8 +29,7 @@ MUCH: Final = 0.2
 def read_policy(name: str | Path) -> tuple[PolicyFile, Node]:
     """A policy, and the places of what it says: one of evalkit's own by its name, or a file.
 
-    Raises:
-        UsageError: there is none, or everything that is wrong with it, with file, line and key.
+    Raises `UsageError`: there is none, or everything that is wrong with it, with file, line and key.
     """
     path = Path(name)
     if path.suffix not in {".yaml", ".yml"}:

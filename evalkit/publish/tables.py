@@ -40,8 +40,7 @@ class JudgedTable:
 def judged_tables(files: Sequence[Path], options: TableOptions) -> list[JudgedTable]:
     """The tables of model cards (Markdown), collected tables (JSON) and CSV files, judged.
 
-    Raises:
-        UsageError: for a file that cannot be read or holds no table that compares two stacks.
+    Raises `UsageError`: for a file that cannot be read or holds no table that compares two stacks.
     """
     return [
         JudgedTable(name, tuple(judge_row(row, options.alpha) for row in rows))

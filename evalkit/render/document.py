@@ -23,8 +23,7 @@ def to_json(comparison: Comparison) -> bytes:
 
     Lone surrogates, which UTF-8 cannot hold, become U+FFFD.
 
-    Raises:
-        ValueError: a number is NaN or infinite, which JSON has no word for (None is the word for "no value").
+    Raises `ValueError`: a number is NaN or infinite, which JSON has no word for (None is the word for "no value").
     """
     body = ",\n".join(f"{codec.dump(f.name)}: {_member(getattr(comparison, f.name))}" for f in fields(comparison))
     return codec.encode(f"{{\n{body}\n}}\n")
@@ -44,9 +43,8 @@ def from_json(data: bytes, source: str = "the comparison") -> Comparison:
         data: what `to_json` wrote.
         source: the name used in errors, usually the file's.
 
-    Raises:
-        UsageError: not JSON, not a comparison, written by a newer evalkit, contradicting itself, or with a reason that
-            no sentence says.
+    Raises `UsageError`: not JSON, not a comparison, written by a newer evalkit, contradicting itself, or with a reason
+    that no sentence says.
     """
     _check_version(data, source)
     try:

@@ -54,8 +54,7 @@ def render_template(
         language: of the fixed words.
         options: further values by name; a name that is not given is an error where the template uses it.
 
-    Raises:
-        UsageError: no such file, an unknown format, or a template that is wrong; names the file and the line.
+    Raises `UsageError`: no such file, an unknown format, or a template that is wrong; names the file and the line.
     """
     if not path.is_file():
         raise UsageError(f"there is no template {path}: give the path of a file named NAME.FORMAT.j2")

@@ -72,8 +72,7 @@ def _terminal(comparison: Comparison, options: ReportOptions) -> str:
 def explain(comparison: Comparison, suite: str | None = None, *, language: Language = "en") -> str:
     """The overall verdict in one sentence and each suite in three; or one suite only, by its name.
 
-    Raises:
-        UsageError: the comparison has no such suite.
+    Raises `UsageError`: the comparison has no such suite.
     """
     names = [result.suite for result in comparison.suites]
     if suite is not None and suite not in names:

@@ -54,8 +54,7 @@ def is_english(text: str) -> bool:
 def say(reason: Reason, language: Language = "en") -> str:
     """The sentence of a reason.
 
-    Raises:
-        ReasonError: the catalogue has no such code, or its sentence has other places.
+    Raises `ReasonError`: the catalogue has no such code, or its sentence has other places.
     """
     told, lacking = _told(iter(_sentence(reason.code, language)), reason, language)
     if lacking:
@@ -71,8 +70,7 @@ def say_all(reasons: Sequence[Reason], language: Language = "en", mark: str = "s
 def check(reason: Reason) -> None:
     """Refuses what `say` could not tell in every language, and values that no place of the sentence takes.
 
-    Raises:
-        ReasonError: naming the code and the place.
+    Raises `ReasonError`: naming the code and the place.
     """
     if _depth(reason) > _DEEPEST:
         raise ReasonError(f"{reason.code}: reasons stand in one another more than {_DEEPEST} deep")

@@ -22,8 +22,7 @@ from evalkit.stats.paired import fold
 def bank_of(config: EndpointConfig) -> Mapping[str, SuiteSide]:
     """The suites of the stored run that a side's `bank:` names; none where it names none.
 
-    Raises:
-        ConfigError: there is no such run, it is the side's own, or it asked every item once.
+    Raises `ConfigError`: there is no such run, it is the side's own, or it asked every item once.
     """
     if config.bank is None:
         return {}

@@ -39,8 +39,7 @@ class Answerers:
     def take(self, reply: Reply) -> None:
         """Counts a reply that is to be kept.
 
-        Raises:
-            EndpointError: another model gave it than those before it, or gave an earlier one.
+        Raises `EndpointError`: another model gave it than those before it, or gave an earlier one.
         """
         by = Answerer.of(reply)
         if by not in self.counts and by.model and not self._is_one(by.model):

@@ -238,8 +238,7 @@ async def grade_sides(sides: Sequence[SideRun], watch: Watch, *, ask: bool = Tru
 
     Without `ask` the judge's stored grades alone are used; with `again` scores that still hold are made again.
 
-    Raises:
-        EndpointError: where the judge is gone or changes.
+    Raises `EndpointError`: where the judge is gone or changes.
     """
     problem: EvalkitError | None = None
     for config, judged in _by_judge(sides):
@@ -271,8 +270,7 @@ def _by_judge(sides: Sequence[SideRun]) -> list[tuple[JudgeConfig, list[SideRun]
 async def look_at_judges(sides: Sequence[SideRun]) -> list[str]:
     """What would keep a judge from grading what is still to be answered: to be said before hours go into answers.
 
-    Raises:
-        ConfigError: where a judge's key is not there, or it does not serve the model.
+    Raises `ConfigError`: where a judge's key is not there, or it does not serve the model.
     """
     judges = _by_judge([side for side in sides if side.missing])
     found = [await look_at_judge(config) for config, _judged in judges]
@@ -517,8 +515,7 @@ def second_config(
 def restore(config: EndpointConfig) -> None:
     """Makes the configuration's own plan the present meaning of its run folder again, after a run with other seeds.
 
-    Raises:
-        StorageError: where the folder cannot be written.
+    Raises `StorageError`: where the folder cannot be written.
     """
     finished(regrade(prepare(config)))
 
@@ -542,9 +539,8 @@ def remake(folder: Path, session: Session) -> tuple[str, ...]:
 
     Nothing is asked. Says what was damaged.
 
-    Raises:
-        EvalkitError: where that needs what is not here (the data of a suite, a secret that decides the answers), or
-            what nobody but the owner of the run should have run.
+    Raises `EvalkitError`: where that needs what is not here (the data of a suite, a secret that decides the answers),
+    or what nobody but the owner of the run should have run.
     """
     said = {**session.config, "name": session.name, "runs": str(folder.parent)}
     if said.get("suite_folders") or said.get("allow_code_execution"):

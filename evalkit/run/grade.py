@@ -93,8 +93,7 @@ def grade(folder: Path, plan: Plan, closing_tags: Sequence[str], *, again: bool 
 
     `grades` is the digest of a judge's grades: other grades are other scores of the same replies.
 
-    Raises:
-        StorageError: where the disk refuses.
+    Raises `StorageError`: where the disk refuses.
     """
     path = tables.scores_path(folder, plan.digest)
     header = {

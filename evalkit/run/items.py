@@ -93,8 +93,7 @@ def write_suites(folder: Path, suites: Iterable[LoadedSuite], known: Mapping[str
 
     `known` are the digests that an earlier session of the same plan had: what is there is not made once more.
 
-    Raises:
-        StorageError: where the disk refuses.
+    Raises `StorageError`: where the disk refuses.
     """
     digests = {}
     for loaded in suites:
@@ -109,8 +108,7 @@ def write_suites(folder: Path, suites: Iterable[LoadedSuite], known: Mapping[str
 def write_items(folder: Path, rows: Iterable[ItemRow]) -> str:
     """Sees to it that the folder has these items of one suite, whole; their digest, which is their name.
 
-    Raises:
-        StorageError: where the disk refuses.
+    Raises `StorageError`: where the disk refuses.
     """
     content = encoded(ITEMS, rows, {}, rows_a_group=_ROWS_A_GROUP)
     digest = hashlib.sha256(content).hexdigest()[:_DIGITS]

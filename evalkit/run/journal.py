@@ -96,8 +96,7 @@ def damage_sentences(damage: Sequence[Damage]) -> tuple[str, ...]:
 def extents(folder: Path) -> list[list[Any]]:
     """Which journals a run folder has, as far as they were written: of each its name, its bytes, its end's CRC32C.
 
-    Raises:
-        RunError: where one cannot be read.
+    Raises `RunError`: where one cannot be read.
     """
     found: list[list[Any]] = []
     for file in files(folder):
@@ -224,8 +223,7 @@ class Journal:
     def append(self, record: bytes) -> None:
         """Hands over one record, to be in the file a few milliseconds later; waits only where the disk is far behind.
 
-        Raises:
-            StorageError: where an earlier one could not be written.
+        Raises `StorageError`: where an earlier one could not be written.
         """
         self._raise_problem()
         with self._changed:
@@ -239,8 +237,7 @@ class Journal:
     def close(self) -> None:
         """Writes what is waiting, forces it to disk and gives the run free.
 
-        Raises:
-            StorageError: where the disk refuses.
+        Raises `StorageError`: where the disk refuses.
         """
         self._stop.set()
         with self._changed:

@@ -85,8 +85,7 @@ def needs_judge(plan: Plan) -> bool:
 async def look(config: JudgeConfig) -> str | None:
     """A look at the judge before hours are spent on answers: None, or a sentence where it does not answer now.
 
-    Raises:
-        ConfigError: its key is not in the environment, or it does not serve the model.
+    Raises `ConfigError`: its key is not in the environment, or it does not serve the model.
     """
     found = await served_models(ClientSettings.of(config, config.urls))
     if isinstance(found, Failure):

@@ -183,8 +183,7 @@ def with_items(session: Session, digests: Mapping[str, str]) -> Session:
 def append(folder: Path, session: Session) -> tuple[str, ...]:
     """Adds a session to the folder's manifest; a sentence where that was damaged, and is begun anew.
 
-    Raises:
-        StorageError: where the disk refuses.
+    Raises `StorageError`: where the disk refuses.
     """
     path, said = folder / NAME, []
     try:
@@ -255,8 +254,7 @@ def latest(folder: Path, plan: str | None = None) -> Session:
 def earlier(folder: Path) -> Session | None:
     """The last session of a folder that is to be run again; None where none is written, or the manifest is damaged.
 
-    Raises:
-        RunError: where another version of evalkit wrote it.
+    Raises `RunError`: where another version of evalkit wrote it.
     """
     found = known(folder)
     return found[-1] if found else None

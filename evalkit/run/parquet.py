@@ -128,8 +128,7 @@ class Table:
     def __init__(self, path: Path, columns: Mapping[str, str], digest: str = "") -> None:
         """Reads the file and opens the table; `digest` is how the SHA-256 of the file must begin.
 
-        Raises:
-            RunError: where it is absent, damaged, or was made by another version of evalkit.
+        Raises `RunError`: where it is absent, damaged, or was made by another version of evalkit.
         """
         with _readable(path):
             import pyarrow as pa
@@ -155,8 +154,7 @@ class Table:
     def pieces(self, name: str) -> Iterator[tuple[int, Any]]:
         """A column in pieces, as Arrow holds them, each with the number of its first row.
 
-        Raises:
-            RunError: where it is damaged.
+        Raises `RunError`: where it is damaged.
         """
         start = 0
         with _readable(self.path):
@@ -171,8 +169,7 @@ class Table:
     def row(self, row: int, *names: str) -> dict[str, Any]:
         """Some columns of a row; those that are stored with it are kept for the next, for all would fill memory.
 
-        Raises:
-            RunError: where they are damaged.
+        Raises `RunError`: where they are damaged.
         """
         groups, start, number = self._file.metadata, 0, 0
         while row >= start + groups.row_group(number).num_rows:
@@ -194,8 +191,7 @@ class Table:
     def labels(self, name: str, first: Iterable[str] = ()) -> Labels:
         """A column of words, "" where there is none; the words of `first` are numbered first, and held as they are.
 
-        Raises:
-            RunError: where it is damaged.
+        Raises `RunError`: where it is damaged.
         """
         codes = np.empty(len(self), dtype=np.int32)
         known = {word: number for number, word in enumerate(first)}

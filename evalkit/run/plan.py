@@ -307,8 +307,7 @@ def served(config: EndpointConfig) -> dict[str, Any]:
 def make_plan(config: EndpointConfig, known: Loaded | None = None) -> Plan:
     """Loads the side's suites and plans them; `known` shares loaded suites between sides that ask the same.
 
-    Raises:
-        UsageError: where a suite, its data or its settings are wrong.
+    Raises `UsageError`: where a suite, its data or its settings are wrong.
     """
     known = {} if known is None else known
     planned, notes, absent = [], [], dict[str, None]()
@@ -355,8 +354,7 @@ def _by_item(planned: list[PlannedSuite], bank: Mapping[str, SuiteSide], notes: 
 def _check_data(config: EndpointConfig, suites: Sequence[Suite]) -> None:
     """Refuses a key of a `data:` mapping that no suite or data set goes by; one of a suite that is not run may stand.
 
-    Raises:
-        ConfigError: naming the key and what was probably meant.
+    Raises `ConfigError`: naming the key and what was probably meant.
     """
     if not isinstance(config.data, Mapping):
         return
@@ -540,8 +538,7 @@ class SideRun:
 def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
     """Plans a side and reads what its run folder holds.
 
-    Raises:
-        UsageError: for a mistake in the configuration, a suite or its data.
+    Raises `UsageError`: for a mistake in the configuration, a suite or its data.
     """
     return refreshed(SideRun(config, make_plan(config, known), config.runs / config.name, {}, extents=()))
 
@@ -549,8 +546,7 @@ def prepare(config: EndpointConfig, known: Loaded | None = None) -> SideRun:
 def refreshed(side: SideRun) -> SideRun:
     """The side with what its folder holds now: another process may have answered since it was planned.
 
-    Raises:
-        RunError: where a journal cannot be read.
+    Raises `RunError`: where a journal cannot be read.
     """
     extents = journal.extents(side.folder)
     if extents == side.extents:

@@ -58,8 +58,7 @@ def stored_side(folder: Path, plan: str | None = None, part: Part | None = None)
 
     Of the `part` of the plan, where all repeats are meant or no part is given of what the session was to ask.
 
-    Raises:
-        RunError: where the folder is no run, was never scored, or is damaged.
+    Raises `RunError`: where the folder is no run, was never scored, or is damaged.
     """
     session = manifest.latest(folder, plan)
     stored = verified(folder, session, part)

@@ -60,8 +60,7 @@ async def look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> 
 async def look_again(config: EndpointConfig, plan: Plan, settings: ClientSettings, before: Seen) -> Seen | Failure:
     """A look at an endpoint that was down in the middle of a run; a failure where it does not answer yet.
 
-    Raises:
-        EndpointError: another model is served there now.
+    Raises `EndpointError`: another model is served there now.
     """
     advice = "what was answered before is kept: serve the same model there again and run again"
     try:
@@ -120,8 +119,7 @@ async def possible(
 ) -> Missing:
     """The samples that this endpoint can be asked: a suite that needs what it lacks is stopped with a sentence.
 
-    Raises:
-        EndpointError: where the endpoint is gone.
+    Raises `EndpointError`: where the endpoint is gone.
     """
     suites = {suite.name: suite for suite, _item, _repeat in missing}
     by_options = [name for name, suite in suites.items() if by_logprobs(suite.loaded.suite)]

@@ -79,8 +79,7 @@ class ReplyRecord:
     def reply(self) -> Reply:
         """The reply, read from the body by the rules that the client reads a fresh one by; its `raw` is empty.
 
-        Raises:
-            RunError: where the body cannot be read.
+        Raises `RunError`: where the body cannot be read.
         """
         reply = stored_reply(self.body, seconds=float(self.seconds))
         if not isinstance(reply, Reply):
@@ -244,8 +243,7 @@ def _codec() -> _Codec:
 def read_records(file: Path) -> Iterator[tuple[int, Record | Damage]]:
     """(offset in bytes, record) of a journal file, and what is damaged in between.
 
-    Raises:
-        RunError: where the file cannot be read.
+    Raises `RunError`: where the file cannot be read.
     """
     with _opened(file) as (data, size):
         offset = 0

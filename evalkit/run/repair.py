@@ -17,8 +17,7 @@ from evalkit.run.read import LostError, stored_side
 def read_run(folder: Path, plan: str | None = None, part: Part | None = None) -> Side:
     """As `stored_side`; scores and items that are damaged, or not of these journals, are made again, which is said.
 
-    Raises:
-        RunError: where the folder is no run, or that cannot be done here.
+    Raises `RunError`: where the folder is no run, or that cannot be done here.
     """
     try:
         return stored_side(folder, plan, part)

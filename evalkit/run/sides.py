@@ -31,8 +31,7 @@ def load_all(paths: Sequence[Path], options: RunOptions) -> list[EndpointConfig]
 def load(path: Path, options: RunOptions, *, reference: bool = False) -> EndpointConfig:
     """The configuration of a file, with what the options change; a pack's suites are limited too.
 
-    Raises:
-        ConfigError: for any mistake in it.
+    Raises `ConfigError`: for any mistake in it.
     """
     config = with_build(settled(load_config(path, options.overrides, with_flagscale), reference=reference))
     if options.limit is None:

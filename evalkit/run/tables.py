@@ -45,8 +45,7 @@ def scores_path(folder: Path, plan_digest: str) -> Path:
 def write_scores(path: Path, rows: Iterable[Graded], header: Mapping[str, Any]) -> None:
     """Writes a table of scores; `header` says what they were made from.
 
-    Raises:
-        StorageError: where the disk refuses.
+    Raises `StorageError`: where the disk refuses.
     """
     write_whole(path, encoded(SCORES, rows, header))
 
@@ -100,8 +99,7 @@ Rows: TypeAlias = NDArray[np.int64] | slice
 def load(listed: Mapping[str, ItemTable], table: Table, parts: Sequence[Part] = ()) -> RunTables:
     """What the scores of a plan hold, with the items of its suites; what all `parts` hold.
 
-    Raises:
-        RunError: where the scores are damaged, or name what the items do not.
+    Raises `RunError`: where the scores are damaged, or name what the items do not.
     """
     rows = _rows_by_suite(table)
     if unknown := sorted(rows.keys() - listed.keys()):

@@ -47,8 +47,7 @@ def aime(row: Row, settings: Settings) -> Document:
 def restore_tex(text: str) -> str:
     r"""Text in which control characters before a letter are TeX commands again ("\x0crac" is "\frac").
 
-    Raises:
-        ValueError: where a control character other than line feed remains.
+    Raises `ValueError`: where a control character other than line feed remains.
     """
     repaired = re.sub(r"[\x07\x08\t\x0b\x0c\r](?=[A-Za-z])", lambda match: _EATEN[match.group()], text)
     if bad := re.search(r"[\x00-\x09\x0b-\x1f]", repaired):
@@ -76,8 +75,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     A box that holds a formula is compared by value (see `evalkit.scoring.answers.expression`) and may have no verdict.
     `lenient` also takes the last number of a reply that gives none as its answer (flag "lenient_only").
 
-    Raises:
-        DataError: the document has no answer, or one that is no integer.
+    Raises `DataError`: the document has no answer, or one that is no integer.
     """
     truth = _truth(doc)
     text = reply.for_maths(final.text)

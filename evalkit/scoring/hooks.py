@@ -99,8 +99,7 @@ class FromDocument(ContextSampler):  # type: ignore[misc] # lm-eval ships no typ
     ) -> Sequence[dict[str, Any]]:
         """The shots for `eval_doc`.
 
-        Raises:
-            ValueError: where lm-eval does not say for which document, or the document has fewer than n.
+        Raises `ValueError`: where lm-eval does not say for which document, or the document has fewer than n.
         """
         shots: list[dict[str, Any]] = list((eval_doc or {}).get("shots") or ())
         if len(shots) < n:
@@ -116,8 +115,7 @@ def scorer_of(task: Any) -> tuple[Callable[[Mapping[str, Any], FinalText], Score
 
     The names of filter and metric are part of the rule's identity, so a comparison never mixes two of them.
 
-    Raises:
-        SuiteError: where the task has no metric whose values are numbers from 0 to 1.
+    Raises `SuiteError`: where the task has no metric whose values are numbers from 0 to 1.
     """
     chosen = task._filters[0]  # noqa: SLF001 - lm-eval offers no public list of filters
     metric = next(iter(task.aggregation()), None)

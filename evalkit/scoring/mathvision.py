@@ -61,8 +61,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     `doc` has "type" ("choice" or "open"), for a choice "choices" (texts), and "answer" (a letter, or LaTeX). A
     comparison by value that does not end has no verdict (GRADE_ERROR, value None).
 
-    Raises:
-        DataError: the document lacks its options or its answer, or is of an unknown type.
+    Raises `DataError`: the document lacks its options or its answer, or is of an unknown type.
     """
     kind = required(doc, "type")
     if kind == "choice":

@@ -167,8 +167,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     `doc` has "type" ("choice" or "open"); for a choice "choices" (2 to 26 texts) and "answer" (a letter), for an open
     question "answers", any of which is right.
 
-    Raises:
-        DataError: the document lacks its options or its answer, or is of an unknown type.
+    Raises `DataError`: the document lacks its options or its answer, or is of an unknown type.
     """
     kind = required(doc, "type")
     if kind == "choice":
@@ -189,8 +188,7 @@ def score_cmmmu(doc: Mapping[str, Any], final: FinalText) -> Score:
         true_false  "answer" is 对 or 错; negations are read before what they negate (不正确 is 错); undecided: none
         fill        "answer" is a number, a word or a short phrase
 
-    Raises:
-        DataError: the document lacks its options or its answer, or is of an unknown type.
+    Raises `DataError`: the document lacks its options or its answer, or is of an unknown type.
     """
     kind = required(doc, "type")
     if kind == "choice":

@@ -158,8 +158,7 @@ def score_logprobs(doc: Mapping[str, Any], logprobs: Sequence[float | None]) -> 
     where one is not known, and none where all are the same number, as a server gives that computes nothing: it is never
     wrong, and never right by chance.
 
-    Raises:
-        ValueError: where `answer` names none of the options, or there are not as many numbers.
+    Raises `ValueError`: where `answer` names none of the options, or there are not as many numbers.
     """
     gold, options = LETTERS.find(str(doc["answer"])), len(doc["continuations"])
     if not 0 <= gold < options:

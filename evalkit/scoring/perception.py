@@ -101,8 +101,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
 
     A reply that was cut off is right where it already contains an answer, else it is TRUNCATED.
 
-    Raises:
-        DataError: the document has no answer, or no source set.
+    Raises `DataError`: the document has no answer, or no source set.
     """
     answers = [str(answer) for answer in required(doc, "answers")]
     formula = required(doc, "dataset") == FORMULAS

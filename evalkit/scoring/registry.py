@@ -36,8 +36,7 @@ SCORERS: Final[Mapping[str, str]] = tomllib.loads(Path(__file__).with_name("scor
 def scorer(name: str, suite_file: Path | None = None) -> Scorer:
     """The scorer that a suite calls `name`: one of `SCORERS`, or "module:function" for one of your own.
 
-    Raises:
-        SuiteError: no such name (the sentence offers the nearest), module or function; or the module raised.
+    Raises `SuiteError`: no such name (the sentence offers the nearest), module or function; or the module raised.
     """
     return cast(Scorer, _function(_target(name), f"scorer {name!r}", suite_file))
 
@@ -45,8 +44,7 @@ def scorer(name: str, suite_file: Path | None = None) -> Scorer:
 def preparer(name: str, suite_file: Path | None = None) -> Preparer:
     """The preparer that a suite calls `name`, "module:function".
 
-    Raises:
-        SuiteError: no such module or function; or the module raised.
+    Raises `SuiteError`: no such module or function; or the module raised.
     """
     return cast(Preparer, _function(name, f"prepare {name!r}", suite_file))
 
@@ -58,8 +56,7 @@ def version(name: str, suite_file: Path | None = None) -> str:
     which is raised with every change that may alter a verdict, also where the change is in a module that the scorer
     leans on: scores under different versions are not compared.
 
-    Raises:
-        SuiteError: as `scorer`, or an imported module has no `VERSION`.
+    Raises `SuiteError`: as `scorer`, or an imported module has no `VERSION`.
     """
     target = _target(name)
     module = target.partition(":")[0]
@@ -122,8 +119,7 @@ def _beside(module: str, suite_file: Path | None) -> Path | None:
 def module_in(file: Path) -> ModuleType:
     """The module in a file; what it imports by `from . import helper` lies beside it. Read again where it changed.
 
-    Raises:
-        Exception: whatever the module raises.
+    Raises `Exception`: whatever the module raises.
     """
     package = PRIVATE + hashlib.sha256(str(file).encode()).hexdigest()[:16]
     name = f"{package}.{file.stem}"
@@ -179,8 +175,7 @@ class CodeError(EvalkitError):
 def called(function: Callable[..., T], *arguments: Any, file: Path | None = None) -> T:
     """What a scorer or preparer returns. `file` is where its code is, if not where the function says.
 
-    Raises:
-        CodeError: whatever it raises, but for Ctrl-C.
+    Raises `CodeError`: whatever it raises, but for Ctrl-C.
     """
     try:
         return function(*arguments)

@@ -29,8 +29,7 @@ _LITERAL_LIMIT_CHARS: Final = 100_000
 def by_row(function: Callable[[Row, Settings], Document]) -> Prepare:
     """The `prepare` that makes a document of each row by `function`, in the rows' order, and tells repeated ids apart.
 
-    Raises:
-        ValueError: as `function`, with the row's number.
+    Raises `ValueError`: as `function`, with the row's number.
     """
 
     @wraps(function)
@@ -72,8 +71,7 @@ def plain(row: Row, _settings: Settings) -> Document:
 def by_split(rows: Sequence[Row], settings: Settings) -> list[Document]:
     """The rows whose `split` is the one that is asked for: of a file that holds the items and the worked examples.
 
-    Raises:
-        ValueError: where a row has no `id` or no `split`.
+    Raises `ValueError`: where a row has no `id` or no `split`.
     """
     documents = []
     for number, row in enumerate(rows):
@@ -109,8 +107,7 @@ def field(row: Row, *names: str) -> Any:
 def text_of(row: Row, *names: str) -> str:
     """The text of `field` with LF line ends, white space around it included.
 
-    Raises:
-        ValueError: there is none, or it is blank.
+    Raises `ValueError`: there is none, or it is blank.
     """
     text = str(field(row, *names)).replace("\r\n", "\n")
     if not text.strip():
@@ -125,8 +122,7 @@ def _absent(row: Row, names: Sequence[str]) -> ValueError:
 def listed(value: object) -> list[Any]:
     """A list of options, or the Python literal of one, without its nesting: some are published one level too deep.
 
-    Raises:
-        ValueError: it is no list.
+    Raises `ValueError`: it is no list.
     """
     if isinstance(value, str):
         shown = repr(value[:60])
@@ -144,8 +140,7 @@ def listed(value: object) -> list[Any]:
 def choices_of(row: Row, *names: str) -> list[str]:
     """The texts of a question's options, as `clean` leaves them.
 
-    Raises:
-        ValueError: there are fewer than two, or more than there are letters.
+    Raises `ValueError`: there are fewer than two, or more than there are letters.
     """
     choices = [clean(choice) for choice in listed(field(row, *names))]
     if not 2 <= len(choices) <= len(LETTERS):
@@ -166,8 +161,7 @@ def question_of(text: str, choices: Sequence[str], answer: str, mark: str = ".")
 def letter_of(answer: object, choices: Sequence[str], *, or_place: bool = False) -> str:
     """The letter of the right option, which is given as a letter `or_place`, from 0.
 
-    Raises:
-        ValueError: it is none of the options.
+    Raises `ValueError`: it is none of the options.
     """
     letter = str(answer).strip().upper()
     if or_place and letter.isdecimal() and int(letter) < len(choices):

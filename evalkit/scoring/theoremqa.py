@@ -93,8 +93,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     `doc` has "answer" (typed, or as text), "answer_type" (one of `FORMS`) and "has_picture". Where no answer field can
     be read, `lenient` looks at the last number of the text (flag "lenient_only").
 
-    Raises:
-        DataError: there is no answer, its type is unknown, or it is not of its type.
+    Raises `DataError`: there is no answer, its type is unknown, or it is not of its type.
     """
     kind, truth = truth_of(doc)
     flags: tuple[str, ...] = ("picture",) if doc.get("has_picture") else ()
@@ -113,8 +112,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
 def truth_of(doc: Mapping[str, Any]) -> tuple[str, Truth]:
     """(the answer type, the truth as a value of that type).
 
-    Raises:
-        DataError: there is no answer, its type is unknown, or it is not of its type.
+    Raises `DataError`: there is no answer, its type is unknown, or it is not of its type.
     """
     answer, kind = required(doc, "answer"), required(doc, "answer_type")
     if kind not in FORMS:

@@ -79,8 +79,7 @@ def read_flagscale(
     `overrides` are dotted keys with values, as FlagScale takes them from Hydra (`experiment.envs.USE_FLAGGEMS: true`);
     `asked_by` stands before the sentence about an absent file.
 
-    Raises:
-        ConfigError: a file is absent or no YAML, a key is missing or of another kind; names file and line.
+    Raises `ConfigError`: a file is absent or no YAML, a key is missing or of another kind; names file and line.
     """
     tree = _composed(path, asked_by)
     for key, value in (overrides or {}).items():
@@ -270,8 +269,7 @@ def with_flagscale(tree: Node) -> Node:
 
     What the file itself says stays: an address of its own (a server on another machine), another model name.
 
-    Raises:
-        ConfigError: the configuration cannot be read or launched as it is; one sentence with file and line.
+    Raises `ConfigError`: the configuration cannot be read or launched as it is; one sentence with file and line.
     """
     launch = tree.child("launch")
     if launch is None or _at(launch, "kind") != "flagscale":

@@ -106,8 +106,7 @@ async def _flagscale_help(program: tuple[str, ...]) -> str:
 def _flagscale_argv(config: FlagScaleLaunch, serve: FlagScaleServe, told: str) -> tuple[str, ...]:
     """The command line by what its help has `told`: `serve NAME FILE`, or newer `serve NAME --config FILE`.
 
-    Raises:
-        LaunchError: an option is wanted that this version lacks.
+    Raises `LaunchError`: an option is wanted that this version lacks.
     """
     model_path, engine_args = config.model_path, config.engine_args
     if model_path is not None and "=" in model_path:  # Hydra would split it; what is in JSON is quoted
@@ -199,8 +198,7 @@ def _own_file(model: str) -> Path:
 def llama_settings(config: LlamaCppLaunch, model: Path) -> dict[str, Any]:
     """What llama.cpp's server is told; `context` is per slot, in tokens.
 
-    Raises:
-        ConfigError: the template file cannot be used.
+    Raises `ConfigError`: the template file cannot be used.
     """
     alike = {"port", "slots", "context", "threads", "cache_type_k", "cache_type_v", "flash_attention", "rope_freq_base"}
     alias = KNOWN_MODEL if config.model == KNOWN_MODEL else model.stem

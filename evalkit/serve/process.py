@@ -98,8 +98,7 @@ class Guarded:
 async def guarded(command: Command) -> AsyncIterator[Guarded]:
     """Runs `command` for the length of the context; afterwards nothing of it is left.
 
-    Raises:
-        LaunchError: the command cannot be started, its folder is absent, or its log cannot be written.
+    Raises `LaunchError`: the command cannot be started, its folder is absent, or its log cannot be written.
     """
     if command.cwd is not None and not command.cwd.is_dir():
         raise LaunchError(f"{command} cannot be started: its working folder {command.cwd} does not exist")
@@ -313,8 +312,7 @@ def free_port() -> int:
 async def refuse_a_taken_port(host: str, port: int, advice: str) -> None:
     """Makes sure that what answers later is what is started now, and not an older server that was left running.
 
-    Raises:
-        LaunchError: something listens on the port already.
+    Raises `LaunchError`: something listens on the port already.
     """
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), CONNECT_SECONDS)

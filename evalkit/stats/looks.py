@@ -39,8 +39,7 @@ def look_alphas(shares: tuple[float, ...], alpha: float, spent: Spending = spent
     the looks come, as long as their times do not follow from what they showed: K. K. G. Lan and D. L. DeMets,
     Biometrika 70 (1983) 659-663. An alpha depends on the looks up to its own only: a later one changes none of them.
 
-    Raises:
-        ValueError: for shares that do not rise within (0, 1], none, or an alpha outside (0, 0.5).
+    Raises `ValueError`: for shares that do not rise within (0, 1], none, or an alpha outside (0, 0.5).
     """
     times = np.asarray(shares, dtype=np.float64)
     rising = times.size > 0 and times[0] > 0.0 and times[-1] <= 1.0 and bool(np.all(np.diff(times) > 0.0))

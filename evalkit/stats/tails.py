@@ -37,8 +37,7 @@ def normal_quantile(probability: float) -> float:
 def t_sf(t: float, df: float) -> float:
     """P(T > t) for Student's t with df > 0 degrees of freedom; df = inf is the normal distribution.
 
-    Raises:
-        ValueError: df is not above 0.
+    Raises `ValueError`: df is not above 0.
     """
     if math.isnan(t) or math.isnan(df):
         return math.nan

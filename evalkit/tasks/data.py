@@ -92,8 +92,7 @@ def _prepared(
 ) -> list[dict[str, Any]]:
     """What the suite's preparer makes of the rows of a split.
 
-    Raises:
-        DataError: where it refuses the rows, raises, or gives anything but documents with an `id`.
+    Raises `DataError`: where it refuses the rows, raises, or gives anything but documents with an `id`.
     """
     name = fields.prepare or PLAIN
     function = preparer(name, Path(options["suite_file"]) if options.get("suite_file") else None)
@@ -141,8 +140,7 @@ def _with_pictures(documents: list[dict[str, Any]], rows: Sequence[Mapping[str, 
 def source_files(source: Source, options: Mapping[str, Any]) -> list[Path]:
     """Every file that `load_documents` reads for the same source and options, in the order in which it reads them.
 
-    Raises:
-        DataError: where the data set is absent.
+    Raises `DataError`: where the data set is absent.
     """
     return [file for parts in source.splits.values() for _part, file in _part_files(source, parts, options)]
 
@@ -278,8 +276,7 @@ _DATA_FILES = ["*.parquet", "*.jsonl", "*.json", "*.csv", "*.tsv"]
 def fetch(source: Source) -> Path:
     """The folder with the data set's files; `EVALKIT_HUB=modelscope` takes them from ModelScope.
 
-    Raises:
-        DataError: saying how to get access or the files, where they cannot be had.
+    Raises `DataError`: saying how to get access or the files, where they cannot be had.
     """
     return _modelscope(source) if os.environ.get("EVALKIT_HUB") == "modelscope" else _huggingface(source)
 
@@ -388,8 +385,7 @@ def _by_subject(folder: Path, files: Sequence[Path], part: Part) -> list[Path]:
 def read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     """The rows of one file; the pictures of a Parquet file are `pictures.Picture` values.
 
-    Raises:
-        DataError: naming file and line, where it cannot be read.
+    Raises `DataError`: naming file and line, where it cannot be read.
     """
     if path.suffix == ".parquet":
         with parquet_file(path) as file:

@@ -18,8 +18,7 @@ _LOADER = "evalkit.tasks.data.load"
 def explained(file: Path, cause: BaseException | None) -> str | None:
     """The sentence about what lm-eval raised of `file`, with its line; None where only lm-eval's own words are left.
 
-    Raises:
-        SuiteError: as `task_tree`.
+    Raises `SuiteError`: as `task_tree`.
     """
     from jinja2 import TemplateError
 

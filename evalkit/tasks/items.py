@@ -256,8 +256,7 @@ def _build(task: Any, chosen: list[int] | None, *, chat: bool) -> None:
 def _by_lm_eval(whose: object, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """What lm-eval makes of a suite's file, its templates and its functions, which may go wrong in any way.
 
-    Raises:
-        SuiteError: with the cause; evalkit's own errors, which its loader of documents raises, pass as they are.
+    Raises `SuiteError`: with the cause; evalkit's own errors, which its loader of documents raises, pass as they are.
     """
     try:
         # Of a partial the deepest place is told, which is in the code of the user.

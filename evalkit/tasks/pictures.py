@@ -102,8 +102,7 @@ def parquet_rows(file: Any, path: Path) -> Iterator[dict[str, Any]]:
 def file_picture(path: str, beside: Path) -> Picture:
     """The picture in a file that a row names, relative to the row's own file.
 
-    Raises:
-        DataError: where the name leads out of the data set's folder.
+    Raises `DataError`: where the name leads out of the data set's folder.
     """
     root = Path(os.path.abspath(beside.parent))  # noqa: PTH100 - links that the user set inside the folder are followed
     file = Path(os.path.normpath(root / path))
@@ -117,8 +116,7 @@ def file_picture(path: str, beside: Path) -> Picture:
 def pictures_of(document: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[Picture, ...]:
     """The pictures that a document's `images` names, in their order, from the row that it was made of.
 
-    Raises:
-        ValueError: where a named column holds none.
+    Raises `ValueError`: where a named column holds none.
     """
     found = []
     for column in document.get("images") or ():
@@ -167,8 +165,7 @@ def _add_text(parts: list[dict[str, Any]], text: str) -> None:
 def pixel_limit(settings: Mapping[str, Any]) -> int | None:
     """The suite setting `max_pixels`: larger pictures are refused, never resized; None without it.
 
-    Raises:
-        SuiteError: where it is no positive whole number.
+    Raises `SuiteError`: where it is no positive whole number.
     """
     limit = settings.get("max_pixels")
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):

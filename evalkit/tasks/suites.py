@@ -56,8 +56,7 @@ def all_suites(folders: Sequence[Path] = ()) -> dict[str, Suite]:
 def find_suite(name: str, folders: Sequence[Path] = ()) -> Suite:
     """The suite called `name`; else the lm-eval task or file of that name, as a suite with defaults.
 
-    Raises:
-        SuiteError: with the nearest names, where there is none; or with all that is wrong with its file.
+    Raises `SuiteError`: with the nearest names, where there is none; or with all that is wrong with its file.
     """
     for origin, path in suite_files(folders):
         # Reading them all as YAML would be a sixth of what a run takes to start, and one that is broken is nobody's
@@ -108,8 +107,7 @@ class Member:
 def members(suite: Suite) -> tuple[Member, ...]:
     """The tasks of a group, in the group's order, each with its file.
 
-    Raises:
-        SuiteError: where a task of the group has no file beside the group's, or a wrong one.
+    Raises `SuiteError`: where a task of the group has no file beside the group's, or a wrong one.
     """
     tasks = [(path, read_task(path)) for path in sorted(suite.file.parent.rglob("*.yaml"))]
     files = {raw["task"]: (path, raw) for path, raw in tasks if isinstance(raw.get("task"), str)}
@@ -140,8 +138,7 @@ def library_folder() -> Path:
 def find_foreign(name: str, folders: Sequence[Path]) -> Suite | None:
     """The lm-eval task `name` (or the YAML file of that path) as a suite with default tolerance, or None.
 
-    Raises:
-        SuiteError: where the task is there but no `generate_until` task.
+    Raises `SuiteError`: where the task is there but no `generate_until` task.
     """
     for path in _candidates(name, folders):
         raw = read_task(path)
@@ -153,8 +150,7 @@ def find_foreign(name: str, folders: Sequence[Path]) -> Suite | None:
 def foreign_suite(name: str, path: Path, raw: Mapping[str, Any]) -> Suite:
     """An lm-eval task without a word for evalkit, as a suite with default tolerance.
 
-    Raises:
-        SuiteError: where it is a group, has pictures, or does not generate text.
+    Raises `SuiteError`: where it is a group, has pictures, or does not generate text.
     """
     if isinstance(raw.get("task"), list):
         raise SuiteError(
@@ -204,8 +200,7 @@ def _candidates(name: str, folders: Sequence[Path]) -> Iterator[Path]:
 def all_packs(folders: Sequence[Path] = ()) -> dict[str, Pack]:
     """All packs by name; the first in search order is taken.
 
-    Raises:
-        SuiteError: naming what is wrong with a file that is no pack.
+    Raises `SuiteError`: naming what is wrong with a file that is no pack.
     """
     return {name: parse_pack(path) for name, path in _pack_files(folders).items()}
 
@@ -213,8 +208,7 @@ def all_packs(folders: Sequence[Path] = ()) -> dict[str, Pack]:
 def find_pack(name: str, folders: Sequence[Path] = ()) -> Pack:
     """The pack of that name, or in that file (a path that ends in .yaml).
 
-    Raises:
-        SuiteError: with the nearest name, where there is none; or with all that is wrong with its file.
+    Raises `SuiteError`: with the nearest name, where there is none; or with all that is wrong with its file.
     """
     if name.endswith(".yaml"):
         return parse_pack(Path(name))

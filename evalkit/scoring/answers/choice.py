@@ -72,8 +72,7 @@ class Options:
     def of(cls, doc: Mapping[str, Any]) -> Options:
         """The options of `doc["choices"]`: 2 to 26 texts, lettered A, B, C ...
 
-        Raises:
-            DataError: there are none, or too few or too many to letter.
+        Raises `DataError`: there are none, or too few or too many to letter.
         """
         choices = required(doc, "choices")
         if isinstance(choices, str) or not isinstance(choices, Sequence) or not 2 <= len(choices) <= 26:
@@ -292,8 +291,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     may have "shot_header": how their questions begin; the reply is cut where it goes on to invent a further one.
     `lenient` is 1 where a generous reading finds the right option; the flag "lenient_only" says that only it found any.
 
-    Raises:
-        DataError: the document has no options, or its answer is not one of their letters.
+    Raises `DataError`: the document has no options, or its answer is not one of their letters.
     """
     options = Options.of(doc)
     truth = truth_of(doc, options)
@@ -309,8 +307,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
 def truth_of(doc: Mapping[str, Any], options: Options, *, several: bool = False) -> frozenset[str]:
     """The letter, or where `several` may be right the letters, that `doc["answer"]` gives.
 
-    Raises:
-        DataError: there is none, or one that is no letter of an option.
+    Raises `DataError`: there is none, or one that is no letter of an option.
     """
     truth = required(doc, "answer")
     if not isinstance(truth, str) or not set(truth) <= set(options.letters) or (len(truth) > 1 and not several):

@@ -46,8 +46,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     `doc["answer"]` is LaTeX (`\frac{1}{2}`) or plain text. Status GRADE_ERROR, without a value, where the comparison
     used up its time or its memory.
 
-    Raises:
-        DataError: the document has no answer.
+    Raises `DataError`: the document has no answer.
     """
     truth = for_maths(str(required(doc, "answer")))
     if not _plain(truth):

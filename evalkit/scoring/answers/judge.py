@@ -87,8 +87,7 @@ class Noise:
 def case_of(doc: Mapping[str, Any], final: FinalText) -> Case:
     """What is to be judged of a reply: `doc` has "truth" and "judge_question" (or "question").
 
-    Raises:
-        DataError: the document has no question or no truth.
+    Raises `DataError`: the document has no question or no truth.
     """
     question = doc.get("judge_question") or required(doc, "question")
     return Case(str(question), str(required(doc, "truth")), first_turn(final).text.strip())
@@ -97,8 +96,7 @@ def case_of(doc: Mapping[str, Any], final: FinalText) -> Case:
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply that no judge has seen yet: nothing but "unjudged", or 0 where there is nothing to judge.
 
-    Raises:
-        DataError: the document has no question or no truth.
+    Raises `DataError`: the document has no question or no truth.
     """
     case_of(doc, final)
     return judged_score(final, ())
@@ -237,8 +235,7 @@ def plan(
     with the sides exchanged, gives the same list. `first_repeat` > 0 plans a fresh grading of the same answers, whose
     difference from the first is the judge's own noise floor. The request seed is the same for both sides.
 
-    Raises:
-        ValueError: `repeats` is below 1.
+    Raises `ValueError`: `repeats` is below 1.
     """
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}; every answer is judged at least once")

@@ -99,8 +99,7 @@ def score(doc: Mapping[str, Any], final: FinalText, *, several: bool = False) ->
     is a row of them, and they are read as a set that must be the same; otherwise two letters are no answer (reason
     "multiple"). `lenient` is a more generous reading, for diagnosis.
 
-    Raises:
-        DataError: the document lacks its options or its answer.
+    Raises `DataError`: the document lacks its options or its answer.
     """
     options = Options.of(doc)
     truth = truth_of(doc, options, several=several)

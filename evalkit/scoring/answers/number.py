@@ -54,8 +54,7 @@ def read_number(field: str) -> Number | None:
 
     "x = 4", "about 9.8 m/s^2" and "42, since 6 times 7 is 42" state one.
 
-    Raises:
-        SeveralAnswersError: the field states more than one.
+    Raises `SeveralAnswersError`: the field states more than one.
     """
     text = _plain(field)
     number = _stated(text)
@@ -122,8 +121,7 @@ def _is_tail(rest: str, value: float, *, after_sum: bool) -> bool:
 
     What may be a part of the expression makes it one that was not read as a whole: "2a", "1 - sin(1)", "2(x + 1)".
 
-    Raises:
-        SeveralAnswersError: `rest` goes on with another number.
+    Raises `SeveralAnswersError`: `rest` goes on with another number.
     """
     tail = rest.strip()
     if _RE.relation.match(tail):

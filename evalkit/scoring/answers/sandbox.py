@@ -110,8 +110,7 @@ def run(files: Mapping[str, bytes], stdin: bytes, limits: Limits) -> Outcome:
 
     Modules installed beside evalkit can be imported; evalkit itself cannot where it runs from a checkout.
 
-    Raises:
-        SandboxError: bubblewrap is missing, too old, or cannot build its namespaces here.
+    Raises `SandboxError`: bubblewrap is missing, too old, or cannot build its namespaces here.
     """
     if "main.py" not in files:
         raise ValueError("files need a main.py")

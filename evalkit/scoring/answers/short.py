@@ -47,8 +47,7 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     A line that the token limit cut is right if it is the answer already, else it counts as truncated. `lenient` also
     takes a reply that holds an accepted answer somewhere, as whole words.
 
-    Raises:
-        DataError: the document has no answer, or `accepted` is no list of texts.
+    Raises `DataError`: the document has no answer, or `accepted` is no list of texts.
     """
     accepted = _accepted(doc)
     first, _, rest = (tag_content(final.text) or final.text.strip()).partition("\n")

@@ -55,8 +55,7 @@ def normalise(row: Mapping[str, Any]) -> dict[str, Any]:
     task_prompt, question_title, partial_solution, public_test_cases, private_test_cases, func_name.
     The column `release_date` of the source, an article's date, is not taken over.
 
-    Raises:
-        DataError: a column that every row must have is missing, or a date is none.
+    Raises `DataError`: a column that every row must have is missing, or a date is none.
     """
     if missing := [name for name in (*_KEPT, "turns", "livebench_release_date") if not row.get(name)]:
         raise DataError(f"LiveBench row {row.get('question_id', '?')} has no {missing[0]}.")
@@ -79,8 +78,7 @@ def active_in(row: Mapping[str, Any], release: str) -> bool:
 
     A removal date after the release takes no row out of it: web_of_lies_v2 carries one and belongs to 2024-11-25.
 
-    Raises:
-        SuiteError: the release is not one of the public ones.
+    Raises `SuiteError`: the release is not one of the public ones.
     """
     if release not in RELEASES:
         raise SuiteError(f"LiveBench has no public release {release!r}: choose one of {', '.join(RELEASES)}.")
@@ -162,8 +160,7 @@ CODING: Final = frozenset({"lcb_generation", "coding_completion"})
 def grader_of(doc: Mapping[str, Any]) -> Grader:
     """The grader for one question.
 
-    Raises:
-        DataError: no grader is known for its task and release date, or it has no release date.
+    Raises `DataError`: no grader is known for its task and release date, or it has no release date.
     """
     kind, released = kind_of(doc), doc.get("release_date")
     if not isinstance(released, str) or not released:
@@ -207,9 +204,8 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     bubblewrap; without, they count as not asked. A text that was cut off at the token limit is graded only where the
     answer stands in the place the prompt asks for.
 
-    Raises:
-        DataError: the question has no ground truth, tests or rules, or evalkit has no grader for it, or the data that
-            its grader needs is not on this machine.
+    Raises `DataError`: the question has no ground truth, tests or rules, or evalkit has no grader for it, or the data
+    that its grader needs is not on this machine.
     """
     grader = grader_of(doc)
     if why := not_asked(doc):

@@ -52,8 +52,7 @@ class NoGlobals(pickle.Unpickler):
 def cases_of(doc: Mapping[str, Any]) -> tuple[Case, ...]:
     """The public tests and then the private ones, never none.
 
-    Raises:
-        DataError: there are none, or they cannot be read.
+    Raises `DataError`: there are none, or they cannot be read.
     """
     cases = (*_read(doc, "public_test_cases"), *_read(doc, "private_test_cases"))
     if not cases:

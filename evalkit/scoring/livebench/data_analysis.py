@@ -27,8 +27,7 @@ _MARKS: Final = ("<solution>", "</solution>")
 def grade_cta(doc: Mapping[str, Any], text: str) -> Grade:
     """The class name, letters, digits and underscores only; an answer that merely ends with it counts as well.
 
-    Raises:
-        DataError: the truth has no such character.
+    Raises `DataError`: the truth has no such character.
     """
     raw = truth_of(doc)
     truth = _folded(raw)
@@ -49,8 +48,7 @@ def grade_cta(doc: Mapping[str, Any], text: str) -> Grade:
 def grade_tablejoin(doc: Mapping[str, Any], text: str) -> Grade:
     """F1 over the column mapping, rounded to two decimals; a wrong value counts both as spurious and as missing.
 
-    Raises:
-        DataError: the truth is not a mapping.
+    Raises `DataError`: the truth is not a mapping.
     """
     truth = _truth_mapping(doc)
     given = _mapping(text)

@@ -127,8 +127,7 @@ class Grade:
 def truth_of(doc: Mapping[str, Any]) -> str:
     """The ground truth of a question, never empty.
 
-    Raises:
-        DataError: the truth is missing, empty or not text. An empty truth would be contained in every answer.
+    Raises `DataError`: the truth is missing, empty or not text. An empty truth would be contained in every answer.
     """
     truth = required(doc, "ground_truth")
     if not isinstance(truth, str):

@@ -105,8 +105,7 @@ _AIME_TAIL: Final = 50
 def grade_letter(doc: Mapping[str, Any], text: str) -> Grade:
     """An AMC or SMC answer: the letter in tags, repeated, boxed, as option text at the end, or alone on the last line.
 
-    Raises:
-        DataError: the truth is not one letter from A to E.
+    Raises `DataError`: the truth is not one letter from A to E.
     """
     truth = truth_of(doc).strip()
     if len(truth) != 1 or truth not in _LETTERS:
@@ -198,8 +197,7 @@ _MARK: Final = "answer:"
 def grade_olympiad(doc: Mapping[str, Any], text: str) -> Grade:
     """One minus the edit distance between the two lists of numbers, relative to the longer one.
 
-    Raises:
-        DataError: the truth is not a comma-separated list of integers.
+    Raises `DataError`: the truth is not a comma-separated list of integers.
     """
     truth = [_integer(part) for part in truth_of(doc).split(",")]
     if None in truth:
