@@ -161,7 +161,7 @@ def grade(reply: str, *, cut_off: bool = False) -> float | None:
     if not any(one.is_at_edge(text) for one in own) or len(values := {one.value for one in said}) > 1:
         return None
     changed = () if cut_off else _RE.changed.finditer(text, min(one.end for one in own))
-    taken_back = any(one["back"] or float(one["value"] or one["grade"]) not in values for one in changed)
+    taken_back = any(one["back"] or float(one["value"] or one["grade"] or one["end"]) not in values for one in changed)
     return None if taken_back else values.pop()
 
 
@@ -210,7 +210,8 @@ def _of_objects(text: str) -> Iterator[_Stated]:
         grades = [value for key, value in pairs if _RE.score_key.fullmatch(key)]
         limits = [value for key, value in pairs if grades and _RE.limit_key.fullmatch(key)]
         # A grade out of ten is none: it has no written form here, and so no value.
-        for value in (*grades, *("" for limit in limits if not _RE.limit.fullmatch(str(limit)))):
+        others = any(not _RE.limit.fullmatch(str(limit)) for limit in limits) or _RE.out_of.match(text, position)
+        for value in (*grades, *([""] if grades and others else [])):
             yield _Stated(value.strip() if isinstance(value, str) else "", brace.start(), position, is_object=True)
 
 

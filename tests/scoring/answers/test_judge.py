@@ -151,6 +151,11 @@ def test_what_a_judge_quotes_is_not_its_grade_and_what_it_takes_back_is_asked_ag
         '{"score": 0.9} -- no, that is too generous; make it 0.3',
         '{"score": 1.0}\nThat was a mistake. The right grade is 0.4.',
         '{"score": 0.4, "revised_score": 0.9}',
+        '{"score": 1.0}\nSo I would change it to 0 instead.',
+        '{"score": 1.0}\nNo. It is wrong. 0.',
+        '{"score": 1.0}, or maybe 0.5',
+        '{"score": 1.0} / 10',
+        '{"score": 0.8}%',
     ],
 )
 def test_a_grade_that_is_taken_back_is_asked_for_again(reply):
@@ -179,6 +184,9 @@ def test_a_range_is_no_grade_and_neither_is_one_of_ten(reply):
         ('{"score": 0.5}\nOne of two parts is right, which should be 12 and 14.', 0.5),
         ('{"score": 1.0, "max_score": 1}', 1.0),
         ("Score: 0.7, as one of 3 parts is missing", 0.7),
+        ("Score: 0.5, and 3 parts are missing", 0.5),
+        ('{"score": 0.7} - 2 of 3 parts', 0.7),
+        ('{"score": 0.5}\nThe score reflects 1 of 2 parts.', 0.5),
         ('{"score": 0.7}\nHence the score is 0.7.', 0.7),
     ],
 )
