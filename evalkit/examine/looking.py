@@ -43,33 +43,24 @@ class Trial:
 
 def outcome(gate: Gate, trial: Trial) -> Looked:
     """What becomes of comparisons of the gate; all is asked at once where there is one round, or requests fail."""
-    if trial.rounds > 1 and not any(one.failed for one in gate.suites.values()):
-        return simulate_rounds(gate, trial.rounds, trial.bank, trial.comparisons, trial.seed)
-    found = simulate(gate, trial.comparisons, trial.seed)
-    return Looked({one: found.share(one) for one in Verdict}, dict.fromkeys(gate.suites, 1.0))
-
-
-def simulate_rounds(gate: Gate, rounds: int, bank: Collection[str], comparisons: int, seed: int = 0) -> Looked:
-    """So many comparisons of the gate, in at most so many rounds; in `bank` are suites whose reference is stored."""
-    samples = _samples(gate, rounds)
+    comparisons, rounds = trial.comparisons, trial.rounds
+    if rounds < 2 or any(one.failed for one in gate.suites.values()):
+        found = simulate(gate, comparisons, trial.seed)
+        return Looked({one: found.share(one) for one in Verdict}, dict.fromkeys(gate.suites, 1.0))
+    sizes = [[_size(one, look, rounds)[0] for one in gate.suites.values()] for look in range(1, rounds + 1)]
+    samples = np.array(sizes)  # the candidate's, of each suite by each look
     levels = comparison_alphas(samples, gate.alpha)
-    streams = {name: np.random.default_rng([seed, number]) for number, name in enumerate(gate.suites)}
+    streams = {name: np.random.default_rng([trial.seed, number]) for number, name in enumerate(gate.suites)}
     words: list[str] = []
     asked = np.zeros(len(gate.suites))
     for start in range(0, comparisons, ROWS):
-        size = min(ROWS, comparisons - start)
-        looks = _looks(gate, len(samples), bank, size, streams)
-        found = stops(*p_values(looks, levels), levels)
-        words += _words(found, looks[-1])
-        asked += [samples[until - 1, place].sum() for place, until in enumerate(found.asked)]
+        looks = _looks(gate, rounds, trial.bank, min(ROWS, comparisons - start), streams)
+        ended = stops(*p_values(looks, levels), levels)
+        words += _words(ended, looks[-1])
+        asked += [samples[until - 1, place].sum() for place, until in enumerate(ended.asked)]
     shares = asked / comparisons / samples[-1]
     told = {verdict: words.count(verdict.value) / comparisons for verdict in Verdict}
     return Looked(told, dict(zip(gate.suites, shares.tolist(), strict=True)))
-
-
-def _samples(gate: Gate, rounds: int) -> IntArray:
-    """The candidate's samples of each suite by each look (looks, suites)."""
-    return np.array([[_size(one, look, rounds)[0] for one in gate.suites.values()] for look in range(1, rounds + 1)])
 
 
 def _size(world: World, look: int, rounds: int) -> tuple[int, int, int]:

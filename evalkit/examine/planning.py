@@ -16,7 +16,7 @@ import numpy as np
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import align, headline
 from evalkit.compare.validity import Rules
-from evalkit.examine.priors import Spread, churn, p_gold_spread, shape_of, tokens_of
+from evalkit.examine.priors import Spread, change, shape_of, tokens_of
 from evalkit.examine.simulating import Shape, World
 from evalkit.scoring.answers.judge import Case, judge_messages
 from evalkit.stats.paired import fold
@@ -115,7 +115,7 @@ class PlannedSuite:
         if ask.chance and mean - reach <= ask.chance:
             yield f"a mean of {mean:.0%} is not shown to lie above chance, {ask.chance:.0%}: never EQUIVALENT"
         if ask.p_gold_margin is not None:
-            z = ask.p_gold_margin * math.sqrt(self.items) / p_gold_spread()
+            z = ask.p_gold_margin * math.sqrt(self.items) / change("p_gold")
             passes = max(0.0, 1.0 - 2.0 * normal_sf(z - normal_quantile(1.0 - alpha)))
             if passes < power:
                 yield f"its p(gold) row passes only {math.floor(100 * passes)} % of equal stacks with so few items"
@@ -133,8 +133,8 @@ def plan_suite(ask: SuiteAsk) -> PlannedSuite | None:
     mean, length = _length(ask)
     held = None if ask.stored is None else _stored_shape(ask.stored)
     shape = shape_of(ask.suite, ask.items) if held is None or held.items.sum() < ask.items else held.first(ask.items)
-    spread = _spread(ask)
-    told = f"assumed: equal greedy stacks change {churn() * 100:g} % of the items" if ask.greedy else spread.told
+    spread, moved = _spread(ask), 100 * change("churn")
+    told = f"assumed: equal greedy stacks change {moved:g} % of the items" if ask.greedy else spread.told
     same = ("suite", "label", "items", "repeats", "margin", "greedy", "bank", "part", "judged")
     return PlannedSuite(
         **{name: getattr(ask, name) for name in same},
@@ -154,7 +154,7 @@ def _world(ask: SuiteAsk, shape: Shape, spread: Spread) -> World:
         return World(shape, chances, chances, ask.repeats, ask.margin, ask.right_or_wrong, ask.failed)
     right = Spread(spread.mean, 1.0, "").chances(shape.items.size)
     mean = float(right.mean())  # as many right items are lost as wrong ones gained, the share `churn` in all
-    lost, gained = (min(0.5, churn() / 2.0 / part) if part else 0.0 for part in (mean, 1.0 - mean))
+    lost, gained = (min(0.5, change("churn") / 2.0 / part) if part else 0.0 for part in (mean, 1.0 - mean))
     changed = np.where(right > 0.5, 1.0 - lost, gained)
     return World(shape, right, changed, (1, 1), ask.margin, ask.right_or_wrong, ask.failed)
 

@@ -62,14 +62,9 @@ class Spread:
         return np.asarray(steps[np.arange(count) * levels // count], dtype=np.float64)
 
 
-def churn() -> float:
-    """The share of items that equal greedy stacks change."""
-    return float(_table()["churn"])
-
-
-def p_gold_spread() -> float:
-    """The standard deviation of an item's change of p(gold) between faithful stacks."""
-    return float(_table()["p_gold"])
+def change(of: str) -> float:
+    """What equal stacks change: the share of items ("churn"), or an item's p(gold) (its standard deviation)."""
+    return float(_table()[of])
 
 
 def tokens_of(suite: str, profile: str | None) -> tuple[float, str] | None:
