@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,11 +16,13 @@ from evalkit import api
 from evalkit.cli import options
 from evalkit.errors import UsageError
 from evalkit.options import TableOptions
+from evalkit.resources import data_folder
 
 if TYPE_CHECKING:
     from evalkit.model import Comparison
     from evalkit.publish.hub import HubFile
     from evalkit.publish.published import PublishedJudgment
+    from evalkit.stats.methods import DifferenceTest
 
 _FOR_CARDS: Final = ("style", "chip", "language", "allow_invalid")
 
@@ -189,30 +193,24 @@ def judge_table(files: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     return Verdict.over(one.verdict for table in tables for one in table.judgments).exit_code
 
 
-def _print_judged(name: str, judgments: Sequence[PublishedJudgment]) -> None:
-    from rich.console import Console
-    from rich.text import Text
+@click.command("gate", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def gate(arguments: tuple[str, ...]) -> int:
+    """Judge two results that a pipeline's steps wrote: gpqa_native.json and gpqa_flagos.json, evalscope's files.
 
+    It is a program that a pipeline may call by itself, too (skills/evalkit/gate.py); --help has its options.
+    """
+    program = data_folder("skills") / "evalkit" / "gate.py"
+    return subprocess.run((sys.executable, str(program), *arguments), check=False).returncode  # noqa: S603
+
+
+def _print_judged(name: str, judgments: Sequence[PublishedJudgment]) -> None:
     from evalkit.publish.published import mean_over_rows
     from evalkit.render import numbers
-    from evalkit.render.terminal import sheet
-    from evalkit.render.words import one_line, say
+    from evalkit.render.jinja import fill
 
-    console = Console()
-    table = sheet("metric", "n", "ref.", "cand.", "difference [interval]", "verdict", left={"metric", "verdict"})
-    table.title, table.title_justify = Text(one_line(name)), "left"
-    for one in judgments:
-        scores = ["-" if score is None else f"{score * 100:.2f}" for score in (one.reference, one.candidate)]
-        change = "-"
-        if one.test is not None:
-            change = numbers.change_text(numbers.change(one.test.point, one.test.ci90, one.margin))
-        cells = [one.label, "?" if one.n_items is None else str(one.n_items), *scores, change, one.verdict.value]
-        table.add_row(*(Text(one_line(cell)) for cell in cells))
-    console.print(table)
-    for one in judgments:
-        console.print(Text(one_line(f"{one.label}: {say(one.reason)}")))
-    mean = mean_over_rows(judgments)
-    if mean is not None:
-        told = numbers.change_text(numbers.change(mean.point, mean.ci90, 0.0))
-        console.print(Text(f"mean of {sum(one.test is not None for one in judgments)} rows: {told} points"))
-    console.print()
+    def change(test: DifferenceTest, margin: float) -> str:
+        return numbers.change_text(numbers.change(test.point, test.ci90, margin))
+
+    told = {"name": name, "judgments": judgments, "mean": mean_over_rows(judgments), "change": change}
+    click.echo(fill(data_folder("reports") / "judged.txt.j2", told), nl=False)

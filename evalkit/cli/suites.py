@@ -193,12 +193,12 @@ def facts(program: str, as_json: bool) -> None:
     from evalkit.waits import finished
 
     found = finished(facts_of(program))
+    told = {**found, "build": build_of(found)}
     if as_json:
-        options.print_json({**found, "build": build_of(found)})
+        options.print_json(told)
         return
-    for name, text in found.items():
-        click.echo(f"{name:<14}{text.strip()}")
-    click.echo(f"build: {build_of(found)}" if found else "nothing is known of it: no engine's packages, no chip's tool")
+    for name, text in told.items():
+        click.echo(f"{name + ':':<14} {text.strip()}")
 
 
 @click.command("completion")

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
+
 from evalkit.compare.validity import DEFAULT_MARGIN
 from evalkit.model import Reason, Value, Verdict
-from evalkit.stats.methods import DifferenceTest, judge_means
+from evalkit.stats.methods import DifferenceTest, judge_difference, judge_means
 from evalkit.stats.multiplicity import macro_test
+from evalkit.stats.paired import PairedItems
 from evalkit.stats.tails import normal_quantile, wilson
 
 LEAST_ITEMS: Final = 20
@@ -81,6 +84,23 @@ def judge_row(row: PublishedRow, alpha: float = 0.05) -> PublishedJudgment:
     return PublishedJudgment(
         row.label, verdict, reason, row.reference, row.candidate, n_items, row.margin, test, needed
     )
+
+
+def judge_items(label: str, paired: PairedItems, margin: float, alpha: float = 0.05) -> PublishedJudgment:
+    """The judgment on a row of which both sides' scores by item are known.
+
+    `needed` is as many as `items_to_decide` wants of items whose scores are independent, times how these differ.
+    """
+    test, n_items = judge_difference(paired, margin, alpha), paired.n_items
+    means = float(np.mean(paired.reference_mean)), float(np.mean(paired.candidate_mean))
+    if n_items < LEAST_ITEMS:
+        few = Reason("published.few", {"n": n_items, "least": LEAST_ITEMS})
+        return PublishedJudgment(label, Verdict.INVALID, few, *means, n_items, margin)
+    apart = sum(mean * (1 - mean) for mean in means) / n_items
+    alone = items_to_decide(means[0], margin, alpha)
+    needed = max(LEAST_ITEMS, math.ceil(alone * min(1.0, test.se**2 / apart if apart else 1.0)))
+    reason = _reason(test, n_items, needed)
+    return PublishedJudgment(label, test.decision, reason, *means, n_items, margin, test, needed)
 
 
 def items_to_decide(reference: float, margin: float, alpha: float = 0.05) -> int:

@@ -32,7 +32,7 @@ class JudgedTable:
         return {
             "table": self.name,
             "verdict": Verdict.over(one.verdict for one in self.judgments).value,
-            "rows": [_row_document(one) for one in self.judgments],
+            "rows": [row_document(one) for one in self.judgments],
             "mean": mean and {"difference": mean.point, "ci90": [mean.ci90.low, mean.ci90.high]},
         }
 
@@ -49,7 +49,8 @@ def judged_tables(files: Sequence[Path], options: TableOptions) -> list[JudgedTa
     ]
 
 
-def _row_document(one: PublishedJudgment) -> dict[str, Any]:
+def row_document(one: PublishedJudgment) -> dict[str, Any]:
+    """A judgment as JSON has it; scores, differences and margins as fractions."""
     test = one.test
     return {
         "metric": one.label,

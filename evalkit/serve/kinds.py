@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from evalkit.config import CommandLaunch, FlagScaleLaunch, Launch, LlamaCppLaunch, OcrLaunch
 from evalkit.config.launch import KNOWN_MODEL, PORT_MARK
+from evalkit.config.yaml import read_text
 from evalkit.errors import ConfigError, LaunchError
 from evalkit.resources import data_folder
 from evalkit.serve.flagscale import FlagScaleServe, FromCommandLine, read_flagscale
@@ -210,11 +211,7 @@ def _template(config: LlamaCppLaunch) -> str | None:
     path = config.chat_template_file
     if path is None:
         return config.chat_template
-    try:
-        text = path.expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ConfigError(f"launch.chat_template_file: {path} cannot be read: {why}") from error
+    text = read_text(path.expanduser(), "launch.chat_template_file: ")
     if not 0 < len(text.encode()) <= TEMPLATE_BYTES:
         raise ConfigError(f"launch.chat_template_file: {path} must hold a template of at most {TEMPLATE_BYTES} bytes")
     return text

@@ -75,7 +75,9 @@ async def _ready(server: Server, running: Guarded) -> str:
     import aiohttp
 
     last = "it has not told its port yet"
-    notice = asyncio.get_running_loop().call_later(NOTICE_SECONDS, announce, _waited_for(server))
+    told = f"waiting for {server.command} to answer, for {server.ready_seconds:g} seconds at most"
+    told += f"; its output goes to {server.command.log_file}"
+    notice = asyncio.get_running_loop().call_later(NOTICE_SECONDS, announce, told)
     pause = FIRST_PAUSE_SECONDS
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     try:
@@ -97,13 +99,6 @@ async def _ready(server: Server, running: Guarded) -> str:
         ) from None
     finally:
         notice.cancel()
-
-
-def _waited_for(server: Server) -> str:
-    return (
-        f"waiting for {server.command} to answer, for {server.ready_seconds:g} seconds at most; its output goes to "
-        f"{server.command.log_file}"
-    )
 
 
 async def _trouble(session: aiohttp.ClientSession, base_url: str, health_path: str) -> str | None:

@@ -87,8 +87,8 @@ def test_the_command_prints_a_build(programs, run_evalkit):
     programs("nvidia-smi", f"#!/bin/sh\nprintf '{NVIDIA}'\n")
     path = {"PATH": os.environ["PATH"]}
     done = run_evalkit("facts", "no-such-program", env=path)
-    assert done.stdout.splitlines()[0] == "chip          NVIDIA H200"
-    assert done.stdout.splitlines()[-1].startswith("build: chip=NVIDIA_H200 ")
+    assert done.stdout.splitlines()[0] == "chip:          NVIDIA H200"
+    assert done.stdout.splitlines()[-1].startswith("build:         chip=NVIDIA_H200 ")
     assert json.loads(run_evalkit("facts", "no-such-program", "--json", env=path).stdout)["chips"] == "2"
 
 

@@ -148,7 +148,7 @@ async def test_a_model_file_that_is_absent_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(None, "cannot be read: No such file or directory"), (b"\xff", "no UTF-8 text"), (b"", "must hold a template")],
+    [(None, ": there is no such file"), (b"\xff", ":1: is not UTF-8 text"), (b"", "must hold a template")],
 )
 async def test_a_template_file_that_cannot_be_used_is_named(tmp_path, gguf_file, content, why):
     file = tmp_path / "template.jinja"
@@ -156,7 +156,7 @@ async def test_a_template_file_that_cannot_be_used_is_named(tmp_path, gguf_file,
         file.write_bytes(content)
     launch = config(model=str(gguf_file), chat_template_file=file)
     said = await refused(launch, tmp_path / "log", ConfigError)
-    assert said.startswith(f"launch.chat_template_file: {file} ")
+    assert str(file) in said
     assert why in said
 
 
