@@ -78,7 +78,7 @@ async def beside(fault: Fault) -> str:
         names = [{one.check for one in report.problems} for report in diagnosis.reports]
         doctor = sorted(amiss | (names[1] - names[0]))
         row = made.value.suites[0]
-        alerts = [one.key for one in row.behaviour if one.alert] if made.value.verdict is Verdict.EQUIVALENT else []
+        alerts = [one.name for one in row.behaviour if one.alert] if made.value.verdict is Verdict.EQUIVALENT else []
         compared = made.value.verdict.value if made.value.verdict is not Verdict.EQUIVALENT else ", ".join(alerts)
     told = (f"{', '.join(doctor) or 'nothing'} ({asked})", f"{compared or 'nothing'} ({two.requests - asked})")
     return f" {told[0]} | {told[1]} |"

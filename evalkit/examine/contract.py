@@ -240,12 +240,11 @@ def _suite(name: str, label: str, verdict: Verdict, reason: Reason, counts: tupl
     n, lost, gained, both = counts
     ends = {}
     for level in (0.90, 0.95):
-        low, high = tango_limits(lost, gained, max(n, 1), normal_quantile(0.5 + level / 2))
-        ends[level] = Interval(float(low), float(high), level) if n else None
-    right = n - both - lost - gained, n
+        low, high = tango_limits(lost, gained, n, normal_quantile(0.5 + level / 2))
+        ends[level] = Interval(float(low), float(high), level)
 
     def side(kept: int) -> SideSummary:
-        return SideSummary(kept / n if n else None, None, n, n, 1.0 if n else 0.0, {Status.SCORED.value: n}, {})
+        return SideSummary(kept / n, None, n, n, 1.0, {Status.SCORED.value: n}, {})
 
     return SuiteResult(
         suite=name,
@@ -255,9 +254,9 @@ def _suite(name: str, label: str, verdict: Verdict, reason: Reason, counts: tupl
         n_items=n,
         k_reference=1.0,
         k_candidate=1.0,
-        reference=side(right[0] + lost),
-        candidate=side(right[0] + gained),
-        difference=(gained - lost) / n if n else None,
+        reference=side(n - both - gained),
+        candidate=side(n - both - lost),
+        difference=(gained - lost) / n,
         ci90=ends[0.90],
         ci95=ends[0.95],
         margin=0.0,
@@ -265,7 +264,7 @@ def _suite(name: str, label: str, verdict: Verdict, reason: Reason, counts: tupl
         p_difference=None,
         method="tango",
         coverage=1.0,
-        flips=Flips(lost, gained, (lost + gained) / n if n else 0.0),
+        flips=Flips(lost, gained, (lost + gained) / n),
     )
 
 

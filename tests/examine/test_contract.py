@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -294,6 +295,14 @@ async def test_what_is_asked_too_late_is_left_out_and_holds_nothing_against_a_se
     assert [say(note) for note in comparison.notes if note.code == "contract.left"] == [
         "a is slow: after 1 requests the time was spent, and 7 were left out"
     ]
+
+
+def test_the_page_of_faults_has_a_row_for_every_file_of_the_museum():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| \[(\w+)\]\((\S+)\)", page, re.MULTILINE))
+    assert {name: rows.get(name) for name in FAULTS} == {name: kind.source for name, kind in FAULTS.items()}
+    files = {path.stem for path in (MUSEUM / "faults").glob("*.py")}
+    assert set(rows) <= files
 
 
 @pytest.mark.parametrize("silent", [(True, False), (False, True), (True, True)])
