@@ -57,8 +57,9 @@ def test_a_server_without_tools_is_not_asked_for_all_of_them(faithful):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAULTS)
-def test_every_fault_is_found_and_named(name, faithful):
+@pytest.mark.parametrize("name", [name for name, kind in FAULTS.items() if museum.put_aside(kind)])
+def test_faults_are_found_and_named(name, faithful):
+    """Those that were put aside; `benchmarks/museum/run.py` has all."""
     candidate = asyncio.run(museum.sheet(FAULTS[name](7), 7))
     comparison = held(faithful, candidate, "2026-01-01T00:00:00+00:00")
     assert comparison.verdict is Verdict.DEGRADED
