@@ -253,6 +253,8 @@ def _unequal(gate: Gate, drawn: Mapping[str, Drawn]) -> BoolArray:
     """Where items lack an answer on one side more often than on the other, by Holm: (suites, comparisons)."""
     found = np.ones((len(gate.suites), len(next(iter(drawn.values())).right[0])))
     for number, (name, world) in enumerate(gate.suites.items()):
+        if not world.failed:  # what was not asked for lacks nowhere
+            continue
         items, n = world.shape.items, int(world.shape.items.sum())
         asked = zip(world.repeats, drawn[name].answered, strict=True)
         one, two = (np.minimum(items, items * k - came).sum(axis=1).tolist() for k, came in asked)
