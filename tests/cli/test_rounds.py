@@ -94,6 +94,7 @@ def test_what_is_stored_is_looked_at_again_from_the_first_look_and_nothing_is_as
 
 
 def test_a_worse_server_is_asked_one_round(two, endpoint, other_endpoint, run_evalkit):
+    sampling_server(endpoint, 0.9, "one")
     sampling_server(other_endpoint, 0.3, "two")
     done = run_evalkit("compare", *two, *QUICK, "--json")
     assert verdict_of(done) == ("DEGRADED", 1, 1), done.stderr
