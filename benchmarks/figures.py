@@ -110,8 +110,9 @@ def packs(comparisons: int | None) -> None:
         _row([label, *(f"{100 * found[head] / n:.1f}" for head in _VERDICTS), f"{n:,}"])
     n = comparisons or CUT[1]
     found = decide.counted(decide.CELLS[CUT[0]], n, seed=2026)
-    print(f"\nOf {n} equal ones with 17 % of answers cut, refused or the like, {found[decide.ALERT]} had an alert beside accuracy,")
-    print(f"and {100 * found[_VERDICTS[0]] / n:.1f} % were EQUIVALENT.")
+    alerts, passed = found[decide.ALERT], 100 * found[_VERDICTS[0]] / n
+    print(f"\nOf {n} equal ones with 17 % of answers cut, refused or the like, {alerts} had an alert beside")
+    print(f"accuracy, and {passed:.1f} % were EQUIVALENT.")
 
 
 def in_rounds(comparisons: int | None) -> None:
