@@ -188,11 +188,14 @@ def facts(program: str, as_json: bool) -> None:
 
     PROGRAM is the server's: `vllm`, `/opt/env/bin/python`. Run it where the server runs; the last line is a `build:`.
     """
+    from evalkit.errors import UsageError
     from evalkit.serve.facts import build_of
     from evalkit.serve.facts import facts as facts_of
     from evalkit.waits import finished
 
     found = finished(facts_of(program))
+    if not found:
+        raise UsageError(f"{program}: no engine in its Python and no chip's tool here: run it where the server runs")
     told = {**found, "build": build_of(found)}
     if as_json:
         options.print_json(told)

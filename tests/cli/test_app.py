@@ -83,3 +83,9 @@ def test_after_a_verdict_it_is_said_what_to_do_next(worse, told, run_evalkit, tm
     last = [line for line in done.stderr.splitlines() if line.startswith("next: ")]
     assert len(last) == 1
     assert told.format(folder=tmp_path / "out") in last[0]
+
+
+def test_facts_of_a_machine_without_any_are_refused_in_one_sentence(run_evalkit, tmp_path):
+    done = run_evalkit("facts", "/bin/true", env={"PATH": str(tmp_path)})
+    assert done.returncode == 2
+    assert "no engine in its Python and no chip's tool here" in done.stderr
