@@ -32,6 +32,7 @@ COMMAND_CHARACTERS: Final = 1000
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
 # What the guard may need beyond the command's own time to end: killing again, for ten seconds at most.
 GUARD_SECONDS: Final = 15.0
+_LAST_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,11 @@ async def output_of(argv: Sequence[str], most_bytes: int, seconds: float) -> byt
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                while await process.stdout.read(most_bytes):  # asyncio waits for ever beside a pipe that is full
+                    pass
+                await process.wait()
 
 
 def _tell_secrets(process: subprocess.Popen[bytes], command: Command) -> None:

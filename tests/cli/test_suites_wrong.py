@@ -71,7 +71,7 @@ def scored(body):
 
 # Keys of the suite that are wrong: (keys, the key that is named, words of the sentence).
 WRONG_KEYS = [
-    ({"margin_pt": "-5"}, "margin_pt", "must be greater than 0, not -5"),
+    ({"margin_pt": "-5"}, "margin_pt", "must be at least 0.1, not -5"),
     ({"margin_pt": "101"}, "margin_pt", "must be at most 100, not 101"),
     ({"margin_pt": ".nan"}, "margin_pt", "must be a finite number"),
     ({"margin_pt": "yes"}, "margin_pt", "must be a number"),

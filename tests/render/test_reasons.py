@@ -59,7 +59,8 @@ def written_codes(node):
 
 def used_codes():
     found = {"said"}
-    for path in Path(evalkit.__file__).parent.rglob("*.py"):
+    folder = Path(evalkit.__file__).parent
+    for path in (*folder.rglob("*.py"), folder.parent / "skills" / "evalkit" / "gate.py"):
         for argument in calls_of(ast.parse(path.read_text(encoding="utf-8"))):
             found |= written_codes(argument) if path.name != "model.py" else set()
     return found
