@@ -162,7 +162,7 @@ def _refuse_copy(*sides: Side) -> None:
 
 
 def _moments(side: Side) -> Iterator[tuple[object, ...]]:
-    """What tells the first answers of each suite from all others: the item, when it was answered, and how fast."""
+    """What tells the first answers of each suite from all others: the item, when (to 1 us) and how fast."""
     for name, suite in side.suites.items():
         few = suite.samples.rows(np.flatnonzero(~np.isnan(suite.samples.at))[:_LOOKED_AT])
         items = (few.items.name[place] for place in few.item.tolist())

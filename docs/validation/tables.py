@@ -27,6 +27,8 @@ from evalkit.options import JudgeOptions
 from evalkit.render.words import say_all
 from evalkit.rounds import judged_stored
 
+# What is stored with the page are scores, without the journals (with all their answers) that they were made from.
+OPTIONS = JudgeOptions(stored=True)
 PAIRS = (
     ("native", "native-again", "native-whole", "native-again-whole", "native-sampled", "native-again-sampled"),
     ("native", "flaggems", "native-whole", "flaggems-whole", "native-sampled", "flaggems-sampled"),
@@ -44,7 +46,7 @@ BROKEN = (
 
 def suites(reference: Path, candidate: Path) -> tuple[SuiteResult, ...]:
     """One row a suite, as `evalkit compare` judges it."""
-    found = judged_stored((reference, candidate), JudgeOptions()).comparison.suites
+    found = judged_stored((reference, candidate), OPTIONS).comparison.suites
     for one in found:
         interval = "" if one.ci90 is None else f"{100 * one.ci90.low:+.2f} to {100 * one.ci90.high:+.2f}"
         shown = ["" if side.mean is None else f"{100 * side.mean:.2f}" for side in (one.reference, one.candidate)]
@@ -63,7 +65,7 @@ def found_after(runs: Path, reference: str, candidate: str, whole: Iterable[Suit
     sides = read_pair(runs / reference, runs / candidate, Choices())
     for size in sorted(SIZES, reverse=True):
         case = Case((beginning(sides[0], size), beginning(sides[1], size)), differences_of(sides), runs)
-        found = {one.suite: one for one in judged(case, JudgeOptions()).comparison.suites}
+        found = {one.suite: one for one in judged(case, OPTIONS).comparison.suites}
         standing = {name for name in standing if found[name].verdict is Verdict.INVALID}
         fewest |= {name: found[name].n_items for name in standing}
     for one in invalid:

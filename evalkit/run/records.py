@@ -147,7 +147,7 @@ def packed(request: Request, outcome: Reply | Failure, at: float) -> bytes:
         "item": request.item,
         "repeat": request.repeat,
         "seed": request.seed,
-        "at": round(at, 3),
+        "at": round(at, 6),
         "seconds": round(outcome.seconds, 4),
         "attempts": outcome.attempts,
         "address": outcome.address,

@@ -65,8 +65,8 @@ def test_the_first_reply_counts_and_beats_a_failure(tmp_path):
 def test_a_record_says_all_that_a_request_and_its_outcome_say():
     asked = request(7)
     address = "http://node1:8000/v1"
-    got = unpacked(packed(asked, replace(reply("x"), attempts=2, address=address), 10.0004))
-    assert got == ReplyRecord(key(7), orjson.loads(body("x")), 0.5, "s", "i7", 0, 1, 10.0, 2, address)
+    got = unpacked(packed(asked, replace(reply("x"), attempts=2, address=address), 10.0000042))
+    assert got == ReplyRecord(key(7), orjson.loads(body("x")), 0.5, "s", "i7", 0, 1, 10.000004, 2, address)
     failure = Failure(FailureKind.SERVER_ERROR, "it broke", status=500, attempts=9, seconds=1.25, address=address)
     got = unpacked(packed(asked, failure, 11.0))
     assert got == FailureRecord(key(7), "server_error", "it broke", 500, 1.25, "s", "i7", 0, 1, 11.0, 9, address)
