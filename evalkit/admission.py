@@ -5,8 +5,6 @@
 What is found there can end the comparison: then nothing is asked, and why is its verdict.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence

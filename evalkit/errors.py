@@ -14,8 +14,6 @@ A failing *request* is not in this tree: it is data (`evalkit.model.Failure`), n
 Verdicts have exit codes of their own (`evalkit.model.Verdict.exit_code`): 0, 1, 3, 4. Interrupted is 130.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Self
 

@@ -1,7 +1,5 @@
 """Files: digests that give things an identity, the one way to write a whole file, the one reader of rows."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Runs and comparisons as pandas frames; the columns are those that `evalkit.api` documents."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

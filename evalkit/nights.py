@@ -6,8 +6,6 @@ true difference is its margin passes with a chance of at most alpha, both looks 
 at its part of alpha.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final

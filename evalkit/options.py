@@ -3,8 +3,6 @@
 The command line builds the same classes. Margins here are in percentage points (`margin_pt`), as people write them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What ships with evalkit (suites, templates, programs), found in a wheel and in a checkout; and its version."""
 
-from __future__ import annotations
-
 import os
 import time
 import tomllib

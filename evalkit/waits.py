@@ -4,8 +4,6 @@
 stays silent.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading

@@ -1,7 +1,5 @@
 """Where the `evalkit` command begins: Ctrl-C is quiet from here on, also while the command line is still imported."""
 
-from __future__ import annotations
-
 import gc
 import sys
 

@@ -1,7 +1,5 @@
 """The list of commands, each loaded when used, and the one place where errors become exit codes."""
 
-from __future__ import annotations
-
 import errno
 import importlib
 import os

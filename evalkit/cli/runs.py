@@ -1,7 +1,5 @@
 """`evalkit runs` lists and verifies what is stored; `evalkit runs cat` prints what came back."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 

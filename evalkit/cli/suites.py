@@ -1,7 +1,5 @@
 """`evalkit suites` lists, shows and checks suites; `init` and `schema`: configuration files to start from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

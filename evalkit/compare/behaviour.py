@@ -3,8 +3,6 @@
 Rows are for information and never gate (`validity.py` does that); one that shows a change carries an alert.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ Suites are pooled, each with its own rate, so that a weak suite is no bad hour. 
 wolf on equal stacks at most once in a hundred comparisons: each tail is exact, times the number of places looked at.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ replies of some length are word for word those to another question, on this side
 small number is the answer to many questions, and shows nothing.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ of the ratio), which is 2.8 for the first and 22 for the second. Items that kept
 come last.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias

@@ -1,7 +1,5 @@
 """Why the gate passed or failed: every suite's verdict with its reason, and what they say together (`tiers.py`)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from evalkit.compare.behaviour import behaviour_of

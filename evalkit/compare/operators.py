@@ -1,7 +1,5 @@
 """Did the candidate run FlagOS's operators, and the reference none of them? By what the runs noted of both."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from evalkit.compare.columns import Side

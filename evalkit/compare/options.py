@@ -5,8 +5,6 @@ shows here long before an argmax changes. p(gold), the probability of the right 
 the variance of right or wrong. They see how prompts are read, and nothing of decoding.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Final
 

@@ -7,8 +7,6 @@ one that anything prints. A further row of a suite (p(gold)) is a guard, too, an
 makes the comparison INVALID, and so does an empty set: it is never a pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

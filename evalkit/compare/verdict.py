@@ -4,8 +4,6 @@ A suite that breaks a rule of `validity.py` is INVALID. Otherwise the 90 % inter
 inside the margin EQUIVALENT, wholly below DEGRADED, wholly above ELEVATED, anything else INCONCLUSIVE.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import sqrt

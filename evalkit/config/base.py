@@ -1,7 +1,5 @@
 """What all configuration models share: frozen, unknown keys refused, numbers that are numbers, text that is text."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache

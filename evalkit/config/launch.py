@@ -1,7 +1,5 @@
 """Endpoints that evalkit starts and stops itself: llama.cpp or text recognition on this machine, or any command."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeAlias
 

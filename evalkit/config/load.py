@@ -1,7 +1,5 @@
 """YAML files and `--set` overrides into one checked `EndpointConfig`; mistakes are sentences with file and line."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Pydantic's errors as sentences: file and line, key, what is wrong, and what was probably meant."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What must not be shown: secrets in configurations, addresses, command lines, logs, and in what an endpoint says."""
 
-from __future__ import annotations
-
 import base64
 import html
 import os

@@ -1,7 +1,5 @@
 """The configuration of one endpoint: where it is, how it is asked, which suites it is asked, how it is started."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

@@ -4,8 +4,6 @@ lm-eval reads the same file: its own keys stay its own, and of those only what e
 documents can tell (a field that `strata` names) is checked by `evalkit.tasks.items` before anything is asked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar

@@ -4,8 +4,6 @@ A reply is read strictly: what is not a whole answer of the kind that was asked 
 let through here would be graded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 

@@ -1,7 +1,5 @@
 """One attempt at an endpoint: fill in pictures, choose a replica, send, read the answer, take the time."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

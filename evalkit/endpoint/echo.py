@@ -4,8 +4,6 @@ A request by log-likelihood has its whole prompt echoed, token by token, to scor
 are kept, with the number of the tokens before them and a digest of their text.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias

@@ -5,8 +5,6 @@ the other client, so that limits, proxies, TLS, redirects and the naming of fail
 the package's own environment (OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_ORG_ID, ...) reaches an endpoint of evalkit.
 """
 
-from __future__ import annotations
-
 import sys
 from contextvars import ContextVar
 from typing import Any, Final

@@ -6,8 +6,6 @@
 Retries, pacing and give-up rules are the scheduler's: a client makes one attempt and says how it went.
 """
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field

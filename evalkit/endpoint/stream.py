@@ -4,8 +4,6 @@ Only the first choice is kept, as evalkit never asks for more. What is not text 
 a server's own fields) is kept too, so that a stored reply says the same whichever way it came.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final, TypeAlias
 
 from evalkit.endpoint import body, failures

@@ -10,8 +10,6 @@ failed with nothing else on, alone or together with a named few.
 Where several sets can be tried at the same time, `ahead` says which the search will ask for next, whatever it hears.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """What checks share: the finding, the endpoint under examination, and a way to ask it short questions."""
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Whether two sides can be compared at all, known before anything is asked, by the rule of `compare.validity`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,8 +6,6 @@ promise; what both break alike is no difference. One endpoint alone is held to w
 EQUIVALENT claims these cases only: of a fault that strikes one request in m, n kept cases miss (1 - 1 / m) ** n.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 import tomllib

@@ -4,8 +4,6 @@ A repeat goes where it buys most for its tokens, so that samples come to stand a
 search arrives at by normal approximations is then simulated, and it goes on until the simulation agrees.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

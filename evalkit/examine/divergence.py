@@ -1,7 +1,5 @@
 """How far two servers' log-probabilities of the same tokens lie apart."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 Nothing here is asked of the model's knowledge: what is looked at is whether the server does what requests say.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial

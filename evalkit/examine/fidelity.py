@@ -7,8 +7,6 @@ them. The probe is a detector of faults and no measure of quality: near the base
 accuracy (arXiv 2606.19558).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final

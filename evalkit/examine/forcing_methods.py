@@ -1,7 +1,5 @@
 """Teacher forcing on each server in its own way, and which way a server has: tried, and held to what it must fulfil."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What a comparison of two configurations would ask, suite by suite, and what that costs: without their data sets."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace

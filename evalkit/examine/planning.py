@@ -4,8 +4,6 @@ Spread, shape and lengths come from a stored run of either side where there is o
 (`priors.py`), and that is said. A greedy suite is taken to change a few items at random, which repeats do not mend.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What the fidelity probe's findings say: comparisons, margins from the reference's own noise, verdict; and as JSON."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -5,8 +5,6 @@ are, what they are called and how strictly they are held stands in `reports/cont
 `contract.py`; the sampler, in `draws.py`. No promise here asks what a model knows.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import difflib

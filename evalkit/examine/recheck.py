@@ -7,8 +7,6 @@ say why, three dozen more of the suites that differ are asked for. What comes ba
 counts are kept.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterable, Sequence

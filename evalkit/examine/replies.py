@@ -1,7 +1,5 @@
 """Are replies sane: template, reasoning, token limit, stop texts, several choices, log-probabilities?"""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Does sampling obey: temperature, seed, repetition alone and under load, and no hidden server defaults?"""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """Is it there, at each address, with the model, software, room and clock it should have, and does it read pictures?"""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """What lies under a folder of runs: which runs, how large they are, if they are whole, and records in the clear."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path

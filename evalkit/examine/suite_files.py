@@ -1,7 +1,5 @@
 """Checks files of suites and packs as a run would, before it: all keys, the data, and the scorer on made-up replies."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -4,8 +4,6 @@ Servers report log-probabilities from before temperature, penalties and nucleus.
 shows in which tokens are drawn, and so in the mean nll of the drawn texts, paired by prompt.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

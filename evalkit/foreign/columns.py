@@ -1,7 +1,5 @@
 """Columns from rows that are read one by one, as other programs' files give them."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field

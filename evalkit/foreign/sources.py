@@ -1,7 +1,5 @@
 """What an argument of `evalkit compare` is: a configuration, a run of evalkit's, lm-eval's output, a score table."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias

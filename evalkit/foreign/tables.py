@@ -6,8 +6,6 @@ together), `stratum` (headings of a mean of means), `status` (one of `evalkit.mo
 and without a status counts as failed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import defaultdict

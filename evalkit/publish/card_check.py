@@ -1,7 +1,5 @@
 """Checks published cards: what is wrong in each table, and what shows when the cards of a model lie side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal

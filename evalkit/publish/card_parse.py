@@ -3,8 +3,6 @@
 The JSON is a list of objects with `card`, `columns` (heads) and `rows` of `metric`, `ref` and `candidate`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

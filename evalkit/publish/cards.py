@@ -1,7 +1,5 @@
 """Model cards: the table in a house style with its provenance, and putting it into a README between two markers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

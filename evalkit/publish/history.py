@@ -4,8 +4,6 @@ A night is bad for a suite when it is DEGRADED, ELEVATED or INVALID, good when i
 decides nothing. Known differences are marked, never hidden.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

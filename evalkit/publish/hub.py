@@ -5,8 +5,6 @@ has no score to publish, and one of a part of its data set only where that is `p
 `HubFile.left_out`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 A verdict that is DEGRADED or ELEVATED stays so wherever it is shown; an entry that covers it changes the exit code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ thumb ("no more than 5 % of the reference's score"); what such a rule would have
 errs at this size, is told in notes. A rule of thumb never changes a verdict.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path

@@ -5,8 +5,6 @@ twice as wide as a paired one on the same weights. It can show a large differenc
 thirty items it shows that the table supports no claim at all, however close the two numbers stand.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Published tables of two means: read, judged row by row, and what they support as one document."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

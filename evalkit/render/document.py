@@ -3,8 +3,6 @@
 The layout is fixed: one line for each suite, difference and flip, so that two documents can be compared line by line.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass

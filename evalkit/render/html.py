@@ -3,8 +3,6 @@
 The content-security policy allows exactly the report's own style and script, by their SHA-256, and no request at all.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Rounding, done once and for all reports: fractions become points, intervals are rounded outward, never inward."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from typing import Final

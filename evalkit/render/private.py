@@ -5,8 +5,6 @@ about requests that failed. The host goes and so do the folders; the rest of an 
 weights, say) stay, so that a reader still sees what it was.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A comparison in any format by its name, or through a template of one's own; and the table that a notebook shows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

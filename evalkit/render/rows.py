@@ -1,7 +1,5 @@
 """A comparison as rows and as plain sentences: every number rounded, nothing laid out, the same for every format."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal

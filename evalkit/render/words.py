@@ -1,7 +1,5 @@
 """Words and sentences in English and Chinese, and foreign text made harmless for each format that holds them."""
 
-from __future__ import annotations
-
 import html
 import os
 import re

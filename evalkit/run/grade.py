@@ -1,7 +1,5 @@
 """Grades a run: one pass over the journal, each reply once, and a row for every sample that was planned."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence

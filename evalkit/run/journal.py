@@ -6,8 +6,6 @@ rewritten; a record that a crash left unfinished at the end is cut off before mo
 `journal*.records` files in the folder (shards of other machines) are read as well.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import threading

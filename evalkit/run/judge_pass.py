@@ -6,8 +6,6 @@ time, which shows the judge's own noise. A reply that cannot be read is asked ag
 stays unjudged: it has no score, never 0.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

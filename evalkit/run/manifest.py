@@ -5,8 +5,6 @@ written whole, and ends with a line that holds the CRC32C of all before it: a li
 another meaning.
 """
 
-from __future__ import annotations
-
 import platform
 import sys
 from collections.abc import Mapping, Sequence

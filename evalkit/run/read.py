@@ -1,7 +1,5 @@
 """Reads a stored run into the columns that a comparison takes; needs no data set, no lm-eval and no network."""
 
-from __future__ import annotations
-
 import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

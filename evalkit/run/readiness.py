@@ -1,7 +1,5 @@
 """Is an endpoint ready for its suites? A look before anything is asked, pictures, and two sides that begin together."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import io

@@ -1,7 +1,5 @@
 """A run folder as a side; what it derives from its journals is made anew where that is absent or damaged."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

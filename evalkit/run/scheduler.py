@@ -21,8 +21,6 @@ that the server's own limit lies between the number before and this one: it is c
 stall or a run of failures ends the search at the number before.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections import Counter

@@ -1,7 +1,5 @@
 """Sides as a person asks for them: the file with what the options change, shown while they run, and summed up."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -5,8 +5,6 @@ Numbers are compared digit by digit (a model may write a million of them); only 
 math-verify.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, Final

@@ -10,8 +10,6 @@ as evalkit's is. A warning names the item. Raising would throw away a run of hou
 verdict that nobody reached.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

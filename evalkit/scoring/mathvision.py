@@ -6,8 +6,6 @@ line. Results must be equal: numbers at the truth's own decimals, all else by va
 two decimals and nothing is looked for inside a longer text, as other graders do, to whom 0 is 0.0005 and 48 is 4.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

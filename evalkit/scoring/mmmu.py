@@ -8,8 +8,6 @@ MMMU (Yue et al., CVPR 2024), MMMU-Pro (Yue et al. 2024), CMMMU (Zhang et al. 20
 2024: what a Chinese picture implies).
 """
 
-from __future__ import annotations
-
 import re
 import sys
 import unicodedata

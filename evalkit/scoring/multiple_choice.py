@@ -7,8 +7,6 @@ is the argmax over the options, as lm-eval's `multiple_choice` tasks have it; th
 change long before the argmax does.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import random

@@ -1,7 +1,5 @@
 """The regular expressions of the scorers: they lie in patterns.toml, a table a module, and are compiled when used."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

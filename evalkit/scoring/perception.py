@@ -7,8 +7,6 @@ are removed on both sides and case counts; elsewhere case is folded and a line b
 normalised: what the rule calls different (5,743 and 5743) stays different, as in every published number.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence

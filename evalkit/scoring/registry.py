@@ -5,8 +5,6 @@ suite's, else of a module that Python can import. A name is looked up here and i
 Code of the user's may raise anything; `called` is the one place that catches it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import reprlib

@@ -6,8 +6,6 @@ It is pure; a row that cannot be used raises ValueError with the row's number an
 data sets that need none of their own; a benchmark's own stands beside its scorer.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import re

@@ -5,8 +5,6 @@ type asks, before the model goes on with a problem of its own; rules and toleran
 whose 4 % verdict is kept as `acc_lenient4`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import deque

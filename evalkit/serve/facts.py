@@ -3,8 +3,6 @@
 It is asked on this machine, where the server runs. What tools print is text of others, and bounded.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 import shutil

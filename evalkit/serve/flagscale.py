@@ -10,8 +10,6 @@ Only YAML and FlagScale's own rules, no import of it (read at FlagScale 0.6.5, 0
     merging  vLLM: engine_args over engine_args_specific.vllm; SGLang and llama.cpp: the specific ones over engine_args
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

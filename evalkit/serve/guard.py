@@ -16,8 +16,6 @@ be started, `{"exit": code}` when it ended by itself (minus the signal's number)
 Standard input says how secrets look (`Spellings` in `evalkit/config/redact.py`, as JSON), standard output is the log.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import os

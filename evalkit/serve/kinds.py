@@ -1,7 +1,5 @@
 """The kinds of servers that evalkit starts: a user's command, FlagScale, llama.cpp, text recognition."""
 
-from __future__ import annotations
-
 import asyncio
 import importlib.util
 import json

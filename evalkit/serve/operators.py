@@ -10,8 +10,6 @@ A configuration says what was meant; only this list says that it was so. Everybo
 looked at, bounded, and never more.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -1,7 +1,5 @@
 """Starts a command under the guard (`guard.py`) and stops it whatever happens: evalkit's side of that pair."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -4,8 +4,6 @@ The choice may look at the reference alone: one that has seen the candidate woul
 mean is as unbiased as with equal repeats, and the interval, taken from the spread of item differences, stays right.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

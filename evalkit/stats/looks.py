@@ -1,7 +1,5 @@
 """Several looks at one comparison that grows: what error each may spend, and at which look each row is decided."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import lru_cache

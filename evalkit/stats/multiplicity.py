@@ -1,7 +1,5 @@
 """Several suites at once: Holm's correction, and their mean."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

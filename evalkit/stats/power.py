@@ -6,8 +6,6 @@ the same is solved with t quantiles and the floor of the test itself, so that th
 `judge_difference` has the promised power.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Final

@@ -1,7 +1,5 @@
 """Tail areas and quantiles of distributions, without loading scipy, and the intervals that follow from them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Var(k_ref, k_cand) = between + reference / k_ref + candidate / k_cand. The last 
 spread of true item differences, does not. Measured from a comparison, or assumed before there is one.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Final

@@ -8,8 +8,6 @@ and what is kept was read back and found equal to what was built. `EVALKIT_CACHE
 cache; the folder may be removed at any time.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

@@ -5,8 +5,6 @@ network call is made. `load` is the `custom_dataset:` function of every suite fi
 plain lm-eval, which knows `EVALKIT_DATA` only.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

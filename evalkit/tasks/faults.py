@@ -1,7 +1,5 @@
 """What is wrong with a task file that lm-eval could not load, said with the line and key that lm-eval does not name."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From a suite's description to its items: lm-eval builds the prompts, evalkit keeps them with their identities."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

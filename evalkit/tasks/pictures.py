@@ -5,8 +5,6 @@ single pass over the files, and `Picture.load` reads it again when it is wanted.
 the last groups read are kept; suites with pictures are asked in file order, which makes that enough.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

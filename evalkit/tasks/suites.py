@@ -1,7 +1,5 @@
 """Finds suites and packs by name: in the user's folders, among evalkit's own, and in lm-eval's task library."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence

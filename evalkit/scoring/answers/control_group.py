@@ -4,8 +4,6 @@ It counts what limits on single processes cannot: pipes, sockets, files in memor
 Both hierarchies are used: one for all (version 2), or one for each controller (version 1).
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import re

@@ -4,8 +4,6 @@ Equal spelling is decided here; everything else by math-verify (sympy) in a chil
 both can hang on what a model writes. A comparison that does not end has no verdict: it is never "wrong".
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import deque

@@ -5,8 +5,6 @@ says which side an answer came from, and an answer that both sides gave is judge
 `plan` says what to ask, somebody asks, `grade` reads the replies, `judged_score` and `noise` add them up.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import statistics

@@ -22,8 +22,6 @@ M1 to M7 are weak: a reply that was cut off gets nothing by them. No rule guesse
 options never count.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from itertools import islice

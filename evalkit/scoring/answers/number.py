@@ -10,8 +10,6 @@ says can take long or grow large.
 they state, so that `equal` compares them at the precision at which they were written.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator

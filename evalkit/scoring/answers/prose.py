@@ -13,8 +13,6 @@ All that count must name one option; a sentence that denies, asks, or names two 
 Only the last and first few thousand characters are looked at.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

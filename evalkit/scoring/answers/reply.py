@@ -1,7 +1,5 @@
 """The part of a reply that may be graded, made comparable, and the places at which it announces its answer."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from bisect import bisect_left

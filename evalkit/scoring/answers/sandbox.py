@@ -14,8 +14,6 @@ not count the processes of root. Known gap: without a control group, memory behi
 limited only by the product of the limits on files, their buffers and processes.
 """
 
-from __future__ import annotations
-
 import inspect
 import itertools
 import os

@@ -6,8 +6,6 @@ follows the last marker ("Answer:", 答案), else the last sentence of the last 
 number that is given, and a text truth must stand as whole words.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Mapping

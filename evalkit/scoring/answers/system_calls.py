@@ -6,8 +6,6 @@ processes. Whatever is newer than this table does not exist in the sandbox. The 
 `asm/unistd_64.h` and `asm-generic/unistd.h`.
 """
 
-from __future__ import annotations
-
 import errno
 import platform
 import socket

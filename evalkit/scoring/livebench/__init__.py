@@ -5,8 +5,6 @@ one away that is not, the score keeps the official value and carries a flag. No 
 come in two forms: as on the Hub (dates as timestamps) and as JSON lines (dates as text).
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import re

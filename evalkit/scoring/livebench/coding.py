@@ -3,8 +3,6 @@
 The expected results never enter the sandbox: a program can only hand out its own, and they are compared here.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io

@@ -1,7 +1,5 @@
 """Where LiveBench prompts ask for the answer (tags, boxes, bold text), and what a grader hands back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate

@@ -4,8 +4,6 @@ Rules after Zhou et al. 2023, "Instruction-Following Evaluation for Large Langua
 Half of a question's score is the share of rules followed, half is given where all are.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """LiveBench language and reasoning: connections, plot unscrambling, typos; spatial, web of lies, zebra puzzles."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """LiveBench mathematics: AMPS_Hard formulas, contest questions (AMC, SMC, AIME), olympiad proofs with gaps."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
