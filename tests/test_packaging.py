@@ -38,7 +38,7 @@ def test_the_wheel_carries_suites_reports_and_programs(wheel):
         tracked = subprocess.run(["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True).stdout.split()
         assert tracked
         assert {f"evalkit/_data/{packed}{path.removeprefix(folder)}" for path in tracked} <= inside
-    assert "evalkit/py.typed" in inside
+    assert {"evalkit/py.typed", "evalkit/__init__.pyi"} <= set(inside)
     assert any(name.endswith("licenses/LICENSE") for name in inside)
     assert not any("__pycache__" in name for name in inside)
     assert not any(name.startswith(("tests/", "suites/", "runs/")) for name in inside)
