@@ -429,6 +429,11 @@ async def test_one_server_under_two_names(toy):
     server.pages["/metrics"] = other.pages["/metrics"] = metrics
     (behind,) = [f for f in await two(toy, server, other) if f.check == "two servers"]
     assert "began at the very same moment" in behind.what
+    created = b'vllm:late_created{engine="0"} 1.7000009e+09\nhttp_requests_created 1.70000012%de+09\n'
+    server.pages["/metrics"], other.pages["/metrics"] = metrics + created % 5671, metrics + created % 5672
+    assert not [f for f in await two(toy, server, other) if f.check == "two servers"], "started together, by one script"
+    other.pages["/metrics"] = metrics + created % 5671 + b"newer_created 1.7000099e+09\n"
+    assert [f for f in await two(toy, server, other) if f.check == "two servers"], "a gateway, later"
     launched = [
         await doctor.quick_check(subject(one, name, launched=True)) for one, name in ((server, "a"), (other, "b"))
     ]
