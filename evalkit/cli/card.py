@@ -53,12 +53,7 @@ def command() -> None:
 @options.comparison
 @options.of("card")
 def make(comparison: Path, **given: Any) -> None:
-    """Make a model card's table from a stored comparison.
-
-    CMP is the folder that `evalkit compare` stored, or the comparison.json in it. The table is printed, or put into
-    a README between the lines <!-- evalkit:card --> and <!-- /evalkit:card -->. Below it stands what published
-    figures need: run ids, n, k, intervals, margins, versions and the verdict.
-    """
+    """Make a model card's table from a stored comparison."""
     made = api.load_comparison(comparison)
     if given["hub"]:
         _print_hub_file(made.value, given)
@@ -143,11 +138,7 @@ def _hub_file(comparison: Comparison, given: Mapping[str, Any]) -> HubFile:
 @click.argument("files", metavar="README.md...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options.of("card-check")
 def check(files: tuple[Path, ...], as_json: bool) -> int:
-    """Check the tables of published cards: what is wrong in each, and what shows when they lie side by side.
-
-    Give the cards of one model together: references that move and swapped columns show only so. Reads Markdown, and
-    .json lists of tables. Exits 0 where nothing is found, 1 with findings.
-    """
+    """Check the tables of published cards: what is wrong in each, and what shows when they lie side by side."""
     from evalkit.publish.card_check import check_cards
     from evalkit.publish.cards import own_data
     from evalkit.render.words import one_line
@@ -172,15 +163,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
 @click.argument("files", nargs=-1, required=True, type=options.FILE)
 @options.of("judge-table", TableOptions)
 def judge_table(files: tuple[Path, ...], as_json: bool, **given: Any) -> int:
-    """Judge published tables: two means a row, a known number of items, no item scores.
-
-    FILES are model cards (Markdown), a JSON list of collected tables (objects with card, columns and rows of metric,
-    ref, candidate), or CSV files with the columns metric, reference, candidate and optionally n (items), k (repeats)
-    and card. Scores may be fractions or percent.
-
-    The intervals are unpaired, about twice as wide as a comparison of item scores would give. Each row gets a
-    sentence: what the table supports, or why it supports nothing. Exits with the gravest verdict of all rows.
-    """
+    """Judge published tables: two means a row, a known number of items, no item scores."""
     from evalkit.model import Verdict
 
     chosen = options.made(TableOptions, given)

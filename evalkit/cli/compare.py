@@ -42,15 +42,7 @@ class ForCi:
 @click.argument("candidate", type=options.FILE)
 @options.of("compare", CompareOptions)
 def command(reference: Path, candidate: Path, quiet: bool, as_json: bool, behaviour: bool, **given: Any) -> int:
-    """Compare CANDIDATE with REFERENCE: run what is missing, pair, judge, print the table.
-
-    Both are an endpoint's YAML file (what is missing is asked first), the folder of a stored run (nothing is asked),
-    two output folders of `lm_eval --log_samples`, or two score tables (CSV, JSONL, Parquet with the columns suite,
-    item, repeat, score and optionally cluster, stratum, status). A stored run may stand against a YAML file: it is
-    then the bank that a night's candidate is held against.
-
-    Exits 0 equivalent, 1 degraded or elevated, 3 invalid, 4 inconclusive; 2 for a mistake in what was given.
-    """
+    """Compare CANDIDATE with REFERENCE: run what is missing, pair, judge, print the table."""
     chosen = replace(options.made(CompareOptions, given), doctor=not given["no_doctor"])
     for name in ("junit", "openmetrics"):
         if given[name] is not None:
@@ -184,12 +176,7 @@ REASON: Final = 240
 @click.argument("file", type=options.FILE)
 @options.of("run")
 def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, as_json: bool, **reuse: bool) -> int:
-    """Run the suites of one endpoint.
-
-    FILE is the endpoint's YAML. Answers that are stored already are not asked for again, but for a dozen that show
-    whether the same server answers the rest; the run folder is RUNS/NAME of the configuration. Exits 0 when every
-    sample has an answer that could be graded, 3 when some have none.
-    """
+    """Run the suites of one endpoint."""
     done = api.run(file, RunOptions(overrides=overrides, limit=limit), Terminal(quiet=quiet), **reuse)
     report = _print_run(done, as_json=as_json)
     return 0 if done.whole and not any(suite["counts"].get("grade_error") for suite in report["suites"]) else 3
@@ -199,10 +186,7 @@ def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, 
 @click.argument("file", type=options.FILE)
 @options.of("score")
 def score(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool) -> int:
-    """Grade the stored replies of a run again; no endpoint is asked.
-
-    FILE is the endpoint's YAML, as given to `evalkit run`. Exits 3 where a sample has no score.
-    """
+    """Grade the stored replies of a run again; no endpoint is asked."""
     done = api.score(file, RunOptions(overrides=overrides, limit=limit))
     report = _print_run(done, as_json=as_json)
     return 0 if all(suite["valued"] == suite["planned"] for suite in report["suites"]) else 3
@@ -212,17 +196,7 @@ def score(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bo
 @click.argument("reference", type=options.FILE)
 @options.of("aa", CompareOptions)
 def aa(reference: Path, quiet: bool, as_json: bool, behaviour: bool, **given: Any) -> int:
-    """Compare an endpoint with itself: how large is a difference that means nothing?
-
-    REFERENCE is the endpoint's YAML file: it is asked every item a second time, as a run of its own with the name
-    NAME-aa and other seeds (a greedy endpoint is asked again all the same: batching and kernels make noise of their
-    own). Or it is the folder of a stored run with repeats: then its odd repeats are held against its even ones, and
-    nothing is asked.
-
-    `evalkit compare` finds the result of a second run by itself: it shows the interval beside each difference as the
-    noise floor, and says INVALID where the endpoint differs from itself. Exits as compare does; 1 means that the
-    endpoint or the harness is not repeatable.
-    """
+    """Compare an endpoint with itself: how large is a difference that means nothing?"""
     chosen = options.made(CompareOptions, given)
     made = api.aa(reference, chosen, Terminal(quiet=quiet, as_json=as_json))
     return show(made, chosen, as_json=as_json, behaviour=behaviour)

@@ -33,11 +33,7 @@ _LISTED_CHECK: Final = 15
 @click.argument("candidate", type=options.FILE, required=False)
 @options.of("doctor")
 def doctor(reference: Path, candidate: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
-    """Check an endpoint with some sixty short requests; with two files, also what differs between the stacks.
-
-    Each finding says what was seen, why it matters and how to mend it. Exits 0 without a problem, 3 with one. Nothing
-    is stored; data sets are not fetched.
-    """
+    """Check an endpoint with some sixty short requests; with two files, also what differs between the stacks."""
     if given["anyway"] and candidate is None:
         raise UsageError("--anyway: has no effect on one endpoint")
     chosen = RunOptions(overrides=given["overrides"])
@@ -98,12 +94,7 @@ def _show_across(across: Sequence[Finding], differences: Sequence[Difference], *
 @click.command("bench-client")
 @options.of("bench-client")
 def bench_client(**settings: Any) -> int:
-    """Measure what evalkit's own client costs, on a loopback server that it starts.
-
-    The server answers at once, so requests/s is the most that this machine can ask for with one process, and CPU per
-    request is what a run takes from whatever else the machine does. Rows: the floor (the HTTP library with nothing
-    around it), the client, and the client with what a run has around it. Compare rows of one call, not of two machines.
-    """
+    """Measure what evalkit's own client costs, on a loopback server that it starts."""
     from evalkit.resources import data_folder
 
     program, told = data_folder("bench") / "asking.py", json.dumps(settings)

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 @options.of("history")
 @click.pass_context
 def command(ctx: click.Context, /, runs: Path, html: Path | None, known_file: Path | None, **given: Any) -> int:
-    """Show the history: each suite's differences night by night, the first bad night, and what changed then.
-
-    `evalkit history add CMP` adds the comparison of a night. Exits 0, or with --gate as the last night's verdict says.
-    """
+    """Show the history: each suite's differences night by night, the first bad night, and what changed then."""
     if ctx.invoked_subcommand is not None:
         _nothing_before(ctx)
         return 0
@@ -76,11 +73,7 @@ def _show(series: tuple[Series, ...], known: tuple[Known, ...], given: Mapping[s
 @options.comparison
 @options.of("history-add")
 def add(comparison: Path, runs: Path | None, night: str | None, series: str | None, facts: tuple[str, ...]) -> None:
-    """Add a night: CMP is the folder that `evalkit compare` stored, or the comparison.json in it.
-
-    The history keeps of each suite what the table shows, and of both runs what was served and how it was asked:
-    versions, builds, sampling, digests. Adding a comparison twice changes nothing.
-    """
+    """Add a night: CMP is the folder that `evalkit compare` stored, or the comparison.json in it."""
     from evalkit.publish import history as nights
 
     told: dict[str, str] = {}

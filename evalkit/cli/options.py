@@ -144,13 +144,17 @@ def sections(command: str) -> Mapping[str, Sequence[str]]:
 
 
 def of(command: str, kind: type | None = None) -> Callable[[Function], Function]:
-    """All options of a command, as `commands.toml` says; a default that it does not say is that of the option class."""
-    shared = _table("shared")
+    """All options of a command, as `commands.toml` says, and what its help has below the function's one sentence.
+
+    A default that is not said there is that of the option class.
+    """
+    shared, more = _table("shared"), _table("more").get(command, "")
     defaults = {} if kind is None else {one.name: one.default for one in fields(kind) if one.default is not MISSING}
 
     def decorate(function: Function) -> Function:
         for name, own in reversed(_table(command).items()):
             function = _option(name, {**shared.get(name, {}), **own}, defaults)(function)
+        function.__doc__ = f"{function.__doc__}\n\n{more}"
         return function
 
     return decorate

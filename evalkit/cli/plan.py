@@ -25,13 +25,7 @@ if TYPE_CHECKING:
 @click.argument("candidate", type=options.FILE)
 @options.of("plan", PlanOptions)
 def plan(reference: Path, candidate: Path, as_json: bool, write: Path | None, **given: Any) -> int:
-    """Plan a comparison of two endpoints without asking either, and without their data sets.
-
-    Simulates the rule that judges: how often the whole comparison passes, and each suite, for equal stacks and for
-    some that are 1, 2, 3 and 5 points worse in every suite; with items x repeats, tokens, hours, GPU-hours, the most
-    calls of a judge. A stored run of either side gives spread and lengths; what is assumed otherwise is said. Exits 0
-    where equal stacks pass with --power, else 4.
-    """
+    """Plan a comparison of two endpoints without asking either, and without their data sets."""
     if write is not None and not given["design"]:
         raise UsageError("--write: has no effect without --design")
     made = api.plan(reference, candidate, options.made(PlanOptions, given), Terminal(quiet=False))

@@ -28,12 +28,7 @@ DEFAULTS: Final = ProbeOptions()
 @click.argument("candidate", type=options.FILE)
 @options.of("probe", ProbeOptions)
 def probe(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:
-    """Compare the log-probabilities that two endpoints give the same texts.
-
-    REFERENCE and CANDIDATE are endpoint YAML files. The margin comes from the reference compared with itself. Exits 0
-    equivalent, 1 degraded, 3 invalid or not supported by a server, 4 inconclusive. A detector of faults, no measure of
-    quality: what passes here still has to pass the suites.
-    """
+    """Compare the log-probabilities that two endpoints give the same texts."""
     from evalkit.examine.probe import NotSupportedError
     from evalkit.model import Verdict, said
 
@@ -99,14 +94,7 @@ def _show(report: FidelityReport, document: Mapping[str, Any]) -> None:
 @click.argument("candidate", type=options.FILE, required=False)
 @options.of("contract", ContractOptions)
 def contract(reference: Path, candidate: Path | None, as_json: bool, **given: Any) -> int:
-    """Hold an endpoint to what its API promises, with some 390 short requests; with two files, one against the other.
-
-    Tools in eighteen schemas, whole and streamed; response_format, stop, n, logprobs, logit_bias; texts streamed and
-    whole; thinking; up to 64 requests in flight that carry marks; and the sampler, measured by what it draws.
-    Two endpoints are paired case by case: what both break alike is no difference.
-
-    Exits as compare does; for one endpoint 0 where every promise is kept, else 3.
-    """
+    """Hold an endpoint to what its API promises, with some 390 short requests; with two files, one against another."""
     if candidate is None and given["out"] is not None:
         raise UsageError("--out: has no effect on one endpoint: nothing is stored")
     found = api.contract(reference, candidate, options.made(ContractOptions, given))
@@ -166,14 +154,7 @@ def _show_cost(sheets: Sequence[Sheet]) -> None:
 @click.argument("candidate", type=options.FILE)
 @options.of("bisect", BisectOptions)
 def bisect(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:
-    """Find the operators that make CANDIDATE fail the fidelity probe against REFERENCE.
-
-    Both are endpoint YAML files; the candidate's has a launch section, and a key of it switches operators. With k
-    guilty ones of n, at most k * (ceil(log2 n) + 2) + 2 servers are started, one after another. With --at-once, those
-    that may be asked for next are started too, and stopped where they are no longer wanted. Operators that fail only
-    together are named together; a server that does not come up or dies, twice, counts as failing. Exits 0 where
-    nothing is guilty, 1 where something is, 3 where the candidate fails with everything off.
-    """
+    """Find the operators that make CANDIDATE fail the fidelity probe against REFERENCE."""
     from evalkit.examine.bisect import most_tests, operators
 
     chosen = options.made(BisectOptions, {**given, "operators": operators(given["operators"])})

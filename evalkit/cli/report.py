@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 )
 @options.of("report", ReportOptions)
 def report(comparison: Path, form: str, out: Path | None, **given: Any) -> None:
-    """Render a stored comparison.
-
-    CMP is the folder that `evalkit compare` stored, or the comparison.json in it. Nothing is run or judged anew.
-    """
+    """Render a stored comparison."""
     made = api.load_comparison(comparison)
     chosen = options.made(ReportOptions, given)
     if form == "html" and out is None and sys.stdout.isatty():
@@ -54,11 +51,7 @@ def report(comparison: Path, form: str, out: Path | None, **given: Any) -> None:
 @click.argument("suite", required=False)
 @options.of("explain")
 def explain(comparison: Path, suite: str | None, language: api.Language) -> None:
-    """Say the verdict in three plain sentences a suite: what was asked, what came out, what may be said.
-
-    CMP is the folder that `evalkit compare` stored, or the comparison.json in it; SUITE is one of its suites, and
-    without it all of them are explained.
-    """
+    """Say the verdict in three plain sentences a suite: what was asked, what came out, what may be said."""
     options.deliver(api.load_comparison(comparison).explain(suite, language=language), None)
 
 
@@ -74,13 +67,7 @@ _SHOWN: Final = 700  # characters of a reply shown after it
 @click.argument("suite", required=False)
 @options.of("flips")
 def flips(comparison: Path, suite: str | None, whole: bool, as_json: bool, **given: Any) -> None:
-    """List the items that changed between two runs, the strongest evidence first.
-
-    CMP is the folder that `evalkit compare` stored, or the comparison.json in it. Replies are read from the two runs;
-    where those are gone, the shortened ones in CMP are shown. A reply can quote the question: those of gated data sets
-    are left out unless asked for. "regressed" and "improved" items changed their score, "changed" ones only their
-    answer. Repeats count from 0.
-    """
+    """List the items that changed between two runs, the strongest evidence first."""
     made = api.load_comparison(comparison)
     found, of_the_runs = made.changed(
         suite,

@@ -12,11 +12,7 @@ from evalkit.cli import options
 @options.of("runs")
 @click.pass_context
 def command(ctx: click.Context, runs: Path, as_json: bool) -> int:
-    """List the stored runs with what they take on disk, and verify every record, table and checksum of them.
-
-    What several runs share counts for each of them, and once in the sum. `evalkit runs cat RUN` prints what came back.
-    Exits 0 where all is whole, else 3.
-    """
+    """List the stored runs with what they take on disk, and verify every record, table and checksum of them."""
     if ctx.invoked_subcommand is not None:
         return 0
     from evalkit.examine.stored import size_of, stored_runs
@@ -50,10 +46,7 @@ def command(ctx: click.Context, runs: Path, as_json: bool) -> int:
 @click.argument("run", type=options.FOLDER)
 @options.of("runs-cat")
 def cat(run: Path, include_questions: bool, **wanted: str | int | None) -> None:
-    """Print what came back in a run, a JSON object a line: each reply with its body, each failure with its reason.
-
-    RUN is the folder of a run. Replies may quote the question: those to gated data sets are left out unless asked for.
-    """
+    """Print what came back in a run, a JSON object a line: each reply with its body, each failure with its reason."""
     import orjson
 
     from evalkit.examine.stored import records

@@ -105,11 +105,7 @@ def _echo(text: str) -> None:
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @options.of("suites-check")
 def check(paths: tuple[Path, ...], data: Path | None, items: int) -> None:
-    """Check suites before a run: every key, the data, and the scorer on a right, a wrong and an empty reply.
-
-    FILE is a suite's YAML, a pack's, or a folder of them. The first items' prompts are printed. Exits 2 where something
-    is wrong, with all that is. No endpoint is asked.
-    """
+    """Check suites before a run: every key, the data, and the scorer on a right, a wrong and an empty reply."""
     from evalkit.errors import SuiteError
     from evalkit.examine.suite_files import check_files
     from evalkit.tasks.items import LoadOptions
@@ -162,11 +158,7 @@ def init(folder: Path) -> None:
 @click.argument("document", type=click.Choice(["config", "comparison", "policy"]), default="config")
 @options.of("schema")
 def schema(document: str, suite: bool) -> None:
-    """Print a JSON Schema.
-
-    DOCUMENT is "config" (an endpoint's YAML file, the default), "comparison" (what `compare --json` prints) or "policy"
-    (what `--policy` takes).
-    """
+    """Print a JSON Schema."""
     if suite:
         from evalkit.config.suite import suite_schema as json_schema
     elif document == "policy":
@@ -182,10 +174,7 @@ def schema(document: str, suite: bool) -> None:
 @click.argument("program", default="python3")
 @options.of("facts")
 def facts(program: str, as_json: bool) -> None:
-    """Print what a server runs on: chip, count, driver, firmware and the versions that decide what it computes.
-
-    PROGRAM is the server's: `vllm`, `/opt/env/bin/python`. Run it where the server runs; the last line is a `build:`.
-    """
+    """Print what a server runs on: chip, count, driver, firmware and the versions that decide what it computes."""
     from evalkit.errors import UsageError
     from evalkit.serve.facts import build_of
     from evalkit.serve.facts import facts as facts_of
