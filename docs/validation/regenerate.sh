@@ -6,3 +6,5 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 tar -xJf "$here/runs.tar.xz" -C "$scratch"
 "${PYTHON:-python3}" "$here/tables.py" "$scratch" "$here/probes" "$here/bisect.jsonl.xz"
+echo
+"${PYTHON:-python3}" "$here/smoke/table.py" "$here/smoke/results.jsonl.xz"
