@@ -52,21 +52,9 @@ class Commands(click.Group):
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="flagos-evalkit", prog_name="evalkit")
-@click.option("--language", type=click.Choice(["en", "zh"]), help="English or Chinese (or EVALKIT_LANGUAGE).")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@options.of("evalkit")
 def cli(language: str | None, debug: bool) -> None:
-    """Shows whether a ported model is still the same model.
-
-    Suites run on two OpenAI-compatible endpoints, are paired item by item and judged against a tolerance.
-
-    \b
-    Start with
-      evalkit init                                     two files to fill in
-      evalkit doctor reference.yaml candidate.yaml     is anything amiss
-      evalkit compare reference.yaml candidate.yaml    the verdict
-
-    Exit codes: 0 equivalent, 1 degraded or elevated, 2 usage, 3 invalid, 4 inconclusive, 70 internal, 130 interrupted.
-    """  # noqa: D301 - click reads \b: these lines are not to be wrapped
+    """Shows whether a ported model is still the same model."""
     if debug:
         os.environ["EVALKIT_DEBUG"] = "1"
     if language is not None:

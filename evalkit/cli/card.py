@@ -50,7 +50,6 @@ def command() -> None:
 
 
 @command.command("make")
-@options.comparison
 @options.of("card")
 def make(comparison: Path, **given: Any) -> None:
     """Make a model card's table from a stored comparison."""
@@ -135,7 +134,6 @@ def _hub_file(comparison: Comparison, given: Mapping[str, Any]) -> HubFile:
 
 
 @command.command("check", short_help="Find what is wrong in the tables of published cards.")
-@click.argument("files", metavar="README.md...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @options.of("card-check")
 def check(files: tuple[Path, ...], as_json: bool) -> int:
     """Check the tables of published cards: what is wrong in each, and what shows when they lie side by side."""
@@ -160,7 +158,6 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
 
 
 @click.command("judge-table")
-@click.argument("files", nargs=-1, required=True, type=options.FILE)
 @options.of("judge-table", TableOptions)
 def judge_table(files: tuple[Path, ...], as_json: bool, **given: Any) -> int:
     """Judge published tables: two means a row, a known number of items, no item scores."""

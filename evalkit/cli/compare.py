@@ -38,8 +38,6 @@ class ForCi:
 
 
 @click.command("compare", cls=options.Sectioned, sections=options.sections("compare"))
-@click.argument("reference", type=options.FILE)
-@click.argument("candidate", type=options.FILE)
 @options.of("compare", CompareOptions)
 def command(reference: Path, candidate: Path, quiet: bool, as_json: bool, behaviour: bool, **given: Any) -> int:
     """Compare CANDIDATE with REFERENCE: run what is missing, pair, judge, print the table."""
@@ -173,7 +171,6 @@ REASON: Final = 240
 
 
 @click.command("run")
-@click.argument("file", type=options.FILE)
 @options.of("run")
 def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, as_json: bool, **reuse: bool) -> int:
     """Run the suites of one endpoint."""
@@ -183,7 +180,6 @@ def run(file: Path, overrides: tuple[str, ...], limit: int | None, quiet: bool, 
 
 
 @click.command("score")
-@click.argument("file", type=options.FILE)
 @options.of("score")
 def score(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bool) -> int:
     """Grade the stored replies of a run again; no endpoint is asked."""
@@ -193,7 +189,6 @@ def score(file: Path, overrides: tuple[str, ...], limit: int | None, as_json: bo
 
 
 @click.command("aa")
-@click.argument("reference", type=options.FILE)
 @options.of("aa", CompareOptions)
 def aa(reference: Path, quiet: bool, as_json: bool, behaviour: bool, **given: Any) -> int:
     """Compare an endpoint with itself: how large is a difference that means nothing?"""

@@ -29,8 +29,6 @@ _LISTED_CHECK: Final = 15
 
 
 @click.command("doctor")
-@click.argument("reference", type=options.FILE)
-@click.argument("candidate", type=options.FILE, required=False)
 @options.of("doctor")
 def doctor(reference: Path, candidate: Path | None, quiet: bool, as_json: bool, **given: Any) -> int:
     """Check an endpoint with some sixty short requests; with two files, also what differs between the stacks."""

@@ -70,7 +70,6 @@ def _show(series: tuple[Series, ...], known: tuple[Known, ...], given: Mapping[s
 
 
 @command.command("add")
-@options.comparison
 @options.of("history-add")
 def add(comparison: Path, runs: Path | None, night: str | None, series: str | None, facts: tuple[str, ...]) -> None:
     """Add a night: CMP is the folder that `evalkit compare` stored, or the comparison.json in it."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Options = TypeVar("Options")
-FILE = click.Path(path_type=Path)
-FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 class Sectioned(click.Command):
@@ -112,7 +110,13 @@ def _hushed(_context: click.Context, _parameter: click.Parameter, value: bool) -
 # ---------------------------------------------------------------- the options
 
 
-_TYPES: Final = {"path": FILE, "folder": FOLDER, "file": click.Path(path_type=Path, dir_okay=False), "int": int}
+_TYPES: Final = {
+    "path": click.Path(path_type=Path),
+    "there": click.Path(path_type=Path, exists=True),
+    "folder": click.Path(path_type=Path, file_okay=False),
+    "file": click.Path(path_type=Path, dir_okay=False),
+    "int": int,
+}
 _RANGES: Final[Mapping[str, Callable[..., Any]]] = {
     "int": click.IntRange,
     "above": partial(click.FloatRange, min_open=True),
@@ -172,10 +176,9 @@ def _option(name: str, said: dict[str, Any], defaults: Mapping[str, Any]) -> Cal
     said["type"] = _TYPES.get(said.get("type", ""), said.get("type"))
     if "reads" in said:
         said["callback"] = _READERS[said.pop("reads")]
+    if said.pop("argument", False):
+        return click.argument(name, **said)
     return click.option(*said.pop("names", [f"--{name}"]), to, **said)
-
-
-comparison = click.argument("comparison", metavar="CMP", type=FILE)
 
 
 def spoken() -> Language:

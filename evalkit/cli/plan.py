@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 @click.command("plan")
-@click.argument("reference", type=options.FILE)
-@click.argument("candidate", type=options.FILE)
 @options.of("plan", PlanOptions)
 def plan(reference: Path, candidate: Path, as_json: bool, write: Path | None, **given: Any) -> int:
     """Plan a comparison of two endpoints without asking either, and without their data sets."""

@@ -24,8 +24,6 @@ DEFAULTS: Final = ProbeOptions()
 
 
 @click.command("probe")
-@click.argument("reference", type=options.FILE)
-@click.argument("candidate", type=options.FILE)
 @options.of("probe", ProbeOptions)
 def probe(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Compare the log-probabilities that two endpoints give the same texts."""
@@ -90,8 +88,6 @@ def _show(report: FidelityReport, document: Mapping[str, Any]) -> None:
 
 
 @click.command("contract")
-@click.argument("reference", type=options.FILE)
-@click.argument("candidate", type=options.FILE, required=False)
 @options.of("contract", ContractOptions)
 def contract(reference: Path, candidate: Path | None, as_json: bool, **given: Any) -> int:
     """Hold an endpoint to what its API promises, with some 390 short requests; with two files, one against another."""
@@ -150,8 +146,6 @@ def _show_cost(sheets: Sequence[Sheet]) -> None:
 
 
 @click.command("bisect")
-@click.argument("reference", type=options.FILE)
-@click.argument("candidate", type=options.FILE)
 @options.of("bisect", BisectOptions)
 def bisect(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Find the operators that make CANDIDATE fail the fidelity probe against REFERENCE."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@options.comparison
 @click.option(
     "--format",
     "form",
@@ -47,8 +46,6 @@ def report(comparison: Path, form: str, out: Path | None, **given: Any) -> None:
 
 
 @click.command("explain")
-@options.comparison
-@click.argument("suite", required=False)
 @options.of("explain")
 def explain(comparison: Path, suite: str | None, language: api.Language) -> None:
     """Say the verdict in three plain sentences a suite: what was asked, what came out, what may be said."""
@@ -63,8 +60,6 @@ _SHOWN: Final = 700  # characters of a reply shown after it
 
 
 @click.command("flips")
-@options.comparison
-@click.argument("suite", required=False)
 @options.of("flips")
 def flips(comparison: Path, suite: str | None, whole: bool, as_json: bool, **given: Any) -> None:
     """List the items that changed between two runs, the strongest evidence first."""

@@ -43,7 +43,6 @@ def command(ctx: click.Context, runs: Path, as_json: bool) -> int:
 
 
 @command.command("cat")
-@click.argument("run", type=options.FOLDER)
 @options.of("runs-cat")
 def cat(run: Path, include_questions: bool, **wanted: str | int | None) -> None:
     """Print what came back in a run, a JSON object a line: each reply with its body, each failure with its reason."""

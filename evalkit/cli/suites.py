@@ -66,7 +66,6 @@ def _print_table(suites: list[Any]) -> None:
 
 
 @command.command("show")
-@click.argument("name")
 @options.of("suites-show")
 @click.pass_obj
 def show(folders: tuple[Path, ...], name: str, item: str | None, data: Path | None) -> None:
@@ -102,7 +101,6 @@ def _echo(text: str) -> None:
 
 
 @command.command("check")
-@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @options.of("suites-check")
 def check(paths: tuple[Path, ...], data: Path | None, items: int) -> None:
     """Check suites before a run: every key, the data, and the scorer on a right, a wrong and an empty reply."""
@@ -155,7 +153,6 @@ def init(folder: Path) -> None:
 
 
 @click.command("schema")
-@click.argument("document", type=click.Choice(["config", "comparison", "policy"]), default="config")
 @options.of("schema")
 def schema(document: str, suite: bool) -> None:
     """Print a JSON Schema."""
@@ -171,7 +168,6 @@ def schema(document: str, suite: bool) -> None:
 
 
 @click.command("facts")
-@click.argument("program", default="python3")
 @options.of("facts")
 def facts(program: str, as_json: bool) -> None:
     """Print what a server runs on: chip, count, driver, firmware and the versions that decide what it computes."""
