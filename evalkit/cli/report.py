@@ -1,22 +1,18 @@
 """A stored comparison: `evalkit report` renders it, `explain` says its verdict, `flips` lists what changed."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from evalkit import api
 from evalkit.cli import options
 from evalkit.errors import UsageError
+from evalkit.model import Comparison, Flip
 from evalkit.options import ReportOptions
 from evalkit.render.report import FORMATS, check_format
-
-if TYPE_CHECKING:
-    from evalkit.model import Comparison, Flip
 
 
 @click.command("report")

@@ -5,25 +5,21 @@ program (a kernel that gives NaN, a wrong detokeniser), not a weak answer, so th
 rate would hide it. So it would a server's error message that comes as a good reply.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.compare.columns import NO_TEXT, Samples, Side, SuiteSide
+from evalkit.compare.pair import Aligned
 from evalkit.model import BehaviourRow, Prompt, Reason, Reply, Value
 from evalkit.stats.tails import binomial_upper
-
-if TYPE_CHECKING:  # who only grades pairs nothing
-    from evalkit.compare.pair import Aligned
 
 Ints: TypeAlias = NDArray[np.int64]
 
