@@ -24,19 +24,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from evalkit.config import EndpointConfig, redact_url
 from evalkit.errors import ConfigError, EndpointError, RunError, UsageError
+from evalkit.examine import probe
 from evalkit.examine.fidelity import overall_fidelity
-from evalkit.examine.probe import (
-    Findings,
-    Material,
-    NotSupportedError,
-    Plan,
-    Side,
-    candidate_part,
-    neutral_prompts,
-    open_session,
-    reference_part,
-    side_of,
-)
 from evalkit.examine.probe_report import FORWARD, SELF, assess
 from evalkit.files import digest, write_whole
 from evalkit.model import Reason, Verdict, said
@@ -207,8 +196,8 @@ class Bench:
         self,
         folder: Path,
         meant: Mapping[str, Any],
-        sides: tuple[Side, Callable[[Operators], Side]],
-        plan: Plan,
+        sides: tuple[probe.Side, Callable[[Operators], probe.Side]],
+        plan: probe.Plan,
         clock: Callable[[], float],
     ) -> None:
         self.folder = folder
@@ -217,7 +206,7 @@ class Bench:
         self._reference, self._candidate = sides
         self._plan = plan
         self._clock = clock
-        self._known: Material | None = None
+        self._known: probe.Material | None = None
         self._asking = asyncio.Lock()
         self._open(meant)
 
@@ -249,17 +238,17 @@ class Bench:
             return
         _write(path, {"digest": about, **meant})
 
-    async def _reference_side(self) -> Material:
+    async def _reference_side(self) -> probe.Material:
         path = self.folder / "reference.json"
         if self._known is None and path.exists():
-            self._known = _read(path, Material)
+            self._known = _read(path, probe.Material)
         if self._known is None:
-            async with open_session(self._reference, self._plan) as session:
-                self._known = await reference_part(session, await session.draw(self._plan))
+            async with probe.open_session(self._reference, self._plan) as session:
+                self._known = await probe.reference_part(session, await session.draw(self._plan))
             _write(path, self._known)
         return self._known
 
-    async def _asked(self, on: Operators, reference: Material) -> Result:
+    async def _asked(self, on: Operators, reference: probe.Material) -> Result:
         """What a set does; a crash is believed when it comes twice, because a busy machine has crashes of its own."""
         names = tuple(sorted(on))
         for _ in range(TRIES):
@@ -267,17 +256,17 @@ class Bench:
                 return await self._probed(on, reference)
             except EndpointError as error:
                 crash = Result(names, "crash", Verdict.DEGRADED, (said(str(error)[:REASON_CHARACTERS]),))
-                if isinstance(error, NotSupportedError):
+                if isinstance(error, probe.NotSupportedError):
                     if not on:
                         raise
                     break
         return crash
 
-    async def _probed(self, on: Operators, reference: Material) -> Result:
-        async with open_session(self._candidate(on), self._plan) as session:
-            made = await candidate_part(session, await session.draw(self._plan), reference)
+    async def _probed(self, on: Operators, reference: probe.Material) -> Result:
+        async with probe.open_session(self._candidate(on), self._plan) as session:
+            made = await probe.candidate_part(session, await session.draw(self._plan), reference)
             costs = session.asked()
-        return _judged(tuple(sorted(on)), Findings(self._plan, reference, made, {"candidate": costs}))
+        return _judged(tuple(sorted(on)), probe.Findings(self._plan, reference, made, {"candidate": costs}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +361,7 @@ def _failed(names: Sequence[str], results: Mapping[Operators, Result]) -> dict[O
     return {on: result.verdict in (failing if on else {Verdict.DEGRADED}) for on, result in results.items()}
 
 
-def _judged(names: tuple[str, ...], findings: Findings) -> Result:
+def _judged(names: tuple[str, ...], findings: probe.Findings) -> Result:
     """The verdict over the reference's texts and the candidate's own: the reference is not asked a second time."""
     report = assess(findings)
     judged = {name: one for name, one in report.judged.items() if name in {FORWARD, SELF}}
@@ -469,7 +458,7 @@ def bench_of(reference: Path, candidate: Path, names: list[str], options: Bisect
     if second.launch is None:
         raise ConfigError(f"{candidate}: launch: is needed, because every set of operators is another server")
     said = [one.limits.concurrency for one in (first, second) if isinstance(one.limits.concurrency, int)]
-    asked = Plan(neutral_prompts(options.prompts), options.tokens, greedy=0, at_once=min(said, default=8))
+    asked = probe.Plan(probe.neutral_prompts(options.prompts), options.tokens, greedy=0, at_once=min(said, default=8))
     folder = Path(options.out or first.runs / f"{first.name}--{second.name}-bisect")
     meant = {
         "reference": {**served(first), "urls": [redact_url(url) for url in first.urls]},
@@ -478,7 +467,7 @@ def bench_of(reference: Path, candidate: Path, names: list[str], options: Bisect
         "switch": asdict(switch),
         "plan": {"prompts": options.prompts, "tokens": options.tokens},
     }
-    sides = side_of(first), lambda on: side_of(config_with(on), folder / f"server-{key(on)}.log")
+    sides = probe.side_of(first), lambda on: probe.side_of(config_with(on), folder / f"server-{key(on)}.log")
     return Bench(folder, meant, sides, asked, time.monotonic)
 
 

@@ -14,17 +14,8 @@ from evalkit.config.launch import KNOWN_MODEL, PORT_MARK
 from evalkit.config.yaml import read_text
 from evalkit.errors import ConfigError, LaunchError
 from evalkit.resources import data_folder
+from evalkit.serve import process
 from evalkit.serve.flagscale import FlagScaleServe, FromCommandLine, read_flagscale
-from evalkit.serve.process import (
-    LOCAL,
-    Command,
-    Server,
-    free_port,
-    guarded,
-    host_and_port,
-    output_of,
-    refuse_a_taken_port,
-)
 from evalkit.waits import announce
 
 STANDIN_STOP_SECONDS: Final = 5.0
@@ -35,7 +26,7 @@ _LOOK_SECONDS: Final = 0.2
 _ANY_PORT: Final = "set launch.port to 0 for a free one"
 
 
-async def server_of(config: Launch, base_url_hint: str | None, log_file: Path, scratch: Path) -> Server:
+async def server_of(config: Launch, base_url_hint: str | None, log_file: Path, scratch: Path) -> process.Server:
     """The command that serves `config`, not started; `scratch` is an empty folder that outlives it.
 
     Raises:
@@ -53,21 +44,21 @@ async def server_of(config: Launch, base_url_hint: str | None, log_file: Path, s
             return await _command(config, base_url_hint, log_file)
 
 
-async def _command(config: CommandLaunch, base_url_hint: str | None, log_file: Path) -> Server:
+async def _command(config: CommandLaunch, base_url_hint: str | None, log_file: Path) -> process.Server:
     """A user's command; {port} is the port of the given address, else a free one."""
     base_url = base_url_hint
     if base_url is None:
         if not config.chooses_port:
             raise LaunchError("launch: a command needs {port} among its arguments, or base_url beside launch")
-        base_url = f"http://{LOCAL}:{free_port()}/v1"
-    host, port = host_and_port(base_url)
+        base_url = f"http://{process.LOCAL}:{process.free_port()}/v1"
+    host, port = process.host_and_port(base_url)
     argv = tuple(argument.replace(PORT_MARK, str(port)) for argument in config.argv)
-    command = Command(argv, config.log or log_file, config.env, config.cwd, config.stop_seconds)
-    await refuse_a_taken_port(host, port, f"start {command} on another port, and change base_url with it")
-    return Server(command, lambda: base_url, config.health_path, config.ready_seconds)
+    command = process.Command(argv, config.log or log_file, config.env, config.cwd, config.stop_seconds)
+    await process.refuse_a_taken_port(host, port, f"start {command} on another port, and change base_url with it")
+    return process.Server(command, lambda: base_url, config.health_path, config.ready_seconds)
 
 
-async def _flagscale(config: FlagScaleLaunch, base_url_hint: str | None, log_file: Path) -> Server:
+async def _flagscale(config: FlagScaleLaunch, base_url_hint: str | None, log_file: Path) -> process.Server:
     """`flagscale serve`; it answers at the hint, else where the serve configuration says.
 
     FlagScale writes a script, starts it in the background and returns; the engine's output goes to a log below its
@@ -81,7 +72,7 @@ async def _flagscale(config: FlagScaleLaunch, base_url_hint: str | None, log_fil
     base_url = base_url_hint or serve.base_url
     flaggems = None if config.flaggems is None else str(int(config.flaggems))
     named = {"USE_FLAGGEMS": flaggems, "GEMS_VENDOR": config.vendor}
-    command = Command(
+    command = process.Command(
         argv=_flagscale_argv(config, serve, await _flagscale_help(config.program)),
         log_file=config.log or log_file,
         env={**{name: value for name, value in named.items() if value is not None}, **config.env},
@@ -89,15 +80,17 @@ async def _flagscale(config: FlagScaleLaunch, base_url_hint: str | None, log_fil
         stop_seconds=config.stop_seconds,
         other_logs=((config.cwd or Path()) / serve.log,),
     )
-    host, port = host_and_port(base_url)
-    await refuse_a_taken_port(host, port, "set launch.port, or the port of the serve configuration, to another one")
-    return Server(command, lambda: base_url, "/v1/models", config.ready_seconds)
+    host, port = process.host_and_port(base_url)
+    await process.refuse_a_taken_port(
+        host, port, "set launch.port, or the port of the serve configuration, to another one"
+    )
+    return process.Server(command, lambda: base_url, "/v1/models", config.ready_seconds)
 
 
 async def _flagscale_help(program: tuple[str, ...]) -> str:
     """What `serve --help` says; a program that cannot be asked takes what versions 0.9 do, and its start says why."""
     try:
-        return str(await output_of((*program, "serve", "--help"), HELP_BYTES, HELP_SECONDS))
+        return str(await process.output_of((*program, "serve", "--help"), HELP_BYTES, HELP_SECONDS))
     except (OSError, TimeoutError):
         return "--model-path --port --engine-args"
 
@@ -120,40 +113,40 @@ def _flagscale_argv(config: FlagScaleLaunch, serve: FlagScaleServe, told: str) -
     return (*config.program, "serve", config.name or serve.name, *place, *options)
 
 
-async def _llama(config: LlamaCppLaunch, log_file: Path, scratch: Path) -> Server:
+async def _llama(config: LlamaCppLaunch, log_file: Path, scratch: Path) -> process.Server:
     """llama.cpp's own HTTP server with SmolLM2 or a GGUF file of the user's; the weights are there before it starts."""
     if importlib.util.find_spec("xllamacpp") is None:
         raise LaunchError("launch kind llama_cpp needs the package xllamacpp: pip install 'flagos-evalkit[demo]'")
     own = config.model != KNOWN_MODEL
     model = _own_file(config.model) if own else await _smollm2(config.weights_type, log_file, scratch / "weights.json")
-    command = Command((), log_file, llama_environment(config), title=f"llama.cpp's server for {model.name}")
+    command = process.Command((), log_file, llama_environment(config), title=f"llama.cpp's server for {model.name}")
     return await _standin("llama", llama_settings(config, model), command, config.ready_seconds, scratch)
 
 
-async def _ocr(config: OcrLaunch, log_file: Path, scratch: Path) -> Server:
+async def _ocr(config: OcrLaunch, log_file: Path, scratch: Path) -> process.Server:
     """A server around a text recogniser, under the engine's name; it says itself what is not installed."""
     settings = config.model_dump(include={"engine", "languages", "degrade", "max_images", "port"})
-    command = Command((), log_file, config.env, title=f"evalkit's server around {config.engine}")
+    command = process.Command((), log_file, config.env, title=f"evalkit's server around {config.engine}")
     return await _standin("ocr", {**settings, "model": config.engine}, command, config.ready_seconds, scratch)
 
 
 async def _standin(
-    name: str, settings: Mapping[str, Any], command: Command, ready_seconds: float, scratch: Path
-) -> Server:
+    name: str, settings: Mapping[str, Any], command: process.Command, ready_seconds: float, scratch: Path
+) -> process.Server:
     """The program `name` as a server that tells its port, or in a sentence what it lacks."""
     if settings["port"]:
-        await refuse_a_taken_port(LOCAL, settings["port"], _ANY_PORT)
+        await process.refuse_a_taken_port(process.LOCAL, settings["port"], _ANY_PORT)
     report = scratch / "server.json"
 
     def address() -> str | None:
         port = _told(report).get("port")
-        return f"http://{LOCAL}:{port}/v1" if port else None
+        return f"http://{process.LOCAL}:{port}/v1" if port else None
 
     command = _program(name, settings, report, command)
-    return Server(command, address, "/health", ready_seconds, lambda: _told(report).get("error"))
+    return process.Server(command, address, "/health", ready_seconds, lambda: _told(report).get("error"))
 
 
-def _program(name: str, settings: Mapping[str, Any], report: Path, command: Command) -> Command:
+def _program(name: str, settings: Mapping[str, Any], report: Path, command: process.Command) -> process.Command:
     file = data_folder("standins") / f"{name}.py"
     argument = json.dumps({**settings, "report": str(report)})
     # The programs import their neighbours, whatever the user has Python do with folders of scripts.
@@ -172,8 +165,8 @@ def _told(report: Path) -> dict[str, Any]:
 
 async def _smollm2(weights_type: str, log_file: Path, report: Path) -> Path:
     """SmolLM2's GGUF file, fetched where it is not there by a program that can be interrupted at any time."""
-    command = Command((), log_file, title="fetching the weights")
-    async with guarded(_program("weights", {"weights_type": weights_type}, report, command)) as fetching:
+    command = process.Command((), log_file, title="fetching the weights")
+    async with process.guarded(_program("weights", {"weights_type": weights_type}, report, command)) as fetching:
         announced = False
         while not fetching.ended.done():
             await asyncio.wait((fetching.ended,), timeout=_LOOK_SECONDS)

@@ -26,19 +26,7 @@ from typing import Any, Final
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
 from evalkit.scoring import patterns
-from evalkit.scoring.answers.reply import (
-    between_boxes,
-    boxes,
-    corrections,
-    for_matching,
-    last_line,
-    of_first_turn,
-    places,
-    scored,
-    supposed,
-    without_answer,
-    without_markup,
-)
+from evalkit.scoring.answers import reply
 from evalkit.scoring.registry import name_of, required
 
 VERSION: Final = 1
@@ -78,7 +66,7 @@ class Options:
         if isinstance(choices, str) or not isinstance(choices, Sequence) or not 2 <= len(choices) <= 26:
             raise DataError(f"{name_of(doc)}: 'choices' must be a list of 2 to 26 option texts, not {choices!r:.80}")
         letters = string.ascii_uppercase[: len(choices)]
-        plain = [without_markup(for_matching(str(choice))) for choice in choices]
+        plain = [reply.without_markup(reply.for_matching(str(choice))) for choice in choices]
         folded = [_words(text) for text in plain]
         times = Counter(folded)
         texts = {
@@ -254,10 +242,10 @@ def lenient_letter(text: str, options: Options) -> str | None:
         letters = [letter for found in pattern.finditer(text) if (letter := found[1].upper()) in options.letters]
         if letters:
             return letters[-1]
-    numbers = [int(found[1]) for place in places(text) if (found := _RE.number.match(text, place.start))]
+    numbers = [int(found[1]) for place in reply.places(text) if (found := _RE.number.match(text, place.start))]
     if numbers and 1 <= numbers[-1] <= len(options.letters):
         return options.letters[numbers[-1] - 1]
-    named = options.named_in(last_line(text)[1][-_LINE_LENGTH:])
+    named = options.named_in(reply.last_line(text)[1][-_LINE_LENGTH:])
     return next(iter(named)) if len(named) == 1 else None
 
 
@@ -283,7 +271,7 @@ class Extraction:
     start: int = -1
 
 
-@of_first_turn
+@reply.of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply to a multiple-choice question: 1 for the right option, else 0.
 
@@ -323,10 +311,10 @@ def settled(
     if not found.letters or (final.truncated and found.anchor not in STRONG):
         guess = lenient_letter(text, options)
         flags += ("lenient_only",) * (guess is not None)
-        return without_answer(final, text, lenient=float({guess} == truth), flags=flags)
+        return reply.without_answer(final, text, lenient=float({guess} == truth), flags=flags)
     flags += ("self_contradiction",) * found.contradictory
     flags += ("weak_anchor",) * (found.anchor not in STRONG | {"P4"})
-    score = scored(frozenset(found.letters) == truth, ",".join(found.letters), final, flags)
+    score = reply.scored(frozenset(found.letters) == truth, ",".join(found.letters), final, flags)
     return replace(score, reason="multiple") if len(found.letters) > 1 and not score.value else score
 
 
@@ -386,7 +374,7 @@ def _words_end(text: str, position: int, letter: str, options: Options) -> int |
 
 
 def _matchable(text: str) -> str:
-    return without_markup(for_matching(text)).strip()
+    return reply.without_markup(reply.for_matching(text)).strip()
 
 
 def _after_markers(text: str, options: Options) -> Iterator[tuple[Value, bool]]:
@@ -394,7 +382,7 @@ def _after_markers(text: str, options: Options) -> Iterator[tuple[Value, bool]]:
 
     An option's text after "the correct option is" is as weak as the bare text: prose about the options reads so.
     """
-    for place in places(text):
+    for place in reply.places(text):
         value = value_at(text, place.start, options, said=place.said)
         if value is None and (denied := _RE.not_but.match(text, place.start)):
             value = value_at(text, denied.end(), options)
@@ -418,7 +406,7 @@ def _with_another(text: str, value: Value, options: Options) -> Value:
 
 def _corrected(text: str, start: int, options: Options, *, by_text: bool = False) -> Iterator[Value]:
     """P1: what is given instead of an answer that ends at `start`: "Wait, actually C."; options' texts if `by_text`."""
-    for position in corrections(text, start):
+    for position in reply.corrections(text, start):
         value = value_at(text, position, options)
         if value and by_text >= value.by_text and _RE.alone.match(text, value.end):
             yield value
@@ -430,9 +418,9 @@ def _in_boxes(text: str, options: Options) -> Iterator[Value]:
     A box stands where it ends: what a marker inside it announces is a part of it.
     """
     before: Value | None = None
-    for box in boxes(text):
+    for box in reply.boxes(text):
         if value := value_in_box(box.content, options):
-            joined = before is not None and between_boxes(text, before.end, box.start)
+            joined = before is not None and reply.between_boxes(text, before.end, box.start)
             letters = (*before.letters, *value.letters) if before and joined else value.letters
             before = Value(tuple(dict.fromkeys(letters)), box.end, box.end, value.by_text)
             yield before
@@ -447,9 +435,9 @@ def value_in_box(content: str, options: Options) -> Value | None:
 
 def _from_lines(text: str, options: Options, weak: list[Value]) -> Extraction:
     """P4, else M1, else P5; what a first line gives may be taken back: "False. Wait, True"."""
-    start, line = last_line(text)
+    start, line = reply.last_line(text)
     line = line.strip()
-    before = last_line(text[:start])[1]
+    before = reply.last_line(text[:start])[1]
     alone = option_of(before, options) is None  # not one line of several options
     if alone and (letter := _labelled(line, options)):
         return Extraction((letter,), "P4")
@@ -503,7 +491,12 @@ def _led_to(line: str, options: Options) -> str | None:
     """The letter that ends a line and is the only one in it, behind a word that leads to it: "That leaves C."."""
     line = _RE.article.sub("", line[-_LONGEST_END:])
     *_, found = None, *_RE.led_to.finditer(line)
-    if found is None or found[1] not in options.letters or _RE.negative.search(line) or supposed(line, found.start(1)):
+    if (
+        found is None
+        or found[1] not in options.letters
+        or _RE.negative.search(line)
+        or reply.supposed(line, found.start(1))
+    ):
         return None
     others = {letter[1] for letter in _RE.letter.finditer(line)} & set(options.letters)
     return found[1] if others <= {found[1]} else None
@@ -514,7 +507,7 @@ def _told(line: str, options: Options) -> str | None:
     line = line[-_LONGEST_END:]
     for found in _RE.told.finditer(line):
         end = own_text_end(line, found.end(), found[1], options)
-        if end and _RE.line_end.match(line, end) and not supposed(line, found.start(1)):
+        if end and _RE.line_end.match(line, end) and not reply.supposed(line, found.start(1)):
             return found[1]
     return None
 
@@ -535,7 +528,7 @@ def _stated(text: str, options: Options) -> Iterator[str]:
     """M1: the letters that are said to be right; a lone I is a number of a statement, or whoever writes."""
     for found in _RE.stated.finditer(text):
         start, ticked = found.start(), found["ticked"]
-        denied = supposed(text, start) or _RE.stated_not.search(text[max(0, start - 30) : start])
+        denied = reply.supposed(text, start) or _RE.stated_not.search(text[max(0, start - 30) : start])
         own = ticked and own_text_end(text, found.end("ticked"), ticked, options)  # an option whose text is "true"
         if text[start] != "I" and not denied and not own:
             yield (found["before"] or found["after"] or found["left"] or ticked).upper()

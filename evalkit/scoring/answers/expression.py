@@ -14,16 +14,8 @@ from typing import Any, Final
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
+from evalkit.scoring.answers import reply
 from evalkit.scoring.answers.number import same_number
-from evalkit.scoring.answers.reply import (
-    filled_boxes,
-    for_maths,
-    of_first_turn,
-    places,
-    scored,
-    without_answer,
-    without_wrappers,
-)
 from evalkit.scoring.answers.worker import GradeError, GradeTimeout, run_limited
 from evalkit.scoring.registry import name_of, required
 
@@ -37,7 +29,7 @@ _PLACES: Final = 100  # so many markers from the end are looked at
 _RE: Final = patterns.of("expression")
 
 
-@of_first_turn
+@reply.of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     r"""Score a reply whose answer is a mathematical expression: 1 where its value equals that of `doc["answer"]`.
 
@@ -46,11 +38,11 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
 
     Raises `DataError`: the document has no answer.
     """
-    truth = for_maths(str(required(doc, "answer")))
+    truth = reply.for_maths(str(required(doc, "answer")))
     if not _plain(truth):
         raise DataError(f"{name_of(doc)}: nothing is left of 'answer' {truth!r:.80} but markup")
-    answer = extract(for_maths(final.text), midway=final.midway)
-    return without_answer(final) if answer is None else by_value(truth, answer, final)
+    answer = extract(reply.for_maths(final.text), midway=final.midway)
+    return reply.without_answer(final) if answer is None else by_value(truth, answer, final)
 
 
 def extract(text: str, *, midway: bool = False) -> str | None:
@@ -58,10 +50,10 @@ def extract(text: str, *, midway: bool = False) -> str | None:
 
     Where `text` may stop `midway` through a word, what touches its end is not an answer: it may go on.
     """
-    if boxed := filled_boxes(text, midway=midway):
+    if boxed := reply.filled_boxes(text, midway=midway):
         return boxed[-1]
     text = _RE.emphasis.sub("", text)
-    announced = deque((place.start for place in places(text) if place.said and place.firm), maxlen=_PLACES)
+    announced = deque((place.start for place in reply.places(text) if place.said and place.firm), maxlen=_PLACES)
     for start in reversed(announced):
         answer, end = _marked(text, start)
         depths = list(accumulate((character == "{") - (character == "}") for character in answer))
@@ -73,7 +65,7 @@ def extract(text: str, *, midway: bool = False) -> str | None:
 def by_value(truth: str, answer: str, final: FinalText) -> Score:
     """The score of `answer`, which a reply gave, against `truth`."""
     flags: tuple[str, ...] = ()
-    based = [_RE.based.fullmatch(without_wrappers(text).strip()) for text in (truth, answer)]
+    based = [_RE.based.fullmatch(reply.without_wrappers(text).strip()) for text in (truth, answer)]
     if any(based):  # 11_2 is neither 11 nor 11_3, and math-verify drops a subscript
         value = float(all(based) and len({found.groups() for found in based if found}) == 1)
     elif spelled_alike(truth, answer) or same_number(truth, answer):
@@ -90,7 +82,7 @@ def by_value(truth: str, answer: str, final: FinalText) -> Score:
                 reason = "grade_timeout" if isinstance(error, GradeTimeout) else "grade_error"
                 return Score(None, Status.GRADE_ERROR, reason, answer)
             value, flags = 0.0, ("too_large",)  # no number that a plain truth could be
-    return scored(value, answer[:LONGEST], final, flags)
+    return reply.scored(value, answer[:LONGEST], final, flags)
 
 
 def is_huge(answer: str) -> bool:
@@ -130,5 +122,5 @@ def _marked(text: str, start: int) -> tuple[str, int]:
 
 
 def _plain(text: str) -> str:
-    text = _RE.fraction.sub(r"\\frac", _RE.degrees.sub("", without_wrappers(text)))
+    text = _RE.fraction.sub(r"\\frac", _RE.degrees.sub("", reply.without_wrappers(text)))
     return _RE.one_in_braces.sub(r"\1", _RE.spaces.sub("", text)).rstrip(".").casefold()

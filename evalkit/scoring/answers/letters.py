@@ -29,17 +29,9 @@ from typing import Any, Final
 
 from evalkit.model import FinalText, Score
 from evalkit.scoring import patterns
+from evalkit.scoring.answers import reply
 from evalkit.scoring.answers.choice import Extraction, Options, extract, only, settled, truth_of, without_lists
 from evalkit.scoring.answers.prose import settled_on
-from evalkit.scoring.answers.reply import (
-    for_matching,
-    is_refusal,
-    last_line,
-    of_first_turn,
-    places,
-    supposed,
-    without_markup,
-)
 
 VERSION: Final = 1
 
@@ -75,7 +67,7 @@ def read_set(text: str, options: Options) -> Extraction:
 
     Letters joined by "or" are an open question, not a set.
     """
-    marked = [place.start for place in places(text)]
+    marked = [place.start for place in reply.places(text)]
     for start in (*reversed(marked[-20:]), 0):
         if named := _row_at(text[start:].strip(), options):
             return Extraction(named, "P1" if start else "P4")
@@ -89,7 +81,7 @@ def read_set(text: str, options: Options) -> Extraction:
     return Extraction(tuple(sorted(found.letters)), found.anchor, found.contradictory)
 
 
-@of_first_turn
+@reply.of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText, *, several: bool = False) -> Score:
     """Score a reply to a multiple-choice question about a picture: 1 for the right option, else 0.
 
@@ -101,7 +93,7 @@ def score(doc: Mapping[str, Any], final: FinalText, *, several: bool = False) ->
     """
     options = Options.of(doc)
     truth = truth_of(doc, options, several=several)
-    text = without_markup(for_matching(final.text))
+    text = reply.without_markup(reply.for_matching(final.text))
     text = without_lists(text, options, several=several)
     if final.midway:
         text = _RE.cut_word.sub("", text)  # "the answer is a", and the limit came
@@ -135,12 +127,12 @@ def _beginning(text: str, options: Options) -> str | None:
 
 
 def _last(text: str, options: Options) -> str | None:
-    start, line = last_line(text)
+    start, line = reply.last_line(text)
     found = _RE.option_line.match(line)
     letter = found and (found[1] or found[2])
     if not letter or letter not in options.letters:
         return None
-    _, before = last_line(text[:start])
+    _, before = reply.last_line(text[:start])
     return None if _RE.option_line.match(before) else letter
 
 
@@ -173,7 +165,7 @@ def _named(text: str, options: Options) -> str | None:
     """The option whose own text is the reply, or the only one whose text it holds (one inside another not counted)."""
     if whole := options.letter_of(text):
         return whole
-    if is_refusal(text):
+    if reply.is_refusal(text):
         return None
     left = _folded(text)
     shortest = 1 if len(text) <= SHORT_CHARS else SHORTEST_NAMED_CHARS
@@ -203,7 +195,7 @@ def _denied(text: str, found: re.Match[str]) -> bool:
     start = max(0, found.start() - SHORT_CHARS)
     start = max((end.end() for end in _RE.sentence_end.finditer(text, start, found.start())), default=start)
     stop = _RE.sentence_end.search(text, found.end(), found.end() + SHORT_CHARS)
-    if (stop and stop[0] in "?？") or supposed(text, found.start()):
+    if (stop and stop[0] in "?？") or reply.supposed(text, found.start()):
         return True
     after = text[found.end() : stop.start() if stop else found.end() + SHORT_CHARS]
     return any(_RE.denial.search(part) for part in (text[start : found.start()], after))

@@ -15,20 +15,8 @@ from typing import Any, Final
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
 from evalkit.scoring import patterns
+from evalkit.scoring.answers import reply
 from evalkit.scoring.answers.number import Quantity, equal, numbers, whole_number
-from evalkit.scoring.answers.reply import (
-    READ_CHARS,
-    filled_boxes,
-    for_maths,
-    last_line,
-    of_first_turn,
-    places,
-    scored,
-    tag_content,
-    without_answer,
-    without_markup,
-    without_wrappers,
-)
 from evalkit.scoring.registry import name_of, required
 
 VERSION: Final = 1
@@ -38,7 +26,7 @@ _ARTICLES: Final = frozenset({"a", "an", "the"})
 _RE: Final = patterns.of("short")
 
 
-@of_first_turn
+@reply.of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a short answer: 1 where the reply's first line is `doc["answer"]` or one of `doc["accepted"]`.
 
@@ -48,10 +36,10 @@ def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     Raises `DataError`: the document has no answer, or `accepted` is no list of texts.
     """
     accepted = _accepted(doc)
-    first, _, rest = (tag_content(final.text) or final.text.strip()).partition("\n")
+    first, _, rest = (reply.tag_content(final.text) or final.text.strip()).partition("\n")
     answer = normalise(first)
     value = float(answer in accepted)
-    whole = f" {normalise(final.text[: 2 * READ_CHARS])} "
+    whole = f" {normalise(final.text[: 2 * reply.READ_CHARS])} "
     lenient = float(any(f" {one} " in whole for one in accepted))
     if final.truncated and not rest and final.midway:
         status, reason = (Status.SCORED, "truncated_with_answer") if value else (Status.TRUNCATED, "truncated")
@@ -103,8 +91,8 @@ def score_part(final: FinalText, is_right: Callable[[str], bool]) -> Score:
     """The score of a reply by the part of it that holds the answer: 1 where that `is_right`, else 0."""
     given = answer_part(final.text, midway=final.midway)
     if given is None or (final.truncated and not given.strong):
-        return without_answer(final, final.text)
-    return scored(is_right(given.text), given.text[:400], final, () if given.strong else ("weak_anchor",))
+        return reply.without_answer(final, final.text)
+    return reply.scored(is_right(given.text), given.text[:400], final, () if given.strong else ("weak_anchor",))
 
 
 def answer_part(text: str, *, midway: bool = False) -> Given | None:
@@ -112,18 +100,18 @@ def answer_part(text: str, *, midway: bool = False) -> Given | None:
 
     Where it may stop `midway` through a word, what touches its end is not taken by a box or a marker.
     """
-    text = for_maths(text)
-    if boxed := filled_boxes(text, midway=midway):
-        return Given(without_wrappers(boxed[-1]).strip()[:_LONGEST_PART], strong=True)
-    text = without_markup(text)
-    announced = [place.start for place in places(text) if place.firm and place.said]
+    text = reply.for_maths(text)
+    if boxed := reply.filled_boxes(text, midway=midway):
+        return Given(reply.without_wrappers(boxed[-1]).strip()[:_LONGEST_PART], strong=True)
+    text = reply.without_markup(text)
+    announced = [place.start for place in reply.places(text) if place.firm and place.said]
     for start in reversed(announced[-20:]):
         end = _RE.line_end.search(text, start)
         stop = end.start() if end else len(text)
         part = text[start:stop].strip()
         if part and not (midway and end is None):
             return Given(part[:_LONGEST_PART], strong=True)
-    _, line = last_line(text)
+    _, line = reply.last_line(text)
     ends = [found.end() for found in _RE.sentence.finditer(line)]
     part = (line[ends[-1] :] if ends else line).strip()
     return Given(part[-_LONGEST_PART:], strong=False) if part else None
@@ -131,7 +119,7 @@ def answer_part(text: str, *, midway: bool = False) -> Given | None:
 
 def matches(given: str, truth: str) -> bool:
     """Whether the answer part `given` gives `truth`; a truth that is a number is compared as one."""
-    wanted = for_maths(truth)
+    wanted = reply.for_maths(truth)
     number = whole_number(wanted)
     if number is not None:
         answer = number_given(given)
@@ -153,7 +141,7 @@ def holds_text(given: str, truth: str) -> bool:
 
     A truth of one letter must be a capital that is named as a letter, so that neither "A point" nor "I think" is one.
     """
-    wanted = without_wrappers(without_markup(truth)).strip()
+    wanted = reply.without_wrappers(reply.without_markup(truth)).strip()
     if re.fullmatch(r"[A-Za-z]", wanted):
         return _holds_letter(given, wanted.upper())
     words = [word for word in _RE.words.findall(wanted.casefold()) if word not in _IGNORED]
