@@ -86,7 +86,7 @@ def stored_case(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions
 
 
 def stored_notes(side: Side, why: str = "") -> Iterator[Reason]:
-    """A note that nothing was asked of a side, with when and by what it was answered, where that is known."""
+    """A note that no new answer of a side counts, with when and by what it was answered, where that is known."""
     addresses = {word for suite in side.suites.values() for word in suite.samples.address.names if word}
     if addresses:
         told: dict[str, Value] = {"name": side.identity.name, "started": side.identity.started[:16].replace("T", " ")}

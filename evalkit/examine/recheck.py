@@ -25,7 +25,7 @@ from evalkit.endpoint import open_client
 from evalkit.endpoint.echo import continuation_logprob, echoed_logprobs
 from evalkit.endpoint.settings import Client, ClientSettings
 from evalkit.errors import ConfigError, EndpointError, UsageError
-from evalkit.model import Failure, Item, Reason, Reply, Request
+from evalkit.model import Failure, FailureKind, Item, Reason, Reply, Request
 from evalkit.run import Observer, journal
 from evalkit.run.grade import Wanted
 from evalkit.run.manifest import Rechecked
@@ -152,6 +152,12 @@ class _Chosen:
 
 class UnreachableError(EndpointError):
     """Nothing could be asked again."""
+
+
+# What is about a request and not about the moment: a server that answered it before would answer it again.
+_REFUSALS: Final = frozenset(
+    {FailureKind.BAD_REQUEST, FailureKind.CONTEXT_OVERFLOW, FailureKind.IMAGE, FailureKind.MALFORMED}
+)
 
 
 def reused(side: SideRun, observer: Observer, *, stored: bool) -> tuple[Rechecked | None, str]:
@@ -296,12 +302,24 @@ Came: TypeAlias = "Sequence[tuple[_Chosen, tuple[Any, Any]]]"
 
 
 def _came(side: SideRun, chosen: Sequence[_Chosen], replies: Sequence[tuple[Reply | Failure, Reply | Failure]]) -> Came:
-    """What came back of what was asked first. Raises `UnreachableError`: hardly anything."""
+    """What came back of what was asked first.
+
+    Raises:
+        UnreachableError: hardly anything did.
+        UsageError: the server is there, and refuses each of the requests that it is said to have answered.
+    """
     came = [(one, pair) for one, pair in zip(chosen, replies, strict=False) if all(isinstance(x, Reply) for x in pair)]
     if len(came) < min(_LEAST, len(chosen)):
         pairs = zip(chosen, replies, strict=False)
-        one, lost = next((one, x) for one, pair in pairs for x in pair if isinstance(x, Failure))
-        raise UnreachableError(f"{side.config.name}: {told(lost, gated=one.suite.loaded.suite.gated)}")
+        lost = [(one, x) for one, pair in pairs for x in pair if isinstance(x, Failure)]
+        said = told(lost[0][1], gated=lost[0][0].suite.loaded.suite.gated)
+        if not came and len(lost) == 2 * len(replies) and all(x.kind in _REFUSALS for _, x in lost):
+            where = side.config.where("base_url") or side.config.where("base_urls") or side.config.name
+            raise UsageError(
+                f"{where}: the server at {', '.join(side.config.urls)} answers none of {len(replies)} requests that "
+                f"{side.config.name} has stored answers to ({said}): it is not the one that gave them: {_ADVICE}"
+            )
+        raise UnreachableError(f"{side.config.name}: {said}")
     return came
 
 

@@ -22,7 +22,7 @@ def compared(endpoint, other_endpoint, config, run_evalkit):
     first = run_evalkit("compare", ref, cand)
     assert first.returncode == 0, first.stderr
     assert "asked for again" not in told(first)
-    assert "nothing was asked" not in told(first)
+    assert "no new answer" not in told(first)
     return lambda *more: run_evalkit("compare", ref, cand, *more)
 
 
@@ -46,8 +46,8 @@ def test_a_server_that_became_worse_stops_the_comparison(compared, endpoint, oth
     taken = compared("--stored", "--json")
     assert taken.returncode == 0
     assert json.loads(taken.stdout)["verdict"] == "EQUIVALENT"
-    pattern = r"evalkit: nothing was asked of {} \(--stored\): its answers are those of 20\d\d-\d\d-\d\d \d\d:\d\d UTC from {}"
-    said = [line for line in taken.stderr.splitlines() if "nothing was asked" in line]
+    pattern = r"evalkit: no new answer of {} counts \(--stored\): its answers are those of 20\d\d-\d\d-\d\d \d\d:\d\d UTC from {}"
+    said = [line for line in taken.stderr.splitlines() if "no new answer" in line]
     assert re.match(pattern.format("ref", re.escape(endpoint.url)), said[0])
     assert re.match(pattern.format("cand", re.escape(other_endpoint.url)), said[1])
     assert len(endpoint.requests) - asked[0] == 24, "--stored asks nothing"
@@ -76,10 +76,29 @@ def test_an_endpoint_that_is_down_is_said_in_the_first_line(compared, endpoint, 
     other_endpoint.close()
     done = compared()
     assert done.returncode == 0
-    said = [line for line in done.stderr.splitlines() if "nothing was asked of cand" in line]
+    said = [line for line in done.stderr.splitlines() if "no new answer of cand counts" in line]
     assert said
     assert f"UTC from {other_endpoint.url}" in said[0]
-    assert "nothing was asked of ref" not in told(done)
+    assert "no new answer of ref" not in told(done)
+
+
+def test_a_server_that_refuses_what_it_is_said_to_have_answered_is_another(compared, other_endpoint):
+    refusal = (400, {"error": {"message": "context too long for this model: 20 tokens"}})
+    other_endpoint.spoil = lambda body, _number: refusal if len(json.dumps(body["messages"])) > 500 else None
+    done = compared()
+    assert done.returncode == 2
+    assert "answers none of 12 requests that cand has stored answers to" in told(done)
+    assert "context too long" in told(done)
+    assert "`--stored`" in done.stderr
+
+
+def test_a_server_that_aborts_all_that_is_asked_again_gives_no_new_answer(compared, other_endpoint):
+    aborted = {"id": "x", "choices": [{"index": 0, "message": {"content": "A"}, "finish_reason": "abort"}]}
+    other_endpoint.spoil = lambda body, _number: (200, aborted) if len(json.dumps(body["messages"])) > 500 else None
+    done = compared()
+    assert done.returncode == 0
+    assert "no new answer of cand counts" in told(done)
+    assert "abort" in told(done)
 
 
 def test_another_model_behind_the_address_stops_it_too(compared, other_endpoint):
