@@ -1,15 +1,16 @@
 """Replies that belong to another question which the server had in hand at the same time: requests that were mixed up.
 
-Three things show it. A reply says what the other side replies to that other question, and hardly anything of what it
+Four things show it. A reply says what the other side replies to that other question, and hardly anything of what it
 replies to its own: by its words, weighed by how few replies have them. Or, where replies are too short to say anything,
 more lost answers than chance allows are the answer to one question in flight, on this side and not on the other. Or
-replies of some length are word for word those to another question, on this side and not on the other. A letter or a
-small number is the answer to many questions, and shows nothing.
+replies of some length are word for word those to another question, on this side and not on the other; or those that the
+other side gives to it, where this one's own reply would have been better. A letter or a small number is the answer to
+many questions, and shows nothing.
 """
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import log
@@ -45,11 +46,12 @@ def crossed_row(suite: str, reference: Side, candidate: Side, aligned: Aligned) 
     """The row of replies that are those of other questions, with an alert that names some; None without any."""
     looks = _Look(suite, (reference, candidate), aligned, 0), _Look(suite, (candidate, reference), aligned, 1)
     crossed = [look.by_words() for look in looks]
-    trials = [look.trials(found) for look, found in zip(looks, crossed, strict=True)]
-    copies = [look.copies() for look in looks]
+    trials = [look.trials(found, look.answers) for look, found in zip(looks, crossed, strict=True)]
+    for kind in ([look.copies() for look in looks], [look.trials({}, look.texts) for look in looks]):
+        for number in (0, 1):
+            crossed[number] |= _by_answers(kind[number], kind[1 - number], copied=True)
     for number in (0, 1):
         crossed[number] |= _by_answers(trials[number], trials[1 - number])
-        crossed[number] |= _by_answers(copies[number], copies[1 - number], copied=True)
     if not any(crossed):
         return None
     parts = []
@@ -198,15 +200,28 @@ class _Look:
 
     # ---------------------------------------------------------------- by answers
 
-    def trials(self, found: dict[int, int]) -> list[_Trial]:
-        """The lost answers, other than those that were found, that are telling answers to other questions."""
-        telling: dict[str, list[int]] = {}
+    def answers(self, place: int, row: int) -> object:
+        """What a reply answers, if anything; `place` is 0 for this side, 1 for the other."""
+        return (self._own, self._other)[place].answer[row]
+
+    def texts(self, place: int, row: int) -> object:
+        """A reply that is long enough to be one question's alone, as a number; None for a shorter one."""
+        samples = (self._own, self._other)[place]
+        return int(samples.text[row]) if samples.characters[row] >= _COPIED_CHARACTERS else None
+
+    def trials(self, found: dict[int, int], said: Callable[[int, int], object]) -> list[_Trial]:
+        """The replies that lost, other than those that were found, and say what few other questions are answered with.
+
+        Texts that the other side gives to another question are not those of copies alone: of two that were swapped each
+        occurs once.
+        """
+        telling: dict[object, list[int]] = {}
         for code in np.flatnonzero(self._reply_of >= 0).tolist():
-            if answer := self._other.answer[int(self._reply_of[code])]:
+            if answer := said(1, int(self._reply_of[code])):
                 telling.setdefault(answer, []).append(code)
         trials = []
         for row in self._differing(lost=True).tolist():
-            codes = telling.get(self._own.answer[row], [])
+            codes = telling.get(said(0, row), [])
             codes = [code for code in codes if self._cluster[code] != self._cluster[self._code[row]]]
             if row in found or not codes or len(codes) > _HOLDERS:
                 continue

@@ -212,6 +212,19 @@ def test_replies_that_are_word_for_word_those_to_others_in_flight_are_named(in_f
     assert "item00000 has that of item00003" in told
 
 
+def test_replies_that_were_swapped_are_named_though_everything_was_in_flight_and_none_occurs_twice():
+    asked, letters = questions(200), list("ABCD" * 50)
+    good, right = alike(200, "a"), np.ones(200)
+    bad, wrong = [text if number % 20 else alike(200, "b")[number] for number, text in enumerate(good)], np.ones(200)
+    for one in range(1, 200, 8):
+        bad[one], bad[one + 1] = good[one + 1], good[one]
+        wrong[one] = wrong[one + 1] = 0.0
+    told = say(alert(result(side("one", asked, good, letters, right), side("two", asked, bad, letters, wrong, 200))))
+    assert told.startswith("of 200 replies of the candidate, 5"), told
+    assert "of the reference" not in told
+    assert "item00001 has that of item00002" in told
+
+
 def test_texts_that_both_sides_repeat_and_short_ones_are_no_copies():
     asked, letters = questions(200), list("ABCD" * 50)
     both = [f"{text} {number}" for number, text in enumerate([STOCK] * 100)] * 2
