@@ -378,6 +378,6 @@ def note(name: str, found: Rechecked) -> Reason:
     told: dict[str, Any] = {"name": name, "n": found.asked, **cost}
     if found.word == "open":
         return Reason("note.recheck_open", told)
-    if found.differing:
+    if found.differing or found.own_differing:  # behind one address two may take turns
         return Reason("note.recheck_few", {**told, "differing": found.differing, "own": found.own_differing})
     return Reason("note.rechecked", told)

@@ -34,6 +34,8 @@ from evalkit.stats.tails import proportion
 
 _ASKED: Final = ("benchmark", "mode", "temperature", "max_tokens")
 """What of a result says how it was asked: other words on the other side make another number."""
+_WHOLE = 0.98
+"""The share of the other side's questions that a side must have, as in `evalkit compare`: lost ones are seldom easy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,9 @@ def judged(one: Result, two: Result, margin_pt: float, alpha: float) -> Publishe
         if None not in told and told[0] != told[1]:
             values = {"reference": str(told[0])[:80], "candidate": str(told[1])[:80]}
             wrong.append(Reason("differ.setting", {"key": key, **values}))
+    if min(one.n, two.n) < _WHOLE * max(one.n, two.n):
+        values = {"reference": f"{one.n:,}", "candidate": f"{two.n:,}"}
+        wrong.append(Reason("differ.setting", {"key": "number of questions", **values}))
     if wrong:
         return PublishedJudgment(label, Verdict.INVALID, wrong[0], one.score, two.score, None, margin)
     if one.samples and two.samples:

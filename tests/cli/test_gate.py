@@ -106,6 +106,14 @@ def test_evalscopes_reports_are_read(gate):
     assert gate(report(0.6212), native(40.0, 50))[1]["drop"] == 22.12
 
 
+def test_questions_that_one_side_lost_are_not_left_out_in_silence(gate):
+    told = gate(native(50.0, 20_000), native(50.0, 19_000))[1]
+    assert told["verdict"] == "INVALID"
+    assert "20,000" in told["message"]
+    assert "19,000" in told["message"]
+    assert gate(native(50.0, 20_000), native(50.0, 19_800))[1]["verdict"] == "EQUIVALENT"
+
+
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
