@@ -167,9 +167,6 @@ def _held(value: Any, hint: Any) -> Any:
     raise TypeError
 
 
-# ---------------------------------------------------------------- in what two documents differ
-
-
 NOT_SET: Final = "(not set)"
 MAX_SHOWN_CHARACTERS: Final = 120
 _IS_THERE: Final = "(runs)"

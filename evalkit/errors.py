@@ -85,7 +85,6 @@ UNREADABLE = (
 )
 """What others' libraries raise on bytes or text that they cannot read; which one depends on the byte that is wrong."""
 
-# ----------------------------------------------------------------
 # A word that is not known, and what was probably meant by it
 
 NAMED = 20

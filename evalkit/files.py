@@ -14,8 +14,6 @@ from evalkit.errors import DataError, StorageError
 MOST_LINE_BYTES: Final = 1 << 28
 """No line of JSON and no cell of a CSV file is longer."""
 
-# ---------------------------------------------------------------- digests
-
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spaces; equal values give equal bytes.
@@ -50,9 +48,6 @@ def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits. Raises `OSError`: where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# ---------------------------------------------------------------- whole files
 
 
 def check_place(path: Path, whose: str) -> None:
@@ -121,9 +116,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-# ---------------------------------------------------------------- rows
 
 
 def numbered_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:

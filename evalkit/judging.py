@@ -207,9 +207,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-# ---------------------------------------------------------------- what the options mean
-
-
 def choices_of(options: JudgeOptions) -> Choices:
     """What the options say of other programs' files."""
     return Choices(

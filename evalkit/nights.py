@@ -43,9 +43,6 @@ def to_confirm(comparison: Comparison) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.row_of or one.suite for one in asked if isinstance(one, SuiteResult)))
 
 
-# ---------------------------------------------------------------- both runs' answers as one side
-
-
 def joined(first: Side, second: Side) -> Side:
     """The side with the answers of both runs; the repeats of the second are numbered on from those of the first."""
 
@@ -85,9 +82,6 @@ def _appended(one: Any, two: Any) -> Any:
     names = tuple(dict.fromkeys((*one.names, *two.names)))
     codes = np.asarray([names.index(name) for name in two.names] or [0], dtype=np.int32)[two.codes]
     return Labels(np.concatenate([one.codes, codes]), names)
-
-
-# ---------------------------------------------------------------- what is said of it
 
 
 def once(comparison: Comparison, alpha: float) -> Comparison:

@@ -154,9 +154,6 @@ def check(files: tuple[Path, ...], as_json: bool) -> int:
     return 1 if findings else 0
 
 
-# ---------------------------------------------------------------- published tables
-
-
 @click.command("judge-table")
 @options.of("judge-table", TableOptions)
 def judge_table(files: tuple[Path, ...], as_json: bool, **given: Any) -> int:

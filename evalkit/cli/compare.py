@@ -100,9 +100,6 @@ def _print(comparison: Comparison, *, behaviour: bool) -> None:
     Console().print(table)
 
 
-# ---------------------------------------------------------------- for continuous integration
-
-
 def write_for_ci(comparison: Comparison, folder: Path, wanted: ForCi) -> None:
     """Writes the files that are asked for, and what the CI platform of the environment shows.
 
@@ -157,9 +154,6 @@ def _fitting_summary(comparison: Comparison, room: int) -> bytes:
         if len(text) <= room:
             return text
     return f"\n**evalkit: {comparison.verdict.value}** (the table is too long for this page)\n".encode()
-
-
-# ---------------------------------------------------------------- one endpoint
 
 
 NAMED: Final = 10

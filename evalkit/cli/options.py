@@ -48,9 +48,6 @@ def made(kind: type[Options], given: Mapping[str, Any]) -> Options:
     return kind(**{one.name: said[one.name] for one in known if one.name in said})
 
 
-# ---------------------------------------------------------------- what texts mean
-
-
 def read_margins(
     _context: click.Context, _parameter: click.Parameter, texts: Sequence[str]
 ) -> tuple[dict[str, float], float | None]:
@@ -105,9 +102,6 @@ def _hushed(_context: click.Context, _parameter: click.Parameter, value: bool) -
 
         hush()
     return value
-
-
-# ---------------------------------------------------------------- the options
 
 
 _TYPES: Final = {
@@ -184,9 +178,6 @@ def _option(name: str, said: dict[str, Any], defaults: Mapping[str, Any]) -> Cal
 def spoken() -> Language:
     """The language of what is printed for people: `evalkit --language`, or EVALKIT_LANGUAGE; else English."""
     return "zh" if os.environ.get("EVALKIT_LANGUAGE") == "zh" else "en"
-
-
-# ---------------------------------------------------------------- handing over what was made
 
 
 def print_json(document: Any) -> None:

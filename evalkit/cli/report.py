@@ -48,9 +48,6 @@ def explain(comparison: Path, suite: str | None, language: api.Language) -> None
     options.deliver(api.load_comparison(comparison).explain(suite, language=language), None)
 
 
-# ---------------------------------------------------------------- the items that changed
-
-
 _CONTEXT: Final = 60  # characters shown before the first differing word
 _SHOWN: Final = 700  # characters of a reply shown after it
 

@@ -137,9 +137,6 @@ def _print_checked(found: Any) -> None:
         click.echo("")
 
 
-# ---------------------------------------------------------------- configuration files
-
-
 @click.command("init")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
 def init(folder: Path) -> None:

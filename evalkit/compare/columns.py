@@ -45,9 +45,6 @@ class Labels:
         return {name: number for name, number in zip(self.names, numbers, strict=True) if number}
 
 
-# ---------------------------------------------------------------- the samples of one side, by column
-
-
 NO_TEXT = 0
 """The text digest of a sample that has no reply, or whose reply nobody stored."""
 

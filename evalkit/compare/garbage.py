@@ -43,9 +43,6 @@ def _scripts() -> dict[str, re.Pattern[str]]:
     return {name: re.compile(f"[{ranges}]") for name, ranges in told.items()}
 
 
-# ---------------------------------------------------------------- one reply
-
-
 def garbage_of(reply: Reply, prompt: Prompt) -> str:
     """What makes a reply garbage, as a word: `one_character`, `one_line`, `undecodable`, or a script that it is in.
 
@@ -96,9 +93,6 @@ def _text_of(prompt: Prompt) -> str:
     return "\n".join(pieces)
 
 
-# ---------------------------------------------------------------- both sides of a suite
-
-
 def is_garbage(samples: Samples, other: Samples) -> NDArray[np.bool_]:
     """Which replies of a side are garbage: a script is only where the other side answers nowhere in it."""
     used = other.garbage.counts()
@@ -135,9 +129,6 @@ def _told(side: str, samples: Samples, mask: NDArray[np.bool_], others: set[str]
         yield Reason(
             "garbage.side", {"side": side, "n": len(alone), "all": _answered(samples), "items": tuple(alone[:_SHOWN])}
         )
-
-
-# ---------------------------------------------------------------- one sentence in the place of many answers
 
 
 def canned_rows(

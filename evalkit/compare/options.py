@@ -67,9 +67,6 @@ def _nats(name: str, values: Floats, most: float) -> BehaviourRow:
     return BehaviourRow(name, None, mean.point, "nats", replace(mean.interval, low=max(0.0, mean.interval.low)), alert)
 
 
-# ---------------------------------------------------------------- p(gold) as a row
-
-
 def p_gold_row(judged: Judged, sides: tuple[SuiteSide, SuiteSide], policy: Policy) -> Judged | None:
     """The p(gold) row of a suite: the mean probability of the right option among all, against a margin of its own.
 

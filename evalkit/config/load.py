@@ -30,7 +30,6 @@ from evalkit.config.yaml import (
 from evalkit.errors import ConfigError, StorageError, did_you_mean
 from evalkit.resources import data_folder
 
-# ----------------------------------------------------------------
 # `--set a.b=c`: one value of a configuration, changed from the command line
 
 
@@ -94,7 +93,6 @@ def _name(entry: Node) -> str:
     return named.value if named is not None and isinstance(named.value, str) else ""
 
 
-# ----------------------------------------------------------------
 # YAML files and overrides into one checked `EndpointConfig`; every mistake is a sentence with its file and line
 
 
@@ -178,7 +176,6 @@ def _beside(folder: Path, written: str) -> Path:
         return folder / written
 
 
-# ----------------------------------------------------------------
 # What is allowed in a configuration but seldom meant: said in a sentence, never changed in silence
 
 
@@ -233,7 +230,6 @@ def _says(config: EndpointConfig, suite: str, parameter: str) -> str:
     return f"the default of sampling.{parameter}"
 
 
-# ----------------------------------------------------------------
 # Configuration files to start from: a commented pair, and the part that both share
 
 PAIR: Final = ("reference.yaml", "candidate.yaml", "common.yaml")

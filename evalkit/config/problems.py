@@ -132,7 +132,6 @@ def _mend(tree: Node, path: KeyPath, detail: ErrorDetails) -> str:
     return ""
 
 
-# ----------------------------------------------------------------
 # Unknown and missing keys
 
 

@@ -26,7 +26,6 @@ from evalkit.model import Failure, FailureKind
 if TYPE_CHECKING:  # who only reads what is stored needs none of the configuration
     from evalkit.config.redact import Redactor
 
-# ---------------------------------------------------------------- JSON as servers really write it
 # Python and JavaScript servers emit `NaN` and `-Infinity` (log-probabilities), byte-order marks, and escapes of half a
 # surrogate pair (a stream cut inside an emoji). A reply is worth more than its server's JSON library: numbers that are
 # none become null, halves that meet again are joined, and a half that stays alone becomes U+FFFD. Invalid UTF-8 and

@@ -17,9 +17,6 @@ from evalkit.endpoint.http import Answer, Transport, endpoint_url, place, server
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.model import Failure, FailureKind
 
-# ---------------------------------------------------------------- a server's own JSON interface
-
-
 PAUSES_SECONDS: Final = (0.5, 2.0)
 PAGE_SECONDS: Final = 60.0
 """So long may a server be silent that is asked for a page: nothing is generated, but it may be at its limit."""

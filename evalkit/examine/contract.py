@@ -122,9 +122,6 @@ async def sheet_of(config: EndpointConfig, settings: ClientSettings, seed: int =
     )
 
 
-# ---------------------------------------------------------------- what the trials say
-
-
 def held(reference: Sheet, candidate: Sheet, created: str) -> Comparison:
     """Two sheets as a comparison whose suites are the promises; `created` is the moment as ISO 8601 text."""
     rows, untold = list[SuiteResult](), list[str]()

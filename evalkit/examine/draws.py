@@ -200,9 +200,6 @@ def places_of(prompt: str, document: Any) -> list[Place]:
     return found
 
 
-# ---------------------------------------------------------------- what is asked
-
-
 OPEN: Final[Sequence[str]] = asked()["open"]
 ASKED: Final = {name: (Rule(**said), {"temperature": 1.0, **said}) for name, said in asked()["parameters"].items()}
 NEUTRAL: Final[dict[str, Any]] = {"top_k": -1, "min_p": 0.0}

@@ -170,9 +170,6 @@ def simulate(gate: Gate, comparisons: int, seed: int = 0) -> Outcome:
     )
 
 
-# ---------------------------------------------------------------- what comes back
-
-
 def draws(gate: Gate, comparisons: int, seed: int) -> Iterator[dict[str, Drawn]]:
     """The answers of so many comparisons, a hundred at a time."""
     streams = {name: np.random.default_rng([seed, number]) for number, name in enumerate(gate.suites)}
@@ -213,9 +210,6 @@ def right_answers(asked: IntArray, chance: FloatArray, size: int, rng: np.random
         counts[:, p == 1.0] = number
         found[:, columns] = counts
     return found
-
-
-# ---------------------------------------------------------------- how it is judged
 
 
 def judge(gate: Gate, drawn: Mapping[str, Drawn]) -> Outcome:

@@ -99,9 +99,6 @@ def _identity(path: Path | Frame) -> RunIdentity:
     return RunIdentity(name, digest[:12], "", place, made.isoformat(timespec="seconds"), {}, {}, {})
 
 
-# ---------------------------------------------------------------- rows of a file or a frame
-
-
 def _rows(path: Path | Frame, unused: list[str]) -> Iterator[tuple[int, Row]]:
     """(line, row) with the columns that mean something here; the names of the others are added to `unused`."""
     names = column_names(path) if isinstance(path, Path) else list(path.arrow().column_names)
@@ -133,9 +130,6 @@ def _unused(path: Path | Frame, names: Sequence[str]) -> list[str]:
         if near is not None and near not in names:
             raise DataError(f"{path}: has a column {name!r}: did you mean {near!r}?")
     return unused
-
-
-# ---------------------------------------------------------------- one row
 
 
 def _add(suites: defaultdict[str, SamplesBuilder], row: Row, where: str) -> None:

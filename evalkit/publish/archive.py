@@ -116,9 +116,6 @@ def candidates_of(bank: RunIdentity) -> set[str]:
     return found
 
 
-# ---------------------------------------------------------------- what `evalkit aa` left beside a run
-
-
 def second_name(name: str) -> str:
     """The name of the second run of an endpoint, made by `evalkit aa`."""
     return f"{name}-aa"

@@ -188,7 +188,6 @@ class HistoryTable:
         return console.text(text, ascii_only=self.ascii_only)
 
 
-# ---------------------------------------------------------------- the page: a plot and a table a suite
 # Made as the report is: one file, inline SVG, a policy that allows the page's own style and nothing else; no script.
 
 

@@ -97,9 +97,6 @@ def unknown(known: Iterable[Known], suites: Iterable[str]) -> Iterator[Reason]:
             yield Reason("known.no_suite", told if near is None else {**told, "near": near})
 
 
-# ---------------------------------------------------------------- the file
-
-
 _KEYS: Final = ("suite", "from", "until", "by", "reason")
 
 

@@ -55,9 +55,6 @@ def check_suites(policy: PolicyFile, tree: Node, compared: list[str]) -> None:
         raise UsageError(f"{tree.origin}: advisory: names all suites that are compared: none would decide")
 
 
-# ---------------------------------------------------------------- the rule of thumb
-
-
 def ruled(comparison: Comparison, name: str, rule: Rule) -> Comparison:
     """The comparison with a note on each suite, and their mean, of what the rule would have said and how it errs."""
     return replace(comparison, notes=(*comparison.notes, *_said(comparison, name, rule)))

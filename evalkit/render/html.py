@@ -22,7 +22,6 @@ from evalkit.render.rows import overall, probe_sentence, suite_row, table_of
 from evalkit.render.words import Language, clean, words_of
 from evalkit.resources import data_folder
 
-# ---------------------------------------------------------------- the changed answers as data, bounded in size
 # Both replies are kept from the first word in which they differ, with a little of what went before.
 
 
@@ -121,9 +120,6 @@ def _short(text: str | None) -> str | None:
     return cut if len(cut) >= len(clean(text)) else cut + "…"
 
 
-# ---------------------------------------------------------------- the scale of the plots (`reports/plots.html.j2`)
-
-
 _WIDEST_MARGINS: Final = 3.0
 """The scale ends at this many of the largest margin, so that one outlier does not flatten all the others."""
 _WIDEST_ALONE: Final = 15.0
@@ -178,7 +174,6 @@ def scale_to(margins: Sequence[float], intervals: Sequence[Interval | None], wid
     return Scale(min(max([1.25 * margin, *(1.05 * end for end in ends)]), widest * margin))
 
 
-# ---------------------------------------------------------------- the page
 # The content-security policy allows exactly the report's own style and script, by their SHA-256, and no request at all.
 
 

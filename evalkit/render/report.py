@@ -99,7 +99,6 @@ def notebook(comparison: Comparison) -> str:
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
 
 
-# ----------------------------------------------------------------
 # What continuous integration reads: JUnit XML, GitHub job summary and annotations, GitLab note, OpenMetrics
 # `undecided` says what an INCONCLUSIVE suite is to the job: "fail", "warn" or "pass".
 

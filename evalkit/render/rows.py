@@ -259,7 +259,6 @@ def _macro_row(macro: Macro, suites: tuple[SuiteResult, ...], language: Language
     )
 
 
-# ---------------------------------------------------------------- three plain sentences a suite
 # What was asked, what came out, what may be said.
 
 

@@ -92,9 +92,6 @@ def rows(counts: Mapping[Answerer, int]) -> list[Answered]:
     return [Answered(*by, n) for by, n in Counter(counts).most_common()]
 
 
-# ---------------------------------------------------------------- what a comparison says of it
-
-
 _OF_THE_SERVER: Final = ("version", "llama_cpp_build", "sglang_version", "root", "model_path")
 """What an endpoint says of itself that may decide its answers."""
 

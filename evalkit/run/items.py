@@ -80,9 +80,6 @@ def question_of(item: Item) -> str:
     return item.prompt.text or ""
 
 
-# ---------------------------------------------------------------- written
-
-
 def items_path(folder: Path, digest: str) -> Path:
     """Where a run folder has the items of this digest."""
     return folder / f"items-{digest}.parquet"
@@ -135,9 +132,6 @@ def _is_whole(path: Path, digest: str) -> bool:
         return bool(digest) and hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest)
     except OSError:
         return False
-
-
-# ---------------------------------------------------------------- read
 
 
 # Both sides of a comparison have the same items as a rule: they are held once.

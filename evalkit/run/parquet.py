@@ -44,9 +44,6 @@ def columns_of(table: str) -> Mapping[str, str]:
     return tables[table]
 
 
-# ---------------------------------------------------------------- written
-
-
 @cache
 def _schema(columns: tuple[tuple[str, str], ...]) -> Any:
     import pyarrow as pa
@@ -117,9 +114,6 @@ def _array(values: Sequence[Any], of: Any) -> Any:
     except UnicodeEncodeError:  # half a surrogate pair, which a model may write and no file can hold
         whole = (value.encode(errors="replace").decode() if isinstance(value, str) else value for value in values)
         return pa.array(list(whole), of.type)
-
-
-# ---------------------------------------------------------------- read
 
 
 class Table:

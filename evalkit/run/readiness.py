@@ -176,7 +176,6 @@ async def _unscored(client: Client, text: str) -> str | None:
     return _NO_NUMBERS if continuation_logprob(echo, text[-3:]) is None else None
 
 
-# ---------------------------------------------------------------- pictures
 # Before a suite with pictures one tiny request asks whether the endpoint takes as many small ones in a prompt as the
 # largest item that is still to be asked has; a server with a lower limit would refuse exactly the items with many, one
 # by one. A suite that cannot be asked whole is stopped with a sentence; whatever else is wrong the run itself says.

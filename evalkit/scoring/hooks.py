@@ -60,7 +60,6 @@ def __getattr__(name: str) -> Hook:
     return partial(accuracy, name)
 
 
-# ---------------------------------------------------------------- suites whose items weigh differently
 # For plain lm-eval; evalkit computes its own headlines from the weights.
 
 
@@ -79,7 +78,6 @@ def needs_judge(doc: Doc, results: Results) -> dict[str, float]:  # noqa: ARG001
     return {}
 
 
-# ---------------------------------------------------------------- examples that travel with each document
 # lm-eval draws shots from one pool for a whole task; MMLU wants those of the item's own subject. So the loader puts
 # them into the document's field `shots`, the suite names the split of the items as its few-shot split (only then does
 # lm-eval tell the sampler which item it is drawing for), and this sampler reads them from there.
@@ -103,9 +101,6 @@ class FromDocument(ContextSampler):  # type: ignore[misc] # lm-eval ships no typ
         if len(shots) < n:
             raise ValueError(f"{n} few-shot examples are needed, the document has {len(shots)}")
         return shots[:n]
-
-
-# ---------------------------------------------------------------- tasks that evalkit has no scorer for
 
 
 def scorer_of(task: Any) -> tuple[Callable[[Mapping[str, Any], FinalText], Score], str]:

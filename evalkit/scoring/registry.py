@@ -98,7 +98,6 @@ def _module(name: str, what: str, suite_file: Path | None) -> ModuleType:
         raise SuiteError(f"{what}: the module {name} cannot be imported: {error}{beside}") from error
 
 
-# ----------------------------------------------------------------
 # Code that lies beside a suite's file: imported under a private name, so that nothing else finds it by accident
 
 PRIVATE: Final = "_evalkit_beside_"
@@ -158,7 +157,6 @@ def digest_of_code(file: Path) -> str:
     return state.hexdigest()
 
 
-# ----------------------------------------------------------------
 # Calls
 
 _SHOWN_CHARACTERS: Final = 240
@@ -254,7 +252,6 @@ def _short(value: object) -> str:
     return printable(reprlib.repr(value), 80)  # bounded, also where an object of the user's cannot be shown
 
 
-# ----------------------------------------------------------------
 # What a scorer may demand of a document: an absent or empty truth is an error of the data, never a match
 
 

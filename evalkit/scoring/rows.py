@@ -81,9 +81,6 @@ def by_split(rows: Sequence[Row], settings: Settings) -> list[Document]:
     return documents
 
 
-# ---------------------------------------------------------------- the fields of a row
-
-
 def clean(value: object) -> str:
     """Text with LF line ends and no surrounding white space; "" for None."""
     return "" if value is None else str(value).replace("\r\n", "\n").strip()
@@ -169,7 +166,6 @@ def letter_of(answer: object, choices: Sequence[str], *, or_place: bool = False)
     return letter
 
 
-# ---------------------------------------------------------------- pictures
 # They are neither decoded nor copied: `images` names the columns that hold them, in the order in which the text counts
 # them, and a mark `<image 2>` in `question` (or in a choice) stands for the second of them. Pictures without a mark
 # belong in front of the text.

@@ -256,9 +256,6 @@ def is_on(value: str | None) -> bool:
     return value is not None and value.strip().lower() in {"1", "true", "yes", "on"}
 
 
-# ---------------------------------------------------------------- `flagscale:` of an endpoint's file
-
-
 SWITCH: Final = "USE_FLAGGEMS"
 
 

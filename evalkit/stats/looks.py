@@ -78,9 +78,6 @@ def _simpson(low: float, high: float) -> tuple[FloatArray, FloatArray]:
     return grid, weights * (grid[1] - grid[0]) / 3.0
 
 
-# ---------------------------------------------------------------- a comparison of several suites, in rounds
-
-
 class LookAlphas(NamedTuple):
     """The levels of a comparison's looks, each (looks, rows): the suites' rows, and their mean's as the last.
 

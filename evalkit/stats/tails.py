@@ -218,7 +218,6 @@ def over_clusters(point: float, pieces: FloatArray, level: float = 0.9) -> Estim
     return Estimate(point, error, groups - 1, Interval(point - reach, point + reach, level))
 
 
-# ----------------------------------------------------------------
 # Score intervals of proportions: one rate, the difference of two on the same items, and of two independent ones
 # A score interval holds every value that a test with the variance under that very value does not reject; it keeps its
 # width where nothing happened, and where everything did.

@@ -262,7 +262,6 @@ def _attach_shots(splits: dict[str, list[dict[str, Any]]], wanted: Shots) -> Non
         document["shots"] = shots
 
 
-# ----------------------------------------------------------------
 # Fetching: once, at a pinned revision, from the Hub, a mirror (`HF_ENDPOINT`) or ModelScope. A copy that is already in
 # the hub's cache on this machine is used without any network call.
 
@@ -332,7 +331,6 @@ def _modelscope(source: Source) -> Path:
         raise DataError(f"{name}: cannot be fetched from ModelScope: {error}") from error
 
 
-# ----------------------------------------------------------------
 # The rows of files on this machine: jsonl, json, csv, tsv and parquet, in any usual layout
 
 

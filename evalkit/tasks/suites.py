@@ -84,7 +84,6 @@ def _hint(name: str, folders: Sequence[Path]) -> str:
     return did_you_mean(name, all_suites(folders), "; `evalkit suites` lists them")
 
 
-# ----------------------------------------------------------------
 # The tasks of a suite that is a group
 
 
@@ -121,7 +120,6 @@ def members(suite: Suite) -> tuple[Member, ...]:
     return tuple(found)
 
 
-# ----------------------------------------------------------------
 # A generate_until task of lm-eval's own library, or of a folder of the user's, found without indexing 14,683 tasks
 
 
@@ -191,7 +189,6 @@ def _candidates(name: str, folders: Sequence[Path]) -> Iterator[Path]:
                 yield path
 
 
-# ----------------------------------------------------------------
 # Packs: named lists of suites with tolerances, one YAML file each under `suites/packs/`
 
 

@@ -222,9 +222,6 @@ atexit.register(close)
 os.register_at_fork(after_in_child=_POOL.forget)
 
 
-# ---------------------------------------------------------------- the child's side
-
-
 def _serve(channel: Connection) -> None:
     """Answer requests until the parent closes the pipe."""
     while True:

@@ -26,9 +26,6 @@ from evalkit.scoring.rows import Document, Row, Settings
 
 VERSION: Final = 1
 
-# ---------------------------------------------------------------- rows
-
-
 RELEASES: Final = ("2024-06-24", "2024-07-26", "2024-08-31", "2024-11-25")
 """The public releases; of later ones only parts are."""
 
@@ -141,9 +138,6 @@ def livebench(rows: Sequence[Row], settings: Settings) -> list[Document]:
     return documents
 
 
-# ---------------------------------------------------------------- which grader
-
-
 Grader = Callable[[Mapping[str, Any], str], Grade]
 
 GRADERS: Final[Mapping[str, Mapping[str, str]]] = tomllib.loads(
@@ -182,9 +176,6 @@ def kind_of(doc: Mapping[str, Any]) -> str:
     if "amps_hard" in key:
         return "amps_hard"
     return "aime" if words[0] == "aime" else key
-
-
-# ---------------------------------------------------------------- the score
 
 
 _TAGS: Final = re.compile(r"</?(?:solution|PLOT_SUMMARY)>|\s+")

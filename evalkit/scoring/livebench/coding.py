@@ -23,7 +23,6 @@ from evalkit.scoring.answers.worker import GradeTimeout
 from evalkit.scoring.livebench.extract import Grade
 from evalkit.scoring.registry import name_of
 
-# ---------------------------------------------------------------- tests: JSON, or base64 of zlib of a pickle of JSON
 # A pickle can run code when it is loaded, and a data set is others' text: the unpickler here refuses every global, so
 # only plain values come out, and of those only the one text that is expected is used.
 
@@ -98,9 +97,6 @@ def unpack(packed: str) -> str:
     if not isinstance(text, str):
         raise pickle.UnpicklingError(f"holds a {type(text).__name__}, not a text")
     return text
-
-
-# ---------------------------------------------------------------- the program, run on each of them
 
 
 SECONDS_PER_TEST: Final = 6.0

@@ -81,9 +81,6 @@ def distance(first: Sequence[_T], second: Sequence[_T]) -> int:
     return row[-1]
 
 
-# ---------------------------------------------------------------- what a grader hands back
-
-
 OFFICIAL_MISS: Final = "official_miss"
 """The official rule gave less than the answer, read sensibly, deserves (e.g. `Answer: A` where `AAAA` was asked)."""
 
