@@ -1,7 +1,5 @@
 """An endpoint whose promises are tried: asked whole and streamed, what its replies hold, and what each trial showed."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math
@@ -11,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import orjson
 
@@ -86,7 +84,7 @@ class Said:
     document: Any
 
     @classmethod
-    def of(cls, reply: Reply) -> Said:
+    def of(cls, reply: Reply) -> Self:
         """Reads a reply's body."""
         document = orjson.loads(reply.raw)
         listed = at(document, "choices", 0, "message", "tool_calls")

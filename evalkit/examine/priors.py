@@ -1,13 +1,11 @@
 """What is assumed of suites that nothing is stored of: the table `suites/priors.toml`, each figure with its source."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -33,7 +31,7 @@ class Spread:
     told: str
 
     @classmethod
-    def assumed(cls, mean: float | None = None) -> Spread:
+    def assumed(cls, mean: float | None = None) -> Self:
         """The table's, with a mean that is known where there is one."""
         icc = float(_table()["icc"])
         if mean is None:
@@ -41,7 +39,7 @@ class Spread:
         return cls(mean, icc, f"mean {mean:.2f} measured, ICC {icc:g} assumed")
 
     @classmethod
-    def measured(cls, mean: float, within: float) -> Spread:
+    def measured(cls, mean: float, within: float) -> Self:
         """By the mean variance between the repeats of an item."""
         whole = mean * (1.0 - mean)
         icc = 1.0 if whole <= 0.0 else min(1.0, max(0.0, 1.0 - within / whole))

@@ -3,11 +3,9 @@
 This module has what a person says about such files: which filter, which metric, which headline.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Self, TypeAlias
 
 from evalkit.errors import UsageError
 
@@ -23,7 +21,7 @@ class Named:
     by_suite: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, option: str, given: tuple[str, ...], allowed: tuple[str, ...] = ()) -> Named:
+    def parse(cls, option: str, given: tuple[str, ...], allowed: tuple[str, ...] = ()) -> Self:
         """The choice that an option's values say.
 
         Raises `UsageError`: for a value that is not allowed, or two that contradict each other.

@@ -1,10 +1,8 @@
 """How often a side asks each item, by how answers vary in a stored run of the reference (`bank:`)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -92,7 +90,7 @@ class _Spread:
     tokens: float
 
     @classmethod
-    def of(cls, side: SuiteSide) -> _Spread:
+    def of(cls, side: SuiteSide) -> Self:
         samples, table = side.samples, side.samples.items
         k, _means, variance = fold(samples.item, samples.value, len(table))
         known = np.flatnonzero(k)

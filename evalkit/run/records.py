@@ -6,8 +6,6 @@ such records have in common. A record is read where it is whole and says what a 
 and the next record that is whole is looked for behind it.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 import threading
@@ -16,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import Any, BinaryIO, Final, NamedTuple, Self, TypeAlias, get_args, get_type_hints
 
 import google_crc32c
 import orjson
@@ -46,7 +44,7 @@ class Answerer(NamedTuple):
     address: str = ""
 
     @classmethod
-    def of(cls, reply: Reply) -> Answerer:
+    def of(cls, reply: Reply) -> Self:
         """Who gave a reply."""
         return cls(reply.model or "", reply.fingerprint, reply.address)
 

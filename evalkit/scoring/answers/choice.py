@@ -14,14 +14,12 @@ Wait, actually C") gives way to what it says instead. Of a reply that was cut of
 never a guess. The time is linear in the length of the reply.
 """
 
-from __future__ import annotations
-
 import string
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
@@ -57,7 +55,7 @@ class Options:
     comparatives: frozenset[str]
 
     @classmethod
-    def of(cls, doc: Mapping[str, Any]) -> Options:
+    def of(cls, doc: Mapping[str, Any]) -> Self:
         """The options of `doc["choices"]`: 2 to 26 texts, lettered A, B, C ...
 
         Raises `DataError`: there are none, or too few or too many to letter.
