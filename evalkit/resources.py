@@ -1,6 +1,7 @@
 """What ships with evalkit (suites, templates, programs), found in a wheel and in a checkout; and its version."""
 
 import os
+import re
 import time
 import tomllib
 from collections.abc import Iterator
@@ -39,6 +40,31 @@ def toml_table(path: Path, name: str) -> dict[str, Any]:
     heads = (f'"{name}"]', f"{name}]", f"{name}.")
     found: dict[str, Any] = tomllib.loads("\n".join(f"[{one}" for one in _blocks(path) if one.startswith(heads)))[name]
     return found
+
+
+class Patterns:
+    """The regular expressions of one table of patterns.toml as attributes, each compiled when it is first used.
+
+    Raises `AttributeError`: the table has no such entry.
+    """
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+
+    def __getattr__(self, name: str) -> re.Pattern[str]:
+        """The pattern `name`, compiled when first asked for."""
+        if name not in self._entries:
+            raise AttributeError(f"patterns.toml has no {name!r} in [{self._table}]")
+        compiled = re.compile(self._text(name))
+        setattr(self, name, compiled)
+        return compiled
+
+    def _text(self, name: str) -> str:
+        return re.sub("<<([a-z_]+)>>", lambda found: self._text(found[1]), "".join(self._entries[name]))
+
+    @property
+    def _entries(self) -> dict[str, Any]:
+        return toml_table(Path(__file__).with_name("patterns.toml"), self._table)
 
 
 def cache_folder() -> Path:

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from evalkit import cli
+from evalkit import cli, resources
 from evalkit.resources import data_folder, toml_table
-from evalkit.scoring import patterns
 
 FILES = [
     data_folder("reports") / "reasons.toml",
     data_folder("reports") / "findings.toml",
     data_folder("reports") / "latex.toml",
     Path(cli.__file__).with_name("commands.toml"),
-    Path(patterns.__file__).with_suffix(".toml"),
+    Path(resources.__file__).with_name("patterns.toml"),
 ]
 
 

@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
+from evalkit.resources import Patterns
+
 REDACTED: Final = "***"
 ECHO: Final = "[redacted]"
 """In an endpoint's own words, in which three stars may stand for anything."""
@@ -24,34 +26,13 @@ _RAW_CHARACTERS: Final = 10_000
 # Named like passwords, by the shell.
 _FOLDERS: Final = frozenset({"PWD", "OLDPWD"})
 
-_SECRET_WORD: Final = re.compile(
-    r"(?:^|[_.-])(?:(?:api|access|private|secret|account|subscription|auth|sas)[_.-]?key|apikey|key|token|secret|"
-    r"passw(?:or)?d|passphrase|pwd|credentials?|auth|authorization|cookie|signature|sig|bearer)$",
-    re.IGNORECASE,
-)
-# Tokens of a vocabulary, and keys that are no keys.
-_HARMLESS: Final = re.compile(
-    r"(?:^|[_.-])(?:bos|eos|pad|unk|sep|cls|mask|stop|start|end|image|video|audio|think|next|per|first|last)[_.-]token$",
-    re.IGNORECASE,
-)
-# Of variables alone: a configuration's max_tokens is no secret.
-_SECRET_VARIABLE: Final = re.compile(
-    r"(?:^|_)(?:\w*KEYS|KEYRING|KEY_?ID|PAT|PASS|TOKENS|SECRETS|PASSWORDS|CREDENTIALS)$", re.IGNORECASE
-)
-_PASSWORD: Final = re.compile(r"://[^\s/?#@:]*:([^\s/@]+)@")
-_URL: Final = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s'\"<>]{1,2000}")
-# Inside one argument, as in `sh -c "HF_TOKEN=... vllm serve --api-key ..."`: assignments, then options.
-_VALUE: Final = r"""("[^"]*"|'[^']*'|[^\s'"]+)"""
-_INSIDE: Final = (
-    re.compile(r"(?<![\w-])([\w-]{1,80})(=)" + _VALUE),
-    re.compile(r"(?<![\w-])(-[\w-]{1,80})([ \t]+)" + _VALUE),
-)
+_RE: Final = Patterns("redact")
 
 
 def is_secret_name(name: str) -> bool:
     """True where the name of a variable, key or option says that its value is secret."""
     name = name.lstrip("-")
-    return " " not in name and bool(_SECRET_WORD.search(name)) and not _HARMLESS.search(name)
+    return " " not in name and bool(_RE.secret_word.search(name)) and not _RE.harmless.search(name)
 
 
 def redact_url(url: str) -> str:
@@ -120,7 +101,7 @@ def _redacted(value: Any, known: re.Pattern[str] | None, name: str) -> Any:
     if isinstance(value, str):
         if known is not None:
             value = known.sub(REDACTED, value)
-        return _URL.sub(lambda match: redact_url(match[0]), value)
+        return _RE.url.sub(lambda match: redact_url(match[0]), value)
     return value
 
 
@@ -143,7 +124,7 @@ def _redacted_arguments(arguments: Sequence[Any]) -> list[Any]:
 
 
 def _redacted_inside(text: str) -> str:
-    for pattern in _INSIDE:
+    for pattern in (_RE.assignment, _RE.option):
         text = pattern.sub(
             lambda match: f"{match[1]}{match[2]}{REDACTED}" if is_secret_name(match[1]) else match[0], text
         )
@@ -273,8 +254,8 @@ def withheld(variables: Mapping[str, str]) -> list[str]:
 
 
 def _is_secret_variable(name: str, value: str) -> bool:
-    named = is_secret_name(name) or (not value.isdigit() and _SECRET_VARIABLE.search(name))
-    address = (_PASSWORD.search(value) and not name.lower().endswith("proxy")) or secrets_of_query(value)
+    named = is_secret_name(name) or (not value.isdigit() and _RE.secret_variable.search(name))
+    address = (_RE.password.search(value) and not name.lower().endswith("proxy")) or secrets_of_query(value)
     return bool((named and name not in _FOLDERS) or address or any(secret in value for secret in _said))
 
 
@@ -288,7 +269,7 @@ def secrets_of_process(argv: Sequence[str], env: Mapping[str, str], known: Itera
     named = [variables[name] for name in withheld(variables)]
     pairs = [(given, told) for given, told in zip(argv, redacted(list(argv), (), "argv"), strict=True) if given != told]
     options = [given if told == REDACTED else given.partition("=")[2] for given, told in pairs]
-    passwords = [password for one in named for password in _PASSWORD.findall(one)]
+    passwords = [password for one in named for password in _RE.password.findall(one)]
     lines = {line for one in (*known, *named, *passwords, *options) for line in one.splitlines()}
     return tuple(line for line in lines if len(line) >= MIN_SECRET_CHARACTERS)
 

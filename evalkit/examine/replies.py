@@ -1,6 +1,5 @@
 """Are replies sane: template, reasoning, token limit, stop texts, several choices, log-probabilities?"""
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ import orjson
 from evalkit.endpoint.body import at
 from evalkit.examine.checks import Findings, Patient, Severity, said, shown
 from evalkit.model import Failure, FailureKind, Message, Reply
+from evalkit.resources import Patterns
 
 QUESTION: Final = "Name three rivers in Europe, and for each of them one city that lies on it."
 REPLY_TOKENS: Final = 48
@@ -20,14 +20,11 @@ COMMON_LETTER: Final = "e"
 TOKEN_CHARACTERS: Final = 16
 """More than most tokens of words have."""
 
-_LEAKED: Final = re.compile(
-    r"<\|[a-z_]{2,30}\|>|<\|(?:start|end)_header_id\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<｜[^｜]{1,30}｜>"
-)
-_OPENING: Final = re.compile(r"<(?:think|thinking|thought|reasoning)>")
+_RE: Final = Patterns("replies")
 _BROKEN: Final = (
-    (re.compile(r"(\S)\1{15,}"), "one character over and over"),
-    (re.compile(r"(\b\S{1,20}\b)(?:\W{1,3}\1\b){8,}"), "one word over and over"),
-    (re.compile(r"�{2,}"), "bytes that are no text"),
+    (_RE.one_character, "one character over and over"),
+    (_RE.one_word, "one word over and over"),
+    (_RE.no_text, "bytes that are no text"),
 )
 
 
@@ -48,7 +45,7 @@ async def check_reply(patient: Patient) -> None:
     _logprobs(patient, reply)
     if reply.reasoning and not reply.content:
         await _reasoning_only(patient, reply)
-    elif _OPENING.search(reply.content) or any(tag in reply.content for tag in patient.subject.closing_tags):
+    elif _RE.opening.search(reply.content) or any(tag in reply.content for tag in patient.subject.closing_tags):
         found.say("reasoning.inside")
 
 
@@ -57,7 +54,7 @@ def _text(found: Findings, reply: Reply) -> None:
     if not text.strip():
         found.say("reply.empty", finish_reason=reply.finish_reason)
         return
-    leaked = _LEAKED.search(reply.content)
+    leaked = _RE.leaked.search(reply.content)
     broken = next((what for pattern, what in _BROKEN if pattern.search(text)), None)
     if leaked:
         found.say("template.leaked", mark=leaked[0], text=shown(reply.content))

@@ -6,7 +6,6 @@ has no score to publish, and one of a part of its data set only where that is `p
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +19,7 @@ from evalkit.publish.cards import decoded, incomplete, own_data
 from evalkit.render import numbers
 from evalkit.render.jinja import own
 from evalkit.render.rows import part_text, suite_row
+from evalkit.resources import Patterns
 
 EVERY_EVAL_EVER_VERSION: Final = "0.3.0"
 
@@ -179,14 +179,7 @@ def _yaml(data: object) -> str:
 
 
 KEY: Final = "model-index"
-_OURS: Final = re.compile(r"n=\d+, .*, evalkit \S+")  # a metric's name as `hub.model_index` writes it
-_FRONT: Final = re.compile(  # how it begins, the keys, how it ends; or only how it begins, where it never ends
-    r"(\N{ZERO WIDTH NO-BREAK SPACE}?\s*---(?:\r?\n|\r|$))(?:((?:.*?\n)??)(---[ \t]*(?:\r?\n|$)))?", re.DOTALL
-)
-# The key, and the lines that are indented or begin with a dash; blank lines and comments may stand between.
-_INDEX: Final = re.compile(
-    rf"^(['\"]?){KEY}\1[ \t]*:.*\n(?:(?:[ \t]*(?:#.*)?\r?\n)*(?:[ \t]+[^\s#]|-).*\n)*", re.MULTILINE
-)
+_RE: Final = Patterns("hub")
 _MARK: Final = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 
@@ -203,7 +196,7 @@ def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = Fa
     """
     text = decoded(file)
     newline = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
-    front = _FRONT.match(text)
+    front = _RE.front.match(text)
     if front is None:
         mark, rest = text[: text.startswith(_MARK)], text.removeprefix(_MARK)
         return (mark + f"---\n{_yaml({KEY: [entry]})}---\n".replace("\n", newline) + rest).encode()
@@ -215,7 +208,7 @@ def into_front_matter(file: bytes, entry: Mapping[str, Any], *, named: bool = Fa
         )
     data = _read(block, line + 1)
     new = _yaml({KEY: _merged(data.get(KEY), entry, named=named)}).replace("\n", newline)
-    places = [found.span() for found in _INDEX.finditer(block)] or [(len(block), len(block))]
+    places = [found.span() for found in _RE.index.finditer(block)] or [(len(block), len(block))]
     if len(places) > 1:
         raise UsageError(f"the front matter has {KEY} twice: leave one")
     edited = block[: places[0][0]] + new + block[places[0][1] :]
@@ -262,7 +255,7 @@ def _data_set(result: Any) -> Any:
 def _is_ours(result: Any) -> bool:
     metrics = result.get("metrics") if isinstance(result, dict) else None
     names = [metric.get("name") for metric in metrics if isinstance(metric, dict)] if isinstance(metrics, list) else []
-    return bool(names) and all(isinstance(name, str) and _OURS.fullmatch(name) for name in names)
+    return bool(names) and all(isinstance(name, str) and _RE.ours.fullmatch(name) for name in names)
 
 
 def _check(before: Mapping[str, Any], edited: str) -> None:

@@ -12,26 +12,11 @@ from typing import Final
 
 from evalkit.model import Comparison, Difference, Reason, RunIdentity, SuiteResult
 from evalkit.render.document import reasons_of
+from evalkit.resources import Patterns
 
 HIDDEN: Final = "…"
 
-_URL: Final = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,20}://)(?:[^\s/?#@'\"<>]{0,200}@)?([^\s/?#'\"<>,;]{1,300})")
-_PORT: Final = re.compile(r":\d{1,5}\Z")
-_ADDRESS_KEY: Final = re.compile(
-    r"(?:^|[._])(?:hosts?|hostname|address|addresses|base_urls?|urls?|ip)\Z", re.IGNORECASE
-)
-
-# The path of an address is not one of a machine, and neither is the API's own. What `evalkit.codec` cut off
-# before begins with dots.
-_LETTER: Final = r"[^\s/'\"<>,;:|(){}\[\]]"
-_PART: Final = f"{_LETTER}+"
-_PATH: Final = re.compile(
-    r"(?P<address>\b(?!file:)[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s'\"<>]*)"
-    rf"|(?:\A\.\.\.{_LETTER}*(?:/{_PART})*|(?:(?<![\w./~…)-])~?|(?<=file://))(?!/(?:api/)?v\d)(?:/{_PART})+)"
-    rf"/(?P<name>{_PART})/?"
-)
-_ONE_PATH: Final = re.compile(r"~?(?:/[^/'\"\[\]{}\n]+)+/(?P<name>[^/'\"\[\]{}\n]+)/?")
-_COMMAND_KEY: Final = re.compile(r"(?:^|[._])(?:argv|args?|command|cmd)\Z", re.IGNORECASE)
+_RE: Final = Patterns("private")
 
 
 def fit_to_pass_on(comparison: Comparison) -> Comparison:
@@ -53,17 +38,17 @@ def without_folders(key: str, one: str, other: str) -> tuple[str, str]:
 
 def _short_value(key: str, value: str) -> str:
     """A value that is one path may have blanks in it; in a command they part its words."""
-    whole = None if _COMMAND_KEY.search(key) else _ONE_PATH.fullmatch(value)
+    whole = None if _RE.command_key.search(key) else _RE.one_path.fullmatch(value)
     return f"{HIDDEN}/{whole['name']}" if whole else _shortened(value)
 
 
 def _shortened(text: str) -> str:
-    return _PATH.sub(lambda match: match["address"] or f"{HIDDEN}/{match['name']}", text)
+    return _RE.path.sub(lambda match: match["address"] or f"{HIDDEN}/{match['name']}", text)
 
 
 def is_address_key(name: str) -> bool:
     """True where a dotted key says that its value is an address."""
-    return bool(_ADDRESS_KEY.search(name))
+    return bool(_RE.address_key.search(name))
 
 
 def without_hosts(comparison: Comparison) -> Comparison:
@@ -73,7 +58,7 @@ def without_hosts(comparison: Comparison) -> Comparison:
         texts += values
     for one in comparison.differences:
         texts += (one.reference, one.candidate)
-    hide = _hider({_PORT.sub("", match[2]) for text in texts for match in _URL.finditer(text)} - {HIDDEN})
+    hide = _hider({_RE.port.sub("", match[2]) for text in texts for match in _RE.url.finditer(text)} - {HIDDEN})
 
     def value(key: str, text: str) -> str:
         """What is called an address is one, whatever it looks like."""
@@ -92,7 +77,7 @@ def _hider(hosts: set[str]) -> Callable[[str], str]:
     patterns += [re.compile(rf"(?<![\w.-])(?:{dotted})(?![\w-])")] if dotted else []
 
     def hide(text: str) -> str:
-        text = _URL.sub(rf"\g<1>{HIDDEN}", text)
+        text = _RE.url.sub(rf"\g<1>{HIDDEN}", text)
         for pattern in patterns:
             text = pattern.sub(HIDDEN, text)
         return text

@@ -10,10 +10,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 from evalkit.model import Interval, Reason, Verdict
 from evalkit.render import numbers
-from evalkit.resources import data_folder, toml_table
+from evalkit.resources import Patterns, data_folder, toml_table
 
 Language: TypeAlias = Literal["en", "zh"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
+_RE: Final = Patterns("words")
 
 SYMBOLS: Final[Mapping[Verdict, str]] = dict(zip(Verdict, "✓▼▲?✗", strict=True))
 ASCII_SYMBOLS: Final[Mapping[Verdict, str]] = dict(zip(Verdict, "=-+?!", strict=True))
@@ -93,9 +94,6 @@ def places(code: str, language: Language = "en") -> frozenset[str]:
     return frozenset(name for part in parts if part.startswith("{") for name in _place(part)[1])
 
 
-_TOKEN: Final = re.compile(r"(\{\w+(?::[^{}]*)?\}|[<>])")
-
-
 @cache
 def _sentence(code: str, language: Language) -> tuple[str, ...]:
     """The texts and places of a sentence, and the marks between which a part of it stands."""
@@ -103,7 +101,7 @@ def _sentence(code: str, language: Language) -> tuple[str, ...]:
         entry = toml_table(data_folder("reports") / "reasons.toml", code)
     except KeyError:
         raise ReasonError(f"{code!r} is no reason that this evalkit knows") from None
-    return tuple(_TOKEN.split(entry[language]))
+    return tuple(_RE.token.split(entry[language]))
 
 
 @cache
@@ -244,21 +242,9 @@ _FORMATS: Final[Mapping[str, tuple[Any, ...]]] = {
 # cursors, forge lines and break XML.
 
 
-_UNWANTED: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks and overrides of direction
-    "\ud800-\udfff\ufffe\uffff\ufeff\u2028\u2029]"  # no characters at all; line ends that only some programs see
-)
-_COMMAND: Final = re.compile(r":(?=:)|##(?=\[)")  # what a workflow command begins with
-_MARKDOWN: Final = re.compile(r"([\\`*\[\]<>|~&#$])")
-_MARKDOWN_UNDERSCORE: Final = re.compile(r"(?<![^\W_])_")
-# First on a line, a slash is a command to GitLab ("/approve") and two colons are one to GitHub.
-_MARKDOWN_START: Final = re.compile(r"^(\s*)(?:([-+=/]|:(?=:))|(\d{1,9})([.)])(?=\s|$))")
-
-
 def clean(text: str) -> str:
     """Text without control and direction-changing characters; CRLF becomes a newline, other intruders U+FFFD."""
-    return _UNWANTED.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+    return _RE.unwanted.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
 def one_line(text: str) -> str:
@@ -270,15 +256,15 @@ def without_commands(text: str) -> str:
     """Text for a terminal; in a GitHub job, which reads commands from it, none can be told from text any more."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
         return text
-    return _COMMAND.sub(r"\g<0> ", text)
+    return _RE.command.sub(r"\g<0> ", text)
 
 
 def markdown(text: str) -> str:
     """Text for one line of GitHub-flavoured Markdown, in a table cell or not; no HTML, no link, no emphasis."""
-    line = _MARKDOWN.sub(r"\\\1", one_line(text))
-    line = _MARKDOWN_UNDERSCORE.sub(r"\\_", line)
+    line = _RE.markdown.sub(r"\\\1", one_line(text))
+    line = _RE.markdown_underscore.sub(r"\\_", line)
     line = line.replace("://", r"\://").replace("www.", r"www\.")
-    return _MARKDOWN_START.sub(_escape_start, line)
+    return _RE.markdown_start.sub(_escape_start, line)
 
 
 def _escape_start(match: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers import reply
 from evalkit.scoring.answers.expression import LONGEST, by_value
 from evalkit.scoring.answers.short import number_given
@@ -23,7 +23,7 @@ VERSION: Final = 1
 # TeX commands whose backslash a careless JSON or Python string turned into a control character.
 _EATEN: Final = {"\x07": r"\a", "\x08": r"\b", "\t": r"\t", "\x0b": r"\v", "\x0c": r"\f", "\r": r"\r"}
 
-_RE: Final = patterns.of("aime")
+_RE: Final = Patterns("aime")
 _UNIT_LETTERS: Final = frozenset("mshgLlNJWVAKCF")
 
 

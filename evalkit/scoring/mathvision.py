@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers import choice, letters, reply
 from evalkit.scoring.answers.choice import Options, option_of, truth_of, without_lists
 from evalkit.scoring.answers.expression import LONGEST, by_value, extract, spelled_alike
@@ -24,7 +24,7 @@ from evalkit.scoring.rows import LETTERS, Document, Row, Settings, by_row, colum
 
 VERSION: Final = 1
 
-_RE: Final = patterns.of("mathvision")
+_RE: Final = Patterns("mathvision")
 
 
 @by_row

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers import letters, reply
 from evalkit.scoring.answers.number import equal, whole_number
 from evalkit.scoring.answers.short import matches, number_given, score_part
@@ -41,7 +41,7 @@ from evalkit.scoring.rows import (
 
 VERSION: Final = 1
 
-_RE: Final = patterns.of("mmmu")
+_RE: Final = Patterns("mmmu")
 _CMMMU_TYPES: Final = {"选择": "choice", "判断": "true_false", "填空": "fill"}
 
 DISCIPLINE_OF: Final = groups_of("mmmu")

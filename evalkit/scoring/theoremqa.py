@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers import reply
 from evalkit.scoring.answers.number import (
     LONGEST_FIELD,
@@ -50,7 +50,7 @@ Truth: TypeAlias = float | bool | str | tuple[float, ...]
 Value: TypeAlias = Number | bool | str | tuple[Number, ...]
 
 _YES: Final = frozenset({"true", "yes", "正确", "对"})
-_RE: Final = patterns.of("theoremqa")
+_RE: Final = Patterns("theoremqa")
 
 
 @by_row

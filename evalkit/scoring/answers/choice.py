@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers import reply
 from evalkit.scoring.registry import name_of, required
 
@@ -32,7 +32,7 @@ VERSION: Final = 1
 # ---------------------------------------------------------------- a question's options, by letter or by their own text
 
 
-_RE: Final = patterns.of("choice")
+_RE: Final = Patterns("choice")
 _FOLDED: Final = frozenset(".,;:!?'\"“”‘’«»。；：！？")  # punctuation that does not tell two texts apart
 _ARTICLES: Final = frozenset({"the", "a", "an"})
 _ALONE: Final = frozenset((word,) for word in _ARTICLES)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers import reply
 from evalkit.scoring.answers.number import same_number
 from evalkit.scoring.answers.worker import GradeError, GradeTimeout, run_limited
@@ -26,7 +26,7 @@ LONGEST: Final = 1000  # characters; longer "answers" are loops of a model that 
 _MOST_DIGITS: Final = 300
 _PLACES: Final = 100  # so many markers from the end are looked at
 
-_RE: Final = patterns.of("expression")
+_RE: Final = Patterns("expression")
 
 
 @reply.of_first_turn

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from evalkit.files import canonical, digest
 from evalkit.model import FinalText, Message, Score, Status
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers.reply import first_turn, unanswered
 from evalkit.scoring.registry import required
 
@@ -118,7 +118,7 @@ def _escaped(found: re.Match[str]) -> str:
     return json.dumps(found[0])[1:-1] if not found[0].isascii() else f"\\u{ord(found[0]):04x}"
 
 
-_RE: Final = patterns.of("judge")
+_RE: Final = Patterns("judge")
 _READ_LIMIT_CHARS: Final = (
     200_000  # of a longer reply nothing is read: a judge writes a line, or thinks aloud before it
 )

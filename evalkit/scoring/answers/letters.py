@@ -28,7 +28,7 @@ from itertools import islice
 from typing import Any, Final
 
 from evalkit.model import FinalText, Score
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers import reply
 from evalkit.scoring.answers.choice import Extraction, Options, extract, only, settled, truth_of, without_lists
 from evalkit.scoring.answers.prose import settled_on
@@ -40,7 +40,7 @@ BRIEF_CHARS: Final = 60
 SHORTEST_NAMED_CHARS: Final = 4
 MOST_MENTIONS: Final = 20
 
-_RE: Final = patterns.of("letters")
+_RE: Final = Patterns("letters")
 # Chinese is written without spaces: a word boundary beside it says nothing. Beside an operator stands a formula.
 _BEFORE_TEXT: Final = r"(?<![^\W\u3400-\u9fff])(?<![/^*+=:\\-])(?<![\d][.,])"
 _AFTER_TEXT: Final = r"(?![^\W\u3400-\u9fff]|[/^*+=%°\\-]|[.,:]\d)"

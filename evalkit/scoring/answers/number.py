@@ -19,7 +19,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Final
 
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers.reply import for_maths, without_wrappers
 
 LONGEST_FIELD: Final = 2_000
@@ -27,7 +27,7 @@ LONGEST_FIELD: Final = 2_000
 
 _DEEPEST: Final = 40
 
-_RE: Final = patterns.of("number")
+_RE: Final = Patterns("number")
 _BRACKETS: Final = {"(": ")", "[": "]", "{": "}"}
 
 _SCALES: Final = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers.choice import Options, only, option_of
 from evalkit.scoring.answers.reply import supposed
 
@@ -28,7 +28,7 @@ _NEARER: Final = frozenset({"more", "closer", "nearer"})
 
 _SHORTEST_TEXT_CHARS: Final = 4
 
-_RE: Final = patterns.of("prose")
+_RE: Final = Patterns("prose")
 
 
 @dataclass(frozen=True, slots=True)

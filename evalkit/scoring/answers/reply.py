@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any, Final
 
 from evalkit.model import FinalText, Reply, Score, Status
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 
-_RE: Final = patterns.of("reply")
+_RE: Final = Patterns("reply")
 CLOSING_TAGS: Final = ("</think>", "</thinking>", "</thought>")
 
 

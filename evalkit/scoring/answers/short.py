@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from evalkit.errors import DataError
 from evalkit.model import FinalText, Score, Status
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers import reply
 from evalkit.scoring.answers.number import Quantity, equal, numbers, whole_number
 from evalkit.scoring.registry import name_of, required
@@ -23,7 +23,7 @@ VERSION: Final = 1
 LONGEST: Final = 200
 
 _ARTICLES: Final = frozenset({"a", "an", "the"})
-_RE: Final = patterns.of("short")
+_RE: Final = Patterns("short")
 
 
 @reply.of_first_turn

@@ -10,7 +10,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
 from evalkit.errors import UNREADABLE, DataError
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import Grade, between, boxed, plain_box, truth_of
 from evalkit.scoring.registry import name_of
@@ -18,7 +18,7 @@ from evalkit.scoring.registry import name_of
 if TYPE_CHECKING:
     import pandas as pd
 
-_RE: Final = patterns.of("data_analysis")
+_RE: Final = Patterns("data_analysis")
 _FENCES: Final = ("```python", "```json", "```")
 _LONGEST_LITERAL: Final = 100_000
 _MARKS: Final = ("<solution>", "</solution>")

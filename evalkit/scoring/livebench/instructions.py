@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evalkit.errors import DataError
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import Grade
 from evalkit.scoring.registry import name_of
@@ -98,7 +98,7 @@ Rule = Callable[[str, Mapping[str, Any]], bool]
 _FENCE_STARTS: Final = ("```json", "```Json", "```JSON", "```")
 _FIXED_ANSWERS: Final = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _POSTSCRIPTS: Final = {"P.S.": re.compile(r"p\.\s?s\."), "P.P.S": re.compile(r"p\.\s?p\.\s?s")}
-_RE: Final = patterns.of("instructions")
+_RE: Final = Patterns("instructions")
 
 
 def grade(doc: Mapping[str, Any], text: str) -> Grade:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import (
     Grade,
@@ -141,7 +141,7 @@ def _between_dashes(text: str) -> str:
 # ---------------------------------------------------------------- spatial questions
 
 
-_RE: Final = patterns.of("language")
+_RE: Final = Patterns("language")
 _NUMBERS: Final = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),

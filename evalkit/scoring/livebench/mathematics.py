@@ -7,7 +7,7 @@ from itertools import dropwhile, takewhile
 from typing import Any, Final
 
 from evalkit.errors import UNREADABLE, DataError
-from evalkit.scoring import patterns
+from evalkit.resources import Patterns
 from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import Grade, boxed, distance, solutions, truth_of, without_marks
 from evalkit.scoring.registry import name_of
@@ -17,7 +17,7 @@ SECONDS: Final = 20.0
 
 _LIBRARIES: Final = ("lark", "math_verify", "sympy.parsing.latex")
 _LONGEST_FORMULA: Final = 2_000
-_RE: Final = patterns.of("mathematics")
+_RE: Final = Patterns("mathematics")
 _WRAPPED: Final = tuple(re.compile(rf"\\{name}\{{([^}}]*)\}}") for name in ("text", "textbf", "overline"))
 _OR: Final = "\\quad \\text{or} \\quad"
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.scoring import patterns
+from evalkit import resources
+from evalkit.resources import Patterns
 
-FOLDER = Path(patterns.__file__).parent
+FOLDER = Path(resources.__file__).parent
 TABLES = tomllib.loads((FOLDER / "patterns.toml").read_text(encoding="utf-8"))
 MODULES = {
     found[1]: text
     for path in FOLDER.rglob("*.py")
-    if (text := path.read_text(encoding="utf-8")) and (found := re.search(r'= patterns\.of\("(\w+)"\)', text))
+    if (text := path.read_text(encoding="utf-8")) and (found := re.search(r'= Patterns\("(\w+)"\)', text))
 }
 
 
@@ -27,9 +28,9 @@ def test_what_a_module_asks_for_is_in_its_table_and_all_of_it_is_used(table):
     shared = set(re.findall("<<([a-z_]+)>>", str(TABLES[table])))
     assert asked | shared == TABLES[table].keys()
     for name in asked:
-        assert "<<" not in getattr(patterns.of(table), name).pattern
+        assert "<<" not in getattr(Patterns(table), name).pattern
 
 
 def test_an_entry_that_is_not_there_is_named():
     with pytest.raises(AttributeError, match=r"no 'colour' in \[choice\]"):
-        _ = patterns.of("choice").colour
+        _ = Patterns("choice").colour
