@@ -22,6 +22,8 @@ ENDINGS: Final = frozenset(
     {"stop", "length", "content_filter", "tool_calls", "function_call", "eos_token", "stop_sequence"}
 )
 """The finish reasons of a generation that came to its end, in lower case: some gateways write STOP."""
+_GIVEN_UP: Final = frozenset({"failed", "error", "abort", "aborted", "cancelled", "canceled"})
+_ASKING: Final = frozenset({"user", "system", "developer", "tool", "function"})  # roles of a prompt's messages
 
 
 def request_fields(request: Request, messages: Iterable[Message], *, model: str, stream: bool) -> dict[str, Any]:
@@ -81,6 +83,8 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
     choice = _choice(document)
     if choice is None:
         return malformed(f"the answer has no choices: {_start(raw)}")
+    if problem := _contradicted(document, choice):
+        return problem
     finish_reason = ending(choice)
     if isinstance(finish_reason, Failure):
         return finish_reason
@@ -101,6 +105,22 @@ def reply_of(document: Any, raw: bytes, *, chat: bool, seconds: float) -> Reply 
         raw=raw,
         fingerprint=label(document.get("system_fingerprint")),
     )
+
+
+def _contradicted(document: Any, choice: Mapping[str, Any]) -> Failure | None:
+    """What a body says beside its choice that makes it no answer; None for nothing."""
+    if str(status := document.get("status")).lower() in _GIVEN_UP:
+        return Failure(FailureKind.SERVER_ERROR, f"the server gave the generation up: status {status!r}", status=200)
+    if twice(document["choices"]):
+        return malformed("several choices have the same index")
+    role = at(choice, "message", "role")
+    return malformed(f"the answer is a message of the role {role!r}") if str(role).lower() in _ASKING else None
+
+
+def twice(choices: list[Any]) -> bool:
+    """Whether two of several choices have the same index: nobody can say which of them is the answer."""
+    told = [choice["index"] for choice in choices if choice.__class__ is dict and choice.get("index") is not None]
+    return len(told) > 1 and len(set(map(str, told))) < len(told)
 
 
 _LONGEST_LABEL: Final = 300  # a path of a hub's cache is a name, too
@@ -131,6 +151,8 @@ def ending(choice: Mapping[str, Any]) -> str | Failure | None:
         return failures.of_choice(choice)
     told = choice.get("finish_reason")
     word = told.get("type") if isinstance(told, dict) else told
+    if str(stopped := choice.get("stop_reason")).lower() in _GIVEN_UP:
+        word = told = stopped  # beside a finish_reason "stop"
     if told is None or (isinstance(word, str) and word.lower() in ENDINGS):
         return word.lower() if isinstance(word, str) else None
     shown = word if isinstance(word, str) else told

@@ -141,7 +141,7 @@ class AiohttpClient:
         seconds = time.perf_counter() - started
         outcome = self._outcome(answer, lease.url, path, seconds)
         if isinstance(outcome, Reply) and request.continuation:
-            outcome = with_logprobs(outcome, request.continuation)
+            outcome = with_logprobs(outcome, request.prompt.text or "", request.continuation)
         if isinstance(outcome, Failure):
             outcome = failures.redacted(outcome, self._redactor, seconds)
         return replace(outcome, address=self._shown[lease.url])

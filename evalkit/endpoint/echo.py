@@ -5,6 +5,8 @@ are kept, with the number of the tokens before them and a digest of their text.
 """
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
@@ -17,6 +19,10 @@ from evalkit.model import Failure, Reply
 DROPPED: Final = "echo_dropped"
 """The key under which a stored body says how many tokens of the echo it lacks, and the SHA-256 of their text."""
 _ROUNDING: Final = 1e-4  # nats by which rounding may lift a log-probability above 0
+# What stands for a token that is a part of a character, or that the vocabulary lacks.
+_LOST: Final = re.compile(r"\ufffd|<0x[0-9a-f]{2}>|bytes:(?:\\x[0-9a-f]{2})+|<unk>|\[unk\]")
+_LONGEST_LOST: Final = 4  # characters that one of them may stand for, compatibility forms spelt out
+_MOST_BEGINNING: Final = 2  # special tokens that a server puts before a prompt: [gMASK]<sop>
 
 Echo: TypeAlias = Sequence[tuple[str, float | None]]
 """(token, log-probability in nats) of a prompt that a reply echoed; () where the reply has none."""
@@ -53,14 +59,53 @@ def continuation_logprob(echo: Echo, continuation: str) -> float | None:
     return total if text.endswith(continuation) else None
 
 
-def with_logprobs(reply: Reply, continuation: str) -> Reply | Failure:
-    """The reply where it says how likely `continuation` is at the end of the prompt; else MALFORMED, to be asked again.
+def with_logprobs(reply: Reply, prompt: str, continuation: str) -> Reply | Failure:
+    """The reply where it says how likely `continuation` is at the end of `prompt`; else MALFORMED, to be asked again.
 
-    A server may say so of most prompts and break on some: without numbers, or with ones that are none.
+    A server may say so of most prompts and break on some: without numbers, or with ones that are none; or it may answer
+    with those of another request.
     """
-    if continuation_logprob(echoed_logprobs(orjson.loads(reply.raw)), continuation) is not None:
-        return reply
-    return malformed("the reply has no log-probabilities of the option")
+    document = orjson.loads(reply.raw)
+    if continuation_logprob(echoed_logprobs(document), continuation) is None:
+        return malformed("the reply has no log-probabilities of the option")
+    if not echoes(document, prompt):
+        return malformed("the prompt that the reply echoes is not the one that was sent: it is another request's reply")
+    return reply
+
+
+def echoes(document: Any, prompt: str) -> bool:
+    """Whether the tokens of a whole body are those of `prompt`, special tokens before it aside.
+
+    White space, case and compatibility forms may differ, as tokenizers normalise. A token that is a part of a character
+    reads as U+FFFD or <0xE2>; as many characters of the prompt may be missing.
+    """
+    tokens = [str(token) for token in at(document, "choices", 0, "logprobs", "tokens")[: _prompt_tokens(document)]]
+    if "".join(tokens).endswith(prompt):
+        return True
+    sent = _folded(prompt)
+    return any(_is_text(_folded("".join(tokens[skipped:])), sent) for skipped in range(_MOST_BEGINNING + 1))
+
+
+def _is_text(echoed: str, sent: str) -> bool:
+    """Whether `echoed` is `sent` (both folded), but for what its tokens lost."""
+    pieces = _LOST.split(echoed)
+    missing = len(sent) - sum(map(len, pieces))
+    if not 0 <= missing <= _LONGEST_LOST * (len(pieces) - 1) or not sent.startswith(pieces[0]):
+        return False
+    end = 0
+    for piece in pieces:  # in their order
+        found = sent.find(piece, end)
+        if found < 0:
+            return False
+        end = found + len(piece)
+    return True
+
+
+def _folded(text: str) -> str:
+    """`text` without white space, case, accents and compatibility forms."""
+    if not text.isascii():
+        text = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    return "".join(text.casefold().split())
 
 
 def without_echo(document: dict[str, Any], continuation: str) -> dict[str, Any]:

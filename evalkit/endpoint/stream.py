@@ -111,6 +111,10 @@ _DONE: Final = b"[DONE]"
 _OF_THE_EVENT: Final = frozenset({"choices", "usage", "object", "error"})
 _OF_THE_DELTA: Final = frozenset({"index", "delta", "text", "logprobs"})
 
+_OF_AN_ANSWER: Final = (
+    "content", "text", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call",
+)  # fmt: skip
+
 
 class StreamedReply:
     """Collects one `text/event-stream` of `/chat/completions` or `/completions`; `events` counts what has come."""
@@ -126,6 +130,7 @@ class StreamedReply:
         self._usage: Any = None
         self._chat: bool | None = None
         self._id: Any = None
+        self._model: Any = None
         self._done = False
         self._failure: Failure | None = None
 
@@ -178,8 +183,12 @@ class StreamedReply:
             self._begin(document, choice)
         if document.get("id") != self._id and self._is_another(document.get("id")):
             return True
+        if document.get("model") != self._model:
+            self._name(document.get("model"))
         if document.get("usage") is not None:
             self._usage = document["usage"]
+        if (len(document["choices"]) > 1 or self._ending["finish_reason"]) and self._is_stray(document, choice):
+            return True
         self._add(choice)
         # Some servers write "" until the end has come.
         return bool(choice.get("finish_reason") or choice.get("error")) and self._ends_badly(choice)
@@ -207,6 +216,23 @@ class StreamedReply:
             return False
         return self._fail(malformed(f"events of two completions in one stream: id {self._id!r}, then {id_!r}"))
 
+    def _is_stray(self, document: dict[str, Any], choice: dict[str, Any]) -> bool:
+        """Whether an event cannot be of the answer; some servers send an empty delta or a role after its end."""
+        if body.twice(document["choices"]):
+            return self._fail(malformed("several choices of one event have the same index"))
+        holder = choice["delta"] if choice.get("delta").__class__ is dict else choice
+        said = map(holder.get, _OF_AN_ANSWER if self._ending["finish_reason"] else ())
+        if any(value.strip() if value.__class__ is str else value for value in said):
+            return self._fail(malformed("the stream goes on with text after the event with its finish reason"))
+        return False
+
+    def _name(self, model: Any) -> None:
+        """A reply under two names is of neither; some gateways give the name with later events only."""
+        if model and self._model is None:
+            self._model = self._head["model"] = model
+        elif model and model != self._model:
+            self._head["model"] = f"{self._model} then {model}"
+
     def _add_delta(self, delta: dict[str, Any]) -> None:
         texts = self._texts
         for key, value in delta.items():
@@ -230,15 +256,16 @@ class StreamedReply:
             self._chat = False
         else:
             return
-        self._head = {key: value for key, value in document.items() if key not in _OF_THE_EVENT}
+        self._head |= {key: value for key, value in document.items() if key not in _OF_THE_EVENT}
 
     def _without_choice(self, name: str, document: Any) -> bool:
         """The events that carry no text: usage, an error, a server's own news; True where it is an error."""
         error = failures.in_band(document, named_error=name == "error")
         if error is not None:
             return self._fail(failures.of_stream(error))
-        if isinstance(document, dict) and document.get("usage") is not None:
-            self._usage = document["usage"]
+        if isinstance(document, dict):
+            self._name(document.get("model"))
+            self._usage = document.get("usage") or self._usage
         return False
 
     def _structured(self, key: str, value: Any) -> None:
@@ -275,7 +302,9 @@ class StreamedReply:
         joined = {key: "".join(pieces) for key, pieces in self._texts.items()}
         if chat:
             message: dict[str, Any] = {"role": "assistant", "content": "", **joined}
-            message["role"] = "assistant"  # some servers send it with every event
+            message["role"] = next(
+                filter(None, self._texts.get("role", ())), "assistant"
+            )  # some servers send it with every event
             if self._tool_calls:
                 message["tool_calls"] = [self._tool_calls[index] for index in sorted(self._tool_calls)]
             choice["message"] = message

@@ -171,6 +171,22 @@ def test_replies_that_never_have_their_number_are_counted_with_the_cause(endpoin
     )
 
 
+def test_a_reply_to_another_prompt_is_asked_for_again_and_named(endpoint, other_endpoint, config, run_evalkit):
+    """Every question's last option is answered as that of another question: once, or always."""
+    seen = set()
+
+    def mixed(body):
+        prompt = body["prompt"]
+        stray = prompt.endswith(" D") and (prompt not in seen or "anatomy" in prompt)
+        seen.add(prompt)
+        return vllm_completion({**body, "prompt": prompt[:99] + prompt[100:]} if stray else body)
+
+    endpoint.complete, other_endpoint.complete = vllm_completion, mixed
+    sides = config("ref", endpoint.url, [SUITE]), config("cand", other_endpoint.url, [SUITE], limits={"retries": 1})
+    told = " ".join(run_evalkit("compare", *sides, "--quiet").stdout.split())
+    assert "40 of 60 have a score (failed 20 (malformed 20)): the prompt that the reply echoes is not the one" in told
+
+
 def test_a_small_numerical_change_shows_in_the_option_logprobs_before_any_answer_changes(
     endpoint, other_endpoint, config, run_evalkit
 ):

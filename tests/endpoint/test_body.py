@@ -159,6 +159,38 @@ ENDED = ("stop", "length", "content_filter", "tool_calls", "function_call", "eos
 """As the servers write them that are known to write them."""
 
 
+@pytest.mark.parametrize("role", ["user", "system", "tool", "User"])
+def test_a_message_of_a_prompt_s_role_is_no_answer(role):
+    failure = read(answer({"role": role, "content": "Which city is it?"}))
+    assert (failure.kind, "role" in failure.detail) == (FailureKind.MALFORMED, True)
+
+
+@pytest.mark.parametrize("role", ["assistant", None, "", "model"])
+def test_a_message_of_the_model_s_role_is_an_answer(role):
+    assert read(answer({"role": role, "content": "Paris"})).content == "Paris"
+
+
+@pytest.mark.parametrize("status", ["failed", "error", "CANCELLED"])
+def test_a_body_that_says_it_failed_is_no_answer(status):
+    failure = read(answer() | {"status": status})
+    assert (failure.kind, status in failure.detail) == (FailureKind.SERVER_ERROR, True)
+    assert read(answer() | {"status": "completed"}).content == "Paris"
+
+
+@pytest.mark.parametrize("reason", ["abort", "cancelled"])
+def test_a_stop_reason_of_a_generation_that_was_given_up_counts_before_the_finish_reason(reason):
+    failure = read(answer(stop_reason=reason))
+    assert (failure.kind, reason in failure.detail) == (FailureKind.SERVER_ERROR, True)
+    assert read(answer(stop_reason=151643)).content == read(answer(stop_reason="\n")).content == "Paris"
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_two_choices_of_one_index_are_no_answer(index):
+    choices = [{"index": index, "message": {"content": text}, "finish_reason": "stop"} for text in "AB"]
+    failure = read({"choices": choices})
+    assert (failure.kind, "the same index" in failure.detail) == (FailureKind.MALFORMED, True)
+
+
 @pytest.mark.parametrize("reason", [*ENDED, None])
 def test_finish_reasons_are_kept(reason):
     assert read(answer(finish_reason=reason)).finish_reason == reason

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from evalkit.endpoint.echo import DROPPED, continuation_logprob, echoed_logprobs, without_echo
+from evalkit.endpoint.echo import DROPPED, continuation_logprob, echoed_logprobs, echoes, without_echo
 
 TOKENS = ["Question", ":", " how", " many", "?", " ", "B", "b", "\n"]
 VALUES = [None, -1.5, -2.25, -0.5, -3.0, -0.125, -0.75, -1.25, -9.0]
@@ -54,3 +54,33 @@ def test_a_body_without_such_an_echo_is_kept_whole(document):
     before = json.dumps(document)
     assert without_echo(document, " Bb") is document
     assert json.dumps(document) == before
+
+
+SENT = "Was \u00e9t\u00e9 caf\u00e9s 12\u00b2 \U0001f600?\nA. x  y\nAnswer: B"
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [SENT], ["<s>", *SENT], ["<|begin_of_text|>", SENT], ["[gMASK]", "<sop>", SENT], ["Was", *SENT[3:].split(" ")],
+        list(SENT.lower()), [SENT.replace("\u00e9", "e\u0301").replace("\u00b2", "2")],
+        ["<s>", *SENT.replace("\u00e9", "\ufffd\ufffd").replace("\U0001f600", "<0xF0><0x9F><0x98><0x80>")],
+        [SENT.replace("\u00b2", "bytes:\\xc2\\xb2").replace("\U0001f600", "<unk>")], [*SENT, " generated"],
+    ],
+)  # fmt: skip
+def test_a_prompt_is_known_again_however_its_tokens_are_written(tokens):
+    whole = {"choices": [{"logprobs": {"tokens": tokens}}], "usage": {}}
+    if tokens[-1] == " generated":
+        whole["usage"]["prompt_tokens"] = len(tokens) - 1
+    assert echoes(whole, SENT)
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        SENT.replace("12", "13"), SENT.replace("x", "z"), SENT[9:], "<s>" + SENT[3:], SENT[:-1] + "C", "", "<s>",
+        SENT.replace("\u00e9", "\ufffd").replace("12", "13"), SENT + SENT[9:],
+    ],
+)  # fmt: skip
+def test_another_prompt_is_another_though_a_few_characters_are_lost(echoed):
+    assert not echoes({"choices": [{"logprobs": {"tokens": list(echoed)}}]}, SENT)

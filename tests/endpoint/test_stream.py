@@ -272,6 +272,58 @@ def test_an_event_without_an_id_belongs_to_the_stream():
         assert document(chat({"content": "Par"}), event(bare | id_), END)["choices"][0]["message"]["content"]
 
 
+@pytest.mark.parametrize("where", ["first", "text", "end", "usage"])
+def test_a_reply_is_of_neither_model_where_an_event_names_another(where):
+    def named(event_, name):
+        return event_.replace(b'"model":"m"', b'"model":"m-other"') if name == where else event_
+
+    told = named(event({"id": "c1", "model": "m", "choices": [], "usage": {"prompt_tokens": 1}}), "usage")
+    pieces = named(chat({"content": "Par"}), "first"), named(chat({"content": "is"}), "text"), named(END, "end")
+    expected = "m-other then m" if where == "first" else "m then m-other"
+    assert document(*pieces, told, DONE)["model"] == expected
+
+
+@pytest.mark.parametrize("unnamed", [{}, {"model": ""}, {"model": None}])
+def test_an_event_that_names_no_model_says_nothing_of_it(unnamed):
+    bare = event({"choices": [{"index": 0, "delta": {"content": "Par"}}]} | unnamed)
+    assert document(bare, chat({"content": "is"}), bare, END)["model"] == "m"
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        chat({"content": "\nAnswer: B"}), chat({"content": "x"}, finish_reason="stop"), chat({"reasoning": "hm"}),
+        chat({"tool_calls": [{"index": 0, "function": {"name": "f"}}]}), text("more"),
+    ],
+)  # fmt: skip
+def test_text_after_the_finish_reason_is_no_part_of_the_answer(stray):
+    failure = assemble(chat({"content": "Paris"}), END, stray, DONE)
+    assert isinstance(failure, Failure)
+    assert (failure.kind, "after the event with its finish reason" in failure.detail) == (FailureKind.MALFORMED, True)
+
+
+@pytest.mark.parametrize(
+    "faithful",
+    [
+        chat({}), chat({"content": ""}), chat({"role": "assistant", "content": None}), chat({"content": "\n"}), END,
+        chat({"content": "", "tool_calls": [], "reasoning_content": None}), text(""), event({"choices": []}),
+        event({"id": "c1", "choices": [], "usage": {"prompt_tokens": 1}}),
+    ],
+)  # fmt: skip
+def test_what_faithful_servers_send_after_the_finish_reason_is_no_text(faithful):
+    assert document(chat({"content": "Paris"}), END, faithful)["choices"][0]["message"]["content"].strip() == "Paris"
+
+
+def test_two_choices_of_one_index_in_an_event_are_no_answer():
+    both = event({"choices": [{"index": 0, "delta": {"content": one}} for one in "AB"]})
+    assert "the same index" in assemble(both, END).detail
+
+
+def test_a_streamed_message_of_the_user_is_no_answer():
+    body = assemble(chat({"role": "user", "content": "Which city"}), chat({"content": "?"}), END)
+    assert "role 'user'" in parse_reply(body, chat=True, seconds=1.0).detail
+
+
 def test_nothing_after_done_is_read():
     reply = StreamedReply()
     assert not reply.feed(chat({"content": "a"}) + END)
