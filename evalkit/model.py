@@ -25,9 +25,6 @@ def fraction(points: float) -> float:
     return points / 100
 
 
-# ---------------------------------------------------------------- what is asked
-
-
 @dataclass(frozen=True, slots=True)
 class ImageRef:
     """One picture of a prompt: where its bytes come from, and what decides the bytes that are sent.
@@ -95,9 +92,6 @@ class Request:
     parameters: Mapping[str, Any]
     seed: int | None = None
     continuation: str = ""
-
-
-# ---------------------------------------------------------------- what came back
 
 
 class FailureKind(StrEnum):
@@ -170,9 +164,6 @@ class Failure:
     since_seconds: float = 0.0
 
 
-# ---------------------------------------------------------------- how it was scored
-
-
 class Status(StrEnum):
     """What became of one (item, repeat). The last three have no value and never count as wrong."""
 
@@ -230,9 +221,6 @@ class Score:
 
 
 Scorer: TypeAlias = Callable[[Mapping[str, Any], FinalText], Score]
-
-
-# ---------------------------------------------------------------- what a comparison found
 
 
 COMPARISON_SCHEMA_VERSION: Final = 1

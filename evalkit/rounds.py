@@ -51,8 +51,6 @@ _FAST_WORTH: Final = 4
 """The first items are looked at by themselves where the first round asks as many times more."""
 _BETS: Final = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 
-# ---------------------------------------------------------------- the design, fixed and stored
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -169,9 +167,6 @@ def store(home: Path, made: Fixed) -> None:
     write_whole(home / NAME, orjson.dumps(made, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
-# ---------------------------------------------------------------- what each look has, and may spend
-
-
 def sizes_of(side: SideRun) -> dict[str, Size]:
     """What a side plans, by suite."""
     return {suite.name: suite.size for suite in side.plan.suites}
@@ -225,9 +220,6 @@ def schedule(design: Design, sizes: Mapping[str, Size]) -> Schedule:
     new = [number for number, one in enumerate(every) if number == 0 or one != every[number - 1]]
     rounds = tuple(number + 1 for number in new)
     return Schedule(design, names, rounds, np.array([every[number] for number in new]), sum(counts(0)))
-
-
-# ---------------------------------------------------------------- looks
 
 
 At = Callable[[Part], Case | None]
@@ -377,9 +369,6 @@ def fast_evidence(differences: ArrayLike, margin: float) -> float:
     bets = [bet for bet in _BETS if bet < 1.0 / (1.0 + margin)]
     logs = [float(np.log1p(bet * (-margin - x)).sum()) for bet in bets]
     return math.exp(min(700.0, float(np.logaddexp.reduce(logs)) - math.log(len(bets))))
-
-
-# ---------------------------------------------------------------- what is stored is looked at as it was
 
 
 def judged_stored(scores: tuple[Path | Frame, Path | Frame], options: JudgeOptions) -> Judged:

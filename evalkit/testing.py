@@ -22,9 +22,8 @@ def assert_equivalent(
     Both are what `evalkit.compare` takes (endpoints' YAML files, stored runs, folders of lm-eval, score tables) or, as
     `evalkit.judge` takes them, frames. An INCONCLUSIVE comparison passes where `options.on_inconclusive` says so.
 
-    Raises:
-        AssertionError: where the comparison is not EQUIVALENT; its text is the table, the verdict and the reasons.
-        EvalkitError: as `evalkit.compare`.
+    Raises `AssertionError`: where the comparison is not EQUIVALENT; its text is the table, the verdict and the reasons;
+    `EvalkitError`: as `evalkit.compare`.
     """
     __tracebackhide__ = True  # pytest shows the caller's line
     chosen = options or CompareOptions()

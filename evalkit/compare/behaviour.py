@@ -22,9 +22,6 @@ from evalkit.stats.paired import fold, median
 from evalkit.stats.tails import fisher_exact, poisson_lower, ratio_estimate, wilson
 from evalkit.stats.variance import log_ratio
 
-# ---------------------------------------------------------------- two replies as texts
-
-
 SHOWN_BEFORE = 300
 SHOWN_AFTER = 1500
 SHOWN_END = 600
@@ -84,7 +81,6 @@ def _cut(text: str, start: int) -> str:
     return f"{head}{text[start:stop]}{GAP}{text[-SHOWN_END:]}"
 
 
-# ---------------------------------------------------------------- do both stacks write the same?
 # Accuracy over some hundred items does not see a wrong chat template or RoPE base; the texts do. With the same weights
 # and greedy decoding, other kernels and other floating-point formats left 94 to 100 % of 200 short answers (4 to 12
 # tokens, 8 on average) alike, broken stacks 8 to 88 % (measured with SmolLM2-135M on llama.cpp, transformers and
@@ -263,9 +259,6 @@ def _gaps(left: Sequence[tuple[str, float]], right: Sequence[tuple[str, float]])
             return
         if math.isfinite(logprob) and math.isfinite(other_logprob):
             yield abs(other_logprob - logprob)
-
-
-# ---------------------------------------------------------------- the rows
 
 
 _LEAST_CHANGE = 0.005  # a rate that moves by less than half a point is no news

@@ -24,9 +24,6 @@ from evalkit.stats.multiplicity import holm
 from evalkit.stats.paired import ItemTraits, Scores, pair_scores
 from evalkit.stats.tails import fisher_exact, normal_quantile, wilson
 
-# ---------------------------------------------------------------- were both sides asked the same?
-
-
 _SHOWN: Final = 3  # items that a reason names
 
 
@@ -135,9 +132,6 @@ def _short(value: str) -> str:
     return f"{value[:12]}…" if len(value) > 40 else value
 
 
-# ---------------------------------------------------------------- how often something happens on either side
-
-
 Mask = NDArray[np.bool_]
 
 
@@ -194,9 +188,6 @@ def rate_change(
     sums = np.bincount(paired.cluster, weights=paired.difference)
     p = exact_mcnemar(int(np.sum(sums < -SAME)), int(np.sum(sums > SAME))).two_sided
     return RateChange(hits, cells, judge_difference(paired, 0.0).ci95, p)
-
-
-# ---------------------------------------------------------------- the rules
 
 
 _BETWEEN: Final = 1e-6  # of a step: further from the grid is no rounding
@@ -413,9 +404,6 @@ def _unscored(aligned: Aligned, cells: Cells) -> Iterator[str]:
         yield f"{aligned.layout.items[item]}, repeat {repeat}"
 
 
-# ---------------------------------------------------------------- which samples have no score, and why
-
-
 def counts_of(counts: Mapping[str, int], failures: Mapping[str, int], statuses: Iterable[Status] = Status) -> Reason:
     """The samples by status and kind of failure: "scored 190, failed 3 (timeout 2, connection 1), not asked 5".
 
@@ -469,9 +457,6 @@ def _by_kind(counts: Mapping[str, int], failures: Mapping[str, int], statuses: I
         why = because if failures and status is Status.FAILED else {}
         told.append(Reason("count.status", {"status": status.value, "n": counts[status], **why}))
     return tuple(told)
-
-
-# ---------------------------------------------------------------- how strictly to judge, decided by whoever asks
 
 
 DEFAULT_MARGIN: Final = fraction(DEFAULT_MARGIN_PT)

@@ -92,9 +92,6 @@ def needed_repeats(
     return NeededRepeats(found.repeats, samples * len(asked), tokens, policy.power, note)
 
 
-# ---------------------------------------------------------------- one side of one suite in numbers
-
-
 def summarise(side: SuiteSide, absent: int = 0) -> SideSummary:
     """The summary of a side by itself; `absent` planned cells are not in its samples and count as not asked."""
     samples = side.samples
@@ -131,7 +128,6 @@ def repeats(samples: Samples) -> float:
     return harmonic_mean(counts[counts > 0]) if counts.any() else 0.0
 
 
-# ---------------------------------------------------------------- the noise floors
 # How far the reference lies from itself, asked or graded twice, and what that means for a suite.
 
 
@@ -202,7 +198,6 @@ def half(side: Side, *, odd: bool) -> Side:
     return replace(side, identity=identity, suites=suites, reply=reply)
 
 
-# ---------------------------------------------------------------- the judge's own noise
 # What the judge says of the same answer twice differs for no reason of the endpoints. Its mean difference is a noise
 # floor beside the suite's difference, and the spread of the differences gives the part of the suite's difference that
 # is the judge's alone: answers that both sides gave are graded once, so only the others carry any.
@@ -250,9 +245,6 @@ def _differing(reference: SuiteSide, candidate: SuiteSide, aligned: Aligned) -> 
         return 1.0
     one, two = reference.samples.text[rows[0][there]], candidate.samples.text[rows[1][there]]
     return float(np.mean((one != two) | (one == NO_TEXT)))
-
-
-# ---------------------------------------------------------------- the judgment
 
 
 _FEWER = 0.9  # of its items: with fewer that count, it is said how many do

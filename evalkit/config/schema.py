@@ -318,7 +318,6 @@ def _secrets_of(connection: Connection) -> set[str]:
     return {key}.union(*(secrets_of_header(name, value) for name, value in headers.items()))
 
 
-# ----------------------------------------------------------------
 # The JSON Schema of a configuration file, for editors that complete and check as one types
 
 
@@ -355,7 +354,6 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-# ----------------------------------------------------------------
 # What a configuration says when it may be read by others, and in which keys two configurations differ
 
 

@@ -298,7 +298,6 @@ def where(file: Path, key: str) -> str:
     return f"{file if node is None else node.origin}: {dotted(path)}"
 
 
-# ----------------------------------------------------------------
 # Reading
 
 
@@ -364,7 +363,6 @@ def text_of(path: Path) -> bytes:
         raise SuiteError(str(error)) from None
 
 
-# ----------------------------------------------------------------
 # Checking
 
 

@@ -18,7 +18,6 @@ from evalkit.config.base import ENVIRONMENT_NAME
 from evalkit.config.redact import is_secret_name
 from evalkit.errors import ConfigError
 
-# ----------------------------------------------------------------
 # Where each key of a configuration was written, so that an error can name the file and the line
 
 
@@ -71,7 +70,6 @@ class Origins:
         return ""
 
 
-# ----------------------------------------------------------------
 # YAML text into a tree. It is read as `yaml.safe_load` does with these differences: keys are text; a key given twice is
 # refused; dates, octal and sexagesimal numbers stay text (`010`, `12:30`, `2026-01-31`); `1e-3` is a number; only the
 # plain tags are known.
@@ -392,7 +390,6 @@ def _kind_of(text: str) -> str:
     return next((str(tag).removeprefix(_TAG) for tag, pattern in resolvers if pattern.match(text)), "str")
 
 
-# ----------------------------------------------------------------
 # `${VAR}` and `${VAR:-default}` in the values of a configuration file
 
 

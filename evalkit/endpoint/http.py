@@ -33,8 +33,6 @@ from evalkit.errors import ConfigError
 from evalkit.model import Failure, FailureKind
 from evalkit.resources import __version__
 
-# ---------------------------------------------------------------- what aiohttp raises, in words for people
-
 
 @cache
 def _troubles() -> list[tuple[type[BaseException], FailureKind, str]]:

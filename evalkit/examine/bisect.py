@@ -213,9 +213,7 @@ class Bench:
     async def measure(self, on: Operators) -> Result:
         """The result of a set: stored, or asked and stored.
 
-        Raises:
-            EndpointError: the reference does not answer, or cannot be probed.
-            StorageError: the disk refuses.
+        Raises `EndpointError`: the reference does not answer, or cannot be probed; `StorageError`: the disk refuses.
         """
         path = self.folder / f"probe-{key(on)}.json"
         if path.exists():
@@ -312,9 +310,8 @@ async def run(
     Where everything on is shown to be worse (or crashes), a set fails that is; where everything on is only not shown
     equivalent, a set fails that is not either.
 
-    Raises:
-        EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
-        StorageError: the disk refuses.
+    Raises `EndpointError`: the reference does not answer, or cannot be compared with the candidate with nothing on;
+    `StorageError`: the disk refuses.
     """
     results: dict[Operators, Result] = {}
     running: dict[asyncio.Task[Result], Operators] = {}

@@ -24,9 +24,6 @@ from evalkit.examine.forcing import (
 )
 from evalkit.model import FailureKind, Message
 
-# ---------------------------------------------------------------- llama.cpp
-
-
 Entry: TypeAlias = tuple[int, float | None, Choice | None]
 
 FORCED: Final = 1000.0

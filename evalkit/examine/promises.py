@@ -40,9 +40,6 @@ WAVES: Final = ((2, 4), (8, 72), (32, 60), (64, 64))
 """Requests in flight at once, and requests, of each wave of marks."""
 
 
-# ---------------------------------------------------------------- tools
-
-
 CHOICES: Final[Mapping[str, Callable[[Said], str]]] = {
     "auto": lambda said: "another finish_reason" if said.calls and said.finish not in {"tool_calls", "length"} else "",
     "none": lambda said: "calls a tool all the same" if said.calls else "",
@@ -144,9 +141,6 @@ async def _turns(asker: Asker) -> None:
             asker.note("history", case, True)
 
 
-# ---------------------------------------------------------------- streamed and whole
-
-
 async def _alike(
     asker: Asker,
     promise: str,
@@ -222,9 +216,6 @@ async def _streamed(asker: Asker, text: str, **fields: Any) -> None:
     came = await asyncio.gather(ask(stream=False), ask(stream=True), ask(stream=True))
     asker.counted(text, came[0])
     await _alike(asker, "stream.text", text, ask, came)
-
-
-# ---------------------------------------------------------------- formats and limits
 
 
 async def formats(asker: Asker, thinking: Sequence[Mapping[str, Any]]) -> None:
@@ -338,9 +329,6 @@ def _forced(said: Said) -> str | None:
     return "" if text == text[: len(text) // times] * times else f"{text!r} is not one token {times} times"
 
 
-# ---------------------------------------------------------------- thinking
-
-
 async def thinking(asker: Asker) -> list[dict[str, Any]]:
     """Whether thinking can be switched and measured out; gives the ways to ask for it, on and off.
 
@@ -384,9 +372,6 @@ def _thinks(said: Said) -> bool:
     return bool(said.reasoning.strip()) or bool(_THINK.search(said.text))
 
 
-# ---------------------------------------------------------------- pictures
-
-
 PICTURES: Final = 10
 
 
@@ -411,9 +396,6 @@ def _square(shade: int) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (112, 84), (20 * shade, 120, 240 - 20 * shade)).save(out, "PNG")
     return out.getvalue()
-
-
-# ---------------------------------------------------------------- marks under load
 
 
 async def marks(asker: Asker, seed: int = 0) -> None:

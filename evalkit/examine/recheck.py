@@ -79,9 +79,6 @@ class Triple:
     right: tuple[bool, bool, bool] | None = None
 
 
-# ---------------------------------------------------------------- what decides
-
-
 def decided(triples: Sequence[Triple]) -> Word:
     """Whether the stored replies are those of the server that gave the others; "open" where it is too noisy to tell.
 
@@ -136,9 +133,6 @@ def pair_of(one: str, other: str, *, cut: tuple[bool, bool]) -> Pair:
     return Pair(shared / _CHARACTERS_PER_TOKEN, not ended)
 
 
-# ---------------------------------------------------------------- one side
-
-
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     """A stored answer that is asked for again."""
@@ -188,9 +182,7 @@ def set_aside(sides: Iterable[SideRun | None], observer: Observer) -> None:
 async def recheck(side: SideRun) -> Rechecked | None:
     """Asks for a few stored answers of a side again; None where none are stored.
 
-    Raises:
-        UnreachableError: the endpoint does not answer.
-        UsageError: another server answers there.
+    Raises `UnreachableError`: the endpoint does not answer; `UsageError`: another server answers there.
     """
     ranked = _ranked(side)
     if not ranked:
@@ -304,9 +296,8 @@ Came: TypeAlias = "Sequence[tuple[_Chosen, tuple[Any, Any]]]"
 def _came(side: SideRun, chosen: Sequence[_Chosen], replies: Sequence[tuple[Reply | Failure, Reply | Failure]]) -> Came:
     """What came back of what was asked first.
 
-    Raises:
-        UnreachableError: hardly anything did.
-        UsageError: the server is there, and refuses each of the requests that it is said to have answered.
+    Raises `UnreachableError`: hardly anything did; `UsageError`: the server is there, and refuses each of the requests
+    that it is said to have answered.
     """
     came = [(one, pair) for one, pair in zip(chosen, replies, strict=False) if all(isinstance(x, Reply) for x in pair)]
     if len(came) < min(_LEAST, len(chosen)):

@@ -26,9 +26,6 @@ from evalkit.foreign import Choices, Dates, Named
 from evalkit.foreign.columns import ItemFacts, SamplesBuilder
 from evalkit.model import Reason, RunIdentity, Status
 
-# ---------------------------------------------------------------- what is in an output folder
-
-
 _DATE: Final = r"(\d{4}-\d\d-\d\dT[\d:.-]+)"
 _RESULTS: Final = re.compile(rf"results_{_DATE}\.json")
 _SAMPLES: Final = re.compile(rf"samples_(.+)_{_DATE}\.jsonl")
@@ -111,9 +108,6 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-# ---------------------------------------------------------------- one line of a samples file
-
-
 def _choose(where: str, task: str, what: str, there: Sequence[str], named: Named) -> str:
     """The filter or metric that counts: the only one, or the one that is named."""
     wanted = named.of(task)
@@ -168,9 +162,6 @@ def _last_turn(prompt: str) -> str:
         return prompt
     users = [turn for turn in turns if isinstance(turn, dict) and turn.get("role") == "user"]
     return str(users[-1].get("content", "")) if users else prompt
-
-
-# ---------------------------------------------------------------- the samples of a suite
 
 
 _SAME: Final = 1e-6  # a published mean and that of its samples differ by less than this
@@ -303,9 +294,6 @@ def _add(suite: _Suite, item: str, row: Mapping[str, Any], values: Sequence[floa
         suite.samples.add(sample)
 
 
-# ---------------------------------------------------------------- what the results file says
-
-
 def _side(name: str, suite: _Suite, session: Session) -> SuiteSide:
     samples = suite.samples.samples()
     results = session.results
@@ -420,9 +408,6 @@ def _config(session: Session) -> dict[str, Any]:
         parts = (part.partition("=") for part in said["model_args"].split(","))
         said["model_args"] = {key: value for key, _sign, value in parts}
     return {"lm_eval": redacted(said)}
-
-
-# ---------------------------------------------------------------- texts, from the lines of the sample files
 
 
 def _line(about: _Suite, row: int) -> dict[str, Any]:

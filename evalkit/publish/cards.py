@@ -118,9 +118,7 @@ def _path_of(name: str, beside: Path | None = None) -> Path:
 def read_yaml(path: Path) -> tuple[yaml.Node | None, Any]:
     """What a YAML file says, with the places of its parts.
 
-    Raises:
-        UsageError: it is not YAML in UTF-8.
-        OSError: it cannot be read.
+    Raises `UsageError`: it is not YAML in UTF-8; `OSError`: it cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -212,9 +212,6 @@ def _build(text: str) -> Iterable[tuple[str, str]]:
     yield from ((f"build.{name}", value) for name, value in pairs if name.lower() not in _DATED)
 
 
-# ---------------------------------------------------------------- a night as a line
-
-
 def to_line(night: Night) -> bytes:
     """The night as one line of JSON."""
     return codec.encode(codec.dump(night) + "\n")
@@ -242,9 +239,6 @@ def from_line(line: bytes, place: str) -> Night:
     except (UsageError, ReasonError) as error:
         raise UsageError(f"{place}: {error}: mend or delete the line") from None
     return night
-
-
-# ---------------------------------------------------------------- what the nights show
 
 
 def series_of(nights: Iterable[Night]) -> tuple[Series, ...]:
@@ -310,9 +304,6 @@ def gate(series: Sequence[Series], known: Sequence[Known], *, lenient: bool = Fa
     return next((code for code in _GRAVEST if code in codes - allowed), 0)
 
 
-# ---------------------------------------------------------------- the file: lines that are only ever added
-
-
 NAME: Final = "history.jsonl"
 
 
@@ -347,9 +338,8 @@ def _check_past(night: Night, place: str) -> None:
 def add(path: Path, night: Night) -> bool:
     """Adds a night, whole or not at all; False where the file holds exactly this one already.
 
-    Raises:
-        UsageError: the file holds something else than a history, or the night lies in the future.
-        StorageError: the disk refuses.
+    Raises `UsageError`: the file holds something else than a history, or the night lies in the future; `StorageError`:
+    the disk refuses.
     """
     _check_past(night, night.series)
     if path.exists() and night in read(path):
@@ -386,9 +376,6 @@ def _is_whole(line: bytes, path: Path) -> bool:
     except UsageError:
         return False
     return True
-
-
-# ---------------------------------------------------------------- for machines: numbers as stored
 
 
 def document(

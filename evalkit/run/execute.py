@@ -100,9 +100,8 @@ async def run_sides(
     has been looked at. `examine` is called with each side that has something to ask, once its endpoint is up; what it
     raises ends the run of all sides.
 
-    Raises:
-        StorageError: where the disk refuses.
-        UsageError: where an endpoint does not serve the model, or a run folder is in use.
+    Raises `StorageError`: where the disk refuses; `UsageError`: where an endpoint does not serve the model, or a run
+    folder is in use.
     """
     _allow_connections(sum(side.config.limits.connections for side in sides))
     for side in sides:
@@ -432,9 +431,6 @@ def _encoder(sides: Sequence[SideRun]) -> ImageEncoder | None:
     return ImageEncoder(cache_bytes=DEFAULT_CACHE_BYTES if repeated else 0)
 
 
-# ---------------------------------------------------------------- how many requests are in flight
-
-
 @dataclass(frozen=True, slots=True)
 class Pace:
     """A side's way to its number of requests in flight: no finder where the configuration says a number."""
@@ -486,7 +482,6 @@ def _begun(side: SideRun) -> Finder | None:
     return Finder(found.number, settled=True, why="found when the run was begun")
 
 
-# ---------------------------------------------------------------- the same endpoint asked once more
 # Other seeds, other keys: nothing is shared with the first run but the questions.
 
 
@@ -523,9 +518,7 @@ def restore(config: EndpointConfig) -> None:
 async def regrade(side: SideRun) -> tuple[str, ...]:
     """Grades the stored replies of a side again, and makes anew what belongs to it; asks nothing. What was damaged.
 
-    Raises:
-        RunError: where the run folder is in use.
-        StorageError: where the disk refuses.
+    Raises `RunError`: where the run folder is in use; `StorageError`: where the disk refuses.
     """
     with journal.Journal(side.folder):
         session = manifest.with_items(begin(side), items.write_suites(side.folder, side.plan.loaded))

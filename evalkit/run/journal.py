@@ -114,9 +114,7 @@ class Lock:
     def __init__(self, folder: Path) -> None:
         """Takes the lock.
 
-        Raises:
-            RunError: naming the process that has it.
-            StorageError: where the folder cannot be written.
+        Raises `RunError`: naming the process that has it; `StorageError`: where the folder cannot be written.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -149,9 +147,8 @@ def held(folders: Iterable[Path]) -> Iterator[None]:
 
     Journals of this process are then opened in them without a lock of their own.
 
-    Raises:
-        RunError: where another process, or another call, has one.
-        StorageError: where a folder cannot be written.
+    Raises `RunError`: where another process, or another call, has one; `StorageError`: where a folder cannot be
+    written.
     """
     with ExitStack() as stack:
         for folder in sorted({folder.resolve() for folder in folders}):
@@ -164,9 +161,7 @@ def held(folders: Iterable[Path]) -> Iterator[None]:
 def set_aside(folder: Path) -> str:
     """Gives a run folder that holds something another name beside it, the time's; that name, "" without such a folder.
 
-    Raises:
-        RunError: where another process has it.
-        StorageError: where it cannot be renamed.
+    Raises `RunError`: where another process has it; `StorageError`: where it cannot be renamed.
     """
     if not files(folder):
         return ""
@@ -185,9 +180,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         """Opens (or starts) the journal for appending.
 
-        Raises:
-            RunError: where another process has the run.
-            StorageError: where the disk refuses.
+        Raises `RunError`: where another process has the run; `StorageError`: where the disk refuses.
         """
         self._lock = None if folder.resolve() in _HELD else Lock(folder)
         self.path = folder / NAME

@@ -103,9 +103,7 @@ async def judge_sides(config: JudgeConfig, sides: Sequence[SideRun], runs: Path,
     Without `progress` nothing is asked: what is not in the journal stays unjudged. A judge that is gone, refuses, or
     answers under another model's name is the book's `problem`.
 
-    Raises:
-        StorageError: where the disk refuses.
-        ConfigError: where the judge's key is not in the environment.
+    Raises `StorageError`: where the disk refuses; `ConfigError`: where the judge's key is not in the environment.
     """
     identity = identity_of(config)
     answers = [answer for side in sides for answer in _answers(side)]

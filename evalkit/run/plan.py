@@ -186,9 +186,6 @@ def identity_of(config: JudgeConfig) -> judge.JudgeIdentity:
     return judge.JudgeIdentity(config.model, {**parameters, "base_seed": config.sampling.seed})
 
 
-# ---------------------------------------------------------------- which suites a side runs, and how
-
-
 Loaded = dict[str, LoadedSuite]
 
 
@@ -203,9 +200,7 @@ class Chosen:
 def chosen_suites(config: EndpointConfig) -> list[Chosen]:
     """The suites of a side, the pack's first, in their order.
 
-    Raises:
-        ConfigError: where there are none.
-        SuiteError: where a suite or pack does not exist.
+    Raises `ConfigError`: where there are none; `SuiteError`: where a suite or pack does not exist.
     """
     choices: dict[str, SuiteChoice] = {}
     if config.pack is not None:
@@ -434,9 +429,6 @@ def _planned(config: EndpointConfig, chosen: Chosen, loaded: LoadedSuite) -> Pla
     )
 
 
-# ---------------------------------------------------------------- what a manifest says of it
-
-
 def new_session(config: EndpointConfig, plan: Plan) -> Session:
     """The session that begins now: what is to be asked, before the endpoint said anything of itself."""
     return Session(
@@ -495,9 +487,6 @@ def _sampled_items(described: Suite) -> Iterator[Reason]:
     share = described.options.get("share")
     if isinstance(share, float) and share < 1:
         yield Reason("note.share", {"share": share})
-
-
-# ---------------------------------------------------------------- a side, planned
 
 
 @dataclass(frozen=True, slots=True)

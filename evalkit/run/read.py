@@ -105,9 +105,8 @@ def _lacking(record: SuiteRecord, rows: SuiteRows, session: Session) -> str:
 def verified(folder: Path, session: Session, part: Part | None = None) -> RunTables:
     """The scores of a session's plan with their items, where they were made from what the folder holds.
 
-    Raises:
-        LostError: where a journal that they were made from is gone or shorter now, while the folder holds any.
-        RunError: where they are absent or damaged, or were made from something else.
+    Raises `LostError`: where a journal that they were made from is gone or shorter now, while the folder holds any;
+    `RunError`: where they are absent or damaged, or were made from something else.
     """
     path = tables.scores_path(folder, session.plan)
     if not path.exists():

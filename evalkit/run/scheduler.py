@@ -278,9 +278,8 @@ class Pool:
     async def run(self, requests: Iterable[Request]) -> None:
         """Asks all requests, in their order as far as slots are free.
 
-        Raises:
-            EndpointError: where the endpoint is gone or refuses everything; what was answered has been handed over.
-            StorageError: where `sink` cannot keep an outcome.
+        Raises `EndpointError`: where the endpoint is gone or refuses everything; what was answered has been handed
+        over; `StorageError`: where `sink` cannot keep an outcome.
         """
         self._source = iter(requests)
         if self.finder is not None:

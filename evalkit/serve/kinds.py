@@ -29,9 +29,8 @@ _ANY_PORT: Final = "set launch.port to 0 for a free one"
 async def server_of(config: Launch, base_url_hint: str | None, log_file: Path, scratch: Path) -> process.Server:
     """The command that serves `config`, not started; `scratch` is an empty folder that outlives it.
 
-    Raises:
-        ConfigError: a file that `config` names cannot be used.
-        LaunchError: something that it needs is missing, or its port is taken.
+    Raises `ConfigError`: a file that `config` names cannot be used; `LaunchError`: something that it needs is missing,
+    or its port is taken.
     """
     match config:
         case LlamaCppLaunch():

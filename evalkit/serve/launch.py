@@ -32,9 +32,8 @@ ANSWER_SECONDS: Final = 5.0
 async def opened(config: EndpointConfig, log_file: Path) -> AsyncIterator[ClientSettings]:
     """The client settings of an endpoint, which answers for the length of the context; its log goes to `log_file`.
 
-    Raises:
-        ConfigError: a key or file that the configuration names cannot be used.
-        LaunchError: the server that is to be started does not come up.
+    Raises `ConfigError`: a key or file that the configuration names cannot be used; `LaunchError`: the server that is
+    to be started does not come up.
     """
     if config.launch is None:
         yield ClientSettings.of(config, config.urls)
@@ -55,10 +54,8 @@ async def launched(
     environment and the command line hold of that kind. A server that ends while it is in use interrupts the body of
     the context, so that nobody waits for it.
 
-    Raises:
-        ConfigError: a file that `config` names cannot be used.
-        LaunchError: the server did not come up, or ended while it was in use; says what was run, what happened and
-            what it wrote last, without secrets.
+    Raises `ConfigError`: a file that `config` names cannot be used; `LaunchError`: the server did not come up, or ended
+    while it was in use; says what was run, what happened and what it wrote last, without secrets.
     """
     async with AsyncExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="evalkit-"))

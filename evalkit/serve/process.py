@@ -162,9 +162,7 @@ def _environment(command: Command) -> dict[str, str]:
 async def output_of(argv: Sequence[str], most_bytes: int, seconds: float) -> bytes:
     """The beginning of what a command writes; without keys in its environment, and ended when that is read.
 
-    Raises:
-        OSError: it cannot be started, or fails without a word.
-        TimeoutError: it takes longer.
+    Raises `OSError`: it cannot be started, or fails without a word; `TimeoutError`: it takes longer.
     """
     process = await asyncio.create_subprocess_exec(
         *argv,

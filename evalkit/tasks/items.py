@@ -60,9 +60,8 @@ class LoadedSuite(cache.Built):
 def load_suite(suite: Suite, options: LoadOptions) -> LoadedSuite:
     """Builds every prompt of the suite; needs its data set, no endpoint.
 
-    Raises:
-        SuiteError: where a task does not load, or the suite names a scorer, a field or a setting that is not there.
-        DataError: where the data set is absent or not what the suite expects.
+    Raises `SuiteError`: where a task does not load, or the suite names a scorer, a field or a setting that is not
+    there; `DataError`: where the data set is absent or not what the suite expects.
     """
     _check_settings(suite, options.settings or {})
     own = _own_scorer(suite)
@@ -399,7 +398,6 @@ def _preparer(name: str, file: Path) -> None:
         raise SuiteError(f"{where(file, 'prepare')}: {error}") from error
 
 
-# ----------------------------------------------------------------
 # What only the documents and the endpoint's file can tell of a suite: told before anything is asked
 
 
