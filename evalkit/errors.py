@@ -87,8 +87,7 @@ UNREADABLE = (
 
 # A word that is not known, and what was probably meant by it
 
-NAMED = 20
-"""So many known words are told where none is near."""
+NAMED = 20  # so many known words are told where none is near
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:

@@ -11,8 +11,7 @@ import orjson
 
 from evalkit.errors import DataError, StorageError
 
-MOST_LINE_BYTES: Final = 1 << 28
-"""No line of JSON and no cell of a CSV file is longer."""
+MOST_LINE_BYTES: Final = 1 << 28  # no line of JSON and no cell of a CSV file is longer
 
 
 def canonical(value: Any) -> bytes:

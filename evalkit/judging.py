@@ -94,8 +94,7 @@ def stored_notes(side: Side, why: str = "") -> Iterator[Reason]:
         yield Reason("note.stored", told)
 
 
-_GONE: Final = 1e-6
-"""The chance that an address that is still there is asked for none of the last answers."""
+_GONE: Final = 1e-6  # the chance that an address that is still there is asked for none of the last answers
 
 
 def gone(side: Side) -> Iterator[Reason]:

@@ -14,10 +14,8 @@ from typing import Any, Final, TypeAlias
 
 Message: TypeAlias = Mapping[str, Any]
 
-DEFAULT_MARGIN_PT: Final = 2.0
-"""The tolerance of a suite for which nobody names one, in percentage points."""
-P_GOLD_MARGIN_PT: Final = 0.5
-"""That of the p(gold) row of a suite by log-likelihood, in percentage points."""
+DEFAULT_MARGIN_PT: Final = 2.0  # the tolerance of a suite for which nobody names one, in percentage points
+P_GOLD_MARGIN_PT: Final = 0.5  # that of the p(gold) row of a suite by log-likelihood, in percentage points
 
 
 def fraction(points: float) -> float:
@@ -453,8 +451,7 @@ class Difference:
     candidate: str
 
 
-CONTRACT: Final = "contract-"
-"""What the id of a side begins with that was held to a contract."""
+CONTRACT: Final = "contract-"  # what the id of a side begins with that was held to a contract
 
 
 @dataclass(frozen=True, slots=True)

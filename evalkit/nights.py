@@ -16,8 +16,7 @@ from evalkit.compare.columns import Labels, ReplyText, Samples, Side, SuiteSide
 from evalkit.model import Comparison, Macro, Reason, SuiteResult, Value, Verdict
 from evalkit.stats.looks import look_alphas
 
-RERUN_SEEDS: Final = 1_000_003
-"""Added to every base seed for the second run of a night that is not EQUIVALENT."""
+RERUN_SEEDS: Final = 1_000_003  # added to every base seed for the second run of a night that is not EQUIVALENT
 
 
 def alphas(alpha: float) -> tuple[float, float]:

@@ -15,8 +15,7 @@ from evalkit.model import Macro
 
 LARGE: Final = 2_000
 """A suite of as many items is asked in blocks of items, a smaller one in whole passes over its items."""
-FAST_ITEMS: Final = 64
-"""So many items of each suite are asked once before the first round, where that is to fail fast."""
+FAST_ITEMS: Final = 64  # so many items of each suite are asked once before the first round, where that is to fail fast
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,7 @@ class Items:
     clusters: tuple[str, ...]
 
 
-Size: TypeAlias = tuple[Items, NDArray[np.int64]]
-"""A suite's items, and how often each is planned to be asked."""
+Size: TypeAlias = tuple[Items, NDArray[np.int64]]  # a suite's items, and how often each is planned to be asked
 
 
 @dataclass(frozen=True, slots=True)

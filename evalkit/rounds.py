@@ -47,8 +47,7 @@ _WHY: Final = "answers that were looked at are judged by that design alone; ask 
 FAST_ALPHA: Final = 0.01
 """So much of an alarm's error is kept for the look before the first round, where there is one: the others spend the
 rest."""
-_FAST_WORTH: Final = 4
-"""The first items are looked at by themselves where the first round asks as many times more."""
+_FAST_WORTH: Final = 4  # the first items are looked at by themselves where the first round asks as many times more
 _BETS: Final = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 
 

@@ -13,8 +13,7 @@ from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
 
-NOTICE_SECONDS: Final = 2.0
-"""A start-up that takes longer than this is announced."""
+NOTICE_SECONDS: Final = 2.0  # a start-up that takes longer than this is announced
 
 _LOG: Final = logging.getLogger(__name__)
 

@@ -20,8 +20,7 @@ from evalkit.compare.pair import Aligned, Floats, Ints, codes_of
 from evalkit.model import Reason, Status, Value
 from evalkit.stats.tails import binomial_upper, hypergeometric
 
-ALPHA: Final = 0.01
-"""The share of comparisons of equal stacks that may say anything at all here."""
+ALPHA: Final = 0.01  # the share of comparisons of equal stacks that may say anything at all here
 _KINDS: Final = ("failed", "garbage", "cut", "lost")
 _TESTS: Final = 2 * len(_KINDS) * 2  # sides, kinds, address and time
 _LEAST: Final = 3  # events

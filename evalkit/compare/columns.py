@@ -45,8 +45,7 @@ class Labels:
         return {name: number for name, number in zip(self.names, numbers, strict=True) if number}
 
 
-NO_TEXT = 0
-"""The text digest of a sample that has no reply, or whose reply nobody stored."""
+NO_TEXT = 0  # the text digest of a sample that has no reply, or whose reply nobody stored
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -21,8 +21,7 @@ from evalkit.stats.paired import ItemTraits, PairedItems, Scores, fold, pair_sco
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 _LEAST_UNSEEN: Final = 0.01  # what an item with smooth scores may have changed by, however little the others did
-Path: TypeAlias = tuple[str, ...]
-"""The headings above an item, the outermost first."""
+Path: TypeAlias = tuple[str, ...]  # the headings above an item, the outermost first
 
 
 def item_shares(strata: Sequence[Path], weights: Floats, rule: str) -> tuple[Floats, Ints]:

@@ -195,8 +195,7 @@ _ALERTS: Final = 13
 """Rules of a suite that a rate or a length may break: two here, and the eleven rows of `behaviour.py`."""
 
 
-NO_JOURNAL: Final = "run.no_journal"
-"""The defect of a run with scores and nothing that they were made from."""
+NO_JOURNAL: Final = "run.no_journal"  # the defect of a run with scores and nothing that they were made from
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,8 +458,7 @@ def _by_kind(counts: Mapping[str, int], failures: Mapping[str, int], statuses: I
     return tuple(told)
 
 
-DEFAULT_MARGIN: Final = fraction(DEFAULT_MARGIN_PT)
-"""The tolerance of a suite for which nobody names one (a fraction)."""
+DEFAULT_MARGIN: Final = fraction(DEFAULT_MARGIN_PT)  # the tolerance of a suite for which nobody names one (a fraction)
 
 OnInconclusive: TypeAlias = Literal["fail", "warn", "pass"]
 

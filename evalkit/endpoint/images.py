@@ -38,8 +38,7 @@ _COMPRESS_LEVEL: Final = 1
 # No EPS, PDF or WMF: their readers start other programs.
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 _MAX_WORKERS: Final = 4
-_DAMAGE: Final = (*UNREADABLE, struct.error, zlib.error)
-"""What Pillow's readers raise for broken files."""
+_DAMAGE: Final = (*UNREADABLE, struct.error, zlib.error)  # what Pillow's readers raise for broken files
 
 
 class ImageProblem(DataError):  # noqa: N818 - it becomes a Failure of kind IMAGE, not an error of the run

@@ -16,8 +16,7 @@ from evalkit.model import Failure
 # event without data is none. `id` and `retry` are for reconnecting, which a generation cannot do, and are ignored.
 
 
-Event: TypeAlias = tuple[str, bytes]
-"""An event's name ("" where the server gave none) and its data, not decoded."""
+Event: TypeAlias = tuple[str, bytes]  # an event's name ("" where the server gave none) and its data, not decoded
 
 _BOM = b"\xef\xbb\xbf"
 

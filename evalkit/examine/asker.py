@@ -20,8 +20,7 @@ from evalkit.model import Failure, FailureKind, Message, Reply
 LATE: Final = Failure(FailureKind.TIMEOUT, "left out: the time was spent")
 """Stands in for the reply to a request that was not sent, because the server is too slow for all of them."""
 SHOWN: Final = 160
-DEEPEST: Final = 100
-"""Opening brackets that a JSON text may have: a few are enough for every schema here."""
+DEEPEST: Final = 100  # opening brackets that a JSON text may have: a few are enough for every schema here
 
 
 @cache

@@ -36,8 +36,7 @@ from evalkit.run.sides import load
 from evalkit.waits import finished
 
 Operators: TypeAlias = frozenset[str]
-Fails: TypeAlias = Callable[[Operators], bool]
-"""Whether the candidate fails with a set of operators on."""
+Fails: TypeAlias = Callable[[Operators], bool]  # whether the candidate fails with a set of operators on
 
 MOST_CULPRITS: Final = 16
 MOST_LOOKS: Final = 8

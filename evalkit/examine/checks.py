@@ -24,8 +24,7 @@ _PASSING: Final = frozenset({FailureKind.CONNECTION, FailureKind.RATE_LIMITED, F
 _HOPELESS: Final = frozenset(
     {FailureKind.AUTH, FailureKind.CONNECTION, FailureKind.REDIRECT, FailureKind.STALL, FailureKind.TIMEOUT}
 )
-SLOW_SECONDS: Final = 10.0
-"""A short question that takes longer is said to be waited for."""
+SLOW_SECONDS: Final = 10.0  # a short question that takes longer is said to be waited for
 
 
 class Severity(StrEnum):
@@ -75,8 +74,7 @@ class SuiteNeeds:
     """What one suite asks of an endpoint: its longest answer and prompt, and whether it sends pictures or stop texts.
 
     `samples` counts requests; `by_logprobs` says that each scores a given text, `logprobs` that replies hold
-    log-probabilities of what they say.
-    `problem` says why the suite's data cannot be had, "" where it can.
+    log-probabilities of what they say. `problem` says why the suite's data cannot be had, "" where it can.
     """
 
     name: str
@@ -198,8 +196,7 @@ def shown(text: str) -> str:
 
 
 LEAST_FREE_BYTES: Final = 200_000_000
-USUAL_SHARE: Final = 0.25
-"""How much of their token limit answers take as a rule."""
+USUAL_SHARE: Final = 0.25  # how much of their token limit answers take as a rule
 
 
 def check_disk(folder: Path, suites: Sequence[SuiteNeeds]) -> Finding:

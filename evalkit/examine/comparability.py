@@ -25,8 +25,7 @@ from evalkit.run.plan import (
 )
 from evalkit.run.read import facts_of, sampled
 
-Unlike: TypeAlias = tuple[tuple[str, Reason], ...]
-"""(suite, why it would be INVALID)."""
+Unlike: TypeAlias = tuple[tuple[str, Reason], ...]  # (suite, why it would be INVALID)
 
 _OF_ENTRY: Final = {"differ.margins": "margin_pt", "differ.data": "limit", "differ.prompts": "settings"}
 

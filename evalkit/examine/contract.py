@@ -46,8 +46,7 @@ from evalkit.waits import announce
 
 ALPHA: Final = 0.01
 """The chance, over all promises that a model may break, that a faithful candidate is DEGRADED by any (Bonferroni)."""
-SECONDS: Final = 100, 60
-"""After the first so long, a slow server is asked for marks only, and for these so long."""
+SECONDS: Final = 100, 60  # after the first so long, a slow server is asked for marks only, and for these so long
 
 
 @cache

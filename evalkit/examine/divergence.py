@@ -13,11 +13,9 @@ from evalkit.stats.tails import Estimate, over_clusters, ratio_estimate
 
 LARGE_NATS: Final = 0.5
 TAIL: Final = 0.99
-POSITIONS: Final = 100
-"""The unit of the trend: nats for so many further tokens."""
+POSITIONS: Final = 100  # the unit of the trend: nats for so many further tokens
 LEAST_NEAR_TIE_NATS: Final = 0.01
-LOSSES_NATS: Final = (LARGE_NATS, 2.0)
-"""Losses of a single token that are counted."""
+LOSSES_NATS: Final = (LARGE_NATS, 2.0)  # losses of a single token that are counted
 WORST_TOKENS: Final = 16
 """A shorter text's differences count as if it had so many tokens: one odd token makes no worst text."""
 

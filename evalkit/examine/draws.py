@@ -21,12 +21,10 @@ from evalkit.endpoint.body import at
 from evalkit.examine.asker import Asker, Said, asked
 from evalkit.model import Failure
 
-LIMIT: Final = 10_000.0
-"""An e-value from here on is a finding."""
+LIMIT: Final = 10_000.0  # an e-value from here on is a finding
 SLACK: Final = 1e-3
 """So large a share of draws may follow the raw distribution without being held against a server: last digits, ties."""
-TOP: Final = 20
-"""Likeliest tokens that are asked for; more are refused by servers as they come."""
+TOP: Final = 20  # likeliest tokens that are asked for; more are refused by servers as they come
 PARTED: Final = 0.02
 """At most so large a share of tokens is drawn otherwise with the same seed because of other kernels."""
 SAME_NATS: Final = 0.05

@@ -16,8 +16,7 @@ from evalkit.model import Failure, FailureKind, Message
 
 TokenIds: TypeAlias = tuple[int, ...]
 
-TOP: Final = 2
-"""How many of the likeliest tokens are asked for at each position: enough for the choice and its lead."""
+TOP: Final = 2  # how many of the likeliest tokens are asked for at each position: enough for the choice and its lead
 
 # vLLM writes minus infinity as this number, because JSON has none.
 _VLLM_MINUS_INFINITY: Final = -9999.0

@@ -31,8 +31,7 @@ from evalkit.tasks.items import by_logprobs
 from evalkit.tasks.suites import find_pack
 
 PROBE: Final = ProbeOptions()
-LOSSES_PT: Final = (0, 1, 2, 3, 5)
-"""Points that every suite is worse by in what is simulated."""
+LOSSES_PT: Final = (0, 1, 2, 3, 5)  # points that every suite is worse by in what is simulated
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +231,7 @@ def _overall(configs: tuple[EndpointConfig, EndpointConfig], options: PlanOption
     return policy.overall(*(None if one is None else fraction(one) for one in own))
 
 
-OPTIONS_AN_ITEM: Final = 4
-"""So many requests an item takes by log-likelihood, in the suites that are known."""
+OPTIONS_AN_ITEM: Final = 4  # so many requests an item takes by log-likelihood, in the suites that are known
 
 
 def _bytes_of(suites: Sequence[PlannedSuite], configs: tuple[EndpointConfig, EndpointConfig]) -> dict[str, float]:

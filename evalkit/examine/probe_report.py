@@ -35,14 +35,10 @@ FORMAT: Final = 1
 NAME: Final = "probe.json"
 AGAIN: Final = "reference again"
 """The reference's texts on the reference, scored twice: in another order, with less at a time."""
-OTHERWISE: Final = "reference otherwise"
-"""The reference's texts on the reference, and on the same served a second way."""
-READING: Final = "reference decoding"
-"""The reference's texts: as decoded, and scored afterwards."""
-FORWARD: Final = "reference's texts"
-"""Scored on both sides."""
-BACKWARD: Final = "candidate's texts"
-"""As the candidate decoded them, and scored on the reference."""
+OTHERWISE: Final = "reference otherwise"  # the reference's texts on the reference, and on the same served a second way
+READING: Final = "reference decoding"  # the reference's texts: as decoded, and scored afterwards
+FORWARD: Final = "reference's texts"  # scored on both sides
+BACKWARD: Final = "candidate's texts"  # as the candidate decoded them, and scored on the reference
 SELF: Final = "candidate decoding"
 """The candidate's texts: as decoded, and scored afterwards on the candidate; needs no reference."""
 DRAWN: Final = "drawn texts"

@@ -22,22 +22,17 @@ from evalkit.examine.asker import LATE, Asker, Call, Said, asked, away, value_of
 from evalkit.examine.draws import TOP
 from evalkit.model import Failure, FailureKind
 
-SHORT, LONG = 48, 112
-"""Token limits of an answer, and of a tool call or a JSON document."""
+SHORT, LONG = 48, 112  # token limits of an answer, and of a tool call or a JSON document
 _THINK: Final = re.compile(r"</?think(?:ing)?>")
 _ESCAPED: Final = re.compile(r"\\u[0-9a-fA-F]{4}|&(?:#\d+|quot|amp);")
 _MARK: Final = re.compile(r"\d{3}-\d{3}")
-FIRM: Final = 2
-"""So many broken cases make a firm promise a broken one, or one that is broken whenever it is asked."""
-DOUBTS: Final = 4
-"""Broken cases of a promise that are asked again."""
+FIRM: Final = 2  # so many broken cases make a firm promise a broken one, or one that is broken whenever it is asked
+DOUBTS: Final = 4  # broken cases of a promise that are asked again
 FAMILIES: Final[Sequence[dict[str, Any]]] = asked()["tools"]
 TEXTS: Final[Sequence[str]] = asked()["texts"]
 RIDDLES: Final[Sequence[str]] = asked()["riddles"]
-FIRST: Final = 3
-"""Families that are asked before a server is taken for one that knows no tools."""
-WAVES: Final = ((2, 4), (8, 72), (32, 60), (64, 64))
-"""Requests in flight at once, and requests, of each wave of marks."""
+FIRST: Final = 3  # families that are asked before a server is taken for one that knows no tools
+WAVES: Final = ((2, 4), (8, 72), (32, 60), (64, 64))  # requests in flight at once, and requests, of each wave of marks
 
 
 CHOICES: Final[Mapping[str, Callable[[Said], str]]] = {
@@ -254,8 +249,7 @@ def _wrong_json(said: Said, schema: Mapping[str, Any]) -> str | None:
     return "" if error is None else f"breaks the schema: {error.message}"
 
 
-ABSENT: Final = "\u2603\u2603"
-"""No answer has it."""
+ABSENT: Final = "\u2603\u2603"  # no answer has it
 
 
 async def limits(asker: Asker) -> None:

@@ -289,8 +289,7 @@ async def _asked(client: Client, requests: Sequence[Request], at_once: int) -> l
     return list(await asyncio.gather(*map(ask, requests)))
 
 
-Came: TypeAlias = "Sequence[tuple[_Chosen, tuple[Any, Any]]]"
-"""What was asked for, each with its two replies."""
+Came: TypeAlias = "Sequence[tuple[_Chosen, tuple[Any, Any]]]"  # what was asked for, each with its two replies
 
 
 def _came(side: SideRun, chosen: Sequence[_Chosen], replies: Sequence[tuple[Reply | Failure, Reply | Failure]]) -> Came:

@@ -17,8 +17,7 @@ THINKING_TOKENS: Final = 1_024
 LEAST_GROWTH: Final = 20
 LEAST_TEMPLATE: Final = 5
 COMMON_LETTER: Final = "e"
-TOKEN_CHARACTERS: Final = 16
-"""More than most tokens of words have."""
+TOKEN_CHARACTERS: Final = 16  # more than most tokens of words have
 
 _RE: Final = Patterns("replies")
 _BROKEN: Final = (

@@ -13,8 +13,7 @@ from evalkit.model import Failure, Reply
 
 OPEN_QUESTION: Final = "Write one sentence with the words river, lantern and Tuesday that nobody has written before."
 SAMPLED_TOKENS: Final = 24
-HOT: Final = 1.8
-"""A temperature at which cut-off tails (top_k, top_p, min_p) show within a few tokens."""
+HOT: Final = 1.8  # a temperature at which cut-off tails (top_k, top_p, min_p) show within a few tokens
 SEEDS: Final = (11, 12, 13)
 UNDER_LOAD: Final = 6
 NEUTRAL: Final = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from evalkit.compare.columns import NO_TEXT, NUMBERS, WORDS, ItemTable, Labels, Sample, Samples
 from evalkit.model import Status
 
-_BLOCK: Final = 4096
-"""So many rows are turned into columns at a time: a million samples take seconds, not a minute."""
+_BLOCK: Final = 4096  # so many rows are turned into columns at a time: a million samples take seconds, not a minute
 _NAMES: Final = (*WORDS, *NUMBERS)
 _row_of = attrgetter(*_NAMES)
 

@@ -31,8 +31,7 @@ _RESULTS: Final = re.compile(rf"results_{_DATE}\.json")
 _SAMPLES: Final = re.compile(rf"samples_(.+)_{_DATE}\.jsonl")
 _DEPTH: Final = 4  # lm-eval puts the model's name between the output path and the files
 _MOST_BYTES: Final = 1 << 28
-GATED: Final = frozenset({"Idavidrein/gpqa", "cais/hle"})
-"""Data sets whose terms forbid to share their questions."""
+GATED: Final = frozenset({"Idavidrein/gpqa", "cais/hle"})  # data sets whose terms forbid to share their questions
 
 
 @dataclass(frozen=True, slots=True)

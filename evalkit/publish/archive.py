@@ -19,8 +19,7 @@ if TYPE_CHECKING:  # a stored comparison is read without the rooms that make one
     from evalkit.compare.validity import NoiseFloor
 
 NAME: Final = "comparison.json"
-EARLIER: Final = 30
-"""How many earlier comparisons a folder keeps: a month of nights."""
+EARLIER: Final = 30  # how many earlier comparisons a folder keeps: a month of nights
 
 _KEPT_NAME: Final = re.compile(r"comparison-(?P<date>\d{8}T\d{6}|earlier)(?:-(?P<number>[1-9]\d*))?\.json")
 """A name that `_keep_earlier` gives; a file of any other name is somebody's own."""
@@ -101,8 +100,7 @@ def _drop_oldest(folder: Path, say: Callable[[str], None]) -> None:
 
 
 _SIDE: Final = re.compile(rb'^"(reference|candidate)": \{"name": "[^"\n]*", "run_id": "([^"\n]*)"', re.MULTILINE)
-_HEAD_BYTES: Final = 1 << 16
-"""A document begins with its two sides."""
+_HEAD_BYTES: Final = 1 << 16  # a document begins with its two sides
 
 
 def candidates_of(bank: RunIdentity) -> set[str]:

@@ -11,8 +11,7 @@ from typing import Final, TypeAlias
 from evalkit.publish.card_parse import CardRow, CardTable, Cell, Scale, parse_file
 from evalkit.publish.cards import chip_of, nearest_name
 
-_Z: Final = 2.576
-"""Two-sided 99 %: below chance is said only where luck is no explanation."""
+_Z: Final = 2.576  # two-sided 99 %: below chance is said only where luck is no explanation
 _NEAR_ZERO: Final = Decimal("0.02")
 _USUAL_TRIALS: Final = (2, 3, 4, 5, 8, 10, 16, 32, 64)
 _SCALE_WORDS: Final = {
@@ -38,8 +37,7 @@ class CardFinding:
     sentence: str
 
 
-Said: TypeAlias = tuple[int, str, str]
-"""What a rule finds in a table: line, rule, sentence."""
+Said: TypeAlias = tuple[int, str, str]  # what a rule finds in a table: line, rule, sentence
 
 
 def _finding(table: CardTable, said: Said) -> CardFinding:
@@ -160,8 +158,7 @@ def _heads(table: CardTable) -> Iterator[Said]:
         yield table.line, "wrong-chip", sentence
 
 
-_FEW: Final = 3
-"""Equal rows that make a copy rather than a coincidence."""
+_FEW: Final = 3  # equal rows that make a copy rather than a coincidence
 
 
 def check_cards(paths: Iterable[Path]) -> tuple[CardFinding, ...]:

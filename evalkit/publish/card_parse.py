@@ -18,8 +18,7 @@ from evalkit.publish.cards import Benchmark, benchmark_of, pattern
 from evalkit.render.numbers import places
 
 Scale: TypeAlias = Literal["percent", "fraction", "percent sign", "count"]
-Grid: TypeAlias = list[tuple[int, list[str]]]
-"""Rows of a table: the line in the file, and the cells."""
+Grid: TypeAlias = list[tuple[int, list[str]]]  # rows of a table: the line in the file, and the cells
 
 _LARGEST_FILE: Final = 20_000_000
 _FINEST: Final = Decimal("0.0001")  # 0.01 %: what harnesses round to before a table pads it

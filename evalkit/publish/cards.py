@@ -157,8 +157,7 @@ _BEGIN_LINE: Final = re.compile(rb"^[ \t]*<!--[ \t]*evalkit:card[ \t]*-->[ \t]*(
 _END_LINE: Final = re.compile(rb"^[ \t]*<!--[ \t]*/evalkit:card[ \t]*-->[ \t]*(?:\r?$|\Z)", re.MULTILINE)
 
 
-Allowed: TypeAlias = Literal["invalid", "partial"]
-"""What is published only where somebody says so."""
+Allowed: TypeAlias = Literal["invalid", "partial"]  # what is published only where somebody says so
 
 
 @dataclass(frozen=True, slots=True)

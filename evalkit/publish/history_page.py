@@ -191,8 +191,7 @@ class HistoryTable:
 # Made as the report is: one file, inline SVG, a policy that allows the page's own style and nothing else; no script.
 
 
-_WIDEST_MARGINS: Final = 8.0
-"""The scale ends at this many of the largest margin; what lies beyond stands at the edge."""
+_WIDEST_MARGINS: Final = 8.0  # the scale ends at this many of the largest margin; what lies beyond stands at the edge
 
 
 def page(series: Sequence[Series], known: Sequence[Known], *, last: int = 60, language: Language = "en") -> str:

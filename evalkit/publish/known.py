@@ -15,8 +15,7 @@ import yaml
 from evalkit.errors import UsageError, did_you_mean, nearest
 from evalkit.model import Comparison, Reason, Value, Verdict
 
-OVERALL: Final = "overall"
-"""The name by which an entry means the mean over suites."""
+OVERALL: Final = "overall"  # the name by which an entry means the mean over suites
 
 
 @dataclass(frozen=True, slots=True)

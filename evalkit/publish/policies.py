@@ -20,8 +20,7 @@ from evalkit.model import Comparison, Interval, Macro, Reason, SuiteResult, Valu
 from evalkit.resources import data_folder
 from evalkit.stats.tails import normal_quantile, normal_sf
 
-MUCH: Final = 0.2
-"""The share of its score that a candidate loses which any rule should find."""
+MUCH: Final = 0.2  # the share of its score that a candidate loses which any rule should find
 
 
 def read_policy(name: str | Path) -> tuple[PolicyFile, Node]:

@@ -21,8 +21,7 @@ from evalkit.stats.paired import PairedItems
 from evalkit.stats.tails import normal_quantile, wilson
 
 LEAST_ITEMS: Final = 20
-LOSS: Final = 0.10
-"""A loss (a fraction) that a table of enough items shows."""
+LOSS: Final = 0.10  # a loss (a fraction) that a table of enough items shows
 POWER: Final = 0.90
 
 EFFECTIVE_ITEMS: Final[Mapping[int, int]] = MappingProxyType({1192: 493})

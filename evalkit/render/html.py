@@ -25,18 +25,12 @@ from evalkit.resources import data_folder
 # Both replies are kept from the first word in which they differ, with a little of what went before.
 
 
-TEXT_BYTES: Final = 24_000_000
-"""Bound on what replies and questions take in the file, together."""
-_FULL_BYTES: Final = 6_000
-"""Bytes of each text of the flips with the most evidence ..."""
-_FULL_FLIPS: Final = 800
-"""... which are so many."""
-_SHORT_BYTES: Final = 120
-"""Bytes of an item's name, an answer, a right answer, a heading."""
-_CONTEXT: Final = 160
-"""Characters kept of what both replies have in common."""
-_MOST_BYTES_A_CHARACTER: Final = 6
-"""As \\u003c."""
+TEXT_BYTES: Final = 24_000_000  # bound on what replies and questions take in the file, together
+_FULL_BYTES: Final = 6_000  # bytes of each text of the flips with the most evidence ...
+_FULL_FLIPS: Final = 800  # ... which are so many
+_SHORT_BYTES: Final = 120  # bytes of an item's name, an answer, a right answer, a heading
+_CONTEXT: Final = 160  # characters kept of what both replies have in common
+_MOST_BYTES_A_CHARACTER: Final = 6  # as \u003c
 _WORD_BEFORE: Final = re.compile(r"[^\s\u3400-\u9fff\uf900-\ufaff]{1,400}\Z")
 _WORD_AFTER: Final = re.compile(r"[^\s\u3400-\u9fff\uf900-\ufaff]")
 

@@ -10,8 +10,7 @@ _MOST_DECIMALS: Final = 6
 _MOST_DIGITS: Final = 6
 _FLOAT_NOISE: Final = Decimal("1e-9")
 """Points below which a digit is an artefact of binary arithmetic, not a reason to round an interval further out."""
-_EXACT: Final = Context(prec=400)
-"""Room for every finite float in points."""
+_EXACT: Final = Context(prec=400)  # room for every finite float in points
 
 
 @dataclass(frozen=True, slots=True)

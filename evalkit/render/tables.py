@@ -31,17 +31,13 @@ _ARRANGEMENTS: Final[tuple[_Arrangement, ...]] = (
 )
 """What stands in the columns, from the widest terminal to the narrowest; what shares a column stands in lines."""
 
-_GAP: Final = 2
-"""Columns between two columns of a table."""
+_GAP: Final = 2  # columns between two columns of a table
 
-_WIDE: Final = 94
-"""Columns of a terminal under which the first arrangement is not tried."""
+_WIDE: Final = 94  # columns of a terminal under which the first arrangement is not tried
 
-_LABEL: Final = 12
-"""Columns that a suite's name has at least (or its whole length), or less stands beside it."""
+_LABEL: Final = 12  # columns that a suite's name has at least (or its whole length), or less stands beside it
 
-_BEHAVIOUR: Final = 66
-"""Columns of a terminal under which the values beside accuracy stand below one another."""
+_BEHAVIOUR: Final = 66  # columns of a terminal under which the values beside accuracy stand below one another
 
 
 def table_text(

@@ -223,8 +223,7 @@ def over_clusters(point: float, pieces: FloatArray, level: float = 0.9) -> Estim
 # width where nothing happened, and where everything did.
 
 
-Pair: TypeAlias = tuple[ArrayLike, ArrayLike]
-"""Something of the reference, and the same of the candidate."""
+Pair: TypeAlias = tuple[ArrayLike, ArrayLike]  # something of the reference, and the same of the candidate
 
 _MOST_HALVINGS: Final = 200  # some ten are needed
 _PRECISION: Final = 1e-14

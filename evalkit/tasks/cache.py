@@ -30,10 +30,8 @@ from evalkit.resources import __version__
 from evalkit.tasks.data import source_files
 
 FORMAT: Final = 1
-KEPT_SECONDS: Final = 30 * 86400.0
-"""An entry that was not used for so long is removed when the next one is written."""
-KEPT_BYTES: Final = 1 << 30
-"""Above this, the entries that were not used for longest are removed."""
+KEPT_SECONDS: Final = 30 * 86400.0  # an entry that was not used for so long is removed when the next one is written
+KEPT_BYTES: Final = 1 << 30  # above this, the entries that were not used for longest are removed
 
 _FUNCTION: Final = re.compile(rb"!function\s+[\"']?([\w.]+)")
 _OWN: Final = "evalkit."

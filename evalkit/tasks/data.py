@@ -24,8 +24,7 @@ from evalkit.scoring.registry import CodeError, called, preparer
 from evalkit.tasks.pictures import parquet_rows, pictures_of
 from evalkit.waits import announce
 
-PLAIN = "evalkit.scoring.rows:plain"
-"""What prepares the rows of a suite that names nothing: they are the documents."""
+PLAIN = "evalkit.scoring.rows:plain"  # what prepares the rows of a suite that names nothing: they are the documents
 FORMATS = (".jsonl", ".parquet", ".csv", ".tsv", ".json")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

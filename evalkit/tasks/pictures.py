@@ -19,8 +19,7 @@ from evalkit.errors import DataError, SuiteError
 from evalkit.files import digest
 
 KEPT_GROUPS = 3
-LEAST_GROUPS = 2
-"""As many stay whatever they weigh: two sides are seldom in the same one."""
+LEAST_GROUPS = 2  # as many stay whatever they weigh: two sides are seldom in the same one
 KEPT_BYTES = 96 * 1024 * 1024
 _MARK = re.compile(r"<image (\d{1,3})>")
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".jp2"})
