@@ -16,6 +16,7 @@ from evalkit.api import plan as plan
 from evalkit.api import probe as probe
 from evalkit.api import run as run
 from evalkit.api import score as score
+from evalkit.api import sweep as sweep
 from evalkit.errors import ConfigError as ConfigError
 from evalkit.errors import DataError as DataError
 from evalkit.errors import EndpointError as EndpointError
@@ -31,6 +32,7 @@ from evalkit.examine.forecast import Forecast as Forecast
 from evalkit.examine.stored import StoredRun as StoredRun
 from evalkit.examine.stored import records as records
 from evalkit.examine.stored import stored_runs as stored_runs
+from evalkit.examine.sweep import Map as Map
 from evalkit.model import Flip as Flip
 from evalkit.model import Interval as Interval
 from evalkit.model import SuiteResult as SuiteResult
@@ -43,6 +45,7 @@ from evalkit.options import PlanOptions as PlanOptions
 from evalkit.options import ProbeOptions as ProbeOptions
 from evalkit.options import ReportOptions as ReportOptions
 from evalkit.options import RunOptions as RunOptions
+from evalkit.options import SweepOptions as SweepOptions
 from evalkit.options import TableOptions as TableOptions
 from evalkit.publish.tables import JudgedTable as JudgedTable
 from evalkit.resources import __version__ as __version__

@@ -13,18 +13,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from evalkit.compare.validity import DEFAULT_MARGIN, Policy
 from evalkit.config import EndpointConfig
 from evalkit.config.schema import differences
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, UsageError
-from evalkit.examine import comparability, probe, probe_report, texts
+from evalkit.examine import comparability, probe, probe_report, regimes, stored, sweep, texts
 from evalkit.examine.checks import Finding, SuiteNeeds
 from evalkit.examine.contract import Alone, Sheet, alone, found_before, held, sheet_of, signed
 from evalkit.examine.doctor import Diagnosis, Report, between, examine_configured, quick_check, subject_of
+from evalkit.files import write_whole
 from evalkit.judging import StoppedError, now
 from evalkit.model import Comparison, Message, Probe, Prompt, Reason, Verdict
-from evalkit.options import CompareOptions, ContractOptions, ProbeOptions, RunOptions
+from evalkit.options import CompareOptions, ContractOptions, ProbeOptions, RunOptions, SweepOptions
 from evalkit.publish import archive
 from evalkit.run import Observer
 from evalkit.run.execute import Examine, Watch
@@ -235,6 +238,23 @@ def probed(
     enough = probe_report.enough(findings) if options.enough else None
     more = {"enough": None if enough is None else asdict(enough)} if options.enough else {}
     return *probe_report.keep(findings, home, more, looks), home
+
+
+def swept(reference: Path, candidate: Path, options: SweepOptions, observer: Observer) -> sweep.Map:
+    """All that `evalkit probe --sweep` does."""
+    if unknown := [name for name in options.regimes if name not in regimes.names()]:
+        raise UsageError(f"there is no regime {unknown[0]!r}: there are {', '.join(regimes.names())}")
+    configs = load_all((reference, candidate), RunOptions(overrides=options.overrides))
+    if any(config.launch is not None and config.launch.sequential for config in configs):
+        raise UsageError("a sweep needs both endpoints at once, and launch.sequential starts one after the other")
+    traces = stored.long_answers(configs[0].runs)
+    observer.step(f"walking through the regimes of both endpoints, with {len(traces)} long answers of stored runs")
+    sides = [probe.side_of(config) for config in configs]
+    made = finished(sweep.swept(sides[0], sides[1], options.regimes, options.seed, traces))
+    file = Path(options.out or _home(configs)) / "sweep.json"
+    write_whole(file, orjson.dumps(made.document(), option=orjson.OPT_INDENT_2))
+    observer.step(f"stored in {file}")
+    return made
 
 
 def contracted(

@@ -27,6 +27,7 @@ from evalkit.options import (
     ProbeOptions,
     ReportOptions,
     RunOptions,
+    SweepOptions,
     TableOptions,
     check_word,
 )
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from evalkit.examine.doctor import Diagnosis
     from evalkit.examine.forecast import Forecast
     from evalkit.examine.probe_report import FidelityReport
+    from evalkit.examine.sweep import Map
     from evalkit.foreign.tables import Frame
     from evalkit.judging import Judged
     from evalkit.publish.tables import JudgedTable
@@ -562,6 +564,18 @@ def probe(
     from evalkit import admission
 
     return Fidelity(*admission.probed(Path(reference), Path(candidate), options or ProbeOptions(), observer))
+
+
+def sweep(
+    reference: PathLike, candidate: PathLike, options: SweepOptions | None = None, observer: Observer = SILENT
+) -> Map:
+    """Walks through regimes (prompt length, cache hits, batch, ...): where do two endpoints differ, from which size on?
+
+    Raises as `probe`, and `EndpointError` where the reference does not repeat itself.
+    """
+    from evalkit import admission
+
+    return admission.swept(Path(reference), Path(candidate), options or SweepOptions(), observer)
 
 
 def bisect(

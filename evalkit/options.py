@@ -191,6 +191,19 @@ class ProbeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions:
+    """What a sweep asks: the `regimes` by name, all without any; `seed` draws its prompts and texts.
+
+    `out` is the folder for the map (default: the comparison's).
+    """
+
+    overrides: tuple[str, ...] = ()
+    regimes: tuple[str, ...] = ()
+    seed: int = 0
+    out: str | Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContractOptions:
     """What a contract asks: `seed` chooses the marks; `out` is the folder for two endpoints' comparison."""
 

@@ -37,7 +37,7 @@ CALLS = {
         "plan",
         "probe",
     ),
-    *("records", "run", "score", "stored_runs"),
+    *("records", "run", "score", "stored_runs", "sweep"),
 }
 VALUES = {
     *("Bisection", "Diagnosis", "Forecast", "JudgedTable"),
@@ -46,6 +46,7 @@ VALUES = {
     "Fidelity",
     "Flip",
     "Interval",
+    "Map",
     "Observer",
     "Run",
     "StoredRun",
@@ -54,7 +55,8 @@ VALUES = {
     "__version__",
 }
 OPTIONS = {
-    f"{name}Options" for name in ("Bisect", "Compare", "Contract", "Judge", "Plan", "Probe", "Report", "Run", "Table")
+    f"{name}Options"
+    for name in ("Bisect", "Compare", "Contract", "Judge", "Plan", "Probe", "Report", "Run", "Sweep", "Table")
 }  # one a call
 ERRORS = {f"{name}Error" for name in ("Config", "Data", "Endpoint", "Evalkit", "Launch", "Run", "Storage", "Suite")}
 ERRORS.add("UsageError")

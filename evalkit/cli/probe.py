@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from evalkit import api
 from evalkit.cli import options
 from evalkit.cli.progress import Terminal
 from evalkit.errors import UsageError
-from evalkit.options import BisectOptions, ContractOptions, ProbeOptions
+from evalkit.options import BisectOptions, ContractOptions, ProbeOptions, SweepOptions
 
 if TYPE_CHECKING:
     from evalkit.examine.bisect import Bisection, Result
@@ -27,6 +27,8 @@ DEFAULTS: Final = ProbeOptions()
 @options.of("probe", ProbeOptions)
 def probe(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:
     """Compare the log-probabilities that two endpoints give the same texts."""
+    if given.pop("sweep") or given["regimes"]:
+        return _swept(reference, candidate, given, quiet=quiet, as_json=as_json)
     from evalkit.examine.probe import NotSupportedError
     from evalkit.model import Verdict, said
 
@@ -49,6 +51,21 @@ def probe(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given:
     else:
         _show(found.report, found.document)
         click.echo(f"stored in {found.folder / 'probe.json'}", err=True)
+    return found.verdict.exit_code
+
+
+def _swept(reference: Path, candidate: Path, given: Mapping[str, Any], *, quiet: bool, as_json: bool) -> int:
+    """The map of regimes."""
+    for one in fields(ProbeOptions):
+        if one.name not in {"overrides", "seed", "out"} and given.get(one.name, one.default) != one.default:
+            raise UsageError(f"--{one.name}: has no effect on a sweep, whose regimes say what is asked")
+    found = api.sweep(reference, candidate, options.made(SweepOptions, given), Terminal(quiet=quiet or as_json))
+    if as_json:
+        options.print_json(found.document())
+        return found.verdict.exit_code
+    from evalkit.render.jinja import own
+
+    click.echo(own("sweep.txt.j2", told=found.document()), nl=False)
     return found.verdict.exit_code
 
 

@@ -160,8 +160,8 @@ class Session:
     """
 
     def __init__(self, posts: Sequence[tuple[Native, Forcer]], identity: Mapping[str, str], at_once: int) -> None:
-        self._posts = posts
-        self._identity = identity
+        self.posts = posts
+        self.identity = identity
         self._at_once = min(at_once, sum(forcer.most_at_once for _, forcer in posts))
         self._told = posts[0][0].settings.shown_urls[0]
 
@@ -194,7 +194,7 @@ class Session:
 
     async def _raw(self, prompts: Sequence[TokenIds | None], texts: Sequence[Drawn | None]) -> tuple[Drawn | None, ...]:
         """Texts with the log-probabilities of reading: some servers tell those of decoding after the temperature."""
-        if any(forcer.request_per_token for _, forcer in self._posts) or not texts:
+        if any(forcer.request_per_token for _, forcer in self.posts) or not texts:
             return tuple(texts)  # llama.cpp tells them as they were before
         scores = await self.score(prompts[: len(texts)], texts)
         return tuple(
@@ -218,11 +218,11 @@ class Session:
 
     def asked(self) -> Asked:
         """The costs so far."""
-        natives, forcers = zip(*self._posts, strict=True)
+        natives, forcers = zip(*self.posts, strict=True)
         read, made = (sum(getattr(by, name) for by in forcers) for name in ("prompt_tokens", "completion_tokens"))
         addresses = tuple(native.settings.shown_urls[0] for native in natives)
         requests = sum(native.requests for native in natives)
-        return Asked(forcers[0].method, self._identity, requests, read, made, addresses)
+        return Asked(forcers[0].method, self.identity, requests, read, made, addresses)
 
     def _tell(self, what: str) -> None:
         announce(f"probe: {self._told} {what}")
@@ -235,7 +235,7 @@ class Session:
         failed: list[tuple[str, Failure]] = []
 
         async def one(index: int) -> Made | None:
-            native, forcer = self._posts[(index + again) % len(self._posts)]
+            native, forcer = self.posts[(index + again) % len(self.posts)]
             try:
                 async with gate:
                     return await do(forcer, index, work[index])

@@ -39,7 +39,7 @@ async def check_serving(patient: Patient) -> bool:
     identity = await endpoint_identity(settings)
     _software(found, identity)
     patient.facts |= identity
-    context = _context(served, identity, settings.model)
+    context = context_of(served, identity, settings.model)
     if context is not None:
         patient.facts["context"] = f"{context} tokens"
     _room(found, context, patient.subject.suites, patient.subject.parameters.get("max_tokens"))
@@ -84,7 +84,8 @@ def _software(found: Findings, identity: Mapping[str, str]) -> None:
     found.say("software", name=name)
 
 
-def _context(found: ServedModels | Failure, identity: Mapping[str, str], model: str) -> int | None:
+def context_of(found: ServedModels | Failure, identity: Mapping[str, str], model: str) -> int | None:
+    """The served context in tokens, by the list of models or the server's own pages; None where neither tells it."""
     told = found.max_model_len.get(model) if isinstance(found, ServedModels) else None
     if told is None and identity.get("context_tokens", "").isdecimal():
         told = int(identity["context_tokens"])
@@ -224,13 +225,13 @@ async def check_pictures(patient: Patient) -> None:
         found.say("pictures.unread", severity, word=word, reply=shown(said(reply)))
 
 
-def drawn(word: str) -> bytes:
-    """A PNG with the word in large black letters on white."""
+def drawn(word: str, size: tuple[int, int] = _SIZE) -> bytes:
+    """A PNG with the word in large black letters on white, of so many pixels."""
     from PIL import Image, ImageDraw, ImageFont
 
-    picture = Image.new("RGB", _SIZE, "white")
+    picture = Image.new("RGB", size, "white")
     font = ImageFont.load_default(size=84)
-    ImageDraw.Draw(picture).text((_SIZE[0] / 2, _SIZE[1] / 2), word, fill="black", font=font, anchor="mm")
+    ImageDraw.Draw(picture).text((size[0] / 2, size[1] / 2), word, fill="black", font=font, anchor="mm")
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()

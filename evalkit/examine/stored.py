@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from evalkit.errors import RunError
+from evalkit.model import Message
 from evalkit.run import journal, manifest
 from evalkit.run.read import verified
-from evalkit.run.records import Damage, read_records
+from evalkit.run.records import Damage, ReplyRecord, read_records
 
 # ---------------------------------------------------------------- how much there will be
 
@@ -109,3 +111,23 @@ def records(folder: Path | str) -> Iterator[dict[str, Any]]:
                 yield asdict(record)
     if said := journal.damage_sentences(damage):
         raise RunError("; ".join(said))
+
+
+LONG_TOKENS: Final = 1_024
+LOOKED_AT: Final = 2_000
+
+
+def long_answers(runs: Path, most: int = 4) -> tuple[tuple[Message, ...], ...]:
+    """Conversations that end with the longest answers of the runs in a folder, of 1,024 tokens and more.
+
+    So many records of each file are looked at; questions are left out, since only their digests are kept.
+    """
+    found: list[tuple[int, str]] = []
+    for file in (file for folder in sorted(runs.glob("*")) for file in journal.files(folder)):
+        for _, record in islice(read_records(file), LOOKED_AT):
+            if isinstance(record, ReplyRecord):
+                reply = record.reply()
+                found.append((reply.usage.completion_tokens or 0, f"{reply.reasoning}{reply.content}"))
+    longest = [text for tokens, text in sorted(found, reverse=True)[:most] if tokens >= LONG_TOKENS]
+    asked: Message = {"role": "user", "content": "Think it through, step by step."}
+    return tuple((asked, {"role": "assistant", "content": text}) for text in longest)

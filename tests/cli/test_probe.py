@@ -161,3 +161,54 @@ def test_texts_are_drawn_as_the_configured_suites_draw(toy, files, run_evalkit, 
     assert sum(body["temperature"] == 0.3 for body in one.asked("/v1/completions")) == 30
     assert done.returncode == 1, done.stdout
     assert "texts drawn as the suites draw: texts are drawn otherwise" in " ".join(done.stdout.split())
+
+
+def test_a_sweep_prints_a_map_and_stores_it(toy, files, run_evalkit, tmp_path):
+    pair = files("ref", toy("vllm")), files("cand", toy("vllm", model=Model(noise=0.01)))
+    done = run_evalkit("probe", *pair, "--regime", "decode", "--regime", "preemption", "--seed", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split(",")[0] for line in lines[:3]] == [
+        f"EQUIVALENT: {name}" for name in ("plain", "decode against prefill", "prompt length")
+    ]
+    assert any("the server does not tell how many tokens its KV cache holds" in line for line in lines)
+    assert any(line.startswith("ref: ") and "tokens read" in line for line in lines)
+    assert lines[-1].startswith("EQUIVALENT in ")
+    stored = json.loads((tmp_path / "runs" / "ref--cand" / "sweep.json").read_bytes())
+    assert (stored["kind"], stored["verdict"], stored["seed"]) == ("fidelity sweep", "EQUIVALENT", 3)
+    assert [place["regime"] for place in stored["places"]] == ["plain", "decode", "prompt", "batch", "preemption"]
+
+
+def test_a_sweep_of_a_broken_candidate_ends_with_the_plainest_regime(toy, files, run_evalkit, tmp_path):
+    pair = files("ref", toy("vllm")), files("cand", toy("vllm", model=Model(noise=0.6)))
+    done = run_evalkit("probe", *pair, "--sweep", "--json", "--out", tmp_path / "elsewhere")
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert [(place["regime"], place["verdict"]) for place in told["places"]][:1] == [("plain", "DEGRADED")]
+    assert {place["regime"] for place in told["places"]} == {"plain", "decode"}, "all others would differ as well"
+    assert told["places"][0]["where"] == "from the smallest size on (64 tokens)"
+    assert (tmp_path / "elsewhere" / "sweep.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--regime", "hits"), "there is no regime 'hits': there are plain, decode, prompt, batch, hit, chunk, answer"),
+        (("--sweep", "--prompts", "9"), "--prompts: has no effect on a sweep"),
+        (("--sweep", "--enough"), "--enough: has no effect on a sweep"),
+    ],
+)
+def test_mistakes_about_a_sweep_are_said_before_anything_is_asked(toy, files, run_evalkit, more, words):
+    server = toy("vllm")
+    done = run_evalkit("probe", files("ref", server), files("cand", toy("vllm")), *more)
+    assert (done.returncode, server.requests) == (2, [])
+    assert words in " ".join(done.stderr.split())
+
+
+def test_a_sweep_needs_both_endpoints_at_once(toy, files, run_evalkit):
+    launch = {"launch": {"kind": "command", "argv": ["true", "{port}"], "sequential": True}}
+    done = run_evalkit(
+        "probe", files("ref", toy("vllm")), files("cand", toy("vllm"), base_url=None, **launch), "--sweep"
+    )
+    assert done.returncode == 2
+    assert "launch.sequential" in done.stderr

@@ -233,7 +233,7 @@ class Toy:
                 token = rng.choices(range(V), weights / weights.sum())[0]
             ids.append(token)
             values.append(float(scores[token]))
-            if token == END:
+            if token == END and not body.get("ignore_eos"):
                 break
         return ids, values
 
