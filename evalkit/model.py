@@ -220,7 +220,6 @@ class Score:
 
 Scorer: TypeAlias = Callable[[Mapping[str, Any], FinalText], Score]
 
-
 COMPARISON_SCHEMA_VERSION: Final = 1
 
 

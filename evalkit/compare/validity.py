@@ -194,7 +194,6 @@ _BETWEEN: Final = 1e-6  # of a step: further from the grid is no rounding
 _ALERTS: Final = 13
 """Rules of a suite that a rate or a length may break: two here, and the eleven rows of `behaviour.py`."""
 
-
 NO_JOURNAL: Final = "run.no_journal"  # the defect of a run with scores and nothing that they were made from
 
 

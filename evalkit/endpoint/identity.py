@@ -115,7 +115,6 @@ _MOST_MODELS: Final = 10_000
 _IDENTITY_SECONDS: Final = 5.0
 _IDENTITY_BYTES: Final = 4_000_000
 
-
 # What an entry of the list of models says of its name, its date and its owner, and not of what is served.
 _NOT_OF_THE_MODEL: Final = frozenset({"id", "object", "created", "owned_by", "permission", "aliases"})
 

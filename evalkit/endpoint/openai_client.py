@@ -25,7 +25,6 @@ _PASSED_ON_PREFIX: Final = "x-stainless-"
 # ASCII, or a character set in which it then cannot read the words of an error.
 _HANDED_BACK: Final = ("retry-after", "retry-after-ms")
 
-
 # How long the server may be silent before the answer to the request that this task sends: through the package, unseen.
 _silence: ContextVar[float | None] = ContextVar("_silence", default=None)
 

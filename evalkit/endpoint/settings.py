@@ -21,7 +21,6 @@ from evalkit.model import Failure, Message, Prompt, Reply, Request
 Materialise: TypeAlias = Callable[[Prompt], Awaitable[tuple[Message, ...]]]
 """Turns a prompt with pictures into messages that can be sent; raises `DataError` for a picture that cannot."""
 
-
 STALL_SECONDS: Final = 600.0
 SLOWEST_TOKENS_PER_SECOND: Final = 5.0
 _LIMITS: Final = Limits()

@@ -14,8 +14,6 @@ from evalkit.model import Failure
 # Follows the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream": lines end in LF, CRLF or CR, several
 # `data` lines are joined by LF, lines that begin with a colon are comments, one leading byte-order mark is dropped, an
 # event without data is none. `id` and `retry` are for reconnecting, which a generation cannot do, and are ignored.
-
-
 Event: TypeAlias = tuple[str, bytes]  # an event's name ("" where the server gave none) and its data, not decoded
 
 _BOM = b"\xef\xbb\xbf"

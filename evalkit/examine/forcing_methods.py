@@ -39,7 +39,6 @@ _PLAIN_SAMPLING: Final[Mapping[str, Any]] = {
     "cache_prompt": True,
 }
 
-
 _SAMPLERS: Final = ("penalties", "top_k", "top_p", "min_p", "temperature")
 
 

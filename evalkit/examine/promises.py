@@ -34,7 +34,6 @@ RIDDLES: Final[Sequence[str]] = asked()["riddles"]
 FIRST: Final = 3  # families that are asked before a server is taken for one that knows no tools
 WAVES: Final = ((2, 4), (8, 72), (32, 60), (64, 64))  # requests in flight at once, and requests, of each wave of marks
 
-
 CHOICES: Final[Mapping[str, Callable[[Said], str]]] = {
     "auto": lambda said: "another finish_reason" if said.calls and said.finish not in {"tool_calls", "length"} else "",
     "none": lambda said: "calls a tool all the same" if said.calls else "",

@@ -156,7 +156,6 @@ END: Final = "<!-- /evalkit:card -->"
 _BEGIN_LINE: Final = re.compile(rb"^[ \t]*<!--[ \t]*evalkit:card[ \t]*-->[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
 _END_LINE: Final = re.compile(rb"^[ \t]*<!--[ \t]*/evalkit:card[ \t]*-->[ \t]*(?:\r?$|\Z)", re.MULTILINE)
 
-
 Allowed: TypeAlias = Literal["invalid", "partial"]  # what is published only where somebody says so
 
 

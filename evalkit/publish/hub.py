@@ -176,8 +176,6 @@ def _yaml(data: object) -> str:
 # ---------------------------------------------------------------- a `model-index` into the front matter of a README
 # What an earlier call put there for the same data sets gives way; results that others wrote stay in the list. (The
 # library of the Hub writes the whole front matter anew, and loses its comments and quoting.)
-
-
 KEY: Final = "model-index"
 _RE: Final = Patterns("hub")
 _MARK: Final = "\N{ZERO WIDTH NO-BREAK SPACE}"

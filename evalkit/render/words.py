@@ -48,8 +48,6 @@ def is_english(text: str) -> bool:
 
 
 # ---------------------------------------------------------------- reasons
-
-
 def say(reason: Reason, language: Language = "en") -> str:
     """The sentence of a reason.
 
@@ -144,8 +142,6 @@ def _value(part: str, reason: Reason, language: Language) -> str:
 
 
 # ---------------------------------------------------------------- how a value is printed
-
-
 # The language stands last in what a writer takes; numbers are the same in every language.
 
 
@@ -240,8 +236,6 @@ _FORMATS: Final[Mapping[str, tuple[Any, ...]]] = {
 # Whatever a model, a data set, an endpoint or a suite file says: one function per format, each leaving what a reader
 # sees unchanged. Control and direction-changing characters, which no format needs, become U+FFFD first: they move
 # cursors, forge lines and break XML.
-
-
 def clean(text: str) -> str:
     """Text without control and direction-changing characters; CRLF becomes a newline, other intruders U+FFFD."""
     return _RE.unwanted.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))

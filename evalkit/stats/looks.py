@@ -14,7 +14,6 @@ from evalkit.stats.tails import normal_sf
 _POINTS: Final = 401  # of the recursion over each region that goes on
 _FAR: Final = 8.0  # standard deviations beyond which nothing is left
 
-
 Spending: TypeAlias = Callable[[float, float], float]
 """The error that is spent of alpha once a share (0 to 1) of the planned information is there: all of it at 1."""
 

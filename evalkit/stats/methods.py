@@ -28,7 +28,6 @@ from evalkit.stats.variance import DesignVariance
 
 Limits: TypeAlias = tuple[FloatArray, FloatArray]
 
-
 _DECISIONS: Final = np.array([Verdict.EQUIVALENT, Verdict.DEGRADED, Verdict.ELEVATED, Verdict.INCONCLUSIVE], object)
 """What an interval says against the margin; validity (INVALID) is decided elsewhere."""
 
