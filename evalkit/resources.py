@@ -30,6 +30,14 @@ def data_folder(name: str) -> Path:
 
 
 @cache
+def toml_file(place: str) -> dict[str, Any]:
+    """All of a TOML file beside a module ("compare/scripts.toml") or in a shipped folder ("reports/words.toml")."""
+    folder, _slash, name = place.rpartition("/")
+    path = _PACKAGE / place
+    return tomllib.loads((path if path.is_file() else data_folder(folder) / name).read_text(encoding="utf-8"))
+
+
+@cache
 def _blocks(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").split("\n[")[1:]
 

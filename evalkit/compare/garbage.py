@@ -6,11 +6,9 @@ rate would hide it. So it would a server's error message that comes as a good re
 """
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from evalkit.compare.columns import NO_TEXT, Samples, Side, SuiteSide
 from evalkit.compare.pair import Aligned
 from evalkit.model import BehaviourRow, Prompt, Reason, Reply, Value
+from evalkit.resources import toml_file
 from evalkit.stats.tails import binomial_upper
 
 Ints: TypeAlias = NDArray[np.int64]
@@ -39,8 +38,7 @@ _UNDECODABLE: Final = "\N{REPLACEMENT CHARACTER}"
 
 @cache
 def _scripts() -> dict[str, re.Pattern[str]]:
-    told = tomllib.loads(Path(__file__).with_name("scripts.toml").read_text(encoding="utf-8"))
-    return {name: re.compile(f"[{ranges}]") for name, ranges in told.items()}
+    return {name: re.compile(f"[{ranges}]") for name, ranges in toml_file("compare/scripts.toml").items()}
 
 
 def garbage_of(reply: Reply, prompt: Prompt) -> str:

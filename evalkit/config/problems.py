@@ -1,9 +1,7 @@
 """Pydantic's errors as sentences: file and line, key, what is wrong, and what was probably meant."""
 
 import re
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import ValidationError
@@ -15,6 +13,7 @@ from evalkit.config.redact import is_secret_name, redact_url
 from evalkit.config.schema import EndpointConfig
 from evalkit.config.yaml import MAX_PROBLEMS, KeyPath, Node, dotted, find, told
 from evalkit.errors import did_you_mean, nearest
+from evalkit.resources import toml_file
 
 _SHOWN_CHARACTERS: Final = 60
 
@@ -94,7 +93,7 @@ def _conflict(tree: Node, path: KeyPath, detail: ErrorDetails) -> str:
 def _wrong(detail: ErrorDetails) -> str:
     """What a value must be, from pydantic's kind of error."""
     numbers = {key: int(v) if isinstance(v, float) and v == int(v) else v for key, v in detail.get("ctx", {}).items()}
-    sentences = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    sentences = toml_file("config/problems.toml")
     return str(sentences[detail["type"]]).format(**numbers) if detail["type"] in sentences else detail["msg"]
 
 

@@ -11,17 +11,16 @@ import html
 import json
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from evalkit.model import Failure, FailureKind
+from evalkit.resources import toml_file
 
 if TYPE_CHECKING:  # who only reads what is stored needs none of the configuration
     from evalkit.config.redact import Redactor
@@ -86,13 +85,8 @@ class ServerError:
 
 
 @cache
-def _table() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-
-
-@cache
 def _known(what: str) -> tuple[frozenset[str], re.Pattern[str]]:
-    said = _table()[what]
+    said = toml_file("endpoint/failures.toml")[what]
     return frozenset(said["codes"]), re.compile("|".join(said["words"]), re.IGNORECASE | re.DOTALL)
 
 
@@ -102,7 +96,14 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes, *, where: st
     `where` is the address for people; `now` is the time in seconds since the epoch, for a Retry-After that is a date.
     """
     error = read_error(body)
-    kind = next((FailureKind(kind) for kind, statuses in _table()["statuses"].items() if status in statuses), None)
+    kind = next(
+        (
+            FailureKind(kind)
+            for kind, statuses in toml_file("endpoint/failures.toml")["statuses"].items()
+            if status in statuses
+        ),
+        None,
+    )
     if status in _CONTEXT_STATUSES and error.says("context"):
         kind = FailureKind.CONTEXT_OVERFLOW
     elif kind is None:

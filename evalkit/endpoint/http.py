@@ -14,13 +14,11 @@ import os
 import socket
 import ssl
 import time
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -31,14 +29,16 @@ from evalkit.endpoint.settings import ClientSettings, trusted
 from evalkit.endpoint.stream import StreamedReply
 from evalkit.errors import ConfigError
 from evalkit.model import Failure, FailureKind
-from evalkit.resources import __version__
+from evalkit.resources import __version__, toml_file
 
 
 @cache
 def _troubles() -> list[tuple[type[BaseException], FailureKind, str]]:
     """Class, kind and sentence, as troubles.toml has them: the first class that an error is of decides."""
-    table = tomllib.loads(Path(__file__).with_name("troubles.toml").read_text(encoding="utf-8"))
-    named = ((getattr(aiohttp, name, None) or getattr(builtins, name), said) for name, said in table.items())
+    named = (
+        (getattr(aiohttp, name, None) or getattr(builtins, name), said)
+        for name, said in toml_file("endpoint/troubles.toml").items()
+    )
     return [(of, FailureKind(said.get("kind", FailureKind.CONNECTION)), said["says"]) for of, said in named]
 
 

@@ -8,10 +8,9 @@ EQUIVALENT claims these cases only: of a fault that strikes one request in m, n 
 
 import asyncio
 import time
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +38,7 @@ from evalkit.model import (
 )
 from evalkit.publish import archive
 from evalkit.render.words import say
-from evalkit.resources import __version__, data_folder
+from evalkit.resources import __version__, toml_file
 from evalkit.serve.launch import opened
 from evalkit.stats.tails import binomial_upper, normal_quantile, tango_limits
 from evalkit.waits import announce
@@ -49,10 +48,9 @@ ALPHA: Final = 0.01
 SECONDS: Final = 100, 60  # after the first so long, a slow server is asked for marks only, and for these so long
 
 
-@cache
 def catalogue() -> Mapping[str, Mapping[str, str]]:
     """The promises, in their order: how strictly each is held, and its name."""
-    return tomllib.loads((data_folder("reports") / "contract.toml").read_text(encoding="utf-8"))
+    return toml_file("reports/contract.toml")
 
 
 @dataclass(frozen=True, slots=True)

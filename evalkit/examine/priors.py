@@ -1,25 +1,22 @@
 """What is assumed of suites that nothing is stored of: the table `suites/priors.toml`, each figure with its source."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, Self
 
 import numpy as np
 
 from evalkit.examine.simulating import Shape
-from evalkit.resources import data_folder
+from evalkit.resources import toml_file
 from evalkit.stats.paired import FloatArray
 
 _DRAWS: Final = 200  # for each chance that stands for a share of a Beta distribution
 _LEVELS: Final = 300
 
 
-@lru_cache(maxsize=1)
 def _table() -> dict[str, Any]:
-    return tomllib.loads((data_folder("suites") / "priors.toml").read_text(encoding="utf-8"))
+    return toml_file("suites/priors.toml")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,13 @@
 import html
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final, Literal, TypeAlias
 
 from evalkit.model import Interval, Reason, Verdict
 from evalkit.render import numbers
-from evalkit.resources import Patterns, data_folder, toml_table
+from evalkit.resources import Patterns, data_folder, toml_file, toml_table
 
 Language: TypeAlias = Literal["en", "zh"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
@@ -27,7 +26,7 @@ class ReasonError(ValueError):
 @cache
 def words_of(language: Language) -> Mapping[str, str]:
     """The fixed words by name (`reports/words.toml`)."""
-    entries = tomllib.loads((data_folder("reports") / "words.toml").read_text(encoding="utf-8"))
+    entries = toml_file("reports/words.toml")
     return {name: entry[language] for name, entry in entries.items()}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from evalkit.compare.columns import WORDS, Labels
 from evalkit.errors import RunError
+from evalkit.resources import toml_file
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -40,8 +40,8 @@ _BLOCK_BYTES: Final = 1 << 20
 
 def columns_of(table: str) -> Mapping[str, str]:
     """The columns of "scores" or "items", as columns.toml says what they are; `?` marks those that may be null."""
-    tables: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("columns.toml").read_text("utf-8"))
-    return tables[table]
+    columns: dict[str, str] = toml_file("run/columns.toml")[table]
+    return columns
 
 
 @cache

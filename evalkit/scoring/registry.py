@@ -9,7 +9,6 @@ import hashlib
 import math
 import reprlib
 import sys
-import tomllib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,13 +21,14 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 from evalkit.errors import DataError, EvalkitError, SuiteError, did_you_mean
 from evalkit.files import digest_file
 from evalkit.model import Score, Scorer, Status
+from evalkit.resources import toml_file
 
 Preparer: TypeAlias = Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], list[dict[str, Any]]]
 """From the rows of a split and the suite's options to documents with an `id` each."""
 
 T = TypeVar("T")
 
-SCORERS: Final[Mapping[str, str]] = tomllib.loads(Path(__file__).with_name("scorers.toml").read_text(encoding="utf-8"))
+SCORERS: Final[Mapping[str, str]] = toml_file("scoring/scorers.toml")
 
 
 def scorer(name: str, suite_file: Path | None = None) -> Scorer:

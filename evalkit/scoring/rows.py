@@ -9,11 +9,11 @@ data sets that need none of their own; a benchmark's own stands beside its score
 import ast
 import hashlib
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
-from pathlib import Path
 from typing import Any, Final, TypeAlias
+
+from evalkit.resources import toml_file
 
 Row: TypeAlias = Mapping[str, Any]
 Settings: TypeAlias = Mapping[str, Any]
@@ -173,7 +173,7 @@ def letter_of(answer: object, choices: Sequence[str], *, or_place: bool = False)
 
 def groups_of(benchmark: str) -> dict[str, str]:
     """The group (category, discipline) of each subject of a benchmark, as subjects.toml says."""
-    groups = tomllib.loads(Path(__file__).with_name("subjects.toml").read_text(encoding="utf-8"))[benchmark]
+    groups = toml_file("scoring/subjects.toml")[benchmark]
     return {subject: group for group, subjects in groups.items() for subject in subjects.split()}
 
 

@@ -6,20 +6,20 @@ It is asked on this machine, where the server runs. What tools print is text of 
 import asyncio
 import re
 import shutil
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from evalkit.config import CommandLaunch, EndpointConfig, FlagScaleLaunch
-from evalkit.resources import data_folder
+from evalkit.resources import toml_file
 from evalkit.serve.process import output_of
 from evalkit.waits import finished
 
 SECONDS: Final = 60.0
+_KNOWN: Final = "reports/facts.toml"
 WORDS_BYTES: Final = 4_000
 _VERSIONS: Final = """
 import json, sys, importlib.metadata as installed
@@ -31,18 +31,13 @@ print(json.dumps(found))
 """
 
 
-@cache
-def _known() -> Mapping[str, Any]:
-    return tomllib.loads((data_folder("reports") / "facts.toml").read_text("utf-8"))
-
-
 async def facts(program: str) -> dict[str, str]:
     """`versions` of a program, and the machine's `chip`, `chips` (their number), `driver` and `firmware`.
 
     Of a tool whose output is not known: `vendor` and its `words`.
     """
     told = dict(await asyncio.to_thread(versions, program))
-    for vendor, tool in _known()["tools"].items():
+    for vendor, tool in toml_file(_KNOWN)["tools"].items():
         if shutil.which(tool["argv"][0]) is None:
             continue
         text = (await _said(*tool["argv"])).decode(errors="replace")
@@ -65,9 +60,9 @@ async def _said(*argv: str) -> bytes:
 def versions(program: str) -> Mapping[str, str]:
     """Versions by package of the Python that a program is or is run by; none of one that has no engine."""
     python = _python(shutil.which(program) or program)
-    said = finished(_said(python, "-c", _VERSIONS, *_known()["packages"])) if python else b""
+    said = finished(_said(python, "-c", _VERSIONS, *toml_file(_KNOWN)["packages"])) if python else b""
     found: dict[str, str] = orjson.loads(said) if said.startswith(b"{") else {}
-    return found if found.keys() & set(_known()["engines"]) else {}
+    return found if found.keys() & set(toml_file(_KNOWN)["engines"]) else {}
 
 
 def _python(program: str) -> str | None:

@@ -8,17 +8,14 @@ says which side an answer came from, and an answer that both sides gave is judge
 import json
 import re
 import statistics
-import tomllib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 from evalkit.files import canonical, digest
 from evalkit.model import FinalText, Message, Score, Status
-from evalkit.resources import Patterns
+from evalkit.resources import Patterns, toml_file
 from evalkit.scoring.answers.reply import first_turn, unanswered
 from evalkit.scoring.registry import required
 
@@ -107,7 +104,7 @@ def judge_messages(case: Case, asked_before: int = 0) -> tuple[Message, ...]:
     escapes: a server that reads them inside a message would let an answer end the question and grade itself. So are
     the words before a grade ("Score: 1"), which a judge that copies what it reads then gives back unreadable.
     """
-    wording = _wording()
+    wording = toml_file("scoring/answers/judge.toml")
     text = wording["prompt"] + (wording["again"] if asked_before else "")
     given = canonical({"question": case.question, "truth": case.truth, "answer": case.answer}).decode()
     given = _RE.control.sub(_escaped, _RE.in_other_letters.sub(_escaped, given))
@@ -125,11 +122,6 @@ _READ_LIMIT_CHARS: Final = (
 _MOST_TRIED: Final = 200  # so many places are looked at where a JSON object may begin and none does
 # Numbers stay as they are written, and a key that stands twice in an object is seen twice.
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=list, parse_float=str, parse_int=str, parse_constant=str)
-
-
-@lru_cache(maxsize=1)
-def _wording() -> dict[str, str]:
-    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 def grade(reply: str, *, cut_off: bool = False) -> float | None:

@@ -8,14 +8,13 @@ come in two forms: as on the Hub (dates as timestamps) and as JSON lines (dates 
 import datetime as dt
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final
 
 from evalkit.errors import DataError, SuiteError
 from evalkit.model import FinalText, Score, Status
+from evalkit.resources import toml_file
 from evalkit.scoring.answers import sandbox
 from evalkit.scoring.answers.reply import first_turn, unanswered
 from evalkit.scoring.answers.worker import GradeError, GradeTimeout
@@ -140,9 +139,7 @@ def livebench(rows: Sequence[Row], settings: Settings) -> list[Document]:
 
 Grader = Callable[[Mapping[str, Any], str], Grade]
 
-GRADERS: Final[Mapping[str, Mapping[str, str]]] = tomllib.loads(
-    Path(__file__).with_name("graders.toml").read_text(encoding="utf-8")
-)
+GRADERS: Final[Mapping[str, Mapping[str, str]]] = toml_file("scoring/livebench/graders.toml")
 """By kind of question: the date of release from which on a rule is in force, and the rule, "module:function"."""
 
 CODING: Final = frozenset({"lcb_generation", "coding_completion"})
