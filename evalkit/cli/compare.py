@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from evalkit.render.report import Undecided
 
 NOTE: Final = "note.md"
-_MOST_SUMMARY_BYTES: Final = 1_000_000
-"""GitHub takes 1 MiB of summary a step, and shows none of a larger one."""
+_MOST_SUMMARY_BYTES: Final = 1_000_000  # GitHub takes 1 MiB of summary a step, and shows none of a larger one
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +155,9 @@ def _fitting_summary(comparison: Comparison, room: int) -> bytes:
     return f"\n**evalkit: {comparison.verdict.value}** (the table is too long for this page)\n".encode()
 
 
-NAMED: Final = 10
-"""So many reasons why samples have no value are named for people, by suite."""
-ALIKE: Final = 3
-"""So many samples are named for each reason."""
-REASON: Final = 240
-"""So much of a reason is shown, in characters."""
+NAMED: Final = 10  # so many reasons why samples have no value are named for people, by suite
+ALIKE: Final = 3  # so many samples are named for each reason
+REASON: Final = 240  # so much of a reason is shown, in characters
 
 
 @click.command("run")

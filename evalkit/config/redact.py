@@ -13,8 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 from evalkit.resources import Patterns
 
 REDACTED: Final = "***"
-ECHO: Final = "[redacted]"
-"""In an endpoint's own words, in which three stars may stand for anything."""
+ECHO: Final = "[redacted]"  # in an endpoint's own words, in which three stars may stand for anything
 
 # A shorter secret would turn up inside ordinary words and numbers.
 MIN_SECRET_CHARACTERS: Final = 8

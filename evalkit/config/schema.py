@@ -79,10 +79,8 @@ DataFolders = Annotated[
 ]
 
 
-IN_FLIGHT: Final = 32
-"""Requests in flight where nobody says otherwise and nothing is measured."""
-MOST_IN_FLIGHT: Final = 512
-"""What a search for the number goes up to."""
+IN_FLIGHT: Final = 32  # requests in flight where nobody says otherwise and nothing is measured
+MOST_IN_FLIGHT: Final = 512  # what a search for the number goes up to
 
 
 class Limits(Section):

@@ -21,10 +21,8 @@ from evalkit.run.records import Answerer
 if TYPE_CHECKING:  # who only reads what is stored asks nobody
     from evalkit.endpoint.identity import Names
 
-_MOST_BUILDS: Final = 50
-"""A server that names more builds than this names one a reply, and says nothing by it."""
-_SHARE: Final = 8
-"""Answers for each address of a side: with as many, one that gave none was not there."""
+_MOST_BUILDS: Final = 50  # a server that names more builds than this names one a reply, and says nothing by it
+_SHARE: Final = 8  # answers for each address of a side: with as many, one that gave none was not there
 
 
 @dataclass(slots=True)

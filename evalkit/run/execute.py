@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from evalkit.endpoint.images import ImageEncoder
 
 
-OTHER_FILES: Final = 256
-"""Files that a run may have open beside its connections."""
+OTHER_FILES: Final = 256  # files that a run may have open beside its connections
 
 Lengths: TypeAlias = dict[tuple[str, str], float]
 
@@ -485,8 +484,7 @@ def _begun(side: SideRun) -> Finder | None:
 # Other seeds, other keys: nothing is shared with the first run but the questions.
 
 
-AA_SEEDS: Final = 2_000_003
-"""Added to every base seed for the second run of `evalkit aa`."""
+AA_SEEDS: Final = 2_000_003  # added to every base seed for the second run of `evalkit aa`
 
 
 def second_config(

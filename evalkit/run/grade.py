@@ -27,13 +27,10 @@ from evalkit.scoring.registry import graded, printable
 Grader: TypeAlias = Callable[[Mapping[str, Any], Any], Score]
 """Takes a document and what came back: a final text, or the log-probabilities of an item that is asked in parts."""
 
-Cell: TypeAlias = tuple[str, str, int]
-"""Suite, item and repeat."""
+Cell: TypeAlias = tuple[str, str, int]  # suite, item and repeat
 
-WHOSE_CHARACTERS: Final = 160
-"""So much of suite, item and scorer is said before what a scorer raised."""
-BATCH: Final = 8
-"""Replies that a thread takes at a time: handing one over costs as much as grading a short one."""
+WHOSE_CHARACTERS: Final = 160  # so much of suite, item and scorer is said before what a scorer raised
+BATCH: Final = 8  # replies that a thread takes at a time: handing one over costs as much as grading a short one
 
 
 @dataclass(frozen=True, slots=True)

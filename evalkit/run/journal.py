@@ -137,8 +137,7 @@ class Lock:
         self._file.close()
 
 
-_HELD: Final[set[Path]] = set()
-"""Run folders that a call of this process keeps to itself."""
+_HELD: Final[set[Path]] = set()  # run folders that a call of this process keeps to itself
 
 
 @contextmanager

@@ -154,8 +154,7 @@ def key_of(base: str, prompt_digest: str, seed: int | None, repeat: int) -> str:
 
 
 Keyed: TypeAlias = tuple[str, PlannedSuite, Item, int]
-Missing: TypeAlias = list[tuple[PlannedSuite, Item, int]]
-"""What is to be asked, in this order: suite, item, repeat."""
+Missing: TypeAlias = list[tuple[PlannedSuite, Item, int]]  # what is to be asked, in this order: suite, item, repeat
 
 
 def order(due: Iterable[Keyed], answered: Mapping[str, Any], expected: Mapping[tuple[str, str], float]) -> Missing:

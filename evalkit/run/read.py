@@ -25,8 +25,7 @@ from evalkit.run.tables import RunTables, SuiteRows
 
 # What is sent and decides no answer.
 _NO_SAMPLING = frozenset({"model", "logprobs", "top_logprobs"})
-UNJUDGED_SHARE = 0.01
-"""Above this share of answers that the judge could not grade there is no verdict."""
+UNJUDGED_SHARE = 0.01  # above this share of answers that the judge could not grade there is no verdict
 
 
 class LostError(RunError):

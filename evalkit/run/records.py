@@ -26,11 +26,9 @@ from evalkit.errors import RunError
 from evalkit.model import Failure, FailureKind, Reply, Request
 
 MAGIC: Final = b"\xf5EK\x01"
-DICTIONARY_ID: Final = 40001
-"""Names the dictionary in every frame: another one is another id, and another file."""
+DICTIONARY_ID: Final = 40001  # names the dictionary in every frame: another one is another id, and another file
 LEVEL: Final = 9
-MOST_BYTES: Final = 1 << 29
-"""No record is longer, packed or not."""
+MOST_BYTES: Final = 1 << 29  # no record is longer, packed or not
 _SEARCHED: Final = 1 << 16
 _HEAD: Final = struct.Struct("<4sI16s")
 _CRC: Final = struct.Struct("<I")

@@ -41,17 +41,13 @@ _STANDS_IN: Final = frozenset({502, 503})
 """What a gateway says whose server is gone, and a server (llama.cpp) that still loads its model."""
 _DOWN_AFTER: Final = 8
 _FATAL_AFTER: Final = 3
-_LONG_HOLD_SECONDS: Final = 5.0
-"""A Retry-After of as much is told to the one who waits."""
+_LONG_HOLD_SECONDS: Final = 5.0  # a Retry-After of as much is told to the one who waits
 _LESS_AFTER_STALL: Final = 0.75
-_AGAIN_AFTER: Final = 64
-"""After so many answers without a 429 (or eight for each slot) one more in flight is tried."""
+_AGAIN_AFTER: Final = 64  # after so many answers without a 429 (or eight for each slot) one more in flight is tried
 FIRST: Final = 32
 MOST: Final = 512
-GAIN: Final = 1.1
-"""By so much tokens per second must rise when the number is doubled."""
-LOSS: Final = 0.9
-"""Below so much of the rate before, more requests in flight below a server's limit are not worth it."""
+GAIN: Final = 1.1  # by so much tokens per second must rise when the number is doubled
+LOSS: Final = 0.9  # below so much of the rate before, more requests in flight below a server's limit are not worth it
 NEAR: Final = 8
 """A limit is known well enough when what is allowed and what was refused differ by less than such a part."""
 FEWEST_ANSWERS: Final = 8

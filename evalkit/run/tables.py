@@ -92,8 +92,7 @@ class RunTables:
         return str(self.scores.row(number, "key")["key"] or "")
 
 
-Rows: TypeAlias = NDArray[np.int64] | slice
-"""The rows of a suite: their numbers, or all."""
+Rows: TypeAlias = NDArray[np.int64] | slice  # the rows of a suite: their numbers, or all
 
 
 def load(listed: Mapping[str, ItemTable], table: Table, parts: Sequence[Part] = ()) -> RunTables:

@@ -44,8 +44,7 @@ VERSION: Final = 1
 _RE: Final = Patterns("mmmu")
 _CMMMU_TYPES: Final = {"选择": "choice", "判断": "true_false", "填空": "fill"}
 
-DISCIPLINE_OF: Final = groups_of("mmmu")
-"""MMMU's 30 subjects and their six disciplines (Yue et al. 2024, figure 3)."""
+DISCIPLINE_OF: Final = groups_of("mmmu")  # MMMU's 30 subjects and their six disciplines (Yue et al. 2024, figure 3)
 
 
 # ---------------------------------------------------------------- rows
@@ -215,8 +214,7 @@ def _score_true_false(doc: Mapping[str, Any], answer: str, final: FinalText) -> 
 
 _TRUE: Final = frozenset({"对", "正确", "√", "✓"})
 _FALSE: Final = frozenset({"错", "错误", "×", "✗"})
-EXTRA_CHARS: Final = 10
-"""So much longer than the answer may a text be that contains it."""
+EXTRA_CHARS: Final = 10  # so much longer than the answer may a text be that contains it
 
 
 _SCALES: Final = "甲乙丙丁戊己庚辛 东南西北 上下 左右 前后 内外 大小 高低 长短 深浅 多少 快慢 强弱 增减 升降 正负 阴阳"

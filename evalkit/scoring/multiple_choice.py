@@ -32,8 +32,7 @@ from evalkit.scoring.rows import (
 
 VERSION: Final = 2  # of `score_logprobs`
 
-MMLU_CATEGORY: Final = groups_of("mmlu")
-"""Subjects that are in none of the three categories are "other"."""
+MMLU_CATEGORY: Final = groups_of("mmlu")  # subjects that are in none of the three categories are "other"
 
 
 def gpqa(rows: Sequence[Row], settings: Settings) -> list[Document]:

@@ -101,8 +101,7 @@ def _module(name: str, what: str, suite_file: Path | None) -> ModuleType:
 # Code that lies beside a suite's file: imported under a private name, so that nothing else finds it by accident
 
 PRIVATE: Final = "_evalkit_beside_"
-_FILES: Final[dict[Path, dict[Path, str]]] = {}
-"""By file: the digests of all that was imported with it."""
+_FILES: Final[dict[Path, dict[Path, str]]] = {}  # by file: the digests of all that was imported with it
 
 
 def _beside(module: str, suite_file: Path | None) -> Path | None:

@@ -22,8 +22,7 @@ from typing import Final
 from evalkit.resources import Patterns
 from evalkit.scoring.answers.reply import for_maths, without_wrappers
 
-LONGEST_FIELD: Final = 2_000
-"""Characters; of a longer field only the beginning is read."""
+LONGEST_FIELD: Final = 2_000  # characters; of a longer field only the beginning is read
 
 _DEEPEST: Final = 40
 

@@ -142,8 +142,7 @@ Grader = Callable[[Mapping[str, Any], str], Grade]
 GRADERS: Final[Mapping[str, Mapping[str, str]]] = toml_file("scoring/livebench/graders.toml")
 """By kind of question: the date of release from which on a rule is in force, and the rule, "module:function"."""
 
-CODING: Final = frozenset({"lcb_generation", "coding_completion"})
-"""The kinds that run programs."""
+CODING: Final = frozenset({"lcb_generation", "coding_completion"})  # the kinds that run programs
 
 
 def grader_of(doc: Mapping[str, Any]) -> Grader:

@@ -100,8 +100,7 @@ def unpack(packed: str) -> str:
 
 
 SECONDS_PER_TEST: Final = 6.0
-SECONDS_PER_QUESTION: Final = 600.0
-"""By the clock. A question that is still being tested then has no verdict."""
+SECONDS_PER_QUESTION: Final = 600.0  # by the clock. A question that is still being tested then has no verdict
 
 _FENCE: Final = "```"
 _LIMITS: Final = sandbox.Limits(seconds=SECONDS_PER_TEST)

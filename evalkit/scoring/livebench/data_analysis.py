@@ -114,8 +114,7 @@ def _literal(text: str) -> object:
 # ---------------------------------------------------------------- the answer, read as a format, holds the same table
 
 
-SECONDS: Final = 30.0
-"""Processor time for reading and comparing two tables."""
+SECONDS: Final = 30.0  # processor time for reading and comparing two tables
 
 FORMATS: Final = ("json", "jsonl", "html", "csv", "tsv", "markdown")
 

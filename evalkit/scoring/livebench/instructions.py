@@ -25,8 +25,7 @@ from evalkit.scoring.registry import name_of
 # wheel carries it; a home-made splitter would count differently and is not the official rule.
 
 
-SECONDS: Final = 20.0
-"""Processor time for counting the sentences of one reply."""
+SECONDS: Final = 20.0  # processor time for counting the sentences of one reply
 
 _MODEL: Final = Path("tokenizers", "punkt_tab", "english")
 _MODEL_FILES: Final = ("abbrev_types.txt", "collocations.tab", "ortho_context.tab", "sent_starters.txt")

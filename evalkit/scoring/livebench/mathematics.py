@@ -12,8 +12,7 @@ from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import Grade, boxed, distance, solutions, truth_of, without_marks
 from evalkit.scoring.registry import name_of
 
-SECONDS: Final = 20.0
-"""Processor time for one comparison; a formula that needs more has no verdict."""
+SECONDS: Final = 20.0  # processor time for one comparison; a formula that needs more has no verdict
 
 _LIBRARIES: Final = ("lark", "math_verify", "sympy.parsing.latex")
 _LONGEST_FORMULA: Final = 2_000
