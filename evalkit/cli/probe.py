@@ -102,8 +102,6 @@ def _show(report: FidelityReport, document: Mapping[str, Any]) -> None:
 
 
 # ---------------------------------------------------------------- what an API promises
-
-
 @click.command("contract")
 @options.of("contract", ContractOptions)
 def contract(reference: Path, candidate: Path | None, as_json: bool, **given: Any) -> int:
@@ -160,8 +158,6 @@ def _show_cost(sheets: Sequence[Sheet]) -> None:
 
 
 # ---------------------------------------------------------------- which operators
-
-
 @click.command("bisect")
 @options.of("bisect", BisectOptions)
 def bisect(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:

@@ -131,7 +131,6 @@ def _redacted_inside(text: str) -> str:
 
 
 # ---------------------------------------------------------------- how a secret may be spelled
-
 # One backslash for JSON, two for JSON inside JSON, four once more; a bound keeps a long row of them cheap.
 _ESCAPED: Final = r"\\{1,4}"
 _LONGEST_CHARACTER: Final = 16
@@ -233,8 +232,6 @@ def _compiled(secrets: frozenset[str]) -> re.Pattern[str]:
 
 
 # ---------------------------------------------------------------- a process and its log
-
-
 _said: set[str] = set()
 
 
@@ -274,8 +271,6 @@ def secrets_of_process(argv: Sequence[str], env: Mapping[str, str], known: Itera
 
 
 # ---------------------------------------------------------------- what an endpoint says
-
-
 class Redactor:
     """Makes what an endpoint says fit to be shown and stored: bounded, printable, and without a secret.
 

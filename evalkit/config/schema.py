@@ -78,7 +78,6 @@ DataFolders = Annotated[
     Discriminator(lambda given: "folders" if isinstance(given, Mapping) else "folder"),
 ]
 
-
 IN_FLIGHT: Final = 32  # requests in flight where nobody says otherwise and nothing is measured
 MOST_IN_FLIGHT: Final = 512  # what a search for the number goes up to
 

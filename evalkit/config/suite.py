@@ -23,7 +23,6 @@ MAX_INCLUDES: Final = 100
 
 S = TypeVar("S", bound=Section)
 
-
 OneLine = Annotated[str, AfterValidator(lambda value: " ".join(value.split()))]
 # One name stands for a list of one, and the name of a split for the one part of that name.
 Names = Annotated[

@@ -142,8 +142,6 @@ def _value(part: str, reason: Reason, language: Language) -> str:
 
 # ---------------------------------------------------------------- how a value is printed
 # The language stands last in what a writer takes; numbers are the same in every language.
-
-
 def _plain(value: Any, language: Language) -> str:
     if isinstance(value, Reason):
         return say(value, language)

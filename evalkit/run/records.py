@@ -128,8 +128,6 @@ class Damage:
 
 
 # ---------------------------------------------------------------- one record
-
-
 def packed(request: Request, outcome: Reply | Failure, at: float) -> bytes:
     """The record of what became of a request, as it is appended to a journal; `at`, now, is in seconds since 1970.
 
@@ -234,8 +232,6 @@ def _codec() -> _Codec:
 
 
 # ---------------------------------------------------------------- a file of them
-
-
 def read_records(file: Path) -> Iterator[tuple[int, Record | Damage]]:
     """(offset in bytes, record) of a journal file, and what is damaged in between.
 

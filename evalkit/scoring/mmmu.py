@@ -48,8 +48,6 @@ DISCIPLINE_OF: Final = groups_of("mmmu")  # MMMU's 30 subjects and their six dis
 
 
 # ---------------------------------------------------------------- rows
-
-
 @by_row
 def mmmu(row: Row, _settings: Settings) -> Document:
     """MMMU: `id, type ("choice", "open"), question, choices, options, answer, answers, images, subject, discipline`.
@@ -155,8 +153,6 @@ def _label(value: object) -> str:
 
 
 # ---------------------------------------------------------------- scores
-
-
 @reply.of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply to a question of MMMU: 1 for the right option or for one of the right open answers, else 0.
@@ -210,12 +206,9 @@ def _score_true_false(doc: Mapping[str, Any], answer: str, final: FinalText) -> 
 
 
 # ---------------------------------------------------------------- Chinese verdicts, and answers that fill a blank
-
-
 _TRUE: Final = frozenset({"对", "正确", "√", "✓"})
 _FALSE: Final = frozenset({"错", "错误", "×", "✗"})
 EXTRA_CHARS: Final = 10  # so much longer than the answer may a text be that contains it
-
 
 _SCALES: Final = "甲乙丙丁戊己庚辛 东南西北 上下 左右 前后 内外 大小 高低 长短 深浅 多少 快慢 强弱 增减 升降 正负 阴阳"
 _RIVALS: Final = tuple(frozenset(group) for group in (*_SCALES.split(), "是否", "有无", "真假", "对错"))

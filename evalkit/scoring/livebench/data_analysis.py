@@ -112,8 +112,6 @@ def _literal(text: str) -> object:
 
 
 # ---------------------------------------------------------------- the answer, read as a format, holds the same table
-
-
 SECONDS: Final = 30.0  # processor time for reading and comparing two tables
 
 FORMATS: Final = ("json", "jsonl", "html", "csv", "tsv", "markdown")
@@ -167,8 +165,6 @@ def clean_answer(text: str) -> str:
 
 # ---------------------------------------------------------------- in a grading worker: two tables, by pandas
 # What pandas makes of a text (types, missing values, repeated column names) is part of the official rule.
-
-
 TOLERANCE: Final = 1e-6
 
 _LARGEST: Final = 1e300

@@ -23,8 +23,6 @@ from evalkit.scoring.registry import name_of
 # ---------------------------------------------------------------- sentences, by nltk's punkt tokenizer
 # Its English model is data that nltk does not ship. It is looked for where nltk looks, and in llama-index-core, whose
 # wheel carries it; a home-made splitter would count differently and is not the official rule.
-
-
 SECONDS: Final = 20.0  # processor time for counting the sentences of one reply
 
 _MODEL: Final = Path("tokenizers", "punkt_tab", "english")
@@ -90,8 +88,6 @@ def _tokenizer(root: str) -> Any:
 
 
 # ---------------------------------------------------------------- the rules
-
-
 Rule = Callable[[str, Mapping[str, Any]], bool]
 
 _FENCE_STARTS: Final = ("```json", "```Json", "```JSON", "```")

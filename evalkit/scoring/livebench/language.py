@@ -139,8 +139,6 @@ def _between_dashes(text: str) -> str:
 
 
 # ---------------------------------------------------------------- spatial questions
-
-
 _RE: Final = Patterns("language")
 _NUMBERS: Final = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -189,8 +187,6 @@ def _states(phrase: str, truth: str) -> bool:
 
 
 # ---------------------------------------------------------------- web of lies: three times yes, no or unknown
-
-
 _WORDS: Final = ("yes", "no", "unknown")
 _ASKED: Final = 3
 
@@ -245,8 +241,6 @@ def _plain_word(text: str) -> str | None:
 
 
 # ---------------------------------------------------------------- zebra puzzles: one word, since 2024-11-25 a list
-
-
 def grade_zebra_old(doc: Mapping[str, Any], text: str) -> Grade:
     """The last `***word***`, else the last word of the text, against a truth of one word (or "... movies")."""
     truth = truth_of(doc).lower()

@@ -89,8 +89,6 @@ def _clean(formula: str) -> str:
 # ---------------------------------------------------------------- contests: AMC and SMC (a letter), AIME (three digits)
 # The official rules are loose by design: they look for the letter or the digits in several places and take any hit.
 # evalkit keeps their verdict and reads the answer a second time, more strictly, to mark what they missed or gave away.
-
-
 TWO_QUADRUPLES: Final = "two_quadruples"
 """More than one letter is repeated four times: the official rule takes whichever is right."""
 
@@ -186,8 +184,6 @@ def _read_integer(text: str) -> tuple[str | None, bool]:
 
 
 # ---------------------------------------------------------------- olympiad proofs: the order in which gaps are filled
-
-
 _MARK: Final = "answer:"
 
 
@@ -266,10 +262,7 @@ def _integer(text: str) -> int | None:
 # ---------------------------------------------------------------- in a grading worker: are two formulas equal?
 # The rule is LiveBench's: both are parsed with sympy's lark grammar (which returns every reading of an ambiguous text),
 # and the formulas are equal if for any pair of readings the difference simplifies to zero, or to a number below 1e-3.
-
-
 TOLERANCE: Final = 1e-3
-
 
 # Positive, so that roots and logarithms stay on their principal branch, and unlikely to be a root of anything.
 _POINTS: Final = ((3, 7), (61, 29), (17, 5))
