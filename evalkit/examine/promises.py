@@ -136,11 +136,7 @@ async def _turns(asker: Asker) -> None:
 
 
 async def _alike(
-    asker: Asker,
-    promise: str,
-    case: str,
-    ask: Callable[..., Awaitable[Said | Failure]],
-    came: Sequence[Said | Failure],
+    asker: Asker, promise: str, case: str, ask: Callable[..., Awaitable[Said | Failure]], came: Sequence[Said | Failure]
 ) -> None:
     """Whether streamed replies are the whole one, which comes first; told only where that comes alike three times."""
     whole, pieces = came[0], [one for one in came[1:] if isinstance(one, Said)]

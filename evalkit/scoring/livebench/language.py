@@ -103,11 +103,7 @@ def grade_typos(doc: Mapping[str, Any], text: str) -> Grade:
     found = solutions(text)
     answer = found[-1] if found else _between_dashes(without_marks(text, "<solution>", "</solution>"))
     answer = " ".join(line for line in answer.strip().split("\n") if line)
-    return Grade(
-        value=float(truth in answer),
-        answer=answer or None,
-        anchored=bool(found),
-    )
+    return Grade(value=float(truth in answer), answer=answer or None, anchored=bool(found))
 
 
 def _groups(words: Iterable[str]) -> list[set[str]]:
@@ -247,11 +243,7 @@ def grade_zebra_old(doc: Mapping[str, Any], text: str) -> Grade:
     marked = _RE.marked.findall(text)
     words = marked or _RE.word.findall(text)
     answer = words[-1] if words else None
-    return Grade(
-        value=float(answer is not None and truth in _meanings(answer)),
-        answer=answer,
-        anchored=bool(marked),
-    )
+    return Grade(value=float(answer is not None and truth in _meanings(answer)), answer=answer, anchored=bool(marked))
 
 
 def grade_zebra_new(doc: Mapping[str, Any], text: str) -> Grade:

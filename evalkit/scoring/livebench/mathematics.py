@@ -36,11 +36,7 @@ def grade_amps(doc: Mapping[str, Any], text: str) -> Grade:
         value = len(answer) <= _LONGEST_FORMULA and bool(
             run_limited(f"{__name__}:equivalent", (truth, answer), SECONDS, _LIBRARIES)
         )
-    return Grade(
-        value=float(value),
-        answer=answer or (truth if value else None),
-        anchored=anchored,
-    )
+    return Grade(value=float(value), answer=answer or (truth if value else None), anchored=anchored)
 
 
 def read_formula(text: str) -> tuple[str | None, bool]:
