@@ -248,6 +248,9 @@ def test_closing_marks_change_nothing(letter, wording, mark):
 
 
 words = st.text(st.sampled_from("efghijklmnopqrstuvwxyz "), min_size=1, max_size=12).map(str.strip)  # none is a letter
+words = words.filter(
+    lambda text: text not in {"us", "see", "let", "let us", "us see"}
+)  # "Let us see" stands before them
 
 
 @given(st.lists(words.filter(bool), min_size=3, max_size=6, unique=True), st.sampled_from(LABELS), st.sampled_from(BETWEEN),

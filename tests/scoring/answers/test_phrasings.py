@@ -75,7 +75,6 @@ UNREAD = {
     "C it is.",
     "Definitely C, no doubt about it.",
     "Between B and C, I would lean towards C.",
-    "Answer: ~~B~~ C",
     "A: False\nB: False\nC: True\nD: False",
 }
 
