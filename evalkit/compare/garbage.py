@@ -1,8 +1,8 @@
 """Replies that are no answers: no text at all, or one sentence in the place of the answers to many questions.
 
-No text is one character or line again and again, bytes, a foreign script. Such a reply is a fault of the serving
-program (a kernel that gives NaN, a wrong detokeniser), not a weak answer, so the first one is said, with its item; a
-rate would hide it. So it would a server's error message that comes as a good reply.
+No text is one character or line again and again, special tokens, the prompt, bytes, a foreign script. Such a reply is
+a fault of the serving program (a kernel that gives NaN, a wrong detokeniser), not a weak answer, so the first one is
+said, with its item; a rate would hide it. So it would a server's error message that comes as a good reply.
 """
 
 import re
@@ -34,6 +34,14 @@ _WORDS: Final = 6  # of a sentence: a short answer is the answer to many questio
 _UNSPACED: Final = re.compile("[\u2e80-\uffdc]")  # letters without spaces between words, two of them to a word
 _LINE: Final = 120  # characters of it that are told
 _UNDECODABLE: Final = "\N{REPLACEMENT CHARACTER}"
+_TOKENS: Final = re.compile(r"(?i)\s*(?:(?:<(?:unk|pad|bos|eos|mask|/?s)>|\[(?:unk|pad|mask)\]|<\|endoftext\|>)\s*)+")
+# A proxy's page, or a line that begins with "error" and names what only a server has.
+_ERROR: Final = re.compile(
+    r"(?is)\s*(?:<!doctype html>\s*)?<html[^>]{0,80}>\s*(?:<head>\s*)?<title>\s*[45]\d\d\b"
+    r"|\W{0,3}(?:error|exception)\b(?=.{0,300}\Z).*?\b(?:time(?:d |-)?out|upstream|worker|gateway|overloaded"
+    r"|unavailable|connection (?:refused|reset)|out of memory|cuda|backend|internal server)\b"
+)
+_QUOTED: Final = 80  # characters of a prompt's end that no answer repeats by chance
 
 
 @cache
@@ -42,13 +50,14 @@ def _scripts() -> dict[str, re.Pattern[str]]:
 
 
 def garbage_of(reply: Reply, prompt: Prompt) -> str:
-    """What makes a reply garbage, as a word: `one_character`, `one_line`, `undecodable`, or a script that it is in.
+    """What makes a reply garbage, as a word: `one_character`, ... or a script that it is in; "" for any other.
 
-    A script is named where the prompt has no letter of it; whether other answers use it is for the comparison to say.
-    "" for any other reply, an empty one too.
+    The others are `one_line`, `special_tokens`, `error_message`, `undecodable` and `prompt` (its end, word for word). A
+    script is named where the prompt has no letter of it; whether other answers use it is for the comparison to say.
     """
     for text in (reply.content, reply.reasoning):
-        if word := _repeated(text) or ("" if text.isascii() else _strange(text, prompt, reply.finish_reason)):
+        word = _repeated(text) or _not_said(text, prompt)
+        if word := word or ("" if text.isascii() else _strange(text, prompt, reply.finish_reason)):
             return word
     return ""
 
@@ -66,6 +75,16 @@ def _repeated(text: str) -> str:
     if len(others) < _LINES - 1 or not first.startswith(others.pop()):  # the last line may be cut
         return ""
     return "one_line" if all(line == first for line in others) else ""
+
+
+def _not_said(text: str, prompt: Prompt) -> str:
+    """What stands in the place of an answer: special tokens, a server's error, the end of the prompt."""
+    if _TOKENS.fullmatch(text):
+        return "special_tokens"
+    if _ERROR.match(text):
+        return "error_message"
+    quoted = len(said := text.strip()) >= _QUOTED and _text_of(prompt).rstrip().endswith(said)
+    return "prompt" if quoted else ""
 
 
 def _strange(text: str, prompt: Prompt, finish_reason: str | None) -> str:

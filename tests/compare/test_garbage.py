@@ -24,6 +24,15 @@ def word(text, prompt="Which city is the capital of France?", finish="stop", rea
         ("The capital of France is" + "!" * 300, "one_character"),
         ("Paris is it\n" * 5 + "Paris", "one_line"),
         ("The city is P\N{REPLACEMENT CHARACTER}aris.", "undecodable"),
+        ("<pad>" * 40, "special_tokens"),
+        ("<unk> <unk>\n<unk>", "special_tokens"),
+        ("<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>", "error_message"),
+        ("[ERROR] upstream timed out", "error_message"),
+        ("Error 512: worker c11 timed out at 1764561.25", "error_message"),
+        ("Error bars show one standard deviation.", ""),
+        ("Error: the division by zero comes first. " + "So much for that. " * 20 + "Is the backend right?", ""),
+        ("<html><head><title>Recipes</title></head><body>Soup</body></html>", ""),
+        ("The <pad> token fills a batch.", ""),
         ("เมืองหลวงของฝรั่งเศสคือปารีส", "Thai"),
         ("巴黎是法国的首都", "Han"),
         ("", ""),
@@ -46,6 +55,14 @@ def test_what_the_question_or_the_token_limit_explains():
     assert word("What is \N{REPLACEMENT CHARACTER}?", prompt="Is \N{REPLACEMENT CHARACTER} a letter?") == ""
     assert word("Paris \N{REPLACEMENT CHARACTER}", finish="length") == ""
     assert word("Paris \N{REPLACEMENT CHARACTER}", finish="stop") == "undecodable"
+
+
+def test_a_prompt_that_comes_back_is_no_answer():
+    asked = "Which of these cities is the capital of France, and since when has it been the capital of that country?"
+    assert word(asked, prompt=asked) == "prompt"
+    assert word(asked[8:] + "\n", prompt=asked) == "prompt"
+    assert word("the capital of that country?", prompt=asked) == ""
+    assert word(asked + " Paris, since 987.", prompt=asked) == ""
 
 
 def with_garbage(**words):

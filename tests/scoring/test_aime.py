@@ -193,3 +193,12 @@ def test_restored_tex_never_keeps_a_control_character(text):
     except ValueError:
         return
     assert not any(ord(char) < 32 and char != "\n" for char in repaired)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [r"\boxed{\neq 204}", r"\boxed{\le 204}", r"\boxed{2 04}", "The answer is 204 million.", "The answer is 204 thousand",
+     "Answer: 204:30"],
+)  # fmt: skip
+def test_a_number_that_is_denied_scaled_or_split_is_another(reply):
+    assert score({"id": "q", "answer": "204"}, final_text_of(reply)).value == 0.0

@@ -65,9 +65,14 @@ def extract(text: str, *, midway: bool = False) -> str | None:
 def by_value(truth: str, answer: str, final: FinalText) -> Score:
     """The score of `answer`, which a reply gave, against `truth`."""
     flags: tuple[str, ...] = ()
+    if _RE.thousands.fullmatch(answer):
+        answer = _RE.space_inside.sub("", answer)
+    misspaced = _RE.spaced_digits.fullmatch(answer) and not _RE.spaced_digits.fullmatch(truth)
     based = [_RE.based.fullmatch(reply.without_wrappers(text).strip()) for text in (truth, answer)]
     if any(based):  # 11_2 is neither 11 nor 11_3, and math-verify drops a subscript
         value = float(all(based) and len({found.groups() for found in based if found}) == 1)
+    elif misspaced or (_RE.denied.search(answer) and not (_RE.compared.search(truth) or _RE.denied.search(truth))):
+        value = 0.0  # 2 04 is not 204, nor is what is not 204
     elif spelled_alike(truth, answer) or same_number(truth, answer):
         value = 1.0
     elif len(answer) > LONGEST:

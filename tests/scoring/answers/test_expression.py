@@ -157,3 +157,17 @@ def test_extraction_never_raises_and_never_returns_blanks(text):
 def test_a_long_loop_is_read_in_linear_time(unit):
     answer = extract(unit * (60_000 // len(unit)))
     assert answer is None or len(answer) < 2000
+
+
+@pytest.mark.parametrize(
+    ("truth", "reply", "value"),
+    [
+        (r"\frac{1}{2}", r"\boxed{1/2 \text{ is wrong}}", 0.0), ("3", r"\boxed{\neq 3}", 0.0), ("3", r"\boxed{\le 3}", 0.0),
+        ("3", r"\boxed{> 3}", 0.0), ("3", r"\boxed{3 \text{ is correct}}", 1.0), (r"\neq 3", r"\boxed{\ne 3}", 1.0),
+        ("x < 3", r"\boxed{x<3}", 1.0), ("10{,}080", r"\boxed{10 080}", 1.0), ("10080", r"\boxed{10\,080}", 1.0),
+        ("10080", r"\boxed{100 80}", 0.0), ("1 2 3", r"\boxed{1 2 3}", 1.0), ("11", r"\boxed{1 1}", 0.0),
+        ("1,-2", r"\boxed{1}\text{ and }\boxed{-2}", 1.0), ("1,-2", r"\boxed{1} \text{ or } \boxed{-2}", 1.0),
+    ],
+)  # fmt: skip
+def test_what_is_denied_or_spaced_otherwise_is_no_answer_and_boxes_count_together(truth, reply, value):
+    assert score({"id": "q", "answer": truth}, final_text_of(reply)).value == value
