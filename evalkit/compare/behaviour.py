@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from evalkit.codec import first_difference
 from evalkit.compare.columns import NO_TEXT, ReplyText, Samples, Side
-from evalkit.compare.garbage import canned_rows, garbage_rows
+from evalkit.compare.garbage import canned_rows, garbage_rows, replayed_rows
 from evalkit.compare.options import option_rows
 from evalkit.compare.pair import Aligned
 from evalkit.compare.validity import NoiseFloor, Policy, RateChange, rate_change
@@ -295,6 +295,7 @@ def behaviour_of(
     garbage = list(garbage_rows(reference.suites[suite], candidate.suites[suite]))
     pairs = _pairs_with_text(aligned, left.text, right.text, once=False)
     garbage += canned_rows(suite, (reference, candidate), pairs, aligned)
+    garbage += replayed_rows(suite, (reference, candidate), pairs)
     rows = (*options, *texts, *garbage, *lengths, *rates, *unasked, *_speed_rows(left, right))
     moved = [row.alert for row in options if row.alert][:1]  # one says it
     return rows, (*moved, *(row.alert for row in texts if row.alert))

@@ -162,11 +162,12 @@ class SuiteSide:
 
 @dataclass(frozen=True, slots=True)
 class ReplyText:
-    """One stored reply; `logprobs` are (token, log-probability) where the server gave them."""
+    """One stored reply; `logprobs` are (token, log-probability) and `reply_id` its id, where the server gave them."""
 
     content: str
     reasoning: str = ""
     logprobs: tuple[tuple[str, float], ...] = ()
+    reply_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Replies that are no answers: no text at all, or one sentence in the place of the answers to many questions.
+"""Replies that are no answers: no text at all, one sentence instead of the answers to many questions, the other side's.
 
 No text is one character or line again and again, special tokens, the prompt, bytes, a foreign script. Such a reply is
 a fault of the serving program (a kernel that gives NaN, a wrong detokeniser), not a weak answer, so the first one is
@@ -41,6 +41,8 @@ _ERROR: Final = re.compile(
     r"|\W{0,3}(?:error|exception)\b(?=.{0,300}\Z).*?\b(?:time(?:d |-)?out|upstream|worker|gateway|overloaded"
     r"|unavailable|connection (?:refused|reset)|out of memory|cuda|backend|internal server)\b"
 )
+_LOOKED: Final = 60  # replies that are alike, whose ids are looked at
+_LONG_ID: Final = 16  # characters; a server that counts its replies gives shorter ids
 _QUOTED: Final = 80  # characters of a prompt's end that no answer repeats by chance
 
 
@@ -176,6 +178,22 @@ def canned_rows(
     if told:
         alert = Reason("alert.canned", {"parts": tuple(told[:_SHOWN])})
         yield BehaviourRow("canned_answers", shares[0], shares[1], "share", None, alert)
+
+
+def replayed_rows(suite: str, sides: tuple[Side, Side], rows: tuple[Ints, Ints]) -> Iterator[BehaviourRow]:
+    """The row of replies that both sides have with one id, where there are several: a cache gave one side the other's.
+
+    `rows` are as in `canned_rows`; only replies that are alike are looked at.
+    """
+    texts = [side.suites[suite].samples.text[own] for side, own in zip(sides, rows, strict=True)]
+    alike = np.flatnonzero(texts[0] == texts[1])
+    looked = alike[:: 1 + alike.size // _LOOKED]
+    found = [[side.reply(suite, int(row)) for row in own[looked]] for side, own in zip(sides, rows, strict=True)]
+    ids = {one.reply_id for one, two in zip(*found, strict=True) if one and two and one.reply_id == two.reply_id}
+    n = sum(len(one) >= _LONG_ID for one in ids)
+    if n >= _QUESTIONS:
+        alert = Reason("alert.replayed", {"n": n, "all": int(looked.size)})
+        yield BehaviourRow("replayed_answers", n / looked.size, n / looked.size, "share", None, alert)
 
 
 def _lost_by(own: Samples, other: Samples, question: Ints) -> Iterator[NDArray[np.bool_]]:

@@ -15,7 +15,7 @@ from evalkit.compare.verdict import Judged, absent_suite, judge_suite
 from evalkit.model import Comparison, Difference, Flip, Reason, RunIdentity, Verdict
 from evalkit.resources import __version__
 
-_FAULTS = ("crossed_answers", "garbage_answers", "canned_answers")
+_FAULTS = ("crossed_answers", "garbage_answers", "canned_answers", "replayed_answers")
 """Rows of what no model does, whatever it is worth: said beside any verdict."""
 _SILENT = ("empty_answers", "tool_calls", "refusals", "reasoning_only_answers")
 """Rows of replies without an answer: said first of a suite where a side has it for every second question."""

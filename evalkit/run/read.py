@@ -224,7 +224,9 @@ class _Texts:
             return None
         record = read_at(self._journals[number], offset, self._key(place))
         reply = record.reply()
-        return ReplyText(reply.content, reply.reasoning, generated_logprobs(record.body))
+        return ReplyText(
+            reply.content, reply.reasoning, generated_logprobs(record.body), str(record.body.get("id") or "")
+        )
 
     def item(self, suite: str, item: str) -> ItemText | None:
         """Question and target of one item."""

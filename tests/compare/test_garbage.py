@@ -1,9 +1,12 @@
 """Replies that are no text are known for what they are, and the first one is said with its item."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from compare_factory import NOW, judged, side, suite, with_replies
 
+from evalkit.compare.columns import ReplyText
 from evalkit.compare.garbage import garbage_of
 from evalkit.compare.judge import compare
 from evalkit.compare.validity import Policy
@@ -91,6 +94,34 @@ def test_what_both_sides_answer_alike_is_the_models_own():
     assert row_of(judged(with_garbage(i5="one_line"), with_garbage(i5="one_line"))).alert is None
     assert row_of(judged(with_garbage(i5="Han"), with_garbage(i6="Han"))) is None
     assert "Chinese" in say(row_of(judged(with_garbage(), with_garbage(i6="Han"))).alert)
+
+
+def replayed(ids, texts=None):
+    """The alert where both sides give these replies, of which the candidate's have other texts where told."""
+    replies = [[ReplyText(f"It is {n}.", "", (), id_) for n, id_ in enumerate(own)] for own in ids]
+    if texts:
+        replies[1] = [replace(reply, content=text) for reply, text in zip(replies[1], texts, strict=True)]
+    made = [with_replies(np.ones(len(own)), own) for own in replies]
+    one, two = (side(name, pair[0], texts=pair[1]) for name, pair in zip("ab", made, strict=True))
+    (result,) = compare(one, two, Policy(), NOW).suites
+    row = next((row for row in result.behaviour if row.name == "replayed_answers"), None)
+    assert row is None or row.alert in result.reasons
+    return "" if row is None else say(row.alert)
+
+
+def test_replies_that_both_sides_have_with_one_id_are_named():
+    ids = [f"chatcmpl-{n:032x}" for n in range(200)]
+    assert "50 of 50 replies that are alike carry one id" in replayed([ids, ids])
+    assert "25 of 50" in replayed([[*ids[:100], *map(str, range(100))]] * 2)
+
+
+def test_other_ids_one_id_for_all_counted_ones_and_none_say_nothing():
+    ids = [f"chatcmpl-{n:032x}" for n in range(200)]
+    assert replayed([ids, ids[::-1]]) == ""
+    assert replayed([["chatcmpl-for-all-replies"] * 200] * 2) == ""
+    assert replayed([[f"chatcmpl-{n}" for n in range(200)]] * 2) == ""
+    assert replayed([[""] * 200] * 2) == ""
+    assert replayed([ids, ids], [f"So {n}." for n in range(200)]) == ""
 
 
 OUT_OF_MEMORY = "Internal server error:\n CUDA out of memory."
