@@ -85,7 +85,8 @@ async def _required(asker: Asker, family: Mapping[str, Any]) -> tuple[Said | Fai
             ids = [call.id for call in said.calls]
             asker.note("tools.ids", case, all(ids) and len({*ids}) == len(ids), f"ids {', '.join(ids)}")
     asker.counted(f"tools: {name}", whole)
-    await _alike(asker, "tools.streamed", name, ask, (whole, pieces))
+    if not (isinstance(whole, Said) and whole.finish == "length"):  # a call that is cut is none yet, or half of one
+        await _alike(asker, "tools.streamed", name, ask, (whole, pieces))
     return whole, pieces
 
 

@@ -41,6 +41,31 @@ def test_a_faithful_server_keeps_every_promise(faithful):
     assert told == set(catalogue()), "every promise of the catalogue is asked"
 
 
+class ByTheLetter(Fault):
+    """As vLLM 0.32: only tools that are `strict` are held to their schema, and a call that is cut comes streamed only."""
+
+    def reply(self, fields, reply, in_flight):
+        (choice, *_more), tools = reply["choices"], fields.get("tools") or [{"function": {}}]
+        for call in choice["message"].get("tool_calls") or ():
+            if not all(one["function"].get("strict") for one in tools):
+                call["function"]["arguments"] = '"gaben"'
+        if (
+            choice["message"].get("tool_calls")
+            and tools[0]["function"].get("name") == FAMILIES[2]["tools"][0]["function"]["name"]
+        ):
+            call["function"]["arguments"] = call["function"]["arguments"][:-1]
+            choice["finish_reason"] = "length"
+            if not fields.get("stream"):
+                choice["message"] = {"role": "assistant", "content": ""}
+        return reply
+
+
+def test_a_server_that_does_as_the_protocol_says_by_the_letter_breaks_nothing():
+    sheet = asyncio.run(museum.sheet(ByTheLetter(7), 7))
+    assert [one for one in alone(sheet) if one.broken] == []
+    assert not sheet.of("tools.streamed").keys() & {FAMILIES[2]["name"]}, "half a call says nothing"
+
+
 class NoTools(Fault):
     """A server that drops what it does not know."""
 
