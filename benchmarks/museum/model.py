@@ -186,7 +186,9 @@ class Model:
         prompt = json.dumps([fields["messages"], fields.get("tools")], ensure_ascii=False)
         prompt, pictures = re.subn(r"data:image/[^\"]*", "picture", prompt)
         tokens = len(prompt) // 4 + PICTURE_TOKENS * pictures
-        choices = [self.choice(fields, prompt, number) for number in range(int(fields.get("n") or 1))]
+        choices = [
+            {**self.choice(fields, prompt, number), "index": number} for number in range(int(fields.get("n") or 1))
+        ]
         used = sum(one.pop("tokens") for one in choices)
         usage = {"prompt_tokens": tokens, "completion_tokens": used, "total_tokens": tokens + used}
         return {"id": "c", "object": "chat.completion", "model": "toy", "choices": choices, "usage": usage}
