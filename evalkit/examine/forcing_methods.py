@@ -23,22 +23,14 @@ from evalkit.examine.forcing import (
     unfit,
 )
 from evalkit.model import FailureKind, Message
+from evalkit.resources import toml_file
 
 Entry: TypeAlias = tuple[int, float | None, Choice | None]
 
 FORCED: Final = 1000.0
 LOOKED_UP: Final = (500, 1_000_000)
 """So many of the likeliest tokens are asked for, and all of them where the wanted one is not there."""
-_PLAIN_SAMPLING: Final[Mapping[str, Any]] = {
-    "top_k": 0,
-    "top_p": 1.0,
-    "min_p": 0.0,
-    "repeat_penalty": 1.0,
-    "samplers": ["temperature"],
-    "n_probs": TOP,
-    "cache_prompt": True,
-}
-
+_PLAIN_SAMPLING: Final[Mapping[str, Any]] = {**toml_file("examine/forcing.toml")["llama_cpp"], "n_probs": TOP}
 _SAMPLERS: Final = ("penalties", "top_k", "top_p", "min_p", "temperature")
 
 
@@ -146,15 +138,7 @@ def _read(entry: Any) -> Entry | None:
     return token, number(at(entry, "logprob")), choice((i, lp) for i, lp in told if isinstance(i, int))
 
 
-# Unset parameters would be filled by the server from the model's generation_config.
-PLAIN_SAMPLING: Final[Mapping[str, Any]] = {
-    "top_p": 1.0,
-    "top_k": -1,
-    "min_p": 0.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "repetition_penalty": 1.0,
-}
+PLAIN_SAMPLING: Final[Mapping[str, Any]] = toml_file("examine/forcing.toml")["vllm"]
 _NUMBERED: Final = "token_id:"
 
 
