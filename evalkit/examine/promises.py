@@ -78,7 +78,9 @@ async def _required(asker: Asker, family: Mapping[str, Any]) -> tuple[Said | Fai
     whole, pieces = await asyncio.gather(ask(stream=False), ask(stream=True))
     for said, way in ((whole, "whole"), (pieces, "streamed")):
         case = f"{name}, {way}"
-        asker.hold("tools.required", case, said, lambda one: None if _cut(one) else "" if one.calls else "no call")
+        asker.hold(
+            "tools.required", case, said, lambda one: "" if one.calls else None if one.finish == "length" else "no call"
+        )
         if isinstance(said, Said) and said.calls and said.finish != "length":
             wrong = next(filter(None, (wrong_call(call, family["tools"]) for call in said.calls)), "")
             asker.note("tools.valid", case, not wrong, wrong)
@@ -88,10 +90,6 @@ async def _required(asker: Asker, family: Mapping[str, Any]) -> tuple[Said | Fai
     if not (isinstance(whole, Said) and whole.finish == "length"):  # a call that is cut is none yet, or half of one
         await _alike(asker, "tools.streamed", name, ask, (whole, pieces))
     return whole, pieces
-
-
-def _cut(said: Said) -> bool:
-    return said.finish == "length" and not said.calls
 
 
 def _told(said: Said) -> str:

@@ -187,10 +187,6 @@ def _names_told(texts: tuple[str, ...], *total_and_language: Any) -> str:
     return words_of(language)["list"].join((*texts, "…") if more else texts)
 
 
-def _verdict(value: str, language: Language) -> str:
-    return verdict_text(Verdict(value), language) if value in set(Verdict) else value
-
-
 _NUMBER: Final = (int, float)
 _INTERVAL, _TEXT, _TUPLE = (Interval,), (str,), (tuple,)
 _FORMATS: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -221,7 +217,7 @@ _FORMATS: Final[Mapping[str, tuple[Any, ...]]] = {
     "millions": (_NUMBER, lambda value, of: f"{numbers.significant(value / (1e6 if of == 'en' else 1e4), digits=3):f}"),
     "times": (_TEXT, lambda value, _: {"0": "never", "1": "once"}.get(value, f"{value} times")),
     "in": (_TEXT, lambda value, group, language: word_of(group, value, language)),
-    "verdict": (_TEXT, _verdict),
+    "verdict": (_TEXT, lambda value, of: verdict_text(Verdict(value), of) if value in set(Verdict) else value),
     "names": (_TUPLE, _names_told, _NUMBER),
     "list": (_TUPLE, say_all),
     "commas": (_TUPLE, partial(say_all, mark="list")),
