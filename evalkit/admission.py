@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,14 +20,14 @@ from evalkit.config import EndpointConfig
 from evalkit.config.schema import differences
 from evalkit.endpoint.settings import ClientSettings
 from evalkit.errors import EndpointError, UsageError
-from evalkit.examine import comparability, probe, probe_report, regimes, stored, sweep, texts
+from evalkit.examine import comparability, passport, probe, probe_report, recording, regimes, stored, sweep, texts
 from evalkit.examine.checks import Finding, SuiteNeeds
 from evalkit.examine.contract import Alone, Sheet, alone, found_before, held, sheet_of, signed
 from evalkit.examine.doctor import Diagnosis, Report, between, examine_configured, quick_check, subject_of
-from evalkit.files import write_whole
+from evalkit.files import check_place, write_whole
 from evalkit.judging import StoppedError, now
 from evalkit.model import Comparison, Message, Probe, Prompt, Reason, Verdict
-from evalkit.options import CompareOptions, ContractOptions, ProbeOptions, RunOptions, SweepOptions
+from evalkit.options import CompareOptions, ContractOptions, PassportOptions, ProbeOptions, RunOptions, SweepOptions
 from evalkit.publish import archive
 from evalkit.run import Observer
 from evalkit.run.execute import Examine, Watch
@@ -223,6 +223,8 @@ def probed(
 ) -> tuple[probe_report.FidelityReport, dict[str, Any], Path]:
     """All that `evalkit probe` does: what it found, what it stored, and where."""
     asked = RunOptions(overrides=options.overrides)
+    if passport.is_passport(reference):
+        return _probed_recorded(reference, load(candidate, asked), options, observer)
     configs = load_all((reference, candidate), asked)
     second = None if options.noise is None else load(Path(options.noise), asked, reference=True)
     prompts, source, sampler = prompts_for(configs[0], options, observer)
@@ -235,8 +237,28 @@ def probed(
     findings = finished(probe.run_probe(probe.side_of(configs[0]), probe.side_of(configs[1]), plan, in_turn=in_turn))
     if second is not None:
         findings = finished(probe.with_second_serving(findings, probe.side_of(second)))
+    return *probe_report.keep(findings, home, _enough(findings, options), looks), home
+
+
+def _enough(findings: probe.Findings, options: ProbeOptions) -> dict[str, Any]:
     enough = probe_report.enough(findings) if options.enough else None
-    more = {"enough": None if enough is None else asdict(enough)} if options.enough else {}
+    return {"enough": None if enough is None else asdict(enough)} if options.enough else {}
+
+
+def _probed_recorded(
+    file: Path, config: EndpointConfig, options: ProbeOptions, observer: Observer
+) -> tuple[probe_report.FidelityReport, dict[str, Any], Path]:
+    """The probe of a candidate against a passport, which says what is asked."""
+    for name in ("prompts", "tokens", "greedy", "neutral", "seed", "noise"):
+        if getattr(options, name) != getattr(DEFAULTS, name):
+            raise UsageError(f"--{name}: has no effect on a passport: what is asked was fixed when it was made")
+    reference, sha256 = passport.read(file)
+    home = Path(options.out or config.runs / f"{reference.about.name}--{config.name}")
+    looks = probe_report.looks_at(home, probe.told_apart(reference.about.name, config.name), reference.plan)
+    observer.step(f"asking {config.name} the {len(reference.plan.prompts)} prompts of {file}")
+    plan = replace(reference.plan, at_once=config.limits.in_flight)
+    findings = finished(recording.probed(reference, file, probe.side_of(config), plan))
+    more = {"passport": sha256, **_enough(findings, options)}
     return *probe_report.keep(findings, home, more, looks), home
 
 
@@ -257,15 +279,56 @@ def swept(reference: Path, candidate: Path, options: SweepOptions, observer: Obs
     return made
 
 
+def passport_of(file: Path, options: PassportOptions, observer: Observer) -> Path:
+    """All that `evalkit passport make` does; where the passport lies."""
+    asked = RunOptions(overrides=options.overrides)
+    config = load(file, asked, reference=True)
+    second = None if options.beside is None else load(Path(options.beside), asked, reference=True)
+    out = Path(options.out or f"{config.name}{passport.SUFFIX}")
+    if not passport.is_passport(out):
+        raise UsageError(f"--out: {out}: a passport's name ends in {passport.SUFFIX}")
+    check_place(out, "--out")
+    sampler = {}
+    if config.suites or config.pack:
+        try:
+            sampler = sampler_of(make_plan(config).suites)
+        except UsageError as error:
+            observer.notice(f"how the suites draw is left out: {error}")
+    prompts = probe.neutral_prompts(options.prompts)
+    greedy = min(options.greedy, len(prompts))
+    plan = probe.Plan(prompts, options.tokens, greedy, options.seed, config.limits.in_flight, sampler=sampler)
+    observer.step(f"asking {config.name} {len(prompts)} built-in prompts, and what its API promises")
+    passport.write(finished(recording.recorded(config, plan, second)), out)
+    return out
+
+
 def contracted(
     files: Sequence[Path], options: ContractOptions
 ) -> tuple[tuple[Sheet, ...], tuple[Alone, ...], Comparison | None, Path]:
     """All that `evalkit contract` finds out: of one endpoint what it kept, of two their comparison, and its folder."""
-    configs = load_all(files, RunOptions(overrides=options.overrides))
+    asked = RunOptions(overrides=options.overrides)
+    if passport.is_passport(files[0]):
+        return _contracted_recorded(files, options, asked)
+    configs = load_all(files, asked)
     sheets = tuple(finished(signed(configs, options.seed)))
     if len(sheets) == 1:
         return sheets, alone(sheets[0]), None, Path()
     return sheets, (), held(sheets[0], sheets[1], now()), Path(options.out or _home(configs) / "contract")
+
+
+def _contracted_recorded(
+    files: Sequence[Path], options: ContractOptions, asked: RunOptions
+) -> tuple[tuple[Sheet, ...], tuple[Alone, ...], Comparison, Path]:
+    """A candidate's contract against a passport's, with the marks of that one's seed."""
+    if len(files) == 1:
+        raise UsageError(f"{files[0]}: is a passport, which nothing is asked of: name the candidate's file after it")
+    if options.seed:
+        raise UsageError("--seed: has no effect on a passport: its marks were fixed when it was made")
+    reference, _sha256 = passport.read(files[0])
+    config = load(files[1], asked)
+    (sheet,) = finished(signed([config], reference.plan.seed))
+    home = Path(options.out or config.runs / f"{reference.about.name}--{config.name}" / "contract")
+    return (reference.sheet, sheet), (), recording.contracted(reference, sheet, now()), home
 
 
 def _home(configs: Sequence[EndpointConfig]) -> Path:

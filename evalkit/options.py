@@ -213,6 +213,27 @@ class ContractOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassportOptions:
+    """What a passport records: texts as `ProbeOptions` has them, of the built-in prompts, and the contract.
+
+    `beside` is the file of the reference served a second, faithful way: how far that lies from it counts as its noise.
+    `out` is where the passport is written (default: the reference's name with `.evalkit`, here).
+    """
+
+    overrides: tuple[str, ...] = ()
+    prompts: int = 64
+    tokens: int = 128
+    greedy: int = 16
+    seed: int = 0
+    beside: str | Path | None = None
+    out: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("prompts", 8, 64), *_PROBE[1:]):
+            check_range(getattr(self, name), least, most, name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BisectOptions:
     """Which operators there are (a list, a comma list, @FILE with one a line) and how the candidate's file has them.
 

@@ -25,6 +25,7 @@ from evalkit.examine.fidelity import (
     overall_fidelity,
     rule_of_three,
 )
+from evalkit.examine.forcing import TokenIds
 from evalkit.examine.probe import Asked, Findings, Material, Plan, Scores
 from evalkit.examine.texts import DrawnNll, Greedy, drawn_nll, ends, greedy_texts, judge_drawn
 from evalkit.files import write_whole
@@ -88,7 +89,7 @@ def assess(findings: Findings, looks: tuple[int, ...] = (1,)) -> FidelityReport:
     verdict = Verdict.INVALID
     if AGAIN not in known or READING not in known:
         reasons: tuple[Reason, ...] = (Reason("probe.no_noise"),)
-    elif other and _in_common(drawn, own) < LEAST_COMMON:
+    elif other and in_common(drawn.prompts, own.prompts) < LEAST_COMMON:
         reasons = (Reason("probe.numbering"),)
     else:
         tolerance = margins(tuple(known.values()))
@@ -100,6 +101,8 @@ def assess(findings: Findings, looks: tuple[int, ...] = (1,)) -> FidelityReport:
         verdict, reasons = _concluded(judged, tolerance, found)
         if margins((known[AGAIN],)) != FLOORS:  # its own addresses may not be alike
             reasons = (*reasons, *_odd_addresses(findings, 0, FLOORS, known[AGAIN]))
+        if BACKWARD not in found:
+            reasons = (*reasons, Reason("probe.recorded"))
     if other:
         reasons = (*reasons, Reason("probe.prompts", {"n": other, "all": len(drawn.prompts)}))
     elif greedy.unexplained:
@@ -124,7 +127,7 @@ def _measured(findings: Findings) -> tuple[dict[str, Divergence | None], dict[st
     """The reference's own noise, the comparisons with the candidate, and what is a near-tie, in nats."""
     drawn, own, scores = findings.reference, findings.candidate, findings.scores
     forced = scores["reference_on_reference"]
-    back = scores.get("candidate_on_reference", (None,) * len(own.texts))  # a bisect does not ask for it
+    back = scores.get("candidate_on_reference")  # neither a bisect nor a passport has it
     first = _compared(forced, scores["reference_again"], 0.0)
     near_tie = near_tie_nats(first) if first is not None else 0.0
     noise = {AGAIN: first, READING: _compared(_decoded(drawn), forced, near_tie)}
@@ -132,7 +135,7 @@ def _measured(findings: Findings) -> tuple[dict[str, Divergence | None], dict[st
         noise[OTHERWISE] = _compared(forced, scores["reference_otherwise"], near_tie)
     found = {
         FORWARD: _compared(forced, scores["reference_on_candidate"], near_tie),
-        BACKWARD: _compared(_decoded(own), back, near_tie),
+        **({} if back is None else {BACKWARD: _compared(_decoded(own), back, near_tie)}),
         SELF: _compared(_decoded(own), scores["candidate_on_candidate"], near_tie),
     }
     return noise, found, near_tie
@@ -147,7 +150,7 @@ def _concluded(
     verdict, reasons = overall_fidelity(judged)
     if verdict not in {Verdict.EQUIVALENT, Verdict.INCONCLUSIVE}:
         return verdict, reasons
-    rare = rule_of_three([one for name in (FORWARD, BACKWARD) if (one := found[name]) is not None])
+    rare = rule_of_three([one for name in (FORWARD, BACKWARD) if (one := found.get(name)) is not None])
     return verdict, (*reasons, *all_findings(judged), *rare)
 
 
@@ -282,10 +285,10 @@ def _decoded(material: Material) -> Scores:
     return tuple(None if text is None or not text.ids else text.scores for text in material.texts)
 
 
-def _in_common(one: Material, other: Material) -> float:
+def in_common(one: Sequence[TokenIds | None], other: Sequence[TokenIds | None]) -> float:
     """The share of the shorter prompts that is one run of the same tokens on both sides."""
     common = length = 0
-    for a, b in zip(one.prompts, other.prompts, strict=True):
+    for a, b in zip(one, other, strict=True):
         if a is not None and b is not None:
             common += SequenceMatcher(None, a, b, autojunk=False).find_longest_match().size
             length += min(len(a), len(b))

@@ -10,6 +10,7 @@ import numpy as np
 from evalkit.compare.columns import SuiteSide
 from evalkit.compare.pair import headline
 from evalkit.config import EndpointConfig, SuiteChoice, load_config, warnings_for
+from evalkit.errors import ConfigError
 from evalkit.model import Reason, said
 from evalkit.options import RunOptions
 from evalkit.run import Observer, execute
@@ -31,6 +32,9 @@ def load(path: Path, options: RunOptions, *, reference: bool = False) -> Endpoin
 
     Raises `ConfigError`: for any mistake in it.
     """
+    if path.suffix == ".evalkit":
+        taken = "`evalkit probe` and `contract` take one in the reference's place; name its run folder for `compare`"
+        raise ConfigError(f"{path}: is a passport: {taken}")
     config = with_build(settled(load_config(path, options.overrides, with_flagscale), reference=reference))
     if options.limit is None:
         return config

@@ -21,7 +21,7 @@ from evalkit.examine.fidelity import (
     rule_of_three,
 )
 from evalkit.model import Verdict
-from evalkit.render.words import say
+from evalkit.render.words import check, say
 from evalkit.stats.looks import look_alphas
 
 
@@ -141,6 +141,7 @@ def test_what_was_never_seen_may_still_strike_so_often():
     assert rare.values["rate"] == pytest.approx(3 / 2560)
     assert rare.values["most"] == pytest.approx(60_000 / 2560)
     assert "of 2,560 lost more than 2 nats" in say(rare)
+    check(rare)  # a stored comparison is read only where every value has its place
     assert "23 in an answer of 20,000 tokens, and if it strikes whole texts at most 4.7 % of them" in say(rare)
     assert rule_of_three([STILL, struck((0, 0, 2.5))]) == ()
     assert rule_of_three([]) == ()
