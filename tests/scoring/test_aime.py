@@ -124,6 +124,23 @@ def test_of_a_reply_that_was_cut_off_a_number_at_the_cut_is_no_answer(content, s
     assert result.value == float(status is Status.SCORED)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Answer: 203 = 7 * 29",
+        "Answer: 203 = 7*29.",
+        "The answer is 203 = 7 × 29.",
+        "Answer: 7 * 29 = 203",
+        "**Answer:** **203**",
+        "Answer: *203*",
+        r"So the answer is \*\*203\*\*.",
+    ],
+)
+def test_a_star_between_two_numbers_is_no_emphasis(content):
+    assert graded("203", content).value == 1.0
+    assert graded("729", content).value == 0.0
+
+
 def test_the_generous_reading_takes_the_last_number():
     result = graded(33, "There are 33 ways")
     assert (result.value, result.lenient, result.flags) == (0.0, 1.0, ("lenient_only",))
