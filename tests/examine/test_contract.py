@@ -327,8 +327,8 @@ def test_the_page_of_faults_has_a_row_for_every_file_of_the_museum():
     page = (Path(__file__).resolve().parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| \[(\w+)\]\((\S+)\)", page, re.MULTILINE))
     assert {name: rows.get(name) for name in FAULTS} == {name: kind.source for name, kind in FAULTS.items()}
-    files = {path.stem for path in (MUSEUM / "faults").glob("*.py")}
-    assert set(rows) <= files
+    files = {folder: {path.stem for path in (MUSEUM / folder).glob("*.py")} for folder in ("faults", "regime_faults")}
+    assert files["regime_faults"] <= set(rows) <= files["faults"] | files["regime_faults"]
 
 
 @pytest.mark.parametrize("silent", [(True, False), (False, True), (True, True)])

@@ -282,7 +282,9 @@ def test_the_key_depends_on_all_that_decides_a_judgment():
 
 def test_the_key_depends_on_the_wording_of_the_prompt(monkeypatch):
     before = JUDGE.digest
-    monkeypatch.setattr("evalkit.scoring.answers.judge._wording", lambda: {"prompt": "Only the number.", "again": ""})
+    monkeypatch.setattr(
+        "evalkit.scoring.answers.judge.toml_file", lambda _place: {"prompt": "Only the number.", "again": ""}
+    )
     assert JUDGE.digest != before
 
 
