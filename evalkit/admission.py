@@ -70,9 +70,7 @@ class Admission:
     def ahead(self) -> None:
         """The probe that is asked for by name where the suites do not have both servers up at once.
 
-        Raises:
-            StoppedError: the candidate is shown to differ.
-            EndpointError: an endpoint does not answer.
+        Raises `StoppedError`: the candidate is shown to differ; `EndpointError`: an endpoint does not answer.
         """
         if not self._wanted or self._within or not any(side.missing for side in self._sides):
             return
@@ -198,9 +196,6 @@ def _raise_or_note(name: str, findings: Sequence[Finding], watch: Watch) -> None
 def at_once(configs: Sequence[EndpointConfig]) -> int:
     """How many requests at a time both sides take."""
     return min(config.limits.in_flight for config in configs)
-
-
-# ---------------------------------------------------------------- asked for by themselves
 
 
 def diagnosed(files: Sequence[Path], options: RunOptions, *, data: bool, anyway: bool) -> Diagnosis:

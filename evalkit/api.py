@@ -57,9 +57,6 @@ FlipKind: TypeAlias = Literal["regressed", "improved", "changed"]
 FLIP_KINDS: Final[tuple[FlipKind, ...]] = ("regressed", "improved", "changed")
 
 
-# ---------------------------------------------------------------- one side
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
     """One side as it is stored; `asked` requests were sent by the call that made it.
@@ -123,10 +120,8 @@ def run(
     Where some answers are stored and more are missing, a dozen are asked for again first; `stored` takes them as they
     are, and `again` asks for all anew (the old run is kept under another name).
 
-    Raises:
-        UsageError: for a mistake in the file, a suite or its data, before anything is asked; where another server
-            answers than the one that gave the stored answers.
-        StorageError: where the disk refuses.
+    Raises `UsageError`: for a mistake in the file, a suite or its data, before anything is asked; where another server
+    answers than the one that gave the stored answers; `StorageError`: where the disk refuses.
     """
     from evalkit.examine import recheck
     from evalkit.render.words import say
@@ -176,9 +171,6 @@ def load_run(folder: PathLike) -> Run:
     from evalkit.foreign.sources import read_side
 
     return Run(Path(folder), read_side(Path(folder)))
-
-
-# ---------------------------------------------------------------- two sides
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -354,10 +346,8 @@ def compare(
     Both are an endpoint's YAML file, the folder of a stored run, two output folders of `lm_eval --log_samples`, or two
     score tables; a stored run may stand against a YAML file.
 
-    Raises:
-        UsageError: for a mistake in what was given, before anything is asked.
-        EndpointError: where an endpoint that is needed does not answer.
-        StorageError: where the disk refuses.
+    Raises `UsageError`: for a mistake in what was given, before anything is asked; `EndpointError`: where an endpoint
+    that is needed does not answer; `StorageError`: where the disk refuses.
     """
     from evalkit import judging
     from evalkit.foreign.sources import kind_of
@@ -460,9 +450,6 @@ def _kept(made: Judged, options: JudgeOptions, observer: Observer) -> Comparison
         return found
 
 
-# ---------------------------------------------------------------- before and beside the suites
-
-
 def plan(
     reference: PathLike, candidate: PathLike, options: PlanOptions | None = None, observer: Observer = SILENT
 ) -> Forecast:
@@ -490,9 +477,8 @@ def doctor(
 
     Nothing is stored and no data set is fetched; without `data` those on this machine are not looked at.
 
-    Raises:
-        UsageError: for a mistake in a file; for two files that make a comparison INVALID, unless `anyway`.
-        LaunchError: where an endpoint that evalkit was to start did not come up.
+    Raises `UsageError`: for a mistake in a file; for two files that make a comparison INVALID, unless `anyway`;
+    `LaunchError`: where an endpoint that evalkit was to start did not come up.
     """
     from evalkit import admission
 
@@ -523,10 +509,8 @@ def contract(
 
     Two are paired case by case, and the comparison, whose suites are the promises, is stored beside their runs.
 
-    Raises:
-        UsageError: for a mistake in a file.
-        LaunchError: where an endpoint that evalkit was to start did not come up.
-        StorageError: the disk refuses.
+    Raises `UsageError`: for a mistake in a file; `LaunchError`: where an endpoint that evalkit was to start did not
+    come up; `StorageError`: the disk refuses.
     """
     from evalkit import admission
 
@@ -588,10 +572,8 @@ def bisect(
 
     `heard` is called with every result and its number from 1. An interrupted bisect goes on from its folder.
 
-    Raises:
-        UsageError: for a mistake in what was given.
-        EndpointError: the reference does not answer, or cannot be compared with the candidate with nothing on.
-        StorageError: the disk refuses.
+    Raises `UsageError`: for a mistake in what was given; `EndpointError`: the reference does not answer, or cannot be
+    compared with the candidate with nothing on; `StorageError`: the disk refuses.
     """
     from evalkit.examine.bisect import found
 

@@ -27,9 +27,8 @@ T = TypeVar("T")
 def dump(value: object, indent: int | None = None) -> str:
     """A value as JSON: dataclasses and mappings as objects, decimals as numbers, dates as texts.
 
-    Raises:
-        ValueError: a number is NaN or infinite, which JSON has no word for (None is the word for "no value").
-        TypeError: something that is none of these.
+    Raises `ValueError`: a number is NaN or infinite, which JSON has no word for (None is the word for "no value");
+    `TypeError`: something that is none of these.
     """
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain, indent=indent)
 

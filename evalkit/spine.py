@@ -198,9 +198,8 @@ class _Asking:
     def judged(self) -> Judged:
         """Asks what is missing on the sides that have a configuration, and judges both.
 
-        Raises:
-            StoppedError: what is found before the suites are asked says that they should not be.
-            UsageError: more is asked for than was fixed at the first look.
+        Raises `StoppedError`: what is found before the suites are asked says that they should not be; `UsageError`:
+        more is asked for than was fixed at the first look.
         """
         planned, options = self.planned, self.options
         config, plan = self._sides[-1].config, self._sides[-1].plan

@@ -101,7 +101,6 @@ def _show(report: FidelityReport, document: Mapping[str, Any]) -> None:
     console.print(fill(data_folder("reports") / "probe.txt.j2", told), end="", highlight=False, markup=False)
 
 
-# ---------------------------------------------------------------- what an API promises
 @click.command("contract")
 @options.of("contract", ContractOptions)
 def contract(reference: Path, candidate: Path | None, as_json: bool, **given: Any) -> int:
@@ -157,7 +156,6 @@ def _show_cost(sheets: Sequence[Sheet]) -> None:
         click.echo(f"{one.config.name}: {one.requests} requests, {one.tokens:,} tokens, {one.seconds:.0f} s{left}")
 
 
-# ---------------------------------------------------------------- which operators
 @click.command("bisect")
 @options.of("bisect", BisectOptions)
 def bisect(reference: Path, candidate: Path, quiet: bool, as_json: bool, **given: Any) -> int:

@@ -238,9 +238,8 @@ PAIR: Final = ("reference.yaml", "candidate.yaml", "common.yaml")
 def write_pair(folder: str | Path) -> list[Path]:
     """Write reference.yaml, candidate.yaml and common.yaml into a folder, which is made where it is missing.
 
-    Raises:
-        ConfigError: one of the three is there already (nothing is written then).
-        StorageError: the folder cannot be written (then none of them is there).
+    Raises `ConfigError`: one of the three is there already (nothing is written then); `StorageError`: the folder cannot
+    be written (then none of them is there).
     """
     paths = [Path(folder) / name for name in PAIR]
     there = [str(path) for path in paths if path.is_symlink() or path.exists()]

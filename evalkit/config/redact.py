@@ -130,7 +130,6 @@ def _redacted_inside(text: str) -> str:
     return text
 
 
-# ---------------------------------------------------------------- how a secret may be spelled
 # One backslash for JSON, two for JSON inside JSON, four once more; a bound keeps a long row of them cheap.
 _ESCAPED: Final = r"\\{1,4}"
 _LONGEST_CHARACTER: Final = 16
@@ -231,7 +230,6 @@ def _compiled(secrets: frozenset[str]) -> re.Pattern[str]:
     return re.compile(spellings(secrets).pattern)
 
 
-# ---------------------------------------------------------------- a process and its log
 _said: set[str] = set()
 
 
@@ -270,7 +268,6 @@ def secrets_of_process(argv: Sequence[str], env: Mapping[str, str], known: Itera
     return tuple(line for line in lines if len(line) >= MIN_SECRET_CHARACTERS)
 
 
-# ---------------------------------------------------------------- what an endpoint says
 class Redactor:
     """Makes what an endpoint says fit to be shown and stored: bounded, printable, and without a secret.
 

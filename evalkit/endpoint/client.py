@@ -12,7 +12,6 @@ from evalkit.endpoint.settings import ClientSettings, Materialise
 from evalkit.errors import DataError
 from evalkit.model import Failure, FailureKind, Message, Prompt, Reply, Request
 
-# ---------------------------------------------------------------- which of several addresses is asked next
 FAILURES_TO_REST: Final = 3  # so many failures in a row, and a replica is left alone for a while
 FIRST_REST_SECONDS: Final = 5.0
 LONGEST_REST_SECONDS: Final = 60.0

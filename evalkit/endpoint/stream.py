@@ -10,7 +10,6 @@ from evalkit.endpoint import body, failures
 from evalkit.endpoint.failures import malformed
 from evalkit.model import Failure
 
-# ---------------------------------------------------------------- server-sent events
 # Follows the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream": lines end in LF, CRLF or CR, several
 # `data` lines are joined by LF, lines that begin with a colon are comments, one leading byte-order mark is dropped, an
 # event without data is none. `id` and `retry` are for reconnecting, which a generation cannot do, and are ignored.

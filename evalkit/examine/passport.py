@@ -101,9 +101,8 @@ def fingerprint(material: Material) -> str:
 def write(passport: Passport, path: Path) -> None:
     """Writes a passport that was seen to be readable.
 
-    Raises:
-        UsageError: it would be larger than a passport may be, or holds what none does.
-        StorageError: the disk refuses.
+    Raises `UsageError`: it would be larger than a passport may be, or holds what none does; `StorageError`: the disk
+    refuses.
     """
     out = io.BytesIO()
     try:

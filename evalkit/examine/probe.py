@@ -258,9 +258,7 @@ class Session:
 async def open_session(side: Side, plan: Plan) -> AsyncIterator[Session]:
     """An endpoint, open for the length of the context, and how its tokens can be scored.
 
-    Raises:
-        NotSupportedError: no method works there; says what each said.
-        EndpointError: the key is refused.
+    Raises `NotSupportedError`: no method works there; says what each said; `EndpointError`: the key is refused.
     """
     async with side.opened() as settings, AsyncExitStack() as natives:
         identity = await endpoint_identity(settings)
@@ -290,9 +288,8 @@ async def run_probe(reference: Side, candidate: Side, plan: Plan, *, in_turn: bo
     In turn, the reference is opened a second time at the end, to score the candidate's texts. Two sides of one name
     are told apart as `name` and `name (candidate)` in the costs.
 
-    Raises:
-        NotSupportedError: one of them cannot score given tokens.
-        EndpointError: one of them does not come up, or fails too often.
+    Raises `NotSupportedError`: one of them cannot score given tokens; `EndpointError`: one of them does not come up, or
+    fails too often.
     """
     try:
         return await (_in_turn if in_turn else _side_by_side)(reference, candidate, plan)

@@ -26,9 +26,8 @@ from evalkit.serve.launch import opened
 async def recorded(config: EndpointConfig, plan: probe.Plan, second: EndpointConfig | None) -> Passport:
     """Asks the reference all that a passport holds, and `second`, which serves it another, faithful way.
 
-    Raises:
-        NotSupportedError: it cannot score given tokens.
-        EndpointError: it does not answer, or its own noise is as large as a fault's.
+    Raises `NotSupportedError`: it cannot score given tokens; `EndpointError`: it does not answer, or its own noise is
+    as large as a fault's.
     """
     try:
         async with opened(config, config.runs / config.name / "server.log") as settings:
@@ -67,9 +66,8 @@ async def recorded(config: EndpointConfig, plan: probe.Plan, second: EndpointCon
 async def probed(reference: Passport, path: Path, candidate: probe.Side, plan: probe.Plan) -> probe.Findings:
     """The probe of a candidate against the reference of the passport in `path`; `plan` is that one's, asked so fast.
 
-    Raises:
-        NotSupportedError: the candidate cannot score given tokens.
-        EndpointError: it does not answer, or its tokeniser or chat template is another.
+    Raises `NotSupportedError`: the candidate cannot score given tokens; `EndpointError`: it does not answer, or its
+    tokeniser or chat template is another.
     """
     material = reference.material
     try:

@@ -171,9 +171,6 @@ def in_pieces(texts: Sequence[ScoredText]) -> list[ScoredText]:
     return [ScoredText(text.logprobs[start : start + PIECE]) for text, start in cuts]
 
 
-# ---------------------------------------------------------------- the regimes
-
-
 @dataclass(frozen=True, slots=True)
 class Regime:
     """One regime by its name in `regimes.toml`, whose entry `words` is."""
@@ -293,9 +290,6 @@ async def _rare(regime: Regime, bench: Bench, size: int, rng: random.Random) -> 
 
 
 ASKED: Final[Mapping[str, Ask]] = {"hit": _hit, "chunk": _chunk, "answer": _answer, "rare": _rare}
-
-
-# ---------------------------------------------------------------- pictures
 
 
 PICTURES: Final[Mapping[str, Callable[[int], Sequence[tuple[int, int]]]]] = {

@@ -12,8 +12,6 @@ from evalkit.run import journal, manifest
 from evalkit.run.read import verified
 from evalkit.run.records import Damage, ReplyRecord, read_records
 
-# ---------------------------------------------------------------- how much there will be
-
 # Measured by benchmarks/storage.py: journal and scores, by answer; items are stored once for all sides.
 _ANSWER_BYTES: Final = 125.0
 _TOKEN_BYTES: Final = 1.05
@@ -38,9 +36,6 @@ def size_of(folders: Iterable[Path]) -> int:
             if not path.is_dir():
                 sizes[about.st_dev, about.st_ino] = about.st_size
     return sum(sizes.values())
-
-
-# ---------------------------------------------------------------- which runs there are
 
 
 @dataclass(frozen=True, slots=True)

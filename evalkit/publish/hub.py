@@ -173,7 +173,6 @@ def _yaml(data: object) -> str:
     return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, width=200)
 
 
-# ---------------------------------------------------------------- a `model-index` into the front matter of a README
 # What an earlier call put there for the same data sets gives way; results that others wrote stay in the list. (The
 # library of the Hub writes the whole front matter anew, and loses its comments and quoting.)
 KEY: Final = "model-index"

@@ -46,7 +46,6 @@ def is_english(text: str) -> bool:
     return bool(text) and (text.isascii() or not re.search("[\u3400-\u9fff]", text))
 
 
-# ---------------------------------------------------------------- reasons
 def say(reason: Reason, language: Language = "en") -> str:
     """The sentence of a reason.
 
@@ -140,7 +139,6 @@ def _value(part: str, reason: Reason, language: Language) -> str:
     return str(write(value, *([group] if group else others), language))
 
 
-# ---------------------------------------------------------------- how a value is printed
 # The language stands last in what a writer takes; numbers are the same in every language.
 def _plain(value: Any, language: Language) -> str:
     if isinstance(value, Reason):
@@ -225,7 +223,6 @@ _FORMATS: Final[Mapping[str, tuple[Any, ...]]] = {
 """By format: the types that it takes, the function that prints a value, and the types of what it looks at beside it."""
 
 
-# ---------------------------------------------------------------- foreign text
 # Whatever a model, a data set, an endpoint or a suite file says: one function per format, each leaving what a reader
 # sees unchanged. Control and direction-changing characters, which no format needs, become U+FFFD first: they move
 # cursors, forge lines and break XML.

@@ -41,9 +41,8 @@ async def look(config: EndpointConfig, plan: Plan, settings: ClientSettings) -> 
 
     Of several addresses one must answer; those that do must all serve the model.
 
-    Raises:
-        EndpointError: where none answers.
-        ConfigError: where one does not serve the model, or its context is too small for `max_tokens`.
+    Raises `EndpointError`: where none answers; `ConfigError`: where one does not serve the model, or its context is too
+    small for `max_tokens`.
     """
     each = [replace(settings, base_urls=(url,)) for url in settings.base_urls]
     outcomes = await asyncio.gather(*(_look(config, plan, one) for one in each), return_exceptions=True)

@@ -127,7 +127,6 @@ class Damage:
     torn: bool = False
 
 
-# ---------------------------------------------------------------- one record
 def packed(request: Request, outcome: Reply | Failure, at: float) -> bytes:
     """The record of what became of a request, as it is appended to a journal; `at`, now, is in seconds since 1970.
 
@@ -231,7 +230,6 @@ def _codec() -> _Codec:
     return _Codec()
 
 
-# ---------------------------------------------------------------- a file of them
 def read_records(file: Path) -> Iterator[tuple[int, Record | Damage]]:
     """(offset in bytes, record) of a journal file, and what is damaged in between.
 

@@ -34,10 +34,8 @@ def accuracy(rule: str | Scorer, doc: Doc, results: Results) -> dict[str, float]
 
     `rule` is a scorer of evalkit's by its name, or a function of yours.
 
-    Raises:
-        SuiteError: there is no such scorer.
-        DataError: the document lacks what the scorer needs.
-        ValueError: `results` is empty.
+    Raises `SuiteError`: there is no such scorer; `DataError`: the document lacks what the scorer needs; `ValueError`:
+    `results` is empty.
     """
     replies = [results[0]] if results and isinstance(results[0], str) else list(results[0] if results else ())
     if not replies:

@@ -47,7 +47,6 @@ _CMMMU_TYPES: Final = {"选择": "choice", "判断": "true_false", "填空": "fi
 DISCIPLINE_OF: Final = groups_of("mmmu")  # MMMU's 30 subjects and their six disciplines (Yue et al. 2024, figure 3)
 
 
-# ---------------------------------------------------------------- rows
 @by_row
 def mmmu(row: Row, _settings: Settings) -> Document:
     """MMMU: `id, type ("choice", "open"), question, choices, options, answer, answers, images, subject, discipline`.
@@ -152,7 +151,6 @@ def _label(value: object) -> str:
     return str(value or "unknown")
 
 
-# ---------------------------------------------------------------- scores
 @reply.of_first_turn
 def score(doc: Mapping[str, Any], final: FinalText) -> Score:
     """Score a reply to a question of MMMU: 1 for the right option or for one of the right open answers, else 0.
@@ -205,7 +203,6 @@ def _score_true_false(doc: Mapping[str, Any], answer: str, final: FinalText) -> 
     return reply.scored(found.true == (answer in _TRUE), "对" if found.true else "错", final, flags)
 
 
-# ---------------------------------------------------------------- Chinese verdicts, and answers that fill a blank
 _TRUE: Final = frozenset({"对", "正确", "√", "✓"})
 _FALSE: Final = frozenset({"错", "错误", "×", "✗"})
 EXTRA_CHARS: Final = 10  # so much longer than the answer may a text be that contains it

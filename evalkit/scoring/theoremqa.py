@@ -141,7 +141,6 @@ def _typed(kind: str, answer: Any) -> Truth | None:
     return None if isinstance(answer, list | tuple) else float(answer)
 
 
-# ---------------------------------------------------------------- finding the answer
 def _last_value(text: str, kind: str, *, midway: bool) -> Value | None:
     """The value in the last place that announces one of the type, None where no place does.
 
@@ -227,7 +226,6 @@ _READERS: Final[Mapping[str, Callable[[str], Value | None]]] = {
 }
 
 
-# ---------------------------------------------------------------- comparing
 def compare(kind: str, truth: Truth, value: Value) -> Verdict:
     """The verdict on a value of the type `kind`."""
     if isinstance(truth, tuple):
@@ -275,7 +273,6 @@ def _compare_lists(kind: str, truth: Sequence[float], value: Sequence[Number]) -
     return Verdict(right, lenient)
 
 
-# ---------------------------------------------------------------- without an answer
 def _unanswered(final: FinalText, kind: str, truth: Truth, flags: tuple[str, ...]) -> Score:
     guess = last_number(final.text[-reply.READ_CHARS :]) if kind in {"integer", "float"} else None
     lenient = guess is not None and not final.truncated and compare(kind, truth, guess).lenient

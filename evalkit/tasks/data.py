@@ -41,9 +41,8 @@ class Documents(list[dict[str, Any]]):
 def load(evalkit: Mapping[str, Any], **metadata: Any) -> dict[str, Documents]:
     """The suite's documents by split; called by lm-eval with the suite's `metadata`.
 
-    Raises:
-        SuiteError: where what stands under `metadata: evalkit:` is wrong, or there is no such preparer.
-        DataError: where the data set is absent, gated, or has not the rows that the suite expects.
+    Raises `SuiteError`: where what stands under `metadata: evalkit:` is wrong, or there is no such preparer;
+    `DataError`: where the data set is absent, gated, or has not the rows that the suite expects.
     """
     fields, options = check_fields(evalkit), metadata.get("evalkit_options") or {}
     by_run = "suite_file" in options

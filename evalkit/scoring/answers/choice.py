@@ -29,7 +29,6 @@ from evalkit.scoring.registry import name_of, required
 
 VERSION: Final = 1
 
-# ---------------------------------------------------------------- a question's options, by letter or by their own text
 _RE: Final = Patterns("choice")
 _FOLDED: Final = frozenset(".,;:!?'\"“”‘’«»。；：！？")  # punctuation that does not tell two texts apart
 _ARTICLES: Final = frozenset({"the", "a", "an"})
@@ -126,7 +125,6 @@ def _tokens(text: str, position: int, *, articles: bool = False) -> Iterator[tup
         yield word, token.end()
 
 
-# ---------------------------------------------------------------- what stands at one place: letters, or options' texts
 @dataclass(frozen=True, slots=True)
 class Value:
     """One answer found: its letters (several: no credit), where it stands, and whether it was given by its text."""
@@ -218,7 +216,6 @@ def _letter_ends(text: str, end: int, letter: str, *, said: bool) -> bool:
     return letter not in "AI" or _RE.after_wordlike.match(text, space.end()) is not None  # an article, a pronoun
 
 
-# ---------------------------------------------------------------- a generous second reading: never for the score
 # Where it finds answers that the strict reading does not, the prompt or the strict patterns are at fault, not the
 # model.
 _LINE_LENGTH: Final = 4000
@@ -241,7 +238,6 @@ def lenient_letter(text: str, options: Options) -> str | None:
     return next(iter(named)) if len(named) == 1 else None
 
 
-# ---------------------------------------------------------------- which option a reply settles on
 STRONG: Final = frozenset({"P1", "P2", "P3"})
 _LONGEST_END: Final = 400  # characters of a last line that are looked at
 _LISTED: Final = 3  # so many options in a row, each with its text, are a list of them

@@ -312,7 +312,6 @@ class _Reader:
         return whole
 
 
-# ---------------------------------------------------------------- numbers in a text, exactly
 _LONGEST_DIGITS: Final = 40
 _LARGEST_EXPONENT: Final = 60
 _RELATIVE: Final = Fraction(1, 1_000_000)

@@ -91,7 +91,6 @@ def without_answer(
     return Score(0.0, status, reason, None, lenient, flags, metrics or {})
 
 
-# ---------------------------------------------------------------- a reply that runs on into a turn that is not its own
 _MOST_TURNS: Final = 50  # so many are told apart before an answer was found
 
 
@@ -144,7 +143,6 @@ def is_refusal(text: str) -> bool:
     return _RE.refusal.search(text, 0, _BEGINNING) is not None
 
 
-# ---------------------------------------------------------------- text made comparable: Unicode forms, markup, boxes
 # Everything here is linear in the length of the text (a reply may be a megabyte of one repeated character), and for
 # matching only: what a reply said is kept as it came.
 READ_CHARS: Final = 100_000
@@ -358,7 +356,6 @@ def _unwrapped(text: str, wrapper: re.Pattern[str], gap: str) -> str:
     return "".join((*kept, text[position:]))
 
 
-# ---------------------------------------------------------------- where an answer is announced: "Answer:", 答案, 故选
 _MOST_MARKERS: Final = 5_000  # from the end; a text with more of them is a loop
 _LONGEST_LEAD: Final = 40  # characters before a marker that may take it back
 _LONGEST_CLAUSE: Final = 260  # "If it were not so, the answer would be"

@@ -67,7 +67,6 @@ def _accepted(doc: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(forms)
 
 
-# ---------------------------------------------------------------- the part of a reply that holds its answer
 _NEGATION_CHARS: Final = 80
 _LONGEST_PART: Final = 2000
 _IGNORED: Final = frozenset(".,;:!?'\"“”‘’`$*")

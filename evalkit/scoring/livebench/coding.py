@@ -80,10 +80,8 @@ def _tests(raw: Any) -> Any:
 def unpack(packed: str) -> str:
     """The text inside base64 + zlib + pickle.
 
-    Raises:
-        ValueError: it is not base64, or unpacks to more than 512 MiB.
-        zlib.error: it is not compressed with zlib.
-        pickle.UnpicklingError: it is no pickle, would call something, or holds something else than one text.
+    Raises `ValueError`: it is not base64, or unpacks to more than 512 MiB; `zlib.error`: it is not compressed with
+    zlib; `pickle.UnpicklingError`: it is no pickle, would call something, or holds something else than one text.
     """
     try:
         compressed = base64.b64decode(packed, validate=True)
@@ -111,10 +109,8 @@ def grade(doc: Mapping[str, Any], text: str) -> Grade:
 
     The caller has made sure that programs may be run (`not_asked` of the scorer).
 
-    Raises:
-        DataError: the question has no tests, or they cannot be read.
-        GradeTimeout: the tests together take too long.
-        sandbox.SandboxError: the sandbox did not come up.
+    Raises `DataError`: the question has no tests, or they cannot be read; `GradeTimeout`: the tests together take too
+    long; `sandbox.SandboxError`: the sandbox did not come up.
     """
     cases = cases_of(doc)
     code, fenced = extract_code(text)

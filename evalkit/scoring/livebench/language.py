@@ -134,7 +134,6 @@ def _between_dashes(text: str) -> str:
     return text
 
 
-# ---------------------------------------------------------------- spatial questions
 _RE: Final = Patterns("language")
 _NUMBERS: Final = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -182,7 +181,6 @@ def _states(phrase: str, truth: str) -> bool:
     return truth in words
 
 
-# ---------------------------------------------------------------- web of lies: three times yes, no or unknown
 _WORDS: Final = ("yes", "no", "unknown")
 _ASKED: Final = 3
 
@@ -236,7 +234,6 @@ def _plain_word(text: str) -> str | None:
     return max(places)[1] if places else None
 
 
-# ---------------------------------------------------------------- zebra puzzles: one word, since 2024-11-25 a list
 def grade_zebra_old(doc: Mapping[str, Any], text: str) -> Grade:
     """The last `***word***`, else the last word of the text, against a truth of one word (or "... movies")."""
     truth = truth_of(doc).lower()

@@ -24,9 +24,7 @@ _OR: Final = "\\quad \\text{or} \\quad"
 def grade_amps(doc: Mapping[str, Any], text: str) -> Grade:
     r"""Right if the formula in the last box, else in the last `$...$`, equals the truth; else if the text ends with it.
 
-    Raises:
-        DataError: the truth is missing.
-        GradeTimeout: the comparison does not come to an end.
+    Raises `DataError`: the truth is missing; `GradeTimeout`: the comparison does not come to an end.
     """
     truth = _plain_truth(doc)
     answer, anchored = read_formula(text)
@@ -82,7 +80,6 @@ def _clean(formula: str) -> str:
     return digits if digits.isdigit() else formula
 
 
-# ---------------------------------------------------------------- contests: AMC and SMC (a letter), AIME (three digits)
 # The official rules are loose by design: they look for the letter or the digits in several places and take any hit.
 # evalkit keeps their verdict and reads the answer a second time, more strictly, to mark what they missed or gave away.
 TWO_QUADRUPLES: Final = "two_quadruples"
@@ -179,7 +176,6 @@ def _read_integer(text: str) -> tuple[str | None, bool]:
     return (numbers[-1], False) if numbers else (None, False)
 
 
-# ---------------------------------------------------------------- olympiad proofs: the order in which gaps are filled
 _MARK: Final = "answer:"
 
 
@@ -255,7 +251,6 @@ def _integer(text: str) -> int | None:
         return None
 
 
-# ---------------------------------------------------------------- in a grading worker: are two formulas equal?
 # The rule is LiveBench's: both are parsed with sympy's lark grammar (which returns every reading of an ambiguous text),
 # and the formulas are equal if for any pair of readings the difference simplifies to zero, or to a number below 1e-3.
 TOLERANCE: Final = 1e-3
