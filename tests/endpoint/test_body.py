@@ -224,7 +224,7 @@ GIVEN_UP = [
     ("insufficient_system_resource", "insufficient_system_resource"),
     ("stopped", "stopped"),
     ("", "''"),
-    ({"type": "abort", "message": "pre-empted"}, "abort"),
+    ({"type": "abort", "message": "preempted"}, "abort"),
     ({}, "{}"),
     (["stop"], "['stop']"),
     (7, "7"),

@@ -1,4 +1,4 @@
-"""A request that was pre-empted and computed anew goes on with the wrong cache."""
+"""A request that was preempted and computed anew goes on with the wrong cache."""
 
 from engine import RegimeFault
 
