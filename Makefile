@@ -7,7 +7,7 @@ CONSTRAINTS ?= constraints.txt
 # Many tests start evalkit as a process; images that forbid compiled files would have each compile all of it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-multimodal test test-slow coverage check format bench docs docs-commands pictures constraints dist setup clean
+.PHONY: demo demo-multimodal test test-slow test-servers coverage check format bench docs docs-commands pictures constraints dist setup clean
 
 setup: $(VENV)/.installed
 
@@ -30,11 +30,15 @@ demo-multimodal: setup
 PYTEST = $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 test: setup
-	$(PYTEST) -m 'not slow and not llama'
+	$(PYTEST) -m 'not slow and not llama and not servers'
 
 # What takes more than five seconds: simulations, real models, the browser, the pages of evidence anew.
 test-slow: setup
 	$(PYTEST) -m 'slow or llama'
+
+# Real servers whose programs the environment names (CONTRIBUTING.md); each that is not named is skipped.
+test-servers: setup
+	$(BIN)/python -m pytest -q -s tests/servers tests/examine/test_transformers_serve.py
 
 coverage: setup
 	$(PYTEST) --cov evalkit --cov-report term-missing:skip-covered
