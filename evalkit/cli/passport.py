@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from evalkit import admission
 from evalkit.cli import options
 from evalkit.cli.progress import Terminal
 from evalkit.options import PassportOptions
@@ -22,6 +21,8 @@ def command() -> None:
 @options.of("passport-make", PassportOptions)
 def make(reference: Path, quiet: bool, as_json: bool, **given: Any) -> None:
     """Record the REFERENCE (its YAML file) in a passport."""
+    from evalkit import admission  # `--help` loads nothing heavy
+
     file = admission.passport_of(reference, options.made(PassportOptions, given), Terminal(quiet=quiet or as_json))
     _show(file, as_json=as_json)
 

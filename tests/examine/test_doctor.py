@@ -474,10 +474,10 @@ def test_the_disk_must_hold_what_is_planned(tmp_path, monkeypatch):
     ("needs", "needed"),
     [
         # 1,430 items of MMLU by log-likelihood, four options each, and over chat in a few words.
-        (SuiteNeeds("a", max_tokens=1, samples=4 * 1430, items=1430, by_logprobs=True), "0.0018 GB"),
-        (SuiteNeeds("a", max_tokens=64, samples=1430, items=1430), "0.00049 GB"),
-        (SuiteNeeds("a", max_tokens=32_768, samples=10_000, items=500), "0.087 GB"),
-        (SuiteNeeds("a", max_tokens=32_768, samples=10_000, items=500, logprobs=True), "1.7 GB"),
+        (SuiteNeeds("a", max_tokens=1, samples=4 * 1430, items=1430, by_logprobs=True), "0.00 GB"),
+        (SuiteNeeds("a", max_tokens=64, samples=1430, items=1430), "0.00 GB"),
+        (SuiteNeeds("a", max_tokens=32_768, samples=10_000, items=500), "0.09 GB"),
+        (SuiteNeeds("a", max_tokens=32_768, samples=10_000, items=500, logprobs=True), "1.73 GB"),
     ],
 )
 def test_what_a_suite_takes_on_disk_depends_on_what_is_stored_of_it(tmp_path, needs, needed):
