@@ -2,7 +2,7 @@
 
 `make test-servers` runs it. Opt-in, for their environments have gigabytes: a variable names each program
 (CONTRIBUTING.md says how they are installed), and what is not named is skipped with that reason. With `-s` each prints
-what it took. What is amiss of a version that was tried stands in SERVERS; another
+what it took and said. What is amiss of a version that was tried stands in SERVERS; another
 version's findings are shown, and must be true as well.
 """
 
@@ -189,17 +189,20 @@ class Sitting:
         return told["verdict"]
 
     def say(self, **what):
-        """One line for the table of docs/contract.md."""
-        print(f"| {self.name} | " + " | ".join(f"{key} {value}" for key, value in {**self.took, **what}.items()))  # noqa: T201
+        """What is known by now, so that it is seen where a later step fails."""
+        print(self.name, *(f"{key}: {value}" for key, value in {**self.took, **what}.items()), sep="; ", flush=True)  # noqa: T201
 
 
 async def examined(sitting, real, *, briefly=False):
     """Everything that evalkit asks of a pair; what is said must be true, and the weights are the same."""
     problems = await sitting.doctor()
+    sitting.say(problems=sorted(problems))
     broken, worse, left = ({}, {}, 0) if briefly else await sitting.contract()
+    sitting.say(broken=broken, worse=worse, left=left)
     probed = await sitting.probe() if real.probed else "not to be had"
+    sitting.say(probe=probed)
     compared = await sitting.compare()
-    sitting.say(problems=sorted(problems), broken=broken, worse=worse, left=left, probe=probed, compare=compared)
+    sitting.say(compare=compared)
     assert problems <= real.problems
     assert broken.keys() <= real.amiss, broken
     assert worse.keys() <= real.amiss, worse
