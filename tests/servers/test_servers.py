@@ -58,7 +58,8 @@ class Real:
     """A server: the variable that names its program, what follows it, in which numbers it computes, what is amiss.
 
     `amiss` are promises that it breaks in truth, `problems` checks of the doctor that say so. `probed` is False where it
-    gives no log-probabilities of given texts.
+    gives no log-probabilities of given texts. Of transformers serve and mlx_lm.server `amiss` is what the doctor saw, not yet
+    what a whole contract did.
     """
 
     variable: str
