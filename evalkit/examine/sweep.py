@@ -97,12 +97,16 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a size showed: both sides' texts, their divergence, and whether it is more than the margins allow."""
+    """What a size showed: both sides' texts, their divergence, and whether it is more than the margins allow.
+
+    `reached` is False where the server's own counters say that the regime was not reached at this size.
+    """
 
     texts: tuple[list[ScoredText], list[ScoredText]]
     found: Divergence | None
     differs: bool
     why: str = ""
+    reached: bool = True
 
 
 class Sweep:
@@ -137,8 +141,9 @@ class Sweep:
         except (Unaskable, Unanswered) as error:
             why, verdict = (*error.args, None)[:2]
             place = Place(regime.name, verdict, str(why))
-        if place.verdict is None and tried:
-            place = self._pooled(regime, place, tried)
+        reached = [seen for seen in tried.values() if seen.reached]
+        if place.verdict is None and reached:
+            place = self._pooled(regime, place, reached)
         tokens = sum(sum(bench.spent) for bench in self.pair) - before
         seconds = round(time.perf_counter() - started, 1)
         seen = dict(self.pair[1].seen) if tried else {}
@@ -223,16 +228,17 @@ class Sweep:
         if found is None:
             return Seen(texts, None, differs=True, why="no token has a log-probability on both sides")
         strange = sum(found.events.first.get(kind, 0) for kind in ("nan", "impossible")) > found.tokens // PIECE
-        return Seen(texts, found, self._judged(regime, found) is Verdict.DEGRADED or strange)
+        reached = "above" not in regime.words or pair[1].seen.get(regime.words["shows"]) != 0
+        return Seen(texts, found, self._judged(regime, found) is Verdict.DEGRADED or strange, reached=reached)
 
     def _judged(self, regime: Regime, found: Divergence) -> Verdict:
         one, wider = self.tolerance, float(regime.words.get("wider", 1))
         allowed = Margins(wider * one.k3, wider * one.stop, wider * one.worst_text)
         return judge_divergence(found, allowed, self.noise).verdict
 
-    def _pooled(self, regime: Regime, place: Place, tried: Mapping[int, Seen]) -> Place:
+    def _pooled(self, regime: Regime, place: Place, reached: Sequence[Seen]) -> Place:
         """A regime of which no size differs: equivalent where all of its texts together show it."""
-        first, second = ([text for seen in tried.values() for text in seen.texts[side]] for side in (0, 1))
+        first, second = ([text for seen in reached for text in seen.texts[side]] for side in (0, 1))
         found = divergence(first, second)
         if found is None:
             return place

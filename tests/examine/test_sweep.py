@@ -100,6 +100,16 @@ async def test_a_cache_that_counts_no_hit_was_not_reached():
     assert "it was not reached: the server's metrics say 0 tokens hit" in place.where
 
 
+async def test_a_server_that_preempts_nothing_is_not_said_to_be_alike_in_it():
+    candidate = Engine(capacity=2_000)
+    candidate._held = lambda: 0  # it admits everything, whatever its cache is said to hold
+    found = places(await museum.mapped(candidate, 0, ("preemption",)))
+    assert found["preemption"].sizes == (50, 100)
+    assert found["preemption"].verdict is None
+    assert "it was not reached: the server's metrics say 0 preempted" in found["preemption"].where
+    assert found["batch"].verdict is Verdict.EQUIVALENT
+
+
 async def test_llama_cpp_is_asked_within_its_slots_and_says_what_it_cannot_be_asked(toy):
     servers = [toy("llama.cpp"), toy("llama.cpp", model=Model(noise=0.01))]
     sides = [museum.side(name, server.url, 8) for name, server in zip("ab", servers, strict=True)]
