@@ -100,6 +100,19 @@ class Endpoint:
 
 
 @pytest.fixture
+def files(tmp_path):
+    """Writes an endpoint's YAML for a toy server."""
+
+    def write(name, server, **more):
+        path = tmp_path / f"{name}.yaml"
+        document = {"name": name, "base_url": server.url, "model": "toy", "runs": str(tmp_path / "runs")} | more
+        path.write_text(json.dumps(document))
+        return path
+
+    return write
+
+
+@pytest.fixture
 def endpoint():
     server = Endpoint()
     yield server

@@ -9,19 +9,6 @@ SMALL = ("--prompts", "14", "--tokens", "30", "--greedy", "3")
 
 
 @pytest.fixture
-def files(tmp_path):
-    """Writes an endpoint's YAML for a toy server."""
-
-    def write(name, server, **more):
-        path = tmp_path / f"{name}.yaml"
-        document = {"name": name, "base_url": server.url, "model": "toy", "runs": str(tmp_path / "runs")} | more
-        path.write_text(json.dumps(document))
-        return path
-
-    return write
-
-
-@pytest.fixture
 def made(toy, files, run_evalkit, tmp_path):
     """A passport whose reference is gone, in a folder of its own."""
     server = toy("vllm")

@@ -9,19 +9,6 @@ from toy import Model
 SMALL = ("--prompts", "14", "--tokens", "30", "--greedy", "3")
 
 
-@pytest.fixture
-def files(tmp_path):
-    """Writes an endpoint's YAML for a toy server."""
-
-    def write(name, server, **more):
-        path = tmp_path / f"{name}.yaml"
-        document = {"name": name, "base_url": server.url, "model": "toy", "runs": str(tmp_path / "runs")} | more
-        path.write_text(json.dumps(document))
-        return path
-
-    return write
-
-
 def test_a_faithful_candidate_passes_and_everything_is_stored(toy, files, run_evalkit, tmp_path):
     reference, candidate = files("ref", toy("vllm")), files("cand", toy("llama.cpp"))
     done = run_evalkit("probe", reference, candidate, *SMALL)

@@ -8,7 +8,6 @@ more of it. FAULTS holds what was seen of those versions that were tried. The sa
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 import weights
+from programs import program_of
 from standin import Refused
 
 from evalkit.config import CommandLaunch
@@ -57,13 +57,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def program():
-    """The program that the variable names: a wrong name is a mistake, and no reason to skip."""
-    named = os.environ.get(VARIABLE)
-    if not named:
-        pytest.skip(f"opt-in: let {VARIABLE} name the `transformers` program to be examined (CONTRIBUTING.md)")
-    found = shutil.which(named)
-    assert found, f"{VARIABLE}={named} is no program"
-    return Path(found)
+    """`transformers` of its own environment."""
+    return program_of(VARIABLE)
 
 
 @pytest.fixture(scope="module")

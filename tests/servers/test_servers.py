@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import weights
+from programs import program_of
 from standin import Refused
 
 from evalkit.config import CommandLaunch, EndpointConfig, FlagScaleLaunch, LlamaCppLaunch
@@ -99,16 +100,6 @@ SERVERS = {
         probed=False,
     ),
 }
-
-
-def program_of(variable):
-    """The program that the variable names: a wrong name is a mistake, and no reason to skip."""
-    named = os.environ.get(variable)
-    if not named:
-        pytest.skip(f"opt-in: let {variable} name the program (CONTRIBUTING.md)")
-    found = shutil.which(named)
-    assert found, f"{variable}={named} is no program"
-    return Path(found)
 
 
 @pytest.fixture(scope="module")
