@@ -87,7 +87,7 @@ def run() -> None:
             click.echo(f"`{where.command_path} --help` has the options", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: what a run was answered by then is kept, and asked again it goes on from there", err=True)
+        click.echo("interrupted: what a run was answered is kept, and asked again it goes on from there", err=True)
         code = EXIT_INTERRUPTED
     except EvalkitError as error:
         _show(error)
