@@ -213,8 +213,11 @@ async def recheck(side: SideRun) -> Rechecked | None:
 _ADVICE: Final = "`--stored` compares the stored answers as they are, `--again` asks for all anew"
 
 
+def _where(side: SideRun) -> str:
+    return side.config.where("base_url") or side.config.where("base_urls") or side.config.name
+
+
 def _refusal(side: SideRun, found: Rechecked) -> str:
-    where = side.config.where("base_url") or side.config.where("base_urls") or side.config.name
     if found.nats is None:
         told = f"{found.differing} of {found.asked} begin otherwise or are right no more"
         told += f", of its own two replies to each {found.own_differing} differ"
@@ -222,7 +225,7 @@ def _refusal(side: SideRun, found: Rechecked) -> str:
         told = f"{found.asked} log-probabilities lie {found.nats:.2f} nats from the stored ones on the mean"
     address = ", ".join(side.config.urls)
     return (
-        f"{where}: another server answers at {address} than the one that gave the stored answers of "
+        f"{_where(side)}: another server answers at {address} than the one that gave the stored answers of "
         f"{side.config.name} ({told}): {_ADVICE}, another `name:` or `build:` keeps both"
     )
 
@@ -304,10 +307,9 @@ def _came(side: SideRun, chosen: Sequence[_Chosen], replies: Sequence[tuple[Repl
         lost = [(one, x) for one, pair in pairs for x in pair if isinstance(x, Failure)]
         said = told(lost[0][1], gated=lost[0][0].suite.loaded.suite.gated)
         if not came and len(lost) == 2 * len(replies) and all(x.kind in _REFUSALS for _, x in lost):
-            where = side.config.where("base_url") or side.config.where("base_urls") or side.config.name
             raise UsageError(
-                f"{where}: the server at {', '.join(side.config.urls)} answers none of {len(replies)} requests that "
-                f"{side.config.name} has stored answers to ({said}): it is not the one that gave them: {_ADVICE}"
+                f"{_where(side)}: the server at {', '.join(side.config.urls)} answers none of {len(replies)} requests "
+                f"that {side.config.name} has stored answers to ({said}): it is not the one that gave them: {_ADVICE}"
             )
         raise UnreachableError(f"{side.config.name}: {said}")
     return came
