@@ -181,7 +181,7 @@ def test_ctrl_c_keeps_what_came_back(endpoint, config, tmp_path, number):
     child.send_signal(number)
     _out, words = child.communicate(timeout=30)
     assert child.returncode == 130
-    assert "answers that came back are kept" in words
+    assert "what a run was answered is kept" in words
     assert len(journal.index(tmp_path / "runs" / "ref").replies) >= 5
 
 

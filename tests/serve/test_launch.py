@@ -82,7 +82,7 @@ def command(folder: Path, *habits: str, **changes) -> CommandLaunch:
 def runs(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, or gone while it was read
         return False
     return state != "Z"
 
